@@ -1,0 +1,48 @@
+package logstructured
+
+import "errors"
+
+// What a [Log] reports.
+var (
+	// ErrConflict means that the log did not end where the append expected; nothing was written.
+	ErrConflict = errors.New("append conflict: the log's end has moved")
+	// ErrUnknown means that an append may or may not take effect, now or later.
+	ErrUnknown = errors.New("append outcome unknown")
+	// ErrNoSpace means that the database has no room for the write; nothing was written.
+	ErrNoSpace = errors.New("database space exceeded")
+	// ErrReadOnly means that the database takes no writes; nothing was written.
+	ErrReadOnly = errors.New("database is read-only")
+	// ErrCorrupt means that what is stored is not what a Log may hold.
+	ErrCorrupt = errors.New("database is corrupt")
+)
+
+// What the store's methods return. Every error of theirs wraps one of these or a context's error;
+// a server maps them with errors.Is. The names and meanings are etcd's.
+var (
+	// ErrCompacted means that the revision is below the compact revision (or, for Compact, at it).
+	ErrCompacted = errors.New("required revision has been compacted")
+	// ErrFutureRevision means that the revision is above the current one.
+	ErrFutureRevision = errors.New("required revision is a future revision")
+	// ErrKeyNotFound answers ignore_value and ignore_lease on a missing key.
+	ErrKeyNotFound = errors.New("key not found")
+	// ErrLeaseNotFound answers a put with a lease that does not exist.
+	ErrLeaseNotFound = errors.New("requested lease not found")
+	// ErrLeaseExists answers a grant of an ID that is taken.
+	ErrLeaseExists = errors.New("lease already exists")
+	// ErrLeaseTTLTooLarge answers a grant beyond [MaxLeaseTTL].
+	ErrLeaseTTLTooLarge = errors.New("too large lease TTL")
+	// ErrTooLarge means that a transaction's writes exceed what one append can carry.
+	ErrTooLarge = errors.New("transaction is too large for the database")
+	// ErrUnavailable means that the database cannot be reached or failed; the write has not
+	// taken effect unless the error also wraps ErrUnknown.
+	ErrUnavailable = errors.New("database unavailable")
+	// ErrTimeout means that the store's own request timeout ended a request whose client set none.
+	// A write may still take effect.
+	ErrTimeout = errors.New("request timed out")
+	// ErrStopped means that the store is shutting down.
+	ErrStopped = errors.New("server stopped")
+	// ErrDuplicateWatchID answers the creation of a watcher whose ID is in use on its stream.
+	ErrDuplicateWatchID = errors.New("duplicate watch ID provided on the WatchStream")
+	// ErrEmptyWatchRange answers the creation of a watcher whose range holds no key.
+	ErrEmptyWatchRange = errors.New("watcher range is empty")
+)

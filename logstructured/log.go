@@ -1,0 +1,161 @@
+package logstructured
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Position numbers the entries of the log: dense, starting at 1, never skipped by an append.
+// Compaction leaves holes in the stored rows, never in the numbering. 0 is the empty log's end.
+type Position int64
+
+// AppendID is the random, non-zero identity of one append; all of its entries carry it.
+// Together with a Position it tells whose entry stands there.
+type AppendID int64
+
+// Revision is etcd's store revision. A fresh store is at revision 1.
+type Revision int64
+
+// LeaseID identifies a lease; 0 is none. In lease mode `ttl` it is the TTL in seconds.
+type LeaseID int64
+
+// Timestamp is the database's clock in milliseconds since the Unix epoch.
+type Timestamp int64
+
+// Time converts t for people to read.
+func (t Timestamp) Time() time.Time { return time.UnixMilli(int64(t)) }
+
+// Kind tells what an entry changes.
+type Kind uint8
+
+// The kinds are stored: never renumber them.
+const (
+	// KindPut writes a key.
+	KindPut Kind = 1
+	// KindTombstone deletes a key.
+	KindTombstone Kind = 2
+	// KindCompaction sets the compact revision to the entry's Revision. It uses no revision of its own.
+	KindCompaction Kind = 3
+)
+
+// Entry is one row of the log. Entries never change after they were appended.
+type Entry struct {
+	// Position and ID are set by Append (Position counts up from the guard) and filled in by every read.
+	Position Position
+	ID       AppendID
+	// Time is the database's clock at the append, the same for all entries of one append.
+	Time Timestamp
+
+	Kind Kind
+	// Revision is the mod revision of a put or tombstone and the compact revision of a compaction.
+	Revision Revision
+	// Sub is the sub-revision: the order of the writes that share one revision, from 0.
+	Sub int64
+	// Key is never empty for a put or tombstone, and any bytes at all.
+	Key []byte
+	// Value is the value of a put: nil and empty are the same.
+	Value []byte
+	// CreateRevision, Version and Lease are those of a put, and 0 otherwise.
+	CreateRevision Revision
+	Version        int64
+	Lease          LeaseID
+}
+
+// Head names the newest entry of a log: the position alone is not enough, because a database that
+// was restored from a backup may have another entry there. The zero Head is that of an empty log.
+type Head struct {
+	Position Position
+	ID       AppendID
+}
+
+func (h Head) String() string { return fmt.Sprintf("%d/%x", h.Position, uint64(h.ID)) }
+
+// End is what the database says about the end of the log, read in one snapshot.
+type End struct {
+	Head
+	// Floor is the deletion floor: rows that are dead to whoever has applied everything up to Floor
+	// may be gone. Whoever has applied less must rebuild instead of following.
+	Floor Position
+	// Now is the database's clock.
+	Now Timestamp
+	// ClusterID is the identity of the store, non-zero, made when the log was created.
+	ClusterID uint64
+}
+
+// Size is the room that the log takes.
+type Size struct {
+	// Total is the number of bytes of the database (file or relation, indexes included) on disk.
+	Total int64
+	// InUse is Total without the pages that are free for reuse.
+	InUse int64
+}
+
+// Log is the append-only log in a SQL database: what the store needs of a driver.
+//
+// All methods may be called concurrently with each other, except that the store calls Append from one
+// goroutine only (other processes may append at the same time; that is what the guard is for). Every
+// method returns promptly after its context ended. Errors wrap one of the sentinels of this package
+// where one applies ([ErrConflict], [ErrUnknown], [ErrNoSpace], [ErrReadOnly], [ErrCorrupt]); every other error means that
+// the database failed, that nothing was written, and that the call may be tried again.
+type Log interface {
+	// End returns the end of the log as of a moment after the call began, asked of a server that could
+	// take a write (never of a read replica): linearizable reads rest on it.
+	End(ctx context.Context) (End, error)
+
+	// Append adds entries right after head, all or nothing, durably: when it returns nil they survive the
+	// loss of power. id is non-zero. It sets Position, ID and Time of the entries. len(entries) > 0.
+	//
+	//   - [ErrConflict]: the log did not end at head (position and id). Nothing was written.
+	//   - [ErrUnknown]: the entries may have been written, or may be written later by a statement that is
+	//     still running. The caller finds out by End and Read; it may also append the same entries again
+	//     with the same head and id.
+	//   - any other error: nothing was written and nothing will be.
+	//
+	// There is no limit to the number or size of entries but the database's own; MaxAppend states it.
+	Append(ctx context.Context, head Head, id AppendID, entries []Entry) error
+
+	// Read returns entries with position > after in order, values included: at most limit of them
+	// (limit > 0), and fewer than that, but at least one if there is one, once their keys and values exceed
+	// about 8 MiB. The End comes from the same snapshot.
+	Read(ctx context.Context, after Position, limit int) ([]Entry, End, error)
+
+	// Scan calls fn with every entry with position > after, in order, in batches, the values of puts left out
+	// (other kinds have theirs), all from one snapshot whose End it returns. The batch belongs to Scan: fn
+	// copies what it keeps of the slice, but may keep the keys. An error of fn ends the scan and is returned.
+	Scan(ctx context.Context, after Position, fn func([]Entry) error) (End, error)
+
+	// Values returns the values at positions, in their order, in one query per some thousand positions.
+	// Found[i] is false where no row stands at positions[i] (deleted by a compaction). The End comes
+	// from the same snapshot as the (last) query.
+	Values(ctx context.Context, positions []Position) (Values, error)
+
+	// Delete removes the rows at positions, in bounded transactions that let appends through, and first
+	// raises the floor to at least floor. The newest row is never deleted, even when named. Positions that hold
+	// no row are passed over. After an error some rows may be gone; calling again is harmless.
+	Delete(ctx context.Context, positions []Position, floor Position) error
+
+	// Size returns the room that the log takes.
+	Size(ctx context.Context) (Size, error)
+
+	// Defragment gives free space back to the file system. Reads and appends may wait for it.
+	Defragment(ctx context.Context) error
+
+	// Close releases the database. No call may be under way or follow.
+	Close() error
+}
+
+// Values is the answer of [Log.Values].
+type Values struct {
+	Values [][]byte
+	Found  []bool
+	End    End
+}
+
+// Notifier is implemented by a Log whose database can tell that another process appended. Without it the
+// store polls End.
+type Notifier interface {
+	// Listen calls wake after appends of other processes, and returns when ctx ended or the
+	// subscription was lost. Wake-ups may be spurious, late or missing: they only shorten polling.
+	Listen(ctx context.Context, wake func()) error
+}

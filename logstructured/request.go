@@ -1,0 +1,189 @@
+package logstructured
+
+import "go.etcd.io/etcd/api/v3/mvccpb"
+
+// KeyRange is etcd's notation: End nil or empty is the one key Key; End "\x00" is every key from Key on; otherwise
+// Key <= k < End. Key "\x00" with End "\x00" is everything.
+type KeyRange struct {
+	Key []byte
+	End []byte
+}
+
+// Op is one operation of a transaction: [*RangeRequest], [*PutRequest], [*DeleteRangeRequest] or [*TxnRequest].
+type Op interface{ op() }
+
+func (*RangeRequest) op()       {}
+func (*PutRequest) op()         {}
+func (*DeleteRangeRequest) op() {}
+func (*TxnRequest) op()         {}
+
+// OpResult is the result of an [Op]: [*RangeResult], [*PutResult], [*DeleteRangeResult] or [*TxnResult].
+type OpResult interface{ opResult() }
+
+func (*RangeResult) opResult()       {}
+func (*PutResult) opResult()         {}
+func (*DeleteRangeResult) opResult() {}
+func (*TxnResult) opResult()         {}
+
+// SortTarget is the field that a range result is ordered by.
+type SortTarget uint8
+
+// Sort targets, in etcd's numbering.
+const (
+	SortByKey SortTarget = iota
+	SortByVersion
+	SortByCreateRevision
+	SortByModRevision
+	SortByValue
+)
+
+// SortOrder is the direction of a range result.
+type SortOrder uint8
+
+// Sort orders, in etcd's numbering. SortNone means ascending when the target is not the key.
+const (
+	SortNone SortOrder = iota
+	SortAscend
+	SortDescend
+)
+
+// RangeRequest reads keys. The zero values of all options ask for everything at the current revision.
+type RangeRequest struct {
+	KeyRange
+	// Revision to read at; 0 or less is the current one.
+	Revision Revision
+	// Limit on the number of keys returned; 0 or less is none.
+	Limit      int64
+	SortTarget SortTarget
+	SortOrder  SortOrder
+	// Serializable reads do not ask the database for the end of the log. Ignored inside a transaction.
+	Serializable bool
+	KeysOnly     bool
+	CountOnly    bool
+	// The filters; 0 is none.
+	MinModRevision, MaxModRevision       Revision
+	MinCreateRevision, MaxCreateRevision Revision
+}
+
+// RangeResult is what a [RangeRequest] read.
+type RangeResult struct {
+	// Revision is the current revision of the snapshot that answered, whatever revision was read.
+	Revision Revision
+	// KVs belong to the caller, but their keys and values are shared: never modify them.
+	KVs []*mvccpb.KeyValue
+	// More tells that Limit cut the result.
+	More bool
+	// Count is the number of keys in the range, regardless of limit and filters.
+	Count int64
+}
+
+// PutRequest writes a key.
+type PutRequest struct {
+	Key, Value  []byte
+	Lease       LeaseID
+	PrevKV      bool
+	IgnoreValue bool
+	IgnoreLease bool
+}
+
+// PutResult is the outcome of a [PutRequest].
+type PutResult struct {
+	Revision Revision
+	// PrevKV is nil unless asked for and there was one.
+	PrevKV *mvccpb.KeyValue
+}
+
+// DeleteRangeRequest deletes keys.
+type DeleteRangeRequest struct {
+	KeyRange
+	PrevKV bool
+}
+
+// DeleteRangeResult is the outcome of a [DeleteRangeRequest].
+type DeleteRangeResult struct {
+	Revision Revision
+	Deleted  int64
+	// PrevKVs is nil unless asked for.
+	PrevKVs []*mvccpb.KeyValue
+}
+
+// CompareTarget is the field that a [Compare] looks at.
+type CompareTarget uint8
+
+// Compare targets, in etcd's numbering.
+const (
+	CompareVersion CompareTarget = iota
+	CompareCreateRevision
+	CompareModRevision
+	CompareValue
+	CompareLease
+)
+
+// CompareResult is the relation that a [Compare] asks for.
+type CompareResult uint8
+
+// Compare results, in etcd's numbering.
+const (
+	CompareEqual CompareResult = iota
+	CompareGreater
+	CompareLess
+	CompareNotEqual
+)
+
+// Compare is one condition of a transaction. Over a range it must hold for every key in it.
+// A Target or Result outside the enumeration compares as etcd does: an unknown target as equal, an unknown result as true.
+type Compare struct {
+	KeyRange
+	Target CompareTarget
+	Result CompareResult
+	// Number is what version, revisions and lease are compared with, Value what the value is compared with.
+	Number int64
+	Value  []byte
+}
+
+// TxnRequest is an etcd transaction, nested ones among its operations. A nil Op is passed over, as etcd does with an
+// operation whose union is unset; its result is nil.
+type TxnRequest struct {
+	Compares []Compare
+	Success  []Op
+	Failure  []Op
+	// Serializable lets a transaction without writes skip asking the database for the end of the log.
+	Serializable bool
+}
+
+// TxnResult is the outcome of a [TxnRequest].
+type TxnResult struct {
+	// Revision after the transaction. Of a nested transaction it is 0.
+	Revision  Revision
+	Succeeded bool
+	// Results has one element for each operation of the branch taken.
+	Results []OpResult
+}
+
+// HashKVResult is the answer of [Store.HashKV].
+type HashKVResult struct {
+	// Hash is CRC-32C as etcd computes it over the same history.
+	Hash uint32
+	// Revision is the current revision, HashRevision the one hashed.
+	Revision, HashRevision, CompactRevision Revision
+}
+
+// LeaseGrantResult is the answer of [Store.LeaseGrant].
+type LeaseGrantResult struct {
+	Revision Revision
+	ID       LeaseID
+	// TTL in seconds.
+	TTL int64
+}
+
+// Status describes the store for etcd's Status call.
+type Status struct {
+	ClusterID       uint64
+	Revision        Revision
+	CompactRevision Revision
+	// Applied is the position of the newest applied entry, for etcd's raft indexes.
+	Applied Position
+	// Term counts from 1; it rises when the database went back in time.
+	Term uint64
+	Size Size
+}
