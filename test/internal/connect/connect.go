@@ -1,0 +1,93 @@
+// Package connect dials the servers under test.
+package connect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health/grpc_health_v1"
+)
+
+// maxMessage lets clients send more than any server takes, so that it is the server that refuses.
+const maxMessage = 64 << 20
+
+// GRPC returns a plain connection to target ("127.0.0.1:2379", "unix:///run/stele.sock") that is closed at the
+// end of the test.
+func GRPC(t testing.TB, target string) *grpc.ClientConn {
+	t.Helper()
+	conn, err := dial(target)
+	if err != nil {
+		t.Fatalf("dial %s: %v", target, err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// Client returns an etcd client of target that is closed at the end of the test.
+func Client(t testing.TB, target string) *clientv3.Client {
+	t.Helper()
+	client, err := clientv3.New(clientv3.Config{
+		Endpoints:   []string{target},
+		DialTimeout: 10 * time.Second,
+		Logger:      zap.NewNop(),
+	})
+	if err != nil {
+		t.Fatalf("etcd client of %s: %v", target, err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// Ready waits until the health service of target answers SERVING, ctx ends or stopped is closed.
+func Ready(ctx context.Context, target string, stopped <-chan struct{}) error {
+	conn, err := dial(target)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	client := grpc_health_v1.NewHealthClient(conn)
+	last := errors.New("never asked")
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		r, err := check(ctx, client)
+		switch {
+		case err != nil:
+			last = err
+		case r == grpc_health_v1.HealthCheckResponse_SERVING:
+			return nil
+		default:
+			last = fmt.Errorf("health is %v", r)
+		}
+		select {
+		case <-stopped:
+			return errors.New("the process ended before it was ready")
+		case <-ctx.Done():
+			return fmt.Errorf("not ready: %w (last: %w)", ctx.Err(), last)
+		case <-tick.C:
+		}
+		// Without this the connection would sit out its growing back-off while the server is long up.
+		conn.ResetConnectBackoff()
+	}
+}
+
+func check(ctx context.Context, client grpc_health_v1.HealthClient) (grpc_health_v1.HealthCheckResponse_ServingStatus, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	r, err := client.Check(ctx, &grpc_health_v1.HealthCheckRequest{})
+	return r.GetStatus(), err
+}
+
+func dial(target string) (*grpc.ClientConn, error) {
+	return grpc.NewClient(target,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(maxMessage), grpc.MaxCallRecvMsgSize(maxMessage)),
+	)
+}

@@ -1,0 +1,5 @@
+//go:build race
+
+package stele
+
+const raceEnabled = true
