@@ -1,66 +1,69 @@
-// Package etcd runs an embedded etcd on loopback: the reference that Stele's answers are compared with.
+// Package etcd runs etcd, the reference that Stele's answers are compared with, as one member on loopback, quietly. It
+// is a process of its own and built without the race detector, whatever the test has: 3.7 has a data race of its own in
+// the events that its watchers share, and would be several times slower.
 package etcd
 
 import (
-	"net/url"
+	"context"
 	"testing"
-	"time"
-
-	"go.etcd.io/etcd/server/v3/embed"
-	"go.uber.org/zap"
 
 	"github.com/stele-db/stele/test/internal/port"
+	"github.com/stele-db/stele/test/internal/process"
 )
 
-// Options configure an embedded etcd. The zero value is etcd's own defaults in a directory of the test.
+// Options configure an etcd. The zero value is etcd's own defaults in a directory of the test, without fsync.
 type Options struct {
 	// Dir holds the data; empty is a directory that is removed after the test.
 	Dir string
-	// Configure changes the configuration before the start; nil changes nothing.
-	Configure func(*embed.Config)
+	// Args are added to the command line.
+	Args []string
 	// Fsync makes commits durable. The reference of a comparison does not need it, a benchmark does.
 	Fsync bool
 }
 
-// Server is a running etcd of one member.
+// Server is an etcd: Launch, Kill, Stop and so on are those of process.Server.
 type Server struct {
+	*process.Server
 	// Target is the client address for grpc and clientv3.
 	Target string
-	// Etcd is the embedded server.
-	Etcd *embed.Etcd
+	// Dir holds the data.
+	Dir string
 }
 
 // Start runs etcd until the end of the test and returns once it serves.
 func Start(t testing.TB, opts Options) *Server {
 	t.Helper()
-	dir := opts.Dir
-	if dir == "" {
-		dir = t.TempDir()
+	s := &Server{Dir: opts.Dir, Target: port.Free(t)}
+	if s.Dir == "" {
+		s.Dir = t.TempDir()
 	}
-	client := url.URL{Scheme: "http", Host: port.Free(t)}
-	peer := url.URL{Scheme: "http", Host: port.Free(t)}
-
-	cfg := embed.NewConfig()
-	cfg.Dir = dir
-	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{client}, []url.URL{client}
-	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = []url.URL{peer}, []url.URL{peer}
-	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
-	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
-	cfg.UnsafeNoFsync = !opts.Fsync
-	if opts.Configure != nil {
-		opts.Configure(cfg)
+	client, peer := "http://"+s.Target, "http://"+port.Free(t)
+	args := []string{
+		"--data-dir", s.Dir,
+		"--listen-client-urls", client, "--advertise-client-urls", client,
+		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
+		"--initial-cluster", "default=" + peer,
+		"--log-level", "error",
 	}
-	e, err := embed.StartEtcd(cfg)
-	if err != nil {
+	if !opts.Fsync {
+		args = append(args, "--unsafe-no-fsync")
+	}
+	s.Server = process.New(t, process.Config{
+		Binary: Binary(t, t.TempDir()),
+		Args:   append(args, opts.Args...),
+		Dir:    s.Dir,
+		Target: s.Target,
+	})
+	// Its data is thrown away; and asked to stop it would end by the signal, which looks like a failure.
+	t.Cleanup(func() { _ = s.Kill() })
+	if err := s.Launch(context.Background()); err != nil {
 		t.Fatalf("start etcd: %v", err)
 	}
-	t.Cleanup(e.Close)
-	select {
-	case <-e.Server.ReadyNotify():
-	case err := <-e.Err():
-		t.Fatalf("etcd ended before it was ready: %v", err)
-	case <-time.After(60 * time.Second):
-		t.Fatal("etcd was not ready in 60 s")
-	}
-	return &Server{Target: client.Host, Etcd: e}
+	return s
+}
+
+// Binary returns the path in dir of an etcd binary that belongs to the test.
+func Binary(t testing.TB, dir string) string {
+	t.Helper()
+	return process.Program{Name: "etcd", Package: "go.etcd.io/etcd/server/v3", Dir: "."}.Binary(t, dir)
 }

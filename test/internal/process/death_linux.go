@@ -1,4 +1,4 @@
-package stele
+package process
 
 import "syscall"
 

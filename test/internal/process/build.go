@@ -1,4 +1,4 @@
-package stele
+package process
 
 import (
 	"errors"
@@ -13,36 +13,57 @@ import (
 	"testing"
 )
 
-var (
-	buildPlain = sync.OnceValues(func() (string, error) { return build(false) })
-	buildRace  = sync.OnceValues(func() (string, error) { return build(true) })
-)
+// RaceEnabled tells that the test was built with the race detector.
+const RaceEnabled = raceEnabled
 
-// Binary returns the path of a stele binary that belongs to the test: built once per process, linked (or
-// copied) into dir.
-func Binary(t testing.TB, dir string, race bool) string {
+// Program is a Go program to build.
+type Program struct {
+	// Name of the binary, unique among the programs of a test process.
+	Name string
+	// Package is built in the module of Dir, which is relative to the directory of the tests' module.
+	Package, Dir string
+	// Race builds with the race detector.
+	Race bool
+}
+
+var built struct {
+	sync.Mutex
+	once map[Program]func() (string, error)
+}
+
+// Binary builds p, the first time that a test process asks, and links (or copies) it into dir.
+func (p Program) Binary(t testing.TB, dir string) string {
 	t.Helper()
-	path := os.Getenv("STELE_TEST_BINARY")
-	if path == "" {
-		var err error
-		if race || raceEnabled {
-			path, err = buildRace()
-		} else {
-			path, err = buildPlain()
-		}
-		if err != nil {
-			t.Fatalf("build cmd/stele: %v", err)
-		}
+	built.Lock()
+	if built.once == nil {
+		built.once = map[Program]func() (string, error){}
 	}
-	own := filepath.Join(dir, "stele")
+	build, ok := built.once[p]
+	if !ok {
+		build = sync.OnceValues(p.build)
+		built.once[p] = build
+	}
+	built.Unlock()
+
+	path, err := build()
+	if err != nil {
+		t.Fatalf("build %s: %v", p.Package, err)
+	}
+	return Link(t, path, dir)
+}
+
+// Link makes the binary at path available in dir as a file of its own.
+func Link(t testing.TB, path, dir string) string {
+	t.Helper()
+	own := filepath.Join(dir, filepath.Base(path))
 	if err := link(path, own); err != nil {
-		t.Fatalf("link the stele binary: %v", err)
+		t.Fatalf("link %s: %v", path, err)
 	}
 	return own
 }
 
 // build leaves the binary in the user's cache directory, where go build finds it up to date the next time.
-func build(race bool) (string, error) {
+func (p Program) build() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", err
@@ -51,9 +72,9 @@ func build(race bool) (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
-	name, args := "stele", []string{"build"}
-	if race {
-		name, args = "stele-race", append(args, "-race")
+	name, args := p.Name, []string{"build"}
+	if p.Race {
+		name, args = name+"-race", append(args, "-race")
 	}
 	path := filepath.Join(dir, name)
 	unlock, err := lock(path + ".lock")
@@ -61,8 +82,8 @@ func build(race bool) (string, error) {
 		return "", err
 	}
 	defer unlock()
-	cmd := exec.Command("go", append(args, "-o", path, "./cmd/stele")...)
-	cmd.Dir = root()
+	cmd := exec.Command("go", append(args, "-o", path, p.Package)...)
+	cmd.Dir = filepath.Join(moduleDir(), p.Dir)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w\n%s", err, out)
 	}
@@ -102,10 +123,10 @@ func lock(path string) (unlock func(), err error) {
 	return func() { _ = f.Close() }, nil
 }
 
-// root is the directory of the product's module.
-func root() string {
+// moduleDir is the directory of the tests' module.
+func moduleDir() string {
 	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..", "..")
+	return filepath.Join(filepath.Dir(file), "..", "..")
 }
 
 func link(from, to string) error {

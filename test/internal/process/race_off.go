@@ -1,5 +1,5 @@
 //go:build !race
 
-package stele
+package process
 
 const raceEnabled = false

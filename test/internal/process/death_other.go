@@ -1,6 +1,6 @@
 //go:build !linux
 
-package stele
+package process
 
 import "syscall"
 
