@@ -1,0 +1,187 @@
+// Package compactor compacts the history by itself, on one of three schedules: kine's interval, etcd's periodic and
+// etcd's revision mode. Without a schedule nothing is compacted until a client asks for it.
+//
+// Any number of replicas may run it at the same time: a revision that another one has compacted already is as good as
+// compacted here. A compaction that fails is logged and tried again; it never ends the process.
+package compactor
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// Store is what a schedule needs of [logstructured.Store].
+type Store interface {
+	// Revision is the current revision.
+	Revision() logstructured.Revision
+	// Compact makes revisions below revision unreadable.
+	Compact(ctx context.Context, revision logstructured.Revision, physical bool) (logstructured.Revision, error)
+}
+
+// Compactor compacts Store until its context ends.
+type Compactor struct {
+	// Store and Logger are required.
+	Store  Store
+	Logger *logrus.Entry
+	// Schedule is one of [Interval], [Periodic] and [Revision]; nil compacts nothing.
+	Schedule Schedule
+	// Timeout ends one compaction; 0 is 5 s, as kine's default.
+	Timeout time.Duration
+}
+
+// Schedule says when to look, and what to compact to.
+type Schedule interface {
+	// next returns how long to wait until the next look.
+	next() time.Duration
+	// target is asked after each wait, with the current revision. Below 2 there is nothing to compact.
+	target(now time.Time, current logstructured.Revision) logstructured.Revision
+	// compacted tells that everything below the last target is gone.
+	compacted(now time.Time)
+}
+
+const defaultTimeout = 5 * time.Second
+
+// Run compacts on schedule, and returns nil when ctx has ended.
+func (c *Compactor) Run(ctx context.Context) error {
+	if c.Schedule == nil {
+		return nil
+	}
+	timeout := c.Timeout
+	if timeout <= 0 {
+		timeout = defaultTimeout
+	}
+	// The first look starts the clock of a schedule that remembers revisions; it never compacts.
+	c.Schedule.target(time.Now(), c.Store.Revision())
+
+	var done logstructured.Revision
+	timer := time.NewTimer(c.Schedule.next())
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+		target := c.Schedule.target(time.Now(), c.Store.Revision())
+		if target > 1 && target > done && c.compact(ctx, target, timeout) {
+			done = target
+			c.Schedule.compacted(time.Now())
+		}
+		timer.Reset(c.Schedule.next())
+	}
+}
+
+func (c *Compactor) compact(ctx context.Context, target logstructured.Revision, timeout time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	start := time.Now()
+	_, err := c.Store.Compact(ctx, target, false)
+	log := c.Logger.WithFields(logrus.Fields{"revision": target, "took": time.Since(start)})
+	switch {
+	case err == nil:
+		log.Info("compacted the history on schedule")
+		return true
+	case errors.Is(err, logstructured.ErrCompacted):
+		log.Debug("history was compacted already")
+		return true
+	default:
+		if !errors.Is(err, context.Canceled) {
+			log.WithError(err).Warn("scheduled compaction failed; it will be tried again")
+		}
+		return false
+	}
+}
+
+// Interval is kine's schedule: every Every, give or take Jitter percent, everything but the newest Retain
+// revisions is compacted.
+type Interval struct {
+	Every  time.Duration
+	Jitter int
+	Retain logstructured.Revision
+}
+
+func (s Interval) next() time.Duration {
+	if s.Jitter <= 0 {
+		return s.Every
+	}
+	spread := float64(s.Every) * float64(s.Jitter) / 100
+	return time.Duration(float64(s.Every) + spread*(2*rand.Float64()-1))
+}
+
+func (s Interval) target(_ time.Time, current logstructured.Revision) logstructured.Revision {
+	return current - s.Retain
+}
+
+func (Interval) compacted(time.Time) {}
+
+// revisionInterval is etcd's (server/etcdserver/api/v3compactor/revision.go).
+const revisionInterval = 5 * time.Minute
+
+// Revision is etcd's revision mode: everything but the newest Retain revisions is compacted every five minutes.
+type Revision struct {
+	Retain logstructured.Revision
+}
+
+func (Revision) next() time.Duration { return revisionInterval }
+
+func (s Revision) target(_ time.Time, current logstructured.Revision) logstructured.Revision {
+	return current - s.Retain
+}
+
+func (Revision) compacted(time.Time) {}
+
+// Periodic is etcd's periodic mode (server/etcdserver/api/v3compactor/periodic.go): the history of the last Keep stays.
+// It notes the revision ten times in the smaller of Keep and an hour; once Keep has passed it compacts to the oldest
+// note, and from then on once in the smaller of Keep and an hour.
+type Periodic struct {
+	keep  time.Duration
+	every time.Duration
+	notes []note
+	// due is when the next compaction may happen.
+	due time.Time
+}
+
+type note struct {
+	at       time.Time
+	revision logstructured.Revision
+}
+
+const notesPerInterval = 10
+
+// NewPeriodic returns the schedule that keeps the history of the last keep (> 0).
+func NewPeriodic(keep time.Duration) *Periodic {
+	return &Periodic{keep: keep, every: min(keep, time.Hour)}
+}
+
+func (s *Periodic) next() time.Duration { return max(s.every/notesPerInterval, time.Millisecond) }
+
+func (s *Periodic) target(now time.Time, current logstructured.Revision) logstructured.Revision {
+	if s.due.IsZero() {
+		s.due = now.Add(s.keep)
+	}
+	s.notes = append(s.notes, note{at: now, revision: current})
+	// The newest note that is at least keep old is the one to compact to; older ones are of no more use.
+	oldest := -1
+	for i, n := range s.notes {
+		if now.Sub(n.at) < s.keep {
+			break
+		}
+		oldest = i
+	}
+	if oldest < 0 {
+		return 0
+	}
+	s.notes = s.notes[oldest:]
+	if now.Before(s.due) {
+		return 0
+	}
+	return s.notes[0].revision
+}
+
+func (s *Periodic) compacted(now time.Time) { s.due = now.Add(s.every) }
