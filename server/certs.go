@@ -1,0 +1,154 @@
+package server
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+)
+
+// CertificateOptions name the PEM files for TLS.
+type CertificateOptions struct {
+	// Logger is required.
+	Logger *logrus.Entry
+	// CertFile holds the server's certificate chain, KeyFile its key. Both are required.
+	CertFile, KeyFile string
+	// TrustedCAFile holds the authorities of client certificates. As in etcd, naming it makes a client certificate
+	// compulsory.
+	TrustedCAFile string
+	// ClientCertAuth makes a client certificate compulsory, checked with the system's authorities if
+	// TrustedCAFile is empty.
+	ClientCertAuth bool
+	// MinVersion is one of crypto/tls's VersionTLS constants; 0 is TLS 1.2.
+	MinVersion uint16
+	// CipherSuites for TLS 1.2; nil is crypto/tls's choice.
+	CipherSuites []uint16
+	// CheckInterval is how often the files are looked at for changes while connections arrive; 0 is 1 s.
+	CheckInterval time.Duration
+}
+
+// Certificates are a server's certificate and the authorities of its clients, read again when their files change. Established
+// connections keep what they started with.
+type Certificates struct {
+	opts CertificateOptions
+
+	mu      sync.Mutex
+	checked time.Time
+	stamps  []stamp
+	config  *tls.Config
+}
+
+// stamp is what changes about a file that is written.
+type stamp struct {
+	size    int64
+	modTime time.Time
+}
+
+// LoadCertificates reads the files.
+func LoadCertificates(opts CertificateOptions) (*Certificates, error) {
+	if opts.Logger == nil {
+		return nil, errors.New("certificates: a logger is required")
+	}
+	if opts.CertFile == "" || opts.KeyFile == "" {
+		return nil, errors.New("TLS needs both a certificate file and a key file")
+	}
+	setDefault(&opts.MinVersion, tls.VersionTLS12)
+	setDefault(&opts.CheckInterval, time.Second)
+	c := &Certificates{opts: opts, checked: time.Now()}
+	var err error
+	// The stamps first: a file that changes in between is read once more.
+	if c.stamps, err = c.stat(); err != nil {
+		return nil, err
+	}
+	if c.config, err = c.load(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// listenerConfig is the configuration for a listener's connections; it follows the files.
+func (c *Certificates) listenerConfig() *tls.Config {
+	cfg := c.current().Clone()
+	cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if conn, ok := hello.Conn.(*greeting); ok {
+			conn.speaksHTTP1 = slices.Contains(hello.SupportedProtos, "http/1.1")
+		}
+		return c.current(), nil
+	}
+	return cfg
+}
+
+// current returns the newest configuration that could be read.
+func (c *Certificates) current() *tls.Config {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	if now.Sub(c.checked) < c.opts.CheckInterval {
+		return c.config
+	}
+	c.checked = now
+	stamps, err := c.stat()
+	if err == nil {
+		if slices.Equal(stamps, c.stamps) {
+			return c.config
+		}
+		var cfg *tls.Config
+		if cfg, err = c.load(); err == nil {
+			c.stamps, c.config = stamps, cfg
+			c.opts.Logger.Info("read the changed certificate files")
+		}
+	}
+	if err != nil {
+		// While they are being replaced, certificate and key may not fit: the next connection tries again.
+		c.opts.Logger.WithError(err).Warn("cannot read the changed certificate files, serving with the former ones")
+	}
+	return c.config
+}
+
+func (c *Certificates) stat() ([]stamp, error) {
+	var stamps []stamp
+	for _, name := range []string{c.opts.CertFile, c.opts.KeyFile, c.opts.TrustedCAFile} {
+		if name == "" {
+			continue
+		}
+		info, err := os.Stat(name)
+		if err != nil {
+			return nil, err
+		}
+		stamps = append(stamps, stamp{size: info.Size(), modTime: info.ModTime()})
+	}
+	return stamps, nil
+}
+
+func (c *Certificates) load() (*tls.Config, error) {
+	cert, err := tls.LoadX509KeyPair(c.opts.CertFile, c.opts.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use certificate %s with key %s: %w", c.opts.CertFile, c.opts.KeyFile, err)
+	}
+	cfg := &tls.Config{
+		Certificates: []tls.Certificate{cert},
+		MinVersion:   c.opts.MinVersion,
+		CipherSuites: c.opts.CipherSuites,
+		NextProtos:   []string{"h2", "http/1.1"},
+	}
+	if c.opts.TrustedCAFile != "" {
+		pem, err := os.ReadFile(c.opts.TrustedCAFile)
+		if err != nil {
+			return nil, err
+		}
+		cfg.ClientCAs = x509.NewCertPool()
+		if !cfg.ClientCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("there is no certificate in %s", c.opts.TrustedCAFile)
+		}
+	}
+	if c.opts.ClientCertAuth || c.opts.TrustedCAFile != "" {
+		cfg.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	return cfg, nil
+}

@@ -1,0 +1,250 @@
+package server
+
+import (
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// This file alone translates between etcd's messages and the store's types. Keys, values and KeyValues are
+// passed on, never copied.
+
+func toRange(r *pb.RangeRequest) *logstructured.RangeRequest {
+	return &logstructured.RangeRequest{
+		KeyRange:          logstructured.KeyRange{Key: r.Key, End: r.RangeEnd},
+		Revision:          logstructured.Revision(r.Revision),
+		Limit:             r.Limit,
+		SortTarget:        toSortTarget[r.SortTarget],
+		SortOrder:         toSortOrder[r.SortOrder],
+		Serializable:      r.Serializable,
+		KeysOnly:          r.KeysOnly,
+		CountOnly:         r.CountOnly,
+		MinModRevision:    logstructured.Revision(r.MinModRevision),
+		MaxModRevision:    logstructured.Revision(r.MaxModRevision),
+		MinCreateRevision: logstructured.Revision(r.MinCreateRevision),
+		MaxCreateRevision: logstructured.Revision(r.MaxCreateRevision),
+	}
+}
+
+// Indexed by enumerations that checkRange has bounded.
+var (
+	toSortTarget = [...]logstructured.SortTarget{
+		pb.RangeRequest_KEY:     logstructured.SortByKey,
+		pb.RangeRequest_VERSION: logstructured.SortByVersion,
+		pb.RangeRequest_CREATE:  logstructured.SortByCreateRevision,
+		pb.RangeRequest_MOD:     logstructured.SortByModRevision,
+		pb.RangeRequest_VALUE:   logstructured.SortByValue,
+	}
+	toSortOrder = [...]logstructured.SortOrder{
+		pb.RangeRequest_NONE:    logstructured.SortNone,
+		pb.RangeRequest_ASCEND:  logstructured.SortAscend,
+		pb.RangeRequest_DESCEND: logstructured.SortDescend,
+	}
+)
+
+func toPut(r *pb.PutRequest) *logstructured.PutRequest {
+	return &logstructured.PutRequest{
+		Key:         r.Key,
+		Value:       r.Value,
+		Lease:       logstructured.LeaseID(r.Lease),
+		PrevKV:      r.PrevKv,
+		IgnoreValue: r.IgnoreValue,
+		IgnoreLease: r.IgnoreLease,
+	}
+}
+
+func toDeleteRange(r *pb.DeleteRangeRequest) *logstructured.DeleteRangeRequest {
+	return &logstructured.DeleteRangeRequest{
+		KeyRange: logstructured.KeyRange{Key: r.Key, End: r.RangeEnd},
+		PrevKV:   r.PrevKv,
+	}
+}
+
+func toTxn(r *pb.TxnRequest) *logstructured.TxnRequest {
+	out := &logstructured.TxnRequest{
+		Success:      toOps(r.Success),
+		Failure:      toOps(r.Failure),
+		Serializable: serializable(r),
+	}
+	if len(r.Compare) > 0 {
+		out.Compares = make([]logstructured.Compare, len(r.Compare))
+		for i, c := range r.Compare {
+			toCompare(c, &out.Compares[i])
+		}
+	}
+	return out
+}
+
+func toOps(ops []*pb.RequestOp) []logstructured.Op {
+	if len(ops) == 0 {
+		return nil
+	}
+	out := make([]logstructured.Op, len(ops))
+	for i, op := range ops {
+		switch o := op.Request.(type) {
+		case *pb.RequestOp_RequestRange:
+			out[i] = toRange(o.RequestRange)
+		case *pb.RequestOp_RequestPut:
+			out[i] = toPut(o.RequestPut)
+		case *pb.RequestOp_RequestDeleteRange:
+			out[i] = toDeleteRange(o.RequestDeleteRange)
+		case *pb.RequestOp_RequestTxn:
+			out[i] = toTxn(o.RequestTxn)
+		}
+	}
+	return out
+}
+
+// outOfEnum is no member of any of the store's enumerations. A number that etcd does not know must not become
+// one that it does by being cut to a byte.
+const outOfEnum = 0xff
+
+// toCompare fills in c. A union that does not belong to the target counts as unset, which is zero.
+func toCompare(r *pb.Compare, c *logstructured.Compare) {
+	c.KeyRange = logstructured.KeyRange{Key: r.Key, End: r.RangeEnd}
+	c.Result = outOfEnum
+	switch r.Result {
+	case pb.Compare_EQUAL:
+		c.Result = logstructured.CompareEqual
+	case pb.Compare_GREATER:
+		c.Result = logstructured.CompareGreater
+	case pb.Compare_LESS:
+		c.Result = logstructured.CompareLess
+	case pb.Compare_NOT_EQUAL:
+		c.Result = logstructured.CompareNotEqual
+	}
+	c.Target = outOfEnum
+	switch r.Target {
+	case pb.Compare_VERSION:
+		c.Target, c.Number = logstructured.CompareVersion, r.GetVersion()
+	case pb.Compare_CREATE:
+		c.Target, c.Number = logstructured.CompareCreateRevision, r.GetCreateRevision()
+	case pb.Compare_MOD:
+		c.Target, c.Number = logstructured.CompareModRevision, r.GetModRevision()
+	case pb.Compare_VALUE:
+		c.Target, c.Value = logstructured.CompareValue, r.GetValue()
+	case pb.Compare_LEASE:
+		c.Target, c.Number = logstructured.CompareLease, r.GetLease()
+	}
+}
+
+// header sets the fields of h that every answer has; revision may be 0 where etcd leaves it out.
+func (m *member) header(h *pb.ResponseHeader, revision logstructured.Revision) *pb.ResponseHeader {
+	h.ClusterId = m.clusterID
+	h.MemberId = m.memberID
+	h.Revision = int64(revision)
+	h.RaftTerm = m.store.Term()
+	return h
+}
+
+// Each answer and its header are one allocation.
+type (
+	rangeAnswer struct {
+		pb.RangeResponse
+		header pb.ResponseHeader
+	}
+	putAnswer struct {
+		pb.PutResponse
+		header pb.ResponseHeader
+	}
+	deleteRangeAnswer struct {
+		pb.DeleteRangeResponse
+		header pb.ResponseHeader
+	}
+	txnAnswer struct {
+		pb.TxnResponse
+		header pb.ResponseHeader
+	}
+)
+
+// newRange, newPut, newDeleteRange and newTxn return the answer and its header still to be filled in.
+
+func newRange(r *logstructured.RangeResult) (*pb.RangeResponse, *pb.ResponseHeader) {
+	a := &rangeAnswer{}
+	a.Header, a.Kvs, a.More, a.Count = &a.header, r.KVs, r.More, r.Count
+	return &a.RangeResponse, &a.header
+}
+
+func newPut(r *logstructured.PutResult) (*pb.PutResponse, *pb.ResponseHeader) {
+	a := &putAnswer{}
+	a.Header, a.PrevKv = &a.header, r.PrevKV
+	return &a.PutResponse, &a.header
+}
+
+func newDeleteRange(r *logstructured.DeleteRangeResult) (*pb.DeleteRangeResponse, *pb.ResponseHeader) {
+	a := &deleteRangeAnswer{}
+	a.Header, a.Deleted, a.PrevKvs = &a.header, r.Deleted, r.PrevKVs
+	return &a.DeleteRangeResponse, &a.header
+}
+
+func newTxn(r *logstructured.TxnResult) (*pb.TxnResponse, *pb.ResponseHeader) {
+	a := &txnAnswer{}
+	a.Header, a.Succeeded = &a.header, r.Succeeded
+	if len(r.Results) > 0 {
+		a.Responses = make([]*pb.ResponseOp, len(r.Results))
+		for i, result := range r.Results {
+			a.Responses[i] = newOp(result)
+		}
+	}
+	return &a.TxnResponse, &a.header
+}
+
+// newOp returns the answer to an operation inside a transaction, whose header carries the revision alone, and that of
+// a nested transaction nothing at all.
+func newOp(result logstructured.OpResult) *pb.ResponseOp {
+	op := &pb.ResponseOp{}
+	switch r := result.(type) {
+	case *logstructured.RangeResult:
+		resp, header := newRange(r)
+		header.Revision = int64(r.Revision)
+		op.Response = &pb.ResponseOp_ResponseRange{ResponseRange: resp}
+	case *logstructured.PutResult:
+		resp, header := newPut(r)
+		header.Revision = int64(r.Revision)
+		op.Response = &pb.ResponseOp_ResponsePut{ResponsePut: resp}
+	case *logstructured.DeleteRangeResult:
+		resp, header := newDeleteRange(r)
+		header.Revision = int64(r.Revision)
+		op.Response = &pb.ResponseOp_ResponseDeleteRange{ResponseDeleteRange: resp}
+	case *logstructured.TxnResult:
+		resp, _ := newTxn(r)
+		op.Response = &pb.ResponseOp_ResponseTxn{ResponseTxn: resp}
+	}
+	return op
+}
+
+func toWatch(r *pb.WatchCreateRequest) logstructured.WatchRequest {
+	out := logstructured.WatchRequest{
+		KeyRange:       logstructured.KeyRange{Key: r.Key, End: r.RangeEnd},
+		ID:             logstructured.WatchID(r.WatchId),
+		StartRevision:  logstructured.Revision(r.StartRevision),
+		PrevKV:         r.PrevKv,
+		ProgressNotify: r.ProgressNotify,
+	}
+	for _, f := range r.Filters {
+		switch f {
+		case pb.WatchCreateRequest_NOPUT:
+			out.NoPut = true
+		case pb.WatchCreateRequest_NODELETE:
+			out.NoDelete = true
+		}
+	}
+	return out
+}
+
+type watchAnswer struct {
+	pb.WatchResponse
+	header pb.ResponseHeader
+}
+
+func (m *member) newWatch(r *logstructured.WatchResponse) *pb.WatchResponse {
+	a := &watchAnswer{}
+	a.Header = m.header(&a.header, r.Revision)
+	a.WatchId = int64(r.WatchID)
+	a.Created = r.Created
+	a.Canceled = r.Canceled
+	a.CompactRevision = int64(r.CompactRevision)
+	a.CancelReason = cancelReason(r.Err)
+	a.Events = r.Events
+	return &a.WatchResponse
+}

@@ -1,0 +1,233 @@
+package server
+
+import (
+	"container/list"
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+)
+
+// dispatcher lets gRPC and HTTP share a port. It finds out what a new connection speaks and hands it over whole: gRPC gets
+// grpc-go's own transport, which costs far less a request than serving gRPC through net/http.
+//
+// Plain text is told by its first bytes: HTTP/2 begins with "PRI", and no HTTP/1 method does. With TLS the client's ALPN offer
+// tells: gRPC clients offer h2 alone. Who offers HTTP/1.1 as well is an HTTP client, such as curl or Prometheus,
+// and goes to net/http, whose handler passes on the rare gRPC request from a client of that kind.
+type dispatcher struct {
+	log     *logrus.Entry
+	grpc    *connQueue
+	http    *connQueue
+	timeout time.Duration
+	max     int
+
+	mu sync.Mutex
+	// greetings are the connections that have not been handed over, oldest first.
+	greetings list.List
+	stopped   bool
+	stopping  chan struct{}
+	// running counts the goroutines, one per connection that has not been handed over.
+	running sync.WaitGroup
+}
+
+func newDispatcher(log *logrus.Entry, timeout time.Duration, maxGreetings int) *dispatcher {
+	return &dispatcher{
+		log:      log,
+		grpc:     newConnQueue(),
+		http:     newConnQueue(),
+		timeout:  timeout,
+		max:      maxGreetings,
+		stopping: make(chan struct{}),
+	}
+}
+
+// accept takes connections from l until l is closed.
+func (d *dispatcher) accept(l *Listener) {
+	var cfg *tls.Config
+	if l.certs != nil {
+		cfg = l.certs.listenerConfig()
+	}
+	const shortest, longest = 5 * time.Millisecond, time.Second
+	pause := shortest
+	for {
+		conn, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			// Out of descriptors or memory, or the client was faster: it passes.
+			d.log.WithError(err).Warn("cannot accept a connection, trying again")
+			select {
+			case <-time.After(pause):
+			case <-d.stopping:
+				return
+			}
+			pause = min(pause*2, longest)
+			continue
+		}
+		pause = shortest
+		d.greet(conn, cfg)
+	}
+}
+
+// greet starts the goroutine that finds out what conn speaks. If there are too many of them, the oldest is given up: a client
+// that means to speak does so within milliseconds.
+func (d *dispatcher) greet(conn net.Conn, cfg *tls.Config) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopped {
+		_ = conn.Close()
+		return
+	}
+	if d.greetings.Len() >= d.max {
+		oldest := d.greetings.Front()
+		_ = d.greetings.Remove(oldest).(net.Conn).Close()
+	}
+	entry := d.greetings.PushBack(conn)
+	d.running.Add(1)
+	go func() {
+		defer d.running.Done()
+		queue, ready, err := d.protocol(conn, cfg)
+		d.mu.Lock()
+		d.greetings.Remove(entry)
+		d.mu.Unlock()
+		if err != nil {
+			d.log.WithError(err).WithField("client", conn.RemoteAddr()).Debug("closed a connection before its first request")
+			_ = conn.Close()
+			return
+		}
+		queue.push(ready)
+	}()
+}
+
+// protocol returns who serves conn, and the connection to hand over.
+func (d *dispatcher) protocol(conn net.Conn, cfg *tls.Config) (*connQueue, net.Conn, error) {
+	if err := conn.SetDeadline(time.Now().Add(d.timeout)); err != nil {
+		return nil, nil, err
+	}
+	queue, ready, err := d.speaks(conn, cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	return queue, ready, conn.SetDeadline(time.Time{})
+}
+
+func (d *dispatcher) speaks(conn net.Conn, cfg *tls.Config) (*connQueue, net.Conn, error) {
+	g := &greeting{Conn: conn}
+	if cfg != nil {
+		secured := tls.Server(g, cfg)
+		// The connection's deadline bounds it.
+		if err := secured.HandshakeContext(context.Background()); err != nil {
+			return nil, nil, err
+		}
+		switch proto := secured.ConnectionState().NegotiatedProtocol; {
+		case proto == "h2" && !g.speaksHTTP1:
+			return d.grpc, secured, nil
+		case proto != "":
+			return d.http, secured, nil
+		}
+		g = &greeting{Conn: secured}
+	}
+	http2, err := g.speaksHTTP2()
+	if err != nil {
+		return nil, nil, err
+	}
+	if http2 {
+		return d.grpc, g, nil
+	}
+	return d.http, g, nil
+}
+
+// stop gives up the connections that have not been handed over, and returns when none is left. The queues are closed by
+// who serves them.
+func (d *dispatcher) stop() {
+	d.mu.Lock()
+	if !d.stopped {
+		d.stopped = true
+		close(d.stopping)
+	}
+	for e := d.greetings.Front(); e != nil; e = e.Next() {
+		_ = e.Value.(net.Conn).Close()
+	}
+	d.mu.Unlock()
+	d.running.Wait()
+}
+
+// greeting is a connection whose first bytes were looked at.
+type greeting struct {
+	net.Conn
+	// unread was received and not yet returned by Read.
+	unread []byte
+	// speaksHTTP1 is set during a TLS handshake if the client offers it.
+	speaksHTTP1 bool
+}
+
+// speaksHTTP2 reads until the client's first bytes tell.
+func (g *greeting) speaksHTTP2() (bool, error) {
+	const preface = "PRI"
+	var buf [len(preface)]byte
+	n := 0
+	for n < len(buf) && string(buf[:n]) == preface[:n] {
+		m, err := g.Conn.Read(buf[n:])
+		n += m
+		if err != nil {
+			return false, err
+		}
+	}
+	g.unread = buf[:n]
+	return string(buf[:n]) == preface, nil
+}
+
+func (g *greeting) Read(p []byte) (int, error) {
+	if len(g.unread) > 0 {
+		n := copy(p, g.unread)
+		g.unread = g.unread[n:]
+		return n, nil
+	}
+	return g.Conn.Read(p)
+}
+
+// connQueue is a [net.Listener] whose connections were accepted elsewhere.
+type connQueue struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newConnQueue() *connQueue {
+	return &connQueue{conns: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+// push hands conn to Accept, or closes it if nobody will.
+func (q *connQueue) push(conn net.Conn) {
+	select {
+	case q.conns <- conn:
+	case <-q.closed:
+		_ = conn.Close()
+	}
+}
+
+func (q *connQueue) Accept() (net.Conn, error) {
+	select {
+	case conn := <-q.conns:
+		return conn, nil
+	case <-q.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (q *connQueue) Close() error {
+	q.once.Do(func() { close(q.closed) })
+	return nil
+}
+
+func (q *connQueue) Addr() net.Addr { return queueAddr{} }
+
+type queueAddr struct{}
+
+func (queueAddr) Network() string { return "dispatcher" }
+func (queueAddr) String() string  { return "dispatcher" }

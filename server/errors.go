@@ -1,0 +1,82 @@
+package server
+
+import (
+	"context"
+	"errors"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// statuses maps the store's errors to etcd's, in the order in which they are looked for: an error may wrap
+// several, and the first one is what the client can act on.
+var statuses = []struct {
+	err    error
+	status error
+}{
+	{logstructured.ErrCompacted, rpctypes.ErrGRPCCompacted},
+	{logstructured.ErrFutureRevision, rpctypes.ErrGRPCFutureRev},
+	{logstructured.ErrKeyNotFound, rpctypes.ErrGRPCKeyNotFound},
+	{logstructured.ErrLeaseNotFound, rpctypes.ErrGRPCLeaseNotFound},
+	{logstructured.ErrLeaseExists, rpctypes.ErrGRPCLeaseExist},
+	{logstructured.ErrLeaseTTLTooLarge, rpctypes.ErrGRPCLeaseTTLTooLarge},
+	{logstructured.ErrTooLarge, rpctypes.ErrGRPCRequestTooLarge},
+	{logstructured.ErrNoSpace, rpctypes.ErrGRPCNoSpace},
+	{logstructured.ErrStopped, rpctypes.ErrGRPCStopped},
+	{context.Canceled, rpctypes.ErrGRPCCanceled},
+	{logstructured.ErrTimeout, rpctypes.ErrGRPCTimeout},
+	{context.DeadlineExceeded, rpctypes.ErrGRPCTimeout},
+	// ErrUnknown before the rest: whatever else is known about a write, the client must know that it may have happened.
+	{logstructured.ErrUnknown, status.Error(codes.Unavailable, "etcdserver: the database did not confirm the write, which may have taken effect")},
+	{logstructured.ErrReadOnly, status.Error(codes.Unavailable, "etcdserver: the database is read-only, no write was made")},
+	{logstructured.ErrCorrupt, rpctypes.ErrGRPCCorrupt},
+	{logstructured.ErrUnavailable, status.Error(codes.Unavailable, "etcdserver: the database is unavailable")},
+}
+
+// toStatus turns any error of the store into the gRPC status that etcd gives, and nil into nil. Details of
+// database errors stay out of it: they may name hosts and files, and belong in the log.
+func toStatus(err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, s := range statuses {
+		if errors.Is(err, s.err) {
+			return s.status
+		}
+	}
+	if _, ok := status.FromError(err); ok {
+		return err
+	}
+	return status.Error(codes.Internal, "etcdserver: internal error: "+err.Error())
+}
+
+// cancelReasons are what a watch response says about a failed creation: the texts have no common prefix in etcd.
+var cancelReasons = []struct {
+	err    error
+	reason string
+}{
+	{logstructured.ErrDuplicateWatchID, "mvcc: duplicate watch ID provided on the WatchStream"},
+	{logstructured.ErrEmptyWatchRange, "mvcc: watcher range is empty"},
+	{logstructured.ErrCompacted, rpctypes.ErrCompacted.Error()},
+}
+
+// cancelReason returns the text for err, and the empty one for nil.
+func cancelReason(err error) string {
+	if err == nil {
+		return ""
+	}
+	for _, c := range cancelReasons {
+		if errors.Is(err, c.err) {
+			return c.reason
+		}
+	}
+	return status.Convert(toStatus(err)).Message()
+}
+
+// unimplemented tells what is missing and what to do instead.
+func unimplemented(sentence string) error {
+	return status.Error(codes.Unimplemented, "stele: "+sentence)
+}

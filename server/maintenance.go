@@ -1,0 +1,92 @@
+package server
+
+import (
+	"context"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/pkg/version"
+)
+
+// maintenanceServer is etcd's Maintenance service.
+type maintenanceServer struct {
+	pb.UnsafeMaintenanceServer
+	*member
+}
+
+// Status describes this replica. It is its own leader, and the raft indexes are log positions.
+func (s *maintenanceServer) Status(ctx context.Context, _ *pb.StatusRequest) (*pb.StatusResponse, error) {
+	st, err := s.store.Status(ctx)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return &pb.StatusResponse{
+		Header:           s.header(&pb.ResponseHeader{}, st.Revision),
+		Version:          version.Etcd,
+		StorageVersion:   version.EtcdCluster,
+		Leader:           s.memberID,
+		RaftIndex:        uint64(st.Applied),
+		RaftAppliedIndex: uint64(st.Applied),
+		RaftTerm:         st.Term,
+		DbSize:           st.Size.Total,
+		DbSizeInUse:      st.Size.InUse,
+		DowngradeInfo:    &pb.DowngradeInfo{},
+	}, nil
+}
+
+func (s *maintenanceServer) Hash(ctx context.Context, _ *pb.HashRequest) (*pb.HashResponse, error) {
+	hash, revision, err := s.store.Hash(ctx)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return &pb.HashResponse{Header: s.header(&pb.ResponseHeader{}, revision), Hash: hash}, nil
+}
+
+func (s *maintenanceServer) HashKV(ctx context.Context, r *pb.HashKVRequest) (*pb.HashKVResponse, error) {
+	result, err := s.store.HashKV(ctx, logstructured.Revision(r.Revision))
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return &pb.HashKVResponse{
+		Header:          s.header(&pb.ResponseHeader{}, result.Revision),
+		Hash:            result.Hash,
+		CompactRevision: int64(result.CompactRevision),
+		HashRevision:    int64(result.HashRevision),
+	}, nil
+}
+
+// Defragment answers without a header, as etcd.
+func (s *maintenanceServer) Defragment(ctx context.Context, _ *pb.DefragmentRequest) (*pb.DefragmentResponse, error) {
+	if err := s.store.Defragment(ctx); err != nil {
+		return nil, toStatus(err)
+	}
+	return &pb.DefragmentResponse{}, nil
+}
+
+// Alarm lists the alarms, of which there are none yet.
+func (s *maintenanceServer) Alarm(_ context.Context, r *pb.AlarmRequest) (*pb.AlarmResponse, error) {
+	if r.Action != pb.AlarmRequest_GET {
+		return nil, errAlarm
+	}
+	return &pb.AlarmResponse{Header: s.header(&pb.ResponseHeader{}, s.store.Revision())}, nil
+}
+
+func (s *maintenanceServer) Snapshot(*pb.SnapshotRequest, pb.Maintenance_SnapshotServer) error {
+	return errSnapshot
+}
+
+func (s *maintenanceServer) MoveLeader(context.Context, *pb.MoveLeaderRequest) (*pb.MoveLeaderResponse, error) {
+	return nil, errMoveLeader
+}
+
+func (s *maintenanceServer) Downgrade(context.Context, *pb.DowngradeRequest) (*pb.DowngradeResponse, error) {
+	return nil, errDowngrade
+}
+
+var (
+	errAlarm      = unimplemented("alarms cannot be set or disarmed: there is no quota, and writes resume by themselves once the database has space again")
+	errSnapshot   = unimplemented("snapshots are not available; back up the database with its own tools")
+	errMoveLeader = unimplemented("there is no leader to move: every replica on the database writes")
+	errDowngrade  = unimplemented("there is no cluster version to downgrade; stop this version and start the other one")
+)

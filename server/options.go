@@ -1,0 +1,99 @@
+package server
+
+import (
+	"errors"
+	"math"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sirupsen/logrus"
+)
+
+// Limits that etcd has too, with etcd's defaults.
+const (
+	// DefaultMaxRequestBytes bounds the size of one write request.
+	DefaultMaxRequestBytes = 1536 * 1024
+	// DefaultMaxTxnOps bounds the compares and the operations of a transaction.
+	DefaultMaxTxnOps = 128
+
+	// A message may be larger than the request limit by this much before grpc itself refuses it.
+	grpcOverheadBytes = 512 * 1024
+)
+
+// Options configure a [Server].
+type Options struct {
+	// Logger is required.
+	Logger *logrus.Entry
+	// Listeners are what to serve on, made by [Listen]; at least one. The server takes them over.
+	Listeners []*Listener
+
+	// Registerer receives the server's metrics; nil registers none.
+	Registerer prometheus.Registerer
+	// Gatherer is what /metrics shows; nil answers 404 there.
+	Gatherer prometheus.Gatherer
+
+	// Name of the member in MemberList; empty is "default", as etcd's default.
+	Name string
+	// AdvertiseClientURLs of the member in MemberList; empty are the URLs of the listeners.
+	AdvertiseClientURLs []string
+	// MemberID in headers; 0 derives one from the store's cluster ID, so that all replicas on one database are one member.
+	MemberID uint64
+
+	// MaxRequestBytes bounds a write request; 0 is [DefaultMaxRequestBytes].
+	MaxRequestBytes int
+	// MaxTxnOps bounds a transaction; 0 is [DefaultMaxTxnOps].
+	MaxTxnOps int
+
+	// KeepAliveMinTime is how often a client may ping before it is sent away; 0 is 5 s.
+	KeepAliveMinTime time.Duration
+	// KeepAliveInterval is the period of the server's own pings on an idle connection; 0 is 2 h.
+	KeepAliveInterval time.Duration
+	// KeepAliveTimeout is how long such a ping may stay unanswered; 0 is 20 s.
+	KeepAliveTimeout time.Duration
+
+	// HandshakeTimeout is how long a new connection may take to finish its TLS handshake and to show whether it
+	// speaks gRPC or HTTP; 0 is 10 s.
+	HandshakeTimeout time.Duration
+	// MaxHandshakes is how many connections may be in that state; beyond, the oldest of them is closed. 0 is 4096.
+	MaxHandshakes int
+	// ShutdownTimeout is how long requests in flight may take once the server stops; 0 is 5 s.
+	ShutdownTimeout time.Duration
+}
+
+// withDefaults returns o with its zero values replaced, or tells what is wrong with it.
+func (o Options) withDefaults() (Options, error) {
+	if o.Logger == nil {
+		return o, errors.New("server: a logger is required")
+	}
+	if len(o.Listeners) == 0 {
+		return o, errors.New("server: at least one listener is required")
+	}
+	if o.MaxRequestBytes < 0 || o.MaxRequestBytes > math.MaxInt32-grpcOverheadBytes {
+		return o, errors.New("server: the maximum request size must be between 1 byte and 2 GiB")
+	}
+	if o.MaxTxnOps < 0 {
+		return o, errors.New("server: the maximum number of transaction operations must be positive")
+	}
+	setDefault(&o.Name, "default")
+	setDefault(&o.MaxRequestBytes, DefaultMaxRequestBytes)
+	setDefault(&o.MaxTxnOps, DefaultMaxTxnOps)
+	setDefault(&o.KeepAliveMinTime, 5*time.Second)
+	setDefault(&o.KeepAliveInterval, 2*time.Hour)
+	setDefault(&o.KeepAliveTimeout, 20*time.Second)
+	setDefault(&o.HandshakeTimeout, 10*time.Second)
+	setDefault(&o.MaxHandshakes, 4096)
+	setDefault(&o.ShutdownTimeout, 5*time.Second)
+	if len(o.AdvertiseClientURLs) == 0 {
+		for _, l := range o.Listeners {
+			o.AdvertiseClientURLs = append(o.AdvertiseClientURLs, l.URL())
+		}
+	}
+	return o, nil
+}
+
+func setDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}

@@ -1,0 +1,222 @@
+package server
+
+import (
+	"bytes"
+	"slices"
+	"sort"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+)
+
+// writeSet is what the operations of a branch may write, all nested branches included.
+type writeSet struct {
+	puts map[string]struct{}
+	dels intervals
+}
+
+// checkOverlaps refuses two puts of one key, or a put of a key that is deleted, among operations that run
+// together. It follows etcd's checkIntervals to the letter, the gaps included, so that the same transactions pass:
+//
+//   - A nested transaction's puts are compared with the deletes beside it and with those of the nested transactions
+//     before it, but not of those after it or of its own other branch.
+//   - Both branches of one nested transaction may put the same key.
+//   - A delete from a key on (range end "\x00") counts as deleting nothing.
+func checkOverlaps(ops []*pb.RequestOp) error {
+	puts, others := 0, 0
+	for _, op := range ops {
+		switch op.Request.(type) {
+		case *pb.RequestOp_RequestPut:
+			puts++
+		case *pb.RequestOp_RequestDeleteRange, *pb.RequestOp_RequestTxn:
+			others++
+		}
+	}
+	// The usual transaction has a put or two, and nothing to allocate a set for.
+	if others == 0 && puts <= 16 {
+		return checkFewPuts(ops)
+	}
+	_, err := writesOf(ops)
+	return err
+}
+
+// checkFewPuts compares each put with each other.
+func checkFewPuts(ops []*pb.RequestOp) error {
+	for i, op := range ops {
+		put := op.GetRequestPut()
+		if put == nil {
+			continue
+		}
+		for _, earlier := range ops[:i] {
+			if p := earlier.GetRequestPut(); p != nil && bytes.Equal(p.Key, put.Key) {
+				return rpctypes.ErrGRPCDuplicateKey
+			}
+		}
+	}
+	return nil
+}
+
+// writesOf collects what ops may write, comparing as it goes.
+func writesOf(ops []*pb.RequestOp) (writeSet, error) {
+	set := writeSet{puts: map[string]struct{}{}}
+	for _, op := range ops {
+		if del := op.GetRequestDeleteRange(); del != nil {
+			set.dels = append(set.dels, deleted(del))
+		}
+	}
+	set.dels = set.dels.normalize()
+
+	for _, op := range ops {
+		txn := op.GetRequestTxn()
+		if txn == nil {
+			continue
+		}
+		success, err := writesOf(txn.Success)
+		if err != nil {
+			return set, err
+		}
+		failure, err := writesOf(txn.Failure)
+		if err != nil {
+			return set, err
+		}
+		either := union(success.puts, failure.puts)
+		if set.dels.containsAny(either) || intersect(set.puts, either) {
+			return set, rpctypes.ErrGRPCDuplicateKey
+		}
+		set.puts = union(set.puts, either)
+		set.dels = merge(set.dels, merge(success.dels, failure.dels))
+	}
+	for _, op := range ops {
+		put := op.GetRequestPut()
+		if put == nil {
+			continue
+		}
+		if _, dup := set.puts[string(put.Key)]; dup || set.dels.contains(put.Key) {
+			return set, rpctypes.ErrGRPCDuplicateKey
+		}
+		set.puts[string(put.Key)] = struct{}{}
+	}
+	return set, nil
+}
+
+// union adds the smaller set to the larger one and returns that.
+func union(a, b map[string]struct{}) map[string]struct{} {
+	if len(a) < len(b) {
+		a, b = b, a
+	}
+	for k := range b {
+		a[k] = struct{}{}
+	}
+	return a
+}
+
+func intersect(a, b map[string]struct{}) bool {
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	for k := range a {
+		if _, ok := b[k]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// interval is begin <= k < end, and the one key begin if end is nil.
+type interval struct{ begin, end []byte }
+
+func deleted(r *pb.DeleteRangeRequest) interval {
+	if len(r.RangeEnd) == 0 {
+		return interval{begin: r.Key}
+	}
+	return interval{begin: r.Key, end: r.RangeEnd}
+}
+
+func (iv interval) empty() bool { return iv.end != nil && bytes.Compare(iv.begin, iv.end) >= 0 }
+
+// contains tells whether k, which is not below begin, is in iv.
+func (iv interval) contains(k []byte) bool {
+	if iv.end == nil {
+		return bytes.Equal(iv.begin, k)
+	}
+	return bytes.Compare(k, iv.end) < 0
+}
+
+// before tells whether iv ends before the key k, which is not below begin.
+func (iv interval) before(k []byte) bool { return !iv.contains(k) }
+
+// reaches tells whether iv ends after o does; both contain o's begin.
+func (iv interval) reaches(o interval) bool {
+	switch {
+	case o.end == nil:
+		return true
+	case iv.end == nil:
+		return false
+	}
+	return bytes.Compare(iv.end, o.end) >= 0
+}
+
+// intervals is a set of keys: not empty, sorted and disjoint.
+type intervals []interval
+
+// normalize makes a set out of any intervals, in place.
+func (s intervals) normalize() intervals {
+	if len(s) == 0 {
+		return nil
+	}
+	s = slices.DeleteFunc(s, interval.empty)
+	slices.SortFunc(s, func(a, b interval) int { return bytes.Compare(a.begin, b.begin) })
+	return s.coalesce()
+}
+
+// coalesce joins what overlaps in sorted intervals, in place.
+func (s intervals) coalesce() intervals {
+	out := s[:0]
+	for _, iv := range s {
+		if n := len(out); n > 0 && !out[n-1].before(iv.begin) {
+			if !out[n-1].reaches(iv) {
+				out[n-1].end = iv.end
+			}
+			continue
+		}
+		out = append(out, iv)
+	}
+	return out
+}
+
+func (s intervals) contains(k []byte) bool {
+	i := sort.Search(len(s), func(i int) bool { return bytes.Compare(s[i].begin, k) > 0 })
+	return i > 0 && s[i-1].contains(k)
+}
+
+func (s intervals) containsAny(keys map[string]struct{}) bool {
+	if len(s) == 0 {
+		return false
+	}
+	for k := range keys {
+		if s.contains([]byte(k)) {
+			return true
+		}
+	}
+	return false
+}
+
+// merge returns the union of two sets.
+func merge(a, b intervals) intervals {
+	if len(a) == 0 {
+		return b
+	}
+	if len(b) == 0 {
+		return a
+	}
+	out := make(intervals, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		if bytes.Compare(a[0].begin, b[0].begin) <= 0 {
+			out, a = append(out, a[0]), a[1:]
+		} else {
+			out, b = append(out, b[0]), b[1:]
+		}
+	}
+	out = append(append(out, a...), b...)
+	return out.coalesce()
+}

@@ -1,0 +1,181 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	stdlog "log"
+	"math"
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	grpcprom "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sirupsen/logrus"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/status"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// Server serves one store on some listeners.
+type Server struct {
+	opts     Options
+	dispatch *dispatcher
+	grpc     *grpc.Server
+	http     *http.Server
+	health   *health.Server
+	watch    *watchServer
+	streams  *streamSet
+}
+
+// New prepares a server; [Server.Run] starts it. The store must be open, and outlive the server.
+func New(store *logstructured.Store, opts Options) (*Server, error) {
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	m := newMember(store, opts.MemberID)
+	streams := &streamSet{}
+	s := &Server{
+		opts:     opts,
+		dispatch: newDispatcher(opts.Logger, opts.HandshakeTimeout, opts.MaxHandshakes),
+		health:   health.NewServer(),
+		watch:    &watchServer{member: m, fragmentBytes: opts.MaxRequestBytes + grpcOverheadBytes, streams: streams},
+		streams:  streams,
+	}
+	metrics, err := registered(opts.Registerer, grpcprom.NewServerMetrics())
+	if err != nil {
+		return nil, err
+	}
+	s.grpc = grpc.NewServer(grpcOptions(opts, metrics, streams)...)
+	pb.RegisterKVServer(s.grpc, &kvServer{member: m, maxRequestBytes: opts.MaxRequestBytes, maxTxnOps: opts.MaxTxnOps})
+	pb.RegisterWatchServer(s.grpc, s.watch)
+	pb.RegisterLeaseServer(s.grpc, &leaseServer{member: m})
+	pb.RegisterClusterServer(s.grpc, &clusterServer{member: m, name: opts.Name, clientURLs: opts.AdvertiseClientURLs})
+	pb.RegisterMaintenanceServer(s.grpc, &maintenanceServer{member: m})
+	pb.RegisterAuthServer(s.grpc, &authServer{member: m})
+	healthpb.RegisterHealthServer(s.grpc, s.health)
+	reflection.Register(s.grpc)
+	metrics.InitializeMetrics(s.grpc)
+
+	s.http = &http.Server{
+		Handler:           newHTTPHandler(m, opts.Gatherer, s.grpc),
+		ReadHeaderTimeout: opts.HandshakeTimeout,
+		IdleTimeout:       5 * time.Minute,
+		// What clients do wrong is not for the operator to read.
+		ErrorLog: stdlog.New(io.Discard, "", 0),
+		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: math.MaxInt32},
+	}
+	return s, nil
+}
+
+// registered registers c, and returns the one that is there already if a server of this process did so before.
+func registered[C prometheus.Collector](r prometheus.Registerer, c C) (C, error) {
+	if r == nil {
+		return c, nil
+	}
+	err := r.Register(c)
+	var already prometheus.AlreadyRegisteredError
+	if errors.As(err, &already) {
+		if existing, ok := already.ExistingCollector.(C); ok {
+			return existing, nil
+		}
+	}
+	return c, err
+}
+
+func grpcOptions(opts Options, metrics *grpcprom.ServerMetrics, streams *streamSet) []grpc.ServerOption {
+	recovered := recovery.WithRecoveryHandlerContext(func(_ context.Context, p any) error {
+		opts.Logger.WithFields(logrus.Fields{"panic": p, "stack": string(debug.Stack())}).Error("a request panicked")
+		return status.Error(codes.Internal, "etcdserver: internal error")
+	})
+	return []grpc.ServerOption{
+		grpc.Creds(handshaken{}),
+		grpc.ConnectionTimeout(opts.HandshakeTimeout),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: opts.KeepAliveMinTime}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: opts.KeepAliveInterval, Timeout: opts.KeepAliveTimeout}),
+		grpc.MaxConcurrentStreams(math.MaxUint32),
+		grpc.MaxRecvMsgSize(opts.MaxRequestBytes + grpcOverheadBytes),
+		grpc.MaxSendMsgSize(math.MaxInt32),
+		grpc.ChainUnaryInterceptor(metrics.UnaryServerInterceptor(), recovery.UnaryServerInterceptor(recovered)),
+		grpc.ChainStreamInterceptor(metrics.StreamServerInterceptor(), recovery.StreamServerInterceptor(recovered), streams.interceptHealth),
+		// A goroutine that has grown its stack for one request serves the next; more are started when all are busy.
+		grpc.NumStreamWorkers(uint32(runtime.GOMAXPROCS(0) * 8)),
+		// Idle connections hold no write buffer; Kubernetes keeps one for each of its resources.
+		grpc.SharedWriteBuffer(true),
+		// Fixed windows spare the ping with which grpc estimates bandwidth on every request that arrives.
+		grpc.InitialWindowSize(1 << 20),
+		grpc.InitialConnWindowSize(4 << 20),
+		grpc.WaitForHandlers(true),
+	}
+}
+
+// Run serves until ctx ends; then it stops accepting, tells health checks and watchers, lets the requests in flight
+// finish for Options.ShutdownTimeout, and returns when everything it started has stopped and the listeners are closed. It returns an
+// error only if serving failed. It may be called once.
+func (s *Server) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, l := range s.opts.Listeners {
+		group.Go(func() error {
+			s.dispatch.accept(l)
+			return nil
+		})
+		s.opts.Logger.WithField("url", l.URL()).Info("serving clients")
+	}
+	group.Go(func() error { return s.grpc.Serve(s.dispatch.grpc) })
+	group.Go(func() error {
+		if err := s.http.Serve(s.dispatch.http); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.ShutdownTimeout)
+		defer cancel()
+		s.shutdown(bounded)
+		return nil
+	})
+	err := group.Wait()
+	s.watch.wait()
+	return err
+}
+
+// shutdown returns when no request is left, and no later than shortly after ctx ended.
+func (s *Server) shutdown(ctx context.Context) {
+	s.health.Shutdown()
+	for _, l := range s.opts.Listeners {
+		_ = l.Close()
+	}
+	s.dispatch.stop()
+	s.streams.stop()
+
+	// net/http first: grpc cannot drain requests that came through it.
+	if err := s.http.Shutdown(ctx); err != nil {
+		_ = s.http.Close()
+		s.grpc.Stop()
+		return
+	}
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		s.grpc.GracefulStop()
+	}()
+	select {
+	case <-drained:
+	case <-ctx.Done():
+		s.grpc.Stop()
+		<-drained
+	}
+}

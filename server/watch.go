@@ -1,0 +1,142 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// maxPendingCreates is how many creations of one stream may be waiting for their answer before the
+// stream's next request is read; etcd's buffer of control messages.
+const maxPendingCreates = 16
+
+// watchServer is etcd's Watch service.
+type watchServer struct {
+	pb.UnsafeWatchServer
+	*member
+	// fragmentBytes is the size above which a response is split for those who asked for it.
+	fragmentBytes int
+
+	// streams ends watches when the server stops.
+	streams *streamSet
+	// receivers are the goroutines that read from streams.
+	receivers sync.WaitGroup
+}
+
+// wait returns when no receiver is left. All handlers must have returned or be about to.
+func (s *watchServer) wait() { s.receivers.Wait() }
+
+// Watch sends in this goroutine and receives in another one, which ends no later than right after this one: returning from
+// a handler ends its stream, and with it a receive that is waiting.
+func (s *watchServer) Watch(stream pb.Watch_WatchServer) error {
+	ws := s.store.NewWatchStream()
+	defer ws.Close()
+	remove, err := s.streams.add(ws.Close)
+	if err != nil {
+		return err
+	}
+	defer remove()
+
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	defer cancel(nil)
+	creates := make(chan bool, maxPendingCreates)
+	s.receivers.Go(func() {
+		// A client that will ask for nothing more (EOF) still gets its events.
+		if err := receiveWatch(ctx, stream, ws, creates); err != nil {
+			cancel(err)
+		}
+	})
+
+	sender := watchSender{member: s.member, stream: stream, creates: creates, fragmentBytes: s.fragmentBytes}
+	for {
+		resp, err := ws.Next(ctx)
+		if err != nil {
+			return watchError(ctx, err)
+		}
+		if err := sender.send(resp); err != nil {
+			return err
+		}
+	}
+}
+
+// watchError is the status of a stream that ended with err: etcd's own when its client went away.
+func watchError(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return toStatus(err)
+	}
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return toStatus(cause)
+	}
+	return rpctypes.ErrGRPCWatchCanceled
+}
+
+// receiveWatch passes requests on until the client has no more of them. Into creates goes, in their order, whether
+// each creation asked for fragments.
+func receiveWatch(ctx context.Context, stream pb.Watch_WatchServer, ws *logstructured.WatchStream, creates chan<- bool) error {
+	for {
+		req, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		switch r := req.RequestUnion.(type) {
+		case *pb.WatchRequest_CreateRequest:
+			if r.CreateRequest == nil {
+				continue
+			}
+			select {
+			case creates <- r.CreateRequest.Fragment:
+			case <-ctx.Done():
+				return nil
+			}
+			ws.Create(toWatch(r.CreateRequest))
+		case *pb.WatchRequest_CancelRequest:
+			if r.CancelRequest != nil {
+				ws.Cancel(logstructured.WatchID(r.CancelRequest.WatchId))
+			}
+		case *pb.WatchRequest_ProgressRequest:
+			if r.ProgressRequest != nil {
+				ws.RequestProgress()
+			}
+		}
+	}
+}
+
+// watchSender turns the store's responses into messages. Only the goroutine that sends uses it.
+type watchSender struct {
+	*member
+	stream        pb.Watch_WatchServer
+	creates       <-chan bool
+	fragmentBytes int
+	// fragmented holds the watchers that asked for fragments; nil until one does.
+	fragmented map[logstructured.WatchID]struct{}
+}
+
+func (s *watchSender) send(r *logstructured.WatchResponse) error {
+	resp := s.newWatch(r)
+	switch {
+	case r.Created:
+		// The store answers creations in the order in which they were asked for.
+		if fragment := <-s.creates; fragment && !r.Canceled {
+			if s.fragmented == nil {
+				s.fragmented = map[logstructured.WatchID]struct{}{}
+			}
+			s.fragmented[r.WatchID] = struct{}{}
+		}
+	case r.Canceled:
+		delete(s.fragmented, r.WatchID)
+	case len(r.Events) > 1:
+		if _, ok := s.fragmented[r.WatchID]; ok {
+			return sendFragments(resp, s.fragmentBytes, s.stream.Send)
+		}
+	}
+	return s.stream.Send(resp)
+}
