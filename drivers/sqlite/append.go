@@ -1,0 +1,235 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// writer is the connection for writing with its statements.
+type writer struct {
+	c                       *conn
+	begin, commit, rollback *stmt
+	guard, touch            *stmt
+	inserts                 []insert // the largest first
+	deleteRow, raiseFloor   *stmt
+}
+
+// insert is a prepared INSERT of a number of rows.
+type insert struct {
+	rows int
+	*stmt
+}
+
+// The rows of the prepared INSERTs.
+var insertRows = []int{64, 8, 1}
+
+func newWriter(c *conn) (*writer, error) {
+	w := &writer{c: c}
+	var err error
+	for _, s := range []struct {
+		stmt **stmt
+		sql  string
+	}{
+		{&w.begin, `BEGIN IMMEDIATE`},
+		{&w.commit, `COMMIT`},
+		{&w.rollback, `ROLLBACK`},
+		{&w.guard, endSQL},
+		{&w.touch, `UPDATE stele_store SET floor = floor`},
+		{&w.raiseFloor, `UPDATE stele_store SET floor = ?1 WHERE floor < ?1`},
+		{&w.deleteRow, `DELETE FROM stele_log WHERE position = ?`},
+	} {
+		if *s.stmt, err = c.prepare(s.sql); err != nil {
+			return nil, err
+		}
+	}
+	for _, rows := range insertRows {
+		s, err := c.prepare(insertSQL(rows))
+		if err != nil {
+			return nil, err
+		}
+		w.inserts = append(w.inserts, insert{rows, s})
+	}
+	return w, nil
+}
+
+func (w *writer) close() error { return w.c.close() }
+
+// insertSQL inserts rows with consecutive positions. Parameters: ?1 the first position, ?2 id, ?3 time, then eight for each row.
+func insertSQL(rows int) string {
+	var b strings.Builder
+	b.WriteString(`INSERT INTO stele_log (position, id, time, kind, revision, sub, key, create_revision, version, lease, value) VALUES `)
+	for i := range rows {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		p := insertFixed + insertColumns*i
+		fmt.Fprintf(&b, "(?1 + %d, ?2, ?3, ?%d, ?%d, ?%d, ?%d, ?%d, ?%d, ?%d, ?%d)", i, p+1, p+2, p+3, p+4, p+5, p+6, p+7, p+8)
+	}
+	return b.String()
+}
+
+const (
+	insertFixed   = 3
+	insertColumns = 8
+)
+
+// lockWriter takes the writing connection, opening it again if it was given up.
+func (l *Log) lockWriter(ctx context.Context) (*writer, error) {
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-l.writing:
+	}
+	if l.writer != nil {
+		return l.writer, nil
+	}
+	if err := retryBusy(ctx, l.cfg.busyTimeout, func() error { return l.initialize(false) }); err != nil {
+		l.writing <- struct{}{}
+		return nil, err
+	}
+	return l.writer, nil
+}
+
+// unlockWriter gives the connection back. It never leaves a transaction open.
+func (l *Log) unlockWriter() {
+	if w := l.writer; w.c.inTransaction() {
+		if err := w.rollback.run(); err != nil || w.c.inTransaction() {
+			_ = w.close() // rolls back
+			l.writer = nil
+		}
+	}
+	l.writing <- struct{}{}
+}
+
+// Append implements [logstructured.Log].
+func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructured.AppendID, entries []logstructured.Entry) error {
+	w, err := l.lockWriter(ctx)
+	if err != nil {
+		return translate("append", err)
+	}
+	defer l.unlockWriter()
+	if err := retryBusy(ctx, l.cfg.busyTimeout, w.begin.run); err != nil {
+		return translate("append", err)
+	}
+	now, err := w.check(head)
+	if err != nil {
+		return translate("append", err)
+	}
+	for i := range entries {
+		entries[i].Position = head.Position + 1 + logstructured.Position(i)
+		entries[i].ID = id
+		entries[i].Time = now
+	}
+	if err := w.insert(ctx, entries); err != nil {
+		return translate("append", err)
+	}
+	if err := w.commit.run(); err != nil {
+		return l.commitFailed(w, head, err)
+	}
+	l.dirty.Store(true)
+	return nil
+}
+
+// check compares the end of the log with head and returns the database's clock.
+func (w *writer) check(head logstructured.Head) (logstructured.Timestamp, error) {
+	row, err := w.guard.step()
+	if err != nil {
+		return 0, err
+	}
+	if !row {
+		return 0, errNoStore
+	}
+	end := logstructured.Head{
+		Position: logstructured.Position(w.guard.int64(0)),
+		ID:       logstructured.AppendID(w.guard.int64(1)),
+	}
+	now := logstructured.Timestamp(w.guard.int64(4))
+	w.guard.reset()
+	if end != head {
+		return 0, fmt.Errorf("%w: it is %v, not %v", logstructured.ErrConflict, end, head)
+	}
+	return now, nil
+}
+
+func (w *writer) insert(ctx context.Context, entries []logstructured.Entry) error {
+	for _, ins := range w.inserts {
+		for len(entries) >= ins.rows {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := w.insertBatch(ins, entries[:ins.rows]); err != nil {
+				return err
+			}
+			entries = entries[ins.rows:]
+		}
+	}
+	return nil
+}
+
+func (w *writer) insertBatch(ins insert, entries []logstructured.Entry) error {
+	size := 0
+	for i := range entries {
+		size += len(entries[i].Key) + len(entries[i].Value)
+	}
+	arena := &w.c.arena
+	if err := arena.reserve(w.c.tls, size); err != nil {
+		return err
+	}
+	ins.bindInt64(1, int64(entries[0].Position))
+	ins.bindInt64(2, int64(entries[0].ID))
+	ins.bindInt64(3, int64(entries[0].Time))
+	p := insertFixed
+	for i := range entries {
+		e := &entries[i]
+		ins.bindInt64(p+1, int64(e.Kind))
+		ins.bindInt64(p+2, int64(e.Revision))
+		ins.bindInt64(p+3, e.Sub)
+		ins.bindBlob(p+4, arena.put(e.Key))
+		ins.bindInt64(p+5, int64(e.CreateRevision))
+		ins.bindInt64(p+6, e.Version)
+		ins.bindInt64(p+7, int64(e.Lease))
+		ins.bindBlob(p+8, arena.put(e.Value))
+		p += insertColumns
+	}
+	return ins.run()
+}
+
+// commitFailed tells what became of an append whose COMMIT returned err: see the package's documentation.
+func (l *Log) commitFailed(w *writer, head logstructured.Head, err error) error {
+	if isBusy(err) {
+		return translate("commit", err) // the transaction is still open; unlockWriter rolls it back
+	}
+	var e *Error
+	if errors.As(err, &e) && (e.primary() == sqlite3.SQLITE_FULL || e.Code == sqlite3.SQLITE_IOERR_WRITE) {
+		return translate("commit", err)
+	}
+	if settleErr := w.settle(head); settleErr != nil {
+		return fmt.Errorf("sqlite: commit: %w: %w (and then: %w)", logstructured.ErrUnknown, err, settleErr)
+	}
+	return translate("commit", err)
+}
+
+// settle makes sure that an append after head whose COMMIT failed does not come back to life.
+func (w *writer) settle(head logstructured.Head) error {
+	if w.c.inTransaction() {
+		if err := w.rollback.run(); err != nil {
+			return err
+		}
+	}
+	if err := w.begin.run(); err != nil {
+		return err
+	}
+	if _, err := w.check(head); err != nil {
+		return err
+	}
+	if err := w.touch.run(); err != nil {
+		return err
+	}
+	return w.commit.run()
+}

@@ -1,0 +1,137 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+const (
+	// walRestartBytes is the size of the WAL from which on writers have to wait a moment so that it can start from its
+	// beginning: while they write without a pause, no checkpoint ever finds an end.
+	walRestartBytes = 64 << 20
+	// walKeepBytes is what the WAL shrinks to when it starts over. Overwriting a file is faster than extending it.
+	walKeepBytes = walRestartBytes
+)
+
+var vacuumSQL = fmt.Sprintf(`PRAGMA incremental_vacuum(%d)`, vacuumPages)
+
+// checkpointLoop copies the WAL into the file, until ctx ends.
+func (l *Log) checkpointLoop(ctx context.Context) {
+	if l.cfg.externalCheckpoint {
+		<-ctx.Done()
+		return
+	}
+	ticker := time.NewTicker(l.cfg.checkpointInterval)
+	defer ticker.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if !l.dirty.Swap(false) {
+			continue
+		}
+		err := l.checkpoint()
+		if err != nil {
+			l.dirty.Store(true)
+			if !failing {
+				l.logger.WithError(err).Warn("Checkpoint of the SQLite file failed; the write-ahead log grows until one succeeds")
+			}
+		}
+		failing = err != nil
+	}
+}
+
+// checkpoint copies what it can without making anybody wait, and bounds the WAL.
+func (l *Log) checkpoint() error {
+	l.checkpointing.Lock()
+	defer l.checkpointing.Unlock()
+	wal, err := l.runCheckpoint("PASSIVE")
+	if err != nil || wal.pages*pageSize < walRestartBytes {
+		return err
+	}
+	// Appends of this process wait for their turn here, those of others by retrying.
+	<-l.writing
+	defer func() { l.writing <- struct{}{} }()
+	_, err = l.runCheckpoint("RESTART")
+	return err
+}
+
+// walState is the outcome of a checkpoint: pages in the WAL, and how many of them are in the file.
+type walState struct {
+	busy          bool
+	pages, copied int64
+}
+
+// runCheckpoint runs one checkpoint. A busy database is no error: the next one will find it idle.
+func (l *Log) runCheckpoint(mode string) (walState, error) {
+	if l.checkpoints == nil {
+		c, err := openConn(l.cfg.path, readWrite, l.cfg.vfs)
+		if err != nil {
+			return walState{}, err
+		}
+		if err := l.configure(c, readerCacheKiB); err != nil {
+			return walState{}, errors.Join(err, c.close())
+		}
+		l.checkpoints = c
+	}
+	v, err := l.checkpoints.int64s(`PRAGMA wal_checkpoint(`+mode+`)`, 3)
+	if isBusy(err) {
+		return walState{busy: true}, nil
+	}
+	if err != nil {
+		_ = l.checkpoints.close()
+		l.checkpoints = nil
+		return walState{}, err
+	}
+	return walState{busy: v[0] != 0, pages: v[1], copied: v[2]}, nil
+}
+
+// checkpointFully empties the WAL if nobody is in the way.
+func (l *Log) checkpointFully() {
+	l.checkpointing.Lock()
+	defer l.checkpointing.Unlock()
+	if _, err := l.runCheckpoint("TRUNCATE"); err != nil {
+		l.logger.WithError(err).Warn("The last checkpoint of the SQLite file failed; the next start will do it")
+	}
+}
+
+// Defragment implements [logstructured.Log]. It rewrites the file (VACUUM), which takes up to twice the room of the
+// log for its duration; where there is no such room, or another program does the checkpoints, it gives back only whole free pages.
+func (l *Log) Defragment(ctx context.Context) error {
+	if err := l.vacuum(ctx, 0); err != nil {
+		return translate("defragment", err)
+	}
+	if l.cfg.externalCheckpoint {
+		return nil
+	}
+	if err := l.rewrite(ctx); err != nil {
+		if !errors.Is(translate("", err), logstructured.ErrNoSpace) {
+			return translate("defragment", err)
+		}
+		l.logger.WithError(err).Warn("No room to rewrite the SQLite file; only its free pages were given back")
+	}
+	l.checkpointFully()
+	return ctx.Err()
+}
+
+func (l *Log) rewrite(ctx context.Context) error {
+	w, err := l.lockWriter(ctx)
+	if err != nil {
+		return err
+	}
+	defer l.unlockWriter()
+	defer w.c.interruptWhenDone(ctx)()
+	err = retryBusy(ctx, l.cfg.busyTimeout, func() error { return w.c.exec(`VACUUM`) })
+	if isInterrupted(err) {
+		return ctx.Err()
+	}
+	l.dirty.Store(true)
+	return err
+}

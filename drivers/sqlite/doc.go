@@ -1,0 +1,37 @@
+// Package sqlite keeps the log in one SQLite file.
+//
+// # Invariants
+//
+//   - An append is one transaction: BEGIN IMMEDIATE takes the write lock, the newest row is compared with the guard, the
+//     rows go in, and COMMIT returns after the write-ahead log (WAL) was synced (synchronous=FULL). Any number of processes on the
+//     same machine may do so on the same file. The file must be on a local file system: SQLite's locks are not
+//     reliable on a network one.
+//   - The end of the log is its newest row, which is never deleted.
+//   - Reads run on connections of their own, each in one snapshot, and neither wait for appends nor delay them.
+//   - A checkpoint (copying the WAL into the file) never happens inside an append. A goroutine does it.
+//   - What SQLite reports is told apart by its code (errors.go).
+//
+// There is no limit to an append but memory (an entry's key and value are copied once, a statement at a time)
+// and disk. SQLite itself refuses a key or value over 1,000,000,000 bytes.
+//
+// # When COMMIT fails
+//
+// COMMIT writes the changed pages to the WAL, the last of them with the mark that makes the transaction count, syncs the WAL, and
+// then tells the other connections through shared memory. If a write fails (a full disk above all) the mark is not
+// there: the append has failed for good. If the sync or what follows it fails, SQLite rolls back, and no connection sees the
+// rows; but they are in the WAL, and if the machine loses power before something else is written over them,
+// recovery will find them. So the driver tries to write something else over them, a commit that changes nothing: if that
+// succeeds the append has failed for good, otherwise its outcome is unknown.
+// A context that ends never interrupts COMMIT: it is looked at before.
+//
+// # DSN
+//
+// PATH?option=value&option=value. PATH is relative to the working directory unless absolute. Options:
+//
+//	checkpoint=external   Never checkpoint and never remove the WAL: another program that reads it does (Litestream).
+//	busy_timeout=5s       How long to wait for a lock of another process (a duration, or a number of milliseconds).
+//
+// Options that kine's DSNs have are accepted: _busy_timeout and _timeout are as above,
+// _kine_disable_wal_autocheckpoint means checkpoint=external, and others are ignored with a warning when they ask for
+// something else than what this driver does.
+package sqlite

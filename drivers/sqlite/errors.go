@@ -1,0 +1,93 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"syscall"
+	"time"
+
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// translate wraps err in the sentinel of its code. It is the only place that knows what SQLite's codes mean.
+func translate(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if sentinel := sentinelOf(err); sentinel != nil {
+		return fmt.Errorf("sqlite: %s: %w: %w", op, sentinel, err)
+	}
+	return fmt.Errorf("sqlite: %s: %w", op, err)
+}
+
+func sentinelOf(err error) error {
+	var e *Error
+	if !errors.As(err, &e) {
+		return nil
+	}
+	switch e.primary() {
+	case sqlite3.SQLITE_FULL:
+		return logstructured.ErrNoSpace
+	case sqlite3.SQLITE_READONLY:
+		return logstructured.ErrReadOnly
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return logstructured.ErrCorrupt
+	case sqlite3.SQLITE_IOERR:
+		switch e.Errno {
+		case syscall.ENOSPC, syscall.EDQUOT:
+			return logstructured.ErrNoSpace
+		case syscall.EROFS:
+			return logstructured.ErrReadOnly
+		}
+	}
+	return nil
+}
+
+// isBusy tells that another connection stood in the way and that nothing happened.
+func isBusy(err error) bool {
+	var e *Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.primary() {
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL:
+		return true
+	}
+	return false
+}
+
+func isInterrupted(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.primary() == sqlite3.SQLITE_INTERRUPT
+}
+
+// retryBusy calls f until it reports something else than a busy database, ctx ends, or patience is over: then it
+// returns the busy error. SQLite's own busy handler is not used, because it first sleeps a whole millisecond and does not
+// know contexts.
+func retryBusy(ctx context.Context, patience time.Duration, f func() error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	err := f()
+	if !isBusy(err) {
+		return err
+	}
+	deadline := time.Now().Add(patience)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for pause := 50 * time.Microsecond; ; pause = min(2*pause, 5*time.Millisecond) {
+		timer.Reset(pause/2 + rand.N(pause))
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+		}
+		if err = f(); !isBusy(err) || time.Now().After(deadline) {
+			return err
+		}
+	}
+}

@@ -1,0 +1,207 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// maxReaders bounds the reading connections. Each costs up to a mebibyte of page cache.
+const maxReaders = 4
+
+// Log is a [logstructured.Log] in a SQLite file.
+type Log struct {
+	cfg    config
+	logger *logrus.Entry
+
+	// writing holds one token: who has taken it may use writer.
+	writing chan struct{}
+	// writer is nil after a connection had to be given up.
+	writer *writer
+	// checkpoints is the connection of the checkpointing goroutine and of Defragment, which hold checkpointing.
+	checkpointing sync.Mutex
+	checkpoints   *conn
+
+	// readers holds maxReaders elements: idle connections, and nil for those not opened yet.
+	readers chan *reader
+
+	// dirty is set by whoever wrote since the last checkpoint.
+	dirty atomic.Bool
+	stop  context.CancelFunc
+	done  chan struct{}
+}
+
+var _ logstructured.Log = (*Log)(nil)
+
+func newLog(cfg config, logger *logrus.Entry) *Log {
+	l := &Log{
+		cfg:     cfg,
+		logger:  logger,
+		writing: make(chan struct{}, 1),
+		readers: make(chan *reader, maxReaders),
+		stop:    func() {},
+	}
+	l.writing <- struct{}{}
+	for range maxReaders {
+		l.readers <- nil
+	}
+	return l
+}
+
+// initialize creates the file if it must and brings the schema up to date. It may be called again after it failed.
+func (l *Log) initialize(created bool) (err error) {
+	mode := readWrite
+	if created {
+		mode = create
+	}
+	c, err := openConn(l.cfg.path, mode, l.cfg.vfs)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.close())
+		}
+	}()
+	if created {
+		// SQLite has created the file by now, empty; it gives the WAL the same permissions later.
+		if err := os.Chmod(l.cfg.path, 0o600); err != nil {
+			return err
+		}
+		// Both are fixed by the first page written. Incremental vacuum lets the file shrink without being rewritten.
+		if err := c.exec(fmt.Sprintf(`PRAGMA page_size = %d`, pageSize)); err != nil {
+			return err
+		}
+		if err := c.exec(`PRAGMA auto_vacuum = INCREMENTAL`); err != nil {
+			return err
+		}
+	}
+	journal, err := c.strings(`PRAGMA journal_mode = WAL`)
+	if err != nil {
+		return err
+	}
+	if len(journal) != 1 || journal[0] != "wal" {
+		return &openFailure{path: l.cfg.path, text: "cannot use a write-ahead log: put it on a local file system"}
+	}
+	if err := l.configure(c, writerCacheKiB); err != nil {
+		return err
+	}
+	if err := migrate(c, l.cfg.path); err != nil {
+		return err
+	}
+	if created {
+		if err := syncDir(filepath.Dir(l.cfg.path)); err != nil {
+			return err
+		}
+	}
+	l.writer, err = newWriter(c)
+	return err
+}
+
+const (
+	// pageSize was measured: see DESIGN.md.
+	pageSize       = 4096
+	writerCacheKiB = 4096
+	readerCacheKiB = 1024
+)
+
+// configure sets what SQLite does not store in the file.
+func (l *Log) configure(c *conn, cacheKiB int) error {
+	synchronous := "FULL"
+	if l.cfg.synchronous != "" {
+		synchronous = l.cfg.synchronous
+	}
+	for _, pragma := range []string{
+		`PRAGMA synchronous = ` + synchronous,
+		// macOS: a sync that reaches the disk and not only its cache. Nothing elsewhere.
+		`PRAGMA fullfsync = 1`,
+		`PRAGMA checkpoint_fullfsync = 1`,
+		`PRAGMA wal_autocheckpoint = 0`,
+		fmt.Sprintf(`PRAGMA journal_size_limit = %d`, walKeepBytes),
+		fmt.Sprintf(`PRAGMA cache_size = -%d`, cacheKiB),
+	} {
+		if err := c.exec(pragma); err != nil {
+			return err
+		}
+	}
+	if l.cfg.externalCheckpoint {
+		return c.keepWAL()
+	}
+	return nil
+}
+
+// start checks that the log can be read and begins checkpointing.
+func (l *Log) start(ctx context.Context) error {
+	if _, err := l.End(ctx); err != nil {
+		return errors.Join(err, l.closeConns())
+	}
+	ctx, l.stop = context.WithCancel(context.WithoutCancel(ctx))
+	l.done = make(chan struct{})
+	go func() {
+		defer close(l.done)
+		l.checkpointLoop(ctx)
+	}()
+	return nil
+}
+
+// Close implements [logstructured.Log].
+func (l *Log) Close() error {
+	l.stop()
+	<-l.done
+	if !l.cfg.externalCheckpoint {
+		// The last connection to the file would do it too, but another process may have it open.
+		l.checkpointFully()
+	}
+	if err := l.closeConns(); err != nil {
+		return fmt.Errorf("sqlite: close %s: %w", l.cfg.path, err)
+	}
+	return nil
+}
+
+func (l *Log) closeConns() error {
+	var errs []error
+	for range maxReaders {
+		if r := <-l.readers; r != nil {
+			errs = append(errs, r.c.close())
+		}
+	}
+	if l.checkpoints != nil {
+		errs = append(errs, l.checkpoints.close())
+		l.checkpoints = nil
+	}
+	if l.writer != nil {
+		errs = append(errs, l.writer.close())
+		l.writer = nil
+	}
+	return errors.Join(errs...)
+}
+
+// Size implements [logstructured.Log]: the database file, without the WAL, which is bounded and transient.
+func (l *Log) Size(ctx context.Context) (logstructured.Size, error) {
+	var size logstructured.Size
+	err := l.read(ctx, func(r *reader) error {
+		v, err := r.c.int64s(`SELECT page_count * page_size, freelist_count * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size`, 2)
+		if err == nil {
+			size.Total, size.InUse = v[0], v[0]-v[1]
+		}
+		return err
+	})
+	if err != nil {
+		return size, translate("size", err)
+	}
+	info, err := os.Stat(l.cfg.path)
+	if err != nil {
+		return size, fmt.Errorf("sqlite: size: %w", err)
+	}
+	// The file lags behind the pages until a checkpoint, in both directions.
+	size.Total = max(size.Total, info.Size())
+	return size, nil
+}

@@ -1,0 +1,28 @@
+-- The log. The value stands last, so that a scan of the metadata stops before it and never follows the chain of pages
+-- that a long value fills.
+CREATE TABLE stele_log (
+  position        INTEGER PRIMARY KEY,
+  id              INTEGER NOT NULL,
+  time            INTEGER NOT NULL,
+  kind            INTEGER NOT NULL,
+  revision        INTEGER NOT NULL,
+  sub             INTEGER NOT NULL,
+  key             BLOB    NOT NULL,
+  create_revision INTEGER NOT NULL,
+  version         INTEGER NOT NULL,
+  lease           INTEGER NOT NULL,
+  value           BLOB    NOT NULL
+);
+
+-- The one row that is not an entry. The head itself is the last row of the log: it is on the page that an append
+-- writes anyway, where a copy of it here would cost each append a second page.
+CREATE TABLE stele_store (
+  one        INTEGER PRIMARY KEY CHECK (one = 1),
+  floor      INTEGER NOT NULL,
+  cluster_id INTEGER NOT NULL CHECK (cluster_id <> 0)
+);
+INSERT INTO stele_store (one, floor, cluster_id) VALUES (1, 0, random() | 1);
+
+-- One row: the number of the newest migration that was applied.
+CREATE TABLE stele_schema (version INTEGER NOT NULL);
+INSERT INTO stele_schema (version) VALUES (1);

@@ -1,0 +1,191 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// Options configure a log beyond its DSN.
+type Options struct {
+	// Logger is required.
+	Logger *logrus.Entry
+	// CheckpointInterval is how often the WAL is copied into the file while there are appends; 0 is 200 ms.
+	CheckpointInterval time.Duration
+}
+
+// Open opens the log at dsn (see the package's documentation), creating file and directory if there is none.
+// A file that holds something else is left as it is.
+func Open(ctx context.Context, dsn string, opts Options) (*Log, error) {
+	cfg, ignored, err := parseDSN(dsn)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range ignored {
+		opts.Logger.WithField("option", name).Warn("Option of the SQLite DSN is ignored: the journal is always WAL and synchronous always FULL")
+	}
+	if cfg.checkpointInterval = opts.CheckpointInterval; cfg.checkpointInterval == 0 {
+		cfg.checkpointInterval = 200 * time.Millisecond
+	}
+	return open(ctx, cfg, opts.Logger)
+}
+
+func open(ctx context.Context, cfg config, logger *logrus.Entry) (*Log, error) {
+	created, err := prepareFile(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if !created {
+		err := retryBusy(ctx, cfg.busyTimeout, func() error { return inspect(cfg) })
+		if err != nil {
+			return nil, openError(cfg.path, err)
+		}
+	}
+	l := newLog(cfg, logger)
+	err = retryBusy(ctx, cfg.busyTimeout, func() error { return l.initialize(created) })
+	if err != nil {
+		return nil, openError(cfg.path, errors.Join(err, l.closeConns()))
+	}
+	if err := l.start(ctx); err != nil {
+		return nil, openError(cfg.path, err)
+	}
+	return l, nil
+}
+
+// prepareFile makes the directory and tells whether the file has to be created.
+func prepareFile(cfg config) (created bool, err error) {
+	switch info, err := os.Stat(cfg.path); {
+	case err == nil && info.IsDir():
+		return false, fmt.Errorf("sqlite: %s is a directory: name a file in it, such as %s", cfg.path, filepath.Join(cfg.path, "state.db"))
+	case err == nil && !info.Mode().IsRegular():
+		return false, fmt.Errorf("sqlite: %s is not a regular file: name another one", cfg.path)
+	case err == nil:
+		return info.Size() == 0, nil
+	case !errors.Is(err, os.ErrNotExist):
+		return false, fmt.Errorf("sqlite: cannot look at %s: %w", cfg.path, err)
+	}
+	if err := makeDir(filepath.Dir(cfg.path)); err != nil {
+		return false, fmt.Errorf("sqlite: cannot create the directory of %s: %w", cfg.path, err)
+	}
+	return true, nil
+}
+
+// makeDir creates dir and its parents so that they survive the loss of power.
+func makeDir(dir string) error {
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		return nil
+	}
+	parent := filepath.Dir(dir)
+	if parent != dir {
+		if err := makeDir(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return syncDir(parent)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// inspect looks at an existing file without writing to it, and returns an error unless it is empty or a Stele log that
+// this version can use.
+func inspect(cfg config) (err error) {
+	c, err := openConn(cfg.path, readOnly, cfg.vfs)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.close()) }()
+	_, err = schemaVersion(c, cfg.path)
+	return err
+}
+
+// schemaVersion returns the number of the newest migration applied, 0 for an empty database.
+func schemaVersion(c *conn, path string) (int, error) {
+	tables, err := c.strings(`SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY name`)
+	if err != nil {
+		return 0, err
+	}
+	foreign := ""
+	for _, table := range tables {
+		switch {
+		case table == "stele_schema":
+			version, err := c.int64s(`SELECT version FROM stele_schema`, 1)
+			if err != nil {
+				return 0, err
+			}
+			if len(version) == 0 || version[0] < 1 {
+				return 0, &openFailure{path, "holds a Stele log without a schema version: restore it from a backup", logstructured.ErrCorrupt}
+			}
+			if int(version[0]) > len(migrations) {
+				return 0, &openFailure{path: path, text: fmt.Sprintf(
+					"was written by a newer version of Stele (schema %d, this version knows %d): run that version or a later one", version[0], len(migrations))}
+			}
+			return int(version[0]), nil
+		case table == "kine":
+			return 0, &openFailure{path: path, text: "is kine's database: name another file (importing kine's table comes in a later version)"}
+		case !strings.HasPrefix(table, "_litestream_"):
+			foreign = table
+		}
+	}
+	if foreign != "" {
+		return 0, &openFailure{path: path, text: fmt.Sprintf("is the database of another program (it has a table %q and no Stele log): name another file", foreign)}
+	}
+	return 0, nil
+}
+
+// openFailure is a reason not to open a file, in one sentence.
+type openFailure struct {
+	path, text string
+	sentinel   error
+}
+
+func (e *openFailure) Error() string { return fmt.Sprintf("sqlite: %s %s", e.path, e.text) }
+func (e *openFailure) Unwrap() error { return e.sentinel }
+
+// openError says what is wrong with the file and what to do.
+func openError(path string, err error) error {
+	var failure *openFailure
+	if errors.As(err, &failure) {
+		return failure
+	}
+	var e *Error
+	if !errors.As(err, &e) {
+		return fmt.Errorf("sqlite: cannot open %s: %w", path, err)
+	}
+	because := func(text string, sentinel error) error {
+		if sentinel == nil {
+			return fmt.Errorf("sqlite: %s %s: %w", path, text, err)
+		}
+		return fmt.Errorf("sqlite: %s %s: %w: %w", path, text, sentinel, err)
+	}
+	switch e.primary() {
+	case sqlite3.SQLITE_NOTADB:
+		return because("is not a SQLite database: name another file, or restore it from a backup", logstructured.ErrCorrupt)
+	case sqlite3.SQLITE_CORRUPT:
+		return because("is damaged: restore it from a backup", logstructured.ErrCorrupt)
+	case sqlite3.SQLITE_FULL:
+		return because("cannot be opened because its disk is full: free some space", logstructured.ErrNoSpace)
+	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
+		return because(fmt.Sprintf("cannot be written: make the file and its directory writable for user %d", os.Geteuid()), logstructured.ErrReadOnly)
+	case sqlite3.SQLITE_BUSY:
+		return because("is locked by another program: stop it", nil)
+	}
+	return because("cannot be opened", sentinelOf(err))
+}

@@ -1,0 +1,262 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// endSQL is the end of the log. The newest row is found by its position alone; its value is not touched.
+const endSQL = `SELECT l.position, l.id, s.floor, s.cluster_id, CAST(round(unixepoch('now', 'subsec') * 1000) AS INTEGER)
+FROM stele_store AS s LEFT JOIN stele_log AS l ON l.position = (SELECT max(position) FROM stele_log)`
+
+// reader is a connection for reading with its statements.
+type reader struct {
+	c                *conn
+	begin, commit    *stmt
+	end, read, scan_ *stmt
+	value            *stmt
+}
+
+func (l *Log) newReader() (*reader, error) {
+	c, err := openConn(l.cfg.path, readWrite, l.cfg.vfs)
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{c: c}
+	err = func() error {
+		if err := l.configure(c, readerCacheKiB); err != nil {
+			return err
+		}
+		if err := c.exec(`PRAGMA query_only = 1`); err != nil {
+			return err
+		}
+		for _, s := range []struct {
+			stmt **stmt
+			sql  string
+		}{
+			{&r.begin, `BEGIN`},
+			{&r.commit, `COMMIT`},
+			{&r.end, endSQL},
+			{&r.read, `SELECT position, id, time, kind, revision, sub, key, create_revision, version, lease, value
+				FROM stele_log WHERE position > ? ORDER BY position LIMIT ?`},
+			// The value of a put is not even looked at: the column is named only where the kind asks for it.
+			{&r.scan_, `SELECT position, id, time, kind, revision, sub, key, create_revision, version, lease,
+				CASE kind WHEN 1 THEN NULL ELSE value END
+				FROM stele_log WHERE position > ? ORDER BY position`},
+			{&r.value, `SELECT value FROM stele_log WHERE position = ?`},
+		} {
+			if *s.stmt, err = c.prepare(s.sql); err != nil {
+				return err
+			}
+		}
+		return nil
+	}()
+	if err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	return r, nil
+}
+
+// read runs f with a reading connection, again when the database was busy (which readers of a WAL meet only while
+// it is recovered or removed). f must leave all statements reset, or return an error.
+func (l *Log) read(ctx context.Context, f func(*reader) error) error {
+	var r *reader
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case r = <-l.readers:
+	}
+	defer func() { l.readers <- r }()
+	return retryBusy(ctx, l.cfg.busyTimeout, func() (err error) {
+		if r == nil {
+			if r, err = l.newReader(); err != nil {
+				return err
+			}
+		}
+		if err = f(r); err == nil {
+			return nil
+		}
+		// Start over with a fresh connection: errors are rare, and it has no transaction and no statement left open.
+		_ = r.c.close()
+		r = nil
+		return err
+	})
+}
+
+// snapshot runs f in a read transaction and returns the end of the log as of the same snapshot.
+func (l *Log) snapshot(ctx context.Context, f func(*reader) error) (logstructured.End, error) {
+	var end logstructured.End
+	err := l.read(ctx, func(r *reader) error {
+		if err := r.begin.run(); err != nil {
+			return err
+		}
+		// The end comes first: it makes the snapshot.
+		var err error
+		if end, err = r.readEnd(); err != nil {
+			return err
+		}
+		if err := f(r); err != nil {
+			return err
+		}
+		return r.commit.run()
+	})
+	return end, err
+}
+
+func (r *reader) readEnd() (logstructured.End, error) {
+	row, err := r.end.step()
+	if err != nil {
+		return logstructured.End{}, err
+	}
+	if !row {
+		return logstructured.End{}, errNoStore
+	}
+	end := logstructured.End{
+		Head: logstructured.Head{
+			Position: logstructured.Position(r.end.int64(0)),
+			ID:       logstructured.AppendID(r.end.int64(1)),
+		},
+		Floor:     logstructured.Position(r.end.int64(2)),
+		ClusterID: uint64(r.end.int64(3)),
+		Now:       logstructured.Timestamp(r.end.int64(4)),
+	}
+	r.end.reset()
+	return end, nil
+}
+
+// errNoStore reports that the row with the store's identity is gone.
+var errNoStore = errors.Join(logstructured.ErrCorrupt, errors.New("table stele_store is empty"))
+
+// End implements [logstructured.Log].
+func (l *Log) End(ctx context.Context) (end logstructured.End, err error) {
+	err = l.read(ctx, func(r *reader) (err error) {
+		end, err = r.readEnd()
+		return err
+	})
+	return end, translate("end", err)
+}
+
+// readBytes bounds the keys and values of one answer of Read.
+const readBytes = 8 << 20
+
+// Read implements [logstructured.Log].
+func (l *Log) Read(ctx context.Context, after logstructured.Position, limit int) ([]logstructured.Entry, logstructured.End, error) {
+	var entries []logstructured.Entry
+	end, err := l.snapshot(ctx, func(r *reader) error {
+		entries = entries[:0]
+		r.read.bindInt64(1, int64(after))
+		r.read.bindInt64(2, int64(limit))
+		for size := 0; size < readBytes; {
+			row, err := r.read.step()
+			if err != nil || !row {
+				return err
+			}
+			e := r.read.entry()
+			e.Value = slices.Clone(r.read.blob(10))
+			entries = append(entries, e)
+			if size += len(e.Key) + len(e.Value); len(entries)%64 == 0 && ctx.Err() != nil {
+				return ctx.Err()
+			}
+		}
+		r.read.reset()
+		return nil
+	})
+	if err != nil {
+		return nil, end, translate("read", err)
+	}
+	return entries, end, nil
+}
+
+// entry reads the columns before the value.
+func (s *stmt) entry() logstructured.Entry {
+	return logstructured.Entry{
+		Position:       logstructured.Position(s.int64(0)),
+		ID:             logstructured.AppendID(s.int64(1)),
+		Time:           logstructured.Timestamp(s.int64(2)),
+		Kind:           logstructured.Kind(s.int64(3)),
+		Revision:       logstructured.Revision(s.int64(4)),
+		Sub:            s.int64(5),
+		Key:            slices.Clone(s.blob(6)),
+		CreateRevision: logstructured.Revision(s.int64(7)),
+		Version:        s.int64(8),
+		Lease:          logstructured.LeaseID(s.int64(9)),
+	}
+}
+
+// scanBatch is the number of entries handed over at once: enough to make the calls cheap, few enough to stay in cache.
+const scanBatch = 512
+
+// Scan implements [logstructured.Log].
+func (l *Log) Scan(ctx context.Context, after logstructured.Position, fn func([]logstructured.Entry) error) (logstructured.End, error) {
+	var fnErr error
+	called := false
+	end, err := l.snapshot(ctx, func(r *reader) error {
+		if called { // a busy database shows before the first row; fn must not see rows twice if it ever shows later
+			return errScanEnded
+		}
+		r.scan_.bindInt64(1, int64(after))
+		batch := make([]logstructured.Entry, 0, scanBatch)
+		for {
+			row, err := r.scan_.step()
+			if err != nil {
+				return err
+			}
+			if row {
+				e := r.scan_.entry()
+				e.Value = slices.Clone(r.scan_.blob(10))
+				batch = append(batch, e)
+			}
+			if len(batch) == scanBatch || !row && len(batch) > 0 {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				called = true
+				if fnErr = fn(batch); fnErr != nil {
+					return errScanEnded
+				}
+				batch = batch[:0]
+			}
+			if !row {
+				return nil
+			}
+		}
+	})
+	if fnErr != nil {
+		return end, fnErr
+	}
+	return end, translate("scan", err)
+}
+
+// errScanEnded ends a scan whose rows cannot be handed over.
+var errScanEnded = errors.New("scan ended early")
+
+// Values implements [logstructured.Log].
+func (l *Log) Values(ctx context.Context, positions []logstructured.Position) (logstructured.Values, error) {
+	v := logstructured.Values{
+		Values: make([][]byte, len(positions)),
+		Found:  make([]bool, len(positions)),
+	}
+	var err error
+	v.End, err = l.snapshot(ctx, func(r *reader) error {
+		// One seek each, in one snapshot: within the process there is no round trip that a list would save.
+		for i, position := range positions {
+			if i%1024 == 1023 && ctx.Err() != nil {
+				return ctx.Err()
+			}
+			r.value.bindInt64(1, int64(position))
+			row, err := r.value.step()
+			if err != nil {
+				return err
+			}
+			if row {
+				v.Values[i], v.Found[i] = slices.Clone(r.value.blob(0)), true
+				r.value.reset()
+			}
+		}
+		return nil
+	})
+	return v, translate("values", err)
+}
