@@ -130,7 +130,7 @@ type Log interface {
 	// from the same snapshot as the (last) query.
 	Values(ctx context.Context, positions []Position) (Values, error)
 
-	// Delete removes the rows at positions, in bounded transactions that let appends through, and first
+	// Delete removes the rows at positions, in the order given, in bounded transactions that let appends through, and first
 	// raises the floor to at least floor. The newest row is never deleted, even when named. Positions that hold
 	// no row are passed over. After an error some rows may be gone; calling again is harmless.
 	Delete(ctx context.Context, positions []Position, floor Position) error
@@ -141,7 +141,7 @@ type Log interface {
 	// Defragment gives free space back to the file system. Reads and appends may wait for it.
 	Defragment(ctx context.Context) error
 
-	// Close releases the database. No call may be under way or follow.
+	// Close releases the database. Calls that are under way or follow fail.
 	Close() error
 }
 

@@ -2,10 +2,23 @@ package logstructured
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+)
+
+const (
+	// maxQueuedBytes bounds the requests that wait for the writer; further ones wait outside.
+	maxQueuedBytes = 64 << 20
+	// maxQueuedRequests bounds their number.
+	maxQueuedRequests = 4096
+	// maxRereads is how often a read starts over because a compaction went over what it was reading.
+	maxRereads = 5
 )
 
 // Options configure a [Store].
@@ -27,69 +40,206 @@ type Options struct {
 	ProgressInterval time.Duration
 }
 
-// MaxLeaseTTL is the largest TTL of a lease, in seconds; etcd's.
-const MaxLeaseTTL = 9_000_000_000
+func (o Options) withDefaults() Options {
+	setDefault := func(d *time.Duration, value time.Duration) {
+		if *d == 0 {
+			*d = value
+		}
+	}
+	setDefault(&o.RequestTimeout, 7*time.Second)
+	setDefault(&o.PollInterval, 10*time.Millisecond)
+	setDefault(&o.CompactRetention, 5*time.Minute)
+	setDefault(&o.ProgressInterval, 10*time.Minute)
+	if o.ValueCacheBytes == 0 {
+		o.ValueCacheBytes = 256 << 20
+	}
+	return o
+}
+
+// Store is etcd's MVCC store over a [Log]. All methods may be called concurrently, from Open until Run returns.
+type Store struct {
+	log     Log
+	opts    Options
+	logger  *logrus.Entry
+	metrics *metrics
+	cluster uint64
+
+	values  values
+	hub     *hub
+	reads   *reads
+	applied applied
+	deleter *deleter
+	health  health
+	writer  *writer
+
+	// queue holds the requests that wait for the writer, queued bounds their bytes.
+	queue  chan *request
+	queued *semaphore.Weighted
+	// behind tells the writer to look whether the log has moved on.
+	behind chan struct{}
+	// stopped is closed when Run has ended everything.
+	stopped chan struct{}
+}
 
 // Open reads the log's metadata and builds the index. The store takes over log: Close of the
 // log is called when Run returns, or by Open itself if it fails.
-func Open(ctx context.Context, log Log, opts Options) (*Store, error) { panic("TODO") }
-
-// Store is etcd's MVCC store over a [Log]. All methods may be called concurrently, from Open until Run returns.
-type Store struct{}
+func Open(ctx context.Context, log Log, opts Options) (s *Store, err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, log.Close())
+		}
+	}()
+	if opts.Logger == nil {
+		return nil, errors.New("logstructured: Options.Logger is required")
+	}
+	opts = opts.withDefaults()
+	m, err := newMetrics(opts.Registerer)
+	if err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	start := time.Now()
+	end, err := log.End(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the log's end: %w", err)
+	}
+	st, leases, err := load(ctx, log)
+	if err != nil {
+		return nil, err
+	}
+	s = &Store{
+		log: log, opts: opts, logger: opts.Logger, metrics: m, cluster: end.ClusterID,
+		values: values{log: log, budget: opts.ValueCacheBytes},
+		hub:    newHub(m), reads: newReads(log), deleter: newDeleter(),
+		queue:   make(chan *request, maxQueuedRequests),
+		queued:  semaphore.NewWeighted(maxQueuedBytes),
+		behind:  make(chan struct{}, 1),
+		stopped: make(chan struct{}),
+	}
+	s.health.logger = opts.Logger
+	s.writer = &writer{store: s, st: st, published: st.publish(), leases: leases}
+	s.hub.replace(s.writer.published)
+	s.applied.set(s.writer.published.head.Position)
+	m.published(s.writer.published)
+	s.logger.WithFields(logrus.Fields{
+		"revision": st.revision, "compact-revision": st.compact, "keys": st.keys.Len(),
+		"took": time.Since(start).Round(time.Millisecond),
+	}).Info("index built")
+	return s, nil
+}
 
 // Run appends, follows, expires and compacts until ctx ends; then it lets the append that is under way finish,
 // ends all requests and watch streams with [ErrStopped], closes the log and returns. A failing database is
 // no reason to return.
-func (s *Store) Run(ctx context.Context) error { panic("TODO") }
-
-// Range reads keys.
-func (s *Store) Range(ctx context.Context, r *RangeRequest) (*RangeResult, error) { panic("TODO") }
-
-// Put writes one key.
-func (s *Store) Put(ctx context.Context, r *PutRequest) (*PutResult, error) { panic("TODO") }
-
-// DeleteRange deletes keys.
-func (s *Store) DeleteRange(ctx context.Context, r *DeleteRangeRequest) (*DeleteRangeResult, error) {
-	panic("TODO")
+func (s *Store) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.writer.run(ctx) })
+	g.Go(func() error { return s.reads.run(ctx) })
+	g.Go(func() error { return s.deleteRows(ctx) })
+	if n, ok := s.log.(Notifier); ok {
+		g.Go(func() error { return s.listen(ctx, n) })
+	}
+	err := g.Wait()
+	close(s.stopped)
+	s.hub.stop()
+	return errors.Join(err, s.log.Close())
 }
 
-// Txn runs a transaction.
-func (s *Store) Txn(ctx context.Context, r *TxnRequest) (*TxnResult, error) { panic("TODO") }
-
-// Compact makes revisions below revision unreadable, at once and for every client, and returns the current revision.
-// With physical it also waits until the rows whose retention is over were deleted.
-func (s *Store) Compact(ctx context.Context, revision Revision, physical bool) (Revision, error) {
-	panic("TODO")
+// listen lets the database wake the writer.
+func (s *Store) listen(ctx context.Context, n Notifier) error {
+	for failures := 0; ctx.Err() == nil; failures++ {
+		if err := n.Listen(ctx, func() { failures = 0; s.catchUp() }); err != nil && ctx.Err() == nil {
+			s.logger.WithError(err).Debug("lost the notifications of the database; polling until they are back")
+		}
+		pause(ctx, backoff(failures))
+	}
+	return nil
 }
 
-// LeaseGrant grants a lease of ttl seconds; id 0 lets the store choose.
-func (s *Store) LeaseGrant(ctx context.Context, id LeaseID, ttl int64) (*LeaseGrantResult, error) {
-	panic("TODO")
+func (s *Store) snapshot() *snapshot { return s.hub.current.Load() }
+
+// bound gives a request without a deadline, or with a late one, that of the store.
+func (s *Store) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= s.opts.RequestTimeout {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, s.opts.RequestTimeout, ErrTimeout)
 }
 
-// HashKV hashes the history up to revision (0: the current one).
-func (s *Store) HashKV(ctx context.Context, revision Revision) (*HashKVResult, error) { panic("TODO") }
+// write hands evaluate to the writer and waits until what it wrote is committed. evaluate may run several times, and its
+// results may be looked at only if write returns nil. size approximates the bytes of the request.
+func (s *Store) write(ctx context.Context, size int, evaluate func(*step) error) error {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	weight := min(int64(size)+1024, maxQueuedBytes)
+	if err := s.queued.Acquire(ctx, weight); err != nil {
+		return context.Cause(ctx)
+	}
+	defer s.queued.Release(weight)
 
-// Hash hashes everything stored, as etcd's Hash does.
-func (s *Store) Hash(ctx context.Context) (hash uint32, revision Revision, err error) { panic("TODO") }
+	r := &request{ctx: ctx, evaluate: evaluate, done: make(chan error, 1), size: weight}
+	select {
+	case s.queue <- r:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.stopped:
+		return ErrStopped
+	}
+	select {
+	case err := <-r.done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.stopped:
+		select {
+		case err := <-r.done: // the last append was answered before the store stopped
+			return err
+		default:
+			return ErrStopped
+		}
+	}
+}
+
+// compactedIfGone answers a read of what was deleted.
+func (s *Store) compactedIfGone(err error) error {
+	if errors.Is(err, errValueGone) {
+		return fmt.Errorf("%w: %w", ErrCompacted, err)
+	}
+	return err
+}
 
 // Defragment gives free space back to the file system.
-func (s *Store) Defragment(ctx context.Context) error { panic("TODO") }
+func (s *Store) Defragment(ctx context.Context) error {
+	if err := s.log.Defragment(ctx); err != nil {
+		return unavailable(ctx, "defragment", err)
+	}
+	return nil
+}
 
 // Status asks the database for its size and describes the store.
-func (s *Store) Status(ctx context.Context) (*Status, error) { panic("TODO") }
+func (s *Store) Status(ctx context.Context) (*Status, error) {
+	size, err := s.log.Size(ctx)
+	if err != nil {
+		return nil, unavailable(ctx, "ask for the size", err)
+	}
+	snap := s.snapshot()
+	return &Status{
+		ClusterID: s.cluster, Revision: snap.revision, CompactRevision: snap.compact,
+		Applied: snap.head.Position, Term: s.Term(), Size: size,
+	}, nil
+}
 
 // Revision returns the current revision as applied here.
-func (s *Store) Revision() Revision { panic("TODO") }
+func (s *Store) Revision() Revision { return s.snapshot().revision }
 
 // ClusterID is the identity of the store in the database, non-zero.
-func (s *Store) ClusterID() uint64 { panic("TODO") }
+func (s *Store) ClusterID() uint64 { return s.cluster }
 
 // Term is the raft term of response headers.
-func (s *Store) Term() uint64 { panic("TODO") }
+func (s *Store) Term() uint64 { return 1 }
 
 // Ready returns nil when a linearizable read succeeds.
-func (s *Store) Ready(ctx context.Context) error { panic("TODO") }
-
-// NewWatchStream returns a stream without watchers. The caller must Close it.
-func (s *Store) NewWatchStream() *WatchStream { panic("TODO") }
+func (s *Store) Ready(ctx context.Context) error {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	return s.linearize(ctx)
+}

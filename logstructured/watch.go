@@ -1,7 +1,10 @@
 package logstructured
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 )
@@ -11,6 +14,18 @@ type WatchID int64
 
 // InvalidWatchID is the ID of responses that belong to no watcher: failed creations and answers to RequestProgress.
 const InvalidWatchID WatchID = -1
+
+const (
+	// maxWatchRevisions, maxWatchBytes and maxWatchScan bound one response: of many small events, of large ones, and
+	// of history that does not concern the watcher. A response has at least one revision.
+	maxWatchRevisions = 1000
+	maxWatchBytes     = 2 << 20
+	maxWatchScan      = 100_000
+	// maxPendingControl bounds the answers to Create and Cancel that wait to be read; then these calls wait.
+	maxPendingControl = 1000
+	// watchRetry is how long a stream waits before it asks a failing database again.
+	watchRetry = 100 * time.Millisecond
+)
 
 // WatchRequest creates a watcher.
 type WatchRequest struct {
@@ -42,23 +57,427 @@ type WatchResponse struct {
 	Events []*mvccpb.Event
 }
 
+// watcher is a cursor into the history. All fields are guarded by hub.mu, but for those of the request, which never change.
+type watcher struct {
+	WatchRequest
+	stream *WatchStream
+	// pending is the first revision that may hold something for the watcher and was not read; 0 is none: the watcher
+	// is synced, up to the current revision.
+	pending Revision
+	// compacted is set when the start revision had been compacted when the watcher was created.
+	compacted bool
+	// announced is set once the Created response was handed out: nothing of the watcher comes before it.
+	announced bool
+	// recent is set by events, which make the next periodic progress notification unnecessary.
+	recent bool
+	closed bool
+}
+
+// mark notes that r may be of interest. hub.mu is held.
+func (w *watcher) mark(r *row) {
+	if r.revision >= w.StartRevision && !w.drops(r) {
+		w.markFrom(r.revision)
+	}
+}
+
+func (w *watcher) markFrom(revision Revision) {
+	if w.pending != 0 {
+		return
+	}
+	w.pending = revision
+	w.stream.unsynced = append(w.stream.unsynced, w)
+	w.stream.signal()
+}
+
+func (w *watcher) drops(r *row) bool {
+	if r.tombstone() {
+		return w.NoDelete
+	}
+	return w.NoPut
+}
+
 // WatchStream carries any number of watchers. Create, Cancel, RequestProgress and Close may be called concurrently
 // with Next; Next by one goroutine at a time. Nothing is queued: Next makes each response when it is called,
 // so a slow caller lags and costs no memory.
-type WatchStream struct{}
+type WatchStream struct {
+	store *Store
+	hub   *hub
+	// wake tells Next to look again, room tells Create and Cancel.
+	wake chan struct{}
+	room chan struct{}
 
-// Create adds a watcher; its Created response, or the failed one, comes out of Next before its events.
-func (ws *WatchStream) Create(r WatchRequest) { panic("TODO") }
+	// Guarded by hub.mu:
+	watchers map[WatchID]*watcher
+	nextID   WatchID
+	// control holds the answers to Create and Cancel, unsynced the watchers whose pending is set, and progress those whose
+	// periodic notification is due.
+	control  []controlResponse
+	unsynced []*watcher
+	// reading is the revision from which Next reads at this moment, 0 if it does not.
+	reading  Revision
+	progress []*watcher
+	// requested is set from RequestProgress to its answer; progressAt is the position that must have been applied, once
+	// the database told; retryAt is when to ask it again.
+	requested  bool
+	progressAt *Position
+	retryAt    time.Time
+	closed     bool
+
+	// nextTick is when periodic notifications are due. Only Next uses it.
+	nextTick time.Time
+}
+
+type controlResponse struct {
+	WatchResponse
+	// created is the watcher that the response announces.
+	created *watcher
+}
+
+// NewWatchStream returns a stream without watchers. The caller must Close it.
+func (s *Store) NewWatchStream() *WatchStream {
+	ws := &WatchStream{
+		store: s, hub: s.hub,
+		wake: make(chan struct{}, 1), room: make(chan struct{}, 1),
+		watchers: make(map[WatchID]*watcher),
+		nextTick: time.Now().Add(s.opts.ProgressInterval),
+	}
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	s.hub.streams[ws] = struct{}{}
+	return ws
+}
+
+func (ws *WatchStream) signal() {
+	select {
+	case ws.wake <- struct{}{}:
+	default:
+	}
+}
+
+// reserve waits until there is room for an answer and returns with hub.mu held, or false without.
+func (ws *WatchStream) reserve() bool {
+	for {
+		ws.hub.mu.Lock()
+		if ws.closed || ws.hub.stopped {
+			ws.hub.mu.Unlock()
+			return false
+		}
+		if len(ws.control) < maxPendingControl {
+			return true
+		}
+		ws.hub.mu.Unlock()
+		select {
+		case <-ws.room:
+		case <-ws.store.stopped:
+		}
+	}
+}
+
+// Create adds a watcher; its Created response, or the failed one, comes out of Next before its events. It waits while too
+// many such answers have not been read.
+func (ws *WatchStream) Create(r WatchRequest) {
+	if len(r.Key) == 0 {
+		r.Key = []byte{0}
+	}
+	if !ws.reserve() {
+		return
+	}
+	defer ws.hub.mu.Unlock()
+	defer ws.signal()
+	snap := ws.hub.current.Load()
+	response := controlResponse{WatchResponse: WatchResponse{WatchID: InvalidWatchID, Revision: snap.revision, Created: true, Canceled: true}}
+	switch {
+	case r.StartRevision < 0:
+		response.Err = ErrCompacted
+	case !r.single() && !r.fromKey() && bytes.Compare(r.Key, r.End) >= 0:
+		response.Err = ErrEmptyWatchRange
+	case r.ID != 0 && ws.watchers[r.ID] != nil:
+		response.Err = ErrDuplicateWatchID
+	default:
+		w := ws.add(r, snap)
+		response.WatchID, response.Canceled, response.created = w.ID, false, w
+	}
+	ws.control = append(ws.control, response)
+}
+
+// add registers a watcher. hub.mu is held.
+func (ws *WatchStream) add(r WatchRequest, snap *snapshot) *watcher {
+	if r.ID == 0 {
+		for ws.watchers[ws.nextID] != nil {
+			ws.nextID++
+		}
+		r.ID = ws.nextID
+		ws.nextID++
+	}
+	w := &watcher{WatchRequest: r, stream: ws}
+	ws.watchers[r.ID] = w
+	ws.hub.add(w)
+	if r.StartRevision != 0 && r.StartRevision <= snap.revision {
+		w.compacted = r.StartRevision < snap.compact
+		w.pending = r.StartRevision
+		ws.unsynced = append(ws.unsynced, w)
+	}
+	return w
+}
 
 // Cancel ends a watcher; Next returns the Canceled response unless id is unknown.
-func (ws *WatchStream) Cancel(id WatchID) { panic("TODO") }
+func (ws *WatchStream) Cancel(id WatchID) {
+	if !ws.reserve() {
+		return
+	}
+	defer ws.hub.mu.Unlock()
+	w := ws.watchers[id]
+	if w == nil {
+		return
+	}
+	ws.drop(w)
+	delete(ws.watchers, id)
+	ws.control = append(ws.control, controlResponse{WatchResponse: WatchResponse{
+		WatchID: id, Revision: ws.hub.current.Load().revision, Canceled: true,
+	}})
+	ws.signal()
+}
 
-// RequestProgress makes Next return a response with InvalidWatchID, no events and a revision that is current as of a moment
-// after the call, once all events up to it of all watchers of the stream have been returned.
-func (ws *WatchStream) RequestProgress() { panic("TODO") }
-
-// Next waits for the next response. It returns ctx's error, or [ErrStopped] once the store or the stream is closed.
-func (ws *WatchStream) Next(ctx context.Context) (*WatchResponse, error) { panic("TODO") }
+// drop ends a watcher. hub.mu is held.
+func (ws *WatchStream) drop(w *watcher) {
+	if !w.closed {
+		w.closed = true
+		ws.hub.remove(w)
+	}
+}
 
 // Close ends the stream and all its watchers.
-func (ws *WatchStream) Close() { panic("TODO") }
+func (ws *WatchStream) Close() {
+	ws.hub.mu.Lock()
+	defer ws.hub.mu.Unlock()
+	if ws.closed {
+		return
+	}
+	ws.closed = true
+	for _, w := range ws.watchers {
+		ws.drop(w)
+	}
+	delete(ws.hub.streams, ws)
+	ws.signal()
+	close(ws.room)
+}
+
+// Next waits for the next response. It returns ctx's error, or [ErrStopped] once the store or the stream is closed.
+func (ws *WatchStream) Next(ctx context.Context) (*WatchResponse, error) {
+	for {
+		response, err := ws.poll(ctx)
+		if response != nil || err != nil {
+			return response, err
+		}
+		timer := time.NewTimer(ws.sleep())
+		select {
+		case <-ws.wake:
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, ctx.Err()
+		}
+		timer.Stop()
+	}
+}
+
+// poll returns the next response if there is one now.
+func (ws *WatchStream) poll(ctx context.Context) (*WatchResponse, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		ws.tick()
+		ws.hub.mu.Lock()
+		if ws.closed || ws.hub.stopped {
+			ws.hub.mu.Unlock()
+			return nil, ErrStopped
+		}
+		if response := ws.nextControl(); response != nil {
+			ws.hub.mu.Unlock()
+			return response, nil
+		}
+		snap := ws.hub.current.Load()
+		w, from := ws.takeUnsynced()
+		if w == nil {
+			response := ws.nextProgress(snap)
+			ws.hub.mu.Unlock()
+			return response, nil
+		}
+		ws.hub.mu.Unlock()
+
+		response, err := ws.read(ctx, w, from, snap)
+		if response != nil {
+			return response, nil
+		}
+		if err != nil && ctx.Err() == nil {
+			// The database failed while values were read; the watcher stays where it is.
+			ws.store.logger.WithError(err).Debug("watch waits for the database")
+			pause(ctx, watchRetry)
+		}
+	}
+}
+
+// nextControl takes the oldest answer to Create or Cancel. hub.mu is held.
+func (ws *WatchStream) nextControl() *WatchResponse {
+	if len(ws.control) == 0 {
+		return nil
+	}
+	c := ws.control[0]
+	ws.control[0] = controlResponse{}
+	if ws.control = ws.control[1:]; len(ws.control) == 0 {
+		ws.control = nil
+	}
+	if c.created != nil {
+		c.created.announced = true
+	}
+	select {
+	case ws.room <- struct{}{}:
+	default:
+	}
+	return &c.WatchResponse
+}
+
+// takeUnsynced takes the watcher that has waited longest and the revision to read it from. From here on the hub marks it
+// again for what is newer than the current snapshot. hub.mu is held.
+func (ws *WatchStream) takeUnsynced() (*watcher, Revision) {
+	ws.reading = 0
+	for len(ws.unsynced) > 0 {
+		w := ws.unsynced[0]
+		ws.unsynced[0] = nil
+		if ws.unsynced = ws.unsynced[1:]; len(ws.unsynced) == 0 {
+			ws.unsynced = nil
+		}
+		from := w.pending
+		w.pending = 0
+		if !w.closed {
+			ws.reading = from
+			return w, from
+		}
+	}
+	return nil, 0
+}
+
+// putBack marks the watcher as unread from revision on.
+func (ws *WatchStream) putBack(w *watcher, from Revision) {
+	ws.hub.mu.Lock()
+	defer ws.hub.mu.Unlock()
+	if w.pending == 0 {
+		ws.unsynced = append(ws.unsynced, w)
+	}
+	w.pending = from
+}
+
+// read makes the watcher's next response from the snapshot's history, or none if nothing in it concerns the watcher.
+func (ws *WatchStream) read(ctx context.Context, w *watcher, from Revision, snap *snapshot) (*WatchResponse, error) {
+	if w.compacted || from < snap.start {
+		return ws.cancelCompacted(w, snap), nil
+	}
+	rows, next := w.match(snap, from)
+	var events []*mvccpb.Event
+	if len(rows) > 0 {
+		var err error
+		if events, err = ws.store.events(ctx, snap, rows, w.PrevKV); err != nil {
+			if errors.Is(err, errValueGone) && from < snap.compact {
+				return ws.cancelCompacted(w, snap), nil
+			}
+			if errors.Is(err, errValueGone) {
+				ws.store.catchUp() // there is a compaction that was not applied yet
+			}
+			ws.putBack(w, from)
+			return nil, err
+		}
+	}
+	response := &WatchResponse{WatchID: w.ID, Revision: snap.revision, Events: events}
+	if next <= snap.revision {
+		response.Revision = next - 1
+		ws.putBack(w, next)
+	}
+	if len(events) == 0 {
+		return nil, nil
+	}
+	ws.hub.metrics.events.Add(float64(len(events)))
+	ws.hub.mu.Lock()
+	defer ws.hub.mu.Unlock()
+	w.recent = true
+	if w.closed {
+		return nil, nil // its Canceled response may be on its way already
+	}
+	return response, nil
+}
+
+// cancelCompacted ends a watcher that needs what was compacted.
+func (ws *WatchStream) cancelCompacted(w *watcher, snap *snapshot) *WatchResponse {
+	ws.hub.mu.Lock()
+	defer ws.hub.mu.Unlock()
+	if w.closed {
+		return nil
+	}
+	ws.drop(w)
+	delete(ws.watchers, w.ID)
+	return &WatchResponse{WatchID: w.ID, Canceled: true, CompactRevision: snap.compact}
+}
+
+// match collects the rows that concern the watcher, from revision on, and returns the revision to go on from.
+func (w *watcher) match(snap *snapshot, from Revision) (rows []*row, next Revision) {
+	var last Revision
+	revisions, size := 0, 0
+	for i, r := range snap.history[snap.since(from):] {
+		if r.revision != last {
+			if revisions >= maxWatchRevisions || size >= maxWatchBytes || i >= maxWatchScan {
+				return rows, r.revision
+			}
+			last = r.revision
+		}
+		if !w.contains(r.key) || w.drops(r) {
+			continue
+		}
+		if len(rows) == 0 || rows[len(rows)-1].revision != r.revision {
+			revisions++
+		}
+		rows = append(rows, r)
+		size += len(r.key)
+		if cv := r.value.Load(); cv != nil {
+			size += len(cv.data)
+		} else {
+			size += assumedValueBytes
+		}
+	}
+	return rows, snap.revision + 1
+}
+
+// assumedValueBytes is what a value that is not in memory counts for in the bounds of a response.
+const assumedValueBytes = 4 << 10
+
+// events makes the events of rows, reading the values that are not in memory.
+func (s *Store) events(ctx context.Context, snap *snapshot, rows []*row, prevKV bool) ([]*mvccpb.Event, error) {
+	var a answer
+	events := make([]*mvccpb.Event, len(rows))
+	for i, r := range rows {
+		ev := &mvccpb.Event{Type: mvccpb.Event_PUT}
+		if r.tombstone() {
+			ev.Type = mvccpb.Event_DELETE
+			ev.Kv = &mvccpb.KeyValue{Key: r.key, ModRevision: int64(r.revision)}
+		} else {
+			ev.Kv = a.keyValue(r)
+		}
+		if prevKV && r.create != r.revision {
+			if prev := snap.previous(r); prev != nil {
+				ev.PrevKv = a.keyValue(prev)
+			}
+		}
+		events[i] = ev
+	}
+	return events, a.complete(ctx, &s.values)
+}
+
+// previous returns the live row that r replaced, or nil if there was none or it was compacted.
+func (s *snapshot) previous(r *row) *row {
+	if r.revision-1 < s.compact {
+		return nil
+	}
+	if ki := s.get(r.key); ki != nil {
+		return ki.live(r.revision - 1)
+	}
+	return nil
+}

@@ -1,0 +1,142 @@
+package logstructured
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// followBatch is how many entries are read from the log at once.
+const followBatch = 1000
+
+// errHistoryChanged means that the log does not hold the newest entry that was applied here: the database went
+// back in time, or this process lagged behind the deletion floor.
+var errHistoryChanged = errors.New("the log has another history than was applied")
+
+// follow applies what other processes appended, if anything.
+func (w *writer) follow(ctx context.Context) {
+	end, err := w.store.log.End(ctx)
+	if err == nil {
+		w.leases.observe(end.Now)
+		if end.Head != w.published.head {
+			err = w.catchUp(ctx)
+		}
+	}
+	w.store.health.observe(ctx, err)
+}
+
+// catchUp applies the log up to its end. Nothing is under evaluation.
+func (w *writer) catchUp(ctx context.Context) error {
+	for {
+		more, err := w.readOn(ctx)
+		if errors.Is(err, errHistoryChanged) {
+			w.store.logger.WithField("head", w.published.head).Error("the database does not hold what was applied here: rebuilding the index from it")
+			return w.rebuild(ctx)
+		}
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
+// readOn applies the next entries. It reads the newest applied entry again to see that it is still there.
+func (w *writer) readOn(ctx context.Context) (more bool, err error) {
+	head := w.published.head
+	after := head.Position
+	if after > 0 {
+		after--
+	}
+	entries, end, err := w.store.log.Read(ctx, after, followBatch)
+	if err != nil {
+		return false, err
+	}
+	w.leases.observe(end.Now)
+	if end.Head == head {
+		return false, nil
+	}
+	if end.Floor > head.Position {
+		return false, fmt.Errorf("%w: applied %s, floor %d", errHistoryChanged, head, end.Floor)
+	}
+	if head.Position > 0 {
+		if len(entries) == 0 || (Head{entries[0].Position, entries[0].ID}) != head {
+			return false, fmt.Errorf("%w: applied %s", errHistoryChanged, head)
+		}
+		entries = entries[1:]
+	}
+	for i := range entries {
+		w.follow1(&entries[i])
+	}
+	if len(entries) > 0 {
+		w.publish()
+	}
+	return w.published.head != end.Head, nil
+}
+
+// follow1 applies an entry that another process appended.
+func (w *writer) follow1(e *Entry) {
+	r := w.st.apply(e)
+	if r == nil {
+		w.accepted(e)
+		return
+	}
+	w.leases.add(r)
+	if e.Kind == KindPut {
+		cv := &cachedValue{data: e.Value}
+		r.value.Store(cv)
+		w.store.values.admit(r, cv)
+	}
+}
+
+// rebuild makes the state anew from the log.
+func (w *writer) rebuild(ctx context.Context) error {
+	start := time.Now()
+	st, leases, err := load(ctx, w.store.log)
+	if err != nil {
+		return err
+	}
+	w.st, w.leases, w.cuts = st, leases, nil
+	w.publish()
+	w.store.logger.WithFields(map[string]any{
+		"revision": st.revision, "keys": st.keys.Len(), "took": time.Since(start).Round(time.Millisecond),
+	}).Info("index rebuilt")
+	return nil
+}
+
+// load reads the metadata of the whole log.
+func load(ctx context.Context, log Log) (st *state, leases expiry, err error) {
+	st = newState()
+	end, err := log.Scan(ctx, 0, func(entries []Entry) error {
+		for i := range entries {
+			e := &entries[i]
+			if r := st.apply(e); r != nil {
+				leases.add(r)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, leases, fmt.Errorf("read the log: %w", err)
+	}
+	if st.head != end.Head {
+		return nil, leases, fmt.Errorf("%w: the log's end is %s but its newest entry %s", ErrCorrupt, end.Head, st.head)
+	}
+	leases.observe(end.Now)
+	st.cut(st.compact)
+	return st, leases, nil
+}
+
+// pause waits, but no longer than ctx.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// backoff grows from 5 ms to a second.
+func backoff(attempt int) time.Duration {
+	return min(5*time.Millisecond<<min(attempt, 10), time.Second)
+}

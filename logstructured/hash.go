@@ -1,0 +1,95 @@
+package logstructured
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"hash/crc32"
+	"slices"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"google.golang.org/protobuf/proto"
+)
+
+// hashBatch is how many values are read at once while hashing.
+const hashBatch = 1000
+
+// HashKV hashes the history up to revision (0: the current one), as etcd's storage/mvcc/hash.go does: over the keys
+// and values that its key bucket would hold, so that both give the same for the same history.
+func (s *Store) HashKV(ctx context.Context, revision Revision) (*HashKVResult, error) {
+	snap := s.snapshot()
+	if err := snap.checkRevision(revision); err != nil {
+		return nil, err
+	}
+	if revision <= 0 {
+		revision = snap.revision
+	}
+	hash, err := s.hashRows(ctx, snap.hashed(revision), snap.compact)
+	if err != nil {
+		return nil, err
+	}
+	return &HashKVResult{Hash: hash, Revision: snap.revision, HashRevision: revision, CompactRevision: snap.compact}, nil
+}
+
+// Hash hashes everything stored. It differs between stores with the same history, as etcd's does.
+func (s *Store) Hash(ctx context.Context) (hash uint32, revision Revision, err error) {
+	snap := s.snapshot()
+	hash, err = s.hashRows(ctx, snap.hashed(snap.revision), snap.compact)
+	return hash, snap.revision, err
+}
+
+// hashed returns the rows that a hash at revision covers, in the order of their revisions: all above the compact revision,
+// and of those up to it what is still current at revision.
+func (s *snapshot) hashed(revision Revision) []*row {
+	var rows []*row
+	s.keys.Scan(func(ki *keyIndex) bool {
+		for i, r := range ki.rows[:ki.find(revision)+1] {
+			if r.revision > s.compact || (!r.tombstone() && i == ki.find(revision)) {
+				rows = append(rows, r)
+			}
+		}
+		return true
+	})
+	slices.SortFunc(rows, func(a, b *row) int {
+		return cmp.Or(cmp.Compare(a.revision, b.revision), cmp.Compare(a.sub, b.sub))
+	})
+	return rows
+}
+
+func (s *Store) hashRows(ctx context.Context, rows []*row, compact Revision) (uint32, error) {
+	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
+	sum.Write([]byte("key")) // the name of etcd's bucket
+	var buf []byte
+	for batch := range slices.Chunk(rows, hashBatch) {
+		values := make([][]byte, len(batch))
+		if err := s.values.loadAll(ctx, batch, func(i int, data []byte) { values[i] = data }); err != nil {
+			return 0, s.compactedIfGone(err)
+		}
+		for i, r := range batch {
+			buf = r.appendRevision(buf[:0])
+			sum.Write(buf)
+			kv := &mvccpb.KeyValue{Key: r.key}
+			if !r.tombstone() {
+				kv = (&answer{}).keyValue(r)
+				kv.Value = values[i]
+			}
+			var err error
+			if buf, err = (proto.MarshalOptions{Deterministic: true}).MarshalAppend(buf[:0], kv); err != nil {
+				return 0, err
+			}
+			sum.Write(buf)
+		}
+	}
+	return sum.Sum32(), nil
+}
+
+// appendRevision appends the key of etcd's key bucket: revision, '_', sub-revision, and 't' for a tombstone.
+func (r *row) appendRevision(b []byte) []byte {
+	b = binary.BigEndian.AppendUint64(b, uint64(r.revision))
+	b = append(b, '_')
+	b = binary.BigEndian.AppendUint64(b, uint64(r.sub))
+	if r.tombstone() {
+		b = append(b, 't')
+	}
+	return b
+}

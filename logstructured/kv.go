@@ -1,0 +1,162 @@
+package logstructured
+
+import (
+	"context"
+	"errors"
+)
+
+// Range reads keys. It asks the database for the end of the log first, unless it is serializable or at a revision that
+// was applied here.
+func (s *Store) Range(ctx context.Context, r *RangeRequest) (*RangeResult, error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	if !r.Serializable && (r.Revision <= 0 || r.Revision > s.snapshot().revision) {
+		if err := s.linearize(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return reread(ctx, s, func(snap *snapshot, a *answer) (*RangeResult, error) {
+		if err := snap.checkRevision(r.Revision); err != nil {
+			return nil, err
+		}
+		st := s.reading(ctx, snap)
+		return snap.rangeKeys(r, a, st.loadRows)
+	})
+}
+
+// Put writes one key.
+func (s *Store) Put(ctx context.Context, r *PutRequest) (result *PutResult, err error) {
+	var a answer
+	err = s.write(ctx, len(r.Key)+len(r.Value), func(st *step) error {
+		if err := st.checkPut(r); err != nil {
+			return err
+		}
+		result, err = st.put(r)
+		a = st.answer
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return result, s.compactedIfGone(a.complete(ctx, &s.values))
+}
+
+// DeleteRange deletes keys.
+func (s *Store) DeleteRange(ctx context.Context, r *DeleteRangeRequest) (*DeleteRangeResult, error) {
+	var result *DeleteRangeResult
+	var a answer
+	err := s.write(ctx, len(r.Key)+len(r.End), func(st *step) error {
+		result = st.deleteRange(r)
+		a = st.answer
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return result, s.compactedIfGone(a.complete(ctx, &s.values))
+}
+
+// Txn runs a transaction. One without writes in any branch is a read.
+func (s *Store) Txn(ctx context.Context, r *TxnRequest) (*TxnResult, error) {
+	size, writes := r.weigh()
+	if !writes {
+		return s.readTxn(ctx, r)
+	}
+	s.prefetch(ctx, r)
+	var result *TxnResult
+	var a answer
+	err := s.write(ctx, size, func(st *step) (err error) {
+		result, err = st.txn(r)
+		a = st.answer
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return result, s.compactedIfGone(a.complete(ctx, &s.values))
+}
+
+func (s *Store) readTxn(ctx context.Context, r *TxnRequest) (*TxnResult, error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	if !r.Serializable {
+		if err := s.linearize(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return reread(ctx, s, func(snap *snapshot, a *answer) (*TxnResult, error) {
+		st := s.reading(ctx, snap)
+		result, err := st.txn(r)
+		*a = st.answer
+		return result, err
+	})
+}
+
+// reading makes a step that reads a snapshot; it must not write.
+func (s *Store) reading(ctx context.Context, snap *snapshot) *step {
+	ev := &evaluation{st: &state{snapshot: *snap}, values: &s.values, checkLease: s.checkLease}
+	return ev.begin(ctx)
+}
+
+// reread evaluates a read on the current snapshot and completes its answer, and starts over when a row was deleted meanwhile.
+func reread[T any](ctx context.Context, s *Store, evaluate func(*snapshot, *answer) (T, error)) (result T, err error) {
+	for range maxRereads {
+		var a answer
+		result, err = evaluate(s.snapshot(), &a)
+		if err == nil {
+			err = a.complete(ctx, &s.values)
+		}
+		if !errors.Is(err, errValueGone) {
+			return result, err
+		}
+		if err := s.linearize(ctx); err != nil {
+			return result, err
+		}
+	}
+	return result, s.compactedIfGone(err)
+}
+
+// weigh returns the approximate size of a transaction, and whether any of its branches writes.
+func (t *TxnRequest) weigh() (size int, writes bool) {
+	for i := range t.Compares {
+		size += len(t.Compares[i].Key) + len(t.Compares[i].Value)
+	}
+	for _, branch := range [][]Op{t.Success, t.Failure} {
+		for _, op := range branch {
+			switch op := op.(type) {
+			case *PutRequest:
+				size += len(op.Key) + len(op.Value)
+				writes = true
+			case *DeleteRangeRequest:
+				size += len(op.Key) + len(op.End)
+				writes = true
+			case *TxnRequest:
+				n, w := op.weigh()
+				size += n
+				writes = writes || w
+			}
+		}
+	}
+	return size, writes
+}
+
+// prefetch brings the values that a transaction compares into memory, so that the writer need not wait for the
+// database. It is a matter of speed alone: whatever it misses the writer reads.
+func (s *Store) prefetch(ctx context.Context, t *TxnRequest) {
+	snap := s.snapshot()
+	for i := range t.Compares {
+		c := &t.Compares[i]
+		if c.Target != CompareValue {
+			continue
+		}
+		rows, _ := snap.rows(c.KeyRange, snap.revision, 1000)
+		_ = s.values.loadAll(ctx, rows, func(int, []byte) {})
+	}
+	for _, branch := range [][]Op{t.Success, t.Failure} {
+		for _, op := range branch {
+			if nested, ok := op.(*TxnRequest); ok {
+				s.prefetch(ctx, nested)
+			}
+		}
+	}
+}

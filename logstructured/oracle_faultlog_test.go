@@ -1,0 +1,121 @@
+package logstructured_test
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	ls "github.com/stele-db/stele/logstructured"
+)
+
+// faultyLog is a real log between which and the store anything can go wrong. Without faults it only counts.
+type faultyLog struct {
+	ls.Log
+	faults atomic.Pointer[faults]
+	// late are the appends that a test let go on after they had been answered.
+	late sync.WaitGroup
+
+	appends, appended atomic.Int64
+}
+
+// faults are called before the real operation; nil is no fault. An error is returned in its place.
+type faults struct {
+	end, read, values, remove func(context.Context) error
+	// append decides by itself whether, and when, the real append happens.
+	append func(context.Context, *realAppend) error
+}
+
+func newFaultyLog(log ls.Log) *faultyLog {
+	l := &faultyLog{Log: log}
+	l.heal()
+	return l
+}
+
+func (l *faultyLog) heal()           { l.faults.Store(&faults{}) }
+func (l *faultyLog) fail(f faults)   { l.faults.Store(&f) }
+func (l *faultyLog) failAll(e error) { l.fail(failing(e)) }
+
+// failing fails everything with err, appends before they reach the database.
+func failing(err error) faults {
+	always := func(context.Context) error { return err }
+	return faults{end: always, read: always, values: always, remove: always,
+		append: func(context.Context, *realAppend) error { return err }}
+}
+
+func check(ctx context.Context, fault func(context.Context) error) error {
+	if fault == nil {
+		return nil
+	}
+	return fault(ctx)
+}
+
+func (l *faultyLog) End(ctx context.Context) (ls.End, error) {
+	if err := check(ctx, l.faults.Load().end); err != nil {
+		return ls.End{}, err
+	}
+	return l.Log.End(ctx)
+}
+
+func (l *faultyLog) Append(ctx context.Context, head ls.Head, id ls.AppendID, entries []ls.Entry) error {
+	l.appends.Add(1)
+	a := &realAppend{log: l, head: head, id: id, entries: entries}
+	if fault := l.faults.Load().append; fault != nil {
+		return fault(ctx, a)
+	}
+	return a.now(ctx)
+}
+
+// realAppend is an append on its way to the database.
+type realAppend struct {
+	log     *faultyLog
+	head    ls.Head
+	id      ls.AppendID
+	entries []ls.Entry
+}
+
+func (a *realAppend) now(ctx context.Context) error {
+	err := a.log.Log.Append(ctx, a.head, a.id, a.entries)
+	if err == nil {
+		a.log.appended.Add(1)
+	}
+	return err
+}
+
+// later appends after a delay, as a statement does whose connection died. The entries are copied: the store may use its own
+// again once Append has returned.
+func (a *realAppend) later(delay time.Duration) {
+	mine := *a
+	mine.entries = append([]ls.Entry(nil), a.entries...)
+	a.log.late.Go(func() {
+		time.Sleep(delay)
+		_ = mine.now(context.Background()) // the guard may have failed by now
+	})
+}
+
+func (l *faultyLog) Read(ctx context.Context, after ls.Position, limit int) ([]ls.Entry, ls.End, error) {
+	if err := check(ctx, l.faults.Load().read); err != nil {
+		return nil, ls.End{}, err
+	}
+	return l.Log.Read(ctx, after, limit)
+}
+
+func (l *faultyLog) Values(ctx context.Context, positions []ls.Position) (ls.Values, error) {
+	if err := check(ctx, l.faults.Load().values); err != nil {
+		return ls.Values{}, err
+	}
+	return l.Log.Values(ctx, positions)
+}
+
+func (l *faultyLog) Delete(ctx context.Context, positions []ls.Position, floor ls.Position) error {
+	if err := check(ctx, l.faults.Load().remove); err != nil {
+		return err
+	}
+	return l.Log.Delete(ctx, positions, floor)
+}
+
+// Close waits for late appends: they are the database's business, and end before it does.
+func (l *faultyLog) Close() error {
+	l.late.Wait()
+	return l.Log.Close()
+}

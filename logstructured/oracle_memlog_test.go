@@ -1,0 +1,132 @@
+package logstructured_test
+
+import (
+	"context"
+	"slices"
+	"sort"
+	"sync"
+	"time"
+
+	ls "github.com/stele-db/stele/logstructured"
+)
+
+// memDatabase is a log in memory that keeps the contract of [ls.Log] by one lock: for the fuzzer, which opens a store for each
+// input, and for tests that give the database a history no real one has. Everything else runs over SQLite.
+type memDatabase struct {
+	mu    sync.Mutex
+	rows  []ls.Entry
+	head  ls.Head
+	floor ls.Position
+}
+
+// memLog is one process's connection to a memDatabase.
+type memLog struct{ db *memDatabase }
+
+var _ ls.Log = memLog{}
+
+func (l memLog) end() ls.End {
+	return ls.End{Head: l.db.head, Floor: l.db.floor, Now: ls.Timestamp(time.Now().UnixMilli()), ClusterID: 7}
+}
+
+// after returns the rows with position > p.
+func (l memLog) after(p ls.Position) []ls.Entry {
+	i := sort.Search(len(l.db.rows), func(i int) bool { return l.db.rows[i].Position > p })
+	return l.db.rows[i:]
+}
+
+func (l memLog) End(ctx context.Context) (ls.End, error) {
+	l.db.mu.Lock()
+	defer l.db.mu.Unlock()
+	return l.end(), ctx.Err()
+}
+
+func (l memLog) Append(ctx context.Context, head ls.Head, id ls.AppendID, entries []ls.Entry) error {
+	l.db.mu.Lock()
+	defer l.db.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if head != l.db.head {
+		return ls.ErrConflict
+	}
+	now := ls.Timestamp(time.Now().UnixMilli())
+	for i := range entries {
+		e := &entries[i]
+		e.Position, e.ID, e.Time = head.Position+1+ls.Position(i), id, now
+		stored := *e
+		// What the store does with its slices afterwards is its own affair.
+		stored.Key, stored.Value = slices.Clone(e.Key), slices.Clone(e.Value)
+		l.db.rows = append(l.db.rows, stored)
+		l.db.head = ls.Head{Position: e.Position, ID: id}
+	}
+	return nil
+}
+
+func (l memLog) Read(ctx context.Context, after ls.Position, limit int) ([]ls.Entry, ls.End, error) {
+	l.db.mu.Lock()
+	defer l.db.mu.Unlock()
+	var entries []ls.Entry
+	size := 0
+	for _, e := range l.after(after) {
+		if len(entries) >= limit || size > 8<<20 {
+			break
+		}
+		entries = append(entries, e)
+		size += len(e.Key) + len(e.Value)
+	}
+	return entries, l.end(), ctx.Err()
+}
+
+func (l memLog) Scan(ctx context.Context, after ls.Position, fn func([]ls.Entry) error) (ls.End, error) {
+	l.db.mu.Lock()
+	entries, end := slices.Clone(l.after(after)), l.end()
+	l.db.mu.Unlock()
+	for batch := range slices.Chunk(entries, 100) {
+		for i := range batch {
+			if batch[i].Kind == ls.KindPut {
+				batch[i].Value = nil
+			}
+		}
+		if err := fn(batch); err != nil {
+			return ls.End{}, err
+		}
+	}
+	return end, ctx.Err()
+}
+
+func (l memLog) Values(ctx context.Context, positions []ls.Position) (ls.Values, error) {
+	l.db.mu.Lock()
+	defer l.db.mu.Unlock()
+	v := ls.Values{Values: make([][]byte, len(positions)), Found: make([]bool, len(positions)), End: l.end()}
+	for i, p := range positions {
+		if rows := l.after(p - 1); len(rows) > 0 && rows[0].Position == p {
+			v.Values[i], v.Found[i] = rows[0].Value, true
+		}
+	}
+	return v, ctx.Err()
+}
+
+func (l memLog) Delete(ctx context.Context, positions []ls.Position, floor ls.Position) error {
+	l.db.mu.Lock()
+	defer l.db.mu.Unlock()
+	l.db.floor = max(l.db.floor, floor)
+	dead := map[ls.Position]bool{}
+	for _, p := range positions {
+		dead[p] = p != l.db.head.Position
+	}
+	// Readers hold slices of the old array.
+	var kept []ls.Entry
+	for _, e := range l.db.rows {
+		if !dead[e.Position] {
+			kept = append(kept, e)
+		}
+	}
+	l.db.rows = kept
+	return ctx.Err()
+}
+
+func (l memLog) Size(ctx context.Context) (ls.Size, error) {
+	return ls.Size{Total: 4096, InUse: 4096}, ctx.Err()
+}
+func (l memLog) Defragment(ctx context.Context) error { return ctx.Err() }
+func (l memLog) Close() error                         { return nil }

@@ -1,0 +1,189 @@
+package logstructured
+
+import (
+	"bytes"
+	"context"
+	"sort"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+)
+
+// fill is a key-value whose value was not in the cache when the answer was made.
+type fill struct {
+	kv  *mvccpb.KeyValue
+	row *row
+}
+
+// answer collects what an evaluation left to be read from the database: values that only the client needs are
+// fetched after the append, by the goroutine of the request and not by the writer.
+type answer struct{ fills []fill }
+
+// keyValue makes the key-value of a row.
+func (a *answer) keyValue(r *row) *mvccpb.KeyValue {
+	kv := &mvccpb.KeyValue{
+		Key:            r.key,
+		CreateRevision: int64(r.create),
+		ModRevision:    int64(r.revision),
+		Version:        r.version,
+		Lease:          int64(r.lease),
+	}
+	if data, ok := r.cached(); ok {
+		kv.Value = data
+	} else {
+		a.fills = append(a.fills, fill{kv, r})
+	}
+	return kv
+}
+
+// complete reads the missing values.
+func (a *answer) complete(ctx context.Context, v *values) error {
+	if len(a.fills) == 0 {
+		return nil
+	}
+	rows := make([]*row, len(a.fills))
+	for i, f := range a.fills {
+		rows[i] = f.row
+	}
+	return v.loadAll(ctx, rows, func(i int, data []byte) { a.fills[i].kv.Value = data })
+}
+
+// checkRevision refuses revisions that cannot be read.
+func (v *view) checkRevision(revision Revision) error {
+	switch {
+	case revision > v.revision:
+		return ErrFutureRevision
+	case revision > 0 && revision < v.compact:
+		return ErrCompacted
+	}
+	return nil
+}
+
+// rangeKeys evaluates a range on the view. Its revision has been checked. load is needed for ordering by value alone.
+func (v *view) rangeKeys(r *RangeRequest, a *answer, load func([]*row) ([][]byte, error)) (*RangeResult, error) {
+	revision := r.Revision
+	if revision <= 0 {
+		revision = v.revision
+	}
+	result := &RangeResult{Revision: v.revision}
+	if r.CountOnly {
+		result.Count = v.count(r.KeyRange, revision)
+		return result, nil
+	}
+
+	// One more than the limit tells whether there are more.
+	limit := 0
+	if r.Limit > 0 && !r.limitLast() && !r.filtered() {
+		limit = int(min(r.Limit, 1<<31)) + 1
+	}
+	rows, count := v.rows(r.KeyRange, revision, limit)
+	result.Count = count
+	if r.filtered() {
+		rows = r.filter(rows)
+	}
+	if r.sorted() {
+		sorter := rowSorter{rows: rows, target: r.SortTarget}
+		if r.SortTarget == SortByValue {
+			var err error
+			if sorter.values, err = load(rows); err != nil {
+				return nil, err
+			}
+		}
+		sorter.sort(r.SortOrder)
+	}
+	if r.Limit > 0 && int64(len(rows)) > r.Limit {
+		rows = rows[:r.Limit]
+		result.More = true
+	}
+	result.KVs = make([]*mvccpb.KeyValue, len(rows))
+	for i, row := range rows {
+		if r.KeysOnly {
+			result.KVs[i] = r.withoutValue(row)
+		} else {
+			result.KVs[i] = a.keyValue(row)
+		}
+	}
+	return result, nil
+}
+
+// withoutValue leaves the lease out too, unless the range is ordered by value, because etcd then answers from its index.
+func (r *RangeRequest) withoutValue(row *row) *mvccpb.KeyValue {
+	kv := &mvccpb.KeyValue{
+		Key:            row.key,
+		CreateRevision: int64(row.create),
+		ModRevision:    int64(row.revision),
+		Version:        row.version,
+	}
+	if r.SortTarget == SortByValue {
+		kv.Lease = int64(row.lease)
+	}
+	return kv
+}
+
+// sorted tells whether the result is in another order than the index.
+func (r *RangeRequest) sorted() bool {
+	return r.SortTarget != SortByKey || r.SortOrder == SortDescend
+}
+
+// limitLast tells whether the limit counts after the ordering. Without an explicit order etcd limits first, in key
+// order, and sorts what is left.
+func (r *RangeRequest) limitLast() bool { return r.sorted() && r.SortOrder != SortNone }
+
+func (r *RangeRequest) filtered() bool {
+	return r.MinModRevision != 0 || r.MaxModRevision != 0 || r.MinCreateRevision != 0 || r.MaxCreateRevision != 0
+}
+
+func (r *RangeRequest) filter(rows []*row) []*row {
+	kept := rows[:0]
+	for _, row := range rows {
+		if (r.MinModRevision != 0 && row.revision < r.MinModRevision) ||
+			(r.MaxModRevision != 0 && row.revision > r.MaxModRevision) ||
+			(r.MinCreateRevision != 0 && row.create < r.MinCreateRevision) ||
+			(r.MaxCreateRevision != 0 && row.create > r.MaxCreateRevision) {
+			continue
+		}
+		kept = append(kept, row)
+	}
+	return kept
+}
+
+// rowSorter orders rows. The algorithm is the one that etcd calls, so that rows that compare equal come in the order
+// that etcd's do.
+type rowSorter struct {
+	rows   []*row
+	target SortTarget
+	// values of rows, for SortByValue.
+	values [][]byte
+}
+
+func (s rowSorter) sort(order SortOrder) {
+	if order == SortDescend {
+		sort.Sort(sort.Reverse(s))
+		return
+	}
+	sort.Sort(s)
+}
+
+func (s rowSorter) Len() int { return len(s.rows) }
+
+func (s rowSorter) Swap(i, j int) {
+	s.rows[i], s.rows[j] = s.rows[j], s.rows[i]
+	if s.values != nil {
+		s.values[i], s.values[j] = s.values[j], s.values[i]
+	}
+}
+
+func (s rowSorter) Less(i, j int) bool {
+	a, b := s.rows[i], s.rows[j]
+	switch s.target {
+	case SortByVersion:
+		return a.version < b.version
+	case SortByCreateRevision:
+		return a.create < b.create
+	case SortByModRevision:
+		return a.revision < b.revision
+	case SortByValue:
+		return bytes.Compare(s.values[i], s.values[j]) < 0
+	default:
+		return bytes.Compare(a.key, b.key) < 0
+	}
+}

@@ -1,0 +1,189 @@
+package logstructured
+
+import (
+	"slices"
+	"sort"
+)
+
+// snapshot is the published state: immutable, held by readers as long as they like.
+type snapshot struct {
+	view
+	// head names the newest entry that was applied.
+	head Head
+	// history holds the rows from revision start on in the order of the log, for watchers. It begins at the compact revision
+	// or earlier: a watcher that was there before a compaction goes on reading for a while.
+	history []*row
+	start   Revision
+}
+
+// since returns the index in history of the first row at or above revision.
+func (s *snapshot) since(revision Revision) int {
+	return sort.Search(len(s.history), func(i int) bool { return s.history[i].revision >= revision })
+}
+
+// state is the writer's working copy of the index: the published snapshot plus what is being evaluated. Only the
+// writer touches it. An append that fails is undone by reset, which is cheap: trees are copied on write.
+type state struct {
+	snapshot
+	garbage garbage
+	// compaction is the position of the entry that set the compact revision, 0 if none; compactedAt is its time.
+	compaction  Position
+	compactedAt Timestamp
+}
+
+// garbage remembers which rows a compaction will make unreachable, in order of the revision that does, so that
+// compacting costs as much as there is to drop and not as much as there is to keep. Rows of one key always leave
+// oldest first, which is why tombstones, that live one revision longer, may have a queue of their own.
+type garbage struct {
+	superseded []deadRow // dead once compact >= at
+	tombstones []deadRow
+	// compactions are earlier compaction entries: dead as soon as there is a later one.
+	compactions []Position
+}
+
+type deadRow struct {
+	row *row
+	at  Revision
+}
+
+func newState() *state {
+	return &state{snapshot: snapshot{view: view{keys: newTree(), dead: newTree(), revision: 1, compact: -1}}}
+}
+
+// publish returns an immutable copy of the state.
+func (st *state) publish() *snapshot {
+	published := st.snapshot
+	published.keys = st.keys.Copy()
+	published.dead = st.dead.Copy()
+	return &published
+}
+
+// savepoint is what reset needs beside the published snapshot.
+type savepoint struct {
+	garbage     garbage
+	compaction  Position
+	compactedAt Timestamp
+}
+
+func (st *state) savepoint() savepoint {
+	return savepoint{st.garbage, st.compaction, st.compactedAt}
+}
+
+// reset undoes everything since the snapshot was published and the savepoint taken.
+func (st *state) reset(published *snapshot, sp savepoint) {
+	st.snapshot = *published
+	st.keys = published.keys.Copy()
+	st.dead = published.dead.Copy()
+	// The queues only grew: the savepoint's slices are their beginnings.
+	st.garbage, st.compaction, st.compactedAt = sp.garbage, sp.compaction, sp.compactedAt
+}
+
+// add makes r the newest row of its key.
+func (st *state) add(r *row) {
+	next := &keyIndex{key: r.key}
+	if prev := st.get(r.key); prev != nil {
+		// One copy of each key in memory, however many revisions it has.
+		next.key, r.key = prev.key, prev.key
+		next.rows = append(prev.rows, r)
+		if newest := prev.newest(); newest.tombstone() {
+			st.dead.Delete(prev)
+		} else {
+			st.garbage.superseded = append(st.garbage.superseded, deadRow{newest, r.revision})
+		}
+	} else {
+		next.rows = []*row{r}
+	}
+	st.keys.Set(next)
+	if r.tombstone() {
+		st.dead.Set(next)
+		st.garbage.tombstones = append(st.garbage.tombstones, deadRow{r, r.revision + 1})
+	}
+	st.history = append(st.history, r)
+	st.revision = r.revision
+}
+
+// apply makes the state that of the log one entry further, and returns the row if the entry is of a key.
+func (st *state) apply(e *Entry) *row {
+	st.head = Head{e.Position, e.ID}
+	switch e.Kind {
+	case KindPut, KindTombstone:
+		r := newRow(e)
+		st.add(r)
+		return r
+	case KindCompaction:
+		st.applyCompaction(e)
+	}
+	// Kinds that this version does not know cannot occur: they come with a newer schema, which Open refuses.
+	return nil
+}
+
+func newRow(e *Entry) *row {
+	r := &row{key: e.Key, revision: e.Revision, sub: e.Sub, create: e.CreateRevision, version: e.Version, lease: e.Lease}
+	r.place(e)
+	return r
+}
+
+// place fills in what is known only once the entry was appended.
+func (r *row) place(e *Entry) {
+	r.position = e.Position
+	if e.Lease != 0 {
+		r.deadline = e.Time + Timestamp(e.Lease)*1000
+	}
+}
+
+func (st *state) applyCompaction(e *Entry) {
+	if st.compaction != 0 {
+		st.garbage.compactions = append(st.garbage.compactions, st.compaction)
+	}
+	st.compaction, st.compactedAt = e.Position, e.Time
+	st.compact = max(st.compact, e.Revision)
+	// The newest write may be gone by now, but what was compacted had been reached.
+	st.revision = max(st.revision, e.Revision)
+}
+
+// cut drops the history before revision.
+func (st *state) cut(revision Revision) {
+	n := st.since(revision)
+	if n > len(st.history)/2 {
+		st.history = slices.Clone(st.history[n:]) // lets go of the rows before
+	} else {
+		st.history = st.history[n:]
+	}
+	st.start = max(st.start, revision)
+}
+
+// trim drops rows that are unreachable since the last compaction from the index, at most limit keys, and appends them to
+// dropped. It returns false when there is nothing left to drop.
+func (st *state) trim(limit int, dropped []*row) ([]*row, bool) {
+	for _, queue := range []*[]deadRow{&st.garbage.superseded, &st.garbage.tombstones} {
+		for len(*queue) > 0 && (*queue)[0].at <= st.compact {
+			if limit--; limit < 0 {
+				return dropped, true
+			}
+			dropped = st.trimKey((*queue)[0].row, dropped)
+			(*queue)[0] = deadRow{}
+			*queue = (*queue)[1:]
+		}
+	}
+	return dropped, false
+}
+
+func (st *state) trimKey(dead *row, dropped []*row) []*row {
+	ki := st.get(dead.key)
+	if ki == nil || ki.rows[0].position > dead.position {
+		return dropped // went with an earlier row of the same key
+	}
+	n := ki.firstKept(st.compact)
+	dropped = append(dropped, ki.rows[:n]...)
+	if n == len(ki.rows) {
+		st.keys.Delete(ki)
+		st.dead.Delete(ki)
+		return dropped
+	}
+	kept := &keyIndex{key: ki.key, rows: append([]*row(nil), ki.rows[n:]...)}
+	st.keys.Set(kept)
+	if kept.newest().tombstone() {
+		st.dead.Set(kept)
+	}
+	return dropped
+}

@@ -1,0 +1,281 @@
+package logstructured
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+)
+
+// evaluation runs requests on the writer's state and collects the entries that they lead to.
+type evaluation struct {
+	st     *state
+	values *values
+	// checkLease refuses leases that do not exist.
+	checkLease func(LeaseID) error
+
+	entries []Entry
+	// rows holds the row of each entry, nil for entries that are not of a key.
+	rows []*row
+	// size approximates the bytes of the entries.
+	size int
+}
+
+// step is the evaluation of one request: all its writes share revision.
+type step struct {
+	*evaluation
+	answer
+	ctx      context.Context
+	revision Revision
+	sub      int64
+}
+
+func (ev *evaluation) begin(ctx context.Context) *step {
+	return &step{evaluation: ev, ctx: ctx, revision: ev.st.revision + 1}
+}
+
+// txn evaluates a transaction as etcd does: all compares, those of nested transactions too, on the state before it; then
+// everything that could fail; then the operations, each seeing the writes of the former ones.
+func (s *step) txn(t *TxnRequest) (*TxnResult, error) {
+	branches, err := s.compare(t, nil)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.check(t, branches); err != nil {
+		return nil, err
+	}
+	result, _, err := s.run(t, branches)
+	if err != nil {
+		return nil, err
+	}
+	result.Revision = s.st.revision
+	return result, nil
+}
+
+// compare appends whether t succeeds, and then the same of its nested transactions in the branch taken, depth first.
+func (s *step) compare(t *TxnRequest, branches []bool) ([]bool, error) {
+	succeeded := true
+	for i := range t.Compares {
+		holds, err := s.holds(&t.Compares[i])
+		if err != nil {
+			return nil, err
+		}
+		if !holds {
+			succeeded = false
+			break
+		}
+	}
+	branches = append(branches, succeeded)
+	for _, op := range t.branch(succeeded) {
+		if nested, ok := op.(*TxnRequest); ok {
+			var err error
+			if branches, err = s.compare(nested, branches); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return branches, nil
+}
+
+func (t *TxnRequest) branch(succeeded bool) []Op {
+	if succeeded {
+		return t.Success
+	}
+	return t.Failure
+}
+
+// holds evaluates one compare: on every live key of its range, or on zeros when there is none.
+func (s *step) holds(c *Compare) (holds bool, err error) {
+	holds, found := true, false
+	s.st.ascend(c.KeyRange, func(ki *keyIndex) bool {
+		newest := ki.newest()
+		if newest.tombstone() {
+			return true
+		}
+		found = true
+		var value []byte
+		if c.Target == CompareValue {
+			if value, err = s.values.load(s.ctx, newest); err != nil {
+				return false
+			}
+		}
+		holds = c.holds(newest, value)
+		return holds
+	})
+	if !found {
+		// A missing key has no value to compare with: not even an empty one.
+		holds = c.Target != CompareValue && c.holds(&row{}, nil)
+	}
+	return holds, err
+}
+
+func (c *Compare) holds(r *row, value []byte) bool {
+	var order int
+	switch c.Target {
+	case CompareVersion:
+		order = cmp.Compare(r.version, c.Number)
+	case CompareCreateRevision:
+		order = cmp.Compare(int64(r.create), c.Number)
+	case CompareModRevision:
+		order = cmp.Compare(int64(r.revision), c.Number)
+	case CompareValue:
+		order = bytes.Compare(value, c.Value)
+	case CompareLease:
+		order = cmp.Compare(int64(r.lease), c.Number)
+	}
+	switch c.Result {
+	case CompareEqual:
+		return order == 0
+	case CompareNotEqual:
+		return order != 0
+	case CompareGreater:
+		return order > 0
+	case CompareLess:
+		return order < 0
+	}
+	return true
+}
+
+// check looks for what would make an operation of the branches taken fail, and returns how many branches it used up.
+func (s *step) check(t *TxnRequest, branches []bool) (used int, err error) {
+	used = 1
+	for _, op := range t.branch(branches[0]) {
+		switch op := op.(type) {
+		case *RangeRequest:
+			err = s.checkTxnRange(op)
+		case *PutRequest:
+			err = s.checkPut(op)
+		case *TxnRequest:
+			var nested int
+			nested, err = s.check(op, branches[used:])
+			used += nested
+		}
+		if err != nil {
+			return used, err
+		}
+	}
+	return used, nil
+}
+
+// checkTxnRange is stricter than a range outside a transaction: there a negative revision counts as unset.
+func (s *step) checkTxnRange(r *RangeRequest) error {
+	if r.Revision < 0 && r.Revision < s.st.compact {
+		return ErrCompacted
+	}
+	return s.st.checkRevision(r.Revision)
+}
+
+func (s *step) checkPut(p *PutRequest) error {
+	if p.Lease != 0 {
+		if err := s.checkLease(p.Lease); err != nil {
+			return err
+		}
+	}
+	if (p.IgnoreValue || p.IgnoreLease) && s.newest(p.Key) == nil {
+		return ErrKeyNotFound
+	}
+	if p.IgnoreValue { // reading the value now leaves nothing that could fail later
+		_, err := s.values.load(s.ctx, s.newest(p.Key))
+		return err
+	}
+	return nil
+}
+
+// newest returns the live row of key, or nil.
+func (s *step) newest(key []byte) *row {
+	if ki := s.st.get(key); ki != nil && !ki.newest().tombstone() {
+		return ki.newest()
+	}
+	return nil
+}
+
+// run carries the operations out. After a write nothing may fail; see [writer.evaluate] for what happens if it does all the same.
+func (s *step) run(t *TxnRequest, branches []bool) (result *TxnResult, used int, err error) {
+	ops := t.branch(branches[0])
+	result = &TxnResult{Succeeded: branches[0], Results: make([]OpResult, len(ops))}
+	used = 1
+	for i, op := range ops {
+		switch op := op.(type) {
+		case *RangeRequest:
+			result.Results[i], err = s.st.rangeKeys(op, &s.answer, s.loadRows)
+		case *PutRequest:
+			result.Results[i], err = s.put(op)
+		case *DeleteRangeRequest:
+			result.Results[i] = s.deleteRange(op)
+		case *TxnRequest:
+			var nested int
+			result.Results[i], nested, err = s.run(op, branches[used:])
+			used += nested
+		}
+		if err != nil {
+			return nil, used, err
+		}
+	}
+	return result, used, nil
+}
+
+func (s *step) loadRows(rows []*row) ([][]byte, error) {
+	data := make([][]byte, len(rows))
+	err := s.values.loadAll(s.ctx, rows, func(i int, d []byte) { data[i] = d })
+	return data, err
+}
+
+func (s *step) put(p *PutRequest) (*PutResult, error) {
+	e := Entry{
+		Kind: KindPut, Key: p.Key, Value: p.Value, Lease: p.Lease,
+		CreateRevision: s.revision, Version: 1,
+	}
+	result := &PutResult{Revision: s.revision}
+	if prev := s.newest(p.Key); prev != nil {
+		e.CreateRevision, e.Version = prev.create, prev.version+1
+		if p.PrevKV {
+			result.PrevKV = s.keyValue(prev)
+		}
+		if p.IgnoreLease {
+			e.Lease = prev.lease
+		}
+		if p.IgnoreValue {
+			var err error
+			if e.Value, err = s.values.load(s.ctx, prev); err != nil {
+				return nil, err
+			}
+		}
+	}
+	s.write(e)
+	return result, nil
+}
+
+func (s *step) deleteRange(d *DeleteRangeRequest) *DeleteRangeResult {
+	rows, _ := s.st.rows(d.KeyRange, s.st.revision, 0)
+	result := &DeleteRangeResult{Deleted: int64(len(rows))}
+	if d.PrevKV {
+		result.PrevKVs = make([]*mvccpb.KeyValue, len(rows))
+		for i, r := range rows {
+			result.PrevKVs[i] = s.keyValue(r)
+		}
+	}
+	for _, r := range rows {
+		s.write(Entry{Kind: KindTombstone, Key: r.key})
+	}
+	result.Revision = s.st.revision
+	return result
+}
+
+// write applies a write to the state and remembers it for the append.
+func (s *step) write(e Entry) {
+	e.Revision, e.Sub = s.revision, s.sub
+	s.sub++
+	r := newRow(&e)
+	if e.Kind == KindPut {
+		r.value.Store(&cachedValue{data: e.Value})
+	}
+	s.st.add(r)
+	s.appendEntry(e, r)
+}
+
+func (ev *evaluation) appendEntry(e Entry, r *row) {
+	ev.entries = append(ev.entries, e)
+	ev.rows = append(ev.rows, r)
+	ev.size += len(e.Key) + len(e.Value)
+}

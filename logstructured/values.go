@@ -1,0 +1,149 @@
+package logstructured
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+)
+
+// errValueGone means that a row was deleted between looking it up and reading its value: a compaction went over it.
+var errValueGone = errors.New("value was compacted")
+
+// cachedValue is a value in memory, hanging from its row.
+type cachedValue struct {
+	data []byte
+	// used is set by readers and cleared by the clock hand.
+	used atomic.Bool
+}
+
+// cachedValueOverhead approximates what a cached value costs beside its bytes.
+const cachedValueOverhead = 64
+
+// values is the value cache: rows point to their values, and a clock hand goes round over the rows that have one and takes away
+// those that nobody used since it last came by. Readers of cached values take no lock.
+type values struct {
+	log    Log
+	budget int64
+
+	mu   sync.Mutex
+	size int64 // the sum of the costs in ring
+	ring []slot
+	hand int
+}
+
+// slot is a place of the ring. A row that was forgotten leaves its slot behind for the hand to collect.
+type slot struct {
+	row  *row
+	cost int64
+}
+
+// admit makes room for the value that r already carries.
+func (v *values) admit(r *row, cv *cachedValue) {
+	cost := int64(len(cv.data)) + cachedValueOverhead
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if cost > v.budget {
+		r.value.CompareAndSwap(cv, nil)
+		return
+	}
+	v.size += cost
+	v.ring = append(v.ring, slot{r, cost})
+	for v.size > v.budget && len(v.ring) > 0 {
+		v.sweep()
+	}
+}
+
+// sweep moves the hand one row on. v.mu is held.
+func (v *values) sweep() {
+	if v.hand >= len(v.ring) {
+		v.hand = 0
+	}
+	s := v.ring[v.hand]
+	if cv := s.row.value.Load(); cv != nil {
+		if cv.used.Swap(false) {
+			v.hand++
+			return
+		}
+		s.row.value.Store(nil)
+	}
+	v.size -= s.cost
+	last := len(v.ring) - 1
+	v.ring[v.hand], v.ring[last] = v.ring[last], slot{}
+	v.ring = v.ring[:last]
+}
+
+// forget drops the values of rows that nobody can reach any more.
+func (*values) forget(rows []*row) {
+	for _, r := range rows {
+		r.value.Store(nil)
+	}
+}
+
+func (r *row) cached() (data []byte, ok bool) {
+	cv := r.value.Load()
+	if cv == nil {
+		return nil, false
+	}
+	if !cv.used.Load() { // a plain store by every reader would bounce the cache line
+		cv.used.Store(true)
+	}
+	return cv.data, true
+}
+
+// load returns the value of one row.
+func (v *values) load(ctx context.Context, r *row) ([]byte, error) {
+	if data, ok := r.cached(); ok {
+		return data, nil
+	}
+	var data []byte
+	err := v.loadAll(ctx, []*row{r}, func(_ int, d []byte) { data = d })
+	return data, err
+}
+
+// loadAll calls fn with the value of each row, in no particular order; those that are not cached come from the database in
+// one question. errValueGone means that a row was deleted meanwhile.
+func (v *values) loadAll(ctx context.Context, rows []*row, fn func(i int, data []byte)) error {
+	var missing []int
+	for i, r := range rows {
+		if data, ok := r.cached(); ok {
+			fn(i, data)
+		} else if !r.tombstone() {
+			missing = append(missing, i)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	positions := make([]Position, len(missing))
+	for i, m := range missing {
+		positions[i] = rows[m].position
+	}
+	answer, err := v.log.Values(ctx, positions)
+	if err != nil {
+		return unavailable(ctx, "read values", err)
+	}
+	for i, m := range missing {
+		if !answer.Found[i] {
+			return fmt.Errorf("%w: position %d", errValueGone, positions[i])
+		}
+		cv := &cachedValue{data: answer.Values[i]}
+		if rows[m].value.CompareAndSwap(nil, cv) {
+			v.admit(rows[m], cv)
+		}
+		fn(m, cv.data)
+	}
+	return nil
+}
+
+// unavailable turns a failure of the database into [ErrUnavailable], unless it was the caller who gave up.
+func unavailable(ctx context.Context, doing string, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if errors.Is(err, ErrNoSpace) || errors.Is(err, ErrReadOnly) || errors.Is(err, ErrUnknown) {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	return fmt.Errorf("%s: %w: %w", doing, ErrUnavailable, err)
+}

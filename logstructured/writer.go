@@ -1,0 +1,367 @@
+package logstructured
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// The bounds of one append that holds several requests. A single request may exceed them.
+const (
+	maxBatchEntries = 1024
+	maxBatchBytes   = 4 << 20
+)
+
+// request is a write on its way through the writer.
+type request struct {
+	// ctx is the client's: when it has ended before the request was evaluated, it is not evaluated at all.
+	ctx context.Context
+	// evaluate runs on the writer's goroutine, possibly several times, and leaves its result where the closure says.
+	evaluate func(*step) error
+	// done receives the outcome, once.
+	done chan error
+	// size in bytes, for the bound on what waits.
+	size int64
+}
+
+// writer is the goroutine that owns the state: it evaluates, appends, follows and trims.
+type writer struct {
+	store *Store
+	st    *state
+	// published is the snapshot that readers have; st is it plus what is under evaluation.
+	published *snapshot
+	leases    expiry
+	// cuts are the compactions whose history is still kept for watchers that lag.
+	cuts []cut
+	// ctx outlives that of run, for the append that is under way when the store stops.
+	ctx context.Context
+}
+
+// cut drops the history below a compact revision when no watcher needs it any more, or at due.
+type cut struct {
+	revision Revision
+	due      time.Time
+}
+
+// stopGrace is how long the append that is under way may take when the store stops.
+const stopGrace = 10 * time.Second
+
+// run takes requests until ctx ends. An append that is under way then is finished.
+func (w *writer) run(ctx context.Context) error {
+	s := w.store
+	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(stopGrace, cancel) })()
+	w.ctx = lasting
+	poll := time.NewTimer(s.opts.PollInterval)
+	defer poll.Stop()
+	for {
+		var more <-chan struct{}
+		if w.trim() {
+			more = closed
+		}
+		select {
+		case <-ctx.Done():
+			w.refuse()
+			return nil
+		case first := <-s.queue:
+			w.commit(ctx, w.collect(first))
+		case <-s.behind:
+			w.follow(ctx)
+		case <-poll.C:
+			w.follow(ctx)
+			w.expire(ctx)
+			w.cutHistory()
+			poll.Reset(s.opts.PollInterval)
+		case <-more:
+		}
+	}
+}
+
+var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+// collect takes what waits behind first without waiting for more: the requests that arrive while an append is on its way to
+// the disk are the next append.
+func (w *writer) collect(first *request) []*request {
+	batch := []*request{first}
+	size := first.size
+	for len(batch) < maxBatchEntries && size < maxBatchBytes {
+		select {
+		case r := <-w.store.queue:
+			batch = append(batch, r)
+			size += r.size
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// refuse answers everything that waits when the store stops.
+func (w *writer) refuse() {
+	for {
+		select {
+		case r := <-w.store.queue:
+			r.done <- ErrStopped
+		default:
+			return
+		}
+	}
+}
+
+// commit evaluates the batch and appends the outcome, again and again until its outcome is known. Requests leave
+// the batch when they fail, when their client has gone, or when they are answered. What one append should not carry
+// is left for the next.
+func (w *writer) commit(ctx context.Context, batch []*request) {
+	for len(batch) > 0 {
+		sp := w.st.savepoint()
+		ev, evaluated, rest := w.evaluate(batch, sp)
+		if len(evaluated) == 0 {
+			batch = rest
+			continue
+		}
+		err := w.append(ctx, ev, evaluated)
+		switch {
+		case err == nil:
+			w.accept(ev)
+			finish(evaluated, nil)
+			batch = rest
+		case errors.Is(err, ErrConflict):
+			w.store.metrics.conflicts.Inc()
+			w.st.reset(w.published, sp)
+			batch = append(evaluated, rest...)
+			if err := w.catchUp(ctx); err != nil {
+				finish(batch, unavailable(context.Background(), "follow the log", err))
+				return
+			}
+		default:
+			w.st.reset(w.published, sp)
+			w.store.logger.WithError(err).Warn("append failed")
+			finish(evaluated, unavailable(context.Background(), "append", err))
+			batch = rest
+		}
+	}
+}
+
+func finish(batch []*request, err error) {
+	for _, r := range batch {
+		r.done <- err
+	}
+}
+
+// evaluate runs as many requests of the batch as one append should carry, on the state, which is left as if they were
+// committed. It answers those that fail. evaluated wait for the append; rest have not been looked at.
+func (w *writer) evaluate(batch []*request, sp savepoint) (ev *evaluation, evaluated, rest []*request) {
+	ev = &evaluation{st: w.st, values: &w.store.values, checkLease: w.store.checkLease}
+	for i := 0; i < len(batch); i++ {
+		r := batch[i]
+		if len(ev.entries) >= maxBatchEntries || ev.size >= maxBatchBytes {
+			return ev, evaluated, batch[i:]
+		}
+		if r.ctx.Err() != nil {
+			r.done <- context.Cause(r.ctx)
+			continue
+		}
+		before := len(ev.entries)
+		if err := r.evaluate(ev.begin(r.ctx)); err != nil {
+			r.done <- err
+			if len(ev.entries) > before {
+				// It failed halfway, because the database did: take its writes back by starting over without it.
+				w.st.reset(w.published, sp)
+				again := append(append([]*request(nil), evaluated...), batch[i+1:]...)
+				return w.evaluate(again, sp)
+			}
+			continue
+		}
+		evaluated = append(evaluated, r)
+	}
+	return ev, evaluated, nil
+}
+
+// append writes the entries. Nil means that they are in the log and durable, and that the state was current when they came
+// in. Without entries it makes sure of that alone: a transaction that wrote nothing has read the current state.
+func (w *writer) append(ctx context.Context, ev *evaluation, batch []*request) error {
+	// Not the requests' contexts: they are many, and one of them must not end the append of the others.
+	if len(ev.entries) == 0 {
+		end, err := w.store.log.End(ctx)
+		if err == nil && end.Head != w.published.head {
+			err = ErrConflict
+		}
+		return err
+	}
+	id := newAppendID()
+	start := time.Now()
+	err := w.store.log.Append(w.ctx, w.published.head, id, ev.entries)
+	w.store.metrics.appended(time.Since(start), len(ev.entries), len(batch))
+	if errors.Is(err, ErrUnknown) {
+		w.store.metrics.unknown.Inc()
+		err = w.resolve(ctx, id, ev, batch)
+	}
+	if err == nil {
+		w.st.head = Head{w.published.head.Position + Position(len(ev.entries)), id}
+	}
+	return err
+}
+
+// resolve finds out what became of an append whose outcome is unknown. As long as the log ends where it did, the append may
+// still take effect, so the same append is tried again under the same guard; once another entry stands in its place it has failed.
+// It gives up when nobody waits any more.
+func (w *writer) resolve(ctx context.Context, id AppendID, ev *evaluation, batch []*request) error {
+	guard := w.published.head
+	logger := w.store.logger.WithField("append", fmt.Sprintf("%x", uint64(id)))
+	logger.Warn("the outcome of an append is unknown; finding out")
+	for attempt := 0; ; attempt++ {
+		if !awaited(batch) || ctx.Err() != nil {
+			return fmt.Errorf("%w: %w", ErrUnavailable, ErrUnknown)
+		}
+		next, err := w.entryAfter(ctx, guard)
+		switch {
+		case err != nil:
+		case next == nil:
+			err = w.store.log.Append(w.ctx, guard, id, ev.entries)
+			if err == nil {
+				logger.Info("the append took effect when it was repeated")
+				return nil
+			}
+		case next.ID == id:
+			// The time is the database's at the append that took effect, and not at one that was repeated.
+			for i := range ev.entries {
+				ev.entries[i].Position, ev.entries[i].ID, ev.entries[i].Time = guard.Position+1+Position(i), id, next.Time
+			}
+			logger.Info("the append had taken effect")
+			return nil
+		default:
+			logger.Info("another append was faster")
+			return ErrConflict
+		}
+		if err != nil && !errors.Is(err, ErrConflict) {
+			logger.WithError(err).Debug("still unknown")
+			pause(ctx, backoff(attempt))
+		}
+	}
+}
+
+// awaited tells whether a client still waits for one of the requests.
+func awaited(batch []*request) bool {
+	for _, r := range batch {
+		if r.ctx.Err() == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// entryAfter returns the entry that follows head, or nil if head is the end. It returns an error if head is not in the log.
+func (w *writer) entryAfter(ctx context.Context, head Head) (*Entry, error) {
+	entries, end, err := w.store.log.Read(ctx, head.Position, 1)
+	if err != nil {
+		return nil, err
+	}
+	if end.Head == head {
+		return nil, nil
+	}
+	if len(entries) == 0 || entries[0].Position != head.Position+1 {
+		return nil, fmt.Errorf("%w: the entry after %s is gone", ErrUnavailable, head)
+	}
+	return &entries[0], nil
+}
+
+func newAppendID() AppendID {
+	for {
+		if id := AppendID(rand.Int64()); id != 0 {
+			return id
+		}
+	}
+}
+
+// accept publishes what was evaluated, now that it is in the log.
+func (w *writer) accept(ev *evaluation) {
+	if len(ev.entries) == 0 {
+		return
+	}
+	w.leases.observe(ev.entries[0].Time)
+	for i, r := range ev.rows {
+		e := &ev.entries[i]
+		if r == nil {
+			w.accepted(e)
+			continue
+		}
+		r.place(e)
+		w.leases.add(r)
+		if cv := r.value.Load(); cv != nil {
+			w.store.values.admit(r, cv)
+		}
+	}
+	w.publish()
+}
+
+// accepted does what follows from an entry that is not of a key and has been applied.
+func (w *writer) accepted(e *Entry) {
+	if e.Kind == KindCompaction {
+		w.st.compactedAt = e.Time
+		w.cuts = append(w.cuts, cut{e.Revision, w.dueAt(e.Time)})
+		w.store.logger.WithField("compact-revision", e.Revision).Info("compacted")
+	}
+}
+
+// publish shows the state to readers and watchers.
+func (w *writer) publish() {
+	before := w.published
+	w.published = w.st.publish()
+	w.store.hub.publish(before, w.published)
+	w.store.applied.set(w.published.head.Position)
+	w.store.metrics.published(w.published)
+}
+
+// trim drops a bounded number of unreachable rows, so that requests get their turn in between.
+func (w *writer) trim() (more bool) {
+	const limit = 512
+	if w.st.compact < 0 {
+		return false
+	}
+	dropped, more := w.st.trim(limit, nil)
+	positions := make([]Position, 0, len(dropped)+len(w.st.garbage.compactions))
+	for _, r := range dropped {
+		positions = append(positions, r.position)
+	}
+	positions = append(positions, w.st.garbage.compactions...)
+	w.st.garbage.compactions = nil
+	if !more {
+		defer w.store.deleter.trimmedUpTo(w.st.compaction)
+	}
+	if len(positions) == 0 {
+		return more
+	}
+	w.store.values.forget(dropped)
+	w.store.deleter.drop(deletion{
+		positions: positions,
+		floor:     w.st.compaction,
+		due:       w.dueAt(w.st.compactedAt),
+	})
+	w.published = w.st.publish()
+	w.store.hub.replace(w.published)
+	return more
+}
+
+// dueAt is when the retention of a compaction ends.
+func (w *writer) dueAt(compactedAt Timestamp) time.Time {
+	return w.leases.localTime(compactedAt).Add(w.store.opts.CompactRetention)
+}
+
+// cutHistory drops the history before a compaction. Watchers that were ahead of it when it came are not hurt by it, unless they lag for
+// longer than the rows are retained.
+func (w *writer) cutHistory() {
+	if len(w.cuts) == 0 {
+		return
+	}
+	c := w.cuts[0]
+	if w.store.hub.oldest() < c.revision && time.Now().Before(c.due) {
+		return
+	}
+	w.cuts = w.cuts[1:]
+	w.st.cut(c.revision)
+	w.published = w.st.publish()
+	w.store.hub.replace(w.published)
+}
