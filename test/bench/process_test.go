@@ -1,0 +1,71 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// ownProcess is the test's process, to have one whose usage can be read.
+func ownProcess() *process { return &process{pid: os.Getpid(), exited: make(chan struct{})} }
+
+func TestUsage(t *testing.T) {
+	p := ownProcess()
+	before, err := p.usage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const size = 4 << 20
+	dir, err := makeRunDir("") // t.TempDir may be in memory, where nothing is counted
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	f, err := os.Create(filepath.Join(dir, "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write(make([]byte, size)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	after, err := p.usage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := after.since(before).written; got < size || got > 2*size {
+		t.Errorf("%d bytes were counted for a write of %d", got, size)
+	}
+	if after.rss < 1<<20 {
+		t.Errorf("a resident size of %d bytes", after.rss)
+	}
+	own, err := ownCPU()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Both count the same, but /proc in steps of 10 ms.
+	if difference := own - after.cpu; difference.Abs().Milliseconds() > 200 {
+		t.Errorf("/proc says %s of CPU time, getrusage %s", after.cpu, own)
+	}
+}
+
+func TestRunDirIsOnADisk(t *testing.T) {
+	if _, err := makeRunDir("/dev/shm"); err == nil {
+		t.Error("a directory in memory was accepted")
+	}
+	dir, err := makeRunDir("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, disk, err := fileSystem(dir); err != nil || !disk {
+		t.Errorf("chose %s: disk %t, %v", dir, disk, err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+}

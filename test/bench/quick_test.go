@@ -1,0 +1,68 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestQuickRun runs everything but kine, which takes minutes to build.
+func TestQuickRun(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "report.json")
+	var stdout, stderr strings.Builder
+	err := command(t.Context(), []string{
+		"-quick", "-servers", "stele,etcd", "-duration", "200ms", "-warmup", "50ms", "-settle", "50ms",
+		"-objects", "1000", "-watch-rate", "100", "-json", file,
+	}, &stdout, &stderr)
+	if err != nil {
+		t.Fatalf("%v\n%s\n%s", err, stderr.String(), stdout.String())
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got report
+	if err := json.Unmarshal(data, &got); err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range workloads {
+		if w.large {
+			continue
+		}
+		for _, server := range []string{"stele", "etcd"} {
+			i := slices.IndexFunc(got.Rows, func(r *row) bool { return r.Workload == w.name && r.Server == server })
+			switch {
+			case i < 0:
+				t.Errorf("no row for %s on %s", w.name, server)
+			case got.Rows[i].Median.Rate <= 0 || len(got.Rows[i].Than) != 1:
+				t.Errorf("%s on %s: %+v", w.name, server, got.Rows[i])
+			}
+		}
+	}
+	for _, s := range got.Servers {
+		if s.SyncsPerWrite != nil && *s.SyncsPerWrite < 1 {
+			t.Errorf("%s made %.2f syncs for each write and calls itself durable", s.Name, *s.SyncsPerWrite)
+		}
+		if s.RSSIdle == 0 || s.DiskEnd == 0 || s.KeysEnd < 1000 {
+			t.Errorf("%s: %+v", s.Name, s)
+		}
+	}
+	if !strings.Contains(stdout.String(), "x etcd") {
+		t.Errorf("no table on standard output:\n%s", stdout.String())
+	}
+}
+
+func TestArguments(t *testing.T) {
+	for _, args := range [][]string{{"-rounds", "0"}, {"-servers", ""}, {"-objects", "10"}, {"-large", "5"}, {"-workloads", "("}, {"-nonsense"}, {"argument"}} {
+		if _, _, _, err := parse(args, &strings.Builder{}); err == nil {
+			t.Errorf("%q were accepted", args)
+		}
+	}
+	s, _, _, err := parse([]string{"-rounds", "5", "-quick"}, &strings.Builder{})
+	if err != nil || s.rounds != 5 || s.objects >= defaultSettings().objects {
+		t.Errorf("-quick and -rounds together gave %+v, %v", s, err)
+	}
+}

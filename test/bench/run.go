@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+)
+
+// seedTimeout bounds storing the objects; tail is how long a slot may take beyond its planned duration.
+const (
+	seedTimeout = 10 * time.Minute
+	tail        = time.Minute
+)
+
+// bench is one run.
+type bench struct {
+	settings
+	// dir is the run's own directory.
+	dir string
+	// progress tells a person what is going on.
+	progress io.Writer
+	targets  []*target
+	objects  objectSet
+	large    objectSet
+	report   *report
+}
+
+// run builds and starts all servers, measures, and stops them. A failed slot is in the report; an
+// error means that there is no report worth reading.
+func (b *bench) run(ctx context.Context) (err error) {
+	selected, err := selectContenders(b.servers)
+	if err != nil {
+		return err
+	}
+	b.objects = newObjectSet("/registry/objects/", b.settings.objects)
+	b.large = newObjectSet("/registry/many/", b.settings.large)
+	if b.report, err = newReport(b.settings, b.dir); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.stop()) }()
+	for _, c := range selected {
+		if err := b.prepare(ctx, c); err != nil {
+			return fmt.Errorf("%s: %w", c.title, err)
+		}
+	}
+	for _, t := range b.targets {
+		if err := b.seed(ctx, t); err != nil {
+			return fmt.Errorf("%s: store the objects: %w", t.title, err)
+		}
+	}
+	for _, w := range selectWorkloads(b.settings) {
+		for round := range b.rounds {
+			for i := range b.targets {
+				// Whoever comes first changes from round to round.
+				t := b.targets[(i+round)%len(b.targets)]
+				result := b.slot(ctx, w, t)
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				b.report.add(w, t, result)
+				_, _ = fmt.Fprintf(b.progress, "%-16s round %d  %-14s %s\n", w.name, round+1, t.name, result)
+			}
+		}
+	}
+	for _, t := range b.targets {
+		if err := b.footprint(ctx, t); err != nil {
+			return fmt.Errorf("%s: %w", t.title, err)
+		}
+	}
+	b.report.finish()
+	return nil
+}
+
+// prepare builds c, counts its syncs, and starts it.
+func (b *bench) prepare(ctx context.Context, c contender) error {
+	_, _ = fmt.Fprintf(b.progress, "building %s\n", c.title)
+	binary, version, err := c.build(ctx, b.settings, filepath.Join(b.dir, "bin"))
+	if err != nil {
+		return err
+	}
+	row := b.report.server(c, version)
+	if row.SyncsPerWrite, err = b.countSyncs(ctx, c, binary); err != nil {
+		return fmt.Errorf("count syncs: %w", err)
+	}
+	t := &target{contender: c, version: version}
+	began := time.Now()
+	if t.proc, err = launch(c, binary, filepath.Join(b.dir, c.name)); err != nil {
+		return err
+	}
+	b.targets = append(b.targets, t)
+	if t.client, err = newClient(t.proc.address, b.connections); err != nil {
+		return err
+	}
+	if err := t.proc.waitReady(ctx, t.client); err != nil {
+		return err
+	}
+	row.StartMillis = float64(time.Since(began)) / float64(time.Millisecond)
+	return nil
+}
+
+func (b *bench) seed(ctx context.Context, t *target) error {
+	ctx, cancel := context.WithTimeout(ctx, seedTimeout)
+	defer cancel()
+	idle, err := t.proc.usage()
+	if err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(b.progress, "storing %d objects in %s\n", len(b.objects.keys)+len(b.large.keys), t.title)
+	for _, set := range []objectSet{b.objects, b.large} {
+		if len(set.keys) > 0 {
+			if err := store(ctx, t.client, set); err != nil {
+				return err
+			}
+		}
+	}
+	seeded, err := t.proc.usage()
+	if err != nil {
+		return err
+	}
+	row := b.report.server(t.contender, t.version)
+	row.RSSIdle, row.RSSObjects = idle.rss, seeded.rss
+	return nil
+}
+
+// slot measures w on t once.
+func (b *bench) slot(ctx context.Context, w workload, t *target) result {
+	ctx, cancel := context.WithTimeout(ctx, b.warmup+b.duration+tail)
+	defer cancel()
+	t.slots++
+	s := &slot{
+		settings: b.settings, client: t.client, objects: b.objects, large: b.large,
+		prefix: fmt.Sprintf("/registry/%s/%04d/", w.name, t.slots),
+	}
+	r, err := b.measure(ctx, w, t, s)
+	if err != nil {
+		return result{Error: err.Error()}
+	}
+	return r
+}
+
+func (b *bench) measure(ctx context.Context, w workload, t *target, s *slot) (result, error) {
+	if err := flushDisk(b.dir); err != nil {
+		return result{}, err
+	}
+	revision, err := s.client.revision(ctx)
+	if err != nil {
+		return result{}, err
+	}
+	before, err := t.proc.usage()
+	if err != nil {
+		return result{}, err
+	}
+	ownBefore, err := ownCPU()
+	if err != nil {
+		return result{}, err
+	}
+	got, err := w.run(ctx, s)
+	if err != nil {
+		return result{}, err
+	}
+	ownAfter, err := ownCPU()
+	if err != nil {
+		return result{}, err
+	}
+	select { // what the server still does for these operations is charged to them
+	case <-time.After(b.settle):
+	case <-ctx.Done():
+		return result{}, ctx.Err()
+	}
+	after, err := t.proc.usage()
+	if err != nil {
+		return result{}, err
+	}
+	if err := s.check(ctx, revision, got); err != nil {
+		return result{}, fmt.Errorf("wrong answers: %w", err)
+	}
+	return newResult(b.settings, got, after.since(before), ownAfter-ownBefore)
+}
+
+// footprint notes what t takes at the end.
+func (b *bench) footprint(ctx context.Context, t *target) error {
+	u, err := t.proc.usage()
+	if err != nil {
+		return err
+	}
+	row := b.report.server(t.contender, t.version)
+	row.RSSEnd = u.rss
+	if row.KeysEnd, err = t.client.count(ctx, "/registry/"); err != nil {
+		return err
+	}
+	row.DiskEnd, err = diskSize(t.proc.dir)
+	return err
+}
+
+func (b *bench) stop() error {
+	var errs []error
+	for _, t := range b.targets {
+		if t.client != nil {
+			errs = append(errs, t.client.close())
+		}
+		if err := t.proc.stop(); err != nil {
+			errs = append(errs, fmt.Errorf("stop %s: %w", t.title, err))
+		}
+	}
+	b.targets = nil
+	return errors.Join(errs...)
+}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// table is cells with a heading; the first column is text, the others are figures.
+type table struct {
+	heading []string
+	rows    [][]string
+}
+
+// tables lays r out for people: the workloads, then the servers.
+func (r *report) tables() []table {
+	// Ratios are given against every durable server but the first, which is the one in question.
+	var against []*serverRow
+	for i, s := range r.Servers {
+		if i > 0 && s.Durable {
+			against = append(against, s)
+		}
+	}
+	work := table{heading: []string{"workload, server", "ops/s"}}
+	for _, s := range against {
+		work.heading = append(work.heading, "x "+s.Name)
+	}
+	work.heading = append(work.heading, "p50 ms", "p99 ms", "server CPU us/op", "client CPU us/op", "disk B/write", "remarks")
+	last := ""
+	for _, row := range r.Rows {
+		if row.Workload != last {
+			last = row.Workload
+			work.rows = append(work.rows, []string{row.Workload + ": " + row.Title})
+		}
+		work.rows = append(work.rows, r.cells(row, against))
+	}
+	servers := table{heading: []string{"server", "version", "syncs/write", "start ms", "RSS idle MB", "RSS with objects MB", "RSS end MB", "keys end", "disk end MB"}}
+	for _, s := range r.Servers {
+		syncs := "not counted"
+		if s.SyncsPerWrite != nil {
+			syncs = fmt.Sprintf("%.2f", *s.SyncsPerWrite)
+		}
+		servers.rows = append(servers.rows, []string{
+			s.Name + ": " + s.Title, s.Version, syncs, fmt.Sprintf("%.0f", s.StartMillis),
+			megabytes(s.RSSIdle), megabytes(s.RSSObjects), megabytes(s.RSSEnd), fmt.Sprint(s.KeysEnd), megabytes(s.DiskEnd),
+		})
+	}
+	return []table{work, servers}
+}
+
+func (r *report) cells(row *row, against []*serverRow) []string {
+	m := row.Median
+	cells := []string{"  " + row.Server}
+	failed := 0
+	for _, got := range row.Rounds {
+		if got.Error != "" {
+			failed++
+		}
+	}
+	if failed == len(row.Rounds) {
+		return append(cells, "FAILED")
+	}
+	cells = append(cells, fmt.Sprintf("%.0f", m.Rate))
+	for _, s := range against {
+		than, ok := row.Than[s.Name]
+		switch {
+		case row.Server == s.Name:
+			cells = append(cells, "1")
+		case !ok:
+			cells = append(cells, "-")
+		case len(row.Rounds) == 1:
+			cells = append(cells, fmt.Sprintf("%.2f", than.Median))
+		default:
+			cells = append(cells, fmt.Sprintf("%.2f (%.2f-%.2f)", than.Median, than.Min, than.Max))
+		}
+	}
+	disk := "-"
+	if m.DiskBytes > 0 {
+		disk = fmt.Sprintf("%.0f", m.DiskBytes)
+	}
+	var remarks []string
+	if failed > 0 {
+		remarks = append(remarks, fmt.Sprintf("%d of %d rounds FAILED", failed, len(row.Rounds)))
+	}
+	for _, s := range r.Servers {
+		if s.Name == row.Server && !s.Durable && m.DiskBytes > 0 {
+			remarks = append(remarks, "NOT DURABLE")
+		}
+	}
+	if m.Note != "" {
+		remarks = append(remarks, m.Note)
+	}
+	return append(cells, fmt.Sprintf("%.2f", m.P50/1000), fmt.Sprintf("%.2f", m.P99/1000),
+		fmt.Sprintf("%.1f", m.ServerCPU), fmt.Sprintf("%.1f", m.ClientCPU), disk, strings.Join(remarks, "; "))
+}
+
+func megabytes(n int64) string { return fmt.Sprintf("%.1f", float64(n)/1e6) }
+
+// preamble says under which conditions the figures hold.
+func (r *report) preamble() []string {
+	c := r.Conditions
+	return []string{
+		fmt.Sprintf("%s, %d CPUs shared by servers and client, Linux %s, %s; data on %s, a 4 KiB append and sync takes %.0f us; load average %s before, %s after; %.0f s in all.",
+			c.Started.UTC().Format("2006-01-02 15:04 UTC"), c.CPUs, c.Kernel, c.Go, c.FileSystem, c.SyncMicros, c.LoadBefore, c.LoadAfter, c.Seconds),
+		fmt.Sprintf("%d rounds of %s, alternating; keys of %d B, values of %d B; %d connections; %d objects stored beforehand%s; paced watch at %d writes/s.",
+			c.Rounds, c.Duration, keySize, valueSize, c.Connections, c.Objects, largeText(c.Large), c.WatchRate),
+		"Medians of the rounds; x is how many times better than that server (by rate, in watch-latency by p99), the median of the rounds' pairs (and the extremes).",
+	}
+}
+
+func largeText(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", and %d in the large set", n)
+}
+
+// writeText prints r for a terminal.
+func (r *report) writeText(w io.Writer) error {
+	var out strings.Builder
+	for _, line := range r.preamble() {
+		fmt.Fprintln(&out, line)
+	}
+	for _, t := range r.tables() {
+		out.WriteByte('\n')
+		t.writeText(&out)
+	}
+	for _, f := range r.failures() {
+		fmt.Fprintln(&out, "FAILED:", f)
+	}
+	_, err := io.WriteString(w, out.String())
+	return err
+}
+
+func (t table) writeText(out *strings.Builder) {
+	width := make([]int, len(t.heading))
+	for _, row := range append([][]string{t.heading}, t.rows...) {
+		if len(row) == 1 {
+			continue // a title, which may run over the columns
+		}
+		for i, cell := range row {
+			width[i] = max(width[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for _, row := range append([][]string{t.heading}, t.rows...) {
+		var line strings.Builder
+		for i, cell := range row {
+			pad := strings.Repeat(" ", max(0, width[i]-utf8.RuneCountInString(cell)))
+			switch {
+			case i == 0:
+				line.WriteString(cell + pad)
+			case i == len(t.heading)-1:
+				line.WriteString("  " + cell)
+			default:
+				line.WriteString("  " + pad + cell)
+			}
+		}
+		fmt.Fprintln(out, strings.TrimRight(line.String(), " "))
+	}
+}
+
+// writeMarkdown prints r as Markdown tables.
+func (r *report) writeMarkdown(w io.Writer) error {
+	var out strings.Builder
+	for _, line := range r.preamble() {
+		fmt.Fprintf(&out, "%s\n\n", line)
+	}
+	for _, t := range r.tables() {
+		fmt.Fprintf(&out, "| %s |\n|---|%s\n", strings.Join(t.heading, " | "), strings.Repeat("---:|", len(t.heading)-1))
+		for _, row := range t.rows {
+			if len(row) == 1 {
+				row = []string{"**" + row[0] + "**"}
+			}
+			cells := append(row, make([]string, len(t.heading)-len(row))...)
+			fmt.Fprintf(&out, "| %s |\n", strings.Join(cells, " | "))
+		}
+		out.WriteByte('\n')
+	}
+	for _, f := range r.failures() {
+		fmt.Fprintf(&out, "- FAILED: %s\n", f)
+	}
+	_, err := io.WriteString(w, out.String())
+	return err
+}
+
+// writeJSON prints everything, each round included.
+func (r *report) writeJSON(w io.Writer) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(r)
+}

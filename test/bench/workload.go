@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// workload is one thing to measure.
+type workload struct {
+	name, title string
+	// unit is what one operation is.
+	unit string
+	// large tells that it needs the large set of objects.
+	large bool
+	// paced tells that its rate is given, so that servers differ in latency only.
+	paced bool
+	run   func(context.Context, *slot) (sample, error)
+}
+
+// target is a running contender.
+type target struct {
+	contender
+	version string
+	proc    *process
+	client  *client
+	slots   int
+}
+
+// slot is one workload on one target in one round.
+type slot struct {
+	settings
+	target *target
+	client *client
+	// prefix is new for each slot; what the slot writes is under it.
+	prefix  string
+	objects objectSet
+	large   objectSet
+}
+
+// sample is what a slot found.
+type sample struct {
+	// ops were completed in the measured duration; latencies are theirs, sorted.
+	ops       int64
+	latencies []time.Duration
+	// total also has the operations of the warmup, and those that ended late.
+	total int64
+	// writes were acknowledged: the revision must have moved by so many. live keys must be under the slot's prefix.
+	writes, live int64
+	// note says what a reader of the row must know.
+	note string
+}
+
+// span is the measured part of a slot.
+type span struct{ from, until time.Time }
+
+func (s *slot) span() span {
+	from := time.Now().Add(s.warmup)
+	return span{from, from.Add(s.duration)}
+}
+
+func (s span) holds(t time.Time) bool { return !t.Before(s.from) && t.Before(s.until) }
+
+// closedLoop runs clients that each send their next operation when the answer to the last one has come.
+func (s *slot) closedLoop(ctx context.Context, clients int, newClient func(n int) func(context.Context) error) (sample, error) {
+	g, ctx := errgroup.WithContext(ctx)
+	measured := s.span()
+	latencies := make([][]time.Duration, clients)
+	totals := make([]int64, clients)
+	for n := range clients {
+		operate := newClient(n)
+		g.Go(func() error {
+			var mine []time.Duration
+			var total int64
+			for began := time.Now(); began.Before(measured.until); {
+				if err := operate(ctx); err != nil {
+					return err
+				}
+				ended := time.Now()
+				total++
+				if measured.holds(ended) {
+					mine = append(mine, ended.Sub(began))
+				}
+				began = ended
+			}
+			latencies[n], totals[n] = mine, total
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return sample{}, err
+	}
+	out := sample{latencies: merge(latencies)}
+	out.ops = int64(len(out.latencies))
+	for _, t := range totals {
+		out.total += t
+	}
+	return out, nil
+}
+
+// check compares what the server says now with what it acknowledged; before is its revision when the slot began.
+func (s *slot) check(ctx context.Context, before int64, got sample) error {
+	after, err := s.client.revision(ctx)
+	if err != nil {
+		return err
+	}
+	if after-before != got.writes {
+		return fmt.Errorf("%d writes were acknowledged but the revision moved by %d", got.writes, after-before)
+	}
+	if got.writes == 0 {
+		return nil
+	}
+	live, err := s.client.count(ctx, s.prefix)
+	if err != nil {
+		return err
+	}
+	if live != got.live {
+		return fmt.Errorf("%d keys must be there, the server counts %d", got.live, live)
+	}
+	return nil
+}
+
+var workloads = []workload{
+	getWorkload(64),
+	listWorkload("list-500", listPage, 8, false),
+	countWorkload("count", 8, false),
+	listWorkload("list-500", listPage, 8, true),
+	listWorkload("list-10000", 10_000, 2, true),
+	countWorkload("count", 8, true),
+	watchLatencyWorkload(50),
+	watchFanOutWorkload(10, 100),
+	txnWorkload(64),
+	txnWorkload(256),
+	putWorkload(1),
+	putWorkload(64),
+	putWorkload(256),
+}
+
+// selectWorkloads returns those that s asks for, reads first: they then see the same objects on every server,
+// however many writes it manages later.
+func selectWorkloads(s settings) []workload {
+	var selected []workload
+	for _, w := range workloads {
+		if s.workloads.MatchString(w.name) && (!w.large || s.large > 0) {
+			selected = append(selected, w)
+		}
+	}
+	return selected
+}
