@@ -130,8 +130,8 @@ type Log interface {
 	// from the same snapshot as the (last) query.
 	Values(ctx context.Context, positions []Position) (Values, error)
 
-	// Delete removes the rows at positions, in the order given, in bounded transactions that let appends through, and first
-	// raises the floor to at least floor. The newest row is never deleted, even when named. Positions that hold
+	// Delete removes the rows at positions, lower ones never after higher ones, in bounded transactions that let appends
+	// through, and first raises the floor to at least floor. The newest row is never deleted, even when named. Positions that hold
 	// no row are passed over. After an error some rows may be gone; calling again is harmless.
 	Delete(ctx context.Context, positions []Position, floor Position) error
 
