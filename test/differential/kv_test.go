@@ -1,0 +1,204 @@
+package differential
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc/codes"
+
+	"github.com/stele-db/stele/test/internal/target"
+)
+
+// maxDifferences is how many of them one seed reports before it gives up.
+const maxDifferences = 5
+
+// setting reads a number from the environment.
+func setting(t *testing.T, name string, otherwise int) int {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+// seeds are those of this run: from the clock, so that every run asks something new.
+func seeds(t *testing.T, otherwise int) []uint64 {
+	t.Helper()
+	first := setting(t, "STELE_DIFF_SEED", int(time.Now().UnixNano()%1_000_000_000))
+	list := make([]uint64, setting(t, "STELE_DIFF_SEEDS", otherwise))
+	for i := range list {
+		list[i] = uint64(first + i)
+	}
+	return list
+}
+
+// TestRequests sends the same random requests to both servers, with a kill -9 of the subject in the middle.
+func TestRequests(t *testing.T) {
+	count := setting(t, "STELE_DIFF_REQUESTS", 6000)
+	var compared, failed, asked atomic.Int64
+	tolerated := make([]atomic.Int64, len(deliberates))
+	var mu sync.Mutex
+	outcomes := map[string]int{}
+	t.Cleanup(func() {
+		for _, kind := range slices.Sorted(maps.Keys(outcomes)) {
+			t.Logf("%7d %s", outcomes[kind], kind)
+		}
+		t.Logf("requests compared: %d (%d of them refused by both), differences: %d", compared.Load(), failed.Load(), asked.Load())
+		for i, d := range deliberates {
+			t.Logf("deliberate difference, met %d times: %s. %s", tolerated[i].Load(), d.name, d.reason)
+		}
+	})
+	for _, seed := range seeds(t, 4) {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
+			run := newKVRun(t, seed)
+			for i := range count {
+				if i == count/2 {
+					if err := run.subject.Restart(t.Context()); err != nil {
+						t.Fatalf("restart: %v", err)
+					}
+				}
+				run.step(t, i, run.generator.next())
+			}
+			run.sweep(t)
+			compared.Add(int64(run.compared))
+			failed.Add(int64(run.failed))
+			asked.Add(int64(run.differences))
+			for i, n := range run.tolerated {
+				tolerated[i].Add(int64(n))
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for kind, n := range run.outcomes {
+				outcomes[kind] += n
+			}
+		})
+	}
+}
+
+// kvRun is one seed's pair of servers.
+type kvRun struct {
+	seed               uint64
+	reference, subject *target.Target
+	generator          *generator
+	// settled tells that etcd has finished deleting what it compacted.
+	settled bool
+
+	compared, failed, differences int
+	tolerated                     []int
+	// outcomes counts what the reference answered, by kind of request and error.
+	outcomes map[string]int
+}
+
+func newKVRun(t *testing.T, seed uint64, args ...string) *kvRun {
+	t.Helper()
+	return &kvRun{
+		seed:      seed,
+		reference: target.Reference(t, args...),
+		subject:   target.Subject(t, args...),
+		generator: newGenerator(seed),
+		settled:   true,
+		tolerated: make([]int, len(deliberates)),
+		outcomes:  map[string]int{},
+	}
+}
+
+// step compares the answers to one request.
+func (run *kvRun) step(t *testing.T, i int, r request) answer {
+	t.Helper()
+	if _, hash := r.message.(*pb.HashKVRequest); hash && !run.settled {
+		// etcd's hash depends on how far it has got with deleting; a physical compaction waits for that even
+		// when it is refused.
+		run.settled = true
+		run.step(t, i, request{message: &pb.CompactionRequest{Revision: run.generator.compacted, Physical: true}})
+	}
+	reference, subject := run.both(t.Context(), r)
+	run.compared++
+	run.outcomes[outcome(r, reference)]++
+	if reference.err != nil {
+		run.failed++
+		switch reference.code() {
+		case codes.Unavailable, codes.DeadlineExceeded, codes.Internal, codes.Unknown:
+			t.Fatalf("seed %d, request %d: the reference itself failed: %s", run.seed, i, report(r, reference, subject, ""))
+		default:
+		}
+	}
+	if d := diff(reference, subject); d != "" {
+		if n := isDeliberate(r, reference, subject); n >= 0 {
+			run.tolerated[n]++
+		} else {
+			run.differences++
+			t.Errorf("seed %d, request %d (revision %d, compacted %d): %s",
+				run.seed, i, run.generator.current, run.generator.compacted, report(r, reference, subject, d))
+			if run.differences >= maxDifferences {
+				t.Fatalf("more than %d differences", maxDifferences-1)
+			}
+		}
+	}
+	run.learn(r, reference)
+	return reference
+}
+
+// outcome names the kind of an answer.
+func outcome(r request, a answer) string {
+	kind := string(r.message.ProtoReflect().Descriptor().Name())
+	if r.stream {
+		kind = "RangeStream"
+	}
+	switch m := a.message.(type) {
+	case nil:
+		return kind + ": " + a.err.Message()
+	case *pb.TxnResponse:
+		return fmt.Sprintf("%s: succeeded %v", kind, m.Succeeded)
+	default:
+		return kind + ": OK"
+	}
+}
+
+// both asks the two servers at the same time.
+func (run *kvRun) both(ctx context.Context, r request) (reference, subject answer) {
+	var wg sync.WaitGroup
+	wg.Go(func() { reference = do(ctx, run.reference, r) })
+	subject = do(ctx, run.subject, r)
+	wg.Wait()
+	return reference, subject
+}
+
+// learn keeps the generator's revisions.
+func (run *kvRun) learn(r request, a answer) {
+	if a.err != nil {
+		return
+	}
+	g := run.generator
+	g.current = max(g.current, a.header().GetRevision())
+	if c, ok := r.message.(*pb.CompactionRequest); ok {
+		g.compacted = c.Revision
+		g.compactions[c.Revision] = true
+		run.settled = c.Physical
+	}
+}
+
+// sweep reads everything at every revision that is left.
+func (run *kvRun) sweep(t *testing.T) {
+	t.Helper()
+	all := []byte{0}
+	from := max(run.generator.compacted, 1)
+	step := max(1, (run.generator.current-from)/500)
+	for revision := from; revision <= run.generator.current; revision += step {
+		run.step(t, -1, request{message: &pb.RangeRequest{Key: all, RangeEnd: all, Revision: revision}})
+	}
+}

@@ -1,0 +1,411 @@
+package differential
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
+
+	"github.com/stele-db/stele/test/internal/target"
+)
+
+// watchTimeout bounds every wait: an event or answer that has not come by then is missing.
+const watchTimeout = 20 * time.Second
+
+// TestWatch creates and cancels random watchers on both servers while both apply the same writes.
+func TestWatch(t *testing.T) {
+	rounds := setting(t, "STELE_DIFF_ROUNDS", 40)
+	var watchers, events, controls, progresses, early, compared atomic.Int64
+	t.Cleanup(func() {
+		t.Logf("watchers: %d, their events compared: %d, creations and cancellations compared: %d, progress responses checked: %d (of etcd's %d too early), writes compared: %d",
+			watchers.Load(), events.Load(), controls.Load(), progresses.Load(), early.Load(), compared.Load())
+	})
+	for _, seed := range seeds(t, 2) {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
+			run := newWatchRun(t, seed)
+			for range rounds {
+				run.round(t)
+			}
+			run.settle(t)
+			watchers.Add(int64(run.watchers))
+			events.Add(int64(run.events))
+			controls.Add(int64(run.controls))
+			progresses.Add(int64(run.progresses))
+			early.Add(int64(run.early))
+			compared.Add(int64(run.compared))
+		})
+	}
+}
+
+// watchRun is one seed.
+type watchRun struct {
+	*kvRun
+	streams []*streamPair
+	// recorder sees everything on the reference: the history.
+	recorder *watchStream
+
+	watchers, events, controls, progresses int
+	// early counts the progress responses of etcd that came before an event which they cover.
+	early int
+}
+
+// streamPair is a stream on each server with the same watchers.
+type streamPair struct {
+	name               string
+	reference, subject *watchStream
+	// answered counts the controls.
+	answered int
+	watchers []*watcher
+}
+
+func newWatchRun(t *testing.T, seed uint64) *watchRun {
+	t.Helper()
+	run := &watchRun{kvRun: newKVRun(t, seed, "--watch-progress-notify-interval=300ms")}
+	run.recorder = openStream(t, run.kvRun, true)
+	all := []byte{0}
+	create(t, run.recorder, &pb.WatchCreateRequest{Key: all, RangeEnd: all, StartRevision: 1, PrevKv: true})
+	for i := range 4 {
+		run.streams = append(run.streams, &streamPair{
+			name:      fmt.Sprintf("stream %d", i),
+			reference: openStream(t, run.kvRun, true),
+			subject:   openStream(t, run.kvRun, false),
+		})
+	}
+	return run
+}
+
+func openStream(t *testing.T, run *kvRun, reference bool) *watchStream {
+	t.Helper()
+	server := run.subject
+	if reference {
+		server = run.reference
+	}
+	s, err := newWatchStream(t.Context(), server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func create(t *testing.T, s *watchStream, r *pb.WatchCreateRequest) {
+	t.Helper()
+	send(t, s, &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: r}})
+}
+
+func send(t *testing.T, s *watchStream, r *pb.WatchRequest) {
+	t.Helper()
+	if err := s.client.Send(r); err != nil {
+		t.Fatalf("send %v: %v", r, err)
+	}
+}
+
+// round changes watchers, writes, and compares; sometimes it compacts.
+func (run *watchRun) round(t *testing.T) {
+	t.Helper()
+	g := run.generator
+	for range g.IntN(8) {
+		run.change(t, pick(g, run.streams...))
+	}
+	for range g.IntN(25) {
+		run.step(t, -1, g.write())
+		if g.chance(5) {
+			run.change(t, pick(g, run.streams...))
+		}
+	}
+	if g.chance(50) {
+		run.settle(t)
+	}
+	if g.chance(15) {
+		// Every watcher must have read what it needs before it goes.
+		run.settle(t)
+		run.synced(t)
+		run.step(t, -1, request{message: g.compact()})
+	}
+}
+
+// change creates or cancels a watcher, or asks for progress.
+func (run *watchRun) change(t *testing.T, pair *streamPair) {
+	t.Helper()
+	g := run.generator
+	var ids []int64
+	for _, w := range pair.watchers {
+		if w.canceled == 0 {
+			ids = append(ids, w.id)
+		}
+	}
+	switch n := g.IntN(100); {
+	case n < 60 && len(ids) < 25:
+		run.create(t, pair, g.watchCreate(ids))
+	case n < 85:
+		run.cancel(t, pair, ids)
+	case n < 95:
+		pair.send(t, &pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}})
+	default:
+		pair.send(t, &pb.WatchRequest{})
+	}
+}
+
+func (pair *streamPair) send(t *testing.T, r *pb.WatchRequest) {
+	t.Helper()
+	send(t, pair.reference, r)
+	send(t, pair.subject, r)
+}
+
+// answer is the next one to a creation or cancellation: the same on both.
+func (run *watchRun) answer(t *testing.T, pair *streamPair, r *pb.WatchRequest) *pb.WatchResponse {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), watchTimeout)
+	defer cancel()
+	reference, err := pair.reference.control(ctx, pair.answered)
+	if err != nil {
+		t.Fatalf("seed %d, %s: the reference does not answer %v: %v", run.seed, pair.name, r, err)
+	}
+	subject, err := pair.subject.control(ctx, pair.answered)
+	if err != nil {
+		t.Fatalf("seed %d, %s: the subject does not answer %v: %v", run.seed, pair.name, r, err)
+	}
+	pair.answered++
+	run.controls++
+	if !proto.Equal(reference, subject) {
+		t.Fatalf("seed %d, %s (revision %d, compacted %d): answers to %v differ (-reference +subject):\n%s",
+			run.seed, pair.name, run.generator.current, run.generator.compacted, r, cmp.Diff(reference, subject, protocmp.Transform()))
+	}
+	return reference
+}
+
+func (run *watchRun) create(t *testing.T, pair *streamPair, c *pb.WatchCreateRequest) {
+	t.Helper()
+	r := &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: c}}
+	pair.send(t, r)
+	control := pair.answered
+	a := run.answer(t, pair, r)
+	if a.Canceled {
+		return
+	}
+	run.watchers++
+	pair.watchers = append(pair.watchers, &watcher{
+		id:                  a.WatchId,
+		request:             c,
+		created:             a.Header.Revision,
+		control:             control,
+		compactedAway:       c.StartRevision != 0 && c.StartRevision < run.generator.compacted,
+		compactedAtCreation: run.generator.compacted,
+	})
+}
+
+// cancel ends a watcher, or one that does not exist; that has no answer, and the next one would differ if it had.
+func (run *watchRun) cancel(t *testing.T, pair *streamPair, ids []int64) {
+	t.Helper()
+	g := run.generator
+	id := int64(4711)
+	if len(ids) > 0 && !g.chance(15) {
+		// Both must have delivered the same before the end.
+		run.settle(t)
+		id = pick(g, ids...)
+	}
+	r := &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CancelRequest{CancelRequest: &pb.WatchCancelRequest{WatchId: id}}}
+	pair.send(t, r)
+	if id == 4711 {
+		return
+	}
+	a := run.answer(t, pair, r)
+	for i, w := range pair.watchers {
+		if w.id == id && w.canceled == 0 {
+			w.canceled = a.Header.Revision
+			run.compare(t, pair, w)
+			pair.forget(w)
+			pair.watchers = append(pair.watchers[:i], pair.watchers[i+1:]...)
+			break
+		}
+	}
+}
+
+// forget drops what came for w, because its ID may be used again.
+func (pair *streamPair) forget(w *watcher) {
+	for _, s := range []*watchStream{pair.reference, pair.subject} {
+		s.mu.Lock()
+		delete(s.events, w.id)
+		delete(s.responses, w.id)
+		delete(s.compacted, w.id)
+		s.mu.Unlock()
+	}
+}
+
+// history waits until the recorder has everything.
+func (run *watchRun) history(t *testing.T) []*mvccpb.Event {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), watchTimeout)
+	defer cancel()
+	current := run.generator.current
+	err := run.recorder.wait(ctx, func() bool {
+		list := run.recorder.events[0]
+		return current == 1 || len(list) > 0 && list[len(list)-1].Kv.ModRevision >= current
+	})
+	if err != nil {
+		t.Fatalf("seed %d: the recorder has not seen revision %d: %v", run.seed, current, err)
+	}
+	run.recorder.mu.Lock()
+	defer run.recorder.mu.Unlock()
+	return run.recorder.events[0]
+}
+
+// settle waits until every watcher has what it must get, and compares it.
+func (run *watchRun) settle(t *testing.T) {
+	t.Helper()
+	for _, pair := range run.streams {
+		for _, w := range pair.watchers {
+			run.compare(t, pair, w)
+		}
+		run.checkProgress(t, pair)
+	}
+}
+
+// synced waits until no watcher has history to read, even if there is nothing for it in there: servers read
+// it for all watchers in the order of their creation, or for many together, so that one created now is served last.
+func (run *watchRun) synced(t *testing.T) {
+	t.Helper()
+	if run.generator.current == 1 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), watchTimeout)
+	defer cancel()
+	all := []byte{0}
+	for _, reference := range []bool{true, false} {
+		probe := openStream(t, run.kvRun, reference)
+		create(t, probe, &pb.WatchCreateRequest{Key: all, RangeEnd: all, StartRevision: run.generator.current})
+		if err := probe.wait(ctx, func() bool { return len(probe.events[0]) > 0 }); err != nil {
+			t.Fatalf("seed %d: probe (reference: %v): %v", run.seed, reference, err)
+		}
+		if err := probe.client.CloseSend(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// compare waits for the events of one watcher on both servers and compares them with the history.
+func (run *watchRun) compare(t *testing.T, pair *streamPair, w *watcher) {
+	t.Helper()
+	expected := w.expected(run.history(t))
+	ctx, cancel := context.WithTimeout(t.Context(), watchTimeout)
+	defer cancel()
+	for name, s := range map[string]*watchStream{"reference": pair.reference, "subject": pair.subject} {
+		err := s.wait(ctx, func() bool {
+			return len(s.events[w.id]) >= len(expected) && (!w.compactedAway || s.compacted[w.id] != nil)
+		})
+		s.mu.Lock()
+		got, responses, canceled := s.events[w.id], s.responses[w.id], s.compacted[w.id]
+		s.mu.Unlock()
+		where := fmt.Sprintf("seed %d, %s, %s (revision %d, compacted %d), watcher %d %v",
+			run.seed, pair.name, name, run.generator.current, run.generator.compacted, w.id, w.request)
+		if err != nil || len(got) != len(expected) {
+			t.Fatalf("%s: %d events, want %d (%v) (-want +got):\n%s", where, len(got), len(expected), err,
+				cmp.Diff(expected, got, protocmp.Transform()))
+		}
+		for i := w.compared; i < len(got); i++ {
+			if d := run.diffEvent(name, w, expected[i], got[i]); d != "" {
+				t.Fatalf("%s: event %d differs (-want +got):\n%s", where, i, d)
+			}
+		}
+		if w.compactedAway {
+			want := &pb.WatchResponse{
+				Header:          &pb.ResponseHeader{ClusterId: 1, MemberId: 1, RaftTerm: 1},
+				WatchId:         w.id,
+				Canceled:        true,
+				CompactRevision: canceled.GetCompactRevision(),
+			}
+			if canceled.GetCompactRevision() != w.compactedAtCreation || !proto.Equal(want, canceled) {
+				t.Fatalf("%s: canceled with %v, want %v and compact revision %d", where, canceled, want, w.compactedAtCreation)
+			}
+		}
+		checkResponses(t, where, responses)
+	}
+	run.events += len(expected) - w.compared
+	w.compared = len(expected)
+}
+
+// diffEvent is empty if got is what w wants to know of e. A former value may be missing if its revision had been
+// compacted.
+func (run *watchRun) diffEvent(name string, w *watcher, e, got *mvccpb.Event) string {
+	want := proto.CloneOf(e)
+	if !w.request.PrevKv {
+		want.PrevKv = nil
+		if name == "reference" {
+			// In 3.7 watchers share events, and a former value meant for one of them reaches the others.
+			got = proto.CloneOf(got)
+			got.PrevKv = nil
+		}
+	} else if got.PrevKv == nil && e.Kv.ModRevision-1 < w.compactedAtCreation {
+		want.PrevKv = nil
+	}
+	if proto.Equal(want, got) {
+		return ""
+	}
+	return cmp.Diff(want, got, protocmp.Transform())
+}
+
+// checkResponses verifies that no revision is split and that headers do not lag behind events.
+func checkResponses(t *testing.T, where string, responses []eventResponse) {
+	t.Helper()
+	last := int64(0)
+	for i, r := range responses {
+		if r.first <= last {
+			t.Fatalf("%s: response %d begins at revision %d, and the one before ended there", where, i, r.first)
+		}
+		if r.revision < r.last {
+			t.Fatalf("%s: the header of response %d says revision %d, its last event %d", where, i, r.revision, r.last)
+		}
+		last = r.last
+	}
+}
+
+// checkProgress verifies that no progress response came before an event that it covers.
+func (run *watchRun) checkProgress(t *testing.T, pair *streamPair) {
+	t.Helper()
+	history := run.history(t)
+	for name, s := range map[string]*watchStream{"reference": pair.reference, "subject": pair.subject} {
+		s.mu.Lock()
+		list := s.progress
+		s.progress = nil
+		s.mu.Unlock()
+		for _, p := range list {
+			run.progresses++
+			for _, w := range pair.watchers {
+				if p.id != -1 && p.id != w.id || w.compactedAway {
+					continue
+				}
+				where := fmt.Sprintf("seed %d, %s, %s, watcher %d %v", run.seed, pair.name, name, w.id, w.request)
+				if p.id == w.id && !w.request.ProgressNotify {
+					t.Fatalf("%s: a progress notification nobody asked for", where)
+				}
+				if p.controls <= w.control {
+					// It was on its way before this watcher.
+					continue
+				}
+				if got, want := p.received[w.id], upTo(w.expected(history), p.revision); got < want {
+					run.earlyProgress(t, name, fmt.Sprintf("%s: progress at revision %d after %d events, of %d up to there", where, p.revision, got, want))
+				}
+				if p.revision < w.request.StartRevision {
+					run.earlyProgress(t, name, fmt.Sprintf("%s: progress at revision %d", where, p.revision))
+				}
+			}
+		}
+	}
+}
+
+// earlyProgress fails the subject. etcd has two channels for its answers, and a progress response that was sent before
+// a watcher was created may arrive after the answer to the creation.
+func (run *watchRun) earlyProgress(t *testing.T, name, message string) {
+	t.Helper()
+	if name == "subject" && !target.SubjectIsEtcd() {
+		t.Fatal(message)
+	}
+	run.early++
+}
