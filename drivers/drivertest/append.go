@@ -1,0 +1,425 @@
+package drivertest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+func (s suite) freshLog(t *testing.T) {
+	l := s.fresh(t, 1)[0]
+	ctx := testContext(t)
+	end := mustEnd(t, l)
+	if end.Head != (logstructured.Head{}) || end.Floor != 0 {
+		t.Errorf("end of a fresh log is %v with floor %d, want the zero head and 0", end.Head, end.Floor)
+	}
+	if end.ClusterID == 0 {
+		t.Error("cluster ID is 0")
+	}
+	if entries, got, err := l.Read(ctx, 0, 10); err != nil || len(entries) != 0 || got.Head != (logstructured.Head{}) {
+		t.Errorf("Read: %d entries, %v, %v", len(entries), got.Head, err)
+	}
+	if _, err := l.Scan(ctx, 0, func([]logstructured.Entry) error { return errors.New("called") }); err != nil {
+		t.Errorf("Scan: %v", err)
+	}
+	if v, err := l.Values(ctx, []logstructured.Position{1}); err != nil || v.Found[0] {
+		t.Errorf("Values: %+v, %v", v, err)
+	}
+	if v, err := l.Values(ctx, nil); err != nil || len(v.Values) != 0 {
+		t.Errorf("Values of nothing: %+v, %v", v, err)
+	}
+	if err := l.Delete(ctx, []logstructured.Position{1, 2}, 0); err != nil {
+		t.Errorf("Delete: %v", err)
+	}
+}
+
+// sameEntry compares all that an append gave.
+func sameEntry(a, b logstructured.Entry) bool {
+	key := bytes.Equal(a.Key, b.Key) && bytes.Equal(a.Value, b.Value)
+	a.Key, a.Value, b.Key, b.Value = nil, nil, nil, nil
+	return key && fmt.Sprint(a) == fmt.Sprint(b)
+}
+
+func (s suite) appendSetsAndKeeps(t *testing.T) {
+	logs := s.fresh(t, 2)
+	want := []logstructured.Entry{
+		{Kind: logstructured.KindPut, Revision: 2, Key: []byte("a"), Value: []byte("1"), CreateRevision: 2, Version: 1, Lease: 1 << 40},
+		{Kind: logstructured.KindPut, Revision: 2, Sub: 1, Key: []byte("b"), CreateRevision: 2, Version: 1, Lease: -5},
+		{Kind: logstructured.KindTombstone, Revision: 3, Key: []byte("a")},
+		{Kind: logstructured.KindCompaction, Revision: 3},
+		{Kind: logstructured.KindCompaction, Revision: 1<<62 + 1, Value: []byte("more")},
+		{Kind: logstructured.Kind(200), Revision: 4, Key: []byte{1}, Value: []byte("a kind of a later version")},
+	}
+	id := logstructured.AppendID(-1 << 63)
+	if err := logs[0].Append(testContext(t), logstructured.Head{}, id, want); err != nil {
+		t.Fatal(err)
+	}
+	for i, e := range want {
+		if e.Position != logstructured.Position(i+1) || e.ID != id || e.Time == 0 || e.Time != want[0].Time {
+			t.Errorf("entry %d after Append: position %d, ID %x, time %d", i, e.Position, uint64(e.ID), e.Time)
+		}
+	}
+	for _, l := range logs {
+		got := readAll(t, l, 0)
+		if !slices.EqualFunc(got, want, sameEntry) {
+			t.Errorf("Read:\n%v\nwant\n%v", got, want)
+		}
+		var scanned []logstructured.Entry
+		end, err := l.Scan(testContext(t), 0, func(batch []logstructured.Entry) error {
+			scanned = append(scanned, batch...)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		withoutValues := slices.Clone(want)
+		for i := range withoutValues {
+			if withoutValues[i].Kind == logstructured.KindPut {
+				withoutValues[i].Value = nil
+			}
+		}
+		if !slices.EqualFunc(scanned, withoutValues, sameEntry) {
+			t.Errorf("Scan:\n%v\nwant\n%v", scanned, withoutValues)
+		}
+		if end.Head != (logstructured.Head{Position: 6, ID: id}) {
+			t.Errorf("end is %v", end.Head)
+		}
+	}
+}
+
+func (s suite) guardIsPositionAndID(t *testing.T) {
+	logs := s.fresh(t, 2)
+	ctx := testContext(t)
+	first := mustAppend(t, logs[0], logstructured.Head{}, puts(2, 3))
+	second := mustAppend(t, logs[1], first, puts(3, 2))
+	for _, wrong := range []logstructured.Head{
+		{},
+		first,
+		{Position: second.Position, ID: first.ID},
+		{Position: second.Position, ID: 0},
+		{Position: second.Position, ID: -second.ID},
+		{Position: second.Position - 1, ID: second.ID},
+		{Position: second.Position + 1, ID: second.ID},
+		{Position: 0, ID: second.ID},
+	} {
+		for i, l := range logs {
+			if err := l.Append(ctx, wrong, newID(), puts(4, 2)); !errors.Is(err, logstructured.ErrConflict) {
+				t.Errorf("log %d: Append after %v, where the end is %v: %v, want a conflict", i, wrong, second, err)
+			}
+		}
+	}
+	if end := mustEnd(t, logs[0]); end.Head != second {
+		t.Fatalf("conflicts moved the end from %v to %v", second, end.Head)
+	}
+	mustAppend(t, logs[0], second, puts(4, 1))
+	if got := readAll(t, logs[1], 0); len(got) != 6 {
+		t.Errorf("%d entries, want 6", len(got))
+	}
+}
+
+// retryAfterSuccessConflicts is what a store does whose append returned ErrUnknown.
+func (s suite) retryAfterSuccessConflicts(t *testing.T) {
+	logs := s.fresh(t, 2)
+	ctx := testContext(t)
+	head := mustAppend(t, logs[0], logstructured.Head{}, puts(2, 1))
+	id := newID()
+	if err := logs[0].Append(ctx, head, id, puts(3, 70)); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range logs {
+		if err := l.Append(ctx, head, id, puts(3, 70)); !errors.Is(err, logstructured.ErrConflict) {
+			t.Errorf("the same append again: %v, want a conflict", err)
+		}
+		entries, end, err := l.Read(ctx, head.Position, 1000)
+		if err != nil || len(entries) != 70 || end.Head != (logstructured.Head{Position: 71, ID: id}) {
+			t.Fatalf("Read: %d entries, end %v, %v", len(entries), end.Head, err)
+		}
+		for _, e := range entries {
+			if e.ID != id {
+				t.Errorf("position %d has ID %x, want %x", e.Position, uint64(e.ID), uint64(id))
+			}
+		}
+	}
+}
+
+// appendsRace lets many appenders on several replicas append at once: each append is acknowledged once and is in the log
+// once, and nothing else is.
+func (s suite) appendsRace(t *testing.T) {
+	const replicas, appenders, appends = 3, 4, 25
+	logs := s.fresh(t, replicas)
+	ctx := testContext(t)
+	type acknowledged struct {
+		at   logstructured.Position
+		rows int
+	}
+	var (
+		mu        sync.Mutex
+		acks      = map[logstructured.AppendID]acknowledged{}
+		conflicts = make([]int, replicas)
+		wg        sync.WaitGroup
+	)
+	start := time.Now()
+	for i := range replicas * appenders {
+		replica := i % replicas
+		wg.Go(func() {
+			l := logs[replica]
+			for n := range appends {
+				id, entries := newID(), puts(logstructured.Revision(n+2), 1+rand.IntN(9))
+				for {
+					end, err := l.End(ctx)
+					if err != nil {
+						t.Errorf("End: %v", err)
+						return
+					}
+					err = l.Append(ctx, end.Head, id, entries)
+					if errors.Is(err, logstructured.ErrConflict) {
+						mu.Lock()
+						conflicts[replica]++
+						mu.Unlock()
+						continue
+					}
+					if err != nil {
+						t.Errorf("Append: %v", err)
+						return
+					}
+					mu.Lock()
+					acks[id] = acknowledged{end.Position + 1, len(entries)}
+					mu.Unlock()
+					break
+				}
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("%d appenders on %d replicas: %d appends acknowledged in %v, conflicts of each replica: %v",
+		replicas*appenders, replicas, len(acks), time.Since(start).Round(time.Millisecond), conflicts)
+	if len(acks) != replicas*appenders*appends {
+		t.Errorf("%d appends acknowledged, want %d", len(acks), replicas*appenders*appends)
+	}
+	entries := readAll(t, logs[0], 0)
+	for i := 0; i < len(entries); {
+		e := entries[i]
+		ack, ok := acks[e.ID]
+		if !ok {
+			t.Fatalf("position %d has ID %x, which nobody was told of, or twice", e.Position, uint64(e.ID))
+		}
+		delete(acks, e.ID)
+		if e.Position != logstructured.Position(i+1) || e.Position != ack.at || i+ack.rows > len(entries) {
+			t.Fatalf("append %x of %d rows was acknowledged at %d, but stands at %d (row %d of %d)", uint64(e.ID), ack.rows, ack.at, e.Position, i+1, len(entries))
+		}
+		for n := range ack.rows {
+			if got := entries[i+n]; got.ID != e.ID || got.Sub != int64(n) || got.Position != e.Position+logstructured.Position(n) {
+				t.Fatalf("row %d of append %x is %+v", n, uint64(e.ID), got)
+			}
+		}
+		i += ack.rows
+	}
+	if len(acks) > 0 {
+		t.Errorf("%d acknowledged appends are lost", len(acks))
+	}
+}
+
+func (s suite) anyBytes(t *testing.T) {
+	logs := s.fresh(t, 2)
+	var entries []logstructured.Entry
+	add := func(key, value []byte) {
+		entries = append(entries, logstructured.Entry{Kind: logstructured.KindPut, Revision: 2, Sub: int64(len(entries)), Key: key, Value: value, CreateRevision: 2, Version: 1})
+	}
+	for b := range 256 {
+		add([]byte{byte(b)}, []byte{byte(b)})
+		add([]byte{byte(b), 0, byte(b)}, []byte{0, byte(b), 0})
+	}
+	all := make([]byte, 256)
+	for b := range all {
+		all[b] = byte(b)
+	}
+	add(all, all)
+	add([]byte{0}, nil)
+	add([]byte{0, 0}, []byte{})
+	add([]byte("\xff\xff\xff"), []byte{0})
+	add([]byte("it's \\ \" % _ ; -- /* */ $1 ?1 :a @b"), []byte("it's \\ \" % _ ; -- /* */ $1 ?1 :a @b"))
+	add([]byte("Straße"), []byte("\xc3\x28 is not UTF-8"))
+	add([]byte("a"), []byte("collation"))
+	add([]byte("A"), []byte("collation "))
+	add(bytes.Repeat([]byte("long/"), 20_000), []byte("key of 100 kB"))
+	mustAppend(t, logs[0], logstructured.Head{}, entries)
+	if got := readAll(t, logs[1], 0); !slices.EqualFunc(got, entries, sameEntry) {
+		t.Error("Read returns other bytes")
+	}
+	var positions []logstructured.Position
+	for _, e := range entries {
+		positions = append(positions, e.Position)
+	}
+	v, err := logs[1].Values(testContext(t), positions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range entries {
+		if !v.Found[i] || !bytes.Equal(v.Values[i], entries[i].Value) {
+			t.Errorf("value of %q is %q (found: %v), want %q", entries[i].Key, v.Values[i], v.Found[i], entries[i].Value)
+		}
+	}
+	i := 0
+	_, err = logs[1].Scan(testContext(t), 0, func(batch []logstructured.Entry) error {
+		for _, e := range batch {
+			if !bytes.Equal(e.Key, entries[i].Key) {
+				t.Errorf("Scan returns key %q, want %q", e.Key, entries[i].Key)
+			}
+			i++
+		}
+		return nil
+	})
+	if err != nil || i != len(entries) {
+		t.Errorf("Scan: %d entries, %v", i, err)
+	}
+}
+
+// largeValues appends values as large as etcd's request limit, many in one append.
+func (s suite) largeValues(t *testing.T) {
+	logs := s.fresh(t, 2)
+	entries := puts(2, 9)
+	for i := range entries {
+		entries[i].Value = make([]byte, 1536<<10)
+		for n := range 1000 {
+			entries[i].Value[rand.IntN(len(entries[i].Value))] = byte(n)
+		}
+	}
+	mustAppend(t, logs[0], logstructured.Head{}, entries)
+	if got := readAll(t, logs[1], 0); !slices.EqualFunc(got, entries, sameEntry) {
+		t.Error("Read returns something else")
+	}
+	v, err := logs[1].Values(testContext(t), []logstructured.Position{9, 1})
+	if err != nil || !bytes.Equal(v.Values[0], entries[8].Value) || !bytes.Equal(v.Values[1], entries[0].Value) {
+		t.Errorf("Values returns something else (%v)", err)
+	}
+}
+
+// hugeAppend is a DeleteRange of a million keys: one revision, so one append.
+func (s suite) hugeAppend(t *testing.T) {
+	s.except(t, HugeAppend)
+	logs := s.fresh(t, 2)
+	ctx := testContext(t)
+	entries := make([]logstructured.Entry, hugeRows)
+	for i := range entries {
+		entries[i] = logstructured.Entry{
+			Kind: logstructured.KindTombstone, Revision: 2, Sub: int64(i),
+			Key: fmt.Appendf(nil, "/registry/some/namespace/with/a/name/%08d", i),
+		}
+	}
+	// First one that is given up on its way.
+	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	err := logs[0].Append(short, logstructured.Head{}, newID(), entries)
+	cancel()
+	if err == nil || errors.Is(err, logstructured.ErrUnknown) || errors.Is(err, logstructured.ErrConflict) {
+		t.Fatalf("Append with 50 ms: %v, want a definite failure", err)
+	}
+	if end := mustEnd(t, logs[1]); end.Head != (logstructured.Head{}) {
+		t.Fatalf("the end moved to %v", end.Head)
+	}
+	start := time.Now()
+	head := mustAppend(t, logs[0], logstructured.Head{}, entries)
+	took := time.Since(start)
+	start = time.Now()
+	n := 0
+	end, err := logs[1].Scan(ctx, 0, func(batch []logstructured.Entry) error {
+		for _, e := range batch {
+			if e.Sub != int64(n) || e.ID != head.ID || e.Position != logstructured.Position(n+1) {
+				return fmt.Errorf("entry %d is %+v", n, e)
+			}
+			n++
+		}
+		return nil
+	})
+	if err != nil || n != hugeRows || end.Head != head {
+		t.Fatalf("Scan: %d entries, end %v, %v", n, end.Head, err)
+	}
+	t.Logf("append of %d tombstones: %v, scan: %v", hugeRows, took.Round(time.Millisecond), time.Since(start).Round(time.Millisecond))
+}
+
+func (s suite) canceledAppendWritesNothing(t *testing.T) {
+	l := s.fresh(t, 1)[0]
+	head := mustAppend(t, l, logstructured.Head{}, puts(2, 1))
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := l.Append(ctx, head, newID(), puts(3, 1)); !errors.Is(err, context.Canceled) || errors.Is(err, logstructured.ErrUnknown) {
+		t.Errorf("Append: %v, want the context's error and a definite failure", err)
+	}
+	if _, err := l.End(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("End: %v", err)
+	}
+	if _, _, err := l.Read(ctx, 0, 1); !errors.Is(err, context.Canceled) {
+		t.Errorf("Read: %v", err)
+	}
+	if _, err := l.Scan(ctx, 0, func([]logstructured.Entry) error { return nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("Scan: %v", err)
+	}
+	if _, err := l.Values(ctx, []logstructured.Position{1}); !errors.Is(err, context.Canceled) {
+		t.Errorf("Values: %v", err)
+	}
+	if err := l.Delete(ctx, []logstructured.Position{1}, 1); !errors.Is(err, context.Canceled) {
+		t.Errorf("Delete: %v", err)
+	}
+	if _, err := l.Size(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Size: %v", err)
+	}
+	if err := l.Defragment(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Defragment: %v", err)
+	}
+	if end := mustEnd(t, l); end.Head != head || end.Floor != 0 {
+		t.Errorf("end is %v with floor %d, want %v and 0", end.Head, end.Floor, head)
+	}
+	mustAppend(t, l, head, puts(3, 1))
+}
+
+// canceledAnywhere ends the context of appends at random moments: what Append says must be what happened.
+func (s suite) canceledAnywhere(t *testing.T) {
+	logs := s.fresh(t, 2)
+	ctx := testContext(t)
+	start := time.Now()
+	head := mustAppend(t, logs[0], logstructured.Head{}, puts(2, 1000))
+	usual := time.Since(start)
+	outcomes := map[string]int{}
+	for n := range 40 {
+		id := newID()
+		short, cancel := context.WithTimeout(ctx, rand.N(2*usual))
+		err := logs[0].Append(short, head, id, puts(logstructured.Revision(n+3), 1000))
+		cancel()
+		end := mustEnd(t, logs[1])
+		moved := end.Head == logstructured.Head{Position: head.Position + 1000, ID: id}
+		switch {
+		case err == nil && moved:
+			outcomes["done"]++
+		case errors.Is(err, logstructured.ErrUnknown):
+			// Settled by the entry that stands there next, which is this one if it is anyone's.
+			outcomes["unknown"]++
+			if !moved {
+				err := logs[0].Append(ctx, head, id, puts(logstructured.Revision(n+3), 1000))
+				if moved = err == nil || errors.Is(err, logstructured.ErrConflict); !moved {
+					t.Fatalf("append %d again: %v", n, err)
+				}
+			}
+		case err != nil && end.Head == head:
+			outcomes["failed"]++
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatalf("append %d: %v", n, err)
+			}
+		default:
+			t.Fatalf("append %d: %v, and the end is %v, was %v", n, err, end.Head, head)
+		}
+		if moved {
+			head = logstructured.Head{Position: head.Position + 1000, ID: id}
+		}
+	}
+	t.Logf("an append takes %v; 40 appends with up to twice the time: %v", usual.Round(10*time.Microsecond), outcomes)
+	if got := readAll(t, logs[1], 0); len(got) != int(head.Position) {
+		t.Errorf("%d entries, want %d", len(got), head.Position)
+	}
+}

@@ -1,0 +1,280 @@
+package drivertest
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// upTo lists the positions from first to last.
+func upTo(first, last logstructured.Position) []logstructured.Position {
+	positions := make([]logstructured.Position, 0, last-first+1)
+	for p := first; p <= last; p++ {
+		positions = append(positions, p)
+	}
+	return positions
+}
+
+func (s suite) deleteKeepsNewest(t *testing.T) {
+	logs := s.fresh(t, 2)
+	ctx := testContext(t)
+	head := fill(t, logs[0], logstructured.Head{}, 500, 100)
+	// Everything, in disorder, some twice, some that never were.
+	positions := append(upTo(1, head.Position), 1, 2, 10_000, 0, -3)
+	slices.Reverse(positions)
+	before := slices.Clone(positions)
+	if err := logs[1].Delete(ctx, positions, 400); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(positions, before) {
+		t.Error("Delete changed its argument")
+	}
+	for _, l := range logs {
+		entries, end, err := l.Read(ctx, 0, 1000)
+		if err != nil || len(entries) != 1 || entries[0].Position != head.Position || entries[0].ID != head.ID || end.Head != head || end.Floor != 400 {
+			t.Fatalf("Read: %d entries, end %+v, %v; want the newest row and floor 400", len(entries), end, err)
+		}
+	}
+	// The log goes on where it was.
+	next := mustAppend(t, logs[0], head, puts(9, 2))
+	if next.Position != head.Position+2 {
+		t.Fatalf("head is %v", next)
+	}
+	if err := logs[0].Delete(ctx, upTo(head.Position, head.Position), 501); err != nil {
+		t.Fatal(err)
+	}
+	if got := readAll(t, logs[1], 0); len(got) != 2 || got[0].Position != 501 {
+		t.Errorf("%d entries, want those of positions 501 and 502", len(got))
+	}
+}
+
+func (s suite) floorOnlyRises(t *testing.T) {
+	logs := s.fresh(t, 2)
+	ctx := testContext(t)
+	fill(t, logs[0], logstructured.Head{}, 100, 100)
+	for _, test := range []struct{ floor, want logstructured.Position }{{10, 10}, {5, 10}, {10, 10}, {0, 10}, {60, 60}, {59, 60}} {
+		if err := logs[0].Delete(ctx, nil, test.floor); err != nil {
+			t.Fatal(err)
+		}
+		if end := mustEnd(t, logs[1]); end.Floor != test.want {
+			t.Errorf("floor is %d after Delete with %d, want %d", end.Floor, test.floor, test.want)
+		}
+	}
+}
+
+// floorComesBeforeHoles reads while rows are deleted: whoever finds a hole finds the floor above it in the same snapshot.
+func (s suite) floorComesBeforeHoles(t *testing.T) {
+	logs := s.fresh(t, 2)
+	ctx := testContext(t)
+	const n = 3000
+	fill(t, logs[0], logstructured.Head{}, n, 500)
+	var wg sync.WaitGroup
+	done := make(chan struct{})
+	wg.Go(func() {
+		defer close(done)
+		for first := logstructured.Position(1); first < n; first += 300 {
+			if err := logs[0].Delete(ctx, upTo(first, first+250), first+250); err != nil {
+				t.Errorf("Delete: %v", err)
+				return
+			}
+		}
+	})
+	defer wg.Wait()
+	check := func(what string, p logstructured.Position, end logstructured.End) {
+		if p > end.Floor {
+			t.Fatalf("%s: the row at %d is gone, and the floor is %d", what, p, end.Floor)
+		}
+	}
+	for running := true; running; {
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+		entries, end, err := logs[1].Read(ctx, 0, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next := logstructured.Position(1)
+		for _, e := range entries {
+			for ; next < e.Position; next++ {
+				check("Read", next, end)
+			}
+			next = e.Position + 1
+		}
+		v, err := logs[1].Values(ctx, upTo(1, n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, found := range v.Found {
+			if !found {
+				check("Values", logstructured.Position(i+1), v.End)
+			}
+		}
+		var gone []logstructured.Position
+		next = 1
+		end, err = logs[1].Scan(ctx, 0, func(batch []logstructured.Entry) error {
+			for _, e := range batch {
+				for ; next < e.Position; next++ {
+					gone = append(gone, next)
+				}
+				next = e.Position + 1
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range gone {
+			check("Scan", p, end)
+		}
+	}
+}
+
+// deleteLetsAppendsThrough appends on two replicas while one deletes much.
+func (s suite) deleteLetsAppendsThrough(t *testing.T) {
+	s.except(t, DeleteLetsAppendsThrough)
+	logs := s.fresh(t, 2)
+	ctx := testContext(t)
+	head := fill(t, logs[0], logstructured.Head{}, deleteRows, 1000)
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer close(done)
+		start := time.Now()
+		if err := logs[0].Delete(ctx, upTo(1, head.Position), head.Position); err != nil {
+			t.Errorf("Delete: %v", err)
+		}
+		t.Logf("deleting %d rows took %v", deleteRows, time.Since(start).Round(time.Millisecond))
+	})
+	var longest [2]time.Duration
+	appended := [2]int{}
+	for i, running := 0, true; running; i = 1 - i {
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+		short, cancel := context.WithTimeout(ctx, 5*time.Second)
+		id := newID()
+		start := time.Now()
+		err := logs[i].Append(short, head, id, puts(3, 1))
+		cancel()
+		if err != nil {
+			t.Fatalf("Append on replica %d during Delete: %v", i, err)
+		}
+		longest[i] = max(longest[i], time.Since(start))
+		appended[i]++
+		head = logstructured.Head{Position: head.Position + 1, ID: id}
+	}
+	wg.Wait()
+	t.Logf("meanwhile appends on the deleting and the other replica: %v, the longest %v", appended, longest)
+	if appended[0] < 5 || appended[1] < 5 {
+		t.Error("appends hardly got through")
+	}
+	if got := readAll(t, logs[1], deleteRows); len(got) != appended[0]+appended[1] {
+		t.Errorf("%d entries, want %d", len(got), appended[0]+appended[1])
+	}
+}
+
+func (s suite) defragmentGivesSpaceBack(t *testing.T) {
+	logs := s.fresh(t, 2)
+	ctx := testContext(t)
+	entries := puts(2, 500)
+	for i := range entries {
+		entries[i].Value = make([]byte, 20_000)
+	}
+	head := mustAppend(t, logs[0], logstructured.Head{}, entries)
+	head = mustAppend(t, logs[0], head, puts(3, 1))
+	full, err := logs[1].Size(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if full.Total < 500*20_000 || full.InUse > full.Total || full.InUse < 500*20_000 {
+		t.Errorf("size of 10 MB of values is %+v", full)
+	}
+	if err := logs[0].Delete(ctx, upTo(1, head.Position), head.Position); err != nil {
+		t.Fatal(err)
+	}
+	s.except(t, SpaceReturned)
+	if err := logs[0].Defragment(ctx); err != nil {
+		t.Fatal(err)
+	}
+	empty, err := logs[1].Size(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("size with 10 MB of values %+v, deleted and defragmented %+v", full, empty)
+	if empty.Total > full.Total/10 || empty.InUse > empty.Total {
+		t.Errorf("size is %+v, was %+v", empty, full)
+	}
+	if end := mustEnd(t, logs[1]); end.Head != head {
+		t.Errorf("end is %v, want %v", end.Head, head)
+	}
+	head = mustAppend(t, logs[1], head, puts(4, 10))
+	mustAppend(t, logs[0], head, puts(5, 10))
+	if got := readAll(t, logs[0], 0); len(got) != 21 {
+		t.Errorf("%d entries, want 21", len(got))
+	}
+}
+
+func (s suite) reopen(t *testing.T) {
+	open := s.New(t)
+	ctx := testContext(t)
+	l := open(t)
+	clusterID := mustEnd(t, l).ClusterID
+	entries := puts(2, 150)
+	head := mustAppend(t, l, logstructured.Head{}, entries)
+	if err := l.Delete(ctx, upTo(1, 10), 40); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatalf("Close: %v", err)
+	}
+	for range 3 {
+		l := open(t)
+		end := mustEnd(t, l)
+		if end.Head != head || end.Floor != 40 || end.ClusterID != clusterID {
+			t.Errorf("end after reopening is %+v, want %v, floor 40, cluster %x", end, head, clusterID)
+		}
+		if got := readAll(t, l, 0); !slices.EqualFunc(got, entries[10:], sameEntry) {
+			t.Errorf("Read after reopening returns something else")
+		}
+		more := puts(3, 2)
+		head = mustAppend(t, l, head, more)
+		entries = append(entries, more...)
+		if err := l.Close(); err != nil {
+			t.Fatalf("Close: %v", err)
+		}
+	}
+	if other := mustEnd(t, opened(t, s.New(t))); other.ClusterID == clusterID {
+		t.Error("two databases have the same cluster ID")
+	}
+}
+
+// clock checks that Now and the times of entries are one clock that does not run backwards or wildly.
+func (s suite) clock(t *testing.T) {
+	logs := s.fresh(t, 2)
+	first := mustEnd(t, logs[0])
+	if first.Now < 1_600_000_000_000 || first.Now > 16_000_000_000_000 {
+		t.Fatalf("now is %d: not milliseconds since 1970", first.Now)
+	}
+	head, last := logstructured.Head{}, first.Now
+	for i := range 20 {
+		entries := puts(2, 2)
+		head = mustAppend(t, logs[i%2], head, entries)
+		now := mustEnd(t, logs[1-i%2]).Now
+		// A few milliseconds backwards are tolerated: the clock of a machine that is being set.
+		if entries[0].Time < last-20 || now < entries[0].Time-20 {
+			t.Fatalf("an append at %d after %d and before %d", entries[0].Time, last, now)
+		}
+		last = now
+	}
+	if last-first.Now > 60_000 {
+		t.Errorf("the clock went from %d to %d during the test", first.Now, last)
+	}
+}

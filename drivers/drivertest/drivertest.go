@@ -1,0 +1,178 @@
+package drivertest
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// Harness says how to get at a driver's databases.
+type Harness struct {
+	// New makes a fresh, empty database that lives as long as t, and returns a function that opens a log on it, any
+	// number of times. The suite closes the logs that it opens.
+	New func(t testing.TB) (open func(t testing.TB) logstructured.Log)
+	// Exceptions are the obligations that the driver cannot keep, and why.
+	Exceptions map[Category]string
+}
+
+// Category is an obligation that some databases cannot keep.
+type Category string
+
+// The categories.
+const (
+	// HugeAppend is an append of a million entries.
+	HugeAppend Category = "huge append"
+	// SpaceReturned is that Defragment after Delete makes the database smaller.
+	SpaceReturned Category = "space returned"
+	// DeleteLetsAppendsThrough is that appends go on while rows are deleted.
+	DeleteLetsAppendsThrough Category = "delete lets appends through"
+)
+
+// Run checks a driver.
+func Run(t *testing.T, h Harness) {
+	s := suite{h}
+	for _, test := range []struct {
+		name string
+		run  func(t *testing.T)
+	}{
+		{"FreshLog", s.freshLog},
+		{"AppendSetsAndKeeps", s.appendSetsAndKeeps},
+		{"GuardIsPositionAndID", s.guardIsPositionAndID},
+		{"RetryAfterSuccessConflicts", s.retryAfterSuccessConflicts},
+		{"AppendsRace", s.appendsRace},
+		{"AnyBytes", s.anyBytes},
+		{"LargeValues", s.largeValues},
+		{"HugeAppend", s.hugeAppend},
+		{"CanceledAppendWritesNothing", s.canceledAppendWritesNothing},
+		{"CanceledAnywhere", s.canceledAnywhere},
+		{"ReadLimits", s.readLimits},
+		{"ReadIsASnapshot", s.readIsASnapshot},
+		{"ScanIsASnapshot", s.scanIsASnapshot},
+		{"ScanStops", s.scanStops},
+		{"Values", s.values},
+		{"DeleteKeepsNewest", s.deleteKeepsNewest},
+		{"FloorOnlyRises", s.floorOnlyRises},
+		{"FloorComesBeforeHoles", s.floorComesBeforeHoles},
+		{"DeleteLetsAppendsThrough", s.deleteLetsAppendsThrough},
+		{"DefragmentGivesSpaceBack", s.defragmentGivesSpaceBack},
+		{"Reopen", s.reopen},
+		{"Clock", s.clock},
+		{"EndSeesOtherAppends", s.endSeesOtherAppends},
+	} {
+		t.Run(test.name, test.run)
+	}
+}
+
+type suite struct{ Harness }
+
+// except ends the test if the driver is excused from category.
+func (s suite) except(t *testing.T, category Category) {
+	if reason, ok := s.Exceptions[category]; ok {
+		t.Skipf("this driver is excused from %q: %s", category, reason)
+	}
+}
+
+// fresh opens n logs on one fresh database.
+func (s suite) fresh(t *testing.T, n int) []logstructured.Log {
+	t.Helper()
+	open := s.New(t)
+	logs := make([]logstructured.Log, n)
+	for i := range logs {
+		logs[i] = opened(t, open)
+	}
+	return logs
+}
+
+func opened(t *testing.T, open func(testing.TB) logstructured.Log) logstructured.Log {
+	t.Helper()
+	l := open(t)
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return l
+}
+
+// testContext ends when a test has taken far too long.
+func testContext(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func newID() logstructured.AppendID {
+	for {
+		if id := logstructured.AppendID(rand.Uint64()); id != 0 {
+			return id
+		}
+	}
+}
+
+// puts makes n puts of one revision with distinct keys.
+func puts(revision logstructured.Revision, n int) []logstructured.Entry {
+	entries := make([]logstructured.Entry, n)
+	for i := range entries {
+		entries[i] = logstructured.Entry{
+			Kind:           logstructured.KindPut,
+			Revision:       revision,
+			Sub:            int64(i),
+			Key:            []byte{'k', byte(i >> 16), byte(i >> 8), byte(i)},
+			Value:          []byte{'v', byte(revision), byte(i)},
+			CreateRevision: revision,
+			Version:        1,
+		}
+	}
+	return entries
+}
+
+// mustAppend appends to a log that nobody else appends to, and returns the new head.
+func mustAppend(t testing.TB, l logstructured.Log, head logstructured.Head, entries []logstructured.Entry) logstructured.Head {
+	t.Helper()
+	id := newID()
+	if err := l.Append(context.Background(), head, id, entries); err != nil {
+		t.Fatalf("Append of %d entries after %v: %v", len(entries), head, err)
+	}
+	return logstructured.Head{Position: head.Position + logstructured.Position(len(entries)), ID: id}
+}
+
+// fill appends n puts in appends of rows and returns the new head.
+func fill(t testing.TB, l logstructured.Log, head logstructured.Head, n, rows int) logstructured.Head {
+	t.Helper()
+	for done := 0; done < n; done += rows {
+		head = mustAppend(t, l, head, puts(logstructured.Revision(2+done), rows))
+	}
+	return head
+}
+
+func mustEnd(t testing.TB, l logstructured.Log) logstructured.End {
+	t.Helper()
+	end, err := l.End(context.Background())
+	if err != nil {
+		t.Fatalf("End: %v", err)
+	}
+	return end
+}
+
+// readAll reads everything after a position in steps.
+func readAll(t testing.TB, l logstructured.Log, after logstructured.Position) []logstructured.Entry {
+	t.Helper()
+	var all []logstructured.Entry
+	for {
+		entries, end, err := l.Read(context.Background(), after, 1000)
+		if err != nil {
+			t.Fatalf("Read after %d: %v", after, err)
+		}
+		if len(entries) == 0 {
+			if len(all) > 0 && end.Head != (logstructured.Head{Position: all[len(all)-1].Position, ID: all[len(all)-1].ID}) {
+				t.Fatalf("Read ends at %d, but the end is %v", after, end.Head)
+			}
+			return all
+		}
+		all = append(all, entries...)
+		after = entries[len(entries)-1].Position
+	}
+}

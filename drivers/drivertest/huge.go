@@ -1,0 +1,9 @@
+//go:build !race
+
+package drivertest
+
+// hugeRows is the size of the append that stands for a DeleteRange over a million keys.
+const hugeRows = 1_000_000
+
+// deleteRows is the size of a Delete that takes a while.
+const deleteRows = 200_000
