@@ -159,6 +159,9 @@ func NewPeriodic(keep time.Duration) *Periodic {
 	return &Periodic{keep: keep, every: min(keep, time.Hour)}
 }
 
+// Keep is how much history stays.
+func (s *Periodic) Keep() time.Duration { return s.keep }
+
 func (s *Periodic) next() time.Duration { return max(s.every/notesPerInterval, time.Millisecond) }
 
 func (s *Periodic) target(now time.Time, current logstructured.Revision) logstructured.Revision {

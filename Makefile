@@ -1,0 +1,60 @@
+# `make help` lists the targets. Every one of them runs without a terminal, on loopback, in temporary directories.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+PKG     := github.com/stele-db/stele
+LDFLAGS := -s -w -X $(PKG)/pkg/version.Version=$(VERSION) -X $(PKG)/pkg/version.GitCommit=$(COMMIT)
+
+# How long the longer runs take.
+FUZZTIME ?= 10s
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/stele, static and stripped
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/stele ./cmd/stele
+
+.PHONY: run
+run: ## serve on 127.0.0.1:2379 from ./db/state.db
+	go run ./cmd/stele
+
+.PHONY: test
+test: test-unit test-blackbox test-bench ## everything below that is a test and short, with the race detector
+
+.PHONY: test-unit
+test-unit: ## the product's own tests
+	go test -race -timeout 9m ./...
+
+.PHONY: test-blackbox
+test-blackbox: ## the binary beside a real etcd: differential, kill -9, documentation (short runs)
+	cd test && go test -race -timeout 9m ./...
+
+.PHONY: test-bench
+test-bench: ## the tests of the benchmark itself
+	cd test/bench && go test -timeout 9m ./...
+
+.PHONY: lint
+lint: ## golangci-lint over every module (the first run builds it)
+	scripts/lint
+
+.PHONY: fmt
+fmt: ## gofmt the whole tree
+	gofmt -l -w cmd drivers logstructured pkg server test
+
+.PHONY: tidy
+tidy: ## go mod tidy in every module
+	go mod tidy
+	cd test && go mod tidy
+	cd test/bench && go mod tidy
+
+.PHONY: fuzz-short
+fuzz-short: ## every fuzz target for FUZZTIME (10s)
+	scripts/fuzz $(FUZZTIME)
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin/stele dist

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+)
+
+// check looks at everything that can be judged without touching the network or the disk.
+func (c *config) check() error {
+	switch {
+	case len(c.listenAddress) == 0:
+		return errors.New("--listen-address: is empty; write host:port or unix://path")
+	case c.serverCertFile != "" && c.serverKeyFile == "":
+		return errors.New("--server-cert-file is set and --server-key-file is not; set both, or neither for plain text")
+	case c.serverKeyFile != "" && c.serverCertFile == "":
+		return errors.New("--server-key-file is set and --server-cert-file is not; set both, or neither for plain text")
+	case c.trustedCAFile != "" && c.serverCertFile == "":
+		return errors.New("--trusted-ca-file demands client certificates, which need TLS; set --server-cert-file and --server-key-file too")
+	case c.maxRequestBytes < 1 || c.maxRequestBytes > math.MaxInt32-(1<<20):
+		return fmt.Errorf("--max-request-bytes: %d is not between 1 and %d", c.maxRequestBytes, math.MaxInt32-(1<<20))
+	case c.maxTxnOps < 1:
+		return fmt.Errorf("--max-txn-ops: %d is not a positive number", c.maxTxnOps)
+	case c.valueCacheBytes < 0:
+		return fmt.Errorf("--value-cache-bytes: %d is negative; 0 caches no values", c.valueCacheBytes)
+	case c.pollInterval <= 0:
+		return fmt.Errorf("--datastore-poll-interval: %v is not longer than 0; write a duration such as 10ms", c.pollInterval)
+	case c.requestTimeout <= 0:
+		return fmt.Errorf("--request-timeout: %v is not longer than 0; write a duration such as 7s", c.requestTimeout)
+	case c.progressInterval <= 0:
+		return fmt.Errorf("--watch-progress-notify-interval: %v is not longer than 0; write a duration such as 10m", c.progressInterval)
+	case c.compactRetention <= 0:
+		return fmt.Errorf("--compact-retention: %v is not longer than 0; write a duration such as 5m", c.compactRetention)
+	}
+	return nil
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/stele-db/stele/pkg/version"
+)
+
+const longHelp = `Stele serves the etcd v3 API from a SQL database, or from an embedded SQLite file when there is none.
+
+Without a command and without flags it serves on 127.0.0.1:2379 from ./db/state.db. Every flag can also be given as an
+environment variable: --listen-address as STELE_LISTEN_ADDRESS, and the flags that kine knows as KINE_LISTEN_ADDRESS
+too. kine's command lines are accepted as they are.`
+
+func execute(ctx context.Context, args []string) error {
+	root := newCommand()
+	root.SetArgs(doubleDashes(args))
+	return root.ExecuteContext(ctx)
+}
+
+func newCommand() *cobra.Command {
+	cfg := &config{}
+	flags := cfg.flags()
+	run := func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return fmt.Errorf("%q is neither a command nor a flag; serving takes flags only, see stele --help", args[0])
+		}
+		if err := applyEnvironment(flags, os.LookupEnv); err != nil {
+			return err
+		}
+		return serve(cmd.Context(), cfg, flags, cmd.OutOrStdout(), cmd.ErrOrStderr())
+	}
+	root := &cobra.Command{
+		Use:           "stele",
+		Short:         "Serve the etcd v3 API from a SQL database",
+		Long:          longHelp,
+		Version:       version.String(),
+		Args:          cobra.ArbitraryArgs, // run refuses them, in one line
+		RunE:          run,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	serveCommand := &cobra.Command{Use: "serve", Short: "Serve clients; the default", Long: longHelp, RunE: run}
+	versionCommand := &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "stele version %s\n", version.String())
+			return err
+		},
+	}
+	root.AddCommand(serveCommand, versionCommand)
+	for _, cmd := range []*cobra.Command{root, serveCommand} {
+		cmd.Flags().SortFlags = false
+		cmd.Flags().AddFlagSet(flags)
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return explain(err) })
+	return root
+}
+
+// doubleDashes turns the -flag form, which kine accepts as well, into --flag. Only names of flags are
+// touched: pflag would read them as a row of one-letter flags.
+func doubleDashes(args []string) []string {
+	known := (&config{}).flags()
+	out := make([]string, 0, len(args))
+	for i, arg := range args {
+		if arg == "--" {
+			return append(out, args[i:]...)
+		}
+		name, isFlag := strings.CutPrefix(arg, "-")
+		name, _, _ = strings.Cut(name, "=")
+		if isFlag && len(name) > 1 && (known.Lookup(name) != nil || name == "version" || name == "help") {
+			arg = "-" + arg
+		}
+		out = append(out, arg)
+	}
+	return out
+}
+
+// explain turns an error of the flag parser into one sentence that says what to write instead.
+func explain(err error) error {
+	if errors.Is(err, pflag.ErrHelp) {
+		return err
+	}
+	var invalid *pflag.InvalidValueError
+	var missing *pflag.ValueRequiredError
+	var unknown *pflag.NotExistError
+	switch {
+	case errors.As(err, &invalid):
+		return invalidValue("--"+invalid.GetFlag().Name, invalid.GetFlag(), invalid.GetValue())
+	case errors.As(err, &missing):
+		return fmt.Errorf("--%s needs a value: %s", missing.GetFlag().Name, expected(missing.GetFlag()))
+	case errors.As(err, &unknown):
+		name := unknown.GetSpecifiedName()
+		if use, ok := etcdNames[name]; ok {
+			return fmt.Errorf("--%s is etcd's flag; here use %s", name, use)
+		}
+		return fmt.Errorf("unknown flag --%s; stele --help lists the flags", name)
+	}
+	return fmt.Errorf("%w; stele --help lists the flags", err)
+}
+
+// etcdNames helps those who come with etcd's command line. etcd's --cert-file is not here: the name is taken by kine's.
+var etcdNames = map[string]string{
+	"listen-client-urls":          "--listen-address",
+	"data-dir":                    "--endpoint=sqlite://<file>",
+	"client-cert-auth":            "--trusted-ca-file, which by itself demands client certificates",
+	"listen-metrics-urls":         "--metrics-bind-address",
+	"listen-peer-urls":            "nothing: replicas meet in the database and need no peer address",
+	"initial-cluster":             "nothing: replicas meet in the database and need no peer address",
+	"initial-advertise-peer-urls": "nothing: replicas meet in the database and need no peer address",
+}
+
+func invalidValue(source string, flag *pflag.Flag, value string) error {
+	return fmt.Errorf("%s: %q is not %s", source, value, expected(flag))
+}
+
+func expected(flag *pflag.Flag) string {
+	switch flag.Value.Type() {
+	case "duration":
+		return "a duration; write a number with its unit, such as 500ms, 5s or 1h30m"
+	case "int", "int64", "uint":
+		return "a whole number"
+	case "bool":
+		return "true or false"
+	default:
+		return "a value"
+	}
+}

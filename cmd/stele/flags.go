@@ -1,0 +1,106 @@
+package main
+
+import (
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// config is what the flags say. Defaults stand in flags and, with the reasons, in docs/configuration.md.
+type config struct {
+	listenAddress       string
+	insecureListen      bool
+	advertiseClientURLs []string
+	name                string
+	serverCertFile      string
+	serverKeyFile       string
+	trustedCAFile       string
+
+	endpoint         string
+	pollInterval     time.Duration
+	valueCacheBytes  int64
+	requestTimeout   time.Duration
+	maxRequestBytes  int
+	maxTxnOps        int
+	progressInterval time.Duration
+
+	compactInterval         time.Duration
+	compactIntervalJitter   int
+	compactTimeout          time.Duration
+	compactMinRetain        int64
+	compactRetention        time.Duration
+	autoCompactionMode      string
+	autoCompactionRetention string
+
+	metricsAddress   string
+	metricsIgnoreTLS bool
+
+	logFormat string
+	logLevel  string
+	debug     bool
+}
+
+// flags declares every flag, in the order of the help text.
+func (c *config) flags() *pflag.FlagSet {
+	fs := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	fs.SortFlags = false
+
+	fs.StringVar(&c.listenAddress, "listen-address", "127.0.0.1:2379", "address to serve clients on: host:port or unix://path")
+	fs.BoolVar(&c.insecureListen, "insecure-listen", false, "serve plain text even on an address that other machines can reach")
+	fs.StringSliceVar(&c.advertiseClientURLs, "advertise-client-urls", nil, "URLs that the member list names for clients (default: the address served on)")
+	fs.StringVar(&c.name, "name", "default", "name of this replica in the member list")
+	fs.StringVar(&c.serverCertFile, "server-cert-file", "", "certificate for the client port; turns TLS on")
+	fs.StringVar(&c.serverKeyFile, "server-key-file", "", "private key of --server-cert-file")
+	fs.StringVar(&c.trustedCAFile, "trusted-ca-file", "", "CA that client certificates must be signed by; turns client certificates on")
+
+	fs.StringVar(&c.endpoint, "endpoint", "", "database to store in (default: sqlite://./db/state.db)")
+	fs.DurationVar(&c.pollInterval, "datastore-poll-interval", 10*time.Millisecond, "how often to look for what other replicas wrote")
+	fs.Int64Var(&c.valueCacheBytes, "value-cache-bytes", 256<<20, "memory for cached values; 0 caches none")
+	fs.DurationVar(&c.requestTimeout, "request-timeout", 7*time.Second, "end requests whose client set no earlier deadline")
+	fs.IntVar(&c.maxRequestBytes, "max-request-bytes", 1536*1024, "largest request accepted")
+	fs.IntVar(&c.maxTxnOps, "max-txn-ops", 128, "most operations in a transaction")
+	fs.DurationVar(&c.progressInterval, "watch-progress-notify-interval", 10*time.Minute, "period of watch progress notifications")
+
+	fs.DurationVar(&c.compactInterval, "compact-interval", 0, "compact the history this often; 0 leaves it to clients")
+	fs.IntVar(&c.compactIntervalJitter, "compact-interval-jitter", 0, "vary --compact-interval by up to this many percent")
+	fs.DurationVar(&c.compactTimeout, "compact-timeout", 5*time.Second, "end a compaction of --compact-interval or --auto-compaction-retention after this long, and try again later")
+	fs.Int64Var(&c.compactMinRetain, "compact-min-retain", 1000, "revisions that --compact-interval leaves")
+	fs.DurationVar(&c.compactRetention, "compact-retention", 5*time.Minute, "keep rows in the database this long after a compaction, for replicas that lag")
+	fs.StringVar(&c.autoCompactionMode, "auto-compaction-mode", "periodic", "what --auto-compaction-retention is: periodic (a time) or revision (a number)")
+	fs.StringVar(&c.autoCompactionRetention, "auto-compaction-retention", "0", "history to keep, as in etcd: 30m, 8 (hours) or, in mode revision, 10000; 0 leaves it to clients")
+
+	fs.StringVar(&c.metricsAddress, "metrics-bind-address", "0", "also serve /metrics on this address; 0 leaves them on the client port only")
+	fs.BoolVar(&c.metricsIgnoreTLS, "metrics-ignore-tls-config", false, "serve --metrics-bind-address in plain text even when the client port has TLS")
+
+	fs.StringVar(&c.logFormat, "log-format", "plain", "plain or json")
+	fs.StringVar(&c.logLevel, "log-level", "info", "trace, debug, info, warn or error")
+	fs.BoolVar(&c.debug, "debug", false, "the same as --log-level=debug")
+
+	for _, r := range retired {
+		if r.boolean {
+			fs.Bool(r.name, false, r.why)
+		} else {
+			fs.String(r.name, "", r.why)
+		}
+		// It exists, so marking it cannot fail.
+		_ = fs.MarkHidden(r.name)
+	}
+	return fs
+}
+
+// isKine tells whether kine has the flag too, so that kine's environment variable sets it.
+func isKine(name string) bool {
+	for _, r := range retired {
+		if r.name == name {
+			return !r.etcd
+		}
+	}
+	switch name {
+	case "listen-address", "endpoint", "server-cert-file", "server-key-file", "trusted-ca-file",
+		"datastore-poll-interval", "watch-progress-notify-interval",
+		"compact-interval", "compact-interval-jitter", "compact-timeout", "compact-min-retain",
+		"metrics-bind-address", "metrics-ignore-tls-config", "log-format", "debug":
+		return true
+	}
+	return false
+}

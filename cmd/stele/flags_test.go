@@ -1,0 +1,214 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+
+	"github.com/stele-db/stele/server/compactor"
+)
+
+// kineCommandLine has every flag of kine 0.17, with a value of its type that is not kine's default.
+var kineCommandLine = []string{
+	"--listen-address=tcp://127.0.0.1:0",
+	"--endpoint=sqlite://./db/state.db?_journal_mode=WAL&cache=shared",
+	"--ca-file=/ca.crt", "--cert-file=/db.crt", "--key-file=/db.key", "--skip-verify",
+	"--log-format=json",
+	"--metrics-bind-address=127.0.0.1:0",
+	"--datastore-max-idle-connections=5", "--datastore-max-open-connections=10",
+	"--datastore-connection-max-lifetime=1h", "--datastore-connection-max-idle-time=1m",
+	"--datastore-poll-interval=500ms",
+	"--slow-sql-threshold=2s", "--slow-sql-warning-threshold=10s",
+	"--metrics-enable-profiling", "--metrics-ignore-tls-config",
+	"--watch-progress-notify-interval=10s",
+	"--emulated-etcd-version=3.5.13",
+	"--compact-interval=10m", "--compact-interval-jitter=5", "--compact-timeout=10s",
+	"--compact-min-retain=500", "--compact-batch-size=100", "--poll-batch-size=100",
+	"--peer-bind-address=127.0.0.1:3380", "--peer-advertise-address=127.0.0.1:3380",
+	"--s3-bucket=b", "--s3-folder=f", "--s3-endpoint=http://127.0.0.1:1", "--s3-region=r",
+	"--s3-access-key=AKIA", "--s3-secret-key=very-secret", "--s3-session-token=sesame", "--s3-profile=p",
+	"--s3-ca-bundle=/b.pem",
+	"--debug",
+}
+
+// The flags above that go on working; the others are retired. (The TLS flags have tests of their own.)
+var kineHonoured = []string{
+	"listen-address", "endpoint", "log-format", "metrics-bind-address", "datastore-poll-interval",
+	"metrics-ignore-tls-config", "watch-progress-notify-interval", "compact-interval", "compact-interval-jitter",
+	"compact-timeout", "compact-min-retain", "debug",
+}
+
+func flagName(arg string) string {
+	name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+	return name
+}
+
+func TestEveryFlagOfKineIsHonouredOrRetired(t *testing.T) {
+	for _, dashes := range []string{"-", "--"} {
+		cfg := &config{}
+		flags := cfg.flags()
+		var args []string
+		for _, arg := range kineCommandLine {
+			args = append(args, dashes+strings.TrimLeft(arg, "-"))
+		}
+		if err := flags.Parse(doubleDashes(args)); err != nil {
+			t.Fatalf("with %s: %v", dashes, err)
+		}
+		for _, arg := range kineCommandLine {
+			name := flagName(arg)
+			isRetired := slices.ContainsFunc(retired, func(r retiredFlag) bool { return r.name == name })
+			if honoured := slices.Contains(kineHonoured, name); honoured == isRetired {
+				t.Errorf("--%s: honoured %v, retired %v", name, honoured, isRetired)
+			}
+			if !flags.Changed(name) {
+				t.Errorf("%s%s was not understood", dashes, name)
+			}
+			if !isKine(name) {
+				t.Errorf("--%s has no KINE_ variable", name)
+			}
+		}
+		if err := cfg.check(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestEnvironmentPrecedence(t *testing.T) {
+	env := map[string]string{
+		"STELE_NAME":                  "from-stele",
+		"KINE_NAME":                   "kine has no such flag",
+		"STELE_LOG_FORMAT":            "json",
+		"KINE_LOG_FORMAT":             "plain",
+		"KINE_COMPACT_INTERVAL":       "7m",
+		"STELE_COMPACT_INTERVAL":      "",
+		"KINE_COMPACT_MIN_RETAIN":     "7",
+		"STELE_COMPACT_TIMEOUT":       "8s",
+		"STELE_DEBUG":                 "true",
+		"KINE_SLOW_SQL_THRESHOLD":     "3s",
+		"STELE_REQUEST_TIMEOUT":       "1s",
+		"STELE_ADVERTISE_CLIENT_URLS": "http://a:1,http://b:2",
+	}
+	cfg := &config{}
+	flags := cfg.flags()
+	if err := flags.Parse([]string{"--compact-min-retain=9"}); err != nil {
+		t.Fatal(err)
+	}
+	lookup := func(name string) (string, bool) { v, ok := env[name]; return v, ok }
+	if err := applyEnvironment(flags, lookup); err != nil {
+		t.Fatal(err)
+	}
+	for flag, want := range map[string]string{
+		"name":                  "from-stele",
+		"log-format":            "json",
+		"compact-interval":      "7m0s",
+		"compact-min-retain":    "9",
+		"compact-timeout":       "8s",
+		"debug":                 "true",
+		"request-timeout":       "1s",
+		"advertise-client-urls": "[http://a:1,http://b:2]",
+		"endpoint":              "",
+	} {
+		if got := flags.Lookup(flag).Value.String(); got != want {
+			t.Errorf("--%s is %q, want %q", flag, got, want)
+		}
+	}
+	if !flags.Changed("slow-sql-threshold") {
+		t.Error("a retired flag's variable would go unnoticed")
+	}
+}
+
+func TestScheduleFollowsEtcdsRules(t *testing.T) {
+	for _, test := range []struct {
+		args string
+		want string // the schedule, or the error
+	}{
+		{"", "<nil>"},
+		{"--compact-interval=5m", "compactor.Interval{5m0s 0 1000}"},
+		{"--compact-interval=5m --compact-interval-jitter=10 --compact-min-retain=3", "compactor.Interval{5m0s 10 3}"},
+		{"--auto-compaction-retention=0", "<nil>"},
+		{"--auto-compaction-retention=0s", "<nil>"},
+		{"--auto-compaction-retention=2", "*compactor.Periodic 2h0m0s"},
+		{"--auto-compaction-retention=30m", "*compactor.Periodic 30m0s"},
+		{"--auto-compaction-mode=revision --auto-compaction-retention=500", "compactor.Revision{500}"},
+		{"--auto-compaction-mode=revision", "<nil>"},
+		{"--auto-compaction-mode=revision --auto-compaction-retention=5m", "--auto-compaction-retention"},
+		{"--auto-compaction-mode=revision --auto-compaction-retention=-5", "--auto-compaction-retention"},
+		{"--auto-compaction-retention=-5m", "--auto-compaction-retention"},
+		{"--auto-compaction-retention=-5", "--auto-compaction-retention"},
+		{"--auto-compaction-retention=99999999999", "--auto-compaction-retention"},
+		{"--auto-compaction-mode=sometimes", "--auto-compaction-mode"},
+		{"--auto-compaction-retention=1h --compact-interval=5m", "--compact-interval"},
+		{"--compact-interval=-5m", "--compact-interval"},
+		{"--compact-interval-jitter=100", "--compact-interval-jitter"},
+		{"--compact-timeout=0s", "--compact-timeout"},
+		{"--compact-min-retain=-1", "--compact-min-retain"},
+	} {
+		cfg := &config{}
+		if err := cfg.flags().Parse(strings.Fields(test.args)); err != nil {
+			t.Fatalf("%s: %v", test.args, err)
+		}
+		schedule, err := cfg.schedule()
+		if err != nil {
+			if !strings.Contains(err.Error(), test.want) || !strings.HasPrefix(test.want, "--") {
+				t.Errorf("%q: %v, want %s", test.args, err, test.want)
+			}
+			continue
+		}
+		if got := describeSchedule(schedule); got != test.want {
+			t.Errorf("%q: %s, want %s", test.args, got, test.want)
+		}
+	}
+}
+
+func describeSchedule(s compactor.Schedule) string {
+	if p, ok := s.(*compactor.Periodic); ok {
+		return fmt.Sprintf("%T %v", p, p.Keep())
+	}
+	if s == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("%T%v", s, s)
+}
+
+// The documentation has every flag in its table, with the default that the program has, and no flag that is not there.
+func TestConfigurationPageIsInStep(t *testing.T) {
+	page, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := map[string]string{}
+	row := regexp.MustCompile("(?m)^\\| `--([a-z0-9-]+)` \\| [^|]+ \\| [^|]+ \\| ([^|]+) \\| [^|]+ \\|$")
+	for _, m := range row.FindAllStringSubmatch(string(page), -1) {
+		documented[m[1]] = strings.Trim(m[2], "`")
+	}
+	_, retiredPart, found := strings.Cut(string(page), "## Flags that are accepted and do nothing")
+	if !found {
+		t.Fatal("the section on retired flags is gone")
+	}
+	retiredPart, _, _ = strings.Cut(retiredPart, "\n## ")
+
+	(&config{}).flags().VisitAll(func(f *pflag.Flag) {
+		if f.Hidden {
+			if !strings.Contains(retiredPart, "`--"+f.Name+"`") {
+				t.Errorf("--%s is not among the flags that do nothing", f.Name)
+			}
+			return
+		}
+		want := f.DefValue
+		if want == "" {
+			want = "none"
+		}
+		if got, ok := documented[f.Name]; !ok || got != want {
+			t.Errorf("--%s: documented default %q, real one %q", f.Name, got, want)
+		}
+		delete(documented, f.Name)
+	})
+	for name := range documented {
+		t.Errorf("--%s is documented and does not exist", name)
+	}
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/stele-db/stele/server"
+)
+
+// certificates reads the files of the TLS flags; without them it returns nil, which is plain text.
+func (c *config) certificates(log *logrus.Entry) (*server.Certificates, error) {
+	if c.serverCertFile == "" {
+		return nil, nil
+	}
+	certs, err := server.LoadCertificates(server.CertificateOptions{
+		Logger: log, CertFile: c.serverCertFile, KeyFile: c.serverKeyFile, TrustedCAFile: c.trustedCAFile,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--server-cert-file, --server-key-file, --trusted-ca-file: %w; name readable PEM files that belong together", err)
+	}
+	return certs, nil
+}
+
+// listen binds the address that clients are served on.
+func (c *config) listen(ctx context.Context, certs *server.Certificates) (*server.Listener, error) {
+	address := c.listenAddress
+	if certs != nil {
+		address = withTLS(address)
+	}
+	if strings.HasPrefix(address, "https://") && certs == nil || strings.HasPrefix(address, "unixs://") && certs == nil {
+		return nil, fmt.Errorf("--listen-address: %s needs a certificate; set --server-cert-file and --server-key-file", address)
+	}
+	if certs == nil && !c.insecureListen && !local(ctx, address) {
+		return nil, fmt.Errorf("--listen-address: %s can be reached by other machines and would be served in plain text; "+
+			"set --server-cert-file and --server-key-file, or accept that with --insecure-listen", address)
+	}
+	l, err := server.Listen(ctx, address, certs)
+	if err != nil {
+		return nil, fmt.Errorf("--listen-address: %w; name a free address of this machine, such as 127.0.0.1:2379 or unix://stele.sock", err)
+	}
+	return l, nil
+}
+
+// withTLS is kine's rule: where there is a certificate there is TLS, whatever the scheme says.
+func withTLS(address string) string {
+	for _, plain := range []string{"http://", "unix://"} {
+		if rest, ok := strings.CutPrefix(address, plain); ok {
+			return strings.TrimSuffix(plain, "://") + "s://" + rest
+		}
+	}
+	return address
+}
+
+// local tells that only this machine can connect to address. An address that is wrong is left to [server.Listen].
+func local(ctx context.Context, address string) bool {
+	scheme, rest, found := strings.Cut(address, "://")
+	if !found {
+		scheme, rest = "tcp", address
+	}
+	if scheme != "tcp" && scheme != "http" {
+		return true
+	}
+	host, _, err := net.SplitHostPort(strings.TrimSuffix(rest, "/"))
+	if err != nil {
+		return true
+	}
+	if host == "" {
+		return false
+	}
+	ips, err := net.DefaultResolver.LookupIPAddr(ctx, host)
+	var unknown *net.DNSError
+	if errors.As(err, &unknown) {
+		return true
+	}
+	for _, ip := range ips {
+		if !ip.IP.IsLoopback() {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// newRegistry has the process's own metrics; the store and the server add theirs.
+func newRegistry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}
+
+// listenMetrics returns the listener of --metrics-bind-address, or nil when there is to be none. Metrics hold no keys and no
+// values, and the address is there only because the flag says so: plain text is served on it wherever it is.
+func (c *config) listenMetrics(ctx context.Context) (net.Listener, error) {
+	if c.metricsAddress == "" || c.metricsAddress == "0" {
+		return nil, nil
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.metricsAddress)
+	if err != nil {
+		return nil, fmt.Errorf("--metrics-bind-address: cannot listen on %s: %w; name a free address of this machine, or 0 for none", c.metricsAddress, cause(err))
+	}
+	if c.serverCertFile != "" && !c.metricsIgnoreTLS {
+		// As in kine, whoever scrapes metrics needs no client certificate. The files are read for each handshake: they
+		// may have been renewed, and scrapes are rare.
+		listener = tls.NewListener(listener, &tls.Config{
+			MinVersion: tls.VersionTLS12,
+			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+				cert, err := tls.LoadX509KeyPair(c.serverCertFile, c.serverKeyFile)
+				return &cert, err
+			},
+		})
+	}
+	return listener, nil
+}
+
+// cause leaves out what the message around it says already: the operation and the address.
+func cause(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+const metricsShutdownTimeout = 2 * time.Second
+
+// serveMetrics serves /metrics on listener until ctx ends.
+func serveMetrics(ctx context.Context, listener net.Listener, gatherer prometheus.Gatherer) error {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	stopped := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), metricsShutdownTimeout)
+		defer cancel()
+		stopped <- srv.Shutdown(ctx)
+	})
+	err := srv.Serve(listener)
+	if !errors.Is(err, http.ErrServerClosed) {
+		stop()
+		return fmt.Errorf("--metrics-bind-address: %w", err)
+	}
+	if err := <-stopped; err != nil {
+		return srv.Close()
+	}
+	return nil
+}

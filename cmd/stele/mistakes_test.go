@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Every mistake ends in one sentence that names the flag (or variable) and the mend, exit code 1, and no data touched.
+func TestMistakes(t *testing.T) {
+	busy := listenTCP(t)
+	for name, test := range map[string]struct {
+		args []string
+		env  []string
+		want []string
+	}{
+		"bad duration":           {args: []string{"--compact-interval=5"}, want: []string{"--compact-interval", `"5"`, "5s"}},
+		"bad duration, one dash": {args: []string{"-compact-interval", "soon"}, want: []string{"--compact-interval", `"soon"`}},
+		"bad duration from kine's variable": {
+			env: []string{"KINE_COMPACT_INTERVAL=5"}, want: []string{"KINE_COMPACT_INTERVAL", `"5"`, "5s"}},
+		"bad number from variable": {
+			env: []string{"STELE_MAX_TXN_OPS=many"}, want: []string{"STELE_MAX_TXN_OPS", `"many"`, "whole number"}},
+		"bad boolean":           {args: []string{"--debug=perhaps"}, want: []string{"--debug", "true or false"}},
+		"value missing":         {args: []string{"--endpoint"}, want: []string{"--endpoint", "needs a value"}},
+		"unknown flag":          {args: []string{"--listen-adress=x"}, want: []string{"--listen-adress", "--help"}},
+		"etcd's flag":           {args: []string{"--listen-client-urls=http://127.0.0.1:0"}, want: []string{"--listen-client-urls", "--listen-address"}},
+		"etcd's data directory": {args: []string{"--data-dir", "x"}, want: []string{"--data-dir", "--endpoint"}},
+		"argument":              {args: []string{"serve", "now"}, want: []string{`"now"`, "flags only"}},
+		"unknown command":       {args: []string{"server"}, want: []string{`"server"`, "serve"}},
+		"log format":            {args: []string{"--log-format=xml"}, want: []string{"--log-format", "plain", "json"}},
+		"log level":             {args: []string{"--log-level=loud"}, want: []string{"--log-level", "debug"}},
+		"empty address":         {args: []string{"--listen-address="}, want: []string{"--listen-address", "host:port"}},
+		"port in use":           {args: []string{"--listen-address=" + busy}, want: []string{"--listen-address", busy, "in use", "free address"}},
+		"not an address":        {args: []string{"--listen-address=127.0.0.1"}, want: []string{"--listen-address", "missing port"}},
+		"unknown listen scheme": {
+			args: []string{"--listen-address=ftp://127.0.0.1:0"}, want: []string{"--listen-address", "unix"}},
+		"foreign address":     {args: []string{"--listen-address=192.0.2.1:0"}, want: []string{"--listen-address", "192.0.2.1", "--insecure-listen"}},
+		"plain text on all":   {args: []string{"--listen-address=0.0.0.0:0"}, want: []string{"--listen-address", "--server-cert-file", "--insecure-listen"}},
+		"plain text on all 2": {args: []string{"--listen-address=:0"}, want: []string{"--insecure-listen"}},
+		"plain text on all 3": {args: []string{"--listen-address=http://[::]:0"}, want: []string{"--insecure-listen"}},
+		"https without certificate": {
+			args: []string{"--listen-address=https://127.0.0.1:0"}, want: []string{"--listen-address", "--server-cert-file"}},
+		"metrics port in use": {
+			args: []string{"--listen-address=127.0.0.1:0", "--metrics-bind-address=" + busy}, want: []string{"--metrics-bind-address", busy, "in use"}},
+		"certificate without key":   {args: []string{"--server-cert-file=x"}, want: []string{"--server-cert-file", "--server-key-file"}},
+		"key without certificate":   {args: []string{"--server-key-file=x"}, want: []string{"--server-cert-file", "--server-key-file"}},
+		"CA without certificate":    {args: []string{"--trusted-ca-file=x"}, want: []string{"--trusted-ca-file", "--server-cert-file"}},
+		"certificate is not there":  {args: []string{"--server-cert-file=/no/such.crt", "--server-key-file=/no/such.key"}, want: []string{"--server-cert-file", "/no/such.crt", "PEM"}},
+		"certificate is not one":    {args: []string{"--server-cert-file=/dev/null", "--server-key-file=/dev/null"}, want: []string{"--server-cert-file", "/dev/null", "PEM"}},
+		"unknown database":          {args: []string{"--endpoint=oracle://host/db"}, want: []string{"--endpoint", "oracle", "sqlite://"}},
+		"database of a later time":  {args: []string{"--endpoint=postgres://user:hunter2@host/db"}, want: []string{"--endpoint", "postgres", "sqlite://"}},
+		"database is a directory":   {args: []string{"--endpoint=sqlite:///tmp"}, want: []string{"--endpoint", "/tmp", "directory"}},
+		"no operations":             {args: []string{"--max-txn-ops=0"}, want: []string{"--max-txn-ops", "positive"}},
+		"negative request size":     {args: []string{"--max-request-bytes=-1"}, want: []string{"--max-request-bytes"}},
+		"negative cache":            {args: []string{"--value-cache-bytes=-1"}, want: []string{"--value-cache-bytes"}},
+		"no polling":                {args: []string{"--datastore-poll-interval=0s"}, want: []string{"--datastore-poll-interval", "10ms"}},
+		"no time for requests":      {args: []string{"--request-timeout=0s"}, want: []string{"--request-timeout", "7s"}},
+		"no progress":               {args: []string{"--watch-progress-notify-interval=-1s"}, want: []string{"--watch-progress-notify-interval"}},
+		"no retention":              {args: []string{"--compact-retention=0s"}, want: []string{"--compact-retention"}},
+		"two schedules":             {args: []string{"--compact-interval=1h", "--auto-compaction-retention=1h"}, want: []string{"--compact-interval", "--auto-compaction-retention"}},
+		"wrong kind of retention":   {args: []string{"--auto-compaction-mode=revision", "--auto-compaction-retention=1h"}, want: []string{"--auto-compaction-retention", "number of revisions"}},
+		"wrong compaction mode":     {args: []string{"--auto-compaction-mode=never"}, want: []string{"--auto-compaction-mode", "periodic", "revision"}},
+		"percentage beyond hundred": {args: []string{"--compact-interval-jitter=150"}, want: []string{"--compact-interval-jitter", "99"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			env := test.env
+			if !strings.Contains(strings.Join(test.args, " "), "listen-address") {
+				env = append(env, "STELE_LISTEN_ADDRESS=127.0.0.1:0")
+			}
+			p := launch(t, dir, env, test.args...)
+			if code := p.wait(); code != 1 {
+				t.Errorf("exit code %d, want 1", code)
+			}
+			said := p.stderr.String()
+			for _, want := range test.want {
+				if !strings.Contains(said, want) {
+					t.Errorf("%q lacks %q", said, want)
+				}
+			}
+			if strings.Count(said, "\n") != 1 {
+				t.Errorf("not one line: %q", said)
+			}
+			if strings.Contains(said, "hunter2") {
+				t.Errorf("shows a password: %q", said)
+			}
+			if p.stdout.String() != "" {
+				t.Errorf("standard output: %q", p.stdout.String())
+			}
+			left, err := os.ReadDir(dir)
+			if err != nil || len(left) > 0 {
+				t.Errorf("left behind: %v %v", left, err)
+			}
+		})
+	}
+}
+
+func listenTCP(t *testing.T) string {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l.Addr().String()
+}
+
+// A file that is not a Stele log is named, and stays as it is.
+func TestForeignFileIsLeftAlone(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "notes.txt")
+	content := strings.Repeat("not a database\n", 1000)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := launch(t, dir, nil, "--listen-address=127.0.0.1:0", "--endpoint=sqlite://notes.txt")
+	if code := p.wait(); code != 1 {
+		t.Errorf("exit code %d", code)
+	}
+	if said := p.stderr.String(); !strings.Contains(said, "--endpoint") || !strings.Contains(said, path) {
+		t.Errorf("said %q", said)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != content {
+		t.Errorf("the file was changed (%v)", err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+// A second process on the socket of a running one is refused, and the running one goes on.
+func TestSocketInUse(t *testing.T) {
+	dir, err := os.MkdirTemp("", "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	address := "unix://" + dir + "/s"
+	first := launch(t, dir, nil, "--listen-address="+address)
+	first.url()
+	other := t.TempDir()
+	second := launch(t, other, nil, "--listen-address="+address)
+	if code := second.wait(); code != 1 {
+		t.Errorf("exit code %d", code)
+	}
+	if said := second.stderr.String(); !strings.Contains(said, "--listen-address") || !strings.Contains(said, "in use") {
+		t.Errorf("said %q", said)
+	}
+	if left, err := os.ReadDir(other); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+	put(t, first.kv(), "k", "v")
+
+	// The socket that a killed process left behind is no obstacle.
+	if err := first.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-first.exited
+	third := launch(t, dir, nil, "--listen-address="+address)
+	if got := get(t, third.kv(), "k"); got != "v" {
+		t.Errorf("k is %q", got)
+	}
+}
