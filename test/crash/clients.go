@@ -1,0 +1,162 @@
+package crash
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/proto"
+)
+
+const (
+	requestTimeout = 2 * time.Second
+	maxMessage     = 64 << 20
+)
+
+// dial returns a connection that comes back fast after its server did. gRPC itself retries only what the server has not seen.
+func dial(target string) (*grpc.ClientConn, error) {
+	return grpc.NewClient(target,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(maxMessage), grpc.MaxCallRecvMsgSize(maxMessage)),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 10 * time.Millisecond, Multiplier: 1.2, MaxDelay: 50 * time.Millisecond},
+			MinConnectTimeout: time.Second,
+		}),
+	)
+}
+
+// recorder collects what the clients of a run did.
+type recorder struct {
+	start time.Time
+	// gate is held for reading during every request, and for writing at the cuts between windows.
+	gate sync.RWMutex
+
+	mu     sync.Mutex
+	ops    []*Op
+	leased []leasedKey
+	faults []string
+}
+
+// leasedKey is a key that must vanish.
+type leasedKey struct {
+	key string
+	// granted is before the grant, called before the put, acked after it.
+	granted, called, acked time.Duration
+	ttl                    time.Duration
+	acknowledged           bool
+}
+
+func (r *recorder) now() time.Duration { return time.Since(r.start) }
+
+func (r *recorder) fault(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.faults = append(r.faults, fmt.Sprintf(format, args...))
+}
+
+// do sends a request and records what came of it.
+func (r *recorder) do(ctx context.Context, conn *grpc.ClientConn, client, server int, request proto.Message) *Op {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	op := &Op{Client: client, Server: server, Request: request, Call: r.now()}
+	response, err := send(ctx, conn, request)
+	op.Return = r.now()
+	op.Outcome = classify(err)
+	op.Err = err
+	if op.Outcome == Acked {
+		op.Response = response
+		if err := stripHeaders(response); err != nil {
+			r.fault("%v", err)
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ops = append(r.ops, op)
+	return op
+}
+
+func send(ctx context.Context, conn *grpc.ClientConn, request proto.Message) (proto.Message, error) {
+	kv := pb.NewKVClient(conn)
+	switch q := request.(type) {
+	case *pb.RangeRequest:
+		return kv.Range(ctx, q)
+	case *pb.PutRequest:
+		return kv.Put(ctx, q)
+	case *pb.DeleteRangeRequest:
+		return kv.DeleteRange(ctx, q)
+	case *pb.TxnRequest:
+		return kv.Txn(ctx, q)
+	case *pb.CompactionRequest:
+		return kv.Compact(ctx, q)
+	default:
+		return nil, fmt.Errorf("crash: no call for %T", request)
+	}
+}
+
+// work sends requests until stop is closed.
+func (r *recorder) work(ctx context.Context, stop <-chan struct{}, g *generator, conn *grpc.ClientConn, server int, compactTo func() int64) {
+	for n := 0; ; n++ {
+		select {
+		case <-stop:
+			return
+		case <-ctx.Done():
+			return
+		default:
+		}
+		r.gate.RLock()
+		var op *Op
+		if g.client == 0 && n%200 == 199 {
+			op = r.leasedPut(ctx, g, conn, server)
+		} else {
+			op = r.do(ctx, conn, g.client, server, g.next(compactTo()))
+		}
+		r.gate.RUnlock()
+		if op != nil && op.Outcome == Acked {
+			g.learn(op.Response)
+		}
+		if op == nil || op.Outcome == Unknown {
+			// One unknown outcome per client and crash is enough: wait for the server with reads, which leave no trace.
+			awaitServer(ctx, conn)
+		}
+	}
+}
+
+// leasedPut writes a key that will expire. nil is a failed grant.
+func (r *recorder) leasedPut(ctx context.Context, g *generator, conn *grpc.ClientConn, server int) *Op {
+	k := leasedKey{granted: r.now()}
+	call, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	lease, err := pb.NewLeaseClient(conn).LeaseGrant(call, &pb.LeaseGrantRequest{TTL: 2 + g.rand.Int64N(2)})
+	if err != nil {
+		if classify(err) == Rejected {
+			r.fault("lease grant: %v", err)
+		}
+		return nil
+	}
+	k.ttl = time.Duration(lease.TTL) * time.Second
+	value := g.value()
+	k.key = leasePrefix + string(value)
+	op := r.do(ctx, conn, g.client, server, &pb.PutRequest{Key: []byte(k.key), Value: value, Lease: lease.ID})
+	k.called, k.acked, k.acknowledged = op.Call, op.Return, op.Outcome == Acked
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.leased = append(r.leased, k)
+	return op
+}
+
+// awaitServer returns when a linearizable read succeeded or ctx ended.
+func awaitServer(ctx context.Context, conn *grpc.ClientConn) {
+	for ctx.Err() == nil {
+		call, cancel := context.WithTimeout(ctx, requestTimeout)
+		_, err := pb.NewKVClient(conn).Range(call, &pb.RangeRequest{Key: []byte("none")}, grpc.WaitForReady(true))
+		cancel()
+		if err == nil {
+			return
+		}
+	}
+}

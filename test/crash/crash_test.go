@@ -1,0 +1,131 @@
+package crash
+
+import (
+	"context"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stele-db/stele/test/internal/stele"
+)
+
+// progressInterval makes periodic progress notifications frequent enough to be seen between two kills.
+const progressInterval = 200 * time.Millisecond
+
+// minimumRate is the number of acknowledged writes a second below which a run has not shown anything.
+const minimumRate = 20
+
+// plan is the one of `make test`; STELE_TEST_CRASH_DURATION and STELE_TEST_CRASH_SEED change it.
+func plan(t *testing.T, duration time.Duration) Plan {
+	t.Helper()
+	p := Plan{
+		Duration: duration,
+		EveryMin: 600 * time.Millisecond,
+		EveryMax: 1600 * time.Millisecond,
+		Clients:  8,
+		Seed:     uint64(time.Now().UnixNano()),
+	}
+	if v := os.Getenv("STELE_TEST_CRASH_DURATION"); v != "" {
+		d, err := time.ParseDuration(v)
+		if err != nil {
+			t.Fatalf("STELE_TEST_CRASH_DURATION: %v", err)
+		}
+		p.Duration = d
+	}
+	if v := os.Getenv("STELE_TEST_CRASH_SEED"); v != "" {
+		n, err := strconv.ParseUint(v, 10, 64)
+		if err != nil {
+			t.Fatalf("STELE_TEST_CRASH_SEED: %v", err)
+		}
+		p.Seed = n
+	}
+	return p
+}
+
+func crash(t *testing.T, victim Victim, p Plan) {
+	t.Helper()
+	t.Logf("seed %d", p.Seed)
+	rec, err := Run(t.Context(), victim, p)
+	if err != nil {
+		t.Errorf("the run broke off: %v", err)
+	}
+	if rec == nil {
+		return
+	}
+	checking := time.Now()
+	report := Check(rec, t.ArtifactDir())
+	t.Logf("%v, kills %d, windows %d, revisions %d; checked in %v", report, rec.Kills, len(rec.Windows), len(rec.Full),
+		time.Since(checking).Round(time.Millisecond))
+	for _, v := range report.Violations {
+		t.Error(v)
+	}
+	if want := int(p.Duration / (3 * time.Second)); rec.Kills < want {
+		t.Errorf("%d kills, want at least %d", rec.Kills, want)
+	}
+	if want := int(p.Duration.Seconds() * minimumRate); report.AckedWrites < want {
+		t.Errorf("%d acknowledged writes, want at least %d", report.AckedWrites, want)
+	}
+}
+
+// TestEtcd runs against an etcd: what the checkers find there is their own fault, or an assumption about etcd that is none of Stele's
+// business either.
+func TestEtcd(t *testing.T) {
+	crash(t, newEtcd(t), plan(t, 10*time.Second))
+}
+
+// TestOne kills the only stele process on a file.
+func TestOne(t *testing.T) {
+	crash(t, newStele(t, 1), plan(t, 25*time.Second))
+}
+
+// TestTwo runs two stele processes on one file and kills one after the other: the log's guard must hold between them.
+func TestTwo(t *testing.T) {
+	crash(t, newStele(t, 2), plan(t, 15*time.Second))
+}
+
+// steleVictim is some stele processes on one file.
+type steleVictim struct {
+	servers []*stele.Server
+}
+
+func newStele(t *testing.T, n int) *steleVictim {
+	v := &steleVictim{}
+	dir := t.TempDir()
+	for i := range n {
+		s := stele.New(t, stele.Options{
+			Dir:  dir,
+			Race: true,
+			Args: []string{
+				"--watch-progress-notify-interval", progressInterval.String(),
+				// Rows go while the run lasts.
+				"--compact-retention", "1s",
+			},
+		})
+		v.servers = append(v.servers, s)
+		if err := v.Launch(i); err != nil {
+			t.Fatal(err)
+		}
+		if err := v.WaitReady(t.Context(), i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return v
+}
+
+func (v *steleVictim) ExpiresOnTime() bool { return true }
+
+func (v *steleVictim) Targets() []string {
+	var targets []string
+	for _, s := range v.servers {
+		targets = append(targets, s.Target)
+	}
+	return targets
+}
+
+func (v *steleVictim) Kill(i int) error   { return v.servers[i].Kill() }
+func (v *steleVictim) Launch(i int) error { return v.servers[i].Exec() }
+
+func (v *steleVictim) WaitReady(ctx context.Context, i int) error {
+	return v.servers[i].WaitReady(ctx)
+}

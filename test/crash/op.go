@@ -1,0 +1,169 @@
+package crash
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+)
+
+// Outcome is what a client knows about its request.
+type Outcome uint8
+
+const (
+	// Acked requests were answered.
+	Acked Outcome = iota
+	// Rejected requests were refused: they have not changed and will not change anything.
+	Rejected
+	// Unknown requests may take effect once, at any time after the call, or never.
+	Unknown
+)
+
+// Op is one request of one client.
+type Op struct {
+	Client int
+	// Server is the index of the server that was asked.
+	Server int
+	// Call and Return are times since the start of the run. Nothing is known about the order of what overlaps.
+	Call, Return time.Duration
+	Request      proto.Message
+	// Response is set exactly for acknowledged requests; its headers hold nothing but a revision.
+	Response proto.Message
+	Outcome  Outcome
+	// Err is the answer to a rejected request and what is known about one of unknown outcome.
+	Err error
+}
+
+func (op *Op) String() string {
+	answer := fmt.Sprint(op.Err)
+	if op.Outcome == Acked {
+		answer = brief(op.Response)
+	}
+	return fmt.Sprintf("client %d server %d [%v, %v] %T %s -> %s", op.Client, op.Server, op.Call, op.Return,
+		op.Request, brief(op.Request), answer)
+}
+
+func brief(m any) string {
+	s := fmt.Sprint(m)
+	if len(s) > 600 {
+		return s[:600] + "..."
+	}
+	return s
+}
+
+// revision is the header's.
+func revision(response proto.Message) int64 {
+	r, ok := response.(interface{ GetHeader() *pb.ResponseHeader })
+	if !ok {
+		return 0
+	}
+	return r.GetHeader().GetRevision()
+}
+
+// serializable reads may be answered from the past.
+func (op *Op) serializable() bool {
+	r, ok := op.Request.(*pb.RangeRequest)
+	return ok && r.Serializable
+}
+
+// readOnly requests cannot change anything. A compaction is none of them.
+func (op *Op) readOnly() bool {
+	switch r := op.Request.(type) {
+	case *pb.RangeRequest:
+		return true
+	case *pb.TxnRequest:
+		return !writes(r)
+	default:
+		return false
+	}
+}
+
+func writes(r *pb.TxnRequest) bool {
+	for _, ops := range [][]*pb.RequestOp{r.Success, r.Failure} {
+		for _, op := range ops {
+			if op.GetRequestPut() != nil || op.GetRequestDeleteRange() != nil {
+				return true
+			}
+			if nested := op.GetRequestTxn(); nested != nil && writes(nested) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// values are those of all puts in a request, branches not taken included.
+func values(request proto.Message) []string {
+	switch r := request.(type) {
+	case *pb.PutRequest:
+		return []string{string(r.Value)}
+	case *pb.TxnRequest:
+		var all []string
+		for _, ops := range [][]*pb.RequestOp{r.Success, r.Failure} {
+			for _, op := range ops {
+				if put := op.GetRequestPut(); put != nil {
+					all = append(all, string(put.Value))
+				}
+				if nested := op.GetRequestTxn(); nested != nil {
+					all = append(all, values(nested)...)
+				}
+			}
+		}
+		return all
+	default:
+		return nil
+	}
+}
+
+// classify tells what a failed call means. Only codes by which a server refuses a request say that nothing happened;
+// in particular Unavailable may come from a connection that died after the commit.
+func classify(err error) Outcome {
+	switch status.Code(err) {
+	case codes.OK:
+		return Acked
+	case codes.InvalidArgument, codes.NotFound, codes.AlreadyExists, codes.FailedPrecondition, codes.OutOfRange,
+		codes.Unimplemented, codes.PermissionDenied, codes.Unauthenticated, codes.ResourceExhausted:
+		return Rejected
+	default:
+		return Unknown
+	}
+}
+
+// modelError translates an answer into what the model refuses, or nil.
+func modelError(err error) error {
+	switch {
+	case errors.Is(rpctypes.Error(err), rpctypes.ErrCompacted):
+		return errCompacted
+	case errors.Is(rpctypes.Error(err), rpctypes.ErrFutureRev):
+		return errFuture
+	default:
+		return nil
+	}
+}
+
+// leaseNotFound answers a put whose lease ran out between the grant and the put.
+func leaseNotFound(err error) bool {
+	return errors.Is(rpctypes.Error(err), rpctypes.ErrLeaseNotFound)
+}
+
+// stripHeaders leaves only the revision in the header of a response, after checking the rest of it.
+func stripHeaders(response proto.Message) error {
+	r, ok := response.(interface{ GetHeader() *pb.ResponseHeader })
+	if !ok || r.GetHeader() == nil {
+		return fmt.Errorf("%T without header", response)
+	}
+	h := r.GetHeader()
+	if h.ClusterId == 0 || h.MemberId == 0 || h.RaftTerm == 0 {
+		return fmt.Errorf("header of %T lacks an id or the term: %v", response, h)
+	}
+	h.ClusterId, h.MemberId, h.RaftTerm = 0, 0, 0
+	return nil
+}
+
+const forever = time.Duration(math.MaxInt64)

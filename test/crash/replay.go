@@ -1,0 +1,273 @@
+package crash
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"google.golang.org/protobuf/proto"
+)
+
+// History is everything that was recorded in one run.
+type History struct {
+	Ops []*Op
+	// Full holds the events of a watch of everything from revision 1 with prev_kv: Full[i] are those of revision i+2.
+	Full []Revision
+	// Windows cut the run at moments in which no request was under way.
+	Windows []Window
+	Streams []*StreamRecord
+}
+
+// Revision is one revision of the complete watch.
+type Revision struct {
+	Rev    int64
+	Events []*mvccpb.Event
+	// Seen is when it was received.
+	Seen time.Duration
+}
+
+// Owner is the request behind a revision: Op is nil for an expired lease.
+type Owner struct {
+	Op     *Op
+	Expire *Expire
+}
+
+// Report is what the checkers found.
+type Report struct {
+	Ops, AckedWrites, Reads, Rejected, Unknown, UnknownApplied, Expired int
+	// Lost counts acknowledged writes without their revision, Doubled revisions that repeat a request.
+	Lost, Doubled   int
+	WatchViolations int
+	Violations      []string
+}
+
+const maxViolations = 50
+
+func (r *Report) violate(format string, args ...any) {
+	if len(r.Violations) < maxViolations {
+		r.Violations = append(r.Violations, fmt.Sprintf(format, args...))
+	} else if len(r.Violations) == maxViolations {
+		r.Violations = append(r.Violations, "and more")
+	}
+}
+
+// Timeline is the total order that a complete watch shows.
+type Timeline struct {
+	// states[i] is the state at revision i+1.
+	states []*State
+	// owners[i] is the owner of revision i+2.
+	owners []Owner
+}
+
+// last is the newest revision.
+func (t *Timeline) last() int64 { return int64(len(t.states)) }
+
+// state is the one at rev, which is between 1 and last.
+func (t *Timeline) state(rev int64) *State { return t.states[rev-1] }
+
+func (t *Timeline) known(rev int64) bool { return rev >= 1 && rev <= t.last() }
+
+// Replay applies every request at its revision and reports where the model disagrees. The timeline is nil if
+// the watch itself is not one.
+func Replay(h *History, report *Report) *Timeline {
+	report.Ops = len(h.Ops)
+	t := buildTimeline(h.Full, report)
+	if t == nil {
+		return nil
+	}
+	for _, op := range h.Ops {
+		switch op.Outcome {
+		case Acked:
+			replayAcked(t, h, op, report)
+		case Rejected:
+			report.Rejected++
+			if modelError(op.Err) == nil && !leaseNotFound(op.Err) {
+				report.violate("a valid request was refused: %v", op)
+			}
+		case Unknown:
+			if !op.readOnly() {
+				report.Unknown++
+			}
+		}
+	}
+	order := newRealTime(h)
+	assignUnclaimed(t, h, order, report)
+	checkRealTime(t, h, report)
+	checkCompactions(h, report)
+	return t
+}
+
+// buildTimeline derives the states from the events alone: what the model says about them is asked later, request by request.
+func buildTimeline(full []Revision, report *Report) *Timeline {
+	t := &Timeline{states: []*State{newState()}, owners: make([]Owner, len(full))}
+	for i, r := range full {
+		if want := int64(i) + 2; r.Rev != want {
+			report.violate("the complete watch shows revision %d where %d is due", r.Rev, want)
+			return nil
+		}
+		before := t.states[i]
+		next := &State{Rev: r.Rev, prev: before, kvs: slices.Clone(before.kvs), sum: chain(before.sum, r.Events)}
+		for _, e := range r.Events {
+			at, old := next.find(e.Kv.Key)
+			switch {
+			case e.Type == mvccpb.Event_PUT && old != nil:
+				next.kvs[at] = e.Kv
+			case e.Type == mvccpb.Event_PUT:
+				next.kvs = slices.Insert(next.kvs, at, e.Kv)
+			case old != nil:
+				next.kvs = slices.Delete(next.kvs, at, at+1)
+			default:
+				report.violate("revision %d deletes %q, which does not exist", r.Rev, e.Kv.Key)
+			}
+		}
+		t.states = append(t.states, next)
+	}
+	return t
+}
+
+// replayAcked checks one answer, and claims the revision of a write.
+func replayAcked(t *Timeline, h *History, op *Op, report *Report) {
+	rev := revision(op.Response)
+	if !t.known(rev) {
+		if changed(op.Response) {
+			report.AckedWrites++
+			report.Lost++
+		}
+		report.violate("revision %d of an answer is not in the history (1 to %d): %v", rev, t.last(), op)
+		return
+	}
+	if _, ok := op.Request.(*pb.CompactionRequest); ok {
+		return
+	}
+	if !changed(op.Response) {
+		report.Reads++
+		result, err := t.state(rev).Apply(op.Request)
+		if err != nil || len(result.Events) > 0 || !proto.Equal(result.Response, op.Response) {
+			report.violate("wrong answer: %v\n  the model says %v (error %v)", op, brief(result.Response), err)
+		}
+		return
+	}
+	report.AckedWrites++
+	if rev < 2 {
+		report.Lost++
+		report.violate("a write at revision %d: %v", rev, op)
+		return
+	}
+	result, err := t.state(rev - 1).Apply(op.Request)
+	if err != nil || !proto.Equal(result.Response, op.Response) {
+		report.violate("wrong answer to a write: %v\n  the model says %v (error %v)", op, brief(result.Response), err)
+	}
+	if !equalEvents(result.Events, h.Full[rev-2].Events) {
+		report.Lost++
+		report.violate("revision %d holds something else than its acknowledged write: %v\n  events %v", rev, op,
+			brief(h.Full[rev-2].Events))
+		return
+	}
+	if other := t.owners[rev-2].Op; other != nil {
+		report.Lost++
+		report.violate("revision %d was given to two requests: %v\n  and %v", rev, other, op)
+		return
+	}
+	t.owners[rev-2] = Owner{Op: op}
+}
+
+// changed tells whether a response is one to a request that made a revision.
+func changed(response proto.Message) bool {
+	switch r := response.(type) {
+	case *pb.PutResponse:
+		return true
+	case *pb.DeleteRangeResponse:
+		return r.Deleted > 0
+	case *pb.TxnResponse:
+		for _, one := range r.Responses {
+			switch o := one.Response.(type) {
+			case *pb.ResponseOp_ResponsePut:
+				return true
+			case *pb.ResponseOp_ResponseDeleteRange:
+				if o.ResponseDeleteRange.Deleted > 0 {
+					return true
+				}
+			case *pb.ResponseOp_ResponseTxn:
+				if changed(o.ResponseTxn) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+func equalEvents(a, b []*mvccpb.Event) bool {
+	return slices.EqualFunc(a, b, func(x, y *mvccpb.Event) bool { return proto.Equal(x, y) })
+}
+
+// checkCompactions compares what was answered about compacted revisions with the compactions that can have
+// happened by then. Linear does it exactly; this one sees the whole run at once.
+func checkCompactions(h *History, report *Report) {
+	var done, called []*Op
+	for _, op := range h.Ops {
+		if _, ok := op.Request.(*pb.CompactionRequest); !ok || op.Outcome == Rejected {
+			continue
+		}
+		called = append(called, op)
+		if op.Outcome == Acked {
+			done = append(done, op)
+		}
+	}
+	// highest[i] is the highest compaction among the first i+1.
+	byReturn := running(done, func(op *Op) time.Duration { return op.Return })
+	byCall := running(called, func(op *Op) time.Duration { return op.Call })
+	for _, op := range h.Ops {
+		var asked int64
+		switch r := op.Request.(type) {
+		case *pb.RangeRequest:
+			asked = r.Revision
+		case *pb.CompactionRequest:
+			// A compaction at the compact revision is refused, a read is not.
+			asked = r.Revision - 1
+		}
+		if asked <= 0 {
+			continue
+		}
+		refused := op.Outcome == Rejected && modelError(op.Err) == errCompacted
+		if op.Outcome == Acked && !op.serializable() && asked < byReturn.before(op.Call) {
+			report.violate("an answer from below the compact revision %d: %v", byReturn.before(op.Call), op)
+		}
+		if refused && asked >= byCall.before(op.Return) {
+			report.violate("refused as compacted, but only %d can have been compacted: %v", byCall.before(op.Return), op)
+		}
+	}
+}
+
+// highest is a maximum of revisions over time.
+type highest struct {
+	times []time.Duration
+	revs  []int64
+}
+
+func running(compactions []*Op, when func(*Op) time.Duration) highest {
+	sorted := slices.SortedFunc(slices.Values(compactions), func(a, b *Op) int { return cmp.Compare(when(a), when(b)) })
+	var h highest
+	var top int64
+	for _, op := range sorted {
+		top = max(top, op.Request.(*pb.CompactionRequest).Revision)
+		h.add(when(op), top)
+	}
+	return h
+}
+
+func (h *highest) add(at time.Duration, rev int64) {
+	h.times, h.revs = append(h.times, at), append(h.revs, rev)
+}
+
+// before is the maximum of what happened before at.
+func (h *highest) before(at time.Duration) int64 {
+	i, _ := slices.BinarySearch(h.times, at)
+	if i == 0 {
+		return 0
+	}
+	return h.revs[i-1]
+}

@@ -1,0 +1,243 @@
+package crash
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
+)
+
+// stream is a client with one watch stream, which it opens again whenever it breaks.
+type stream struct {
+	record *StreamRecord
+	conns  []*grpc.ClientConn
+	now    func() time.Duration
+	// askProgress is how often the client sends RequestProgress; 0 is never.
+	askProgress time.Duration
+	// wander makes every session start at a random revision of the past and end once it has caught up.
+	wander bool
+	// target is the revision to reach before the stream may end; 0 until it is known.
+	target *atomic.Int64
+	// past gives the oldest and the newest revision to start from.
+	past func() (oldest, newest int64)
+
+	rand *rand.Rand
+	// next are the revisions to resume from.
+	next []int64
+	// done is the revision up to which all watchers have seen everything.
+	done atomic.Int64
+}
+
+// run watches until all watchers have reached the target.
+func (s *stream) run(ctx context.Context) error {
+	for i := 0; ctx.Err() == nil; i++ {
+		if s.finished() {
+			return nil
+		}
+		server := i % len(s.conns)
+		session := Session{Server: server, Starts: append([]int64(nil), s.next...)}
+		if s.wander {
+			oldest, newest := s.past()
+			for w := range session.Starts {
+				session.Starts[w] = max(1, oldest) + s.rand.Int64N(max(1, newest-oldest))
+			}
+			copy(s.next, session.Starts)
+		}
+		s.session(ctx, s.conns[server], &session)
+		s.record.Sessions = append(s.record.Sessions, session)
+	}
+	return fmt.Errorf("watch %s: %w at revision %d of %d", s.record.Name, context.Cause(ctx), s.done.Load(), s.target.Load())
+}
+
+func (s *stream) finished() bool {
+	target := s.target.Load()
+	return target > 0 && s.done.Load() >= target
+}
+
+// session runs one connection until it breaks, a watcher is canceled, or the stream has reached what it is for.
+func (s *stream) session(ctx context.Context, conn *grpc.ClientConn, session *Session) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	open, cancelOpen := context.WithTimeoutCause(ctx, 5*time.Second, errors.New("no stream in 5 s"))
+	defer cancelOpen()
+	// The stream lives in ctx; only waiting for a connection is bounded.
+	conn.Connect()
+	for state := conn.GetState(); state != connectivity.Ready; state = conn.GetState() {
+		if !conn.WaitForStateChange(open, state) {
+			return
+		}
+		conn.Connect()
+	}
+	client, err := pb.NewWatchClient(conn).Watch(ctx)
+	if err != nil {
+		return
+	}
+	for i, spec := range s.record.Watchers {
+		create := &pb.WatchCreateRequest{
+			Key: spec.Key, RangeEnd: spec.RangeEnd, StartRevision: session.Starts[i], PrevKv: spec.PrevKv,
+			ProgressNotify: spec.ProgressNotify, Filters: spec.Filters, Fragment: spec.Fragment,
+		}
+		if client.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}}) != nil {
+			return
+		}
+	}
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer cancel()
+	asking.Go(func() { s.ask(ctx, client) })
+
+	goal := int64(0)
+	if s.wander {
+		_, goal = s.past()
+	}
+	for {
+		w, err := client.Recv()
+		if err != nil {
+			return
+		}
+		session.Responses = append(session.Responses, Received{At: s.now(), Response: w})
+		if w.Canceled {
+			if w.WatchId >= 0 && w.WatchId < int64(len(s.next)) {
+				s.next[w.WatchId] = max(s.next[w.WatchId], w.CompactRevision)
+			}
+			return
+		}
+		s.advance(w)
+		if s.finished() || s.wander && s.done.Load() >= goal {
+			return
+		}
+	}
+}
+
+// ask asks for progress; at the end of the run every stream does, to learn that it has seen everything.
+func (s *stream) ask(ctx context.Context, client pb.Watch_WatchClient) {
+	if s.askProgress > 0 {
+		requestProgress(ctx, client, s.askProgress, nil)
+		return
+	}
+	requestProgress(ctx, client, 100*time.Millisecond, func() bool { return s.target.Load() > 0 })
+}
+
+// requestProgress asks again and again until ctx ends or the stream breaks, because a server may pass over a request while a
+// watcher is catching up; only while when, if it is given, returns true.
+func requestProgress(ctx context.Context, client pb.Watch_WatchClient, every time.Duration, when func() bool) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if when != nil && !when() {
+			continue
+		}
+		if client.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{
+			ProgressRequest: &pb.WatchProgressRequest{},
+		}}) != nil {
+			return
+		}
+	}
+}
+
+// advance moves the revisions to resume from: behind the last whole revision or the last progress notification.
+func (s *stream) advance(w *pb.WatchResponse) {
+	for i := range s.next {
+		if w.WatchId != int64(i) && w.WatchId != -1 {
+			continue
+		}
+		switch {
+		case w.Created:
+			if s.next[i] == 0 {
+				s.next[i] = w.Header.Revision + 1
+			}
+		case len(w.Events) == 0:
+			s.next[i] = max(s.next[i], w.Header.Revision+1)
+		default:
+			last := w.Events[len(w.Events)-1].Kv.ModRevision
+			if !w.Fragment {
+				last++
+			}
+			s.next[i] = max(s.next[i], last)
+		}
+	}
+	done := s.next[0]
+	for _, n := range s.next {
+		done = min(done, n)
+	}
+	s.done.Store(done - 1)
+}
+
+// complete turns the record of a watch of everything into the history.
+func complete(record *StreamRecord) []Revision {
+	var full []Revision
+	last := int64(1)
+	for _, session := range record.Sessions {
+		for _, r := range session.Responses {
+			for _, e := range r.Response.Events {
+				switch rev := e.Kv.ModRevision; {
+				case rev > last:
+					full = append(full, Revision{Rev: rev, Seen: r.At})
+					last = rev
+					fallthrough
+				case rev == last && len(full) > 0 && full[len(full)-1].Seen == r.At:
+					full[len(full)-1].Events = append(full[len(full)-1].Events, e)
+				}
+			}
+		}
+	}
+	return full
+}
+
+// watchers are the streams of a run: one of everything, whose record is the history, and others of all kinds.
+func watchers() []*stream {
+	all := func() *pb.WatchCreateRequest {
+		return &pb.WatchCreateRequest{Key: []byte{0}, RangeEnd: []byte{0}, StartRevision: 1}
+	}
+	everything, fragments, notified, late := all(), all(), all(), all()
+	everything.PrevKv = true
+	fragments.PrevKv, fragments.Fragment = true, true
+	notified.ProgressNotify = true
+	late.PrevKv = true
+	fromNow := all()
+	fromNow.StartRevision = 0
+	noPut, noDelete := all(), all()
+	noPut.Filters = []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NOPUT}
+	noPut.PrevKv = true
+	noDelete.Filters = []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NODELETE}
+	var groups []*pb.WatchCreateRequest
+	for _, p := range prefixes {
+		groups = append(groups, &pb.WatchCreateRequest{
+			Key: []byte(p), RangeEnd: prefixEnd(p), StartRevision: 1, PrevKv: true, ProgressNotify: true,
+		})
+	}
+	var single []*pb.WatchCreateRequest
+	for _, n := range names {
+		single = append(single, &pb.WatchCreateRequest{Key: []byte(prefixes[0] + n), StartRevision: 1})
+	}
+	quiet := &pb.WatchCreateRequest{Key: []byte("none"), StartRevision: 1, ProgressNotify: true}
+
+	newStream := func(name string, ask time.Duration, specs ...*pb.WatchCreateRequest) *stream {
+		return &stream{record: &StreamRecord{Name: name, Watchers: specs}, askProgress: ask}
+	}
+	wanderer := newStream("wanderer", 20*time.Millisecond, late)
+	wanderer.wander = true
+	return []*stream{
+		newStream("everything", 0, everything),
+		newStream("fragments", 50*time.Millisecond, fragments),
+		newStream("notified", 0, notified),
+		newStream("from now", 0, fromNow),
+		newStream("filtered", 30*time.Millisecond, noPut, noDelete),
+		newStream("prefixes", 10*time.Millisecond, groups...),
+		newStream("single keys", 70*time.Millisecond, single...),
+		newStream("quiet", 15*time.Millisecond, quiet),
+		wanderer,
+	}
+}

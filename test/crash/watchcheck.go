@@ -1,0 +1,278 @@
+package crash
+
+import (
+	"bytes"
+	"fmt"
+	"sort"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"google.golang.org/protobuf/proto"
+)
+
+// StreamRecord is what a client with one watch stream and some watchers saw over all its connections.
+type StreamRecord struct {
+	Name     string
+	Watchers []*pb.WatchCreateRequest
+	Sessions []Session
+}
+
+// Session is one connection of a stream.
+type Session struct {
+	Server int
+	// Starts are the start revisions asked for, one per watcher; 0 is from now on. The watcher's ID is its index.
+	Starts    []int64
+	Responses []Received
+}
+
+// Received is a response and when it came.
+type Received struct {
+	At       time.Duration
+	Response *pb.WatchResponse
+}
+
+// WatchFault is the kind of a broken watch guarantee.
+type WatchFault string
+
+// The guarantees, in etcd's words.
+const (
+	FaultOrdered    WatchFault = "ordered"
+	FaultUnique     WatchFault = "unique"
+	FaultAtomic     WatchFault = "atomic"
+	FaultReliable   WatchFault = "reliable"
+	FaultBookmark   WatchFault = "bookmarkable"
+	FaultContent    WatchFault = "content"
+	FaultUnexpected WatchFault = "unexpected"
+)
+
+// Watches checks every session of every stream against the complete history.
+func Watches(h *History, report *Report) {
+	compactions := calledCompactions(h)
+	for _, stream := range h.Streams {
+		for i, session := range stream.Sessions {
+			for id, spec := range stream.Watchers {
+				c := &watchCheck{
+					full: h.Full, spec: spec, id: int64(id), start: session.Starts[id], compactions: &compactions,
+					complain: func(fault WatchFault, format string, args ...any) {
+						report.WatchViolations++
+						report.violate("watch %s watcher %d session %d (server %d, from %d): %s: %s", stream.Name, id, i,
+							session.Server, session.Starts[id], fault, fmt.Sprintf(format, args...))
+					},
+				}
+				c.run(session.Responses)
+			}
+		}
+	}
+}
+
+// calledCompactions is the highest revision that can have been compacted, over time.
+func calledCompactions(h *History) highest {
+	var called []*Op
+	for _, op := range h.Ops {
+		if _, ok := op.Request.(*pb.CompactionRequest); ok && op.Outcome != Rejected {
+			called = append(called, op)
+		}
+	}
+	return running(called, func(op *Op) time.Duration { return op.Call })
+}
+
+// expected is one event that a watcher must see.
+type expected struct {
+	event *mvccpb.Event
+	rev   int64
+	// last tells that it is the watcher's last event of its revision.
+	last bool
+}
+
+// watchCheck follows one watcher through one session.
+type watchCheck struct {
+	full        []Revision
+	spec        *pb.WatchCreateRequest
+	id          int64
+	start       int64
+	compactions *highest
+	complain    func(WatchFault, string, ...any)
+
+	created bool
+	due     []expected
+	// covered is the revision of the last progress notification.
+	covered int64
+	// fragment tells that the last response announced another one.
+	fragment bool
+}
+
+func (c *watchCheck) run(responses []Received) {
+	for _, r := range responses {
+		w := r.Response
+		if w.WatchId != c.id && w.WatchId != -1 {
+			continue
+		}
+		switch {
+		case w.Created:
+			if c.created || w.Canceled || w.Header.GetRevision() < 1 {
+				c.complain(FaultUnexpected, "%v", w)
+				return
+			}
+			c.created = true
+			if c.start == 0 {
+				c.start = w.Header.Revision + 1
+			}
+			c.due = c.expect()
+		case !c.created:
+			c.complain(FaultUnexpected, "before created: %v", brief(w))
+			return
+		case w.Canceled:
+			c.canceled(r)
+			return
+		case len(w.Events) == 0:
+			c.progress(w)
+		default:
+			if !c.events(r) {
+				return
+			}
+		}
+	}
+}
+
+// expect lists the events that are the watcher's, from its start on.
+func (c *watchCheck) expect() []expected {
+	first := sort.Search(len(c.full), func(i int) bool { return c.full[i].Rev >= c.start })
+	var due []expected
+	for _, r := range c.full[first:] {
+		before := len(due)
+		for _, e := range r.Events {
+			if inRange(e.Kv.Key, c.spec.Key, c.spec.RangeEnd) && !c.filtered(e) {
+				due = append(due, expected{event: e, rev: r.Rev})
+			}
+		}
+		if len(due) > before {
+			due[len(due)-1].last = true
+		}
+	}
+	return due
+}
+
+func (c *watchCheck) filtered(e *mvccpb.Event) bool {
+	for _, f := range c.spec.Filters {
+		if f == pb.WatchCreateRequest_NOPUT && e.Type == mvccpb.Event_PUT ||
+			f == pb.WatchCreateRequest_NODELETE && e.Type == mvccpb.Event_DELETE {
+			return true
+		}
+	}
+	return false
+}
+
+// canceled accepts one reason only: that the watcher needed something compacted.
+func (c *watchCheck) canceled(r Received) {
+	compacted := r.Response.CompactRevision
+	next := c.start
+	if len(c.due) > 0 {
+		next = c.due[0].rev
+	}
+	switch {
+	case compacted == 0:
+		c.complain(FaultUnexpected, "canceled: %v", r.Response)
+	case compacted > c.compactions.before(r.At):
+		c.complain(FaultUnexpected, "canceled by compaction %d, which nobody had asked for", compacted)
+	case len(c.due) > 0 && next >= compacted && c.start >= compacted:
+		c.complain(FaultReliable, "canceled by compaction %d although the next event has revision %d", compacted, next)
+	}
+}
+
+func (c *watchCheck) progress(w *pb.WatchResponse) {
+	rev := w.Header.GetRevision()
+	switch {
+	case c.fragment:
+		c.complain(FaultAtomic, "progress at %d between fragments", rev)
+	case rev < c.covered:
+		c.complain(FaultBookmark, "progress went back from %d to %d", c.covered, rev)
+	case len(c.due) > 0 && c.due[0].rev <= rev:
+		c.complain(FaultBookmark, "early: progress at %d before the event of revision %d on %q", rev, c.due[0].rev,
+			c.due[0].event.Kv.Key)
+	}
+	c.covered = max(c.covered, rev)
+}
+
+// events compares a response with what is due; false ends the check of this session, because nothing after a fault
+// would make sense.
+func (c *watchCheck) events(r Received) bool {
+	w := r.Response
+	for i, got := range w.Events {
+		if len(c.due) == 0 {
+			c.complain(FaultUnexpected, "event beyond the history or seen before: %v", brief(got))
+			return false
+		}
+		want := c.due[0]
+		if !sameEvent(got, want) {
+			c.complain(c.kind(got), "got %v\n  due was revision %d %v", brief(got), want.rev, brief(want.event))
+			return false
+		}
+		if !c.rightPrevKV(got, want, r.At) {
+			c.complain(FaultContent, "prev_kv of %v\n  should be that of %v", brief(got), brief(want.event))
+			return false
+		}
+		if got.Kv.ModRevision <= c.covered {
+			c.complain(FaultBookmark, "event of revision %d after progress at %d", got.Kv.ModRevision, c.covered)
+			return false
+		}
+		last := i == len(w.Events)-1
+		if last && !w.Fragment && !want.last {
+			c.complain(FaultAtomic, "revision %d is split over responses", want.rev)
+			return false
+		}
+		if last && w.Fragment && !c.spec.Fragment {
+			c.complain(FaultAtomic, "fragment that nobody asked for")
+			return false
+		}
+		c.due = c.due[1:]
+	}
+	c.fragment = w.Fragment
+	if h, e := w.Header.GetRevision(), w.Events[len(w.Events)-1].Kv.ModRevision; h < e {
+		c.complain(FaultContent, "header revision %d below that of the event, %d", h, e)
+		return false
+	}
+	return true
+}
+
+func sameEvent(got *mvccpb.Event, want expected) bool {
+	return got.Type == want.event.Type && proto.Equal(got.Kv, want.event.Kv)
+}
+
+// rightPrevKV accepts an absent prev_kv where its revision may have been compacted.
+func (c *watchCheck) rightPrevKV(got *mvccpb.Event, want expected, at time.Duration) bool {
+	if !c.spec.PrevKv {
+		return got.PrevKv == nil
+	}
+	if got.PrevKv == nil && want.rev-1 < c.compactions.before(at) {
+		return true
+	}
+	return proto.Equal(got.PrevKv, want.event.PrevKv)
+}
+
+// kind names the guarantee that a wrong event breaks.
+func (c *watchCheck) kind(got *mvccpb.Event) WatchFault {
+	rev := got.Kv.ModRevision
+	for _, d := range c.due {
+		if d.rev == rev && bytes.Equal(d.event.Kv.Key, got.Kv.Key) {
+			if d.rev == c.due[0].rev && d.event == c.due[0].event {
+				return FaultContent
+			}
+			return FaultReliable
+		}
+	}
+	if rev < c.due[0].rev {
+		for _, r := range c.full {
+			if r.Rev != rev || rev < c.start {
+				continue
+			}
+			for _, e := range r.Events {
+				if sameEvent(got, expected{event: e}) {
+					return FaultUnique
+				}
+			}
+		}
+		return FaultOrdered
+	}
+	return FaultUnexpected
+}
