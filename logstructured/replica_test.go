@@ -1,0 +1,188 @@
+package logstructured_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand"
+	"sync"
+	"testing"
+	"time"
+
+	ls "github.com/stele-db/stele/logstructured"
+)
+
+// startReplicas opens stores over one SQLite file, each with a connection of its own, as separate processes have.
+func startReplicas(t testing.TB, n int, opts ls.Options) []*replica {
+	path := tempDatabase(t)
+	replicas := make([]*replica, n)
+	for i := range replicas {
+		replicas[i] = startStore(t, openSQLite(t, path), opts)
+	}
+	return replicas
+}
+
+// TestReplicaConcurrentWrites sends random transactions through three stores at once. One order of all must explain every answer of
+// each of them, and every store must end with the same history.
+func TestReplicaConcurrentWrites(t *testing.T) {
+	t.Parallel()
+	replicas := startReplicas(t, 3, ls.Options{})
+	o := newOracle()
+	calls := callAll(t, testRand(t), replicas, 18, scaled(t, 50), o.rev())
+	replay(t, o, calls, true)
+	for _, r := range replicas {
+		if _, err := r.Range(testContext(t), &ls.RangeRequest{KeyRange: everything}); err != nil {
+			t.Fatal(err)
+		}
+		compareHistory(t, o, r)
+	}
+}
+
+// TestReplicaReadsAreLinearizable writes through one store and at once reads through another.
+func TestReplicaReadsAreLinearizable(t *testing.T) {
+	t.Parallel()
+	replicas := startReplicas(t, 2, ls.Options{})
+	ctx := testContext(t)
+	for i := range scaled(t, 150) {
+		writer, reader := replicas[i%2], replicas[(i+1)%2]
+		rev := writer.mustPut(t, "key", fmt.Sprint(i))
+		var kv string
+		if i%3 == 0 {
+			res, err := reader.Txn(ctx, &ls.TxnRequest{Success: []ls.Op{&ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("key")}}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			kv = kvsText(res.Results[0].(*ls.RangeResult).KVs)
+		} else {
+			res, err := reader.Range(ctx, &ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("key")}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			kv = kvsText(res.KVs)
+		}
+		if want := fmt.Sprintf(" (%q=%q create=2 mod=%d version=%d lease=0)", "key", fmt.Sprint(i), rev, i+1); kv != want {
+			t.Fatalf("the other replica read%s, want%s", kv, want)
+		}
+	}
+}
+
+// TestReplicaFailuresAreCurrent asks one store for what fails only in the state before the other's acknowledged write.
+func TestReplicaFailuresAreCurrent(t *testing.T) {
+	t.Parallel()
+	replicas := startReplicas(t, 2, ls.Options{PollInterval: patience})
+	ctx := testContext(t)
+	for i := range 10 {
+		writer, other := replicas[i%2], replicas[(i+1)%2]
+		key := []byte(fmt.Sprint("key-", i))
+		rev := writer.mustPut(t, string(key), "value")
+		if _, err := other.Range(ctx, &ls.RangeRequest{KeyRange: everything, Revision: rev}); err != nil {
+			t.Errorf("range at revision %d, just acknowledged elsewhere: %v", rev, err)
+		}
+		rev = writer.mustPut(t, string(key), "value")
+		if _, err := other.Txn(ctx, &ls.TxnRequest{Success: []ls.Op{&ls.RangeRequest{KeyRange: everything, Revision: rev}}}); err != nil {
+			t.Errorf("txn with a range at revision %d, just acknowledged elsewhere: %v", rev, err)
+		}
+		key = append(key, '+')
+		writer.mustPut(t, string(key), "value")
+		if _, err := other.Put(ctx, &ls.PutRequest{Key: key, IgnoreValue: true}); err != nil {
+			t.Errorf("update of a key just created elsewhere: %v", err)
+		}
+		rev = writer.mustPut(t, string(key), "value")
+		if _, err := other.HashKV(ctx, rev); err != nil {
+			t.Errorf("hash at revision %d, just acknowledged elsewhere: %v", rev, err)
+		}
+		rev = writer.mustPut(t, string(key), "value")
+		if _, err := other.Compact(ctx, rev, false); err != nil {
+			t.Errorf("compaction at revision %d, just acknowledged elsewhere: %v", rev, err)
+		}
+		if _, err := writer.Txn(ctx, &ls.TxnRequest{Success: []ls.Op{&ls.RangeRequest{KeyRange: everything, Revision: rev - 1}}}); sentinelOf(err) != ls.ErrCompacted {
+			t.Errorf("txn with a range below a revision that was just compacted elsewhere: %v", err)
+		}
+	}
+}
+
+// TestReplicaSeesWholeRevisions writes and deletes thousands of keys in one revision, more than a follower reads at once, and looks
+// at another replica all the while: it must see all of them or none.
+func TestReplicaSeesWholeRevisions(t *testing.T) {
+	t.Parallel()
+	const keys = 2500
+	replicas := startReplicas(t, 2, ls.Options{})
+	ctx, stop := context.WithCancel(testContext(t))
+	stream := recordStream(t, replicas[1])
+	stream.create(ls.WatchRequest{KeyRange: everything, ID: 1}, -1)
+
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for ctx.Err() == nil {
+			time.Sleep(time.Millisecond) // leave the processor to the replicas
+			res, err := replicas[1].Range(ctx, &ls.RangeRequest{KeyRange: everything, CountOnly: true, Serializable: true})
+			if err == nil && res.Count != 0 && res.Count != keys {
+				t.Errorf("a replica sees %d of %d keys that come and go in one revision each", res.Count, keys)
+				return
+			}
+		}
+	})
+	put := &ls.TxnRequest{}
+	for i := range keys {
+		put.Success = append(put.Success, &ls.PutRequest{Key: fmt.Appendf(nil, "key-%04d", i), Value: []byte("x")})
+	}
+	o := newOracle()
+	for range 2 {
+		for _, op := range []ls.Op{put, &ls.DeleteRangeRequest{KeyRange: everything}} {
+			want := resultText(o.apply(op))
+			mustMatch(t, "one revision of many keys", resultText(replicas[0].apply(ctx, op)), want)
+		}
+	}
+	stream.synced(t, o.rev())
+	stop()
+	wg.Wait()
+	stream.verify(t, o, nil)
+}
+
+// TestReplicaWatchesOthers lets a stream of one store see, once and in order, what was written through all three.
+func TestReplicaWatchesOthers(t *testing.T) {
+	t.Parallel()
+	replicas := startReplicas(t, 3, ls.Options{})
+	var streams []*recordedStream
+	for _, r := range replicas {
+		s := recordStream(t, r)
+		s.create(ls.WatchRequest{KeyRange: everything, ID: 1, PrevKV: true, StartRevision: 2}, -1)
+		s.create(ls.WatchRequest{KeyRange: ls.KeyRange{Key: []byte("b"), End: []byte("c")}, ID: 2}, -1)
+		streams = append(streams, s)
+	}
+	o := newOracle()
+	rnd := testRand(t)
+	replay(t, o, callAll(t, rand.New(rand.NewSource(rnd.Int63())), replicas, 9, scaled(t, 40), o.rev()), true)
+	for _, s := range streams {
+		s.synced(t, o.rev())
+		if s.verify(t, o, nil) < len(o.events) {
+			t.Errorf("fewer events were delivered than written")
+		}
+	}
+}
+
+// TestReplicaCompactionIsSeen compacts through one store with rows deleted at once while another one is stopped, which on its return
+// must build its index from what is left, and while a third follows.
+func TestReplicaCompactionIsSeen(t *testing.T) {
+	t.Parallel()
+	path := tempDatabase(t)
+	opts := ls.Options{CompactRetention: 1, ValueCacheBytes: -1}
+	first, second := startStore(t, openSQLite(t, path), opts), startStore(t, openSQLite(t, path), opts)
+	run := &sequence{oracle: newOracle(), gen: &generator{chooser: testRand(t)}, store: first}
+	for round := range 6 {
+		run.store = []*replica{first, second}[round%2]
+		for range scaled(t, 60) {
+			run.step(t)
+		}
+		if run.oracle.rev() > run.oracle.compacted+5 {
+			run.compact(testContext(t), t, run.oracle.rev()-3)
+		}
+		third := startStore(t, openSQLite(t, path), opts)
+		for _, r := range []*replica{first, second, third} {
+			if _, err := r.Range(testContext(t), &ls.RangeRequest{KeyRange: everything}); err != nil {
+				t.Fatal(err)
+			}
+			compareHistory(t, run.oracle, r)
+		}
+		third.stop(t)
+	}
+}

@@ -1,0 +1,252 @@
+package logstructured_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	ls "github.com/stele-db/stele/logstructured"
+)
+
+// TestWatchOracle creates and cancels random watchers on several streams, some of which are not read for long, while random requests and
+// compactions run. What each stream was told must be what the oracle knows.
+func TestWatchOracle(t *testing.T) {
+	t.Parallel()
+	for name, opts := range map[string]ls.Options{
+		"cached":                         {ProgressInterval: 20 * time.Millisecond},
+		"uncached, rows deleted at once": {ProgressInterval: 20 * time.Millisecond, ValueCacheBytes: -1, CompactRetention: time.Nanosecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rnd := testRand(t)
+			store := startStore(t, openSQLite(t, tempDatabase(t)), opts)
+			run := &sequence{oracle: newOracle(), gen: &generator{chooser: rnd, leases: []ls.LeaseID{100_000}}, store: store}
+			var (
+				wg        sync.WaitGroup
+				compacted atomic.Int64
+				finished  = make(chan struct{})
+				streams   []*recordedStream
+			)
+			compacted.Store(-1)
+			for range 5 {
+				s := recordStream(t, store)
+				streams = append(streams, s)
+				own := &generator{chooser: rand.New(rand.NewSource(rnd.Int63()))}
+				wg.Go(func() { disturb(s, own, &compacted, finished) })
+			}
+			var compactions []int64
+			for range scaled(t, 900) {
+				run.step(t)
+				if run.oracle.compacted != compacted.Load() {
+					compacted.Store(run.oracle.compacted)
+					compactions = append(compactions, run.oracle.compacted)
+				}
+			}
+			close(finished)
+			wg.Wait()
+			for range 20 { // beyond every start revision in the future
+				run.gen.now = run.oracle.rev()
+				op := &ls.PutRequest{Key: run.gen.key(), Value: run.gen.value()}
+				want := resultText(run.oracle.apply(op))
+				run.match(t, resultText(store.apply(testContext(t), op)), want)
+			}
+			events, watchers := 0, 0
+			for _, s := range streams {
+				s.synced(t, run.oracle.rev())
+				events += s.verify(t, run.oracle, compactions)
+				watchers += len(s.watchers)
+			}
+			t.Logf("%d events of %d delivered to %d watchers, %d compactions", events, len(run.oracle.events), watchers, len(compactions))
+			if events < len(run.oracle.events) {
+				t.Errorf("so few events prove little")
+			}
+		})
+	}
+}
+
+// disturb creates and cancels watchers, asks for progress, and keeps the reader from reading, until finished.
+func disturb(s *recordedStream, gen *generator, compacted *atomic.Int64, finished <-chan struct{}) {
+	var live []ls.WatchID
+	for id := ls.WatchID(1); ; id++ {
+		gen.now = int64(s.store.Revision())
+		switch n := gen.Intn(10); {
+		case n < 5 && len(live) < 12:
+			s.create(gen.watchRequest(id), compacted.Load())
+			live = append(live, id)
+		case n < 7 && len(live) > 0:
+			i := gen.Intn(len(live))
+			s.cancel(live[i])
+			live = append(live[:i], live[i+1:]...)
+		case n < 9:
+			s.requestProgress()
+		default:
+			s.hold.Lock()
+			wait(finished, time.Duration(gen.Intn(300))*time.Millisecond)
+			s.hold.Unlock()
+		}
+		if wait(finished, time.Duration(gen.Intn(40))*time.Millisecond) {
+			return
+		}
+	}
+}
+
+func wait(finished <-chan struct{}, d time.Duration) bool {
+	select {
+	case <-finished:
+		return true
+	case <-time.After(d):
+		return false
+	}
+}
+
+func (g *generator) watchRequest(id ls.WatchID) ls.WatchRequest {
+	r := ls.WatchRequest{KeyRange: g.keyRange(), ID: id, PrevKV: g.chance(50), ProgressNotify: g.chance(30), NoPut: g.chance(15), NoDelete: g.chance(15)}
+	for len(r.End) > 0 && string(r.End) != "\x00" && string(r.Key) >= string(r.End) { // an empty range is refused, which is another test's affair
+		r.KeyRange = g.keyRange()
+	}
+	switch g.Intn(4) {
+	case 0:
+	case 1:
+		r.StartRevision = ls.Revision(g.now + int64(g.Intn(6)))
+	case 2:
+		r.StartRevision = 1
+	default:
+		r.StartRevision = ls.Revision(max(1, g.now-int64(g.Intn(100))))
+	}
+	return r
+}
+
+// nextResponse reads one response.
+func nextResponse(t testing.TB, ws *ls.WatchStream) *ls.WatchResponse {
+	t.Helper()
+	r, err := ws.Next(testContext(t))
+	if err != nil {
+		t.Fatalf("next: %v", err)
+	}
+	return r
+}
+
+func mustRespond(t testing.TB, ws *ls.WatchStream, want string) {
+	t.Helper()
+	mustMatch(t, "watch response", responseText(nextResponse(t, ws)), want)
+}
+
+// TestWatchCreateAndCancel walks through what a stream answers besides events.
+func TestWatchCreateAndCancel(t *testing.T) {
+	t.Parallel()
+	store := startStore(t, openSQLite(t, tempDatabase(t)), ls.Options{})
+	for i := range 9 {
+		store.mustPut(t, "key", fmt.Sprint(i))
+	}
+	if _, err := store.Compact(testContext(t), 6, true); err != nil {
+		t.Fatal(err)
+	}
+	ws := store.NewWatchStream()
+	defer ws.Close()
+	key := ls.KeyRange{Key: []byte("key")}
+	created := func(id int) string {
+		return fmt.Sprintf("{id=%d rev=10 created=true canceled=false err=<nil> compact=0}", id)
+	}
+	refused := func(err error) string {
+		return fmt.Sprintf("{id=-1 rev=10 created=true canceled=true err=%v compact=0}", err)
+	}
+
+	for id := range 2 {
+		ws.Create(ls.WatchRequest{KeyRange: key})
+		mustRespond(t, ws, created(id))
+	}
+	ws.Create(ls.WatchRequest{KeyRange: key, ID: 2})
+	mustRespond(t, ws, created(2))
+	ws.Create(ls.WatchRequest{KeyRange: key}) // skips the ID that is taken
+	mustRespond(t, ws, created(3))
+	ws.Create(ls.WatchRequest{KeyRange: key, ID: 2})
+	mustRespond(t, ws, refused(ls.ErrDuplicateWatchID))
+	ws.Create(ls.WatchRequest{KeyRange: ls.KeyRange{Key: []byte("b"), End: []byte("a")}})
+	mustRespond(t, ws, refused(ls.ErrEmptyWatchRange))
+	ws.Create(ls.WatchRequest{KeyRange: ls.KeyRange{Key: []byte("b"), End: []byte("b")}})
+	mustRespond(t, ws, refused(ls.ErrEmptyWatchRange))
+	ws.Create(ls.WatchRequest{KeyRange: key, StartRevision: -1})
+	mustRespond(t, ws, refused(ls.ErrCompacted))
+	ws.Create(ls.WatchRequest{}) // an empty key is the smallest one
+	mustRespond(t, ws, created(4))
+	ws.Create(ls.WatchRequest{KeyRange: ls.KeyRange{End: []byte{0}}})
+	mustRespond(t, ws, created(5))
+	ws.Cancel(77) // unknown: no answer
+	ws.Cancel(2)
+	mustRespond(t, ws, "{id=2 rev=10 created=false canceled=true err=<nil> compact=0}")
+	ws.Create(ls.WatchRequest{KeyRange: key, ID: 2}) // free again
+	mustRespond(t, ws, created(2))
+
+	ws.Create(ls.WatchRequest{KeyRange: key, ID: 20, StartRevision: 5})
+	mustRespond(t, ws, created(20))
+	mustRespond(t, ws, "{id=20 rev=0 created=false canceled=true err=<nil> compact=6}")
+	ws.Create(ls.WatchRequest{KeyRange: key, ID: 21, StartRevision: 6})
+	mustRespond(t, ws, created(21))
+	mustRespond(t, ws, "{id=21 rev=10 created=false canceled=false err=<nil> compact=0 PUT@6 PUT@7 PUT@8 PUT@9 PUT@10}")
+	ws.Create(ls.WatchRequest{KeyRange: key, ID: 22, StartRevision: 12})
+	mustRespond(t, ws, created(22))
+	ws.RequestProgress()
+	for _, id := range []ls.WatchID{0, 1, 2, 3, 5, 21} {
+		ws.Cancel(id)
+		for r := nextResponse(t, ws); r.WatchID != id; r = nextResponse(t, ws) {
+			if r.WatchID != ls.InvalidWatchID || len(r.Events) > 0 || r.Revision != 10 {
+				t.Fatalf("unexpected %s", responseText(r))
+			}
+		}
+	}
+	store.mustPut(t, "key", "11")
+	store.mustPut(t, "key", "12")
+	for r := nextResponse(t, ws); ; r = nextResponse(t, ws) {
+		if r.WatchID == ls.InvalidWatchID {
+			continue // the progress asked for above, if it waited for watcher 22
+		}
+		mustMatch(t, "a start in the future", responseText(r), "{id=22 rev=12 created=false canceled=false err=<nil> compact=0 PUT@12}")
+		break
+	}
+}
+
+// TestWatchEnds has Next return when its context ends, the stream is closed, or the store stops.
+func TestWatchEnds(t *testing.T) {
+	t.Parallel()
+	store := startStore(t, openSQLite(t, tempDatabase(t)), ls.Options{})
+	ws := store.NewWatchStream()
+	ctx, cancel := context.WithCancel(t.Context())
+	next := func(ws *ls.WatchStream, ctx context.Context) chan error {
+		c := make(chan error, 1)
+		go func() { _, err := ws.Next(ctx); c <- err }()
+		return c
+	}
+	mustEnd := func(c chan error, want error) {
+		t.Helper()
+		select {
+		case err := <-c:
+			if !errors.Is(err, want) {
+				t.Fatalf("%v, want %v", err, want)
+			}
+		case <-time.After(patience):
+			t.Fatal("Next does not return")
+		}
+	}
+	c := next(ws, ctx)
+	cancel()
+	mustEnd(c, context.Canceled)
+	c = next(ws, t.Context())
+	ws.Close()
+	mustEnd(c, ls.ErrStopped)
+	ws.Close() // again, harmlessly
+	mustEnd(next(ws, t.Context()), ls.ErrStopped)
+
+	ws = store.NewWatchStream()
+	defer ws.Close()
+	ws.Create(ls.WatchRequest{KeyRange: everything})
+	nextResponse(t, ws)
+	c = next(ws, t.Context())
+	store.stop(t)
+	mustEnd(c, ls.ErrStopped)
+	mustEnd(next(ws, t.Context()), ls.ErrStopped)
+}
