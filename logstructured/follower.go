@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -28,49 +29,67 @@ func (w *writer) follow(ctx context.Context) {
 
 // catchUp applies the log up to its end. Nothing is under evaluation.
 func (w *writer) catchUp(ctx context.Context) error {
+	// tail holds the entries of an append that was not read to its end: a transaction is applied as a whole.
+	var tail []Entry
 	for {
-		more, err := w.readOn(ctx)
+		read := w.published.head
+		if n := len(tail); n > 0 {
+			read = Head{tail[n-1].Position, tail[n-1].ID}
+		}
+		entries, end, err := w.readAfter(ctx, read)
 		if errors.Is(err, errHistoryChanged) {
-			w.store.logger.WithField("head", w.published.head).Error("the database does not hold what was applied here: rebuilding the index from it")
+			w.store.logger.WithField("head", read).WithError(err).Error("the database does not hold what was applied here: rebuilding the index from it")
 			return w.rebuild(ctx)
 		}
-		if err != nil || !more {
+		if err != nil {
 			return err
 		}
+		entries = append(tail, entries...)
+		n := complete(entries, end.Head)
+		for i := range entries[:n] {
+			w.follow1(&entries[i])
+		}
+		if n > 0 {
+			w.publish()
+		}
+		if w.published.head == end.Head {
+			return nil
+		}
+		tail = slices.Clone(entries[n:])
 	}
 }
 
-// readOn applies the next entries. It reads the newest applied entry again to see that it is still there.
-func (w *writer) readOn(ctx context.Context) (more bool, err error) {
-	head := w.published.head
-	after := head.Position
-	if after > 0 {
-		after--
+// complete returns how many of the entries belong to appends of which nothing is missing: all up to the log's end, and otherwise
+// all but those of the last append.
+func complete(entries []Entry, end Head) int {
+	n := len(entries)
+	if n == 0 || (Head{entries[n-1].Position, entries[n-1].ID}) == end {
+		return n
 	}
-	entries, end, err := w.store.log.Read(ctx, after, followBatch)
+	last := entries[n-1].ID
+	for n > 0 && entries[n-1].ID == last {
+		n--
+	}
+	return n
+}
+
+// readAfter reads the entries after head, and head's again to see that it is still there.
+func (w *writer) readAfter(ctx context.Context, head Head) ([]Entry, End, error) {
+	entries, end, err := w.store.log.Read(ctx, max(head.Position-1, 0), followBatch)
 	if err != nil {
-		return false, err
+		return nil, end, err
 	}
 	w.leases.observe(end.Now)
-	if end.Head == head {
-		return false, nil
-	}
 	if end.Floor > head.Position {
-		return false, fmt.Errorf("%w: applied %s, floor %d", errHistoryChanged, head, end.Floor)
+		return nil, end, fmt.Errorf("%w: applied %s, floor %d", errHistoryChanged, head, end.Floor)
 	}
-	if head.Position > 0 {
-		if len(entries) == 0 || (Head{entries[0].Position, entries[0].ID}) != head {
-			return false, fmt.Errorf("%w: applied %s", errHistoryChanged, head)
-		}
-		entries = entries[1:]
+	if head.Position == 0 {
+		return entries, end, nil
 	}
-	for i := range entries {
-		w.follow1(&entries[i])
+	if len(entries) == 0 || (Head{entries[0].Position, entries[0].ID}) != head {
+		return nil, end, fmt.Errorf("%w: applied %s", errHistoryChanged, head)
 	}
-	if len(entries) > 0 {
-		w.publish()
-	}
-	return w.published.head != end.Head, nil
+	return entries[1:], end, nil
 }
 
 // follow1 applies an entry that another process appended.

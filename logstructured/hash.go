@@ -17,6 +17,11 @@ const hashBatch = 1000
 // HashKV hashes the history up to revision (0: the current one), as etcd's storage/mvcc/hash.go does: over the keys
 // and values that its key bucket would hold, so that both give the same for the same history.
 func (s *Store) HashKV(ctx context.Context, revision Revision) (*HashKVResult, error) {
+	if revision <= 0 || revision > s.snapshot().revision {
+		if err := s.Ready(ctx); err != nil {
+			return nil, err
+		}
+	}
 	snap := s.snapshot()
 	if err := snap.checkRevision(revision); err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -20,6 +21,9 @@ type request struct {
 	ctx context.Context
 	// evaluate runs on the writer's goroutine, possibly several times, and leaves its result where the closure says.
 	evaluate func(*step) error
+	// err is what the last evaluation returned. It becomes known only with the outcome of the batch, because it may
+	// follow from what the batch has not written yet.
+	err error
 	// done receives the outcome, once.
 	done chan error
 	// size in bytes, for the bound on what waits.
@@ -112,7 +116,7 @@ func (w *writer) refuse() {
 }
 
 // commit evaluates the batch and appends the outcome, again and again until its outcome is known. Requests leave
-// the batch when they fail, when their client has gone, or when they are answered. What one append should not carry
+// the batch when their client has gone, or when they are answered. What one append should not carry
 // is left for the next.
 func (w *writer) commit(ctx context.Context, batch []*request) {
 	for len(batch) > 0 {
@@ -147,12 +151,16 @@ func (w *writer) commit(ctx context.Context, batch []*request) {
 
 func finish(batch []*request, err error) {
 	for _, r := range batch {
-		r.done <- err
+		if err != nil {
+			r.done <- err
+		} else {
+			r.done <- r.err
+		}
 	}
 }
 
 // evaluate runs as many requests of the batch as one append should carry, on the state, which is left as if they were
-// committed. It answers those that fail. evaluated wait for the append; rest have not been looked at.
+// committed. It answers those whose client has gone. evaluated wait for the append; rest have not been looked at.
 func (w *writer) evaluate(batch []*request, sp savepoint) (ev *evaluation, evaluated, rest []*request) {
 	ev = &evaluation{st: w.st, values: &w.store.values, checkLease: w.store.checkLease}
 	for i := 0; i < len(batch); i++ {
@@ -165,15 +173,12 @@ func (w *writer) evaluate(batch []*request, sp savepoint) (ev *evaluation, evalu
 			continue
 		}
 		before := len(ev.entries)
-		if err := r.evaluate(ev.begin(r.ctx)); err != nil {
-			r.done <- err
-			if len(ev.entries) > before {
-				// It failed halfway, because the database did: take its writes back by starting over without it.
-				w.st.reset(w.published, sp)
-				again := append(append([]*request(nil), evaluated...), batch[i+1:]...)
-				return w.evaluate(again, sp)
-			}
-			continue
+		r.err = r.evaluate(ev.begin(r.ctx))
+		if r.err != nil && len(ev.entries) > before {
+			// It failed halfway, because the database did: take its writes back by starting over without it.
+			r.done <- r.err
+			w.st.reset(w.published, sp)
+			return w.evaluate(slices.Concat(evaluated, batch[i+1:]), sp)
 		}
 		evaluated = append(evaluated, r)
 	}
