@@ -1,0 +1,256 @@
+package server
+
+import (
+	"context"
+	"io"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sirupsen/logrus"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/stele-db/stele/drivers"
+	"github.com/stele-db/stele/logstructured"
+)
+
+// patience bounds everything that a test waits for.
+const patience = 20 * time.Second
+
+func quiet() *logrus.Entry {
+	l := logrus.New()
+	l.SetOutput(io.Discard)
+	return logrus.NewEntry(l)
+}
+
+// within is a context that ends with the test or when its patience does.
+func within(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// newStore runs a store on a new SQLite file for as long as the test.
+func newStore(t testing.TB) *logstructured.Store {
+	t.Helper()
+	store, stop := startStore(t)
+	t.Cleanup(stop)
+	return store
+}
+
+// startStore runs a store until stop is called.
+func startStore(t testing.TB) (store *logstructured.Store, stop func()) {
+	t.Helper()
+	log, err := drivers.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "state.db"), drivers.Options{Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err = logstructured.Open(t.Context(), log, logstructured.Options{Logger: quiet(), ProgressInterval: 200 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Not the test's context: it ends before cleanups run.
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- store.Run(ctx) }()
+	return store, func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("store: %v", err)
+		}
+	}
+}
+
+// running is a server under test.
+type running struct {
+	*Server
+	store *logstructured.Store
+	// stop ends Run and returns its error.
+	stop func() error
+}
+
+func listen(t testing.TB, address string, certs *Certificates) *Listener {
+	t.Helper()
+	l, err := Listen(t.Context(), address, certs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// serve runs a server on a new store for as long as the test, on a free TCP port unless change says otherwise.
+func serve(t testing.TB, change func(*Options)) *running {
+	t.Helper()
+	return serveStore(t, newStore(t), change)
+}
+
+func serveStore(t testing.TB, store *logstructured.Store, change func(*Options)) *running {
+	t.Helper()
+	opts := Options{Logger: quiet(), ShutdownTimeout: 10 * time.Second}
+	registry := prometheus.NewRegistry()
+	opts.Registerer, opts.Gatherer = registry, registry
+	if change != nil {
+		change(&opts)
+	}
+	if opts.Listeners == nil {
+		opts.Listeners = []*Listener{listen(t, "http://127.0.0.1:0", nil)}
+	}
+	s, err := New(store, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	var result error
+	go func() {
+		defer close(done)
+		result = s.Run(ctx)
+	}()
+	r := &running{Server: s, store: store, stop: func() error {
+		cancel()
+		select {
+		case <-done:
+			return result
+		case <-time.After(2 * patience):
+			t.Fatal("the server does not stop")
+			return nil
+		}
+	}}
+	t.Cleanup(func() {
+		if err := r.stop(); err != nil {
+			t.Errorf("server: %v", err)
+		}
+	})
+	return r
+}
+
+// addr is where the first listener listens.
+func (r *running) addr() net.Addr { return r.opts.Listeners[0].Addr() }
+
+// dial returns a plain-text connection.
+func (r *running) dial(t testing.TB) *grpc.ClientConn {
+	t.Helper()
+	target := r.addr().String()
+	if r.addr().Network() == "unix" {
+		target = "unix:" + target
+	}
+	return dial(t, "passthrough:///"+target, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, r.addr().Network(), r.addr().String())
+		}))
+}
+
+func dial(t testing.TB, target string, opts ...grpc.DialOption) *grpc.ClientConn {
+	t.Helper()
+	conn, err := grpc.NewClient(target, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// newKV returns the KV service over a new store, without a network.
+func newKV(t testing.TB) *kvServer {
+	t.Helper()
+	return &kvServer{member: newMember(newStore(t), 0), maxRequestBytes: DefaultMaxRequestBytes, maxTxnOps: DefaultMaxTxnOps}
+}
+
+func put(t testing.TB, kv pb.KVServer, key, value string) *pb.PutResponse {
+	t.Helper()
+	resp, err := kv.Put(t.Context(), &pb.PutRequest{Key: []byte(key), Value: []byte(value)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp
+}
+
+// sameStatus compares an error with the one that etcd gives, by code and message.
+func sameStatus(t testing.TB, got, want error) {
+	t.Helper()
+	g, w := status.Convert(got), status.Convert(want)
+	if g.Code() != w.Code() || g.Message() != w.Message() {
+		t.Errorf("got %v %q, want %v %q", g.Code(), g.Message(), w.Code(), w.Message())
+	}
+}
+
+// opOf wraps a request as an operation of a transaction.
+func opOf(r any) *pb.RequestOp {
+	switch r := r.(type) {
+	case *pb.RangeRequest:
+		return &pb.RequestOp{Request: &pb.RequestOp_RequestRange{RequestRange: r}}
+	case *pb.PutRequest:
+		return &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: r}}
+	case *pb.DeleteRangeRequest:
+		return &pb.RequestOp{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: r}}
+	case *pb.TxnRequest:
+		return &pb.RequestOp{Request: &pb.RequestOp_RequestTxn{RequestTxn: r}}
+	default:
+		return &pb.RequestOp{}
+	}
+}
+
+func opsOf(rs ...any) []*pb.RequestOp {
+	ops := make([]*pb.RequestOp, len(rs))
+	for i, r := range rs {
+		ops[i] = opOf(r)
+	}
+	return ops
+}
+
+func putOp(key string) *pb.PutRequest { return &pb.PutRequest{Key: []byte(key)} }
+
+func delOp(key, end string) *pb.DeleteRangeRequest {
+	return &pb.DeleteRangeRequest{Key: []byte(key), RangeEnd: []byte(end)}
+}
+
+// interruptedStream takes the messages of a RangeStream without a network, and does something after each.
+type interruptedStream struct {
+	pb.KV_RangeStreamServer
+	t      testing.TB
+	ctx    context.Context //nolint:containedctx // grpc's interface wants it
+	onSend func()
+	got    pb.RangeResponse
+}
+
+func (s *interruptedStream) Context() context.Context { return s.ctx }
+
+func (s *interruptedStream) Send(r *pb.RangeStreamResponse) error {
+	proto.Merge(&s.got, r.RangeResponse)
+	s.onSend()
+	return nil
+}
+
+// eventually waits for a condition.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); !holds(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("not in time: %s", what)
+		}
+	}
+}
+
+// waiting returns the number of connections that were not handed over.
+func (d *dispatcher) waiting() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.greetings.Len()
+}
+
+// len returns how many streams there are.
+func (s *streamSet) len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.enders)
+}

@@ -1,0 +1,238 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+)
+
+func TestListenAddresses(t *testing.T) {
+	ca := newAuthority(t)
+	certs := ca.server(t, CertificateOptions{})
+	dir := t.TempDir()
+	for _, c := range []struct {
+		address string
+		certs   *Certificates
+		prefix  string
+		secure  bool
+	}{
+		{"127.0.0.1:0", nil, "http://127.0.0.1:", false},
+		{"127.0.0.1:0", certs, "https://127.0.0.1:", true},
+		{"tcp://127.0.0.1:0", nil, "http://127.0.0.1:", false},
+		{"tcp://127.0.0.1:0", certs, "https://127.0.0.1:", true},
+		{"http://127.0.0.1:0", certs, "http://127.0.0.1:", false},
+		{"http://127.0.0.1:0/", nil, "http://127.0.0.1:", false},
+		{"https://127.0.0.1:0", certs, "https://127.0.0.1:", true},
+		{"unix://" + dir + "/a.sock", certs, "unix://" + dir + "/a.sock", false},
+		{"unixs://" + dir + "/b.sock", certs, "unixs://" + dir + "/b.sock", true},
+		{"unix://@stele-test-" + filepath.Base(dir), nil, "unix://@stele-test-", false},
+	} {
+		l := listen(t, c.address, c.certs)
+		if !strings.HasPrefix(l.URL(), c.prefix) || strings.HasSuffix(l.URL(), ":0") || l.Secure() != c.secure {
+			t.Errorf("%s: %s, secure %v", c.address, l.URL(), l.Secure())
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestAddressesThatCannotBeUsed(t *testing.T) {
+	taken := listen(t, "127.0.0.1:0", nil)
+	defer taken.Close()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	served := listen(t, "unix://"+dir+"/served", nil)
+	defer served.Close()
+	for address, want := range map[string]string{
+		taken.Addr().String():       "address already in use",
+		"https://127.0.0.1:0":       "needs a certificate",
+		"unixs://" + dir + "/x":     "needs a certificate",
+		"ftp://127.0.0.1:0":         "the scheme must be",
+		"http://":                   "no address",
+		"unix://":                   "no address",
+		"http://127.0.0.1":          "missing port",
+		"unix://" + file:            "not a socket",
+		"unix://" + dir + "/served": "address already in use",
+		"unix:///no/such/directory": "no such file",
+	} {
+		l, err := Listen(t.Context(), address, nil)
+		if err == nil {
+			_ = l.Close()
+			t.Errorf("%s: accepted", address)
+			continue
+		}
+		if !strings.Contains(err.Error(), want) || strings.Count(err.Error(), address) != 1 {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+	if b, err := os.ReadFile(file); err != nil || string(b) != "precious" {
+		t.Errorf("the file was touched: %q, %v", b, err)
+	}
+}
+
+func TestUnixSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "stele.sock")
+	// A process that was killed leaves its socket behind.
+	stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stale.SetUnlinkOnClose(false)
+	_ = stale.Close()
+
+	r := serve(t, func(o *Options) { o.Listeners = []*Listener{listen(t, "unix://"+path, nil)} })
+	info, err := os.Stat(path)
+	if err != nil || info.Mode() != fs.ModeSocket|0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	if _, err := pb.NewKVClient(r.dial(t)).Put(within(t), &pb.PutRequest{Key: key}); err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", path)
+	}}}
+	defer client.CloseIdleConnections()
+	if _, got := request(t, client, http.MethodGet, "http://stele/health"); got.status != 200 {
+		t.Errorf("%+v", got)
+	}
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the socket is left: %v", err)
+	}
+}
+
+func TestSeveralListeners(t *testing.T) {
+	ca := newAuthority(t)
+	r := serve(t, func(o *Options) {
+		o.Listeners = []*Listener{
+			listen(t, "http://127.0.0.1:0", nil),
+			listen(t, "https://127.0.0.1:0", ca.server(t, CertificateOptions{})),
+		}
+	})
+	if _, err := pb.NewKVClient(r.dial(t)).Put(within(t), &pb.PutRequest{Key: key}); err != nil {
+		t.Error(err)
+	}
+	conn := dial(t, r.opts.Listeners[1].Addr().String(), secure(ca.client(t, "alice")))
+	list, err := pb.NewClusterClient(conn).MemberList(within(t), &pb.MemberListRequest{Linearizable: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := r.watch.member
+	same(t, list, &pb.MemberListResponse{Header: headerAt(m, 0), Members: []*pb.Member{{
+		ID: m.memberID, Name: "default", ClientURLs: []string{r.opts.Listeners[0].URL(), r.opts.Listeners[1].URL()},
+	}}})
+}
+
+// connect opens a connection that says nothing.
+func connect(t testing.TB, r *running) net.Conn {
+	t.Helper()
+	conn, err := net.Dial(r.addr().Network(), r.addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// ended waits until the server has closed a connection.
+func ended(t testing.TB, conn net.Conn) {
+	t.Helper()
+	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	var timeout net.Error
+	if _, err := conn.Read(make([]byte, 1)); err == nil || errors.As(err, &timeout) && timeout.Timeout() {
+		t.Errorf("the connection is not closed: %v", err)
+	}
+}
+
+// Clients that connect and say nothing keep nobody else from being served, and go.
+func TestSilentConnections(t *testing.T) {
+	r := serve(t, func(o *Options) {
+		o.MaxHandshakes = 3
+		o.HandshakeTimeout = 500 * time.Millisecond
+	})
+	var silent []net.Conn
+	for range 10 {
+		silent = append(silent, connect(t, r))
+	}
+	if _, err := pb.NewKVClient(r.dial(t)).Put(within(t), &pb.PutRequest{Key: key}); err != nil {
+		t.Fatal(err)
+	}
+	for _, conn := range silent {
+		ended(t, conn)
+	}
+}
+
+// The oldest goes first: the newest has not had its time.
+func TestOldestSilentConnectionGoes(t *testing.T) {
+	r := serve(t, func(o *Options) {
+		o.MaxHandshakes = 2
+		o.HandshakeTimeout = time.Hour
+	})
+	first := connect(t, r)
+	eventually(t, "the first is seen", func() bool { return r.dispatch.waiting() == 1 })
+	second := connect(t, r)
+	eventually(t, "the second is seen", func() bool { return r.dispatch.waiting() == 2 })
+	third := connect(t, r)
+	ended(t, first)
+	for _, conn := range []net.Conn{second, third} {
+		if _, err := conn.Write([]byte("GET /version HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || resp.StatusCode != 200 {
+			t.Fatalf("%v, %v", resp, err)
+		}
+		_ = resp.Body.Close()
+	}
+}
+
+// However the first bytes arrive, they are all passed on.
+func TestFirstBytesOneByOne(t *testing.T) {
+	r := serve(t, nil)
+	for _, method := range []string{"GET", "POST", "PUT", "P", "PR", "PROPFIND"} {
+		conn := connect(t, r)
+		for _, b := range []byte(method + " /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n") {
+			if _, err := conn.Write([]byte{b}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatalf("%s: %v", method, err)
+		}
+		_ = resp.Body.Close()
+		if want := map[bool]int{true: 200, false: 405}[method == "GET"]; resp.StatusCode != want {
+			t.Errorf("%s: %d", method, resp.StatusCode)
+		}
+	}
+}
+
+// A stop does not wait for connections that say nothing.
+func TestStopWithSilentConnections(t *testing.T) {
+	r := serve(t, func(o *Options) { o.HandshakeTimeout = time.Hour })
+	conn := connect(t, r)
+	eventually(t, "the connection is seen", func() bool { return r.dispatch.waiting() == 1 })
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	ended(t, conn)
+}
