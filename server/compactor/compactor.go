@@ -85,7 +85,7 @@ func (c *Compactor) compact(ctx context.Context, target logstructured.Revision, 
 	log := c.Logger.WithFields(logrus.Fields{"revision": target, "took": time.Since(start)})
 	switch {
 	case err == nil:
-		log.Info("compacted the history on schedule")
+		log.Debug("compacted the history on schedule")
 		return true
 	case errors.Is(err, logstructured.ErrCompacted):
 		log.Debug("history was compacted already")

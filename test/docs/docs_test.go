@@ -1,0 +1,164 @@
+package docs
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stele-db/stele/test/internal/port"
+	"github.com/stele-db/stele/test/internal/process"
+	"github.com/stele-db/stele/test/internal/stele"
+)
+
+const root = "../.."
+
+// plainBlocks are the commands that are shown without their output, and where they are tested.
+var plainBlocks = map[string]string{
+	"go run ./cmd/stele": "TestPages runs the README's first",
+	"make test":          "the whole of it includes this test",
+}
+
+func TestPages(t *testing.T) {
+	paths, err := filepath.Glob(root + "/docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tools := t.TempDir()
+	etcdctl := process.Program{Name: "etcdctl", Package: "go.etcd.io/etcd/etcdctl/v3", Dir: "."}.Binary(t, t.TempDir())
+	if err := os.Symlink(stele.Binary(t, t.TempDir(), false), filepath.Join(tools, "stele")); err != nil {
+		t.Fatal(err)
+	}
+	// Without --endpoints etcdctl asks port 2379, which another program may have.
+	wrapper := fmt.Sprintf("#!/bin/sh\ncase \"$*\" in *--endpoints*) ;; *) set -- --endpoints=$STELE_LISTEN_ADDRESS \"$@\" ;; esac\nexec %s \"$@\"\n", etcdctl)
+	if err := os.WriteFile(filepath.Join(tools, "etcdctl"), []byte(wrapper), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range append(paths, root+"/README.md") {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			t.Parallel()
+			p, err := readPage(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, block := range p.plain {
+				if plainBlocks[block] == "" {
+					t.Errorf("nothing tests %q: fence it as console, with its output", block)
+				}
+			}
+			runPage(t, p, tools)
+		})
+	}
+}
+
+func runPage(t *testing.T, p *page, tools string) {
+	t.Helper()
+	if len(p.commands) == 0 {
+		return
+	}
+	address := port.Free(t)
+	_, free, _ := strings.Cut(address, ":")
+	dir, err := os.MkdirTemp("", "docs") // short, for the sockets in it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	env := []string{"PATH=" + tools + ":" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "LANG=C", "TMPDIR=" + dir, "STELE_LISTEN_ADDRESS=" + address}
+	if filepath.Base(p.name) == "README.md" {
+		checkout(t, dir)
+	}
+	s, err := newShell(dir, env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.close)
+	if filepath.Base(p.name) == "README.md" {
+		if out, err := s.run("go run ./cmd/stele &", 3*time.Minute); err != nil {
+			t.Fatalf("go run ./cmd/stele: %v\n%s", err, out)
+		}
+	}
+	for _, c := range p.commands {
+		out, err := s.run(strings.ReplaceAll(c.text, "2379", free), time.Minute)
+		out = strings.ReplaceAll(out, free, "2379")
+		if err != nil {
+			t.Fatalf("line %d: %s: %v\n%s", c.line, c.text, err, out)
+		}
+		if !matches(c.output, out) {
+			t.Errorf("line %d: %s\nprinted\n%s\nand not, as shown,\n%s", c.line, c.text, out, c.output)
+		}
+	}
+}
+
+// checkout makes dir look like the repository, so that what is run there leaves no trace in it.
+func checkout(t *testing.T, dir string) {
+	t.Helper()
+	from, err := filepath.Abs(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"go.mod", "go.sum", "cmd", "drivers", "logstructured", "pkg", "server"} {
+		if err := os.Symlink(filepath.Join(from, name), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Links between the pages lead somewhere.
+func TestLinks(t *testing.T) {
+	paths, err := filepath.Glob(root + "/docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range append(paths, root+"/README.md", root+"/CHANGELOG.md") {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllStringSubmatch(string(content), -1) {
+			target, anchor, _ := strings.Cut(m[1], "#")
+			if strings.Contains(target, "://") {
+				continue
+			}
+			linked := path
+			if target != "" {
+				linked = filepath.Join(filepath.Dir(path), target)
+			}
+			there, err := os.ReadFile(linked)
+			if err != nil {
+				t.Errorf("%s links to %s, which is not there", path, m[1])
+				continue
+			}
+			if anchor != "" && !hasHeading(string(there), anchor) {
+				t.Errorf("%s links to %s, which has no such heading", path, m[1])
+			}
+		}
+	}
+}
+
+func TestMatches(t *testing.T) {
+	for _, test := range []struct {
+		shown, got string
+		want       bool
+	}{
+		{"", "", true},
+		{"", "x\n", false},
+		{"x\n", "", false},
+		{"OK\n", "OK\n", true},
+		{"OK\n", "\nOK\n\n", true},
+		{"OK\n", "NOK\n", false},
+		{"a\n...\nd\n", "a\nb\nc\nd\n", true},
+		{"a\n...\nd\n", "a\nd\n", true},
+		{"a\n...\nd\n", "a\nb\nc\n", false},
+		{"...\n", "", true},
+		{"...\n", "any\nthing\n", true},
+		{"took ...\n", "took 3ms\n", true},
+		{"took ...\n", "took 3ms\nmore\n", false},
+		{"took ... in all\n", "took 3ms in all\n", true},
+	} {
+		if got := matches(test.shown, test.got); got != test.want {
+			t.Errorf("%q shown, %q printed: %v", test.shown, test.got, got)
+		}
+	}
+}
