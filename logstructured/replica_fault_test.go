@@ -1,0 +1,156 @@
+package logstructured_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand"
+	"testing"
+	"time"
+
+	ls "github.com/stele-db/stele/logstructured"
+)
+
+// TestReplicaSequenceUnderFaults sends random requests, one after the other, each through any of three stores whose logs fail now and
+// then. A request that failed for want of the database is sent again; every answer must be the oracle's, and so must the
+// history in the end: nothing that was undone leaves a trace, compactions above all.
+func TestReplicaSequenceUnderFaults(t *testing.T) {
+	t.Parallel()
+	rnd := testRand(t)
+	path := tempDatabase(t)
+	opts := ls.Options{RequestTimeout: patience, CompactRetention: time.Nanosecond, ValueCacheBytes: 4096}
+	dice := &lockedDice{rnd: rand.New(rand.NewSource(rnd.Int63()))}
+	failure := func(context.Context) error {
+		if dice.Intn(25) == 0 {
+			return errDatabase
+		}
+		return nil
+	}
+	f := faults{end: failure, read: failure, values: failure, remove: failure, append: func(ctx context.Context, a *realAppend) error {
+		switch dice.Intn(12) {
+		case 0, 1:
+			return errDatabase
+		case 2:
+			return ls.ErrUnknown
+		case 3:
+			return errors.Join(a.now(ctx), ls.ErrUnknown)
+		case 4:
+			a.later(time.Duration(dice.Intn(8)) * time.Millisecond)
+			return ls.ErrUnknown
+		}
+		return a.now(ctx)
+	}}
+	var replicas []*replica
+	for range 3 {
+		log := newFaultyLog(openSQLite(t, path))
+		replicas = append(replicas, startStore(t, log, opts))
+		log.fail(f)
+	}
+	o := newOracle()
+	gen := &generator{chooser: rnd, leases: []ls.LeaseID{100_000}}
+	var requests []string
+	retries := 0
+	for range scaled(t, 500) {
+		gen.now = o.rev()
+		store := replicas[gen.Intn(len(replicas))]
+		var do func() string
+		var want string
+		if gen.chance(6) {
+			rev, physical := gen.compactRevision(o), gen.chance(50)
+			requests = append(requests, fmt.Sprintf("Compact{%d}", rev))
+			current, err := o.compact(rev)
+			want = compactText(current, err)
+			do = func() string {
+				got, err := store.Compact(testContext(t), ls.Revision(rev), physical)
+				return compactText(int64(got), err)
+			}
+		} else {
+			op := gen.op()
+			if r, ok := op.(*ls.RangeRequest); ok {
+				// A transaction asks for the log's end also where a range would not.
+				r.Serializable = false
+				op = &ls.TxnRequest{Success: []ls.Op{r}}
+			}
+			requests = append(requests, requestText(op))
+			want = resultText(o.apply(op))
+			do = func() string { return resultText(store.apply(testContext(t), op)) }
+		}
+		got := do()
+		for ; got == resultText(nil, ls.ErrUnavailable); got = do() {
+			retries++
+		}
+		if got != want {
+			for _, r := range requests[max(0, len(requests)-12):] {
+				t.Log(r)
+			}
+			mustMatch(t, fmt.Sprintf("after revision %d, compacted %d", o.rev(), o.compacted), got, want)
+		}
+	}
+	t.Logf("%d retries, revision %d", retries, o.rev())
+	if retries == 0 {
+		t.Error("nothing failed: the test does not reach what it is for")
+	}
+	for _, r := range replicas {
+		r.stop(t)
+	}
+	compareHistory(t, o, startStore(t, openSQLite(t, path), ls.Options{}))
+}
+
+// TestReplicaBehindTheFloor cuts a store off while others write, delete, compact and remove the rows. When it is back it must build its
+// index anew, and tell its watchers: those that had seen what was compacted go on, and the others are cancelled.
+func TestReplicaBehindTheFloor(t *testing.T) {
+	t.Parallel()
+	path := tempDatabase(t)
+	opts := ls.Options{CompactRetention: time.Nanosecond, RequestTimeout: 500 * time.Millisecond}
+	log := newFaultyLog(openSQLite(t, path))
+	cutOff := startStore(t, log, opts)
+	other := startStore(t, openSQLite(t, path), ls.Options{CompactRetention: time.Nanosecond})
+	run := &sequence{oracle: newOracle(), gen: &generator{chooser: testRand(t)}, store: other}
+	for range 100 {
+		run.step(t)
+	}
+	if _, err := cutOff.Range(testContext(t), &ls.RangeRequest{KeyRange: everything}); err != nil {
+		t.Fatal(err)
+	}
+	stream := recordStream(t, cutOff)
+	// The last two wait for revisions that the others will and will not have compacted.
+	begin := ls.Revision(run.oracle.rev() + 1)
+	stream.create(ls.WatchRequest{KeyRange: everything, ID: 1}, -1)
+	stream.create(ls.WatchRequest{KeyRange: everything, ID: 2, StartRevision: begin + 1}, -1)
+	stream.create(ls.WatchRequest{KeyRange: everything, ID: 3, StartRevision: begin + 30}, -1)
+	eventually(t, "all watchers are created", func() bool { return len(stream.recorded()) == 3 })
+
+	log.failAll(errDatabase)
+	// Only what the first store has not seen is written, deleted and compacted now.
+	for run.oracle.rev() < int64(begin)+40 {
+		run.step(t)
+	}
+	compacted := max(int64(begin)+20, run.oracle.compacted+1)
+	if got, err := other.Compact(testContext(t), ls.Revision(compacted), true); err != nil {
+		t.Fatal(got, err)
+	}
+	if _, err := run.oracle.compact(compacted); err != nil {
+		t.Fatal(err)
+	}
+	log.heal()
+	eventually(t, "the store follows again", func() bool { return int64(cutOff.Revision()) == run.oracle.rev() })
+	compareHistory(t, run.oracle, cutOff)
+	for range 60 {
+		run.step(t)
+	}
+	stream.synced(t, run.oracle.rev())
+	compactions := map[ls.WatchID]ls.Revision{}
+	for _, r := range stream.recorded() {
+		if r.Canceled {
+			compactions[r.WatchID] = r.CompactRevision
+		}
+	}
+	if compactions[1] == 0 || compactions[2] == 0 {
+		t.Errorf("watchers that missed what was compacted must be cancelled: %v", compactions)
+	}
+	var all []int64
+	for _, c := range compactions {
+		all = append(all, int64(c))
+	}
+	stream.verify(t, run.oracle, all)
+}
