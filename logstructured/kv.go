@@ -3,6 +3,7 @@ package logstructured
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 // Range reads keys. It asks the database for the end of the log first, unless it is serializable or at a revision that
@@ -25,9 +26,10 @@ func (s *Store) Range(ctx context.Context, r *RangeRequest) (*RangeResult, error
 }
 
 // Put writes one key.
-func (s *Store) Put(ctx context.Context, r *PutRequest) (result *PutResult, err error) {
+func (s *Store) Put(ctx context.Context, r *PutRequest) (*PutResult, error) {
+	var result *PutResult
 	var a answer
-	err = s.write(ctx, len(r.Key)+len(r.Value), func(st *step) error {
+	err := s.write(ctx, len(r.Key)+len(r.Value), func(st *step) (err error) {
 		if err := st.checkPut(r); err != nil {
 			return err
 		}
@@ -38,7 +40,27 @@ func (s *Store) Put(ctx context.Context, r *PutRequest) (result *PutResult, err 
 	if err != nil {
 		return nil, err
 	}
-	return result, s.compactedIfGone(a.complete(ctx, &s.values))
+	return result, s.completeCommitted(ctx, &a)
+}
+
+// completeCommitted reads what is missing in the answer to a write that took effect. It does not give up while the client
+// waits: an error would look as if the write had failed.
+func (s *Store) completeCommitted(ctx context.Context, a *answer) error {
+	if len(a.fills) == 0 {
+		return nil
+	}
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	for attempt := 0; ; attempt++ {
+		err := a.complete(ctx, &s.values)
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil || errors.Is(err, errValueGone):
+			return fmt.Errorf("%w, but its former value could not be read: %w", ErrUnknown, err)
+		}
+		pause(ctx, backoff(attempt))
+	}
 }
 
 // DeleteRange deletes keys.
@@ -53,7 +75,7 @@ func (s *Store) DeleteRange(ctx context.Context, r *DeleteRangeRequest) (*Delete
 	if err != nil {
 		return nil, err
 	}
-	return result, s.compactedIfGone(a.complete(ctx, &s.values))
+	return result, s.completeCommitted(ctx, &a)
 }
 
 // Txn runs a transaction. One without writes in any branch is a read.
@@ -73,7 +95,7 @@ func (s *Store) Txn(ctx context.Context, r *TxnRequest) (*TxnResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	return result, s.compactedIfGone(a.complete(ctx, &s.values))
+	return result, s.completeCommitted(ctx, &a)
 }
 
 func (s *Store) readTxn(ctx context.Context, r *TxnRequest) (*TxnResult, error) {

@@ -47,10 +47,8 @@ func (rd *reads) ask(ctx context.Context) {
 	rd.next = &round{done: make(chan struct{})}
 	rd.mu.Unlock()
 
-	if ctx.Err() != nil {
-		r.err = ErrStopped
-	} else if r.end, r.err = rd.log.End(ctx); r.err != nil {
-		r.err = unavailable(context.WithoutCancel(ctx), "ask for the log's end", r.err)
+	if r.end, r.err = rd.log.End(ctx); r.err != nil {
+		r.err = failed(ctx, "ask for the log's end", r.err)
 	}
 	close(r.done)
 	for _, fn := range r.notify {

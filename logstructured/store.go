@@ -106,6 +106,7 @@ func Open(ctx context.Context, log Log, opts Options) (s *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
+	log = boundedLog{log, opts.RequestTimeout}
 	s = &Store{
 		log: log, opts: opts, logger: opts.Logger, metrics: m, cluster: end.ClusterID,
 		values: values{log: log, budget: opts.ValueCacheBytes},
@@ -135,7 +136,7 @@ func (s *Store) Run(ctx context.Context) error {
 	g.Go(func() error { return s.writer.run(ctx) })
 	g.Go(func() error { return s.reads.run(ctx) })
 	g.Go(func() error { return s.deleteRows(ctx) })
-	if n, ok := s.log.(Notifier); ok {
+	if n, ok := s.log.(boundedLog).Log.(Notifier); ok {
 		g.Go(func() error { return s.listen(ctx, n) })
 	}
 	err := g.Wait()

@@ -137,13 +137,27 @@ func (v *values) loadAll(ctx context.Context, rows []*row, fn func(i int, data [
 	return nil
 }
 
-// unavailable turns a failure of the database into [ErrUnavailable], unless it was the caller who gave up.
+// unavailable turns a failure of the database into [ErrUnavailable] or, if it did not answer in time, [ErrTimeout]; unless it was the
+// caller who gave up.
 func unavailable(ctx context.Context, doing string, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if errors.Is(err, ErrNoSpace) || errors.Is(err, ErrReadOnly) || errors.Is(err, ErrUnknown) {
-		return fmt.Errorf("%s: %w", doing, err)
+	for _, known := range []error{ErrNoSpace, ErrReadOnly, ErrUnknown, ErrStopped} {
+		if errors.Is(err, known) {
+			return fmt.Errorf("%s: %w", doing, err)
+		}
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%s: %w: %w", doing, ErrTimeout, err)
 	}
 	return fmt.Errorf("%s: %w: %w", doing, ErrUnavailable, err)
+}
+
+// failed is [unavailable] for what the store does by itself, until ctx ends because it stops.
+func failed(ctx context.Context, doing string, err error) error {
+	if ctx.Err() != nil {
+		return ErrStopped
+	}
+	return unavailable(ctx, doing, err)
 }

@@ -137,13 +137,13 @@ func (w *writer) commit(ctx context.Context, batch []*request) {
 			w.st.reset(w.published, sp)
 			batch = append(evaluated, rest...)
 			if err := w.catchUp(ctx); err != nil {
-				finish(batch, unavailable(context.Background(), "follow the log", err))
+				finish(batch, failed(ctx, "follow the log", err))
 				return
 			}
 		default:
 			w.st.reset(w.published, sp)
 			w.store.logger.WithError(err).Warn("append failed")
-			finish(evaluated, unavailable(context.Background(), "append", err))
+			finish(evaluated, failed(ctx, "append", err))
 			batch = rest
 		}
 	}
