@@ -33,6 +33,8 @@ func dial(target string) (*grpc.ClientConn, error) {
 // recorder collects what the clients of a run did.
 type recorder struct {
 	start time.Time
+	// several tells that there is more than one server.
+	several bool
 	// gate is held for reading during every request, and for writing at the cuts between windows.
 	gate sync.RWMutex
 
@@ -63,7 +65,7 @@ func (r *recorder) fault(format string, args ...any) {
 func (r *recorder) do(ctx context.Context, conn *grpc.ClientConn, client, server int, request proto.Message) *Op {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	op := &Op{Client: client, Server: server, Request: request, Call: r.now()}
+	op := &Op{Client: client, Server: server, Request: request, Pinned: r.several, Call: r.now()}
 	response, err := send(ctx, conn, request)
 	op.Return = r.now()
 	op.Outcome = classify(err)

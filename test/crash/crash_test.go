@@ -14,15 +14,15 @@ import (
 const progressInterval = 200 * time.Millisecond
 
 // minimumRate is the number of acknowledged writes a second below which a run has not shown anything.
-const minimumRate = 20
+const minimumRate = 5
 
 // plan is the one of `make test`; STELE_TEST_CRASH_DURATION and STELE_TEST_CRASH_SEED change it.
 func plan(t *testing.T, duration time.Duration) Plan {
 	t.Helper()
 	p := Plan{
 		Duration: duration,
-		EveryMin: 600 * time.Millisecond,
-		EveryMax: 1600 * time.Millisecond,
+		EveryMin: 400 * time.Millisecond,
+		EveryMax: 1400 * time.Millisecond,
 		Clients:  8,
 		Seed:     uint64(time.Now().UnixNano()),
 	}

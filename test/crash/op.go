@@ -38,6 +38,9 @@ type Op struct {
 	Outcome  Outcome
 	// Err is the answer to a rejected request and what is known about one of unknown outcome.
 	Err error
+	// Pinned tells that the server is one of several. It answers a read at a revision that it has applied from what it has applied
+	// (see architecture.md), so that the header's revision may be behind; the keys never are.
+	Pinned bool
 }
 
 func (op *Op) String() string {
@@ -69,7 +72,7 @@ func revision(response proto.Message) int64 {
 // serializable reads may be answered from the past.
 func (op *Op) serializable() bool {
 	r, ok := op.Request.(*pb.RangeRequest)
-	return ok && r.Serializable
+	return ok && (r.Serializable || op.Pinned && r.Revision > 0 && op.Outcome == Acked)
 }
 
 // readOnly requests cannot change anything. A compaction is none of them.

@@ -44,7 +44,7 @@ const drainTimeout = 60 * time.Second
 // the run could not be completed, as when a server does not come back.
 func Run(ctx context.Context, victim Victim, plan Plan) (*Recorded, error) {
 	r := &run{plan: plan, victim: victim, rand: rand.New(rand.NewPCG(plan.Seed, 1<<63))}
-	r.start = time.Now()
+	r.start, r.several = time.Now(), len(victim.Targets()) > 1
 	defer r.close()
 	for range plan.Clients {
 		conn, err := r.dial(len(r.conns))

@@ -227,17 +227,17 @@ func watchers() []*stream {
 	newStream := func(name string, ask time.Duration, specs ...*pb.WatchCreateRequest) *stream {
 		return &stream{record: &StreamRecord{Name: name, Watchers: specs}, askProgress: ask}
 	}
-	wanderer := newStream("wanderer", 20*time.Millisecond, late)
+	wanderer := newStream("wanderer", 50*time.Millisecond, late)
 	wanderer.wander = true
 	return []*stream{
 		newStream("everything", 0, everything),
-		newStream("fragments", 50*time.Millisecond, fragments),
+		newStream("fragments", 110*time.Millisecond, fragments),
 		newStream("notified", 0, notified),
 		newStream("from now", 0, fromNow),
-		newStream("filtered", 30*time.Millisecond, noPut, noDelete),
-		newStream("prefixes", 10*time.Millisecond, groups...),
-		newStream("single keys", 70*time.Millisecond, single...),
-		newStream("quiet", 15*time.Millisecond, quiet),
+		newStream("filtered", 130*time.Millisecond, noPut, noDelete),
+		newStream("prefixes", 40*time.Millisecond, groups...),
+		newStream("single keys", 170*time.Millisecond, single...),
+		newStream("quiet", 90*time.Millisecond, quiet),
 		wanderer,
 	}
 }

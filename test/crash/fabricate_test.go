@@ -1,0 +1,180 @@
+package crash
+
+import (
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+)
+
+// server is a simulated one: the model behind clients that call it concurrently. It makes histories that the checkers must accept,
+// and with a fault put in, histories that they must not accept.
+type server struct {
+	rand  *rand.Rand
+	clock time.Duration
+	state *State
+	full  []Revision
+	ops   []*Op
+	// before is called before a request is applied; true tells that the fault has answered it.
+	before func(s *server, op *Op) bool
+	// fired tells that the fault has happened.
+	fired bool
+}
+
+// pending is a request on its way.
+type pending struct {
+	op      *Op
+	applied bool
+}
+
+// fabricate lets clients make steps calls and returns the history.
+func fabricate(seed uint64, steps int, before func(*server, *Op) bool) (*Recorded, *server) {
+	s := &server{rand: rand.New(rand.NewPCG(seed, 7)), state: newState(), before: before}
+	const clients = 6
+	generators := make([]*generator, clients)
+	for i := range generators {
+		generators[i] = newGenerator(i, seed)
+	}
+	running := make([]*pending, clients)
+	for range steps {
+		s.clock += time.Microsecond
+		i := s.rand.IntN(clients)
+		p := running[i]
+		switch {
+		case p == nil:
+			request := generators[i].next(s.state.Rev)
+			if txn, ok := request.(*pb.TxnRequest); ok && len(txn.Success) == len(bigKeys) && len(values(txn)) > 0 &&
+				len(values(txn)[0]) > bigValue {
+				continue
+			}
+			running[i] = &pending{op: &Op{Client: i, Request: request, Call: s.clock}}
+		case s.rand.IntN(60) == 0:
+			// The connection dies before or after the request was applied.
+			p.op.Outcome, p.op.Response = Unknown, nil
+			p.op.Err = status.Error(codes.Unavailable, "gone")
+			s.end(p.op)
+			running[i] = nil
+		case !p.applied:
+			s.apply(p.op)
+			p.applied = true
+		default:
+			s.end(p.op)
+			if p.op.Outcome == Acked {
+				generators[i].learn(p.op.Response)
+			}
+			running[i] = nil
+		}
+	}
+	for _, p := range running {
+		if p != nil && p.applied {
+			s.clock += time.Microsecond
+			s.end(p.op)
+		}
+	}
+	rec := &Recorded{History: History{Ops: s.ops, Full: s.full, Windows: []Window{{To: forever, Rev: 1}}}}
+	for _, w := range watchers() {
+		rec.Streams = append(rec.Streams, s.watch(w.record))
+	}
+	return rec, s
+}
+
+func (s *server) end(op *Op) {
+	op.Return = s.clock
+	s.ops = append(s.ops, op)
+}
+
+func (s *server) apply(op *Op) {
+	if s.before != nil && s.before(s, op) {
+		return
+	}
+	s.answer(op, s.state)
+}
+
+// answer applies op to state, which becomes the server's unless nothing changed.
+func (s *server) answer(op *Op, state *State) {
+	result, err := state.Apply(op.Request)
+	switch {
+	case errors.Is(err, errCompacted):
+		op.Outcome = Rejected
+		op.Err = status.Error(codes.OutOfRange, "etcdserver: mvcc: required revision has been compacted")
+		return
+	case errors.Is(err, errFuture):
+		op.Outcome = Rejected
+		op.Err = status.Error(codes.OutOfRange, "etcdserver: mvcc: required revision is a future revision")
+		return
+	}
+	op.Response = proto.Clone(result.Response)
+	if result.Next != state {
+		s.commit(result)
+	}
+}
+
+func (s *server) commit(result Result) {
+	s.state = result.Next
+	if len(result.Events) > 0 {
+		r := Revision{Rev: result.Next.Rev, Seen: s.clock}
+		for _, e := range result.Events {
+			r.Events = append(r.Events, proto.Clone(e).(*mvccpb.Event))
+		}
+		s.full = append(s.full, r)
+	}
+}
+
+// watch is what a stream sees that breaks now and then. It comes after everything else, so prev_kv is never there where
+// something was compacted: as if it had been seen just in time.
+func (s *server) watch(record *StreamRecord) *StreamRecord {
+	next := make([]int64, len(record.Watchers))
+	for i, spec := range record.Watchers {
+		next[i] = max(1, spec.StartRevision)
+	}
+	at := func(r Revision) time.Duration { return r.Seen }
+	var session *Session
+	open := func(now int64) {
+		record.Sessions = append(record.Sessions, Session{Starts: append([]int64(nil), next...)})
+		session = &record.Sessions[len(record.Sessions)-1]
+		for i := range record.Watchers {
+			session.Responses = append(session.Responses, Received{Response: &pb.WatchResponse{
+				Header: header(now), WatchId: int64(i), Created: true,
+			}})
+		}
+	}
+	open(1)
+	for _, r := range s.full {
+		for i, spec := range record.Watchers {
+			var events []*mvccpb.Event
+			c := &watchCheck{spec: spec}
+			for _, e := range r.Events {
+				if inRange(e.Kv.Key, spec.Key, spec.RangeEnd) && !c.filtered(e) {
+					seen := proto.Clone(e).(*mvccpb.Event)
+					if !spec.PrevKv {
+						seen.PrevKv = nil
+					}
+					events = append(events, seen)
+				}
+			}
+			if len(events) > 0 {
+				session.Responses = append(session.Responses, Received{At: at(r), Response: &pb.WatchResponse{
+					Header: header(r.Rev), WatchId: int64(i), Events: events,
+				}})
+				next[i] = r.Rev + 1
+			}
+		}
+		switch s.rand.IntN(20) {
+		case 0:
+			session.Responses = append(session.Responses, Received{At: at(r), Response: &pb.WatchResponse{
+				Header: header(r.Rev), WatchId: -1,
+			}})
+			for i := range next {
+				next[i] = r.Rev + 1
+			}
+		case 1:
+			open(r.Rev)
+		}
+	}
+	return record
+}
