@@ -137,9 +137,7 @@ func (run *watchRun) change(t *testing.T, pair *streamPair) {
 	g := run.generator
 	var ids []int64
 	for _, w := range pair.watchers {
-		if w.canceled == 0 {
-			ids = append(ids, w.id)
-		}
+		ids = append(ids, w.id)
 	}
 	switch n := g.IntN(100); {
 	case n < 60 && len(ids) < 25:
@@ -218,7 +216,7 @@ func (run *watchRun) cancel(t *testing.T, pair *streamPair, ids []int64) {
 	}
 	a := run.answer(t, pair, r)
 	for i, w := range pair.watchers {
-		if w.id == id && w.canceled == 0 {
+		if w.id == id {
 			w.canceled = a.Header.Revision
 			run.compare(t, pair, w)
 			pair.forget(w)
