@@ -40,7 +40,7 @@ func newWriter(c *conn) (*writer, error) {
 		{&w.commit, `COMMIT`},
 		{&w.rollback, `ROLLBACK`},
 		{&w.guard, endSQL},
-		{&w.touch, `UPDATE stele_store SET floor = floor`},
+		{&w.touch, `UPDATE stele_store SET settled = settled + 1`},
 		{&w.raiseFloor, `UPDATE stele_store SET floor = ?1 WHERE floor < ?1`},
 		{&w.deleteRow, `DELETE FROM stele_log WHERE position = ?`},
 	} {

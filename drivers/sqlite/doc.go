@@ -20,7 +20,7 @@
 // then tells the other connections through shared memory. If a write fails (a full disk above all) the mark is not
 // there: the append has failed for good. If the sync or what follows it fails, SQLite rolls back, and no connection sees the
 // rows; but they are in the WAL, and if the machine loses power before something else is written over them,
-// recovery will find them. So the driver tries to write something else over them, a commit that changes nothing: if that
+// recovery will find them. So the driver tries to write something else over them, a commit that only counts up: if that
 // succeeds the append has failed for good, otherwise its outcome is unknown.
 // A context that ends never interrupts COMMIT: it is looked at before.
 //

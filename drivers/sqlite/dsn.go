@@ -20,6 +20,7 @@ type config struct {
 	// For tests only.
 	vfs         string // SQLite's name of the virtual file system, "" is the default
 	synchronous string // "" is FULL
+	syncDir     func(dir string) error
 }
 
 const defaultBusyTimeout = 5 * time.Second
@@ -27,7 +28,7 @@ const defaultBusyTimeout = 5 * time.Second
 // parseDSN returns the configuration and the names of the options that were ignored.
 func parseDSN(dsn string) (config, []string, error) {
 	path, query, _ := strings.Cut(dsn, "?")
-	cfg := config{busyTimeout: defaultBusyTimeout}
+	cfg := config{busyTimeout: defaultBusyTimeout, syncDir: syncDir}
 	if path == "" || path == ":memory:" || strings.HasPrefix(path, "file:") {
 		return cfg, nil, fmt.Errorf("sqlite: %q is not the path of a file", path)
 	}

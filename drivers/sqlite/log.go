@@ -71,6 +71,9 @@ func (l *Log) initialize(created bool) (err error) {
 			err = errors.Join(err, c.close())
 		}
 	}()
+	if _, err := schemaVersion(c, l.cfg.path); err != nil {
+		return err // before anything is written
+	}
 	if created {
 		// SQLite has created the file by now, empty; it gives the WAL the same permissions later.
 		if err := os.Chmod(l.cfg.path, 0o600); err != nil {
@@ -98,7 +101,9 @@ func (l *Log) initialize(created bool) (err error) {
 		return err
 	}
 	if created {
-		if err := syncDir(filepath.Dir(l.cfg.path)); err != nil {
+		// The file's entry in the directory, and the end of the rollback journal that SQLite used until WAL mode was set: if
+		// the journal came back after the loss of power it would undo everything.
+		if err := l.cfg.syncDir(filepath.Dir(l.cfg.path)); err != nil {
 			return err
 		}
 	}

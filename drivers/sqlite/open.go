@@ -113,6 +113,10 @@ func inspect(cfg config) (err error) {
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
 	_, err = schemaVersion(c, cfg.path)
+	var e *Error
+	if errors.As(err, &e) && e.primary() == sqlite3.SQLITE_READONLY {
+		return nil // a crash left something to recover first, which takes a connection that may write; initialize looks again
+	}
 	return err
 }
 

@@ -19,9 +19,10 @@ CREATE TABLE stele_log (
 CREATE TABLE stele_store (
   one        INTEGER PRIMARY KEY CHECK (one = 1),
   floor      INTEGER NOT NULL,
-  cluster_id INTEGER NOT NULL CHECK (cluster_id <> 0)
+  cluster_id INTEGER NOT NULL CHECK (cluster_id <> 0),
+  settled    INTEGER NOT NULL -- counts up to have something to write when the outcome of a commit must be settled
 );
-INSERT INTO stele_store (one, floor, cluster_id) VALUES (1, 0, random() | 1);
+INSERT INTO stele_store (one, floor, cluster_id, settled) VALUES (1, 0, random() | 1, 0);
 
 -- One row: the number of the newest migration that was applied.
 CREATE TABLE stele_schema (version INTEGER NOT NULL);
