@@ -44,10 +44,19 @@ func (s *Store) Hash(ctx context.Context) (hash uint32, revision Revision, err e
 }
 
 // hashed returns the rows that a hash at revision covers, in the order of their revisions: all above the compact revision,
-// and of those up to it what is still current at revision.
+// and of those up to it what is still current at revision. If no key is live at revision, etcd does not filter, and what was current at
+// the compact revision counts.
 func (s *snapshot) hashed(revision Revision) []*row {
 	var rows []*row
+	live := false
 	s.keys.Scan(func(ki *keyIndex) bool {
+		live = ki.live(revision) != nil
+		return !live
+	})
+	s.keys.Scan(func(ki *keyIndex) bool {
+		if r := ki.live(s.compact); r != nil && !live {
+			rows = append(rows, r)
+		}
 		for i, r := range ki.rows[:ki.find(revision)+1] {
 			if r.revision > s.compact || (!r.tombstone() && i == ki.find(revision)) {
 				rows = append(rows, r)

@@ -58,7 +58,7 @@ func (ws *WatchStream) nextProgress(snap *snapshot) *WatchResponse {
 		return nil
 	}
 	for _, w := range ws.watchers {
-		if snap.revision < w.StartRevision {
+		if !w.closed && snap.revision < w.StartRevision {
 			return nil // as etcd: a watcher of the future is not synced
 		}
 	}

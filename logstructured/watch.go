@@ -413,8 +413,7 @@ func (ws *WatchStream) cancelCompacted(w *watcher, snap *snapshot) *WatchRespons
 	if w.closed {
 		return nil
 	}
-	ws.drop(w)
-	delete(ws.watchers, w.ID)
+	ws.drop(w) // its ID stays taken until the client cancels it, as in etcd
 	return &WatchResponse{WatchID: w.ID, Canceled: true, CompactRevision: snap.compact}
 }
 
