@@ -91,7 +91,7 @@ func (c *conn) error(rc int32) error {
 	}
 	if c.db != 0 && (e.primary() == sqlite3.SQLITE_IOERR || e.primary() == sqlite3.SQLITE_CANTOPEN) {
 		e.Errno = syscall.Errno(sqlite3.Xsqlite3_system_errno(c.tls, c.db))
-		if e.Errno != 0 {
+		if e.Errno != 0 && e.Errno != syscall.ENOENT { // that one is from looking for a journal
 			e.Message += ": " + e.Errno.Error()
 		}
 	}
@@ -131,6 +131,9 @@ func (c *conn) keepWAL() error {
 
 // inTransaction tells whether a BEGIN has not been ended.
 func (c *conn) inTransaction() bool { return sqlite3.Xsqlite3_get_autocommit(c.tls, c.db) == 0 }
+
+// readOnly tells whether SQLite could open the file for reading only, which it does without saying so.
+func (c *conn) readOnly() bool { return sqlite3.Xsqlite3_db_readonly(c.tls, c.db, 0) == 1 }
 
 // interruptWhenDone makes the statement that runs end with SQLITE_INTERRUPT once ctx is done. The caller defers the
 // returned function.

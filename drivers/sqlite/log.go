@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/sirupsen/logrus"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/stele-db/stele/logstructured"
 )
@@ -71,6 +72,9 @@ func (l *Log) initialize(created bool) (err error) {
 			err = errors.Join(err, c.close())
 		}
 	}()
+	if c.readOnly() {
+		return &Error{Code: sqlite3.SQLITE_READONLY, Message: "the file could be opened for reading only"}
+	}
 	if _, err := schemaVersion(c, l.cfg.path); err != nil {
 		return err // before anything is written
 	}

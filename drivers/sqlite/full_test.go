@@ -1,0 +1,212 @@
+//go:build linux
+
+package sqlite
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// smallDisk mounts a file system of 8 MiB. Where that is not permitted the test fails, unless STELE_TEST_NO_MOUNT says
+// that this is expected.
+func smallDisk(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=8m"); err != nil {
+		if os.Getenv("STELE_TEST_NO_MOUNT") != "" {
+			t.Skipf("STELE_TEST_NO_MOUNT is set, and mounting a tmpfs failed: %v", err)
+		}
+		t.Fatalf("cannot mount a small file system to fill (%v): run as root, or set STELE_TEST_NO_MOUNT=1 to leave out the tests of a full disk", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Errorf("unmount: %v", err)
+		}
+	})
+	return dir
+}
+
+// ballast fills what is left of a disk but for room bytes.
+func ballast(t *testing.T, dir string, room int64) string {
+	t.Helper()
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "ballast")
+	if err := os.WriteFile(path, make([]byte, int64(st.Bavail)*st.Bsize-room), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestFullDisk(t *testing.T) {
+	dir := smallDisk(t)
+	path := filepath.Join(dir, "state.db")
+	l, err := Open(context.Background(), path, Options{Logger: quiet(), CheckpointInterval: 5 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	ctx := context.Background()
+	var head logstructured.Head
+	var n int64 // acknowledged appends
+	// appendNext appends as a store does: the same append again while its outcome is unknown.
+	appendNext := func() error {
+		for tries := 0; ; tries++ {
+			err := l.Append(ctx, head, logstructured.AppendID(n+1), fullEntries(n))
+			if errors.Is(err, logstructured.ErrUnknown) && tries < 100 {
+				continue
+			}
+			if err == nil {
+				n++
+				head = logstructured.Head{Position: head.Position + 3, ID: logstructured.AppendID(n)}
+			}
+			return err
+		}
+	}
+	for round := range 4 {
+		file := ballast(t, dir, 1<<20+int64(round)*5000)
+		before := n
+		var err error
+		for err == nil {
+			err = appendNext()
+		}
+		if !errors.Is(err, logstructured.ErrNoSpace) {
+			t.Fatalf("round %d: Append on a full disk: %v", round, err)
+		}
+		if round == 0 {
+			t.Log(err)
+		}
+		// It stays full, and reads go on.
+		for range 5 {
+			if err := appendNext(); !errors.Is(err, logstructured.ErrNoSpace) {
+				t.Fatalf("round %d: Append on a disk that is still full: %v", round, err)
+			}
+			if end, err := l.End(ctx); err != nil || end.Head != head {
+				t.Fatalf("round %d: end is %v, %v, want %v", round, end.Head, err, head)
+			}
+			if entries, _, err := l.Read(ctx, head.Position-3, 10); err != nil || len(entries) != 3 {
+				t.Fatalf("round %d: Read: %d entries, %v", round, len(entries), err)
+			}
+			if v, err := l.Values(ctx, []logstructured.Position{1, head.Position}); err != nil || !v.Found[0] || !v.Found[1] {
+				t.Fatalf("round %d: Values: %v", round, err)
+			}
+		}
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		if err := appendNext(); err != nil {
+			t.Fatalf("round %d: Append when there is space again: %v", round, err)
+		}
+		t.Logf("round %d: %d appends until the disk was full", round, n-before)
+	}
+	checkFull(t, l, n)
+	// A Delete that meets the full disk fails and can be repeated.
+	file := ballast(t, dir, 0)
+	all := make([]logstructured.Position, head.Position)
+	for i := range all {
+		all[i] = logstructured.Position(i + 1)
+	}
+	deleteErr := l.Delete(ctx, all, head.Position)
+	t.Logf("Delete on a full disk: %v", deleteErr)
+	if deleteErr != nil && !errors.Is(deleteErr, logstructured.ErrNoSpace) {
+		t.Errorf("Delete: %v", deleteErr)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Delete(ctx, all, head.Position); err != nil {
+		t.Errorf("Delete: %v", err)
+	}
+	if err := l.Defragment(ctx); err != nil {
+		t.Errorf("Defragment: %v", err)
+	}
+	if size, err := l.Size(ctx); err != nil || size.Total > 100_000 {
+		t.Errorf("size after Delete and Defragment: %+v, %v", size, err)
+	}
+	if err := appendNext(); err != nil {
+		t.Errorf("Append after Delete: %v", err)
+	}
+}
+
+func fullEntries(n int64) []logstructured.Entry {
+	entries := benchEntries(3)
+	for i := range entries {
+		entries[i].Sub = int64(i)
+		entries[i].Key = binary.BigEndian.AppendUint64(nil, uint64(n))
+	}
+	return entries
+}
+
+// checkFull reads everything: n appends, each once and whole.
+func checkFull(t *testing.T, l *Log, n int64) {
+	t.Helper()
+	i := int64(0)
+	_, err := l.Scan(context.Background(), 0, func(batch []logstructured.Entry) error {
+		for _, e := range batch {
+			if e.Position != logstructured.Position(i+1) || e.ID != logstructured.AppendID(i/3+1) || e.Sub != i%3 ||
+				binary.BigEndian.Uint64(e.Key) != uint64(i/3) {
+				t.Fatalf("entry %d is %+v", i, e)
+			}
+			i++
+		}
+		return nil
+	})
+	if err != nil || i != 3*n {
+		t.Errorf("%d entries, %v; want %d", i, err, 3*n)
+	}
+}
+
+func TestOpenOnFullDisk(t *testing.T) {
+	dir := smallDisk(t)
+	file := ballast(t, dir, 0)
+	path := filepath.Join(dir, "state.db")
+	_, err := Open(context.Background(), path, Options{Logger: quiet()})
+	if !errors.Is(err, logstructured.ErrNoSpace) || !strings.Contains(err.Error(), path+" cannot be opened because its disk is full: free some space") {
+		t.Fatalf("Open: %v", err)
+	}
+	t.Log(err)
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	makeLog(t, path)
+}
+
+// A file system that becomes read-only, as Linux does when a disk fails.
+func TestReadOnlyFileSystem(t *testing.T) {
+	dir := smallDisk(t)
+	path := filepath.Join(dir, "state.db")
+	makeLog(t, path)
+	before := contents(t, dir)
+	remount := func(flags uintptr) {
+		t.Helper()
+		if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT|flags, "size=8m"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remount(syscall.MS_RDONLY)
+	_, err := Open(context.Background(), path, Options{Logger: quiet()})
+	if !errors.Is(err, logstructured.ErrReadOnly) || !strings.Contains(err.Error(), path+" cannot be written") {
+		t.Errorf("Open: %v", err)
+	}
+	t.Log(err)
+	remount(0)
+	if after := contents(t, dir); len(after) != len(before) || after["state.db"] != before["state.db"] {
+		t.Error("the file changed")
+	}
+	makeLog(t, path)
+}

@@ -1,0 +1,339 @@
+package sqlite
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// makeDB runs SQL on a file.
+func makeDB(t *testing.T, path string, sql string) {
+	t.Helper()
+	c, err := openConn(path, create, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.script(sql); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// makeLog makes a log with a few hundred entries.
+func makeLog(t *testing.T, path string) {
+	t.Helper()
+	l, err := Open(context.Background(), path, Options{Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t, l, 300, 100)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// contents reads all files of a directory, but for SQLite's shared memory and empty ones beside the database.
+func contents(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.IsDir() || strings.HasSuffix(e.Name(), "-shm") {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(data) > 0 || e.Name() == "state.db" {
+			files[e.Name()] = string(data)
+		}
+	}
+	return files
+}
+
+// asNobody runs f without root's right to write everything.
+func asNobody(t *testing.T, f func()) {
+	if os.Geteuid() != 0 {
+		f()
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		if err := syscall.Setfsuid(65534); err != nil {
+			t.Error(err)
+			return
+		}
+		f()
+	}()
+	<-done
+}
+
+func TestOpenErrors(t *testing.T) {
+	none := func(*testing.T, string) {}
+	for _, test := range []struct {
+		name    string
+		make    func(t *testing.T, path string)
+		nobody  bool
+		want    string // a part of the sentence
+		wantErr error
+	}{
+		{name: "directory", make: func(t *testing.T, path string) {
+			if err := os.Mkdir(path, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}, want: "is a directory: name a file in it"},
+		{name: "not a database", make: func(t *testing.T, path string) {
+			if err := os.WriteFile(path, bytes.Repeat([]byte("some text\n"), 1000), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, want: "is not a SQLite database: name another file", wantErr: logstructured.ErrCorrupt},
+		{name: "damaged", make: func(t *testing.T, path string) {
+			makeLog(t, path)
+			damage(t, path, 100, 3000)
+		}, want: "is damaged: restore it from a backup", wantErr: logstructured.ErrCorrupt},
+		{name: "newer schema", make: func(t *testing.T, path string) {
+			makeLog(t, path)
+			makeDB(t, path, `UPDATE stele_schema SET version = 1000`)
+		}, want: "was written by a newer version of Stele (schema 1000, this version knows 1): run that version or a later one"},
+		{name: "no schema version", make: func(t *testing.T, path string) {
+			makeLog(t, path)
+			makeDB(t, path, `DELETE FROM stele_schema`)
+		}, want: "without a schema version", wantErr: logstructured.ErrCorrupt},
+		{name: "foreign", make: func(t *testing.T, path string) {
+			makeDB(t, path, `CREATE TABLE invoices (id INTEGER); INSERT INTO invoices VALUES (1)`)
+		}, want: `is the database of another program (it has a table "invoices" and no Stele log)`},
+		{name: "kine", make: func(t *testing.T, path string) {
+			makeDB(t, path, `PRAGMA journal_mode = WAL; CREATE TABLE kine (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT); INSERT INTO kine (name) VALUES ('/a')`)
+		}, want: "is kine's database: name another file (importing kine's table comes in a later version)"},
+		{name: "read-only file", nobody: true, make: func(t *testing.T, path string) {
+			makeLog(t, path)
+			chmod(t, path, 0o444)
+			chmod(t, filepath.Dir(path), 0o777)
+		}, want: "cannot be written: make the file and its directory writable", wantErr: logstructured.ErrReadOnly},
+		{name: "read-only directory", nobody: true, make: func(t *testing.T, path string) {
+			makeLog(t, path)
+			chmod(t, path, 0o666)
+			chmod(t, filepath.Dir(path), 0o555)
+			t.Cleanup(func() { chmod(t, filepath.Dir(path), 0o755) })
+		}, want: "cannot be written: make the file and its directory writable", wantErr: logstructured.ErrReadOnly},
+		{name: "directory where nothing can be created", nobody: true, make: func(t *testing.T, path string) {
+			chmod(t, filepath.Dir(path), 0o555)
+			t.Cleanup(func() { chmod(t, filepath.Dir(path), 0o755) })
+		}, want: "cannot be written: make the file and its directory writable", wantErr: logstructured.ErrReadOnly},
+		{name: "memory", make: none, want: "is not the path of a file"},
+		{name: "unknown option", make: none, want: `unknown option "chekpoint"`},
+		{name: "wrong option", make: none, want: "the only value is external"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			chmod(t, filepath.Dir(dir), 0o755) // nobody has to get here
+			path := filepath.Join(dir, "state.db")
+			test.make(t, path)
+			before := contents(t, dir)
+			dsn := map[string]string{"memory": ":memory:", "unknown option": path + "?chekpoint=x", "wrong option": path + "?checkpoint=x"}[test.name]
+			if dsn == "" {
+				dsn = path
+			}
+			var l *Log
+			var err error
+			open := func() { l, err = Open(context.Background(), dsn, Options{Logger: quiet()}) }
+			if test.nobody {
+				asNobody(t, open)
+			} else {
+				open()
+			}
+			if err == nil {
+				_ = l.Close()
+				t.Fatal("no error")
+			}
+			t.Log(err)
+			if !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("error is %q, want one line with %q", err, test.want)
+			}
+			if dsn == path && !strings.Contains(err.Error(), path) {
+				t.Errorf("error %q does not name the path", err)
+			}
+			if test.wantErr != nil && !errors.Is(err, test.wantErr) {
+				t.Errorf("error %q is not %q", err, test.wantErr)
+			}
+			if after := contents(t, dir); !maps.Equal(before, after) {
+				t.Errorf("files were %v and are %v, or their contents changed", slices.Collect(maps.Keys(before)), slices.Collect(maps.Keys(after)))
+			}
+		})
+	}
+}
+
+func chmod(t *testing.T, path string, mode os.FileMode) {
+	t.Helper()
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// damage overwrites a piece of a file.
+func damage(t *testing.T, path string, off int64, n int) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(bytes.Repeat([]byte{0xa5}, n), off); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDamagedPage(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.db")
+	makeLog(t, path)
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for off := int64(20 * pageSize); off < info.Size()-10*pageSize; off += pageSize {
+		damage(t, path, off, pageSize)
+	}
+	l, err := Open(context.Background(), path, Options{Logger: quiet()})
+	if err != nil {
+		t.Fatal(err) // the end can be read
+	}
+	defer func() { _ = l.Close() }()
+	ctx := context.Background()
+	if _, err := l.Scan(ctx, 0, func([]logstructured.Entry) error { return nil }); !errors.Is(err, logstructured.ErrCorrupt) {
+		t.Errorf("Scan: %v", err)
+	}
+	if _, _, err := l.Read(ctx, 0, 1000); !errors.Is(err, logstructured.ErrCorrupt) {
+		t.Errorf("Read: %v", err)
+	}
+}
+
+func TestCreatedPrivately(t *testing.T) {
+	base := t.TempDir()
+	path := filepath.Join(base, "some", "where", "state.db")
+	l, err := Open(context.Background(), path, Options{Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	fill(t, l, 1, 1)
+	for name, want := range map[string]os.FileMode{
+		"some": 0o700, "some/where": 0o700, "some/where/state.db": 0o600, "some/where/state.db-wal": 0o600, "some/where/state.db-shm": 0o600,
+	} {
+		info, err := os.Stat(filepath.Join(base, name))
+		if err != nil {
+			t.Error(err)
+		} else if got := info.Mode().Perm(); got != want {
+			t.Errorf("%s has mode %o, want %o", name, got, want)
+		}
+	}
+}
+
+func TestPathsAreTakenLiterally(t *testing.T) {
+	for _, name := range []string{"with space.db", "100%.db", "a#b.db", "ü.db", "file:x.db", "a&b=c.db"} {
+		dir := t.TempDir()
+		l, err := Open(context.Background(), filepath.Join(dir, name), Options{Logger: quiet()})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// What kine's unit files have in their DSNs is taken, and what it means is said in the package's documentation.
+func TestKineOptions(t *testing.T) {
+	cfg, ignored, err := parseDSN("./db/state.db?_journal_mode=WAL&_busy_timeout=30000&_synchronous=NORMAL&_txlock=immediate&_stmt_cache_size=20&cache=shared")
+	if err != nil || cfg.busyTimeout.Seconds() != 30 || cfg.externalCheckpoint || fmt.Sprint(ignored) != "[_synchronous]" || !filepath.IsAbs(cfg.path) {
+		t.Errorf("%+v, ignored %v, %v", cfg, ignored, err)
+	}
+	cfg, _, err = parseDSN("/x/state.db?_kine_disable_compact_wal_checkpoint&_kine_disable_wal_autocheckpoint&busy_timeout=250ms")
+	if err != nil || cfg.busyTimeout.Milliseconds() != 250 || !cfg.externalCheckpoint || cfg.path != "/x/state.db" {
+		t.Errorf("%+v, %v", cfg, err)
+	}
+	for _, bad := range []string{"", "?checkpoint=external", ":memory:", "x?busy_timeout=-1s", "x?busy_timeout=soon", "x?mode=ro"} {
+		if _, _, err := parseDSN(bad); err == nil {
+			t.Errorf("%q: no error", bad)
+		}
+	}
+}
+
+// With checkpoint=external nothing is copied into the file and the WAL is never removed, not even at the end.
+func TestExternalCheckpoint(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.db")
+	makeLog(t, path)
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := Open(context.Background(), path+"?checkpoint=external", Options{Logger: quiet(), CheckpointInterval: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	head := fill(t, l, 500, 50)
+	if err := l.Delete(ctx, []logstructured.Position{1, 2, 3}, 10); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Defragment(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	after, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(before, after) {
+		t.Error("the database file was written to")
+	}
+	if info, err := os.Stat(path + "-wal"); err != nil || info.Size() < 500*1024 {
+		t.Errorf("WAL after Close: %v, %v", info, err)
+	}
+	l, err = Open(ctx, path+"?checkpoint=external", Options{Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	if end, err := l.End(ctx); err != nil || end.Head != head {
+		t.Errorf("end is %v, %v, want %v", end.Head, err, head)
+	}
+}
+
+// A file that a Litestream sidecar has put its own tables in is fine.
+func TestLitestreamTables(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.db")
+	makeDB(t, path, `CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER); CREATE TABLE _litestream_lock (id INTEGER)`)
+	makeLog(t, path)
+	makeLog(t, path)
+}
