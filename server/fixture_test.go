@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -16,7 +15,6 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/stele-db/stele/drivers"
 	"github.com/stele-db/stele/logstructured"
 )
 
@@ -37,7 +35,7 @@ func within(t testing.TB) context.Context {
 	return ctx
 }
 
-// newStore runs a store on a new SQLite file for as long as the test.
+// newStore runs a store on a new database for as long as the test.
 func newStore(t testing.TB) *logstructured.Store {
 	t.Helper()
 	store, stop := startStore(t)
@@ -48,11 +46,7 @@ func newStore(t testing.TB) *logstructured.Store {
 // startStore runs a store until stop is called.
 func startStore(t testing.TB) (store *logstructured.Store, stop func()) {
 	t.Helper()
-	log, err := drivers.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "state.db"), drivers.Options{Logger: quiet()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	store, err = logstructured.Open(t.Context(), log, logstructured.Options{Logger: quiet(), ProgressInterval: 200 * time.Millisecond})
+	store, err := logstructured.Open(t.Context(), openLog(t), logstructured.Options{Logger: quiet(), ProgressInterval: 200 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,6 +100,12 @@ func serveStore(t testing.TB, store *logstructured.Store, change func(*Options))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return run(t, s, store)
+}
+
+// run runs a server for as long as the test.
+func run(t testing.TB, s *Server, store *logstructured.Store) *running {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	var result error

@@ -133,7 +133,12 @@ func (s *Server) Run(ctx context.Context) error {
 		})
 		s.opts.Logger.WithField("url", l.URL()).Info("serving clients")
 	}
-	group.Go(func() error { return s.grpc.Serve(s.dispatch.grpc) })
+	group.Go(func() error {
+		if err := s.grpc.Serve(s.dispatch.grpc); !errors.Is(err, grpc.ErrServerStopped) {
+			return err
+		}
+		return nil
+	})
 	group.Go(func() error {
 		if err := s.http.Serve(s.dispatch.http); !errors.Is(err, http.ErrServerClosed) {
 			return err

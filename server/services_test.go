@@ -1,0 +1,259 @@
+package server
+
+import (
+	"context"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/dynamicpb"
+)
+
+func insecureDial() grpc.DialOption {
+	return grpc.WithTransportCredentials(insecure.NewCredentials())
+}
+
+func TestMaintenance(t *testing.T) {
+	r := serve(t, nil)
+	conn, m, ctx := r.dial(t), r.watch.member, within(t)
+	client := pb.NewMaintenanceClient(conn)
+	for range 3 {
+		if _, err := pb.NewKVClient(conn).Put(ctx, &pb.PutRequest{Key: key}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	st, err := client.Status(ctx, &pb.StatusRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st.DbSize <= 0 || st.DbSizeInUse <= 0 || st.DbSizeInUse > st.DbSize || st.RaftIndex == 0 {
+		t.Errorf("%v", st)
+	}
+	same(t, st, &pb.StatusResponse{
+		Header: headerAt(m, 4), Version: "3.7.3", StorageVersion: "3.7.0", Leader: m.memberID,
+		RaftIndex: st.RaftIndex, RaftAppliedIndex: st.RaftIndex, RaftTerm: m.store.Term(),
+		DbSize: st.DbSize, DbSizeInUse: st.DbSizeInUse, DowngradeInfo: &pb.DowngradeInfo{},
+	})
+
+	hash, err := client.Hash(ctx, &pb.HashRequest{})
+	if err != nil || hash.Hash == 0 {
+		t.Fatalf("%v, %v", hash, err)
+	}
+	same(t, hash.Header, headerAt(m, 4))
+	first, err := client.HashKV(ctx, &pb.HashKVRequest{Revision: 3})
+	if err != nil || first.Hash == 0 {
+		t.Fatalf("%v, %v", first, err)
+	}
+	same(t, first, &pb.HashKVResponse{Header: headerAt(m, 4), Hash: first.Hash, HashRevision: 3, CompactRevision: first.CompactRevision})
+	_, err = client.HashKV(ctx, &pb.HashKVRequest{Revision: 99})
+	sameStatus(t, err, rpctypes.ErrGRPCFutureRev)
+
+	defragmented, err := client.Defragment(ctx, &pb.DefragmentRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, defragmented, &pb.DefragmentResponse{})
+	alarms, err := client.Alarm(ctx, &pb.AlarmRequest{Action: pb.AlarmRequest_GET})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, alarms, &pb.AlarmResponse{Header: headerAt(m, 4)})
+}
+
+func TestAuthIsDisabled(t *testing.T) {
+	r := serve(t, nil)
+	client := pb.NewAuthClient(r.dial(t))
+	st, err := client.AuthStatus(within(t), &pb.AuthStatusRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, st, &pb.AuthStatusResponse{Header: headerAt(r.watch.member, 1), AuthRevision: 1})
+	_, err = client.Authenticate(within(t), &pb.AuthenticateRequest{Name: "root", Password: "secret"})
+	sameStatus(t, err, rpctypes.ErrGRPCAuthNotEnabled)
+}
+
+// Every method of etcd's services either works or says in a sentence what to do instead.
+func TestEveryMethodAnswers(t *testing.T) {
+	r := serve(t, nil)
+	conn := r.dial(t)
+	works := []string{
+		"KV/Range", "KV/RangeStream", "KV/Put", "KV/DeleteRange", "KV/Txn", "KV/Compact", "Watch/Watch", "Lease/LeaseGrant", "Cluster/MemberList",
+		"Maintenance/Alarm", "Maintenance/Status", "Maintenance/Defragment", "Maintenance/Hash", "Maintenance/HashKV", "Auth/AuthStatus", "Auth/Authenticate",
+	}
+	methods := 0
+	for i := range pb.File_rpc_proto.Services().Len() {
+		service := pb.File_rpc_proto.Services().Get(i)
+		for j := range service.Methods().Len() {
+			method := service.Methods().Get(j)
+			methods++
+			name := string(service.Name()) + "/" + string(method.Name())
+			err := invoke(within(t), conn, service, method)
+			st := status.Convert(err)
+			switch {
+			case slices.Contains(works, name):
+				if st.Code() == codes.Unimplemented {
+					t.Errorf("%s: %v", name, err)
+				}
+			case st.Code() != codes.Unimplemented || !strings.HasPrefix(st.Message(), "stele: ") || len(strings.Fields(st.Message())) < 8:
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+	if methods < 40 {
+		t.Errorf("only %d methods were tried", methods)
+	}
+}
+
+// invoke calls a method with an empty request and takes its first answer.
+func invoke(ctx context.Context, conn *grpc.ClientConn, service protoreflect.ServiceDescriptor, method protoreflect.MethodDescriptor) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	path := "/" + string(service.FullName()) + "/" + string(method.Name())
+	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, path)
+	if err != nil {
+		return err
+	}
+	request := dynamicpb.NewMessage(method.Input())
+	if path == "/etcdserverpb.Maintenance/Alarm" {
+		return nil // an empty one is a GET, tested elsewhere
+	}
+	if path == "/etcdserverpb.Watch/Watch" {
+		create := request.Mutable(method.Input().Fields().ByName("create_request")).Message()
+		create.Set(create.Descriptor().Fields().ByName("key"), protoreflect.ValueOfBytes(key))
+	}
+	if err := stream.SendMsg(request); err != nil {
+		return err
+	}
+	if err := stream.CloseSend(); err != nil {
+		return err
+	}
+	return stream.RecvMsg(dynamicpb.NewMessage(method.Output()))
+}
+
+func TestUnimplementedAlarms(t *testing.T) {
+	r := serve(t, nil)
+	for _, action := range []pb.AlarmRequest_AlarmAction{pb.AlarmRequest_ACTIVATE, pb.AlarmRequest_DEACTIVATE} {
+		_, err := pb.NewMaintenanceClient(r.dial(t)).Alarm(within(t), &pb.AlarmRequest{Action: action})
+		if status.Code(err) != codes.Unimplemented {
+			t.Errorf("%v: %v", action, err)
+		}
+	}
+}
+
+func TestReflection(t *testing.T) {
+	r := serve(t, nil)
+	stream, err := reflectionpb.NewServerReflectionClient(r.dial(t)).ServerReflectionInfo(within(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Send(&reflectionpb.ServerReflectionRequest{MessageRequest: &reflectionpb.ServerReflectionRequest_ListServices{}}); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := stream.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, s := range resp.GetListServicesResponse().GetService() {
+		names = append(names, s.Name)
+	}
+	for _, want := range []string{"etcdserverpb.KV", "etcdserverpb.Watch", "etcdserverpb.Lease", "etcdserverpb.Cluster", "etcdserverpb.Maintenance", "etcdserverpb.Auth", "grpc.health.v1.Health"} {
+		if !slices.Contains(names, want) {
+			t.Errorf("%s is not among %v", want, names)
+		}
+	}
+	_ = stream.CloseSend()
+}
+
+func TestLeaseGrant(t *testing.T) {
+	r := serve(t, nil)
+	client := pb.NewLeaseClient(r.dial(t))
+	got, err := client.LeaseGrant(within(t), &pb.LeaseGrantRequest{TTL: 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, got, &pb.LeaseGrantResponse{Header: headerAt(r.watch.member, 1), ID: got.ID, TTL: 30})
+	_, err = client.LeaseGrant(within(t), &pb.LeaseGrantRequest{TTL: 9_000_000_001})
+	sameStatus(t, err, rpctypes.ErrGRPCLeaseTTLTooLarge)
+}
+
+// A message over the limit and the overhead does not reach a handler.
+func TestMessageTooLarge(t *testing.T) {
+	r := serve(t, nil)
+	conn := r.dial(t)
+	_, err := pb.NewKVClient(conn).Put(within(t), &pb.PutRequest{Key: key, Value: make([]byte, DefaultMaxRequestBytes+grpcOverheadBytes)})
+	if status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("got %v", err)
+	}
+	_, err = pb.NewKVClient(conn).Put(within(t), &pb.PutRequest{Key: key, Value: make([]byte, DefaultMaxRequestBytes)})
+	sameStatus(t, err, rpctypes.ErrGRPCRequestTooLarge)
+	if got := r.store.Revision(); got != 1 {
+		t.Errorf("revision %d", got)
+	}
+}
+
+// A panic is answered, and the server goes on.
+func TestPanicIsAnswered(t *testing.T) {
+	store := newStore(t)
+	s, err := New(store, Options{Logger: quiet(), Listeners: []*Listener{listen(t, "127.0.0.1:0", nil)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.grpc.RegisterService(&grpc.ServiceDesc{
+		ServiceName: "broken", HandlerType: (*any)(nil),
+		Methods: []grpc.MethodDesc{{MethodName: "call", Handler: func(_ any, ctx context.Context, _ func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
+			return intercept(ctx, nil, &grpc.UnaryServerInfo{FullMethod: "/broken/call"}, func(context.Context, any) (any, error) { panic("as tested") })
+		}}},
+		Streams: []grpc.StreamDesc{{StreamName: "stream", ServerStreams: true, Handler: func(any, grpc.ServerStream) error { panic("as tested") }}},
+	}, nil)
+	conn := run(t, s, store).dial(t)
+	for _, method := range []string{"/broken/call", "/broken/stream"} {
+		err := conn.Invoke(within(t), method, &pb.PutRequest{}, &pb.PutResponse{})
+		sameStatus(t, err, status.Error(codes.Internal, "etcdserver: internal error"))
+	}
+	if _, err := pb.NewKVClient(conn).Put(within(t), &pb.PutRequest{Key: key}); err != nil {
+		t.Error(err)
+	}
+}
+
+// Clients that ping more often than allowed are sent away.
+func TestKeepAliveEnforcement(t *testing.T) {
+	r := serve(t, nil)
+	conn := connect(t, r)
+	const settings, ping, goAway = 4, 6, 7
+	frame := func(kind byte, payload string) string {
+		return string([]byte{0, 0, byte(len(payload)), kind, 0, 0, 0, 0, 0}) + payload
+	}
+	if _, err := io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"+frame(settings, "")+strings.Repeat(frame(ping, "12345678"), 10)); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		header := make([]byte, 9)
+		if _, err := io.ReadFull(conn, header); err != nil {
+			t.Fatalf("no GOAWAY: %v", err)
+		}
+		payload := make([]byte, int(header[0])<<16|int(header[1])<<8|int(header[2]))
+		if _, err := io.ReadFull(conn, payload); err != nil {
+			t.Fatal(err)
+		}
+		if header[3] == goAway {
+			if !strings.Contains(string(payload), "too_many_pings") {
+				t.Errorf("GOAWAY %q", payload)
+			}
+			return
+		}
+	}
+}
