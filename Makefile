@@ -7,6 +7,8 @@ LDFLAGS := -s -w -X $(PKG)/pkg/version.Version=$(VERSION) -X $(PKG)/pkg/version.
 
 # How long the longer runs take.
 FUZZTIME ?= 10s
+CRASHTIME ?= 5m
+SOAKTIME ?= 5m
 
 .DEFAULT_GOAL := help
 
@@ -36,6 +38,30 @@ test-blackbox: ## the binary beside a real etcd: differential, kill -9, document
 .PHONY: test-bench
 test-bench: ## the tests of the benchmark itself
 	cd test/bench && go test -timeout 9m ./...
+
+.PHONY: test-docs
+test-docs: ## run the commands of README.md and docs/ (part of test-blackbox)
+	cd test && go test -count=1 ./docs
+
+.PHONY: test-differential
+test-differential: ## random requests to Stele and etcd, answers compared, 20 seeds
+	cd test && STELE_DIFF_SEEDS=20 go test -v -count=1 -timeout 60m ./differential
+
+.PHONY: test-crash
+test-crash: ## linearizability and watches under kill -9, for CRASHTIME (5m) each with one and two processes
+	cd test && STELE_TEST_CRASH_DURATION=$(CRASHTIME) go test -v -count=1 -timeout 60m -run '^Test(One|Two)$$' ./crash
+
+.PHONY: test-soak
+test-soak: ## memory, file size, a million keys, a full disk; the soak itself for SOAKTIME (5m)
+	cd test && STELE_TEST_SOAK_DURATION=$(SOAKTIME) go test -tags soak -v -count=1 -timeout 60m ./soak
+
+.PHONY: bench
+bench: ## Stele beside etcd and kine, about ten minutes; see test/bench/README.md
+	cd test/bench && go run .
+
+.PHONY: bench-quick
+bench-quick: ## the same in a minute: shows that it works, not to be quoted
+	cd test/bench && go run . -quick
 
 .PHONY: lint
 lint: ## golangci-lint over every module (the first run builds it)

@@ -25,7 +25,7 @@ func TestMistakes(t *testing.T) {
 			env: []string{"STELE_MAX_TXN_OPS=many"}, want: []string{"STELE_MAX_TXN_OPS", `"many"`, "whole number"}},
 		"bad boolean":           {args: []string{"--debug=perhaps"}, want: []string{"--debug", "true or false"}},
 		"value missing":         {args: []string{"--endpoint"}, want: []string{"--endpoint", "needs a value"}},
-		"unknown flag":          {args: []string{"--listen-adress=x"}, want: []string{"--listen-adress", "--help"}},
+		"unknown flag":          {args: []string{"--listen-addr=x"}, want: []string{"--listen-addr", "--help"}},
 		"etcd's flag":           {args: []string{"--listen-client-urls=http://127.0.0.1:0"}, want: []string{"--listen-client-urls", "--listen-address"}},
 		"etcd's data directory": {args: []string{"--data-dir", "x"}, want: []string{"--data-dir", "--endpoint"}},
 		"argument":              {args: []string{"serve", "now"}, want: []string{`"now"`, "flags only"}},

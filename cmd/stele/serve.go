@@ -52,7 +52,7 @@ func serve(ctx context.Context, cfg *config, flags *pflag.FlagSet, stdout, stder
 			_ = metrics.Close()
 		}
 		if ctx.Err() != nil {
-			return nil // Stopped by a signal before there was anything to stop.
+			return nil //nolint:nilerr // stopped by a signal before there was anything to stop
 		}
 		return err
 	}
