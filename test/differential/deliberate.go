@@ -34,8 +34,14 @@ var deliberates = []deliberate{
 			" compaction made the revision unreadable, and forgets it when it restarts. Stele has no such memory.",
 	},
 	{
-		name:   "LeaseGrant in lease mode ttl",
-		reason: "The lease ID is the TTL, whatever ID was asked for; nothing is stored, so that no lease exists twice and any TTL is an ID.",
+		name: "progress on a stream with a watcher that was canceled by compaction",
+		reason: "etcd counts it as not synced until the client cancels it too, and answers no progress request of the stream until then. Stele" +
+			" answers.",
+	},
+	{
+		name: "LeaseGrant in lease mode ttl",
+		reason: "The lease ID is the TTL and nothing is stored: an ID of the client's choice is refused, no lease exists twice, and any number" +
+			" that can be a TTL is a lease that can be put with.",
 	},
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
@@ -11,6 +12,8 @@ import (
 // generator makes requests. What it makes depends on the seed and on the revisions that it was told only.
 type generator struct {
 	*rand.Rand
+	// keys are those that requests are about.
+	keys [][]byte
 	// current and compacted are the revisions of both servers.
 	current, compacted int64
 	// compactions are all successful ones: etcd remembers the hash of the last ten for HashKV.
@@ -18,19 +21,47 @@ type generator struct {
 }
 
 func newGenerator(seed uint64) *generator {
-	return &generator{
+	g := &generator{
 		Rand:        rand.New(rand.NewPCG(seed, 0)),
+		keys:        fewKeys,
 		current:     1,
 		compactions: map[int64]bool{},
 	}
+	if seed%4 == 0 {
+		// Results of hundreds of keys: several chunks of a stream, and sorts that are no longer stable.
+		g.keys = slices.Clone(fewKeys)
+		for i := range 400 {
+			g.keys = append(g.keys, fmt.Appendf(nil, "%c/%d", 'a'+i%3, i*7%977))
+		}
+	}
+	return g
 }
 
-// keys are few, so that requests meet, and near each other in every way that can go wrong: prefixes of one another,
+// fewKeys are few, so that requests meet, and near each other in every way that can go wrong: prefixes of one another,
 // neighbours, with NUL and 0xff, not UTF-8, longer than others.
-var keys = [][]byte{
+var fewKeys = [][]byte{
 	[]byte("a"), []byte("a\x00"), []byte("a\x00b"), []byte("aa"), []byte("ab"), []byte("a\xff"), []byte("a\xff\xff"), []byte("b"),
 	[]byte("b/1"), []byte("b/10"), []byte("b/2"), []byte("c\xc3\x28"), []byte("\x00"), []byte("\x00\x00"), []byte("\xff"), []byte("\xff\xff"),
 	[]byte("\xfe\xff"), []byte("z'\";--%_\\\n"), []byte("Z"), []byte("ä"),
+}
+
+// many tells that there are hundreds of keys; then few requests may delete more than one.
+func (g *generator) many() bool { return len(g.keys) > len(fewKeys) }
+
+// fill are the requests to begin with: puts of most keys if there are many.
+func (g *generator) fill() (list []request) {
+	if !g.many() {
+		return nil
+	}
+	for keys := range slices.Chunk(g.keys, 100) {
+		r := &pb.TxnRequest{}
+		for _, key := range keys {
+			op := &pb.PutRequest{Key: key, Value: g.value()}
+			r.Success = append(r.Success, &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: op}})
+		}
+		list = append(list, request{message: r})
+	}
+	return list
 }
 
 // chance is true in p of 100 cases.
@@ -64,7 +95,7 @@ func (g *generator) key() []byte {
 	if g.chance(1) {
 		return nil
 	}
-	return pick(g, keys...)
+	return pick(g, g.keys...)
 }
 
 // end is a range end for key, of all kinds.
@@ -81,7 +112,7 @@ func (g *generator) end(key []byte) []byte {
 	case n < 75:
 		return append(append([]byte(nil), key...), 0)
 	default:
-		return pick(g, keys...)
+		return pick(g, g.keys...)
 	}
 }
 
@@ -215,7 +246,7 @@ func (g *generator) put(ignore bool) *pb.PutRequest {
 func (g *generator) deleteRange() *pb.DeleteRangeRequest {
 	r := &pb.DeleteRangeRequest{PrevKv: g.chance(40)}
 	r.Key, r.RangeEnd = g.keyRange()
-	if g.chance(50) {
+	if g.chance(50) || g.many() && g.chance(95) {
 		r.RangeEnd = nil
 	}
 	return r

@@ -22,7 +22,7 @@ func (g *generator) txn() *pb.TxnRequest {
 	if !shape.reads {
 		shape.ignore = g.chance(25)
 		if g.chance(70) {
-			shape.spread = g.Perm(len(keys))
+			shape.spread = g.Perm(len(g.keys))
 		}
 	}
 	if g.chance(2) {
@@ -91,7 +91,7 @@ func (g *generator) op(depth int, shape *txnShape) *pb.RequestOp {
 	case n < 700 || shape.ignore && n < 850 || depth >= 3:
 		put := g.put(shape.ignore)
 		if len(shape.spread) > 0 {
-			put.Key, shape.spread = keys[shape.spread[0]], shape.spread[1:]
+			put.Key, shape.spread = g.keys[shape.spread[0]], shape.spread[1:]
 		}
 		return &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: put}}
 	case n < 850:
@@ -105,7 +105,7 @@ func (g *generator) op(depth int, shape *txnShape) *pb.RequestOp {
 func (g *generator) txnDelete(shape *txnShape) *pb.DeleteRangeRequest {
 	r := g.deleteRange()
 	if len(shape.spread) > 0 && g.chance(70) {
-		r.Key, shape.spread = keys[shape.spread[0]], shape.spread[1:]
+		r.Key, shape.spread = g.keys[shape.spread[0]], shape.spread[1:]
 		r.RangeEnd = nil
 		if g.chance(30) {
 			r.RangeEnd = append(append([]byte(nil), r.Key...), 0)
