@@ -14,7 +14,7 @@ SOAKTIME ?= 5m
 
 .PHONY: help
 help: ## list the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/stele, static and stripped
@@ -56,7 +56,7 @@ test-soak: ## memory, file size, a million keys, a full disk; the soak itself fo
 	cd test && STELE_TEST_SOAK_DURATION=$(SOAKTIME) go test -tags soak -v -count=1 -timeout 60m ./soak
 
 .PHONY: bench
-bench: ## Stele beside etcd and kine, about ten minutes; see test/bench/README.md
+bench: ## Stele beside etcd and kine, about five minutes; see test/bench/README.md
 	cd test/bench && go run .
 
 .PHONY: bench-quick
