@@ -21,7 +21,9 @@ type row struct {
 	lease   LeaseID
 	// deadline is when the row's TTL ends, on the database's clock; 0 is never.
 	deadline Timestamp
-	value    atomic.Pointer[cachedValue]
+	// size is the length of the value, which is not always in memory.
+	size  int
+	value atomic.Pointer[cachedValue]
 }
 
 func (r *row) tombstone() bool { return r.version == 0 }

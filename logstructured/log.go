@@ -56,6 +56,8 @@ type Entry struct {
 	Key []byte
 	// Value is the value of a put: nil and empty are the same.
 	Value []byte
+	// ValueSize is the length of the value in bytes, set by every read, also by those that leave the value out.
+	ValueSize int
 	// CreateRevision, Version and Lease are those of a put, and 0 otherwise.
 	CreateRevision Revision
 	Version        int64

@@ -118,7 +118,10 @@ func (st *state) apply(e *Entry) *row {
 }
 
 func newRow(e *Entry) *row {
-	r := &row{key: e.Key, revision: e.Revision, sub: e.Sub, create: e.CreateRevision, version: e.Version, lease: e.Lease}
+	r := &row{
+		key: e.Key, revision: e.Revision, sub: e.Sub, create: e.CreateRevision, version: e.Version, lease: e.Lease,
+		size: max(len(e.Value), e.ValueSize),
+	}
 	r.place(e)
 	return r
 }

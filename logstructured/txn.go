@@ -26,7 +26,7 @@ type evaluation struct {
 type step struct {
 	*evaluation
 	answer
-	ctx      context.Context
+	ctx      context.Context //nolint:containedctx // a step is one request, as an argument of all its functions would be
 	revision Revision
 	sub      int64
 }

@@ -435,18 +435,13 @@ func (w *watcher) match(snap *snapshot, from Revision) (rows []*row, next Revisi
 			revisions++
 		}
 		rows = append(rows, r)
-		size += len(r.key)
-		if cv := r.value.Load(); cv != nil {
-			size += len(cv.data)
-		} else {
-			size += assumedValueBytes
+		size += len(r.key) + r.size
+		if w.PrevKV {
+			size += len(r.key) + r.size // the former value is as large as the new one, more often than not
 		}
 	}
 	return rows, snap.revision + 1
 }
-
-// assumedValueBytes is what a value that is not in memory counts for in the bounds of a response.
-const assumedValueBytes = 4 << 10
 
 // events makes the events of rows, reading the values that are not in memory.
 func (s *Store) events(ctx context.Context, snap *snapshot, rows []*row, prevKV bool) ([]*mvccpb.Event, error) {

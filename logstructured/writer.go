@@ -18,7 +18,7 @@ const (
 // request is a write on its way through the writer.
 type request struct {
 	// ctx is the client's: when it has ended before the request was evaluated, it is not evaluated at all.
-	ctx context.Context
+	ctx context.Context //nolint:containedctx // a queued request carries its client's
 	// evaluate runs on the writer's goroutine, possibly several times, and leaves its result where the closure says.
 	evaluate func(*step) error
 	// err is what the last evaluation returned. It becomes known only with the outcome of the batch, because it may
@@ -39,8 +39,8 @@ type writer struct {
 	leases    expiry
 	// cuts are the compactions whose history is still kept for watchers that lag.
 	cuts []cut
-	// ctx outlives that of run, for the append that is under way when the store stops.
-	ctx context.Context
+	// lasting outlives the context of run, for the append that is under way when the store stops.
+	lasting context.Context //nolint:containedctx // it belongs to the goroutine as long as run
 }
 
 // cut drops the history below a compact revision when no watcher needs it any more, or at due.
@@ -58,7 +58,7 @@ func (w *writer) run(ctx context.Context) error {
 	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(stopGrace, cancel) })()
-	w.ctx = lasting
+	w.lasting = lasting
 	poll := time.NewTimer(s.opts.PollInterval)
 	defer poll.Stop()
 	for {
@@ -163,8 +163,7 @@ func finish(batch []*request, err error) {
 // committed. It answers those whose client has gone. evaluated wait for the append; rest have not been looked at.
 func (w *writer) evaluate(batch []*request, sp savepoint) (ev *evaluation, evaluated, rest []*request) {
 	ev = &evaluation{st: w.st, values: &w.store.values, checkLease: w.store.checkLease}
-	for i := 0; i < len(batch); i++ {
-		r := batch[i]
+	for i, r := range batch {
 		if len(ev.entries) >= maxBatchEntries || ev.size >= maxBatchBytes {
 			return ev, evaluated, batch[i:]
 		}
@@ -198,7 +197,7 @@ func (w *writer) append(ctx context.Context, ev *evaluation, batch []*request) e
 	}
 	id := newAppendID()
 	start := time.Now()
-	err := w.store.log.Append(w.ctx, w.published.head, id, ev.entries)
+	err := w.store.log.Append(w.lasting, w.published.head, id, ev.entries)
 	w.store.metrics.appended(time.Since(start), len(ev.entries), len(batch))
 	if errors.Is(err, ErrUnknown) {
 		w.store.metrics.unknown.Inc()
@@ -225,7 +224,7 @@ func (w *writer) resolve(ctx context.Context, id AppendID, ev *evaluation, batch
 		switch {
 		case err != nil:
 		case next == nil:
-			err = w.store.log.Append(w.ctx, guard, id, ev.entries)
+			err = w.store.log.Append(w.lasting, guard, id, ev.entries)
 			if err == nil {
 				logger.Info("the append took effect when it was repeated")
 				return nil

@@ -42,9 +42,9 @@ func (l *Log) newReader() (*reader, error) {
 			{&r.end, endSQL},
 			{&r.read, `SELECT position, id, time, kind, revision, sub, key, create_revision, version, lease, value
 				FROM stele_log WHERE position > ? ORDER BY position LIMIT ?`},
-			// The value of a put is not even looked at: the column is named only where the kind asks for it.
+			// The value of a put is not even looked at: its length stands in the row's header.
 			{&r.scan_, `SELECT position, id, time, kind, revision, sub, key, create_revision, version, lease,
-				CASE kind WHEN 1 THEN NULL ELSE value END
+				CASE kind WHEN 1 THEN NULL ELSE value END, length(value)
 				FROM stele_log WHERE position > ? ORDER BY position`},
 			{&r.value, `SELECT value FROM stele_log WHERE position = ?`},
 		} {
@@ -67,9 +67,14 @@ func (l *Log) read(ctx context.Context, f func(*reader) error) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-l.closed:
+		return errClosed
 	case r = <-l.readers:
 	}
 	defer func() { l.readers <- r }()
+	if err := l.live(ctx); err != nil {
+		return err
+	}
 	return retryBusy(ctx, l.cfg.busyTimeout, func() (err error) {
 		if r == nil {
 			if r, err = l.newReader(); err != nil {
@@ -156,9 +161,12 @@ func (l *Log) Read(ctx context.Context, after logstructured.Position, limit int)
 			}
 			e := r.read.entry()
 			e.Value = slices.Clone(r.read.blob(10))
+			e.ValueSize = len(e.Value)
 			entries = append(entries, e)
-			if size += len(e.Key) + len(e.Value); len(entries)%64 == 0 && ctx.Err() != nil {
-				return ctx.Err()
+			if size += len(e.Key) + len(e.Value); len(entries)%64 == 0 {
+				if err := l.live(ctx); err != nil {
+					return err
+				}
 			}
 		}
 		r.read.reset()
@@ -207,10 +215,11 @@ func (l *Log) Scan(ctx context.Context, after logstructured.Position, fn func([]
 			if row {
 				e := r.scan_.entry()
 				e.Value = slices.Clone(r.scan_.blob(10))
+				e.ValueSize = int(r.scan_.int64(11))
 				batch = append(batch, e)
 			}
 			if len(batch) == scanBatch || !row && len(batch) > 0 {
-				if err := ctx.Err(); err != nil {
+				if err := l.live(ctx); err != nil {
 					return err
 				}
 				called = true
@@ -243,8 +252,10 @@ func (l *Log) Values(ctx context.Context, positions []logstructured.Position) (l
 	v.End, err = l.snapshot(ctx, func(r *reader) error {
 		// One seek each, in one snapshot: within the process there is no round trip that a list would save.
 		for i, position := range positions {
-			if i%1024 == 1023 && ctx.Err() != nil {
-				return ctx.Err()
+			if i%1024 == 1023 {
+				if err := l.live(ctx); err != nil {
+					return err
+				}
 			}
 			r.value.bindInt64(1, int64(position))
 			row, err := r.value.step()
