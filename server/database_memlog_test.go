@@ -14,7 +14,7 @@ import (
 
 // openLog opens a log in memory. With SQLite, compiling with the fuzzer's instrumentation takes a quarter of an hour:
 //
-//	go test -tags memlog -run - -fuzz FuzzTxnValidation ./server
+//	go test -tags memlog -run - -fuzz FuzzTxnValidation -fuzzminimizetime 1s ./server
 func openLog(testing.TB) logstructured.Log { return &memLog{} }
 
 // memLog is a log of one process, under one lock. Row i is at position i+1; a deleted one has no kind.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"testing"
@@ -141,7 +142,7 @@ func TestRangeStreamMergesToRange(t *testing.T) {
 			merged, messages, done := &pb.RangeResponse{}, 0, false
 			for {
 				part, err := stream.Recv()
-				if err == io.EOF {
+				if errors.Is(err, io.EOF) {
 					break
 				}
 				if err != nil {

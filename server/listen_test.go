@@ -198,7 +198,7 @@ func TestOldestSilentConnectionGoes(t *testing.T) {
 			t.Fatal(err)
 		}
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		if err != nil || resp.StatusCode != 200 {
+		if err != nil || resp.StatusCode != http.StatusOK {
 			t.Fatalf("%v, %v", resp, err)
 		}
 		_ = resp.Body.Close()
@@ -220,7 +220,7 @@ func TestFirstBytesOneByOne(t *testing.T) {
 			t.Fatalf("%s: %v", method, err)
 		}
 		_ = resp.Body.Close()
-		if want := map[bool]int{true: 200, false: 405}[method == "GET"]; resp.StatusCode != want {
+		if want := map[bool]int{true: http.StatusOK, false: http.StatusMethodNotAllowed}[method == "GET"]; resp.StatusCode != want {
 			t.Errorf("%s: %d", method, resp.StatusCode)
 		}
 	}

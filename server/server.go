@@ -112,8 +112,6 @@ func grpcOptions(opts Options, metrics *grpcprom.ServerMetrics, streams *streamS
 		grpc.ChainStreamInterceptor(metrics.StreamServerInterceptor(), recovery.StreamServerInterceptor(recovered), streams.interceptHealth),
 		// A goroutine that has grown its stack for one request serves the next; more are started when all are busy.
 		grpc.NumStreamWorkers(uint32(runtime.GOMAXPROCS(0) * 8)),
-		// Idle connections hold no write buffer; Kubernetes keeps one for each of its resources.
-		grpc.SharedWriteBuffer(true),
 		// Fixed windows spare the ping with which grpc estimates bandwidth on every request that arrives.
 		grpc.InitialWindowSize(1 << 20),
 		grpc.InitialConnWindowSize(4 << 20),

@@ -12,16 +12,11 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
 )
-
-func insecureDial() grpc.DialOption {
-	return grpc.WithTransportCredentials(insecure.NewCredentials())
-}
 
 func TestMaintenance(t *testing.T) {
 	r := serve(t, nil)
