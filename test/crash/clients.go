@@ -112,7 +112,7 @@ func (r *recorder) work(ctx context.Context, stop <-chan struct{}, g *generator,
 		}
 		r.gate.RLock()
 		var op *Op
-		if g.client == 0 && n%200 == 199 {
+		if g.client == 0 && n%25 == 24 {
 			op = r.leasedPut(ctx, g, conn, server)
 		} else {
 			op = r.do(ctx, conn, g.client, server, g.next(compactTo()))

@@ -3,6 +3,7 @@ package crash
 import (
 	"context"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -55,7 +56,8 @@ func crash(t *testing.T, victim Victim, p Plan) {
 	}
 	checking := time.Now()
 	report := Check(rec, t.ArtifactDir())
-	t.Logf("%v, kills %d, windows %d, revisions %d; checked in %v", report, rec.Kills, len(rec.Windows), len(rec.Full),
+	t.Logf("%v, kills %d, restarts of at most %v, windows %d, revisions %d; checked in %v", report, rec.Kills,
+		slices.Max(append(rec.Restarts, 0)).Round(time.Millisecond), len(rec.Windows), len(rec.Full),
 		time.Since(checking).Round(time.Millisecond))
 	for _, v := range report.Violations {
 		t.Error(v)

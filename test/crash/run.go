@@ -18,6 +18,8 @@ import (
 type Recorded struct {
 	History
 	Kills int
+	// Restarts are the times from the start of a process until it was ready.
+	Restarts []time.Duration
 	// Faults were seen while the run was under way.
 	Faults []string
 	leased []leasedKey
@@ -34,6 +36,7 @@ type run struct {
 	rand    *rand.Rand
 	target  atomic.Int64
 	kills   int
+	downs   []time.Duration
 	windows []Window
 }
 
@@ -87,7 +90,7 @@ func Run(ctx context.Context, victim Victim, plan Plan) (*Recorded, error) {
 
 func (r *run) recorded() *Recorded {
 	full := complete(r.streams[0].record)
-	rec := &Recorded{History: History{Ops: r.ops, Full: full, Windows: r.windows}, Kills: r.kills, Faults: r.faults,
+	rec := &Recorded{History: History{Ops: r.ops, Full: full, Windows: r.windows}, Kills: r.kills, Restarts: r.downs, Faults: r.faults,
 		leased: r.leased, onTime: r.victim.ExpiresOnTime()}
 	for _, s := range r.streams {
 		rec.Streams = append(rec.Streams, s.record)
@@ -185,12 +188,14 @@ func (r *run) restart(ctx context.Context, i int, held bool) error {
 			return err
 		}
 	}
+	launched := r.now()
 	if err := r.victim.Launch(i); err != nil {
 		return err
 	}
 	if err := r.victim.WaitReady(ctx, i); err != nil {
 		return err
 	}
+	r.downs = append(r.downs, r.now()-launched)
 	if held && len(r.victim.Targets()) == 1 {
 		return r.cut(ctx, i)
 	}
