@@ -2,17 +2,22 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"path/filepath"
 	"strings"
+
+	"github.com/sirupsen/logrus"
 
 	"github.com/stele-db/stele/drivers"
 	"github.com/stele-db/stele/pkg/version"
 	"github.com/stele-db/stele/server"
 )
 
-// greeting says where the data is and how to connect, with a command to copy.
-func (c *config) greeting(l *server.Listener) string {
+// greet says where the data is and how to connect, with a command to copy: on standard output, or as fields of a log entry where
+// everything is JSON.
+func (c *config) greet(l *server.Listener, stdout io.Writer, log *logrus.Entry) {
 	url := reachable(l.URL())
+	data := location(c.endpoint)
 	client := "etcdctl --endpoints=" + url
 	if l.Secure() {
 		client += " --cacert=<ca.crt>"
@@ -20,15 +25,32 @@ func (c *config) greeting(l *server.Listener) string {
 			client += " --cert=<client.crt> --key=<client.key>"
 		}
 	}
-	return fmt.Sprintf(`Stele %s serves etcd's API on %s
-  data     %s
-  connect  %s put hello world
-`, version.Version, url, location(c.endpoint), client)
+	client += " put hello world"
+	if c.logFormat == "json" {
+		log.WithFields(logrus.Fields{"version": version.Version, "url": url, "data": data, "connect": client}).Info("Stele serves etcd's API")
+		return
+	}
+	_, err := fmt.Fprintf(stdout, "Stele %s serves etcd's API on %s\n  data     %s\n  connect  %s\n", version.Version, url, data, client)
+	if err != nil {
+		log.WithError(err).Debug("nobody reads the greeting")
+	}
 }
 
-// reachable replaces the address that means every interface with one that a client can connect to.
+// reachable is a URL that a client can use wherever it is started: no address that means every interface, no relative path.
 func reachable(url string) string {
-	return strings.NewReplacer("://[::]:", "://127.0.0.1:", "://0.0.0.0:", "://127.0.0.1:").Replace(url)
+	scheme, address, _ := strings.Cut(url, "://")
+	if strings.HasPrefix(scheme, "unix") && !strings.HasPrefix(address, "@") {
+		if absolute, err := filepath.Abs(address); err == nil {
+			address = absolute
+		}
+		return scheme + "://" + address
+	}
+	for _, everywhere := range []string{"[::]:", "0.0.0.0:"} {
+		if port, ok := strings.CutPrefix(address, everywhere); ok {
+			address = "127.0.0.1:" + port
+		}
+	}
+	return scheme + "://" + address
 }
 
 // location says where the data of endpoint is.

@@ -120,16 +120,21 @@ func start(t *testing.T, dir string, args ...string) *program {
 	return p
 }
 
-var urlLine = regexp.MustCompile(`serves etcd's API on (\S+)\n`)
+var (
+	urlLine = regexp.MustCompile(`serves etcd's API on (\S+)\n`)
+	urlJSON = regexp.MustCompile(`"connect".*"url":"([^"]+)"`)
+)
 
 // url is the address that the program prints.
 func (p *program) url() string {
 	p.t.Helper()
-	p.await("the greeting", func() bool { return strings.Contains(p.stdout.String(), "connect ") })
-	m := urlLine.FindStringSubmatch(p.stdout.String())
-	if m == nil {
-		p.t.Fatalf("no address in %q", p.stdout.String())
-	}
+	var m []string
+	p.await("the greeting", func() bool {
+		if m = urlLine.FindStringSubmatch(p.stdout.String()); m == nil {
+			m = urlJSON.FindStringSubmatch(p.stderr.String())
+		}
+		return m != nil
+	})
 	return m[1]
 }
 

@@ -57,9 +57,7 @@ func serve(ctx context.Context, cfg *config, flags *pflag.FlagSet, stdout, stder
 		return err
 	}
 	r.compactor = &compactor.Compactor{Store: r.store, Logger: log, Schedule: schedule, Timeout: cfg.compactTimeout}
-	if _, err := io.WriteString(stdout, cfg.greeting(listener)); err != nil {
-		log.WithError(err).Debug("nobody reads the greeting")
-	}
+	cfg.greet(listener, stdout, log)
 	return r.run(ctx)
 }
 

@@ -65,7 +65,7 @@ func runPage(t *testing.T, p *page, tools string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	env := []string{"PATH=" + tools + ":" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "LANG=C", "TMPDIR=" + dir, "STELE_LISTEN_ADDRESS=" + address}
+	env := []string{"PATH=" + tools + ":" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "LANG=C", "TMPDIR=" + t.TempDir(), "STELE_LISTEN_ADDRESS=" + address}
 	if filepath.Base(p.name) == "README.md" {
 		checkout(t, dir)
 	}
