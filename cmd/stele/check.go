@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/url"
+	"slices"
 )
 
 // check looks at everything that can be judged without touching the network or the disk.
@@ -31,6 +33,12 @@ func (c *config) check() error {
 		return fmt.Errorf("--watch-progress-notify-interval: %v is not longer than 0; write a duration such as 10m", c.progressInterval)
 	case c.compactRetention <= 0:
 		return fmt.Errorf("--compact-retention: %v is not longer than 0; write a duration such as 5m", c.compactRetention)
+	}
+	for _, advertised := range c.advertiseClientURLs {
+		u, err := url.Parse(advertised)
+		if err != nil || !slices.Contains([]string{"http", "https", "unix", "unixs"}, u.Scheme) || u.Host+u.Path == "" {
+			return fmt.Errorf("--advertise-client-urls: %q is not a URL of a client port; write it like http://stele.example:2379", advertised)
+		}
 	}
 	return nil
 }

@@ -53,6 +53,7 @@ func TestMistakes(t *testing.T) {
 		"unknown database":          {args: []string{"--endpoint=oracle://host/db"}, want: []string{"--endpoint", "oracle", "sqlite://"}},
 		"database of a later time":  {args: []string{"--endpoint=postgres://user:hunter2@host/db"}, want: []string{"--endpoint", "postgres", "sqlite://"}},
 		"database is a directory":   {args: []string{"--endpoint=sqlite:///tmp"}, want: []string{"--endpoint", "/tmp", "directory"}},
+		"advertised address":        {args: []string{"--advertise-client-urls=stele.example:2379"}, want: []string{"--advertise-client-urls", "stele.example", "http://"}},
 		"no operations":             {args: []string{"--max-txn-ops=0"}, want: []string{"--max-txn-ops", "positive"}},
 		"negative request size":     {args: []string{"--max-request-bytes=-1"}, want: []string{"--max-request-bytes"}},
 		"negative cache":            {args: []string{"--value-cache-bytes=-1"}, want: []string{"--value-cache-bytes"}},
