@@ -40,7 +40,7 @@ func Open(ctx context.Context, dsn string, opts Options) (logstructured.Log, err
 		// A "PATH" or "PATH?options" as kine's own default has it. What looks like a DSN of another
 		// driver's own making ("user:password@tcp(host)/db") is more likely a forgotten scheme than a file.
 		if strings.Contains(dsn, "@") {
-			return nil, fmt.Errorf("--endpoint has no scheme: write sqlite://PATH (%w)", ErrUnsupported)
+			return nil, fmt.Errorf("data source name has no scheme: write sqlite://PATH (%w)", ErrUnsupported)
 		}
 		scheme, rest = "sqlite", dsn
 	}
@@ -49,11 +49,11 @@ func Open(ctx context.Context, dsn string, opts Options) (logstructured.Log, err
 	case "litestream":
 		rest = withOption(rest, "checkpoint=external")
 	case "postgres", "postgresql", "mysql":
-		return nil, fmt.Errorf("--endpoint %s://...: this database is not in this version yet; use sqlite://PATH (%w)", scheme, ErrUnsupported)
+		return nil, fmt.Errorf("%s://...: this database is not in this version yet; use sqlite://PATH (%w)", scheme, ErrUnsupported)
 	case "nats", "http", "https", "t4", "split":
-		return nil, fmt.Errorf("--endpoint %s://...: Stele does not use this kind of store; use sqlite://PATH (%w)", scheme, ErrUnsupported)
+		return nil, fmt.Errorf("%s://...: Stele does not use this kind of store; use sqlite://PATH (%w)", scheme, ErrUnsupported)
 	default:
-		return nil, fmt.Errorf("--endpoint: unknown scheme %q; use sqlite://PATH (%w)", scheme, ErrUnsupported)
+		return nil, fmt.Errorf("unknown scheme %q: write sqlite://PATH (%w)", scheme, ErrUnsupported)
 	}
 	log, err := sqlite.Open(ctx, rest, sqlite.Options{Logger: opts.Logger})
 	if err != nil {

@@ -59,9 +59,9 @@ func TestOpen(t *testing.T) {
 func TestOpenUnsupported(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for dsn, want := range map[string]string{
-		"postgres://user:secret@host/db":     "--endpoint postgres://...: this database is not in this version yet",
-		"mysql://user:secret@tcp(host)/db":   "--endpoint mysql://...: this database is not in this version yet",
-		"user:secret@tcp(127.0.0.1:3306)/db": "--endpoint has no scheme",
+		"postgres://user:secret@host/db":     "postgres://...: this database is not in this version yet",
+		"mysql://user:secret@tcp(host)/db":   "mysql://...: this database is not in this version yet",
+		"user:secret@tcp(127.0.0.1:3306)/db": "data source name has no scheme",
 		"nats://secret@host":                 "Stele does not use this kind of store",
 		"https://secret@host:2379":           "Stele does not use this kind of store",
 		"sqlserver://secret@host":            `unknown scheme "sqlserver"`,

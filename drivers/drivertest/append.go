@@ -44,7 +44,7 @@ func (s suite) freshLog(t *testing.T) {
 // sameEntry compares all that an append gave.
 func sameEntry(a, b logstructured.Entry) bool {
 	key := bytes.Equal(a.Key, b.Key) && bytes.Equal(a.Value, b.Value)
-	a.Key, a.Value, b.Key, b.Value = nil, nil, nil, nil
+	a.Key, a.Value, a.ValueSize, b.Key, b.Value, b.ValueSize = nil, nil, 0, nil, nil, 0
 	return key && fmt.Sprint(a) == fmt.Sprint(b)
 }
 
@@ -72,6 +72,11 @@ func (s suite) appendSetsAndKeeps(t *testing.T) {
 		if !slices.EqualFunc(got, want, sameEntry) {
 			t.Errorf("Read:\n%v\nwant\n%v", got, want)
 		}
+		for i := range got {
+			if got[i].ValueSize != len(want[i].Value) {
+				t.Errorf("Read: ValueSize of entry %d is %d, want %d", i, got[i].ValueSize, len(want[i].Value))
+			}
+		}
 		var scanned []logstructured.Entry
 		end, err := l.Scan(testContext(t), 0, func(batch []logstructured.Entry) error {
 			scanned = append(scanned, batch...)
@@ -88,6 +93,11 @@ func (s suite) appendSetsAndKeeps(t *testing.T) {
 		}
 		if !slices.EqualFunc(scanned, withoutValues, sameEntry) {
 			t.Errorf("Scan:\n%v\nwant\n%v", scanned, withoutValues)
+		}
+		for i := range scanned {
+			if scanned[i].ValueSize != len(want[i].Value) {
+				t.Errorf("Scan: ValueSize of entry %d is %d, want %d", i, scanned[i].ValueSize, len(want[i].Value))
+			}
 		}
 		if end.Head != (logstructured.Head{Position: 6, ID: id}) {
 			t.Errorf("end is %v", end.Head)
@@ -384,16 +394,16 @@ func (s suite) canceledAnywhere(t *testing.T) {
 	logs := s.fresh(t, 2)
 	ctx := testContext(t)
 	start := time.Now()
-	head := mustAppend(t, logs[0], logstructured.Head{}, puts(2, 1000))
+	head := mustAppend(t, logs[0], logstructured.Head{}, puts(2, cancelRows))
 	usual := time.Since(start)
 	outcomes := map[string]int{}
-	for n := range 40 {
+	for n := range 30 {
 		id := newID()
 		short, cancel := context.WithTimeout(ctx, rand.N(2*usual))
-		err := logs[0].Append(short, head, id, puts(logstructured.Revision(n+3), 1000))
+		err := logs[0].Append(short, head, id, puts(logstructured.Revision(n+3), cancelRows))
 		cancel()
 		end := mustEnd(t, logs[1])
-		moved := end.Head == logstructured.Head{Position: head.Position + 1000, ID: id}
+		moved := end.Head == logstructured.Head{Position: head.Position + cancelRows, ID: id}
 		switch {
 		case err == nil && moved:
 			outcomes["done"]++
@@ -401,7 +411,7 @@ func (s suite) canceledAnywhere(t *testing.T) {
 			// Settled by the entry that stands there next, which is this one if it is anyone's.
 			outcomes["unknown"]++
 			if !moved {
-				err := logs[0].Append(ctx, head, id, puts(logstructured.Revision(n+3), 1000))
+				err := logs[0].Append(ctx, head, id, puts(logstructured.Revision(n+3), cancelRows))
 				if moved = err == nil || errors.Is(err, logstructured.ErrConflict); !moved {
 					t.Fatalf("append %d again: %v", n, err)
 				}
@@ -415,10 +425,10 @@ func (s suite) canceledAnywhere(t *testing.T) {
 			t.Fatalf("append %d: %v, and the end is %v, was %v", n, err, end.Head, head)
 		}
 		if moved {
-			head = logstructured.Head{Position: head.Position + 1000, ID: id}
+			head = logstructured.Head{Position: head.Position + cancelRows, ID: id}
 		}
 	}
-	t.Logf("an append takes %v; 40 appends with up to twice the time: %v", usual.Round(10*time.Microsecond), outcomes)
+	t.Logf("an append takes %v; 30 appends with up to twice the time: %v", usual.Round(10*time.Microsecond), outcomes)
 	if got := readAll(t, logs[1], 0); len(got) != int(head.Position) {
 		t.Errorf("%d entries, want %d", len(got), head.Position)
 	}

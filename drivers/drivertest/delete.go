@@ -2,6 +2,8 @@ package drivertest
 
 import (
 	"context"
+	"errors"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -66,7 +68,8 @@ func (s suite) floorOnlyRises(t *testing.T) {
 	}
 }
 
-// floorComesBeforeHoles reads while rows are deleted: whoever finds a hole finds the floor above it in the same snapshot.
+// floorComesBeforeHoles reads while rows are deleted: whoever finds a hole finds the floor above it in the same snapshot,
+// and no lower row that was named beside it.
 func (s suite) floorComesBeforeHoles(t *testing.T) {
 	logs := s.fresh(t, 2)
 	ctx := testContext(t)
@@ -77,16 +80,25 @@ func (s suite) floorComesBeforeHoles(t *testing.T) {
 	wg.Go(func() {
 		defer close(done)
 		for first := logstructured.Position(1); first < n; first += 300 {
-			if err := logs[0].Delete(ctx, upTo(first, first+250), first+250); err != nil {
+			positions := upTo(first, first+250)
+			rand.Shuffle(len(positions), func(i, j int) { positions[i], positions[j] = positions[j], positions[i] })
+			if err := logs[0].Delete(ctx, positions, first+250); err != nil {
 				t.Errorf("Delete: %v", err)
 				return
 			}
 		}
 	})
 	defer wg.Wait()
-	check := func(what string, p logstructured.Position, end logstructured.End) {
-		if p > end.Floor {
-			t.Fatalf("%s: the row at %d is gone, and the floor is %d", what, p, end.Floor)
+	// check is told the positions that are gone, in order.
+	check := func(what string, gone []logstructured.Position, end logstructured.End) {
+		t.Helper()
+		for i, p := range gone {
+			if p > end.Floor {
+				t.Fatalf("%s: the row at %d is gone, and the floor is %d", what, p, end.Floor)
+			}
+			if first := (p-1)/300*300 + 1; p > first && (i == 0 || gone[i-1] != p-1) {
+				t.Fatalf("%s: the row at %d is gone, and that at %d is still there", what, p, p-1)
+			}
 		}
 	}
 	for running := true; running; {
@@ -99,25 +111,9 @@ func (s suite) floorComesBeforeHoles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		next := logstructured.Position(1)
-		for _, e := range entries {
-			for ; next < e.Position; next++ {
-				check("Read", next, end)
-			}
-			next = e.Position + 1
-		}
-		v, err := logs[1].Values(ctx, upTo(1, n))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, found := range v.Found {
-			if !found {
-				check("Values", logstructured.Position(i+1), v.End)
-			}
-		}
 		var gone []logstructured.Position
-		next = 1
-		end, err = logs[1].Scan(ctx, 0, func(batch []logstructured.Entry) error {
+		next := logstructured.Position(1)
+		look := func(batch []logstructured.Entry) error {
 			for _, e := range batch {
 				for ; next < e.Position; next++ {
 					gone = append(gone, next)
@@ -125,13 +121,25 @@ func (s suite) floorComesBeforeHoles(t *testing.T) {
 				next = e.Position + 1
 			}
 			return nil
-		})
+		}
+		_ = look(entries)
+		check("Read", gone, end)
+		gone = nil
+		v, err := logs[1].Values(ctx, upTo(1, n))
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, p := range gone {
-			check("Scan", p, end)
+		for i, found := range v.Found {
+			if !found {
+				gone = append(gone, logstructured.Position(i+1))
+			}
 		}
+		check("Values", gone, v.End)
+		gone, next = nil, 1
+		if end, err = logs[1].Scan(ctx, 0, look); err != nil {
+			t.Fatal(err)
+		}
+		check("Scan", gone, end)
 	}
 }
 
@@ -253,6 +261,58 @@ func (s suite) reopen(t *testing.T) {
 	}
 	if other := mustEnd(t, opened(t, s.New(t))); other.ClusterID == clusterID {
 		t.Error("two databases have the same cluster ID")
+	}
+}
+
+// callsAfterCloseFail closes a log under calls: they end, and later ones fail at once.
+func (s suite) callsAfterCloseFail(t *testing.T) {
+	open := s.New(t)
+	keep := opened(t, open)
+	l := open(t)
+	ctx := testContext(t)
+	head := fill(t, l, logstructured.Head{}, 2000, 500)
+	calls := map[string]func() error{
+		"End":        func() error { _, err := l.End(ctx); return err },
+		"Append":     func() error { return l.Append(ctx, logstructured.Head{Position: 1 << 40, ID: 1}, 2, puts(2, 1)) },
+		"Read":       func() error { _, _, err := l.Read(ctx, 0, 100); return err },
+		"Scan":       func() error { _, err := l.Scan(ctx, 0, func([]logstructured.Entry) error { return nil }); return err },
+		"Values":     func() error { _, err := l.Values(ctx, upTo(1, 100)); return err },
+		"Delete":     func() error { return l.Delete(ctx, []logstructured.Position{1}, 0) },
+		"Size":       func() error { _, err := l.Size(ctx); return err },
+		"Defragment": func() error { return l.Defragment(ctx) },
+	}
+	var wg sync.WaitGroup
+	started := make(chan struct{}, len(calls))
+	for name, call := range calls {
+		wg.Go(func() { // calls until it is told that the log is closed
+			for n := 0; ; n++ {
+				err := call()
+				if n == 0 {
+					started <- struct{}{}
+				}
+				if err != nil && !errors.Is(err, logstructured.ErrConflict) {
+					if ctx.Err() != nil {
+						t.Errorf("%s does not notice Close: %v", name, err)
+					}
+					return
+				}
+			}
+		})
+	}
+	for range calls {
+		<-started
+	}
+	if err := l.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	wg.Wait()
+	for name, call := range calls {
+		if err := call(); err == nil || ctx.Err() != nil {
+			t.Errorf("%s after Close: %v", name, err)
+		}
+	}
+	if end := mustEnd(t, keep); end.Head != head {
+		t.Errorf("end is %v, want %v", end.Head, head)
 	}
 }
 

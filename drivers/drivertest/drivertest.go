@@ -59,6 +59,7 @@ func Run(t *testing.T, h Harness) {
 		{"DeleteLetsAppendsThrough", s.deleteLetsAppendsThrough},
 		{"DefragmentGivesSpaceBack", s.defragmentGivesSpaceBack},
 		{"Reopen", s.reopen},
+		{"CallsAfterCloseFail", s.callsAfterCloseFail},
 		{"Clock", s.clock},
 		{"EndSeesOtherAppends", s.endSeesOtherAppends},
 	} {

@@ -7,3 +7,6 @@ const hugeRows = 1_000_000
 
 // deleteRows is the size of a Delete that takes a while.
 const deleteRows = 200_000
+
+// cancelRows is the size of an append that takes long enough to be canceled on its way.
+const cancelRows = 1000

@@ -3,7 +3,10 @@
 package drivertest
 
 // hugeRows is less under the race detector, which slows a database inside the process (SQLite) down fifteen times.
-const hugeRows = 20_000
+const hugeRows = 10_000
 
 // deleteRows is the size of a Delete that takes a while.
-const deleteRows = 10_000
+const deleteRows = 5_000
+
+// cancelRows is the size of an append that takes long enough to be canceled on its way.
+const cancelRows = 150

@@ -84,7 +84,13 @@ func (l *Log) lockWriter(ctx context.Context) (*writer, error) {
 	select {
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	case <-l.closed:
+		return nil, errClosed
 	case <-l.writing:
+	}
+	if err := l.live(ctx); err != nil {
+		l.writing <- struct{}{}
+		return nil, err
 	}
 	if l.writer != nil {
 		return l.writer, nil
@@ -126,7 +132,7 @@ func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructu
 		entries[i].ID = id
 		entries[i].Time = now
 	}
-	if err := w.insert(ctx, entries); err != nil {
+	if err := l.insert(ctx, w, entries); err != nil {
 		return translate("append", err)
 	}
 	if err := w.commit.run(); err != nil {
@@ -157,10 +163,10 @@ func (w *writer) check(head logstructured.Head) (logstructured.Timestamp, error)
 	return now, nil
 }
 
-func (w *writer) insert(ctx context.Context, entries []logstructured.Entry) error {
+func (l *Log) insert(ctx context.Context, w *writer, entries []logstructured.Entry) error {
 	for _, ins := range w.inserts {
 		for len(entries) >= ins.rows {
-			if err := ctx.Err(); err != nil {
+			if err := l.live(ctx); err != nil {
 				return err
 			}
 			if err := w.insertBatch(ins, entries[:ins.rows]); err != nil {

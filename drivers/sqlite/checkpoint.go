@@ -57,7 +57,11 @@ func (l *Log) checkpoint() error {
 		return err
 	}
 	// Appends of this process wait for their turn here, those of others by retrying.
-	<-l.writing
+	select {
+	case <-l.closed:
+		return nil
+	case <-l.writing:
+	}
 	defer func() { l.writing <- struct{}{} }()
 	_, err = l.runCheckpoint("RESTART")
 	return err
@@ -97,6 +101,9 @@ func (l *Log) runCheckpoint(mode string) (walState, error) {
 func (l *Log) checkpointFully() {
 	l.checkpointing.Lock()
 	defer l.checkpointing.Unlock()
+	if l.connsClosed {
+		return
+	}
 	if _, err := l.runCheckpoint("TRUNCATE"); err != nil {
 		l.logger.WithError(err).Warn("The last checkpoint of the SQLite file failed; the next start will do it")
 	}
@@ -118,7 +125,7 @@ func (l *Log) Defragment(ctx context.Context) error {
 		l.logger.WithError(err).Warn("No room to rewrite the SQLite file; only its free pages were given back")
 	}
 	l.checkpointFully()
-	return ctx.Err()
+	return nil
 }
 
 func (l *Log) rewrite(ctx context.Context) error {
@@ -127,10 +134,10 @@ func (l *Log) rewrite(ctx context.Context) error {
 		return err
 	}
 	defer l.unlockWriter()
-	defer w.c.interruptWhenDone(ctx)()
+	defer w.c.interruptWhenDone(ctx, l.closed)()
 	err = retryBusy(ctx, l.cfg.busyTimeout, func() error { return w.c.exec(`VACUUM`) })
 	if isInterrupted(err) {
-		return ctx.Err()
+		return l.live(ctx)
 	}
 	l.dirty.Store(true)
 	return err

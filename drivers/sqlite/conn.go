@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"modernc.org/libc"
@@ -135,22 +136,33 @@ func (c *conn) inTransaction() bool { return sqlite3.Xsqlite3_get_autocommit(c.t
 // readOnly tells whether SQLite could open the file for reading only, which it does without saying so.
 func (c *conn) readOnly() bool { return sqlite3.Xsqlite3_db_readonly(c.tls, c.db, 0) == 1 }
 
-// interruptWhenDone makes the statement that runs end with SQLITE_INTERRUPT once ctx is done. The caller defers the
-// returned function.
-func (c *conn) interruptWhenDone(ctx context.Context) func() {
-	if ctx.Done() == nil {
-		return func() {}
-	}
+// interruptWhenDone makes the statement that runs end with SQLITE_INTERRUPT once ctx or closed is done. The caller defers
+// the returned function.
+func (c *conn) interruptWhenDone(ctx context.Context, closed <-chan struct{}) func() {
 	tls, db := libc.NewTLS(), c.db
-	finished := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
+	stop, finished := make(chan struct{}), make(chan struct{})
+	go func() {
 		defer close(finished)
-		sqlite3.Xsqlite3_interrupt(tls, db)
-	})
-	return func() {
-		if !stop() {
-			<-finished
+		select {
+		case <-stop:
+			return
+		case <-ctx.Done():
+		case <-closed:
 		}
+		// An interrupt that comes between two statements is forgotten.
+		for ticker := time.NewTicker(10 * time.Millisecond); ; {
+			sqlite3.Xsqlite3_interrupt(tls, db)
+			select {
+			case <-stop:
+				ticker.Stop()
+				return
+			case <-ticker.C:
+			}
+		}
+	}()
+	return func() {
+		close(stop)
+		<-finished
 		tls.Close()
 	}
 }
@@ -264,8 +276,6 @@ func (s *stmt) bindBlob(i int, b span) {
 	}
 	sqlite3.Xsqlite3_bind_blob(s.c.tls, s.p, int32(i), s.c.arena.p+uintptr(b.off), int32(b.n), 0 /* static */)
 }
-
-func (s *stmt) bindNull(i int) { sqlite3.Xsqlite3_bind_null(s.c.tls, s.p, int32(i)) }
 
 // step returns whether there is a row. After an error, and when there is no further row, the statement is reset.
 func (s *stmt) step() (bool, error) {

@@ -27,16 +27,16 @@ func (l *Log) Delete(ctx context.Context, positions []logstructured.Position, fl
 	}
 	if !slices.IsSorted(positions) {
 		positions = slices.Clone(positions)
-		slices.Sort(positions) // neighbours share pages
+		slices.Sort(positions) // the contract wants the order; and neighbours share pages
 	}
 	for len(positions) > 0 {
 		if err := l.write(ctx, func(w *writer) (err error) {
-			positions, err = w.deleteSome(ctx, positions)
+			positions, err = w.deleteSome(positions)
 			return err
 		}); err != nil {
 			return translate("delete", err)
 		}
-		if err := yieldWriter(ctx); err != nil {
+		if err := l.yieldWriter(ctx); err != nil {
 			return translate("delete", err)
 		}
 	}
@@ -61,19 +61,21 @@ func (l *Log) write(ctx context.Context, f func(*writer) error) error {
 }
 
 // yieldWriter lets appends of this and other processes through: those wait in pauses that double up to 5 ms.
-func yieldWriter(ctx context.Context) error {
+func (l *Log) yieldWriter(ctx context.Context) error {
 	timer := time.NewTimer(writeSlice)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-l.closed:
+		return errClosed
 	case <-timer.C:
 		return nil
 	}
 }
 
 // deleteSome deletes for as long as a slice lasts and returns the rest.
-func (w *writer) deleteSome(ctx context.Context, positions []logstructured.Position) ([]logstructured.Position, error) {
+func (w *writer) deleteSome(positions []logstructured.Position) ([]logstructured.Position, error) {
 	row, err := w.guard.step()
 	if err != nil {
 		return positions, err
@@ -85,7 +87,7 @@ func (w *writer) deleteSome(ctx context.Context, positions []logstructured.Posit
 	w.guard.reset()
 	start := time.Now()
 	for i, position := range positions {
-		if i%64 == 63 && (time.Since(start) > writeSlice || ctx.Err() != nil) {
+		if i%64 == 63 && time.Since(start) > writeSlice {
 			return positions[i:], nil
 		}
 		if position == newest {
@@ -126,7 +128,7 @@ func (l *Log) vacuum(ctx context.Context, keep int64) error {
 		if err != nil || !more {
 			return err
 		}
-		if err := yieldWriter(ctx); err != nil {
+		if err := l.yieldWriter(ctx); err != nil {
 			return err
 		}
 	}

@@ -30,9 +30,14 @@ type Log struct {
 	// checkpoints is the connection of the checkpointing goroutine and of Defragment, which hold checkpointing.
 	checkpointing sync.Mutex
 	checkpoints   *conn
+	connsClosed   bool
 
 	// readers holds maxReaders elements: idle connections, and nil for those not opened yet.
 	readers chan *reader
+
+	// closed is closed by Close; closing makes that happen once.
+	closed  chan struct{}
+	closing sync.Once
 
 	// dirty is set by whoever wrote since the last checkpoint.
 	dirty atomic.Bool
@@ -48,6 +53,7 @@ func newLog(cfg config, logger *logrus.Entry) *Log {
 		logger:  logger,
 		writing: make(chan struct{}, 1),
 		readers: make(chan *reader, maxReaders),
+		closed:  make(chan struct{}),
 		stop:    func() {},
 	}
 	l.writing <- struct{}{}
@@ -161,14 +167,34 @@ func (l *Log) start(ctx context.Context) error {
 	return nil
 }
 
-// Close implements [logstructured.Log].
-func (l *Log) Close() error {
+// errClosed answers calls after Close.
+var errClosed = errors.New("log is closed")
+
+// live returns why a call must not go on, if so.
+func (l *Log) live(ctx context.Context) error {
+	select {
+	case <-l.closed:
+		return errClosed
+	default:
+		return ctx.Err()
+	}
+}
+
+// Close implements [logstructured.Log]. It waits for the calls that are under way, which fail soon, but for a COMMIT. Closing again does nothing.
+func (l *Log) Close() (err error) {
+	l.closing.Do(func() { err = l.close() })
+	return err
+}
+
+func (l *Log) close() error {
+	close(l.closed)
 	l.stop()
 	<-l.done
 	if !l.cfg.externalCheckpoint {
 		// The last connection to the file would do it too, but another process may have it open.
 		l.checkpointFully()
 	}
+	<-l.writing // and nobody gets it back
 	if err := l.closeConns(); err != nil {
 		return fmt.Errorf("sqlite: close %s: %w", l.cfg.path, err)
 	}
@@ -182,6 +208,9 @@ func (l *Log) closeConns() error {
 			errs = append(errs, r.c.close())
 		}
 	}
+	l.checkpointing.Lock()
+	defer l.checkpointing.Unlock()
+	l.connsClosed = true
 	if l.checkpoints != nil {
 		errs = append(errs, l.checkpoints.close())
 		l.checkpoints = nil

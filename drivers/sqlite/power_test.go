@@ -69,7 +69,7 @@ func TestSyncsPerAppend(t *testing.T) {
 	}
 	var head logstructured.Head
 	twice := 0
-	for n, rows := range []int{1, 1, 1, 64, 5, 300, 5000, 1, 2, 64, 64} {
+	for n, rows := range []int{1, 1, 1, 64, 5, 300, 1000, 1, 2, 64, 64} {
 		if n == 7 {
 			if err := l.checkpoint(); err != nil { // the WAL starts over with the next append
 				t.Fatal(err)
@@ -89,7 +89,7 @@ func TestSyncsPerAppend(t *testing.T) {
 	if twice > 2 {
 		t.Errorf("%d appends synced twice, want those at the beginning of the WAL only", twice)
 	}
-	if int(head.Position) != 1+1+1+64+5+300+5000+1+2+64+64 {
+	if int(head.Position) != 1+1+1+64+5+300+1000+1+2+64+64 {
 		t.Errorf("head is %v", head)
 	}
 }
@@ -161,7 +161,7 @@ func powerLoad(t *testing.T, synchronous string, cuts int) error {
 		}
 	}
 	pace()
-	wg.Go(func() { defer cancel(); powerAppends(t, ctx, l, appends, &acknowledged, &begun) })
+	wg.Go(func() { defer cancel(); powerAppends(ctx, t, l, appends, &acknowledged, &begun) })
 	wg.Go(func() {
 		defer cancel()
 		for received(ctx, deletes) { // rows up to the floor go, but for every tenth; now and then the file is rewritten
@@ -219,7 +219,7 @@ func received(ctx context.Context, turns <-chan struct{}) bool {
 	}
 }
 
-func powerAppends(t *testing.T, ctx context.Context, l *Log, turns <-chan struct{}, acknowledged, begun *atomic.Uint64) {
+func powerAppends(ctx context.Context, t *testing.T, l *Log, turns <-chan struct{}, acknowledged, begun *atomic.Uint64) {
 	var head logstructured.Head
 	for n := uint64(0); received(ctx, turns); n++ {
 		begun.Store(n + 1)
@@ -319,7 +319,7 @@ func (c cut) check(t *testing.T, clusterID uint64) error {
 func TestPowerLoss(t *testing.T) {
 	cuts := 200
 	if raceDetector {
-		cuts = 60
+		cuts = 25
 	}
 	if v := os.Getenv("STELE_TEST_POWER_CUTS"); v != "" {
 		var err error
@@ -395,7 +395,7 @@ func TestFailedCommit(t *testing.T) {
 			d.mu.Lock()
 			img := d.image(all)
 			d.mu.Unlock()
-			if end := endOfImage(t, img); end != head && test.want != logstructured.ErrUnknown {
+			if end := endOfImage(t, img); end != head && !errors.Is(err, logstructured.ErrUnknown) {
 				t.Errorf("the append that failed came back: %v", end)
 			}
 			if end := endOfImage(t, atFailure); (end.ID == 77) != (test.op == "sync") {
@@ -451,6 +451,9 @@ func TestPowerLossDuringCreation(t *testing.T) {
 		t.Error(err)
 	}
 	for i, c := range cuts {
+		if raceDetector && i%4 > 0 {
+			continue // slow, and there is hardly anything concurrent in it
+		}
 		if err := c.check(t, 0); err != nil {
 			t.Errorf("cut %d, survival %d: %v", i, c.survival, err)
 		}

@@ -21,13 +21,10 @@ const processEnv = "STELE_TEST_APPEND_TO"
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(processEnv); path != "" {
-		if err := appendForever(path); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
+		fmt.Fprintln(os.Stderr, appendForever(path))
+		return
 	}
-	os.Exit(m.Run())
+	m.Run()
 }
 
 // appendForever appends under the guard and says on stdout what it is about to do and what was acknowledged.
@@ -136,12 +133,15 @@ func TestProcesses(t *testing.T) {
 	for range kills {
 		kill := p.start(t, path)
 		want := p.acknowledged() + 20
-		for deadline := time.Now().Add(30 * time.Second); p.acknowledged() < want; {
-			if time.Now().After(deadline) {
+		deadline, tick := time.After(30*time.Second), time.NewTicker(time.Millisecond)
+		for p.acknowledged() < want {
+			select {
+			case <-deadline:
 				t.Fatal("no appends get through")
+			case <-tick.C:
 			}
-			time.Sleep(time.Millisecond) // between two looks at the condition
 		}
+		tick.Stop()
 		kill()
 	}
 	for _, kill := range killers {

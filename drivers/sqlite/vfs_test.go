@@ -192,7 +192,6 @@ type (
 	closeFn  = func(*libc.TLS, uintptr) int32
 	writeFn  = func(*libc.TLS, uintptr, uintptr, int32, int64) int32
 	sizeFn   = func(*libc.TLS, uintptr, int64) int32
-	syncFn   = func(*libc.TLS, uintptr, int32) int32
 )
 
 func registerVFS(t testing.TB) {
