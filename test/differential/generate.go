@@ -236,6 +236,9 @@ func (g *generator) put(ignore bool) *pb.PutRequest {
 	if ignore && g.chance(10) {
 		r.IgnoreLease = true
 	}
+	if g.chance(15) && !(r.IgnoreLease && g.chance(80)) {
+		r.Lease = pick(g, leases...)
+	}
 	if g.chance(2) {
 		// None of them can be a TTL, so that both lease modes refuse it as an unknown lease.
 		r.Lease = pick[int64](g, -1, math.MinInt64, 9_000_000_001, math.MaxInt64)
@@ -277,6 +280,9 @@ func (g *generator) hashKV() *pb.HashKVRequest {
 		}
 	}
 }
+
+// leases exist on both servers, and outlast every run: in lease mode ttl the ID must be the TTL.
+var leases = []int64{1_000_000, 2_000_000, 9_000_000_000}
 
 // leaseGrant is only what both lease modes refuse.
 func (g *generator) leaseGrant() *pb.LeaseGrantRequest {

@@ -145,7 +145,7 @@ func (g *generator) compare() *pb.Compare {
 	case pb.Compare_VALUE:
 		c.TargetUnion = &pb.Compare_Value{Value: g.value()}
 	case pb.Compare_LEASE:
-		c.TargetUnion = &pb.Compare_Lease{Lease: pick[int64](g, 0, 1, -1, 60)}
+		c.TargetUnion = &pb.Compare_Lease{Lease: pick(g, append([]int64{0, 0, -1}, leases...)...)}
 	}
 	if g.chance(3) {
 		c.TargetUnion = nil

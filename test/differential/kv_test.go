@@ -159,7 +159,7 @@ type kvRun struct {
 
 func newKVRun(t *testing.T, seed uint64, args ...string) *kvRun {
 	t.Helper()
-	return &kvRun{
+	run := &kvRun{
 		seed:      seed,
 		reference: target.Reference(t, args...),
 		subject:   target.Subject(t, args...),
@@ -168,6 +168,10 @@ func newKVRun(t *testing.T, seed uint64, args ...string) *kvRun {
 		tolerated: make([]int, len(deliberates)),
 		outcomes:  map[string]int{},
 	}
+	for i, id := range leases {
+		run.step(t, i, request{message: &pb.LeaseGrantRequest{ID: id, TTL: id}})
+	}
+	return run
 }
 
 // step compares the answers to one request.

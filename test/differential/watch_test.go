@@ -1,6 +1,7 @@
 package differential
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sync/atomic"
@@ -31,6 +32,9 @@ func TestWatch(t *testing.T) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
 			run := newWatchRun(t, seed)
+			if seed%2 == 0 {
+				run.longHistory(t)
+			}
 			for range rounds {
 				run.round(t)
 			}
@@ -80,6 +84,26 @@ func newWatchRun(t *testing.T, seed uint64) *watchRun {
 		})
 	}
 	return run
+}
+
+// longHistory writes more than goes into one response, by revisions and by bytes, and watches from anywhere in it.
+func (run *watchRun) longHistory(t *testing.T) {
+	t.Helper()
+	g := run.generator
+	for i := range 1300 {
+		r := &pb.PutRequest{Key: pick(g, g.keys...), Value: g.value()}
+		if i%20 == 0 {
+			r.Value = bytes.Repeat([]byte{byte(i)}, 100<<10)
+		}
+		run.step(t, i, request{message: r})
+	}
+	all := []byte{0}
+	for range 6 {
+		pair := pick(g, run.streams...)
+		run.create(t, pair, &pb.WatchCreateRequest{Key: all, RangeEnd: all, StartRevision: 1 + g.Int64N(300), PrevKv: g.chance(50)})
+		run.create(t, pair, &pb.WatchCreateRequest{Key: pick(g, g.keys...), RangeEnd: all, StartRevision: 1 + g.Int64N(300)})
+	}
+	run.settle(t)
 }
 
 func openStream(t *testing.T, run *kvRun, reference bool) *watchStream {
