@@ -256,6 +256,43 @@ func TestLeaseOverRestart(t *testing.T) {
 	t.Logf("deleted %v after the write with a TTL of %v", took, ttl)
 }
 
+// TestCompactAtReplacement compacts at a revision in which a key was deleted and put again, where etcd 3.7.3 loses the key.
+func TestCompactAtReplacement(t *testing.T) {
+	ctx := bounded(t)
+	server := stele.Start(t, stele.Options{})
+	client := connect.Client(t, server.Target)
+	if _, err := client.Put(ctx, "k", "old"); err != nil {
+		t.Fatal(err)
+	}
+	replaced, err := client.Txn(ctx).Then(clientv3.OpDelete("a", clientv3.WithFromKey()), clientv3.OpPut("k", "new")).Commit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Compact(ctx, replaced.Header.Revision, clientv3.WithCompactPhysical()); err != nil {
+		t.Fatal(err)
+	}
+	check := func(when string) {
+		t.Helper()
+		for _, revision := range []int64{0, replaced.Header.Revision} {
+			got, err := client.Get(ctx, "k", clientv3.WithRev(revision))
+			if err != nil {
+				t.Fatalf("%s, at revision %d: %v", when, revision, err)
+			}
+			if len(got.Kvs) != 1 || string(got.Kvs[0].Value) != "new" || got.Kvs[0].Version != 1 {
+				t.Errorf("%s, at revision %d: %v", when, revision, got.Kvs)
+			}
+		}
+	}
+	check("after the compaction")
+	if err := server.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Launch(ctx); err != nil {
+		t.Fatal(err)
+	}
+	check("after a restart")
+}
+
 // TestReflection lists the services as grpcurl does.
 func TestReflection(t *testing.T) {
 	ctx := bounded(t)

@@ -34,6 +34,11 @@ var deliberates = []deliberate{
 			" compaction made the revision unreadable, and forgets it when it restarts. Stele has no such memory.",
 	},
 	{
+		name: "Compact at a revision in which a txn deleted a key and put it again",
+		reason: "etcd lets such a txn pass if the range of the delete has no end; compacting at its revision it then drops the new value, and ends" +
+			" with a fatal error when that is read. Stele keeps it: see TestCompactAtReplacement.",
+	},
+	{
 		name: "progress on a stream with a watcher that was canceled by compaction",
 		reason: "etcd counts it as not synced until the client cancels it too, and answers no progress request of the stream until then. Stele" +
 			" answers.",

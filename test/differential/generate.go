@@ -16,6 +16,8 @@ type generator struct {
 	keys [][]byte
 	// current and compacted are the revisions of both servers.
 	current, compacted int64
+	// replaced are the revisions in which a key was deleted and put again: see the deliberate differences.
+	replaced map[int64]bool
 	// compactions are all successful ones: etcd remembers the hash of the last ten for HashKV.
 	compactions map[int64]bool
 }
@@ -26,6 +28,7 @@ func newGenerator(seed uint64) *generator {
 		keys:        fewKeys,
 		current:     1,
 		compactions: map[int64]bool{},
+		replaced:    map[int64]bool{},
 	}
 	if seed%4 == 0 {
 		// Results of hundreds of keys: several chunks of a stream, and sorts that are no longer stable.
@@ -267,6 +270,9 @@ func (g *generator) compact() *pb.CompactionRequest {
 		r.Revision = g.current
 	default:
 		r.Revision = g.someRevision()
+	}
+	if g.replaced[r.Revision] {
+		r.Revision = g.compacted
 	}
 	return r
 }

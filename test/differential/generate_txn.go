@@ -152,3 +152,27 @@ func (g *generator) compare() *pb.Compare {
 	}
 	return c
 }
+
+// mayReplace tells whether r may delete a key and put it again: etcd does not see the overlap if the range of the delete has
+// no end.
+func mayReplace(r *pb.TxnRequest) bool {
+	puts, deletes := false, false
+	var visit func(ops []*pb.RequestOp)
+	visit = func(ops []*pb.RequestOp) {
+		for _, op := range ops {
+			switch {
+			case op.GetRequestPut() != nil:
+				puts = true
+			case op.GetRequestDeleteRange() != nil:
+				end := op.GetRequestDeleteRange().RangeEnd
+				deletes = deletes || len(end) == 1 && end[0] == 0
+			case op.GetRequestTxn() != nil:
+				visit(op.GetRequestTxn().Success)
+				visit(op.GetRequestTxn().Failure)
+			}
+		}
+	}
+	visit(r.Success)
+	visit(r.Failure)
+	return puts && deletes
+}

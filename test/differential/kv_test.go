@@ -245,10 +245,15 @@ func (run *kvRun) learn(r request, a answer) {
 	}
 	g := run.generator
 	g.current = max(g.current, a.header().GetRevision())
-	if c, ok := r.message.(*pb.CompactionRequest); ok {
-		g.compacted = c.Revision
-		g.compactions[c.Revision] = true
-		run.settled = c.Physical
+	switch q := r.message.(type) {
+	case *pb.CompactionRequest:
+		g.compacted = q.Revision
+		g.compactions[q.Revision] = true
+		run.settled = q.Physical
+	case *pb.TxnRequest:
+		if mayReplace(q) {
+			g.replaced[g.current] = true
+		}
 	}
 }
 
