@@ -11,6 +11,8 @@ type hub struct {
 	metrics *metrics
 	// current is the published snapshot. It changes under mu, so that under mu the marks and it agree.
 	current atomic.Pointer[snapshot]
+	// watchers is the number of watchers.
+	watchers atomic.Int64
 
 	mu sync.Mutex
 	// keys holds the watchers of single keys, ranges those of ranges, by range.
@@ -105,7 +107,7 @@ func (h *hub) mark(r *row) {
 
 // add registers a watcher. h.mu is held.
 func (h *hub) add(w *watcher) {
-	h.metrics.watchers.Inc()
+	h.metrics.watchers.Set(float64(h.watchers.Add(1)))
 	if w.single() {
 		set := h.keys[string(w.Key)]
 		if set == nil {
@@ -126,7 +128,7 @@ func (h *hub) add(w *watcher) {
 
 // remove is the reverse of add. h.mu is held.
 func (h *hub) remove(w *watcher) {
-	h.metrics.watchers.Dec()
+	h.metrics.watchers.Set(float64(h.watchers.Add(-1)))
 	if w.single() {
 		set := h.keys[string(w.Key)]
 		if delete(set, w); len(set) == 0 {

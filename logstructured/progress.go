@@ -11,29 +11,36 @@ func (ws *WatchStream) RequestProgress() {
 		ws.hub.mu.Unlock()
 		return
 	}
-	ws.requested = true
-	ws.progressAt = nil
-	ws.retryAt = time.Time{}
+	ws.requested++
 	ws.hub.mu.Unlock()
 	ws.askProgress()
 }
 
-// askProgress asks the database up to where a progress response must wait.
+// progressAnswer is what the database told about the end of the log for a request: its response must wait until position has
+// been applied.
+type progressAnswer struct {
+	request  int
+	position Position
+}
+
+// askProgress asks the database up to where the response to the newest request must wait.
 func (ws *WatchStream) askProgress() {
+	ws.hub.mu.Lock()
+	request := ws.requested
+	ws.retryAt = time.Time{}
+	ws.hub.mu.Unlock()
 	ws.store.reads.join(func(r *round) {
 		ws.hub.mu.Lock()
 		defer ws.hub.mu.Unlock()
-		if !ws.requested {
-			return
-		}
 		if r.err != nil {
 			ws.retryAt = time.Now().Add(watchRetry)
-		} else {
-			ws.progressAt = &r.end.Position
-			if ws.hub.current.Load().head.Position < r.end.Position {
-				ws.store.catchUp()
-				return // publish wakes the stream
-			}
+			ws.signal()
+			return
+		}
+		ws.answer = progressAnswer{request, r.end.Position}
+		if ws.hub.current.Load().head.Position < r.end.Position {
+			ws.store.catchUp() // publish wakes the stream
+			return
 		}
 		ws.signal()
 	})
@@ -41,7 +48,7 @@ func (ws *WatchStream) askProgress() {
 
 // wakeAt tells whether the stream waits for position to be applied. hub.mu is held.
 func (ws *WatchStream) wakeAt(position Position) bool {
-	return ws.requested && ws.progressAt != nil && *ws.progressAt <= position
+	return ws.answer.request > ws.answered && ws.answer.position <= position
 }
 
 // nextProgress returns a progress response if one is due. All watchers of the stream have been read up to snap, so it cannot
@@ -62,7 +69,7 @@ func (ws *WatchStream) nextProgress(snap *snapshot) *WatchResponse {
 			return nil // as etcd: a watcher of the future is not synced
 		}
 	}
-	ws.requested = false
+	ws.answered = ws.answer.request
 	if len(ws.watchers) == 0 {
 		return nil
 	}
@@ -73,10 +80,7 @@ func (ws *WatchStream) nextProgress(snap *snapshot) *WatchResponse {
 func (ws *WatchStream) tick() {
 	now := time.Now()
 	ws.hub.mu.Lock()
-	ask := ws.requested && !ws.retryAt.IsZero() && !now.Before(ws.retryAt)
-	if ask {
-		ws.retryAt = time.Time{}
-	}
+	ask := !ws.retryAt.IsZero() && !now.Before(ws.retryAt)
 	if !now.Before(ws.nextTick) {
 		ws.nextTick = now.Add(ws.store.opts.ProgressInterval)
 		ws.progress = nil

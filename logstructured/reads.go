@@ -2,6 +2,7 @@ package logstructured
 
 import (
 	"context"
+	"runtime"
 	"sync"
 )
 
@@ -36,6 +37,7 @@ func (rd *reads) run(ctx context.Context) error {
 			rd.ask(ctx)
 			return nil
 		case <-rd.wake:
+			runtime.Gosched() // reads that are about to join share the question
 			rd.ask(ctx)
 		}
 	}

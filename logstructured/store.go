@@ -31,7 +31,8 @@ type Options struct {
 	ValueCacheBytes int64
 	// RequestTimeout ends requests whose context has no earlier deadline; 0 is 7 s, as etcd's default.
 	RequestTimeout time.Duration
-	// PollInterval is how often the end of the log is looked at for entries of other processes; 0 is 10 ms.
+	// PollInterval is how often the end of the log is looked at for entries of other processes while there are watchers; 0 is 10 ms.
+	// Without watchers nobody waits for them, and a tenth of that is enough.
 	PollInterval time.Duration
 	// CompactRetention is how long the rows of superseded revisions stay in the database after the compaction that
 	// made them unreachable, for replicas that lag; 0 is 5 minutes.
@@ -154,6 +155,14 @@ func (s *Store) listen(ctx context.Context, n Notifier) error {
 		pause(ctx, backoff(failures))
 	}
 	return nil
+}
+
+// pollInterval is how long to wait before the log is looked at again.
+func (s *Store) pollInterval() time.Duration {
+	if s.hub.watchers.Load() == 0 {
+		return 10 * s.opts.PollInterval
+	}
+	return s.opts.PollInterval
 }
 
 func (s *Store) snapshot() *snapshot { return s.hub.current.Load() }

@@ -116,12 +116,12 @@ type WatchStream struct {
 	// reading is the revision from which Next reads at this moment, 0 if it does not.
 	reading  Revision
 	progress []*watcher
-	// requested is set from RequestProgress to its answer; progressAt is the position that must have been applied, once
-	// the database told; retryAt is when to ask it again.
-	requested  bool
-	progressAt *Position
-	retryAt    time.Time
-	closed     bool
+	// requested counts the calls of RequestProgress, answered is the last of them that was answered, answer what the database told
+	// for the newest one that it has told anything for, and retryAt when to ask it again.
+	requested, answered int
+	answer              progressAnswer
+	retryAt             time.Time
+	closed              bool
 
 	// nextTick is when periodic notifications are due. Only Next uses it.
 	nextTick time.Time
@@ -212,6 +212,7 @@ func (ws *WatchStream) add(r WatchRequest, snap *snapshot) *watcher {
 	w := &watcher{WatchRequest: r, stream: ws}
 	ws.watchers[r.ID] = w
 	ws.hub.add(w)
+	ws.store.catchUp() // polling becomes more frequent
 	if r.StartRevision != 0 && r.StartRevision <= snap.revision {
 		w.compacted = r.StartRevision < snap.compact
 		w.pending = r.StartRevision

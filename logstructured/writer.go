@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"time"
 )
@@ -74,11 +75,12 @@ func (w *writer) run(ctx context.Context) error {
 			w.commit(ctx, w.collect(first))
 		case <-s.behind:
 			w.follow(ctx)
+			poll.Reset(s.pollInterval())
 		case <-poll.C:
 			w.follow(ctx)
 			w.expire(ctx)
 			w.cutHistory()
-			poll.Reset(s.opts.PollInterval)
+			poll.Reset(s.pollInterval())
 		case <-more:
 		}
 	}
@@ -88,16 +90,23 @@ var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c
 
 // collect takes what waits behind first without waiting for more: the requests that arrive while an append is on its way to
 // the disk are the next append.
+//
+// An empty queue does not mean that nobody is about to send: yielding lets the goroutines that can run do so first. It
+// costs an idle process nothing. (Waiting by the clock was tried and is slower.)
 func (w *writer) collect(first *request) []*request {
+	const yields = 3
 	batch := []*request{first}
 	size := first.size
-	for len(batch) < maxBatchEntries && size < maxBatchBytes {
+	for yielded := 0; len(batch) < maxBatchEntries && size < maxBatchBytes; {
 		select {
 		case r := <-w.store.queue:
 			batch = append(batch, r)
 			size += r.size
 		default:
-			return batch
+			if yielded++; yielded > yields {
+				return batch
+			}
+			runtime.Gosched()
 		}
 	}
 	return batch

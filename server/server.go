@@ -7,7 +7,6 @@ import (
 	stdlog "log"
 	"math"
 	"net/http"
-	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -95,6 +94,9 @@ func registered[C prometheus.Collector](r prometheus.Registerer, c C) (C, error)
 	return c, err
 }
 
+// streamWorkers is a cluster's watch streams (Kubernetes opens some sixty) and its usual concurrency. They cost half a megabyte.
+const streamWorkers = 256
+
 func grpcOptions(opts Options, metrics *grpcprom.ServerMetrics, streams *streamSet) []grpc.ServerOption {
 	recovered := recovery.WithRecoveryHandlerContext(func(_ context.Context, p any) error {
 		opts.Logger.WithFields(logrus.Fields{"panic": p, "stack": string(debug.Stack())}).Error("a request panicked")
@@ -111,7 +113,8 @@ func grpcOptions(opts Options, metrics *grpcprom.ServerMetrics, streams *streamS
 		grpc.ChainUnaryInterceptor(metrics.UnaryServerInterceptor(), recovery.UnaryServerInterceptor(recovered)),
 		grpc.ChainStreamInterceptor(metrics.StreamServerInterceptor(), recovery.StreamServerInterceptor(recovered), streams.interceptHealth),
 		// A goroutine that has grown its stack for one request serves the next; more are started when all are busy.
-		grpc.NumStreamWorkers(uint32(runtime.GOMAXPROCS(0) * 8)),
+		// Watch streams keep one each, so there are more than of processors.
+		grpc.NumStreamWorkers(streamWorkers),
 		// Fixed windows spare the ping with which grpc estimates bandwidth on every request that arrives.
 		grpc.InitialWindowSize(1 << 20),
 		grpc.InitialConnWindowSize(4 << 20),
