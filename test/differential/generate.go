@@ -239,7 +239,7 @@ func (g *generator) put(ignore bool) *pb.PutRequest {
 	if ignore && g.chance(10) {
 		r.IgnoreLease = true
 	}
-	if g.chance(15) && !(r.IgnoreLease && g.chance(80)) {
+	if g.chance(15) && (!r.IgnoreLease || g.chance(20)) {
 		r.Lease = pick(g, leases...)
 	}
 	if g.chance(2) {

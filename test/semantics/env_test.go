@@ -24,7 +24,7 @@ type rule struct {
 type env struct {
 	*testing.T
 	*target.Target
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // an env is the arguments of one rule, which bounds all of its calls
 	prefix string
 }
 

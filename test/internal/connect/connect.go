@@ -53,7 +53,7 @@ func Ready(ctx context.Context, target string, stopped <-chan struct{}) error {
 	}
 	defer func() { _ = conn.Close() }()
 	client := grpc_health_v1.NewHealthClient(conn)
-	last := errors.New("never asked")
+	var last error
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
