@@ -22,6 +22,8 @@ type contender struct {
 	// cgo is CGO_ENABLED: each server is built as its own makers build it.
 	cgo    string
 	source func(settings) string
+	// binary, if not nil and not empty, is run instead of building one.
+	binary func(settings) string
 	// args starts it with its data in dir. peer is a second free address, for those that insist on one.
 	args func(dir, address, peer string) []string
 }
@@ -32,6 +34,10 @@ func benchModule(settings) string { return "." }
 func kineEndpoint(dir, synchronous string) string {
 	return "sqlite://" + filepath.Join(dir, "state.db") +
 		"?_journal_mode=WAL&_busy_timeout=30000&_synchronous=" + synchronous + "&_txlock=immediate&_stmt_cache_size=20&cache=shared"
+}
+
+func steleArgs(dir, address, _ string) []string {
+	return []string{"--listen-address", address, "--endpoint", "sqlite://" + filepath.Join(dir, "state.db")}
 }
 
 func kine(name, title, synchronous string, durable bool) contender {
@@ -47,10 +53,8 @@ func kine(name, title, synchronous string, durable bool) contender {
 var contenders = []contender{
 	{
 		name: "stele", title: "Stele, SQLite", durable: true,
-		pkg: "./cmd/stele", cgo: "0", source: func(s settings) string { return s.source },
-		args: func(dir, address, _ string) []string {
-			return []string{"--listen-address", address, "--endpoint", "sqlite://" + filepath.Join(dir, "state.db")}
-		},
+		binary: func(s settings) string { return s.binary },
+		pkg:    "./cmd/stele", cgo: "0", source: func(s settings) string { return s.source }, args: steleArgs,
 	},
 	{
 		name: "etcd", title: "etcd", durable: true,
@@ -64,6 +68,10 @@ var contenders = []contender{
 				"--initial-cluster", "bench=http://" + peer,
 			}
 		},
+	},
+	{
+		name: "stele-baseline", title: "Stele, SQLite, the baseline binary", durable: true,
+		binary: func(s settings) string { return s.baseline }, args: steleArgs,
 	},
 	kine("kine", "kine, SQLite FULL", "FULL", true),
 	kine("kine-unsynced", "kine, SQLite default (commits not synced)", "NORMAL", false),
@@ -87,9 +95,11 @@ func selectContenders(names []string) ([]contender, error) {
 
 // build puts c's binary into dir and returns its path and version. What was built already is not built again.
 func (c contender) build(ctx context.Context, s settings, dir string) (path, version string, err error) {
-	if c.name == "stele" && s.binary != "" {
-		path, err = filepath.Abs(s.binary)
-		return path, "given binary", err
+	if c.binary != nil {
+		if given := c.binary(s); given != "" {
+			path, err = filepath.Abs(given)
+			return path, "given binary", err
+		}
 	}
 	path = filepath.Join(dir, filepath.Base(filepath.Dir(c.pkg))+"-"+filepath.Base(c.pkg))
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", path, c.pkg)

@@ -18,7 +18,7 @@ func fileSystem(dir string) (name string, disk bool, err error) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return "", false, fmt.Errorf("statfs %s: %w", dir, err)
 	}
-	switch int64(st.Type) {
+	switch int64(st.Type) { //nolint:unconvert // the type differs by architecture
 	case unix.TMPFS_MAGIC:
 		return "tmpfs", false, nil
 	case unix.RAMFS_MAGIC:

@@ -71,6 +71,7 @@ func parse(args []string, stderr io.Writer) (settings, output, bool, error) {
 		set.StringVar(&s.dir, "dir", s.dir, "directory on a disk, for the servers' data (default: a temporary directory)")
 		set.StringVar(&s.source, "source", s.source, "root of Stele's source tree")
 		set.StringVar(&s.binary, "stele", s.binary, "Stele's binary, instead of building it")
+		set.StringVar(&s.baseline, "baseline", s.baseline, "another binary of Stele, which then takes part as stele-baseline")
 		set.StringVar(&servers, "servers", strings.Join(s.servers, ","), "servers to compare; ratios are against the durable ones after the first")
 		set.StringVar(&workloads, "workloads", "", "regular expression that selects workloads by name")
 		set.IntVar(&s.rounds, "rounds", s.rounds, "rounds of every workload on every server")
@@ -100,6 +101,9 @@ func parse(args []string, stderr io.Writer) (settings, output, bool, error) {
 		return s, to, keep, fmt.Errorf("unexpected argument %q", set.Arg(0))
 	}
 	s.servers = strings.Split(servers, ",")
+	if s.baseline != "" {
+		s.servers = append(s.servers, "stele-baseline")
+	}
 	var err error
 	if s.workloads, err = regexp.Compile(workloads); err != nil {
 		return s, to, keep, err

@@ -14,6 +14,8 @@ type settings struct {
 	dir string
 	// source is the root of Stele's source tree; binary, if set, is run instead of building it.
 	source, binary string
+	// baseline, if set, is another build of Stele, to compare two of them.
+	baseline string
 	// servers are names of contenders, in the order of the first round.
 	servers []string
 	// workloads selects by name.

@@ -22,8 +22,11 @@ var syncCall = regexp.MustCompile(`(?m)^\d+ +(\d+\.\d+) (?:fsync|fdatasync|sync_
 // writes come one at a time: at least 1 if acknowledged means durable. It returns nil if there is no strace here.
 func (b *bench) countSyncs(ctx context.Context, c contender, binary string) (_ *float64, err error) {
 	strace, err := exec.LookPath("strace")
-	if err != nil || b.syncWrites == 0 {
+	if errors.Is(err, exec.ErrNotFound) || b.syncWrites == 0 {
 		return nil, nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	dir := filepath.Join(b.dir, c.name+"-strace")
 	trace := filepath.Join(dir, "trace")

@@ -60,14 +60,21 @@ func openWatch(ctx context.Context, c *client, n int, prefix string, watchers in
 	return w, nil
 }
 
+// unlessOver is err, or nil once ctx has ended: that is how a slot ends its streams.
+func unlessOver(ctx context.Context, err error) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	default:
+		return err
+	}
+}
+
 // receive calls f for every event, with the time when it came, until ctx ends.
 func (w *watchStream) receive(ctx context.Context, f func(number uint64, now time.Time)) error {
 	for {
 		if err := w.stream.RecvMsg(&w.buf); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return err
+			return unlessOver(ctx, err)
 		}
 		now := time.Now()
 		a, err := scanWatch(w.buf.data, func(id int64, e watchEvent) error {

@@ -113,20 +113,25 @@ func watchFanOutWorkload(streams, perStream int) workload {
 			err := s.watched(ctx, writes, streams, perStream, onEvent, func(ctx context.Context) error {
 				measured = s.span()
 				g, ctx := errgroup.WithContext(ctx)
+				// An event that never comes must not hold up the writers for longer than that.
+				writing, cancel := context.WithDeadline(ctx, measured.until)
+				defer cancel()
 				for n := range writers {
 					g.Go(func() error {
 						kv, req := s.client.kv(n), &pb.PutRequest{Value: newValue()}
-						for time.Now().Before(measured.until) {
+						for {
 							select {
-							case room <- struct{}{}:
-							case <-ctx.Done():
+							case <-writing.Done():
 								return ctx.Err()
+							case room <- struct{}{}:
+							}
+							if writing.Err() != nil {
+								return ctx.Err() // both were ready
 							}
 							if more, err := writes.put(ctx, kv, req, watchers); err != nil || !more {
 								return err
 							}
 						}
-						return nil
 					})
 				}
 				return g.Wait()

@@ -32,7 +32,6 @@ type target struct {
 // slot is one workload on one target in one round.
 type slot struct {
 	settings
-	target *target
 	client *client
 	// prefix is new for each slot; what the slot writes is under it.
 	prefix  string
