@@ -34,9 +34,9 @@ var deliberates = []deliberate{
 			" compaction made the revision unreadable, and forgets it when it restarts. Stele has no such memory.",
 	},
 	{
-		name: "Compact at a revision in which a txn deleted a key and put it again",
-		reason: "etcd lets such a txn pass if the range of the delete has no end; compacting at its revision it then drops the new value, and ends" +
-			" with a fatal error when that is read. Stele keeps it: see TestCompactAtReplacement.",
+		name: "Compact and HashKV at a revision in which a txn deleted a key and put it again",
+		reason: "etcd lets such a txn pass if the range of the delete has no end; at its revision it then takes the key for deleted: compacting" +
+			" there drops the new value, and the server ends with a fatal error when that is read. Stele keeps it: see TestCompactAtReplacement.",
 	},
 	{
 		name: "progress on a stream with a watcher that was canceled by compaction",

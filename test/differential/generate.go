@@ -277,14 +277,17 @@ func (g *generator) compact() *pb.CompactionRequest {
 	return r
 }
 
-// hashKV avoids the revisions of compactions: see the deliberate differences.
+// hashKV avoids the revisions of compactions and of replacements: see the deliberate differences.
 func (g *generator) hashKV() *pb.HashKVRequest {
-	for {
-		r := &pb.HashKVRequest{Revision: g.revision()}
-		if !g.compactions[r.Revision] && r.Revision >= 0 {
-			return r
-		}
+	r := &pb.HashKVRequest{Revision: g.revision()}
+	hashed := r.Revision
+	if hashed == 0 {
+		hashed = g.current
 	}
+	if g.compactions[r.Revision] || g.replaced[hashed] || r.Revision < 0 {
+		r.Revision = g.current + 1
+	}
+	return r
 }
 
 // leases exist on both servers, and outlast every run: in lease mode ttl the ID must be the TTL.

@@ -31,16 +31,16 @@ type env struct {
 // ruleTimeout bounds one rule.
 const ruleTimeout = 60 * time.Second
 
-// onBoth runs the rules on one server of each kind.
-func onBoth(t *testing.T, rules []rule) {
+// onBoth runs the rules on one server of each kind; args are added to the command lines.
+func onBoth(t *testing.T, rules []rule, args ...string) {
 	t.Helper()
 	t.Run("etcd", func(t *testing.T) {
 		t.Parallel()
-		runAll(t, target.Reference(t), rules)
+		runAll(t, target.Reference(t, args...), rules)
 	})
 	t.Run("stele", func(t *testing.T) {
 		t.Parallel()
-		runAll(t, target.Subject(t), rules)
+		runAll(t, target.Subject(t, args...), rules)
 	})
 }
 

@@ -12,6 +12,35 @@ import (
 
 func TestWatch(t *testing.T) { onBoth(t, watchRules) }
 
+func TestProgressNotify(t *testing.T) {
+	onBoth(t, progressRules, "--watch-progress-notify-interval=200ms")
+}
+
+var progressRules = []rule{
+	{"who asks gets notifications of its own id while there are no events", func(e *env) {
+		s := e.watch()
+		s.all(&pb.WatchCreateRequest{WatchId: 5})
+		s.all(&pb.WatchCreateRequest{WatchId: 6, ProgressNotify: true, Filters: []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NOPUT}})
+		current := e.put("k", "v").Header.Revision
+		equal(e, "event", s.text(s.events(1)), "PUT k=v")
+		for range 3 {
+			r := s.next()
+			equal(e, "watch id", r.WatchId, 6)
+			equal(e, "events", len(r.Events), 0)
+			equal(e, "revision", r.Header.Revision, current)
+		}
+	}},
+	{"a watcher of the future gets none", func(e *env) {
+		s := e.watch()
+		current := e.put("k", "1").Header.Revision
+		s.all(&pb.WatchCreateRequest{WatchId: 1, ProgressNotify: true, StartRevision: current + 2})
+		s.all(&pb.WatchCreateRequest{WatchId: 2, ProgressNotify: true})
+		for range 3 {
+			equal(e, "watch id", s.next().WatchId, 2)
+		}
+	}},
+}
+
 func TestWatchCompaction(t *testing.T) { onFresh(t, watchCompactionRules) }
 
 // wantCancelReason checks a creation that failed.
