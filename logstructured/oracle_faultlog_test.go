@@ -22,6 +22,8 @@ type faultyLog struct {
 // faults are called before the real operation; nil is no fault. An error is returned in its place.
 type faults struct {
 	end, read, values, remove func(context.Context) error
+	// asked is called once the log's end is known, before the store is told.
+	asked func()
 	// append decides by itself whether, and when, the real append happens.
 	append func(context.Context, *realAppend) error
 }
@@ -51,10 +53,15 @@ func check(ctx context.Context, fault func(context.Context) error) error {
 }
 
 func (l *faultyLog) End(ctx context.Context) (ls.End, error) {
-	if err := check(ctx, l.faults.Load().end); err != nil {
+	f := l.faults.Load()
+	if err := check(ctx, f.end); err != nil {
 		return ls.End{}, err
 	}
-	return l.Log.End(ctx)
+	end, err := l.Log.End(ctx)
+	if f.asked != nil {
+		f.asked()
+	}
+	return end, err
 }
 
 func (l *faultyLog) Append(ctx context.Context, head ls.Head, id ls.AppendID, entries []ls.Entry) error {
