@@ -33,11 +33,11 @@ test-unit: ## the product's own tests
 
 .PHONY: test-blackbox
 test-blackbox: ## the binary beside a real etcd: differential, kill -9, documentation (short runs)
-	cd test && go test -race -timeout 9m ./...
+	cd test && go test -race -count=1 -timeout 9m ./...
 
 .PHONY: test-bench
 test-bench: ## the tests of the benchmark itself
-	cd test/bench && go test -timeout 9m ./...
+	cd test/bench && go test -count=1 -timeout 9m ./...
 
 .PHONY: test-docs
 test-docs: ## run the commands of README.md and docs/ (part of test-blackbox)

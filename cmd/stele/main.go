@@ -9,9 +9,20 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// After the first signal the next one has its default effect: it ends the process at once.
-	context.AfterFunc(ctx, stop)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel()
+		// The second one ends the process wherever it is, with the exit code of a shell.
+		code := 128
+		if s, ok := (<-signals).(syscall.Signal); ok {
+			code += int(s)
+		}
+		os.Exit(code)
+	}()
 	if err := execute(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintf(os.Stderr, "stele: %v\n", err)
 		os.Exit(1)
