@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -77,7 +78,7 @@ func takeStep(s *State, in step, acked acknowledged) (bool, *State) {
 	case Acked:
 		return err == nil && proto.Equal(result.Response, op.Response), result.Next
 	case Rejected:
-		return err != nil && err == modelError(op.Err), s
+		return err != nil && errors.Is(modelError(op.Err), err), s
 	default:
 		return takeUnknown(s, result, err, acked)
 	}

@@ -2,6 +2,7 @@ package crash
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -232,7 +233,7 @@ func checkCompactions(h *History, report *Report) {
 		if asked <= 0 {
 			continue
 		}
-		refused := op.Outcome == Rejected && modelError(op.Err) == errCompacted
+		refused := op.Outcome == Rejected && errors.Is(modelError(op.Err), errCompacted)
 		if op.Outcome == Acked && !op.serializable() && asked < byReturn.before(op.Call) {
 			report.violate("an answer from below the compact revision %d: %v", byReturn.before(op.Call), op)
 		}

@@ -45,7 +45,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	s := stele.Start(t, stele.Options{Dir: dir})
 	d := &diskClient{t: t, kv: pb.NewKVClient(connect.GRPC(t, s.Target)), acked: map[string]string{}, refused: map[string]bool{}}
-	watch := openWatch(t, t.Context(), connect.GRPC(t, s.Target), &pb.WatchCreateRequest{Key: []byte("k"), RangeEnd: []byte("l")})
+	watch := openWatch(t.Context(), t, connect.GRPC(t, s.Target), &pb.WatchCreateRequest{Key: []byte("k"), RangeEnd: []byte("l")})
 
 	var err error
 	for err == nil {

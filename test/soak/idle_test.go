@@ -24,7 +24,7 @@ func TestIdleMemory(t *testing.T) {
 	}
 	// Idle is not only the first moment.
 	stop := watermark(func() int64 { return rss(t, s) })
-	time.Sleep(5 * time.Second)
+	<-time.After(5 * time.Second)
 	peak := stop()
 	t.Logf("idle memory: %.1f MiB resident, peak %.1f MiB", float64(rss(t, s))/mib, float64(peak)/mib)
 	if peak > idleLimit {

@@ -120,7 +120,7 @@ func restart(t *testing.T, s *stele.Server, how string, end func() error) {
 func deleteAll(t *testing.T, s *stele.Server, conn *grpc.ClientConn) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	watch := openWatch(t, ctx, conn, &pb.WatchCreateRequest{Key: registry, RangeEnd: registryEnd, Fragment: true})
+	watch := openWatch(ctx, t, conn, &pb.WatchCreateRequest{Key: registry, RangeEnd: registryEnd, Fragment: true})
 	before, used := rss(t, s), cpu(t, s)
 	peak := watermark(func() int64 { return rss(t, s) })
 	var deleted *pb.DeleteRangeResponse
@@ -163,7 +163,7 @@ func deleteAll(t *testing.T, s *stele.Server, conn *grpc.ClientConn) {
 }
 
 // openWatch returns a stream with one watcher, after its creation.
-func openWatch(t *testing.T, ctx context.Context, conn *grpc.ClientConn, create *pb.WatchCreateRequest) pb.Watch_WatchClient {
+func openWatch(ctx context.Context, t *testing.T, conn *grpc.ClientConn, create *pb.WatchCreateRequest) pb.Watch_WatchClient {
 	t.Helper()
 	watch, err := pb.NewWatchClient(conn).Watch(ctx)
 	if err != nil {

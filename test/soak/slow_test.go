@@ -49,8 +49,8 @@ func TestSlowWatcher(t *testing.T) {
 	before := peak()
 
 	everything := &pb.WatchCreateRequest{Key: []byte("key-"), RangeEnd: []byte("key."), PrevKv: true}
-	slow := openWatch(t, t.Context(), connect.GRPC(t, s.Target), everything)
-	fast := openWatch(t, t.Context(), connect.GRPC(t, s.Target), &pb.WatchCreateRequest{
+	slow := openWatch(t.Context(), t, connect.GRPC(t, s.Target), everything)
+	fast := openWatch(t.Context(), t, connect.GRPC(t, s.Target), &pb.WatchCreateRequest{
 		Key: everything.Key, RangeEnd: everything.RangeEnd,
 	})
 	const first = events + 2

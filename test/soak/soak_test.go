@@ -63,12 +63,12 @@ func TestSoak(t *testing.T) {
 	done := make([]atomic.Int64, soakWatchers)
 	for i := range soakWatchers {
 		prefix := fmt.Sprintf("group-%d/", i%soakGroups)
-		w := openWatch(t, watching, connect.GRPC(t, server.Target), &pb.WatchCreateRequest{
+		w := openWatch(watching, t, connect.GRPC(t, server.Target), &pb.WatchCreateRequest{
 			Key: []byte(prefix), RangeEnd: rangeEnd(prefix), PrevKv: i%2 == 0,
 		})
 		watchers.Go(func() error { return s.watch(watching, w, &done[i]) })
 	}
-	leases := openWatch(t, watching, conn, &pb.WatchCreateRequest{Key: []byte("lease/"), RangeEnd: rangeEnd("lease/"), PrevKv: true})
+	leases := openWatch(watching, t, conn, &pb.WatchCreateRequest{Key: []byte("lease/"), RangeEnd: rangeEnd("lease/"), PrevKv: true})
 	watchers.Go(func() error { return s.watchLeases(watching, leases) })
 
 	load, stop := context.WithTimeout(t.Context(), duration)
@@ -241,7 +241,7 @@ func (s *soak) watch(ctx context.Context, w pb.Watch_WatchClient, done *atomic.I
 		resp, err := w.Recv()
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the run is over
 		case err != nil:
 			return fmt.Errorf("watch: %w", err)
 		case resp.Canceled:
@@ -266,7 +266,7 @@ func (s *soak) watchLeases(ctx context.Context, w pb.Watch_WatchClient) error {
 		resp, err := w.Recv()
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the run is over
 		case err != nil:
 			return fmt.Errorf("watch of leased keys: %w", err)
 		case resp.Canceled:
