@@ -123,14 +123,14 @@ func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructu
 	if err := retryBusy(ctx, l.cfg.busyTimeout, w.begin.run); err != nil {
 		return translate("append", err)
 	}
-	now, err := w.check(head)
-	if err != nil {
+	if err := w.check(head); err != nil {
 		return translate("append", err)
 	}
+	at := now() // under the write lock: later appends are not earlier, unless the clock is set back
 	for i := range entries {
 		entries[i].Position = head.Position + 1 + logstructured.Position(i)
 		entries[i].ID = id
-		entries[i].Time = now
+		entries[i].Time = at
 	}
 	if err := l.insert(ctx, w, entries); err != nil {
 		return translate("append", err)
@@ -142,25 +142,29 @@ func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructu
 	return nil
 }
 
-// check compares the end of the log with head and returns the database's clock.
-func (w *writer) check(head logstructured.Head) (logstructured.Timestamp, error) {
+// check compares the end of the log with head.
+func (w *writer) check(head logstructured.Head) error {
+	end, err := w.end()
+	if err == nil && end != head {
+		err = fmt.Errorf("%w: it is %v, not %v", logstructured.ErrConflict, end, head)
+	}
+	return err
+}
+
+// end reads the head in the write transaction.
+func (w *writer) end() (logstructured.Head, error) {
 	row, err := w.guard.step()
 	if err != nil {
-		return 0, err
+		return logstructured.Head{}, err
 	}
 	if !row {
-		return 0, errNoStore
+		return logstructured.Head{}, errNoStore
 	}
-	end := logstructured.Head{
+	defer w.guard.reset()
+	return logstructured.Head{
 		Position: logstructured.Position(w.guard.int64(0)),
 		ID:       logstructured.AppendID(w.guard.int64(1)),
-	}
-	now := logstructured.Timestamp(w.guard.int64(4))
-	w.guard.reset()
-	if end != head {
-		return 0, fmt.Errorf("%w: it is %v, not %v", logstructured.ErrConflict, end, head)
-	}
-	return now, nil
+	}, nil
 }
 
 func (l *Log) insert(ctx context.Context, w *writer, entries []logstructured.Entry) error {
@@ -231,7 +235,7 @@ func (w *writer) settle(head logstructured.Head) error {
 	if err := w.begin.run(); err != nil {
 		return err
 	}
-	if _, err := w.check(head); err != nil {
+	if err := w.check(head); err != nil {
 		return err
 	}
 	if err := w.touch.run(); err != nil {

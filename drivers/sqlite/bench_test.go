@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -68,6 +69,16 @@ func fill(tb testing.TB, l *Log, n, rows int) logstructured.Head {
 	return head
 }
 
+// usage is the CPU time and the bytes sent to disks of this process so far: they mean something on a busy machine too.
+func usage(b *testing.B) (cpu time.Duration, written int64) {
+	b.Helper()
+	var r syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano()), r.Oublock * 512
+}
+
 // BenchmarkAppend measures one appender; rows/s and the latencies of single appends say whether checkpoints get in the way.
 func BenchmarkAppend(b *testing.B) {
 	for _, rows := range []int{1, 16, 64, 256} {
@@ -77,6 +88,7 @@ func BenchmarkAppend(b *testing.B) {
 			latencies := make([]time.Duration, 0, 1<<20)
 			var head logstructured.Head
 			b.ReportAllocs()
+			cpu, written := usage(b)
 			for b.Loop() {
 				id := logstructured.AppendID(rand.Int64N(1<<62) + 1)
 				start := time.Now()
@@ -87,6 +99,9 @@ func BenchmarkAppend(b *testing.B) {
 				head = logstructured.Head{Position: head.Position + logstructured.Position(rows), ID: id}
 			}
 			b.ReportMetric(float64(rows*b.N)/b.Elapsed().Seconds(), "rows/s")
+			cpuAfter, writtenAfter := usage(b)
+			b.ReportMetric(float64((cpuAfter-cpu).Nanoseconds())/1000/float64(rows*b.N), "cpu-us/row")
+			b.ReportMetric(float64(writtenAfter-written)/float64(rows*b.N), "disk-B/row")
 			slices.Sort(latencies)
 			b.ReportMetric(float64(latencies[len(latencies)/2].Microseconds()), "p50-us")
 			b.ReportMetric(float64(latencies[len(latencies)*99/100].Microseconds()), "p99-us")

@@ -12,7 +12,7 @@ import (
 const (
 	// walRestartBytes is the size of the WAL from which on writers have to wait a moment so that it can start from its
 	// beginning: while they write without a pause, no checkpoint ever finds an end.
-	walRestartBytes = 64 << 20
+	walRestartBytes = 16 << 20
 	// walKeepBytes is what the WAL shrinks to when it starts over. Overwriting a file is faster than extending it.
 	walKeepBytes = walRestartBytes
 )
@@ -53,7 +53,7 @@ func (l *Log) checkpoint() error {
 	l.checkpointing.Lock()
 	defer l.checkpointing.Unlock()
 	wal, err := l.runCheckpoint("PASSIVE")
-	if err != nil || wal.pages*pageSize < walRestartBytes {
+	if err != nil || wal.pages*l.pageSize.Load() < walRestartBytes {
 		return err
 	}
 	// Appends of this process wait for their turn here, those of others by retrying.

@@ -76,21 +76,16 @@ func (l *Log) yieldWriter(ctx context.Context) error {
 
 // deleteSome deletes for as long as a slice lasts and returns the rest.
 func (w *writer) deleteSome(positions []logstructured.Position) ([]logstructured.Position, error) {
-	row, err := w.guard.step()
+	newest, err := w.end()
 	if err != nil {
 		return positions, err
 	}
-	if !row {
-		return positions, errNoStore
-	}
-	newest := logstructured.Position(w.guard.int64(0))
-	w.guard.reset()
 	start := time.Now()
 	for i, position := range positions {
 		if i%64 == 63 && time.Since(start) > writeSlice {
 			return positions[i:], nil
 		}
-		if position == newest {
+		if position == newest.Position {
 			continue
 		}
 		w.deleteRow.bindInt64(1, int64(position))

@@ -31,6 +31,8 @@ type Log struct {
 	checkpointing sync.Mutex
 	checkpoints   *conn
 	connsClosed   bool
+	// pageSize is that of the file.
+	pageSize atomic.Int64
 
 	// readers holds maxReaders elements: idle connections, and nil for those not opened yet.
 	readers chan *reader
@@ -107,6 +109,11 @@ func (l *Log) initialize(created bool) (err error) {
 	if err := l.configure(c, writerCacheKiB); err != nil {
 		return err
 	}
+	page, err := c.int64s(`PRAGMA page_size`, 1)
+	if err != nil {
+		return err
+	}
+	l.pageSize.Store(page[0])
 	if err := migrate(c, l.cfg.path); err != nil {
 		return err
 	}
@@ -122,7 +129,7 @@ func (l *Log) initialize(created bool) (err error) {
 }
 
 const (
-	// pageSize was measured: see DESIGN.md.
+	// pageSize is that of new files. It was measured: see DESIGN.md.
 	pageSize       = 4096
 	writerCacheKiB = 4096
 	readerCacheKiB = 1024

@@ -4,13 +4,20 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/stele-db/stele/logstructured"
 )
 
-// endSQL is the end of the log. The newest row is found by its position alone; its value is not touched.
-const endSQL = `SELECT l.position, l.id, s.floor, s.cluster_id, CAST(round(unixepoch('now', 'subsec') * 1000) AS INTEGER)
-FROM stele_store AS s LEFT JOIN stele_log AS l ON l.position = (SELECT max(position) FROM stele_log)`
+// endSQL is the end of the log. The newest row is found at the right edge of the table; its value is not touched. Two
+// subqueries are cheaper than a join, and the clock is not asked in SQL, where it costs a third of the query.
+const endSQL = `SELECT
+	(SELECT position FROM stele_log ORDER BY position DESC LIMIT 1),
+	(SELECT id FROM stele_log ORDER BY position DESC LIMIT 1),
+	floor, cluster_id FROM stele_store`
+
+// now is the database's clock: SQLite has none but that of the machine, which all processes that share the file are on.
+func now() logstructured.Timestamp { return logstructured.Timestamp(time.Now().UnixMilli()) }
 
 // reader is a connection for reading with its statements.
 type reader struct {
@@ -126,7 +133,7 @@ func (r *reader) readEnd() (logstructured.End, error) {
 		},
 		Floor:     logstructured.Position(r.end.int64(2)),
 		ClusterID: uint64(r.end.int64(3)),
-		Now:       logstructured.Timestamp(r.end.int64(4)),
+		Now:       now(),
 	}
 	r.end.reset()
 	return end, nil
