@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -224,6 +225,34 @@ func TestFragmentBoundaries(t *testing.T) {
 	err := sendFragments(&pb.WatchResponse{Events: []*mvccpb.Event{event(50), event(50)}}, 10, func(*pb.WatchResponse) error { calls++; return want })
 	if !errors.Is(err, want) || calls != 1 {
 		t.Errorf("%v after %d calls", err, calls)
+	}
+}
+
+// Each piece is under the limit, and holds as many events as etcd would put into it.
+func TestFragmentsAreAsLargeAsMayBe(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for range 300 {
+		limit := 100 + r.IntN(2000)
+		resp := &pb.WatchResponse{Header: &pb.ResponseHeader{ClusterId: r.Uint64(), MemberId: 1, Revision: 5}, WatchId: r.Int64N(1000)}
+		for range 2 + r.IntN(40) {
+			resp.Events = append(resp.Events, &mvccpb.Event{Kv: &mvccpb.KeyValue{Key: key, Value: make([]byte, r.IntN(300))}})
+		}
+		var pieces []*pb.WatchResponse
+		if err := sendFragments(resp, limit, func(p *pb.WatchResponse) error { pieces = append(pieces, p); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		for i, p := range pieces {
+			p.Fragment = len(pieces) > 1 // as measured
+			if size := proto.Size(p); size >= limit && len(p.Events) > 1 {
+				t.Fatalf("a piece of %d bytes, limit %d", size, limit)
+			}
+			if i+1 < len(pieces) {
+				p.Events = append(p.Events, pieces[i+1].Events[0])
+				if size := proto.Size(p); size < limit {
+					t.Fatalf("the next event would make it %d bytes, limit %d", size, limit)
+				}
+			}
+		}
 	}
 }
 
