@@ -40,6 +40,7 @@ type recorder struct {
 
 	mu     sync.Mutex
 	ops    []*Op
+	acked  int
 	leased []leasedKey
 	faults []string
 }
@@ -79,7 +80,16 @@ func (r *recorder) do(ctx context.Context, conn *grpc.ClientConn, client, server
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ops = append(r.ops, op)
+	if op.Outcome == Acked && changed(op.Response) {
+		r.acked++
+	}
 	return op
+}
+
+func (r *recorder) ackedWrites() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.acked
 }
 
 func send(ctx context.Context, conn *grpc.ClientConn, request proto.Message) (proto.Message, error) {

@@ -14,14 +14,13 @@ import (
 // progressInterval makes periodic progress notifications frequent enough to be seen between two kills.
 const progressInterval = 200 * time.Millisecond
 
-// minimumRate is the number of acknowledged writes a second below which a run has not shown anything.
-const minimumRate = 5
-
 // plan is the one of `make test`; STELE_TEST_CRASH_DURATION and STELE_TEST_CRASH_SEED change it.
 func plan(t *testing.T, duration time.Duration) Plan {
 	t.Helper()
 	p := Plan{
 		Duration: duration,
+		Kills:    int(duration / (2 * time.Second)),
+		Writes:   int(10 * duration / time.Second),
 		EveryMin: 400 * time.Millisecond,
 		EveryMax: 1400 * time.Millisecond,
 		Clients:  8,
@@ -62,11 +61,8 @@ func crash(t *testing.T, victim Victim, p Plan) {
 	for _, v := range report.Violations {
 		t.Error(v)
 	}
-	if want := int(p.Duration / (3 * time.Second)); rec.Kills < want {
-		t.Errorf("%d kills, want at least %d", rec.Kills, want)
-	}
-	if want := int(p.Duration.Seconds() * minimumRate); report.AckedWrites < want {
-		t.Errorf("%d acknowledged writes, want at least %d", report.AckedWrites, want)
+	if rec.Kills < p.Kills || report.AckedWrites < p.Writes {
+		t.Errorf("%d kills and %d acknowledged writes, want at least %d and %d", rec.Kills, report.AckedWrites, p.Kills, p.Writes)
 	}
 }
 

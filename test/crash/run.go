@@ -147,19 +147,14 @@ func (r *run) past() (oldest, newest int64) {
 	return max(1, newest-400), newest
 }
 
-// kill ends and restarts servers until the plan's time is over. Every other time the clients wait for the restart, which cuts the
+// kill ends and restarts servers until the plan is fulfilled. Every other time the clients wait for the restart, which cuts the
 // history; in between they run into the closed port and the starting server.
 func (r *run) kill(ctx context.Context) error {
-	end := time.NewTimer(r.plan.Duration)
-	defer end.Stop()
-	for n := 0; ; n++ {
+	for n := 0; !r.enough(); n++ {
 		pause := time.NewTimer(r.plan.EveryMin + time.Duration(r.rand.Int64N(int64(r.plan.EveryMax-r.plan.EveryMin)+1)))
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-end.C:
-			pause.Stop()
-			return nil
 		case <-pause.C:
 		}
 		i := n % len(r.victim.Targets())
@@ -179,6 +174,14 @@ func (r *run) kill(ctx context.Context) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// enough tells that the run may end.
+func (r *run) enough() bool {
+	spent := r.now()
+	return spent >= 5*r.plan.Duration ||
+		spent >= r.plan.Duration && r.kills >= r.plan.Kills && r.ackedWrites() >= r.plan.Writes
 }
 
 func (r *run) restart(ctx context.Context, i int, held bool) error {

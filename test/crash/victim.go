@@ -22,8 +22,10 @@ type Victim interface {
 
 // Plan says how a run goes. All fields are required.
 type Plan struct {
-	// Duration is how long clients send requests.
-	Duration time.Duration
+	// Duration is how long clients send requests; on a slow machine longer, up to five times, until there were so many kills and
+	// acknowledged writes.
+	Duration      time.Duration
+	Kills, Writes int
 	// Every bounds the time between two kills.
 	EveryMin, EveryMax time.Duration
 	// Clients is the number of concurrent clients.
