@@ -55,7 +55,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 		return err
 	}
 	if n := len(b.report.failures()); n > 0 {
-		return fmt.Errorf("%d slots failed", n)
+		return fmt.Errorf("%d failures, listed above", n)
 	}
 	return nil
 }

@@ -82,6 +82,8 @@ type serverRow struct {
 	RSSEnd     int64 `json:"rss_end"`
 	KeysEnd    int64 `json:"keys_end"`
 	DiskEnd    int64 `json:"disk_end"`
+	// Error says why the server took no part.
+	Error string `json:"error,omitempty"`
 }
 
 // conditions are what a figure means nothing without.
@@ -225,9 +227,14 @@ func medianResult(rounds []result) result {
 	return m
 }
 
-// failures describes every slot that failed.
+// failures describes every server and every slot that failed.
 func (r *report) failures() []string {
 	var out []string
+	for _, s := range r.Servers {
+		if s.Error != "" {
+			out = append(out, s.Name+" took no part: "+s.Error)
+		}
+	}
 	for _, row := range r.Rows {
 		for i, got := range row.Rounds {
 			if got.Error != "" {

@@ -15,6 +15,7 @@ func exampleReport() *report {
 	}
 	unsynced := contender{name: "fast", title: "fast and loose"}
 	r.server(unsynced, "v2")
+	r.server(contender{name: "forgetful"}, "v3").Error = "lost an object"
 	put, watch := putWorkload(64), watchLatencyWorkload(50)
 	add := func(w workload, c contender, rounds ...result) {
 		for _, got := range rounds {
@@ -69,6 +70,7 @@ func TestText(t *testing.T) {
 		t.Errorf("the latency ratio is missing: %s", got)
 	}
 	line(t, text, "  fast  ", "1 of 2 rounds FAILED; NOT DURABLE")
+	line(t, text, "FAILED: forgetful took no part: lost an object")
 	line(t, text, "FAILED: put-64 on fast, round 2: lost a write")
 	if got := strings.Fields(line(t, text, "fast: fast and loose")); !strings.Contains(strings.Join(got, " "), "not counted") {
 		t.Errorf("syncs that nobody counted: %s", got)
@@ -105,7 +107,7 @@ func TestJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(out.String()), &got); err != nil {
 		t.Fatal(err)
 	}
-	if len(got.Servers) != 3 || len(got.Rows) != 6 {
+	if len(got.Servers) != 4 || len(got.Rows) != 6 {
 		t.Fatalf("%d servers and %d rows came back", len(got.Servers), len(got.Rows))
 	}
 	if r := got.Rows[0]; r.Server != "stele" || len(r.Rounds) != 2 || r.Median.Rate != 2000 || r.Than["etcd"].Median != 2 {

@@ -112,7 +112,7 @@ func (c *objectClient) step(ctx context.Context) error {
 
 // store puts the objects of set, before anything is measured.
 func store(ctx context.Context, c *client, set objectSet) error {
-	const clients = 64
+	const clients = 16 // more only make kine's writers starve each other
 	var next atomic.Int64
 	g, gctx := errgroup.WithContext(ctx)
 	for n := range clients {
