@@ -140,7 +140,7 @@ func TestFaultsUnderLoad(t *testing.T) {
 				a.later(time.Duration(dice.Intn(20)) * time.Millisecond)
 				return ls.ErrUnknown
 			case 5:
-				time.Sleep(time.Duration(dice.Intn(10)) * time.Millisecond)
+				elapse(time.Duration(dice.Intn(10)) * time.Millisecond)
 			}
 			return a.now(ctx)
 		},
@@ -347,7 +347,7 @@ func TestFaultShutdownUnderLoad(t *testing.T) { // not parallel: it counts gorou
 	path := tempDatabase(t)
 	log := newFaultyLog(openSQLite(t, path))
 	store := startStore(t, log, ls.Options{})
-	slow := func(context.Context) error { time.Sleep(3 * time.Millisecond); return nil }
+	slow := func(context.Context) error { elapse(3 * time.Millisecond); return nil }
 	log.fail(faults{end: slow, read: slow, append: func(ctx context.Context, a *realAppend) error {
 		_ = slow(ctx)
 		return a.now(ctx)

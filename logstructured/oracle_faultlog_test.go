@@ -95,7 +95,7 @@ func (a *realAppend) later(delay time.Duration) {
 	mine := *a
 	mine.entries = append([]ls.Entry(nil), a.entries...)
 	a.log.late.Go(func() {
-		time.Sleep(delay)
+		elapse(delay)
 		_ = mine.now(context.Background()) // the guard may have failed by now
 	})
 }

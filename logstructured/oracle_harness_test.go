@@ -172,11 +172,15 @@ func scaled(t testing.TB, n int) int {
 // eventually waits for a condition.
 func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.After(patience)
 	for !condition() {
-		if time.Now().After(deadline) {
+		select {
+		case <-deadline:
 			t.Fatalf("it never came true that %s", what)
+		case <-time.After(2 * time.Millisecond):
 		}
-		time.Sleep(2 * time.Millisecond) // between two looks, not instead of one
 	}
 }
+
+// elapse lets time pass where time is the subject: a slow disk, a TTL. Nothing waits for another goroutine by it.
+func elapse(d time.Duration) { <-time.After(d) }

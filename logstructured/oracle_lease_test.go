@@ -1,6 +1,7 @@
 package logstructured_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -119,7 +120,7 @@ func TestLeaseRewriteExtends(t *testing.T) {
 		if _, err := store.Put(testContext(t), op); err != nil {
 			t.Fatalf("rewrite %d, %v after the first write: %v", i, time.Since(start), err)
 		}
-		time.Sleep(100 * time.Millisecond) // time has to pass
+		elapse(100 * time.Millisecond)
 	}
 	revisions, at := deletions(t, store, 1)
 	mustExpireAfter(t, time.Second, began, at)
@@ -137,7 +138,7 @@ func TestLeaseSurvivesReopen(t *testing.T) {
 	late := putLeased(t, store, 3, "late")
 	last := putLeased(t, store, 100, "last")
 	store.stop(t)
-	time.Sleep(time.Until(early.Add(1200 * time.Millisecond))) // time has to pass
+	elapse(time.Until(early.Add(1200 * time.Millisecond)))
 
 	store = startStore(t, openSQLite(t, path), ls.Options{})
 	_, at := deletions(t, store, 1)
@@ -197,11 +198,11 @@ func TestLeaseGrantInModeTTL(t *testing.T) {
 	if err != nil || res.ID != 60 || res.TTL != 60 || res.Revision != 1 {
 		t.Errorf("grant: %+v, %v", res, err)
 	}
-	if _, err := store.LeaseGrant(ctx, 0, ls.MaxLeaseTTL+1); sentinelOf(err) != ls.ErrLeaseTTLTooLarge {
+	if _, err := store.LeaseGrant(ctx, 0, ls.MaxLeaseTTL+1); !errors.Is(err, ls.ErrLeaseTTLTooLarge) {
 		t.Errorf("grant of too large a TTL: %v", err)
 	}
 	for _, id := range []ls.LeaseID{-1, ls.MaxLeaseTTL + 1, 0x694d7ab1c2d3e4f5} {
-		if _, err := store.Put(ctx, &ls.PutRequest{Key: []byte("key"), Lease: id}); sentinelOf(err) != ls.ErrLeaseNotFound {
+		if _, err := store.Put(ctx, &ls.PutRequest{Key: []byte("key"), Lease: id}); !errors.Is(err, ls.ErrLeaseNotFound) {
 			t.Errorf("put with lease %d: %v", id, err)
 		}
 	}

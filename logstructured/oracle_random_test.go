@@ -2,6 +2,7 @@ package logstructured_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand"
 	"testing"
@@ -22,10 +23,10 @@ func TestOracleSequence(t *testing.T) {
 		steps int
 		opts  ls.Options
 	}{
-		{"everything cached", 1200, ls.Options{}},
+		{"everything cached", 700, ls.Options{}},
 		// Without a cache each answer is read from the database, which takes its time.
-		{"nothing cached", 400, ls.Options{ValueCacheBytes: -1}},
-		{"little cached, rows deleted at once", 500, ls.Options{ValueCacheBytes: 2048, CompactRetention: time.Nanosecond}},
+		{"nothing cached", 250, ls.Options{ValueCacheBytes: -1}},
+		{"little cached, rows deleted at once", 300, ls.Options{ValueCacheBytes: 2048, CompactRetention: time.Nanosecond}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -37,10 +38,10 @@ func TestOracleSequence(t *testing.T) {
 			}
 			for i := range scaled(t, c.steps) {
 				run.step(t)
-				if i%180 == 179 {
+				if i%120 == 119 {
 					run.compareHistory(t)
 				}
-				if i%200 == 199 {
+				if i%150 == 149 {
 					run.store.stop(t)
 					run.store = startStore(t, openSQLite(t, path), c.opts)
 					run.compareHistory(t)
@@ -187,14 +188,13 @@ func TestOracleCompactionDeletesRows(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)
 	store := startStore(t, openSQLite(t, path), ls.Options{CompactRetention: time.Nanosecond})
-	var last ls.Revision
 	for i := range 300 {
-		last = store.mustPut(t, fmt.Sprintf("key-%d", i%3), fmt.Sprint(i))
+		store.mustPut(t, fmt.Sprintf("key-%d", i%3), fmt.Sprint(i))
 	}
 	if _, err := store.DeleteRange(testContext(t), &ls.DeleteRangeRequest{KeyRange: ls.KeyRange{Key: []byte("key-0")}}); err != nil {
 		t.Fatal(err)
 	}
-	last = store.mustPut(t, "other", "x")
+	last := store.mustPut(t, "other", "x")
 	if _, err := store.Compact(testContext(t), last, true); err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +225,7 @@ func TestOracleRetention(t *testing.T) {
 	if _, err := store.Compact(testContext(t), store.Revision(), true); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Range(testContext(t), &ls.RangeRequest{KeyRange: everything, Revision: 5}); sentinelOf(err) != ls.ErrCompacted {
+	if _, err := store.Range(testContext(t), &ls.RangeRequest{KeyRange: everything, Revision: 5}); !errors.Is(err, ls.ErrCompacted) {
 		t.Fatalf("a read below the compact revision: %v", err)
 	}
 	values, err := log.Values(t.Context(), []ls.Position{1, 2, 19})

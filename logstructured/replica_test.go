@@ -2,6 +2,7 @@ package logstructured_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand"
 	"sync"
@@ -27,7 +28,7 @@ func TestReplicaConcurrentWrites(t *testing.T) {
 	t.Parallel()
 	replicas := startReplicas(t, 3, ls.Options{})
 	o := newOracle()
-	calls := callAll(t, testRand(t), replicas, 18, scaled(t, 50), o.rev())
+	calls := callAll(t, testRand(t), replicas, 15, scaled(t, 30), o.rev())
 	replay(t, o, calls, true)
 	for _, r := range replicas {
 		if _, err := r.Range(testContext(t), &ls.RangeRequest{KeyRange: everything}); err != nil {
@@ -94,7 +95,7 @@ func TestReplicaFailuresAreCurrent(t *testing.T) {
 		if _, err := other.Compact(ctx, rev, false); err != nil {
 			t.Errorf("compaction at revision %d, just acknowledged elsewhere: %v", rev, err)
 		}
-		if _, err := writer.Txn(ctx, &ls.TxnRequest{Success: []ls.Op{&ls.RangeRequest{KeyRange: everything, Revision: rev - 1}}}); sentinelOf(err) != ls.ErrCompacted {
+		if _, err := writer.Txn(ctx, &ls.TxnRequest{Success: []ls.Op{&ls.RangeRequest{KeyRange: everything, Revision: rev - 1}}}); !errors.Is(err, ls.ErrCompacted) {
 			t.Errorf("txn with a range below a revision that was just compacted elsewhere: %v", err)
 		}
 	}
@@ -104,7 +105,7 @@ func TestReplicaFailuresAreCurrent(t *testing.T) {
 // at another replica all the while: it must see all of them or none.
 func TestReplicaSeesWholeRevisions(t *testing.T) {
 	t.Parallel()
-	const keys = 2500
+	const keys = 1700
 	replicas := startReplicas(t, 2, ls.Options{})
 	ctx, stop := context.WithCancel(testContext(t))
 	stream := recordStream(t, replicas[1])
@@ -113,7 +114,7 @@ func TestReplicaSeesWholeRevisions(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for ctx.Err() == nil {
-			time.Sleep(time.Millisecond) // leave the processor to the replicas
+			elapse(time.Millisecond) // leave the processor to the replicas
 			res, err := replicas[1].Range(ctx, &ls.RangeRequest{KeyRange: everything, CountOnly: true, Serializable: true})
 			if err == nil && res.Count != 0 && res.Count != keys {
 				t.Errorf("a replica sees %d of %d keys that come and go in one revision each", res.Count, keys)

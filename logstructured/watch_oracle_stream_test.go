@@ -160,7 +160,8 @@ func (s *recordedStream) verify(t testing.TB, o *oracle, compactions []int64) (e
 		if c == nil {
 			fail("no watcher has this ID")
 		}
-		if c.ended && !(c.compactedAway && c.canceled && r.Canceled && r.CompactRevision == 0) {
+		cancelOfCompacted := c.compactedAway && c.canceled && r.Canceled && r.CompactRevision == 0
+		if c.ended && !cancelOfCompacted {
 			fail("the watcher had ended")
 		}
 		switch {
@@ -230,7 +231,11 @@ func (c *cursor) open(o *oracle, r *ls.WatchResponse, first int64, fail func(str
 	}
 	c.told = c.start - 1
 	for _, e := range o.eventsFrom(c.start) {
-		if inWatchRange(e.kv.Key, c.request.KeyRange) && !(e.delete && c.request.NoDelete) && !(!e.delete && c.request.NoPut) {
+		dropped := c.request.NoPut
+		if e.delete {
+			dropped = c.request.NoDelete
+		}
+		if !dropped && inWatchRange(e.kv.Key, c.request.KeyRange) {
 			c.expected = append(c.expected, e)
 		}
 	}

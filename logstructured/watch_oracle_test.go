@@ -40,7 +40,7 @@ func TestWatchOracle(t *testing.T) {
 				wg.Go(func() { disturb(s, own, &compacted, finished) })
 			}
 			var compactions []int64
-			for range scaled(t, 900) {
+			for range scaled(t, 350) {
 				run.step(t)
 				if run.oracle.compacted != compacted.Load() {
 					compacted.Store(run.oracle.compacted)
