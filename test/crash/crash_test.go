@@ -19,7 +19,7 @@ func plan(t *testing.T, duration time.Duration) Plan {
 	t.Helper()
 	p := Plan{
 		Duration: duration,
-		Kills:    int(duration / (2 * time.Second)),
+		Kills:    int(3 * duration / (5 * time.Second)),
 		Writes:   int(10 * duration / time.Second),
 		EveryMin: 400 * time.Millisecond,
 		EveryMax: 1400 * time.Millisecond,

@@ -19,4 +19,7 @@
 //
 // The victim is a process of its own: one stele, two of them on one file, or an etcd, which shows that the checkers
 // hold the reference itself to be right. That they find something is shown by histories with one fault put in.
+//
+// Environment: STELE_TEST_CRASH_DURATION, the length of each run (10 to 25 s), STELE_TEST_CRASH_SEED, and what package stele
+// documents. With -artifacts, windows that are not linearizable are kept as porcupine's pages.
 package crash
