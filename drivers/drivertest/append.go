@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -160,83 +159,6 @@ func (s suite) retryAfterSuccessConflicts(t *testing.T) {
 	}
 }
 
-// appendsRace lets many appenders on several replicas append at once: each append is acknowledged once and is in the log
-// once, and nothing else is.
-func (s suite) appendsRace(t *testing.T) {
-	const replicas, appenders, appends = 3, 4, 25
-	logs := s.fresh(t, replicas)
-	ctx := testContext(t)
-	type acknowledged struct {
-		at   logstructured.Position
-		rows int
-	}
-	var (
-		mu        sync.Mutex
-		acks      = map[logstructured.AppendID]acknowledged{}
-		conflicts = make([]int, replicas)
-		wg        sync.WaitGroup
-	)
-	start := time.Now()
-	for i := range replicas * appenders {
-		replica := i % replicas
-		wg.Go(func() {
-			l := logs[replica]
-			for n := range appends {
-				id, entries := newID(), puts(logstructured.Revision(n+2), 1+rand.IntN(9))
-				for {
-					end, err := l.End(ctx)
-					if err != nil {
-						t.Errorf("End: %v", err)
-						return
-					}
-					err = l.Append(ctx, end.Head, id, entries)
-					if errors.Is(err, logstructured.ErrConflict) {
-						mu.Lock()
-						conflicts[replica]++
-						mu.Unlock()
-						continue
-					}
-					if err != nil {
-						t.Errorf("Append: %v", err)
-						return
-					}
-					mu.Lock()
-					acks[id] = acknowledged{end.Position + 1, len(entries)}
-					mu.Unlock()
-					break
-				}
-			}
-		})
-	}
-	wg.Wait()
-	t.Logf("%d appenders on %d replicas: %d appends acknowledged in %v, conflicts of each replica: %v",
-		replicas*appenders, replicas, len(acks), time.Since(start).Round(time.Millisecond), conflicts)
-	if len(acks) != replicas*appenders*appends {
-		t.Errorf("%d appends acknowledged, want %d", len(acks), replicas*appenders*appends)
-	}
-	entries := readAll(t, logs[0], 0)
-	for i := 0; i < len(entries); {
-		e := entries[i]
-		ack, ok := acks[e.ID]
-		if !ok {
-			t.Fatalf("position %d has ID %x, which nobody was told of, or twice", e.Position, uint64(e.ID))
-		}
-		delete(acks, e.ID)
-		if e.Position != logstructured.Position(i+1) || e.Position != ack.at || i+ack.rows > len(entries) {
-			t.Fatalf("append %x of %d rows was acknowledged at %d, but stands at %d (row %d of %d)", uint64(e.ID), ack.rows, ack.at, e.Position, i+1, len(entries))
-		}
-		for n := range ack.rows {
-			if got := entries[i+n]; got.ID != e.ID || got.Sub != int64(n) || got.Position != e.Position+logstructured.Position(n) {
-				t.Fatalf("row %d of append %x is %+v", n, uint64(e.ID), got)
-			}
-		}
-		i += ack.rows
-	}
-	if len(acks) > 0 {
-		t.Errorf("%d acknowledged appends are lost", len(acks))
-	}
-}
-
 func (s suite) anyBytes(t *testing.T) {
 	logs := s.fresh(t, 2)
 	var entries []logstructured.Entry
@@ -352,84 +274,4 @@ func (s suite) hugeAppend(t *testing.T) {
 		t.Fatalf("Scan: %d entries, end %v, %v", n, end.Head, err)
 	}
 	t.Logf("append of %d tombstones: %v, scan: %v", hugeRows, took.Round(time.Millisecond), time.Since(start).Round(time.Millisecond))
-}
-
-func (s suite) canceledAppendWritesNothing(t *testing.T) {
-	l := s.fresh(t, 1)[0]
-	head := mustAppend(t, l, logstructured.Head{}, puts(2, 1))
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	if err := l.Append(ctx, head, newID(), puts(3, 1)); !errors.Is(err, context.Canceled) || errors.Is(err, logstructured.ErrUnknown) {
-		t.Errorf("Append: %v, want the context's error and a definite failure", err)
-	}
-	if _, err := l.End(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("End: %v", err)
-	}
-	if _, _, err := l.Read(ctx, 0, 1); !errors.Is(err, context.Canceled) {
-		t.Errorf("Read: %v", err)
-	}
-	if _, err := l.Scan(ctx, 0, func([]logstructured.Entry) error { return nil }); !errors.Is(err, context.Canceled) {
-		t.Errorf("Scan: %v", err)
-	}
-	if _, err := l.Values(ctx, []logstructured.Position{1}); !errors.Is(err, context.Canceled) {
-		t.Errorf("Values: %v", err)
-	}
-	if err := l.Delete(ctx, []logstructured.Position{1}, 1); !errors.Is(err, context.Canceled) {
-		t.Errorf("Delete: %v", err)
-	}
-	if _, err := l.Size(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("Size: %v", err)
-	}
-	if err := l.Defragment(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("Defragment: %v", err)
-	}
-	if end := mustEnd(t, l); end.Head != head || end.Floor != 0 {
-		t.Errorf("end is %v with floor %d, want %v and 0", end.Head, end.Floor, head)
-	}
-	mustAppend(t, l, head, puts(3, 1))
-}
-
-// canceledAnywhere ends the context of appends at random moments: what Append says must be what happened.
-func (s suite) canceledAnywhere(t *testing.T) {
-	logs := s.fresh(t, 2)
-	ctx := testContext(t)
-	start := time.Now()
-	head := mustAppend(t, logs[0], logstructured.Head{}, puts(2, cancelRows))
-	usual := time.Since(start)
-	outcomes := map[string]int{}
-	for n := range 30 {
-		id := newID()
-		short, cancel := context.WithTimeout(ctx, rand.N(2*usual))
-		err := logs[0].Append(short, head, id, puts(logstructured.Revision(n+3), cancelRows))
-		cancel()
-		end := mustEnd(t, logs[1])
-		moved := end.Head == logstructured.Head{Position: head.Position + cancelRows, ID: id}
-		switch {
-		case err == nil && moved:
-			outcomes["done"]++
-		case errors.Is(err, logstructured.ErrUnknown):
-			// Settled by the entry that stands there next, which is this one if it is anyone's.
-			outcomes["unknown"]++
-			if !moved {
-				err := logs[0].Append(ctx, head, id, puts(logstructured.Revision(n+3), cancelRows))
-				if moved = err == nil || errors.Is(err, logstructured.ErrConflict); !moved {
-					t.Fatalf("append %d again: %v", n, err)
-				}
-			}
-		case err != nil && end.Head == head:
-			outcomes["failed"]++
-			if !errors.Is(err, context.DeadlineExceeded) {
-				t.Fatalf("append %d: %v", n, err)
-			}
-		default:
-			t.Fatalf("append %d: %v, and the end is %v, was %v", n, err, end.Head, head)
-		}
-		if moved {
-			head = logstructured.Head{Position: head.Position + cancelRows, ID: id}
-		}
-	}
-	t.Logf("an append takes %v; 30 appends with up to twice the time: %v", usual.Round(10*time.Microsecond), outcomes)
-	if got := readAll(t, logs[1], 0); len(got) != int(head.Position) {
-		t.Errorf("%d entries, want %d", len(got), head.Position)
-	}
 }

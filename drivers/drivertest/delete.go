@@ -73,16 +73,16 @@ func (s suite) floorOnlyRises(t *testing.T) {
 func (s suite) floorComesBeforeHoles(t *testing.T) {
 	logs := s.fresh(t, 2)
 	ctx := testContext(t)
-	const n = 3000
-	fill(t, logs[0], logstructured.Head{}, n, 500)
+	const n, block = holeRows, holeRows / 3 // so large that a Delete takes several transactions
+	fill(t, logs[0], logstructured.Head{}, n, n/6)
 	var wg sync.WaitGroup
 	done := make(chan struct{})
 	wg.Go(func() {
 		defer close(done)
-		for first := logstructured.Position(1); first < n; first += 300 {
-			positions := upTo(first, first+250)
+		for first := logstructured.Position(1); first < n; first += block {
+			positions := upTo(first, first+block-10)
 			rand.Shuffle(len(positions), func(i, j int) { positions[i], positions[j] = positions[j], positions[i] })
-			if err := logs[0].Delete(ctx, positions, first+250); err != nil {
+			if err := logs[0].Delete(ctx, positions, first+block-10); err != nil {
 				t.Errorf("Delete: %v", err)
 				return
 			}
@@ -96,7 +96,7 @@ func (s suite) floorComesBeforeHoles(t *testing.T) {
 			if p > end.Floor {
 				t.Fatalf("%s: the row at %d is gone, and the floor is %d", what, p, end.Floor)
 			}
-			if first := (p-1)/300*300 + 1; p > first && (i == 0 || gone[i-1] != p-1) {
+			if first := (p-1)/block*block + 1; p > first && (i == 0 || gone[i-1] != p-1) {
 				t.Fatalf("%s: the row at %d is gone, and that at %d is still there", what, p, p-1)
 			}
 		}

@@ -10,3 +10,6 @@ const deleteRows = 200_000
 
 // cancelRows is the size of an append that takes long enough to be canceled on its way.
 const cancelRows = 1000
+
+// holeRows is the size of the log that rows are deleted from while others read it. It is a multiple of 6.
+const holeRows = 12_000

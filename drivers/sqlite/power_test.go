@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	sqlite3 "modernc.org/sqlite/lib"
-
 	"github.com/stele-db/stele/logstructured"
 )
 
@@ -43,54 +41,6 @@ func (d *disk) config(dir, synchronous string, checkpoints time.Duration) config
 	return config{
 		path: filepath.Join(dir, "state.db"), busyTimeout: defaultBusyTimeout, checkpointInterval: checkpoints,
 		vfs: faultyVFS, synchronous: synchronous, syncDir: d.syncDir,
-	}
-}
-
-// An append must sync the WAL at least once between its call and its return, or it is not durable; and not
-// more than twice (the second when the WAL starts over), or it is slow.
-func TestSyncsPerAppend(t *testing.T) {
-	l, d := openFaulty(t, "", time.Hour)
-	defer func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	count := func() (wal, other int) {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		for name, n := range d.syncs {
-			if name == "state.db-wal" {
-				wal += n
-			} else {
-				other += n
-			}
-		}
-		return wal, other
-	}
-	var head logstructured.Head
-	twice := 0
-	for n, rows := range []int{1, 1, 1, 64, 5, 300, 1000, 1, 2, 64, 64} {
-		if n == 7 {
-			if err := l.checkpoint(); err != nil { // the WAL starts over with the next append
-				t.Fatal(err)
-			}
-		}
-		walBefore, otherBefore := count()
-		head = fill(t, l, rows, rows)
-		wal, other := count()
-		wal -= walBefore
-		if wal < 1 || wal > 2 || other != otherBefore {
-			t.Errorf("append %d of %d rows: %d syncs of the WAL and %d others, want 1 (or 2) and 0", n, rows, wal, other-otherBefore)
-		}
-		if wal == 2 {
-			twice++
-		}
-	}
-	if twice > 2 {
-		t.Errorf("%d appends synced twice, want those at the beginning of the WAL only", twice)
-	}
-	if int(head.Position) != 1+1+1+64+5+300+1000+1+2+64+64 {
-		t.Errorf("head is %v", head)
 	}
 }
 
@@ -341,93 +291,6 @@ func TestPowerLossIsSeen(t *testing.T) {
 		}
 		t.Logf("synchronous=%s: %v", synchronous, err)
 	}
-}
-
-// What Append says after a COMMIT that failed must be true after the loss of power too: see the package's documentation.
-func TestFailedCommit(t *testing.T) {
-	for _, test := range []struct {
-		name string
-		// fail the op on the WAL with code, so many times
-		op    string
-		code  int32
-		times int
-		// want of Append: a sentinel, or nil for a plain failure
-		want error
-	}{
-		{"sync once", "sync", sqlite3.SQLITE_IOERR_FSYNC, 1, nil},
-		{"sync for good", "sync", sqlite3.SQLITE_IOERR_FSYNC, 1 << 30, logstructured.ErrUnknown},
-		{"write once", "write", sqlite3.SQLITE_IOERR_WRITE, 1, nil},
-		{"write for good", "write", sqlite3.SQLITE_IOERR_WRITE, 1 << 30, nil},
-		{"full", "write", sqlite3.SQLITE_FULL, 1 << 30, logstructured.ErrNoSpace},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			l, d := openFaulty(t, "", time.Hour)
-			defer func() { _ = l.Close() }()
-			ctx := context.Background()
-			head := fill(t, l, 10, 1)
-			left := test.times
-			setFail := func(f func(op, name string) int32) {
-				d.mu.Lock()
-				defer d.mu.Unlock()
-				d.fail = f
-			}
-			var atFailure map[string][]byte
-			setFail(func(op, name string) int32 {
-				if name == "state.db-wal" && op == test.op && left > 0 {
-					if left--; atFailure == nil {
-						atFailure = d.image(all)
-					}
-					return test.code
-				}
-				return 0
-			})
-			entries := benchEntries(100)
-			err := l.Append(ctx, head, 77, entries)
-			if err == nil || test.want != nil && !errors.Is(err, test.want) || test.want == nil && errors.Is(err, logstructured.ErrUnknown) {
-				t.Fatalf("Append: %v, want %v", err, test.want)
-			}
-			t.Log(err)
-			if end, err := l.End(ctx); err != nil || end.Head != head {
-				t.Fatalf("reads after the failure: end %v, %v", end.Head, err)
-			}
-			// The loss of power that keeps everything that was written: what a definite failure says is true. And
-			// at the moment of a sync that fails the append is in the WAL: there is something to settle.
-			d.mu.Lock()
-			img := d.image(all)
-			d.mu.Unlock()
-			if end := endOfImage(t, img); end != head && !errors.Is(err, logstructured.ErrUnknown) {
-				t.Errorf("the append that failed came back: %v", end)
-			}
-			if end := endOfImage(t, atFailure); (end.ID == 77) != (test.op == "sync") {
-				t.Errorf("at the moment of the failure the WAL ends at %v", end)
-			}
-			// The connection is usable again at once when the disk is.
-			setFail(nil)
-			if err := l.Append(ctx, head, 78, entries); err != nil {
-				t.Errorf("Append when the disk works again: %v", err)
-			}
-			if got, _, err := l.Read(ctx, 0, 1000); err != nil || len(got) != 110 {
-				t.Errorf("Read: %d entries, %v", len(got), err)
-			}
-		})
-	}
-}
-
-// endOfImage is the head that a machine finds which comes up with these files.
-func endOfImage(t *testing.T, img map[string][]byte) logstructured.Head {
-	t.Helper()
-	dir := t.TempDir()
-	writeImage(t, dir, img)
-	l, err := Open(context.Background(), filepath.Join(dir, "state.db"), Options{Logger: quiet()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	end, err := l.End(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return end.Head
 }
 
 // Power that is lost while the file is created leaves a file that the next start completes.
