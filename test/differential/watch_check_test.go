@@ -107,8 +107,7 @@ func (run *watchRun) compare(t *testing.T, pair *streamPair, w *watcher) {
 		where := fmt.Sprintf("seed %d, %s, %s (revision %d, compacted %d), watcher %d %v",
 			run.seed, pair.name, name, run.generator.current, run.generator.compacted, w.id, w.request)
 		if err != nil || len(got) != len(expected) {
-			t.Fatalf("%s: %d events, want %d (%v) (-want +got):\n%s", where, len(got), len(expected), err,
-				cmp.Diff(expected, got, protocmp.Transform()))
+			t.Fatalf("%s: %d events, want %d (%v); %s", where, len(got), len(expected), err, firstDifference(expected, got))
 		}
 		for i := w.compared; i < len(got); i++ {
 			if d := run.diffEvent(name, w, expected[i], got[i]); d != "" {
@@ -130,6 +129,22 @@ func (run *watchRun) compare(t *testing.T, pair *streamPair, w *watcher) {
 	}
 	run.events += len(expected) - w.compared
 	w.compared = len(expected)
+}
+
+// firstDifference describes where two lists of events part.
+func firstDifference(want, got []*mvccpb.Event) string {
+	for i := range max(len(want), len(got)) {
+		describe := func(list []*mvccpb.Event) string {
+			if i >= len(list) {
+				return "none"
+			}
+			return fmt.Sprintf("%v of %q at revision %d", list[i].Type, list[i].Kv.Key, list[i].Kv.ModRevision)
+		}
+		if w, g := describe(want), describe(got); w != g {
+			return fmt.Sprintf("event %d is %s, want %s", i, g, w)
+		}
+	}
+	return "their keys and revisions are the same"
 }
 
 // diffEvent is empty if got is what w wants to know of e. A former value may be missing if its revision had been

@@ -88,9 +88,15 @@ func (run *watchRun) longHistory(t *testing.T) {
 	t.Helper()
 	g := run.generator
 	for i := range 1300 {
-		r := &pb.PutRequest{Key: pick(g, g.keys...), Value: g.value()}
-		if i%20 == 0 {
-			r.Value = bytes.Repeat([]byte{byte(i)}, 100<<10)
+		if i%20 != 0 {
+			run.step(t, i, request{message: &pb.PutRequest{Key: pick(g, g.keys...), Value: g.value()}})
+			continue
+		}
+		// The limit in bytes is met inside a revision, which must not be split there.
+		r := &pb.TxnRequest{}
+		for _, k := range g.Perm(len(g.keys))[:5] {
+			put := &pb.PutRequest{Key: g.keys[k], Value: bytes.Repeat([]byte{byte(i)}, 20<<10)}
+			r.Success = append(r.Success, &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: put}})
 		}
 		run.step(t, i, request{message: r})
 	}
