@@ -10,6 +10,8 @@
 //   - Reads run on connections of their own, each in one snapshot, and neither wait for appends nor delay them.
 //   - A checkpoint (copying the WAL into the file) never happens inside an append. A goroutine does it.
 //   - What SQLite reports is told apart by its code (errors.go).
+//   - Nothing else in the process opens the file while a log has it open: POSIX drops all locks of a process on a file
+//     as soon as the process closes any descriptor of it.
 //
 // There is no limit to an append but memory (an entry's key and value are copied once, a statement at a time)
 // and disk. SQLite itself refuses a key or value over 1,000,000,000 bytes.
