@@ -112,7 +112,9 @@ func grpcOptions(opts Options, metrics *grpcprom.ServerMetrics, streams *streamS
 		grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.ChainUnaryInterceptor(metrics.UnaryServerInterceptor(), recovery.UnaryServerInterceptor(recovered)),
 		grpc.ChainStreamInterceptor(metrics.StreamServerInterceptor(), recovery.StreamServerInterceptor(recovered), streams.interceptHealth),
+		// A goroutine that has grown its stack for one request serves the next; more are started when all are busy.
 		// Watch streams keep one each, so there are more than of processors.
+		grpc.NumStreamWorkers(streamWorkers),
 		// Fixed windows spare the ping with which grpc estimates bandwidth on every request that arrives.
 		grpc.InitialWindowSize(1 << 20),
 		grpc.InitialConnWindowSize(4 << 20),
