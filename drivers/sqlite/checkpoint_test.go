@@ -1,0 +1,69 @@
+package sqlite
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// Appends without a pause must not let the WAL grow without end, and a reader in the way only delays that.
+func TestWALIsBounded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.db")
+	l, err := Open(context.Background(), path, Options{Logger: quiet(), CheckpointInterval: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	entries := benchEntries(8)
+	for i := range entries {
+		entries[i].Value = make([]byte, 64<<10)
+	}
+	var head logstructured.Head
+	appendMiB := func(n int) (largest int64) {
+		t.Helper()
+		for range 2 * n {
+			id := head.ID + 1
+			if err := l.Append(ctx, head, id, entries); err != nil {
+				t.Fatal(err)
+			}
+			head = logstructured.Head{Position: head.Position + 8, ID: id}
+			info, err := os.Stat(path + "-wal")
+			if err != nil {
+				t.Fatal(err)
+			}
+			largest = max(largest, info.Size())
+		}
+		return largest
+	}
+	total := 100
+	if raceDetector {
+		total = 60
+	}
+	largest := appendMiB(total)
+	t.Logf("the WAL grew to %d MiB while %d MiB were appended", largest>>20, total)
+	if largest > int64(total)<<20/2 {
+		t.Error("it is not bounded")
+	}
+	// A scan that takes its time holds its snapshot: nothing can be dropped from the WAL, and nobody waits for it.
+	waited := false
+	_, err = l.Scan(ctx, 0, func([]logstructured.Entry) error {
+		if !waited {
+			t.Logf("the WAL grew to %d MiB during a scan", appendMiB(5)>>20)
+		}
+		waited = true
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path + "-wal"); !os.IsNotExist(err) {
+		t.Errorf("the WAL is still there after Close: %v", err)
+	}
+}
