@@ -71,8 +71,10 @@ func TestSoak(t *testing.T) {
 	leases := openWatch(watching, t, conn, &pb.WatchCreateRequest{Key: []byte("lease/"), RangeEnd: rangeEnd("lease/"), PrevKv: true})
 	watchers.Go(func() error { return s.watchLeases(watching, leases) })
 
-	load, stop := context.WithTimeout(t.Context(), duration)
+	// Not a deadline, which would reach the server with every request and end the last ones a moment before load ends.
+	load, stop := context.WithCancel(t.Context())
 	defer stop()
+	defer time.AfterFunc(duration, stop).Stop()
 	var work errgroup.Group
 	for i := range soakWriters {
 		work.Go(func() error { return s.write(load, i) })
