@@ -119,7 +119,7 @@ func TestShutdownIsBounded(t *testing.T) {
 			if c.want == codes.OK {
 				select {
 				case err := <-stopped:
-					t.Errorf("the server did not wait: %v", err)
+					t.Fatalf("the server did not wait: %v", err)
 				case <-time.After(100 * time.Millisecond):
 				}
 				close(release)
