@@ -250,3 +250,26 @@ func TestWatchEnds(t *testing.T) {
 	mustEnd(c, ls.ErrStopped)
 	mustEnd(next(ws, t.Context()), ls.ErrStopped)
 }
+
+// TestWatchFromTheCompactRevision starts at the compact revision itself, which is allowed, when what happened there was a
+// delete: its tombstone must outlive the compaction, also for a store that is opened anew.
+func TestWatchFromTheCompactRevision(t *testing.T) {
+	t.Parallel()
+	path := tempDatabase(t)
+	opts := ls.Options{CompactRetention: time.Nanosecond}
+	store := startStore(t, openSQLite(t, path), opts)
+	store.mustPut(t, "key", "value")
+	if _, err := store.DeleteRange(testContext(t), &ls.DeleteRangeRequest{KeyRange: ls.KeyRange{Key: []byte("key")}}); err != nil {
+		t.Fatal(err)
+	}
+	store.mustPut(t, "other", "value")
+	if _, err := store.Compact(testContext(t), 3, true); err != nil {
+		t.Fatal(err)
+	}
+	store.stop(t)
+	ws := startStore(t, openSQLite(t, path), opts).NewWatchStream()
+	defer ws.Close()
+	ws.Create(ls.WatchRequest{KeyRange: everything, StartRevision: 3})
+	mustRespond(t, ws, "{id=0 rev=4 created=true canceled=false err=<nil> compact=0}")
+	mustRespond(t, ws, "{id=0 rev=4 created=false canceled=false err=<nil> compact=0 DELETE@3 PUT@4}")
+}
