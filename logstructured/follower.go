@@ -122,29 +122,6 @@ func (w *writer) rebuild(ctx context.Context) error {
 	return nil
 }
 
-// load reads the metadata of the whole log.
-func load(ctx context.Context, log Log) (st *state, leases expiry, err error) {
-	st = newState()
-	end, err := log.Scan(ctx, 0, func(entries []Entry) error {
-		for i := range entries {
-			e := &entries[i]
-			if r := st.apply(e); r != nil {
-				leases.add(r)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, leases, fmt.Errorf("read the log: %w", err)
-	}
-	if st.head != end.Head {
-		return nil, leases, fmt.Errorf("%w: the log's end is %s but its newest entry %s", ErrCorrupt, end.Head, st.head)
-	}
-	leases.observe(end.Now)
-	st.cut(st.compact)
-	return st, leases, nil
-}
-
 // pause waits, but no longer than ctx.
 func pause(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)

@@ -80,26 +80,36 @@ func (st *state) reset(published *snapshot, sp savepoint) {
 
 // add makes r the newest row of its key.
 func (st *state) add(r *row) {
+	prev := st.get(r.key)
+	next := st.extend(prev, r)
+	if prev != nil && prev.newest().tombstone() {
+		st.dead.Delete(prev)
+	}
+	st.keys.Set(next)
+	if r.tombstone() {
+		st.dead.Set(next)
+	}
+}
+
+// extend returns the history of a key, so far prev (nil: none), with r as its newest row, and notes what dies of it.
+func (st *state) extend(prev *keyIndex, r *row) *keyIndex {
 	next := &keyIndex{key: r.key}
-	if prev := st.get(r.key); prev != nil {
+	if prev != nil {
 		// One copy of each key in memory, however many revisions it has.
 		next.key, r.key = prev.key, prev.key
 		next.rows = append(prev.rows, r)
-		if newest := prev.newest(); newest.tombstone() {
-			st.dead.Delete(prev)
-		} else {
+		if newest := prev.newest(); !newest.tombstone() {
 			st.garbage.superseded = append(st.garbage.superseded, deadRow{newest, r.revision})
 		}
 	} else {
 		next.rows = []*row{r}
 	}
-	st.keys.Set(next)
 	if r.tombstone() {
-		st.dead.Set(next)
 		st.garbage.tombstones = append(st.garbage.tombstones, deadRow{r, r.revision + 1})
 	}
 	st.history = append(st.history, r)
 	st.revision = r.revision
+	return next
 }
 
 // apply makes the state that of the log one entry further, and returns the row if the entry is of a key.
