@@ -149,12 +149,13 @@ func (s suite) deleteLetsAppendsThrough(t *testing.T) {
 	logs := s.fresh(t, 2)
 	ctx := testContext(t)
 	head := fill(t, logs[0], logstructured.Head{}, deleteRows, 1000)
+	last := head.Position
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		defer close(done)
 		start := time.Now()
-		if err := logs[0].Delete(ctx, upTo(1, head.Position), head.Position); err != nil {
+		if err := logs[0].Delete(ctx, upTo(1, last), last); err != nil {
 			t.Errorf("Delete: %v", err)
 		}
 		t.Logf("deleting %d rows took %v", deleteRows, time.Since(start).Round(time.Millisecond))
