@@ -173,8 +173,8 @@ func (ws *WatchStream) reserve() bool {
 	}
 }
 
-// Create adds a watcher; its Created response, or the failed one, comes out of Next before its events. It waits while too
-// many such answers have not been read.
+// Create adds a watcher; its Created response, or the failed one, comes out of Next before its events, and the responses of
+// several creations in their order. It waits while too many such answers have not been read.
 func (ws *WatchStream) Create(r WatchRequest) {
 	if len(r.Key) == 0 {
 		r.Key = []byte{0}
