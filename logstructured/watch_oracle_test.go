@@ -49,6 +49,9 @@ func TestWatchOracle(t *testing.T) {
 			}
 			close(finished)
 			wg.Wait()
+			for _, s := range streams { // one that lives: a stream without watchers answers no progress request
+				s.create(ls.WatchRequest{KeyRange: everything, ID: 1_000_000}, compacted.Load())
+			}
 			for range 20 { // beyond every start revision in the future
 				run.gen.now = run.oracle.rev()
 				op := &ls.PutRequest{Key: run.gen.key(), Value: run.gen.value()}
