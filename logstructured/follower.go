@@ -110,7 +110,11 @@ func (w *writer) follow1(e *Entry) {
 // rebuild makes the state anew from the log.
 func (w *writer) rebuild(ctx context.Context) error {
 	start := time.Now()
-	st, leases, err := load(ctx, w.store.log)
+	end, err := w.store.log.End(ctx)
+	if err != nil {
+		return err
+	}
+	st, leases, err := load(ctx, w.store.log, end)
 	if err != nil {
 		return err
 	}

@@ -14,9 +14,9 @@ import (
 // loadAhead is how many batches of the scan may wait to be indexed: the database is read by one processor while another builds the index.
 const loadAhead = 8
 
-// load reads the metadata of the whole log and builds the index from it.
-func load(ctx context.Context, log Log) (st *state, leases expiry, err error) {
-	rows, err := estimateRows(ctx, log)
+// load reads the metadata of the whole log, which ended at end or later, and builds the index from it.
+func load(ctx context.Context, log Log, end End) (st *state, leases expiry, err error) {
+	rows, err := estimateRows(ctx, log, end)
 	if err != nil {
 		return nil, leases, err
 	}
@@ -34,7 +34,7 @@ func load(ctx context.Context, log Log) (st *state, leases expiry, err error) {
 			}
 		}
 	}()
-	end, err := log.Scan(ctx, 0, func(entries []Entry) error {
+	end, err = log.Scan(ctx, 0, func(entries []Entry) error {
 		batches <- slices.Clone(entries)
 		return nil
 	})
@@ -53,12 +53,8 @@ func load(ctx context.Context, log Log) (st *state, leases expiry, err error) {
 }
 
 // estimateRows guesses how many rows the log has, rather too low than too high: it saves growing what will hold them.
-func estimateRows(ctx context.Context, log Log) (int, error) {
+func estimateRows(ctx context.Context, log Log, end End) (int, error) {
 	const rowBytes = 256
-	end, err := log.End(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("read the log's end: %w", err)
-	}
 	size, err := log.Size(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("read the log's size: %w", err)

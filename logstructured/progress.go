@@ -85,7 +85,7 @@ func (ws *WatchStream) tick() {
 		ws.nextTick = now.Add(ws.store.opts.ProgressInterval)
 		ws.progress = nil
 		for _, w := range ws.watchers {
-			if w.ProgressNotify && w.announced && !w.recent {
+			if w.ProgressNotify && !w.recent {
 				ws.progress = append(ws.progress, w)
 			}
 			w.recent = false

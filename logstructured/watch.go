@@ -66,8 +66,6 @@ type watcher struct {
 	pending Revision
 	// compacted is set when the start revision had been compacted when the watcher was created.
 	compacted bool
-	// announced is set once the Created response was handed out: nothing of the watcher comes before it.
-	announced bool
 	// recent is set by events, which make the next periodic progress notification unnecessary.
 	recent bool
 	closed bool
@@ -111,7 +109,7 @@ type WatchStream struct {
 	nextID   WatchID
 	// control holds the answers to Create and Cancel, unsynced the watchers whose pending is set, and progress those whose
 	// periodic notification is due.
-	control  []controlResponse
+	control  []WatchResponse
 	unsynced []*watcher
 	// reading is the revision from which Next reads at this moment, 0 if it does not.
 	reading  Revision
@@ -125,12 +123,6 @@ type WatchStream struct {
 
 	// nextTick is when periodic notifications are due. Only Next uses it.
 	nextTick time.Time
-}
-
-type controlResponse struct {
-	WatchResponse
-	// created is the watcher that the response announces.
-	created *watcher
 }
 
 // NewWatchStream returns a stream without watchers. The caller must Close it.
@@ -185,7 +177,7 @@ func (ws *WatchStream) Create(r WatchRequest) {
 	defer ws.hub.mu.Unlock()
 	defer ws.signal()
 	snap := ws.hub.current.Load()
-	response := controlResponse{WatchResponse: WatchResponse{WatchID: InvalidWatchID, Revision: snap.revision, Created: true, Canceled: true}}
+	response := WatchResponse{WatchID: InvalidWatchID, Revision: snap.revision, Created: true, Canceled: true}
 	switch {
 	case r.StartRevision < 0:
 		response.Err = ErrCompacted
@@ -194,14 +186,13 @@ func (ws *WatchStream) Create(r WatchRequest) {
 	case r.ID != 0 && ws.watchers[r.ID] != nil:
 		response.Err = ErrDuplicateWatchID
 	default:
-		w := ws.add(r, snap)
-		response.WatchID, response.Canceled, response.created = w.ID, false, w
+		response.WatchID, response.Canceled = ws.add(r, snap), false
 	}
 	ws.control = append(ws.control, response)
 }
 
-// add registers a watcher. hub.mu is held.
-func (ws *WatchStream) add(r WatchRequest, snap *snapshot) *watcher {
+// add registers a watcher and returns its ID. hub.mu is held.
+func (ws *WatchStream) add(r WatchRequest, snap *snapshot) WatchID {
 	if r.ID == 0 {
 		for ws.watchers[ws.nextID] != nil {
 			ws.nextID++
@@ -218,7 +209,7 @@ func (ws *WatchStream) add(r WatchRequest, snap *snapshot) *watcher {
 		w.pending = r.StartRevision
 		ws.unsynced = append(ws.unsynced, w)
 	}
-	return w
+	return w.ID
 }
 
 // Cancel ends a watcher; Next returns the Canceled response unless id is unknown.
@@ -233,9 +224,9 @@ func (ws *WatchStream) Cancel(id WatchID) {
 	}
 	ws.drop(w)
 	delete(ws.watchers, id)
-	ws.control = append(ws.control, controlResponse{WatchResponse: WatchResponse{
+	ws.control = append(ws.control, WatchResponse{
 		WatchID: id, Revision: ws.hub.current.Load().revision, Canceled: true,
-	}})
+	})
 	ws.signal()
 }
 
@@ -319,24 +310,22 @@ func (ws *WatchStream) poll(ctx context.Context) (*WatchResponse, error) {
 	}
 }
 
-// nextControl takes the oldest answer to Create or Cancel. hub.mu is held.
+// nextControl takes the oldest answer to Create or Cancel. They come before all else: nothing of a watcher overtakes its Created
+// response. hub.mu is held.
 func (ws *WatchStream) nextControl() *WatchResponse {
 	if len(ws.control) == 0 {
 		return nil
 	}
-	c := ws.control[0]
-	ws.control[0] = controlResponse{}
+	response := ws.control[0]
+	ws.control[0] = WatchResponse{}
 	if ws.control = ws.control[1:]; len(ws.control) == 0 {
 		ws.control = nil
-	}
-	if c.created != nil {
-		c.created.announced = true
 	}
 	select {
 	case ws.room <- struct{}{}:
 	default:
 	}
-	return &c.WatchResponse
+	return &response
 }
 
 // takeUnsynced takes the watcher that has waited longest and the revision to read it from. From here on the hub marks it

@@ -328,6 +328,12 @@ func (w *writer) publish() {
 	w.store.metrics.published(w.published)
 }
 
+// republish shows readers the state, in which only rows were dropped that nobody may read.
+func (w *writer) republish() {
+	w.published = w.st.publish()
+	w.store.hub.replace(w.published)
+}
+
 // trim drops a bounded number of unreachable rows, so that requests get their turn in between.
 func (w *writer) trim() (more bool) {
 	const limit = 512
@@ -353,8 +359,7 @@ func (w *writer) trim() (more bool) {
 		floor:     w.st.compaction,
 		due:       w.dueAt(w.st.compactedAt),
 	})
-	w.published = w.st.publish()
-	w.store.hub.replace(w.published)
+	w.republish()
 	return more
 }
 
@@ -375,6 +380,5 @@ func (w *writer) cutHistory() {
 	}
 	w.cuts = w.cuts[1:]
 	w.st.cut(c.revision)
-	w.published = w.st.publish()
-	w.store.hub.replace(w.published)
+	w.republish()
 }
