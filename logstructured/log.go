@@ -37,6 +37,9 @@ const (
 	KindTombstone Kind = 2
 	// KindCompaction sets the compact revision to the entry's Revision. It uses no revision of its own.
 	KindCompaction Kind = 3
+	// KindRecovery makes the entry's Revision the current revision and the compact revision, and its Version the term: revisions
+	// that clients may have seen in a history that the database has lost are never used again.
+	KindRecovery Kind = 4
 )
 
 // Entry is one row of the log. Entries never change after they were appended.
@@ -114,12 +117,20 @@ type Log interface {
 	//     with the same head and id.
 	//   - any other error: nothing was written and nothing will be.
 	//
-	// There is no limit to the number or size of entries but the database's own; MaxAppend states it.
+	// There is no limit to the number or size of entries but the database's own, which the driver's documentation states;
+	// what is beyond it wraps [ErrTooLarge].
 	Append(ctx context.Context, head Head, id AppendID, entries []Entry) error
+
+	// Confirm returns nil once the entries of the append that ended at head are known to be durable: it commits something that
+	// the database can make durable only together with or after them, in a transaction that finds head's entry in its place. An entry
+	// that can be read need not be durable yet: a commit whose wait for a synchronous standby was broken off is visible.
+	// [ErrConflict] means that the entry is not there; after any other error nothing is known.
+	Confirm(ctx context.Context, head Head) error
 
 	// Read returns entries with position > after in order, values included: at most limit of them
 	// (limit > 0), and fewer than that, but at least one if there is one, once their keys and values exceed
-	// about 8 MiB. The End comes from the same snapshot.
+	// about 8 MiB. The End comes from the same snapshot, and that is at least as new as what any call of this Log had told
+	// when Read began, conflicts included. Unlike End it need not prove that the server could take a write.
 	Read(ctx context.Context, after Position, limit int) ([]Entry, End, error)
 
 	// Scan calls fn with every entry with position > after, in order, in batches, the values of puts left out
@@ -155,9 +166,32 @@ type Values struct {
 }
 
 // Notifier is implemented by a Log whose database can tell that another process appended. Without it the
-// store polls End.
+// store polls by Read.
 type Notifier interface {
-	// Listen calls wake after appends of other processes, and returns when ctx ended or the
-	// subscription was lost. Wake-ups may be spurious, late or missing: they only shorten polling.
+	// Listen calls wake once when the subscription stands and then after appends of other processes (never only because of this
+	// Log's own), and returns when ctx ended or the subscription was lost. Wake-ups may be spurious, late or missing: they only
+	// shorten polling.
 	Listen(ctx context.Context, wake func()) error
+}
+
+// Registry is implemented by a Log that several replicas can share from different machines.
+type Registry interface {
+	// Register adds self to the replicas of this log or refreshes it, by its ID, setting Seen (and Since when it is new) to the
+	// database's clock, and returns all that were seen during the last ttl, self included, in the order of Since, then ID. Those that were not seen
+	// for much longer are forgotten.
+	Register(ctx context.Context, self Replica, ttl time.Duration) ([]Replica, error)
+	// Unregister removes a replica. That there is none with this ID is no error.
+	Unregister(ctx context.Context, id uint64) error
+}
+
+// Replica is a process that serves the log.
+type Replica struct {
+	// ID is the member ID, non-zero.
+	ID         uint64
+	Name       string
+	ClientURLs []string
+	// Version of the program.
+	Version string
+	// Since is when it registered, Seen when it was last heard of.
+	Since, Seen Timestamp
 }

@@ -62,6 +62,17 @@ func (l memLog) Append(ctx context.Context, head ls.Head, id ls.AppendID, entrie
 	return nil
 }
 
+func (l memLog) Confirm(ctx context.Context, head ls.Head) error {
+	l.db.mu.Lock()
+	defer l.db.mu.Unlock()
+	for _, e := range l.db.rows {
+		if e.Position == head.Position && e.ID == head.ID {
+			return ctx.Err()
+		}
+	}
+	return ls.ErrConflict
+}
+
 func (l memLog) Read(ctx context.Context, after ls.Position, limit int) ([]ls.Entry, ls.End, error) {
 	l.db.mu.Lock()
 	defer l.db.mu.Unlock()

@@ -18,6 +18,7 @@ type writer struct {
 	guard, touch            *stmt
 	inserts                 []insert // the largest first
 	deleteRow, raiseFloor   *stmt
+	standing                *stmt
 }
 
 // insert is a prepared INSERT of a number of rows.
@@ -43,6 +44,7 @@ func newWriter(c *conn) (*writer, error) {
 		{&w.touch, `UPDATE stele_store SET settled = settled + 1`},
 		{&w.raiseFloor, `UPDATE stele_store SET floor = ?1 WHERE floor < ?1`},
 		{&w.deleteRow, `DELETE FROM stele_log WHERE position = ?`},
+		{&w.standing, `SELECT 1 FROM stele_log WHERE position = ? AND id = ?`},
 	} {
 		if *s.stmt, err = c.prepare(s.sql); err != nil {
 			return nil, err
@@ -242,4 +244,21 @@ func (w *writer) settle(head logstructured.Head) error {
 		return err
 	}
 	return w.commit.run()
+}
+
+// Confirm implements [logstructured.Log].
+func (l *Log) Confirm(ctx context.Context, head logstructured.Head) error {
+	return translate("confirm", l.write(ctx, func(w *writer) error {
+		w.standing.bindInt64(1, int64(head.Position))
+		w.standing.bindInt64(2, int64(head.ID))
+		row, err := w.standing.step()
+		if err != nil {
+			return err
+		}
+		if !row {
+			return fmt.Errorf("%w: %v is not there", logstructured.ErrConflict, head)
+		}
+		w.standing.reset()
+		return w.touch.run()
+	}))
 }

@@ -1,0 +1,74 @@
+// Package connect holds what connections to all database servers have in common.
+package connect
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// DefaultMaxValueBytes is the largest value if [Options] do not say: etcd's default limit of a request.
+const DefaultMaxValueBytes = 1536 * 1024
+
+// Options are what a DSN does not say, or should not because it can be read in the process list.
+type Options struct {
+	// Password replaces the DSN's; empty leaves that.
+	Password string
+	// TLS of the connection, beside what the DSN says.
+	TLS TLS
+	// Pool bounds the connections.
+	Pool Pool
+	// MaxValueBytes is the largest value that must fit into an entry; 0 is [DefaultMaxValueBytes].
+	MaxValueBytes int
+}
+
+// Pool bounds the connections for reading; the one for appending is apart. Zero values leave it to the driver.
+type Pool struct {
+	// MaxOpen bounds the connections, MaxIdle those that are kept while there is nothing to do.
+	MaxOpen, MaxIdle int
+	// MaxLifetime and MaxIdleTime close connections of that age.
+	MaxLifetime, MaxIdleTime time.Duration
+}
+
+// TLS says how to secure and verify connections. The zero value leaves it to the DSN.
+type TLS struct {
+	// CAFile holds the certificates that the server's must be signed by, in PEM; empty are the system's.
+	CAFile string
+	// CertFile and KeyFile are the client's certificate, in PEM.
+	CertFile, KeyFile string
+	// SkipVerify encrypts without asking who the server is.
+	SkipVerify bool
+}
+
+// Wanted tells whether any of it is set, which demands TLS.
+func (t TLS) Wanted() bool { return t != TLS{} }
+
+// Config reads the files. The server's name is left to the caller.
+func (t TLS) Config() (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: t.SkipVerify} //nolint:gosec // only if the operator says so
+	if t.CAFile != "" {
+		pem, err := os.ReadFile(t.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("CA of the database: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("CA of the database: no certificate in %s", t.CAFile)
+		}
+	}
+	switch {
+	case t.CertFile == "" && t.KeyFile == "":
+	case t.CertFile == "" || t.KeyFile == "":
+		return nil, errors.New("client certificate for the database: certificate and key go together, one of them is missing")
+	default:
+		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("client certificate for the database: %w", err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return config, nil
+}
