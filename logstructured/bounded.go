@@ -42,8 +42,14 @@ func (l boundedLog) Append(ctx context.Context, head Head, id AppendID, entries 
 	return l.Log.Append(ctx, head, id, entries)
 }
 
-func (l boundedLog) Delete(ctx context.Context, positions []Position, floor Position) error {
+func (l boundedLog) Confirm(ctx context.Context, head Head) error {
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	return l.Log.Confirm(ctx, head)
+}
+
+func (l boundedLog) Delete(ctx context.Context, guard Head, positions []Position, floor Position) error {
 	ctx, cancel := context.WithTimeout(ctx, deleteTime)
 	defer cancel()
-	return l.Log.Delete(ctx, positions, floor)
+	return l.Log.Delete(ctx, guard, positions, floor)
 }

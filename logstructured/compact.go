@@ -149,7 +149,7 @@ func (s *Store) deleteRows(ctx context.Context) error {
 		batch, due, wait := d.next(time.Now())
 		if due {
 			n := min(len(batch.positions), deleteBatch)
-			if err := s.log.Delete(ctx, batch.positions[:n], batch.floor); err != nil {
+			if err := s.log.Delete(ctx, s.snapshot().head, batch.positions[:n], batch.floor); err != nil {
 				s.logger.WithError(err).Warn("could not delete compacted rows; trying again")
 				pause(ctx, backoff(failures))
 				failures++

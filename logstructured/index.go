@@ -13,16 +13,19 @@ import (
 type row struct {
 	key      []byte
 	position Position
+	// id is that of the append: in another history of the database the position may be another row's.
+	id       AppendID
 	revision Revision
-	sub      int64
 	// create and version are 0 for a tombstone.
 	create  Revision
 	version int64
 	lease   LeaseID
 	// deadline is when the row's TTL ends, on the database's clock; 0 is never.
 	deadline Timestamp
+	// sub is the sub-revision. An append holds far fewer entries than its type can count.
+	sub uint32
 	// size is the length of the value, which is not always in memory.
-	size  int
+	size  uint32
 	value atomic.Pointer[cachedValue]
 }
 

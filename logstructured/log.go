@@ -138,15 +138,16 @@ type Log interface {
 	// copies what it keeps of the slice, but may keep the keys. An error of fn ends the scan and is returned.
 	Scan(ctx context.Context, after Position, fn func([]Entry) error) (End, error)
 
-	// Values returns the values at positions, in their order, in one query per some thousand positions.
-	// Found[i] is false where no row stands at positions[i] (deleted by a compaction). The End comes
+	// Values returns the values at positions, in their order, with the IDs of their appends, in one query per some thousand
+	// positions. Found[i] is false where no row stands at positions[i] (deleted by a compaction). The End comes
 	// from the same snapshot as the (last) query.
 	Values(ctx context.Context, positions []Position) (Values, error)
 
 	// Delete removes the rows at positions, lower ones never after higher ones, in bounded transactions that let appends
-	// through, and first raises the floor to at least floor. The newest row is never deleted, even when named. Positions that hold
+	// through and each of which finds guard, an entry that the caller has applied, in its place: otherwise [ErrConflict], because
+	// other rows may stand at the positions. The zero Head stands in every log. Delete first raises the floor to at least floor. The newest row is never deleted, even when named. Positions that hold
 	// no row are passed over. After an error some rows may be gone; calling again is harmless.
-	Delete(ctx context.Context, positions []Position, floor Position) error
+	Delete(ctx context.Context, guard Head, positions []Position, floor Position) error
 
 	// Size returns the room that the log takes.
 	Size(ctx context.Context) (Size, error)
@@ -161,6 +162,7 @@ type Log interface {
 // Values is the answer of [Log.Values].
 type Values struct {
 	Values [][]byte
+	IDs    []AppendID
 	Found  []bool
 	End    End
 }

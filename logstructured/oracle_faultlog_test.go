@@ -114,11 +114,11 @@ func (l *faultyLog) Values(ctx context.Context, positions []ls.Position) (ls.Val
 	return l.Log.Values(ctx, positions)
 }
 
-func (l *faultyLog) Delete(ctx context.Context, positions []ls.Position, floor ls.Position) error {
+func (l *faultyLog) Delete(ctx context.Context, guard ls.Head, positions []ls.Position, floor ls.Position) error {
 	if err := check(ctx, l.faults.Load().remove); err != nil {
 		return err
 	}
-	return l.Log.Delete(ctx, positions, floor)
+	return l.Log.Delete(ctx, guard, positions, floor)
 }
 
 // Close waits for late appends: they are the database's business, and end before it does.

@@ -108,16 +108,16 @@ func (l memLog) Scan(ctx context.Context, after ls.Position, fn func([]ls.Entry)
 func (l memLog) Values(ctx context.Context, positions []ls.Position) (ls.Values, error) {
 	l.db.mu.Lock()
 	defer l.db.mu.Unlock()
-	v := ls.Values{Values: make([][]byte, len(positions)), Found: make([]bool, len(positions)), End: l.end()}
+	v := ls.Values{Values: make([][]byte, len(positions)), IDs: make([]ls.AppendID, len(positions)), Found: make([]bool, len(positions)), End: l.end()}
 	for i, p := range positions {
 		if rows := l.after(p - 1); len(rows) > 0 && rows[0].Position == p {
-			v.Values[i], v.Found[i] = rows[0].Value, true
+			v.Values[i], v.IDs[i], v.Found[i] = rows[0].Value, rows[0].ID, true
 		}
 	}
 	return v, ctx.Err()
 }
 
-func (l memLog) Delete(ctx context.Context, positions []ls.Position, floor ls.Position) error {
+func (l memLog) Delete(ctx context.Context, guard ls.Head, positions []ls.Position, floor ls.Position) error {
 	l.db.mu.Lock()
 	defer l.db.mu.Unlock()
 	l.db.floor = max(l.db.floor, floor)

@@ -129,8 +129,8 @@ func (st *state) apply(e *Entry) *row {
 
 func newRow(e *Entry) *row {
 	r := &row{
-		key: e.Key, revision: e.Revision, sub: e.Sub, create: e.CreateRevision, version: e.Version, lease: e.Lease,
-		size: max(len(e.Value), e.ValueSize),
+		key: e.Key, revision: e.Revision, sub: uint32(e.Sub), create: e.CreateRevision, version: e.Version, lease: e.Lease,
+		size: uint32(max(len(e.Value), e.ValueSize)),
 	}
 	r.place(e)
 	return r
@@ -138,7 +138,7 @@ func newRow(e *Entry) *row {
 
 // place fills in what is known only once the entry was appended.
 func (r *row) place(e *Entry) {
-	r.position = e.Position
+	r.position, r.id = e.Position, e.ID
 	if e.Lease != 0 {
 		r.deadline = e.Time + Timestamp(e.Lease)*1000
 	}

@@ -8,7 +8,8 @@ import (
 	"sync/atomic"
 )
 
-// errValueGone means that a row was deleted between looking it up and reading its value: a compaction went over it.
+// errValueGone means that a row was deleted between looking it up and reading its value: a compaction went over it, or
+// the database went back to before it was written.
 var errValueGone = errors.New("value was compacted")
 
 // cachedValue is a value in memory, hanging from its row.
@@ -125,7 +126,7 @@ func (v *values) loadAll(ctx context.Context, rows []*row, fn func(i int, data [
 		return unavailable(ctx, "read values", err)
 	}
 	for i, m := range missing {
-		if !answer.Found[i] {
+		if !answer.Found[i] || answer.IDs[i] != rows[m].id {
 			return fmt.Errorf("%w: position %d", errValueGone, positions[i])
 		}
 		cv := &cachedValue{data: answer.Values[i]}

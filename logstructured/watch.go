@@ -425,9 +425,9 @@ func (w *watcher) match(snap *snapshot, from Revision) (rows []*row, next Revisi
 			revisions++
 		}
 		rows = append(rows, r)
-		size += len(r.key) + r.size
+		size += len(r.key) + int(r.size)
 		if w.PrevKV {
-			size += len(r.key) + r.size // the former value is as large as the new one, more often than not
+			size += len(r.key) + int(r.size) // the former value is as large as the new one, more often than not
 		}
 	}
 	return rows, snap.revision + 1

@@ -35,7 +35,7 @@ func (s suite) freshLog(t *testing.T) {
 	if v, err := l.Values(ctx, nil); err != nil || len(v.Values) != 0 {
 		t.Errorf("Values of nothing: %+v, %v", v, err)
 	}
-	if err := l.Delete(ctx, []logstructured.Position{1, 2}, 0); err != nil {
+	if err := l.Delete(ctx, logstructured.Head{}, []logstructured.Position{1, 2}, 0); err != nil {
 		t.Errorf("Delete: %v", err)
 	}
 }

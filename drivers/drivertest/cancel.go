@@ -30,7 +30,7 @@ func (s suite) canceledAppendWritesNothing(t *testing.T) {
 	if _, err := l.Values(ctx, []logstructured.Position{1}); !errors.Is(err, context.Canceled) {
 		t.Errorf("Values: %v", err)
 	}
-	if err := l.Delete(ctx, []logstructured.Position{1}, 1); !errors.Is(err, context.Canceled) {
+	if err := l.Delete(ctx, logstructured.Head{}, []logstructured.Position{1}, 1); !errors.Is(err, context.Canceled) {
 		t.Errorf("Delete: %v", err)
 	}
 	if _, err := l.Size(ctx); !errors.Is(err, context.Canceled) {

@@ -29,7 +29,7 @@ func (s suite) deleteKeepsNewest(t *testing.T) {
 	positions := append(upTo(1, head.Position), 1, 2, 10_000, 0, -3)
 	slices.Reverse(positions)
 	before := slices.Clone(positions)
-	if err := logs[1].Delete(ctx, positions, 400); err != nil {
+	if err := logs[1].Delete(ctx, logstructured.Head{}, positions, 400); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(positions, before) {
@@ -46,7 +46,7 @@ func (s suite) deleteKeepsNewest(t *testing.T) {
 	if next.Position != head.Position+2 {
 		t.Fatalf("head is %v", next)
 	}
-	if err := logs[0].Delete(ctx, upTo(head.Position, head.Position), 501); err != nil {
+	if err := logs[0].Delete(ctx, logstructured.Head{}, upTo(head.Position, head.Position), 501); err != nil {
 		t.Fatal(err)
 	}
 	if got := readAll(t, logs[1], 0); len(got) != 2 || got[0].Position != 501 {
@@ -59,7 +59,7 @@ func (s suite) floorOnlyRises(t *testing.T) {
 	ctx := testContext(t)
 	fill(t, logs[0], logstructured.Head{}, 100, 100)
 	for _, test := range []struct{ floor, want logstructured.Position }{{10, 10}, {5, 10}, {10, 10}, {0, 10}, {60, 60}, {59, 60}} {
-		if err := logs[0].Delete(ctx, nil, test.floor); err != nil {
+		if err := logs[0].Delete(ctx, logstructured.Head{}, nil, test.floor); err != nil {
 			t.Fatal(err)
 		}
 		if end := mustEnd(t, logs[1]); end.Floor != test.want {
@@ -82,7 +82,7 @@ func (s suite) floorComesBeforeHoles(t *testing.T) {
 		for first := logstructured.Position(1); first < n; first += block {
 			positions := upTo(first, first+block-10)
 			rand.Shuffle(len(positions), func(i, j int) { positions[i], positions[j] = positions[j], positions[i] })
-			if err := logs[0].Delete(ctx, positions, first+block-10); err != nil {
+			if err := logs[0].Delete(ctx, logstructured.Head{}, positions, first+block-10); err != nil {
 				t.Errorf("Delete: %v", err)
 				return
 			}
@@ -155,7 +155,7 @@ func (s suite) deleteLetsAppendsThrough(t *testing.T) {
 	wg.Go(func() {
 		defer close(done)
 		start := time.Now()
-		if err := logs[0].Delete(ctx, upTo(1, last), last); err != nil {
+		if err := logs[0].Delete(ctx, logstructured.Head{}, upTo(1, last), last); err != nil {
 			t.Errorf("Delete: %v", err)
 		}
 		t.Logf("deleting %d rows took %v", deleteRows, time.Since(start).Round(time.Millisecond))
@@ -206,7 +206,7 @@ func (s suite) defragmentGivesSpaceBack(t *testing.T) {
 	if full.Total < 500*20_000 || full.InUse > full.Total || full.InUse < 500*20_000 {
 		t.Errorf("size of 10 MB of values is %+v", full)
 	}
-	if err := logs[0].Delete(ctx, upTo(1, head.Position), head.Position); err != nil {
+	if err := logs[0].Delete(ctx, logstructured.Head{}, upTo(1, head.Position), head.Position); err != nil {
 		t.Fatal(err)
 	}
 	s.except(t, SpaceReturned)
@@ -238,7 +238,7 @@ func (s suite) reopen(t *testing.T) {
 	clusterID := mustEnd(t, l).ClusterID
 	entries := puts(2, 150)
 	head := mustAppend(t, l, logstructured.Head{}, entries)
-	if err := l.Delete(ctx, upTo(1, 10), 40); err != nil {
+	if err := l.Delete(ctx, logstructured.Head{}, upTo(1, 10), 40); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Close(); err != nil {
@@ -278,7 +278,7 @@ func (s suite) callsAfterCloseFail(t *testing.T) {
 		"Read":       func() error { _, _, err := l.Read(ctx, 0, 100); return err },
 		"Scan":       func() error { _, err := l.Scan(ctx, 0, func([]logstructured.Entry) error { return nil }); return err },
 		"Values":     func() error { _, err := l.Values(ctx, upTo(1, 100)); return err },
-		"Delete":     func() error { return l.Delete(ctx, []logstructured.Position{1}, 0) },
+		"Delete":     func() error { return l.Delete(ctx, logstructured.Head{}, []logstructured.Position{1}, 0) },
 		"Size":       func() error { _, err := l.Size(ctx); return err },
 		"Defragment": func() error { return l.Defragment(ctx) },
 	}

@@ -179,7 +179,7 @@ func (s suite) values(t *testing.T) {
 	for p := logstructured.Position(7); p < n; p += 7 {
 		deleted = append(deleted, p)
 	}
-	if err := logs[0].Delete(ctx, deleted, 3000); err != nil {
+	if err := logs[0].Delete(ctx, logstructured.Head{}, deleted, 3000); err != nil {
 		t.Fatal(err)
 	}
 	// In any order, some twice, some deleted, some not there yet.

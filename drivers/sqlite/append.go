@@ -249,16 +249,27 @@ func (w *writer) settle(head logstructured.Head) error {
 // Confirm implements [logstructured.Log].
 func (l *Log) Confirm(ctx context.Context, head logstructured.Head) error {
 	return translate("confirm", l.write(ctx, func(w *writer) error {
-		w.standing.bindInt64(1, int64(head.Position))
-		w.standing.bindInt64(2, int64(head.ID))
-		row, err := w.standing.step()
-		if err != nil {
+		if err := w.stands(head); err != nil {
 			return err
 		}
-		if !row {
-			return fmt.Errorf("%w: %v is not there", logstructured.ErrConflict, head)
-		}
-		w.standing.reset()
 		return w.touch.run()
 	}))
+}
+
+// stands returns ErrConflict unless the entry that head names is in the log. The zero head always is.
+func (w *writer) stands(head logstructured.Head) error {
+	if head == (logstructured.Head{}) {
+		return nil
+	}
+	w.standing.bindInt64(1, int64(head.Position))
+	w.standing.bindInt64(2, int64(head.ID))
+	row, err := w.standing.step()
+	if err != nil {
+		return err
+	}
+	if !row {
+		return fmt.Errorf("%w: %v is not there", logstructured.ErrConflict, head)
+	}
+	w.standing.reset()
+	return nil
 }

@@ -17,8 +17,11 @@ const (
 )
 
 // Delete implements [logstructured.Log].
-func (l *Log) Delete(ctx context.Context, positions []logstructured.Position, floor logstructured.Position) error {
+func (l *Log) Delete(ctx context.Context, guard logstructured.Head, positions []logstructured.Position, floor logstructured.Position) error {
 	err := l.write(ctx, func(w *writer) error {
+		if err := w.stands(guard); err != nil {
+			return err
+		}
 		w.raiseFloor.bindInt64(1, int64(floor))
 		return w.raiseFloor.run()
 	})
@@ -31,6 +34,9 @@ func (l *Log) Delete(ctx context.Context, positions []logstructured.Position, fl
 	}
 	for len(positions) > 0 {
 		if err := l.write(ctx, func(w *writer) (err error) {
+			if err := w.stands(guard); err != nil {
+				return err
+			}
 			positions, err = w.deleteSome(positions)
 			return err
 		}); err != nil {

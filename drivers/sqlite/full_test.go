@@ -126,7 +126,7 @@ func TestFullDisk(t *testing.T) {
 	for i := range all {
 		all[i] = logstructured.Position(i + 1)
 	}
-	deleteErr := l.Delete(ctx, all, head.Position)
+	deleteErr := l.Delete(ctx, logstructured.Head{}, all, head.Position)
 	t.Logf("Delete on a full disk: %v", deleteErr)
 	if deleteErr != nil && !errors.Is(deleteErr, logstructured.ErrNoSpace) {
 		t.Errorf("Delete: %v", deleteErr)
@@ -134,7 +134,7 @@ func TestFullDisk(t *testing.T) {
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Delete(ctx, all, head.Position); err != nil {
+	if err := l.Delete(ctx, logstructured.Head{}, all, head.Position); err != nil {
 		t.Errorf("Delete: %v", err)
 	}
 	if err := l.Defragment(ctx); err != nil {

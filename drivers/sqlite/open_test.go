@@ -301,7 +301,7 @@ func TestExternalCheckpoint(t *testing.T) {
 	}
 	ctx := context.Background()
 	head := fill(t, l, 500, 50)
-	if err := l.Delete(ctx, []logstructured.Position{1, 2, 3}, 10); err != nil {
+	if err := l.Delete(ctx, logstructured.Head{}, []logstructured.Position{1, 2, 3}, 10); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Defragment(ctx); err != nil {

@@ -123,7 +123,7 @@ func powerLoad(t *testing.T, synchronous string, cuts int) error {
 					positions = append(positions, p)
 				}
 			}
-			if err := l.Delete(context.Background(), positions, next); err != nil {
+			if err := l.Delete(context.Background(), logstructured.Head{}, positions, next); err != nil {
 				t.Errorf("Delete: %v", err)
 				return
 			}

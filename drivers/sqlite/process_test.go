@@ -58,7 +58,7 @@ func appendForever(path string) error {
 				return err
 			}
 			// What is deleted here are positions that never were: it is the lock that matters.
-			if err := l.Delete(ctx, []logstructured.Position{end.Position + 1_000_000}, 0); err != nil {
+			if err := l.Delete(ctx, logstructured.Head{}, []logstructured.Position{end.Position + 1_000_000}, 0); err != nil {
 				return err
 			}
 		}

@@ -53,7 +53,7 @@ func (l *Log) newReader() (*reader, error) {
 			{&r.scan_, `SELECT position, id, time, kind, revision, sub, key, create_revision, version, lease,
 				CASE kind WHEN 1 THEN NULL ELSE value END, length(value)
 				FROM stele_log WHERE position > ? ORDER BY position`},
-			{&r.value, `SELECT value FROM stele_log WHERE position = ?`},
+			{&r.value, `SELECT value, id FROM stele_log WHERE position = ?`},
 		} {
 			if *s.stmt, err = c.prepare(s.sql); err != nil {
 				return err
@@ -253,6 +253,7 @@ var errScanEnded = errors.New("scan ended early")
 func (l *Log) Values(ctx context.Context, positions []logstructured.Position) (logstructured.Values, error) {
 	v := logstructured.Values{
 		Values: make([][]byte, len(positions)),
+		IDs:    make([]logstructured.AppendID, len(positions)),
 		Found:  make([]bool, len(positions)),
 	}
 	var err error
@@ -270,7 +271,7 @@ func (l *Log) Values(ctx context.Context, positions []logstructured.Position) (l
 				return err
 			}
 			if row {
-				v.Values[i], v.Found[i] = slices.Clone(r.value.blob(0)), true
+				v.Values[i], v.IDs[i], v.Found[i] = slices.Clone(r.value.blob(0)), logstructured.AppendID(r.value.int64(1)), true
 				r.value.reset()
 			}
 		}
