@@ -8,6 +8,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/drivers/sqlite"
 	"github.com/stele-db/stele/logstructured"
 )
@@ -22,49 +23,57 @@ var ErrUnsupported = errors.New("database is not supported")
 type Options struct {
 	// Logger is required.
 	Logger *logrus.Entry
+	// Options of connections to a server; a SQLite file needs none.
+	connect.Options
 }
 
 // Open opens the log at dsn, creating it if the database allows:
 //
 //   - "sqlite://PATH?options": a SQLite file; package sqlite documents the options. "PATH" without a scheme is the same.
 //   - "litestream://PATH?options": the same, with all checkpoints left to Litestream.
+//   - "postgres://USER:PASSWORD@HOST:PORT/DATABASE?options" (or "postgresql://"): see package postgres.
+//   - "mysql://USER:PASSWORD@tcp(HOST:PORT)/DATABASE?options" (or "mariadb://"): see package mysql.
 //   - "": [DefaultDSN].
 //
-// The error of any other scheme wraps [ErrUnsupported].
+// The error of any other scheme wraps [ErrUnsupported]. An error that trying again cannot mend wraps
+// [connect.ErrConfiguration]: every one of a file, and those of a server that its driver tells apart.
 func Open(ctx context.Context, dsn string, opts Options) (logstructured.Log, error) {
-	if dsn == "" {
-		dsn = DefaultDSN
-	}
-	scheme, rest, found := strings.Cut(dsn, "://")
-	if !found {
-		// A "PATH" or "PATH?options" as kine's own default has it. What looks like a DSN of another
-		// driver's own making ("user:password@tcp(host)/db") is more likely a forgotten scheme than a file.
-		if strings.Contains(dsn, "@") {
-			return nil, fmt.Errorf("data source name has no scheme: write sqlite://PATH (%w)", ErrUnsupported)
-		}
-		scheme, rest = "sqlite", dsn
+	scheme, rest, err := split(dsn)
+	if err != nil {
+		return nil, connect.Configuration(err)
 	}
 	switch scheme {
 	case "sqlite":
-	case "litestream":
-		rest = withOption(rest, "checkpoint=external")
-	case "postgres", "postgresql", "mysql":
-		return nil, fmt.Errorf("%s://...: this database is not in this version yet; use sqlite://PATH (%w)", scheme, ErrUnsupported)
-	case "nats", "http", "https", "t4", "split":
-		return nil, fmt.Errorf("%s://...: Stele does not use this kind of store; use sqlite://PATH (%w)", scheme, ErrUnsupported)
+		log, err := sqlite.Open(ctx, rest, sqlite.Options{Logger: opts.Logger})
+		if err != nil {
+			return nil, connect.Configuration(err) // and not a nil *sqlite.Log in an interface
+		}
+		return log, nil
 	default:
-		return nil, fmt.Errorf("unknown scheme %q: write sqlite://PATH (%w)", scheme, ErrUnsupported)
+		return nil, connect.Configuration(fmt.Errorf("%s://...: this database is not in this version yet; use sqlite://PATH (%w)", scheme, ErrUnsupported))
 	}
-	log, err := sqlite.Open(ctx, rest, sqlite.Options{Logger: opts.Logger})
-	if err != nil {
-		return nil, err // and not a nil *sqlite.Log in an interface
-	}
-	return log, nil
 }
 
-func withOption(dsn, option string) string {
-	if strings.Contains(dsn, "?") {
-		return dsn + "&" + option
+// Schema returns the statements that create what [Open] would create at dsn: each is complete and ends with a semicolon. Nothing is asked of
+// the database.
+func Schema(dsn string) ([]string, error) {
+	scheme, _, err := split(dsn)
+	if err != nil {
+		return nil, connect.Configuration(err)
 	}
-	return dsn + "?" + option
+	var statements []string
+	switch scheme {
+	case "sqlite":
+		statements = sqlite.Schema()
+	default:
+		return nil, fmt.Errorf("%s://...: this database is not in this version yet (%w)", scheme, ErrUnsupported)
+	}
+	for i, statement := range statements {
+		statement = strings.TrimSpace(statement)
+		if !strings.HasSuffix(statement, ";") {
+			statement += ";"
+		}
+		statements[i] = statement
+	}
+	return statements, nil
 }

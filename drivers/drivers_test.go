@@ -11,6 +11,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/logstructured"
 )
 
@@ -59,22 +60,75 @@ func TestOpen(t *testing.T) {
 func TestOpenUnsupported(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for dsn, want := range map[string]string{
-		"postgres://user:secret@host/db":     "postgres://...: this database is not in this version yet",
-		"mysql://user:secret@tcp(host)/db":   "mysql://...: this database is not in this version yet",
-		"user:secret@tcp(127.0.0.1:3306)/db": "data source name has no scheme",
-		"nats://secret@host":                 "Stele does not use this kind of store",
-		"https://secret@host:2379":           "Stele does not use this kind of store",
-		"sqlserver://secret@host":            `unknown scheme "sqlserver"`,
+		"user:secret@tcp(127.0.0.1:3306)/db":         "data source name has no scheme",
+		"user:secret@tcp(127.0.0.1:3306)/db?x=a://b": "data source name has no scheme",
+		"user:secret://with@tcp(127.0.0.1:3306)/db":  "data source name has no scheme",
+		"nats://secret@host":                         "Stele does not use this kind of store",
+		"https://secret@host:2379":                   "Stele does not use this kind of store",
+		"sqlserver://secret@host":                    `unknown scheme "sqlserver"`,
 	} {
 		l, err := Open(context.Background(), dsn, options())
-		if err == nil || l != nil || !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
-			t.Errorf("%q: %v, %v; want %q and no password", dsn, l, err, want)
+		if err == nil || l != nil || !errors.Is(err, ErrUnsupported) || !errors.Is(err, connect.ErrConfiguration) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, %v; want %q", dsn, l, err, want)
+		}
+		if strings.Contains(err.Error(), "secret") || strings.Contains(Describe(dsn), "secret") {
+			t.Errorf("%q: the password is in %q or %q", dsn, err, Describe(dsn))
 		}
 	}
-	if l, err := Open(context.Background(), "sqlite://.", options()); err == nil || l != nil {
+	if l, err := Open(context.Background(), "sqlite://.", options()); !errors.Is(err, connect.ErrConfiguration) || l != nil {
 		t.Errorf("a directory: %v, %v", l, err)
 	}
 	if entries, err := os.ReadDir("."); err != nil || len(entries) != 0 {
 		t.Errorf("files were created: %v, %v", entries, err)
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	t.Chdir(t.TempDir())
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGSSLMODE", "PGSERVICE"} {
+		t.Setenv(name, "") // they are defaults of what the DSN leaves out
+	}
+	for dsn, want := range map[string]string{
+		"":                               dir + "/db/state.db",
+		"a.db":                           dir + "/a.db",
+		"sqlite:///var/x.db?cache=1":     "/var/x.db",
+		"litestream://b.db":              dir + "/b.db",
+		"postgres://u:secret@db.example": "postgres://db.example:5432/kubernetes",
+		"postgres://u:secret@db.example:6000/stele?sslmode=require":            "postgres://db.example:6000/stele",
+		"postgresql://u:secret@h1:1,h2:2/d?target_session_attrs=read-write":    "postgres://h1:1,h2:2/d",
+		"postgres://u:sec%40ret@[::1]/d?table_prefix=blue":                     "postgres://[::1]:5432/d?table_prefix=blue",
+		"postgres://h/d?user=u&password=secret":                                "postgres://h:5432/d",
+		"postgres:///d?host=/run/postgresql&password=secret":                   "postgres:///run/postgresql/d",
+		"postgres://u:sec?ret@h/d":                                             "postgres://h:5432/d",
+		"postgres://u:p@secret@h/d":                                            "postgres://...",
+		"postgres://u:12/secret@h/d":                                           "postgres://...",
+		"postgres://u:secret@h:port/d":                                         "postgres://...",
+		"mysql://u:secret@tcp(db.example)/stele?timeout=3s":                    "mysql://db.example:3306/stele",
+		"mysql://u:sec@r/et@tcp(10.0.0.1:3307)/":                               "mysql://10.0.0.1:3307/kubernetes",
+		"mariadb://u:secret@unix(/run/mysqld/mysqld.sock)/d?table_prefix=blue": "mysql:///run/mysqld/mysqld.sock/d?table_prefix=blue",
+		"mysql://u:secret@db.example:3306/stele":                               "mysql://...",
+		"mysql://u:secret@tcp(db.example)":                                     "mysql://...",
+		"sqlserver://u:secret@h":                                               "sqlserver://...",
+		"u:secret@tcp(h)/d":                                                    "...",
+		"u:secret@tcp(h)/d?x=://":                                              "...",
+	} {
+		if got := Describe(dsn); got != want {
+			t.Errorf("%q is described as %q, want %q", dsn, got, want)
+		}
+	}
+}
+
+func TestRemote(t *testing.T) {
+	for dsn, want := range map[string]bool{
+		"": false, "a.db": false, "sqlite://a.db": false, "litestream://a.db": false, "nats://h": false,
+		"postgres://h/d": true, "postgresql://h/d": true, "mysql://tcp(h)/d": true, "mariadb://tcp(h)/d": true,
+	} {
+		if Remote(dsn) != want {
+			t.Errorf("%q: remote %v", dsn, !want)
+		}
 	}
 }

@@ -1,0 +1,48 @@
+package drivers
+
+import (
+	"context"
+	"database/sql"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	_ "modernc.org/sqlite"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// A file that was made from the printed statements is one that Open takes as its own.
+func TestSchemaOfSQLite(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.db")
+	statements, err := Schema("sqlite://" + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.SetMaxOpenConns(1) // they are one transaction
+	for _, statement := range statements {
+		if !strings.HasSuffix(statement, ";") {
+			t.Errorf("does not end with a semicolon: %s", statement)
+		}
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	log, err := Open(context.Background(), path, options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := log.Append(t.Context(), logstructured.Head{}, 1, []logstructured.Entry{{Kind: logstructured.KindPut, Key: []byte("k")}}); err != nil {
+		t.Error(err)
+	}
+	if err := log.Close(); err != nil {
+		t.Error(err)
+	}
+}
