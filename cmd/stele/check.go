@@ -34,6 +34,9 @@ func (c *config) check() error {
 	case c.compactRetention <= 0:
 		return fmt.Errorf("--compact-retention: %v is not longer than 0; write a duration such as 5m", c.compactRetention)
 	}
+	if err := c.database.check(); err != nil {
+		return err
+	}
 	for _, advertised := range c.advertiseClientURLs {
 		u, err := url.Parse(advertised)
 		if err != nil || !slices.Contains([]string{"http", "https", "unix", "unixs"}, u.Scheme) || u.Host+u.Path == "" {

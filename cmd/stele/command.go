@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -35,6 +36,7 @@ func newCommand() *cobra.Command {
 		if err := applyEnvironment(flags, os.LookupEnv); err != nil {
 			return err
 		}
+		cfg.database.password = os.Getenv(passwordVariable)
 		return serve(cmd.Context(), cfg, flags, cmd.OutOrStdout(), cmd.ErrOrStderr())
 	}
 	root := &cobra.Command{
@@ -55,7 +57,7 @@ func newCommand() *cobra.Command {
 			return err
 		},
 	}
-	root.AddCommand(serveCommand, versionCommand)
+	root.AddCommand(serveCommand, newSchemaCommand(), versionCommand)
 	for _, cmd := range []*cobra.Command{root, serveCommand} {
 		cmd.Flags().SortFlags = false
 		cmd.Flags().AddFlagSet(flags)
@@ -75,7 +77,7 @@ func doubleDashes(args []string) []string {
 		}
 		name, isFlag := strings.CutPrefix(arg, "-")
 		name, _, _ = strings.Cut(name, "=")
-		if isFlag && len(name) > 1 && (known.Lookup(name) != nil || name == "version" || name == "help") {
+		if isFlag && len(name) > 1 && (known.Lookup(name) != nil || slices.Contains([]string{"version", "help", "print"}, name)) {
 			arg = "-" + arg
 		}
 		out = append(out, arg)

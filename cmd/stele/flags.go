@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -16,7 +17,8 @@ type config struct {
 	serverKeyFile       string
 	trustedCAFile       string
 
-	endpoint         string
+	database databaseConfig
+
 	pollInterval     time.Duration
 	valueCacheBytes  int64
 	requestTimeout   time.Duration
@@ -35,9 +37,7 @@ type config struct {
 	metricsAddress   string
 	metricsIgnoreTLS bool
 
-	logFormat string
-	logLevel  string
-	debug     bool
+	log logConfig
 }
 
 // flags declares every flag, in the order of the help text.
@@ -53,7 +53,7 @@ func (c *config) flags() *pflag.FlagSet {
 	fs.StringVar(&c.serverKeyFile, "server-key-file", "", "private key of --server-cert-file")
 	fs.StringVar(&c.trustedCAFile, "trusted-ca-file", "", "CA that client certificates must be signed by; turns client certificates on")
 
-	fs.StringVar(&c.endpoint, "endpoint", "", "database to store in (default: sqlite://./db/state.db)")
+	c.database.flags(fs)
 	fs.DurationVar(&c.pollInterval, "datastore-poll-interval", 10*time.Millisecond, "how often to look for what other replicas wrote")
 	fs.Int64Var(&c.valueCacheBytes, "value-cache-bytes", 256<<20, "memory for cached values; 0 caches none")
 	fs.DurationVar(&c.requestTimeout, "request-timeout", 7*time.Second, "end requests whose client set no earlier deadline")
@@ -72,9 +72,7 @@ func (c *config) flags() *pflag.FlagSet {
 	fs.StringVar(&c.metricsAddress, "metrics-bind-address", "0", "also serve /metrics on this address; 0 leaves them on the client port only")
 	fs.BoolVar(&c.metricsIgnoreTLS, "metrics-ignore-tls-config", false, "serve --metrics-bind-address in plain text even when the client port has TLS")
 
-	fs.StringVar(&c.logFormat, "log-format", "plain", "plain or json")
-	fs.StringVar(&c.logLevel, "log-level", "info", "trace, debug, info, warn or error")
-	fs.BoolVar(&c.debug, "debug", false, "the same as --log-level=debug")
+	c.log.flags(fs)
 
 	for _, r := range retired {
 		if r.boolean {
@@ -94,6 +92,9 @@ func isKine(name string) bool {
 		if r.name == name {
 			return !r.etcd
 		}
+	}
+	if slices.Contains(serverOnly, name) {
+		return name != "datastore-password-file"
 	}
 	switch name {
 	case "listen-address", "endpoint", "server-cert-file", "server-key-file", "trusted-ca-file",

@@ -17,7 +17,7 @@ import (
 // everything is JSON.
 func (c *config) greet(l *server.Listener, stdout io.Writer, log *logrus.Entry) {
 	url := reachable(l.URL())
-	data := location(c.endpoint)
+	data := drivers.Describe(c.database.endpoint)
 	client := "etcdctl --endpoints=" + url
 	if l.Secure() {
 		client += " --cacert=<ca.crt>"
@@ -26,7 +26,7 @@ func (c *config) greet(l *server.Listener, stdout io.Writer, log *logrus.Entry) 
 		}
 	}
 	client += " put hello world"
-	if c.logFormat == "json" {
+	if c.log.format == "json" {
 		log.WithFields(logrus.Fields{"version": version.Version, "url": url, "data": data, "connect": client}).Info("Stele serves etcd's API")
 		return
 	}
@@ -51,19 +51,4 @@ func reachable(url string) string {
 		}
 	}
 	return scheme + "://" + address
-}
-
-// location says where the data of endpoint is.
-func location(endpoint string) string {
-	if endpoint == "" {
-		endpoint = drivers.DefaultDSN
-	}
-	if _, rest, found := strings.Cut(endpoint, "://"); found {
-		endpoint = rest
-	}
-	path, _, _ := strings.Cut(endpoint, "?")
-	if absolute, err := filepath.Abs(path); err == nil {
-		path = absolute
-	}
-	return path
 }

@@ -6,13 +6,27 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+	"github.com/spf13/pflag"
 )
 
+// logConfig is what the flags say about the log.
+type logConfig struct {
+	format string
+	level  string
+	debug  bool
+}
+
+func (c *logConfig) flags(fs *pflag.FlagSet) {
+	fs.StringVar(&c.format, "log-format", "plain", "plain or json")
+	fs.StringVar(&c.level, "log-level", "info", "trace, debug, info, warn or error")
+	fs.BoolVar(&c.debug, "debug", false, "the same as --log-level=debug")
+}
+
 // logger writes to w in the format and at the level that the flags ask for.
-func (c *config) logger(w io.Writer) (*logrus.Entry, error) {
+func (c *logConfig) logger(w io.Writer) (*logrus.Entry, error) {
 	log := logrus.New()
 	log.SetOutput(w)
-	switch c.logFormat {
+	switch c.format {
 	case "plain":
 		log.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, TimestampFormat: time.RFC3339Nano})
 	case "json":
@@ -22,15 +36,15 @@ func (c *config) logger(w io.Writer) (*logrus.Entry, error) {
 			FieldMap:        logrus.FieldMap{logrus.FieldKeyLevel: "severity", logrus.FieldKeyMsg: "message"},
 		})
 	default:
-		return nil, fmt.Errorf("--log-format: %q is not plain or json", c.logFormat)
+		return nil, fmt.Errorf("--log-format: %q is not plain or json", c.format)
 	}
 	levels := map[string]logrus.Level{
 		"trace": logrus.TraceLevel, "debug": logrus.DebugLevel, "info": logrus.InfoLevel,
 		"warn": logrus.WarnLevel, "error": logrus.ErrorLevel,
 	}
-	level, ok := levels[c.logLevel]
+	level, ok := levels[c.level]
 	if !ok {
-		return nil, fmt.Errorf("--log-level: %q is not trace, debug, info, warn or error", c.logLevel)
+		return nil, fmt.Errorf("--log-level: %q is not trace, debug, info, warn or error", c.level)
 	}
 	if c.debug {
 		level = max(level, logrus.DebugLevel)

@@ -45,13 +45,32 @@ func TestMistakes(t *testing.T) {
 			args: []string{"--listen-address=https://127.0.0.1:0"}, want: []string{"--listen-address", "--server-cert-file"}},
 		"metrics port in use": {
 			args: []string{"--listen-address=127.0.0.1:0", "--metrics-bind-address=" + busy}, want: []string{"--metrics-bind-address", busy, "in use"}},
-		"certificate without key":   {args: []string{"--server-cert-file=x"}, want: []string{"--server-cert-file", "--server-key-file"}},
-		"key without certificate":   {args: []string{"--server-key-file=x"}, want: []string{"--server-cert-file", "--server-key-file"}},
-		"CA without certificate":    {args: []string{"--trusted-ca-file=x"}, want: []string{"--trusted-ca-file", "--server-cert-file"}},
-		"certificate is not there":  {args: []string{"--server-cert-file=/no/such.crt", "--server-key-file=/no/such.key"}, want: []string{"--server-cert-file", "/no/such.crt", "PEM"}},
-		"certificate is not one":    {args: []string{"--server-cert-file=/dev/null", "--server-key-file=/dev/null"}, want: []string{"--server-cert-file", "/dev/null", "PEM"}},
-		"unknown database":          {args: []string{"--endpoint=oracle://host/db"}, want: []string{"--endpoint", "oracle", "sqlite://"}},
-		"database of a later time":  {args: []string{"--endpoint=postgres://user:hunter2@host/db"}, want: []string{"--endpoint", "postgres", "sqlite://"}},
+		"certificate without key":  {args: []string{"--server-cert-file=x"}, want: []string{"--server-cert-file", "--server-key-file"}},
+		"key without certificate":  {args: []string{"--server-key-file=x"}, want: []string{"--server-cert-file", "--server-key-file"}},
+		"CA without certificate":   {args: []string{"--trusted-ca-file=x"}, want: []string{"--trusted-ca-file", "--server-cert-file"}},
+		"certificate is not there": {args: []string{"--server-cert-file=/no/such.crt", "--server-key-file=/no/such.key"}, want: []string{"--server-cert-file", "/no/such.crt", "PEM"}},
+		"certificate is not one":   {args: []string{"--server-cert-file=/dev/null", "--server-key-file=/dev/null"}, want: []string{"--server-cert-file", "/dev/null", "PEM"}},
+		"unknown database":         {args: []string{"--endpoint=oracle://host/db"}, want: []string{"--endpoint", "oracle", "sqlite://"}},
+		"database without scheme":  {args: []string{"--endpoint=user:hunter2@tcp(host)/db"}, want: []string{"--endpoint", "no scheme", "mysql://"}},
+		"database certificate without key": {
+			args: []string{"--endpoint=postgres://u:hunter2@192.0.2.1/db", "--cert-file=x"}, want: []string{"--cert-file", "--key-file", "--server-cert-file"}},
+		"database key without certificate": {
+			args: []string{"--endpoint=mysql://u:hunter2@tcp(192.0.2.1)/db", "--key-file=x"}, want: []string{"--cert-file", "--key-file"}},
+		"database CA is not there": {
+			args: []string{"--endpoint=postgres://u:hunter2@192.0.2.1/db", "--ca-file=/no/such.crt"}, want: []string{"--ca-file", "/no/such.crt", "PEM"}},
+		"database CA is not one": {
+			args: []string{"--endpoint=mysql://u:hunter2@tcp(192.0.2.1)/db", "--ca-file=/dev/null"}, want: []string{"--ca-file", "/dev/null", "PEM"}},
+		"password file is not there": {
+			args: []string{"--endpoint=postgres://u@192.0.2.1/db", "--datastore-password-file=/no/such"}, want: []string{"--datastore-password-file", "/no/such", "readable"}},
+		"password file is empty": {
+			args: []string{"--endpoint=postgres://u@192.0.2.1/db", "--datastore-password-file=/dev/null"}, want: []string{"--datastore-password-file", "/dev/null", "empty"}},
+		"two passwords": {
+			args: []string{"--endpoint=postgres://u@192.0.2.1/db", "--datastore-password-file=/dev/null"}, env: []string{"STELE_DATASTORE_PASSWORD=hunter2"},
+			want: []string{"--datastore-password-file", "STELE_DATASTORE_PASSWORD", "one of them"}},
+		"bad number of connections": {args: []string{"--datastore-max-open-connections=all"}, want: []string{"--datastore-max-open-connections", `"all"`, "whole number"}},
+		"schema of nothing":         {args: []string{"schema", "--print", "--endpoint=oracle://u:hunter2@host/db"}, want: []string{"--endpoint", "oracle", "sqlite://"}},
+		"schema of a directory":     {args: []string{"schema", "--endpoint=sqlite:///tmp"}, want: []string{"--endpoint", "/tmp", "directory"}},
+		"schema's argument":         {args: []string{"schema", "postgres://u:hunter2@host/db"}, want: []string{"schema", "--endpoint"}},
 		"database is a directory":   {args: []string{"--endpoint=sqlite:///tmp"}, want: []string{"--endpoint", "/tmp", "directory"}},
 		"advertised address":        {args: []string{"--advertise-client-urls=stele.example:2379"}, want: []string{"--advertise-client-urls", "stele.example", "http://"}},
 		"no operations":             {args: []string{"--max-txn-ops=0"}, want: []string{"--max-txn-ops", "positive"}},

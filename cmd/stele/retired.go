@@ -17,14 +17,6 @@ type retiredFlag struct {
 }
 
 var retired = []retiredFlag{
-	{name: "ca-file", why: databaseTLS},
-	{name: "cert-file", why: databaseTLS},
-	{name: "key-file", why: databaseTLS},
-	{name: "skip-verify", boolean: true, why: databaseTLS},
-	{name: "datastore-max-idle-connections", why: pool},
-	{name: "datastore-max-open-connections", why: pool},
-	{name: "datastore-connection-max-lifetime", why: pool},
-	{name: "datastore-connection-max-idle-time", why: pool},
 	{name: "slow-sql-threshold", why: slowSQL},
 	{name: "slow-sql-warning-threshold", why: slowSQL},
 	{name: "metrics-enable-profiling", boolean: true, why: "profiles are not served yet"},
@@ -46,10 +38,8 @@ var retired = []retiredFlag{
 }
 
 const (
-	databaseTLS = "an SQLite file is not reached over a network; the certificate of the client port is --server-cert-file"
-	pool        = "the SQLite driver sizes its own connections"
-	slowSQL     = "statements are not logged"
-	t4          = "it belongs to kine's t4 driver, which Stele does not have"
+	slowSQL = "statements are not logged"
+	t4      = "it belongs to kine's t4 driver, which Stele does not have"
 )
 
 // warnRetired names each flag that was set and does nothing.

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stele-db/stele/drivers"
+	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/server"
 	"github.com/stele-db/stele/server/compactor"
@@ -19,7 +20,7 @@ import (
 
 // serve checks the configuration, binds the addresses, opens the database, in this order, and serves until ctx ends.
 func serve(ctx context.Context, cfg *config, flags *pflag.FlagSet, stdout, stderr io.Writer) error {
-	log, err := cfg.logger(stderr)
+	log, err := cfg.log.logger(stderr)
 	if err != nil {
 		return err
 	}
@@ -31,6 +32,11 @@ func serve(ctx context.Context, cfg *config, flags *pflag.FlagSet, stdout, stder
 		return err
 	}
 	warnRetired(flags, log)
+	connection, err := cfg.database.options(flags, log)
+	if err != nil {
+		return err
+	}
+	connection.MaxValueBytes = cfg.maxRequestBytes
 
 	certs, err := cfg.certificates(log)
 	if err != nil {
@@ -45,8 +51,8 @@ func serve(ctx context.Context, cfg *config, flags *pflag.FlagSet, stdout, stder
 		_ = listener.Close()
 		return err
 	}
-	r := &running{log: log, listener: listener, metrics: metrics, registry: newRegistry()}
-	if err := r.open(ctx, cfg); err != nil {
+	r := &running{log: log, listener: listener, metrics: metrics}
+	if err := r.open(ctx, cfg, connection); err != nil {
 		_ = listener.Close()
 		if metrics != nil {
 			_ = metrics.Close()
@@ -73,26 +79,10 @@ type running struct {
 }
 
 // open opens the database, the store on it and the server on that.
-func (r *running) open(ctx context.Context, cfg *config) error {
-	database, err := drivers.Open(ctx, cfg.endpoint, drivers.Options{Logger: r.log})
+func (r *running) open(ctx context.Context, cfg *config, connection connect.Options) error {
+	err := retry(ctx, r.log, cfg.database.endpoint, func() error { return r.openStore(ctx, cfg, connection) })
 	if err != nil {
-		return fmt.Errorf("--endpoint: %w", err)
-	}
-	cache := cfg.valueCacheBytes
-	if cache == 0 {
-		cache = -1 // none; the store's 0 is its default
-	}
-	r.store, err = logstructured.Open(ctx, database, logstructured.Options{
-		Logger:           r.log,
-		Registerer:       r.registry,
-		ValueCacheBytes:  cache,
-		RequestTimeout:   cfg.requestTimeout,
-		PollInterval:     cfg.pollInterval,
-		CompactRetention: cfg.compactRetention,
-		ProgressInterval: cfg.progressInterval,
-	})
-	if err != nil {
-		return fmt.Errorf("--endpoint: cannot read %s: %w", location(cfg.endpoint), err)
+		return err
 	}
 	r.server, err = server.New(r.store, server.Options{
 		Logger:              r.log,
@@ -105,6 +95,32 @@ func (r *running) open(ctx context.Context, cfg *config) error {
 		MaxTxnOps:           cfg.maxTxnOps,
 	})
 	return err
+}
+
+// openStore is one attempt.
+func (r *running) openStore(ctx context.Context, cfg *config, connection connect.Options) error {
+	database, err := drivers.Open(ctx, cfg.database.endpoint, drivers.Options{Logger: r.log, Options: connection})
+	if err != nil {
+		return fmt.Errorf("--endpoint: %w", err)
+	}
+	cache := cfg.valueCacheBytes
+	if cache == 0 {
+		cache = -1 // none; the store's 0 is its default
+	}
+	r.registry = newRegistry() // the store registers its metrics before it reads
+	r.store, err = logstructured.Open(ctx, database, logstructured.Options{
+		Logger:           r.log,
+		Registerer:       r.registry,
+		ValueCacheBytes:  cache,
+		RequestTimeout:   cfg.requestTimeout,
+		PollInterval:     cfg.pollInterval,
+		CompactRetention: cfg.compactRetention,
+		ProgressInterval: cfg.progressInterval,
+	})
+	if err != nil {
+		return fmt.Errorf("--endpoint: cannot read %s: %w", drivers.Describe(cfg.database.endpoint), err)
+	}
+	return nil
 }
 
 // run serves until ctx ends or something fails. The server stops first, so that requests in flight still find a store; the store

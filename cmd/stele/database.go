@@ -1,0 +1,98 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/sirupsen/logrus"
+	"github.com/spf13/pflag"
+
+	"github.com/stele-db/stele/drivers"
+	"github.com/stele-db/stele/drivers/connect"
+)
+
+// databaseConfig is what the flags and the environment say about the database.
+type databaseConfig struct {
+	endpoint string
+	// password is that of the environment; a flag would show it in the process list.
+	password     string
+	passwordFile string
+	tls          connect.TLS
+	pool         connect.Pool
+}
+
+// passwordVariable has no flag.
+const passwordVariable = "STELE_DATASTORE_PASSWORD"
+
+// serverOnly are the flags that say how to connect to a database server.
+var serverOnly = []string{
+	"datastore-password-file", "ca-file", "cert-file", "key-file", "skip-verify",
+	"datastore-max-open-connections", "datastore-max-idle-connections",
+	"datastore-connection-max-lifetime", "datastore-connection-max-idle-time",
+}
+
+func (c *databaseConfig) flags(fs *pflag.FlagSet) {
+	c.connectionFlags(fs)
+	fs.IntVar(&c.pool.MaxOpen, "datastore-max-open-connections", 0, "most connections to the database; 0 lets the driver choose")
+	fs.IntVar(&c.pool.MaxIdle, "datastore-max-idle-connections", 0, "most connections kept while there is nothing to do; 0 lets the driver choose")
+	fs.DurationVar(&c.pool.MaxLifetime, "datastore-connection-max-lifetime", 0, "replace connections of this age; 0 lets the driver choose")
+	fs.DurationVar(&c.pool.MaxIdleTime, "datastore-connection-max-idle-time", 0, "close connections that were idle this long; 0 lets the driver choose")
+}
+
+// connectionFlags are those that a single connection needs, too.
+func (c *databaseConfig) connectionFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&c.endpoint, "endpoint", "", "database to store in: sqlite://PATH, postgres://..., mysql://... (default: sqlite://./db/state.db)")
+	fs.StringVar(&c.passwordFile, "datastore-password-file", "", "file with the database password, which replaces that of --endpoint; or set "+passwordVariable)
+	fs.StringVar(&c.tls.CAFile, "ca-file", "", "CA that the certificate of the database must be signed by; this and the next three turn TLS to the database on")
+	fs.StringVar(&c.tls.CertFile, "cert-file", "", "client certificate for the database")
+	fs.StringVar(&c.tls.KeyFile, "key-file", "", "private key of --cert-file")
+	fs.BoolVar(&c.tls.SkipVerify, "skip-verify", false, "do not verify the certificate of the database")
+}
+
+// check looks at what can be judged without reading a file.
+func (c *databaseConfig) check() error {
+	switch {
+	case c.tls.CertFile != "" && c.tls.KeyFile == "":
+		return errors.New("--cert-file is set and --key-file is not; set both, or neither for no client certificate to the database (that of the client port is --server-cert-file)")
+	case c.tls.KeyFile != "" && c.tls.CertFile == "":
+		return errors.New("--key-file is set and --cert-file is not; set both, or neither for no client certificate to the database (that of the client port is --server-cert-file)")
+	case c.passwordFile != "" && c.password != "":
+		return errors.New("--datastore-password-file and " + passwordVariable + " are two ways to give the password; set one of them")
+	}
+	return nil
+}
+
+// options reads the files. An endpoint that is a file needs none, and what was set in vain is named in a warning.
+func (c *databaseConfig) options(flags *pflag.FlagSet, log *logrus.Entry) (connect.Options, error) {
+	if !drivers.Remote(c.endpoint) {
+		for _, name := range serverOnly {
+			if flags.Changed(name) {
+				log.Warnf("--%s has no effect: an SQLite file is not reached over a network", name)
+			}
+		}
+		if c.password != "" {
+			log.Warn(passwordVariable + " has no effect: an SQLite file has no password")
+		}
+		return connect.Options{}, nil
+	}
+	if _, err := c.tls.Config(); err != nil {
+		return connect.Options{}, fmt.Errorf("--ca-file, --cert-file, --key-file: %w; name readable PEM files that belong together", err)
+	}
+	opts := connect.Options{Password: c.password, TLS: c.tls, Pool: connect.Pool{
+		// Less than 0 is "no limit" or "none" to kine. A limit there is, because the database has one: the driver's.
+		MaxOpen: max(c.pool.MaxOpen, 0), MaxIdle: max(c.pool.MaxIdle, 0),
+		MaxLifetime: max(c.pool.MaxLifetime, 0), MaxIdleTime: max(c.pool.MaxIdleTime, 0),
+	}}
+	if c.passwordFile != "" {
+		content, err := os.ReadFile(c.passwordFile)
+		if err != nil {
+			return connect.Options{}, fmt.Errorf("--datastore-password-file: %w; name a readable file that holds the password and nothing else", err)
+		}
+		if opts.Password = strings.TrimRight(string(content), "\r\n"); opts.Password == "" {
+			return connect.Options{}, fmt.Errorf("--datastore-password-file: %s is empty; write the password into it", c.passwordFile)
+		}
+	}
+	return opts, nil
+}

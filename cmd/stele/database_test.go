@@ -1,0 +1,81 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stele-db/stele/drivers/connect"
+)
+
+func databaseOptions(t *testing.T, password string, args ...string) (connect.Options, string) {
+	t.Helper()
+	cfg := &config{}
+	flags := cfg.flags()
+	if err := flags.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	cfg.database.password = password
+	if err := cfg.check(); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	log, err := cfg.log.logger(&out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts, err := cfg.database.options(flags, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return opts, out.String()
+}
+
+func TestDatabaseOptions(t *testing.T) {
+	ca := newAuthority(t)
+	ca.client("db")
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte(" hunter2 \r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	opts, said := databaseOptions(t, "", "--endpoint=mysql://u@tcp(h)/d", "--datastore-password-file="+file,
+		"--ca-file="+ca.file("ca.crt"), "--cert-file="+ca.file("db.crt"), "--key-file="+ca.file("db.key"),
+		"--datastore-max-open-connections=7", "--datastore-max-idle-connections=3",
+		"--datastore-connection-max-lifetime=1h", "--datastore-connection-max-idle-time=1m")
+	want := connect.Options{
+		Password: " hunter2 ",
+		TLS:      connect.TLS{CAFile: ca.file("ca.crt"), CertFile: ca.file("db.crt"), KeyFile: ca.file("db.key")},
+		Pool:     connect.Pool{MaxOpen: 7, MaxIdle: 3, MaxLifetime: time.Hour, MaxIdleTime: time.Minute},
+	}
+	if opts != want || said != "" {
+		t.Errorf("options %+v; said %q", opts, said)
+	}
+	// What kine takes for "no limit" is no error.
+	opts, said = databaseOptions(t, "hunter2", "--endpoint=postgres://u@h/d", "--skip-verify", "--datastore-max-open-connections=-1",
+		"--datastore-max-idle-connections=-1", "--datastore-connection-max-lifetime=-1s", "--datastore-connection-max-idle-time=-1s")
+	if want := (connect.Options{Password: "hunter2", TLS: connect.TLS{SkipVerify: true}}); opts != want || said != "" {
+		t.Errorf("options %+v; said %q", opts, said)
+	}
+	if opts, said := databaseOptions(t, "", "--endpoint=postgres://u@h/d"); opts != (connect.Options{}) || said != "" {
+		t.Errorf("options %+v; said %q", opts, said)
+	}
+}
+
+// A kine command line for SQLite may have them all.
+func TestDatabaseOptionsThatAFileDoesNotNeed(t *testing.T) {
+	opts, said := databaseOptions(t, "hunter2", kineCommandLine...)
+	if opts != (connect.Options{}) {
+		t.Errorf("options %+v", opts)
+	}
+	for _, name := range append([]string{passwordVariable}, serverOnly...) {
+		if warned := strings.Contains(said, name+" has no effect"); warned != (name != "datastore-password-file") {
+			t.Errorf("%s: warned %v", name, warned)
+		}
+	}
+	if strings.Contains(said, "hunter2") {
+		t.Errorf("shows the password: %s", said)
+	}
+}

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/stele-db/stele/drivers"
+	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/logstructured"
+)
+
+const (
+	// The pause between two attempts doubles from the first to the last of these: a database that starts together with Stele is found at once,
+	// and one that is away for an hour is not asked in vain all the time.
+	firstRetry, lastRetry = 100 * time.Millisecond, 2 * time.Second
+	// remindEvery is how often the log says again what is missing.
+	remindEvery = 10 * time.Second
+)
+
+// retry calls open until it succeeds, because a service manager may start Stele before its database, unless waiting cannot mend
+// the error. What a file lacks, nobody is about to bring.
+func retry(ctx context.Context, log *logrus.Entry, endpoint string, open func() error) error {
+	var said time.Time
+	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
+		err := open()
+		switch {
+		case err == nil:
+			if !said.IsZero() {
+				log.Info("the database is there")
+			}
+			return nil
+		case ctx.Err() != nil, !drivers.Remote(endpoint), errors.Is(err, connect.ErrConfiguration), errors.Is(err, logstructured.ErrCorrupt):
+			return err
+		case time.Since(said) >= remindEvery:
+			said = time.Now()
+			log.WithError(err).WithField("data", drivers.Describe(endpoint)).Warn("cannot open the database; trying until it is there")
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+	}
+}

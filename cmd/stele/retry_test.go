@@ -1,0 +1,74 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/logstructured"
+)
+
+const away = "postgres://user:hunter2@db.example/stele"
+
+// A database that is away for a minute is found soon after it is back, and the log stays readable.
+func TestStartWaitsForTheDatabase(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		log, err := (&logConfig{format: "plain", level: "info"}).logger(&out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin, attempts := time.Now(), 0
+		err = retry(t.Context(), log, away, func() error {
+			if attempts++; time.Since(begin) < time.Minute {
+				return errors.New("connection refused")
+			}
+			return nil
+		})
+		if err != nil || time.Since(begin) > time.Minute+lastRetry || attempts < 30 || attempts > 40 {
+			t.Errorf("%d attempts in %v: %v", attempts, time.Since(begin), err)
+		}
+		said := out.String()
+		if n := strings.Count(said, "connection refused"); n < 5 || n > 6 {
+			t.Errorf("said %d times", n)
+		}
+		if !strings.Contains(said, "postgres://db.example:5432/stele") || !strings.Contains(said, "is there") || strings.Contains(said, "hunter2") {
+			t.Error("does not say which database, or when, or too much")
+		}
+		if t.Failed() {
+			t.Log(said)
+		}
+	})
+}
+
+func TestStartFailsWhenWaitingIsInVain(t *testing.T) {
+	log, err := (&logConfig{format: "plain", level: "info"}).logger(t.Output())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		endpoint string
+		err      error
+	}{
+		"wrong password": {away, fmt.Errorf("--endpoint: %w", connect.Configuration(errors.New("refused")))},
+		"damaged":        {away, fmt.Errorf("row: %w", logstructured.ErrCorrupt)},
+		"file":           {"sqlite://state.db", errors.New("no such directory")},
+	} {
+		attempts := 0
+		err := retry(t.Context(), log, test.endpoint, func() error { attempts++; return test.err })
+		if !errors.Is(err, test.err) || attempts != 1 {
+			t.Errorf("%s: %d attempts, %v", name, attempts, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	refused := errors.New("refused")
+	if err := retry(ctx, log, away, func() error { cancel(); return refused }); !errors.Is(err, refused) {
+		t.Errorf("stopped: %v", err)
+	}
+}
