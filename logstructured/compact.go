@@ -87,6 +87,13 @@ func (d *deleter) trimmedUpTo(compaction Position) {
 	}
 }
 
+// reset forgets what was to be deleted: the positions are those of a history that the database may have lost.
+func (d *deleter) reset() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.pending = nil
+}
+
 func (d *deleter) signal() {
 	select {
 	case d.wake <- struct{}{}:
@@ -130,10 +137,13 @@ func (d *deleter) next(now time.Time) (batch deletion, due bool, wait time.Durat
 	return deletion{}, false, wait
 }
 
-// deleted takes the oldest batch, n of whose positions are gone, forward.
-func (d *deleter) deleted(n int) {
+// deleted takes batch, the oldest, n of whose positions are gone, forward.
+func (d *deleter) deleted(batch deletion, n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if len(d.pending) == 0 || d.pending[0].floor != batch.floor {
+		return // forgotten meanwhile
+	}
 	if d.pending[0].positions = d.pending[0].positions[n:]; len(d.pending[0].positions) == 0 {
 		d.pending[0] = deletion{}
 		d.pending = d.pending[1:]
@@ -146,10 +156,12 @@ func (s *Store) deleteRows(ctx context.Context) error {
 	d := s.deleter
 	failures := 0
 	for ctx.Err() == nil {
+		// Before the batch: a head of a new history is shown only after what was to be deleted from the old one was forgotten.
+		guard := s.snapshot().head
 		batch, due, wait := d.next(time.Now())
 		if due {
 			n := min(len(batch.positions), deleteBatch)
-			if err := s.log.Delete(ctx, s.snapshot().head, batch.positions[:n], batch.floor); err != nil {
+			if err := s.log.Delete(ctx, guard, batch.positions[:n], batch.floor); err != nil {
 				s.logger.WithError(err).Warn("could not delete compacted rows; trying again")
 				pause(ctx, backoff(failures))
 				failures++
@@ -157,7 +169,7 @@ func (s *Store) deleteRows(ctx context.Context) error {
 			}
 			failures = 0
 			s.metrics.deleted.Add(float64(n))
-			d.deleted(n)
+			d.deleted(batch, n)
 			continue
 		}
 		var timer <-chan time.Time

@@ -11,52 +11,91 @@ import (
 // followBatch is how many entries are read from the log at once.
 const followBatch = 1000
 
-// errHistoryChanged means that the log does not hold the newest entry that was applied here: the database went
-// back in time, or this process lagged behind the deletion floor.
-var errHistoryChanged = errors.New("the log has another history than was applied")
+var (
+	// errHistoryChanged means that the log does not hold the newest entry that was applied here.
+	errHistoryChanged = errors.New("the log has another history than was applied")
+	// errBehindFloor is the harmless case of it: this process lagged behind the deletion floor.
+	errBehindFloor = fmt.Errorf("%w: rows that were not applied are deleted", errHistoryChanged)
+)
 
 // follow applies what other processes appended, if anything.
 func (w *writer) follow(ctx context.Context) {
-	end, err := w.store.log.End(ctx)
+	head, asked := w.published.head, time.Now()
+	_, end, err := w.store.log.Read(ctx, head.Position, 1)
 	if err == nil {
-		w.leases.observe(end.Now)
-		if end.Head != w.published.head {
+		w.observe(end.Now, asked)
+		if end.Head != head {
 			err = w.catchUp(ctx)
 		}
 	}
 	w.store.health.observe(ctx, err)
 }
 
+// observe takes note of the database's clock.
+func (w *writer) observe(told Timestamp, asked time.Time) {
+	if jump := w.leases.observe(told, asked); jump != 0 {
+		w.store.logger.WithField("by", jump.Round(time.Millisecond)).Warn("the database's clock has jumped; what has a TTL keeps it")
+	}
+}
+
 // catchUp applies the log up to its end. Nothing is under evaluation.
 func (w *writer) catchUp(ctx context.Context) error {
-	// tail holds the entries of an append that was not read to its end: a transaction is applied as a whole.
+	before := w.published.head
+	err := w.readOn(ctx, before, func(entries []Entry) {
+		for i := range entries {
+			w.follow1(&entries[i])
+		}
+		w.publish(ends(entries)...)
+	})
+	if errors.Is(err, errHistoryChanged) {
+		return w.rebuild(ctx, err)
+	}
+	if w.published.head != before {
+		w.turns.foreign()
+	}
+	return err
+}
+
+// readOn reads the log from head, which must be in it, to its end, and calls apply with whole appends: a transaction is applied as one.
+func (w *writer) readOn(ctx context.Context, head Head, apply func([]Entry)) error {
+	// tail holds the entries of an append that was not read to its end.
 	var tail []Entry
 	for {
-		read := w.published.head
+		read := head
 		if n := len(tail); n > 0 {
 			read = Head{tail[n-1].Position, tail[n-1].ID}
 		}
 		entries, end, err := w.readAfter(ctx, read)
-		if errors.Is(err, errHistoryChanged) {
-			w.store.logger.WithField("head", read).WithError(err).Error("the database does not hold what was applied here: rebuilding the index from it")
-			return w.rebuild(ctx)
-		}
 		if err != nil {
 			return err
 		}
+		for i := range entries {
+			if err := entries[i].known(); err != nil {
+				return err
+			}
+		}
 		entries = append(tail, entries...)
 		n := complete(entries, end.Head)
-		for i := range entries[:n] {
-			w.follow1(&entries[i])
-		}
 		if n > 0 {
-			w.publish()
+			apply(entries[:n])
+			head = Head{entries[n-1].Position, entries[n-1].ID}
 		}
-		if w.published.head == end.Head {
+		if head == end.Head {
 			return nil
 		}
 		tail = slices.Clone(entries[n:])
 	}
+}
+
+// ends returns the head after each append of which entries, that are whole appends, consist.
+func ends(entries []Entry) []Head {
+	var heads []Head
+	for i := range entries {
+		if i+1 == len(entries) || entries[i+1].ID != entries[i].ID {
+			heads = append(heads, Head{entries[i].Position, entries[i].ID})
+		}
+	}
+	return heads
 }
 
 // complete returns how many of the entries belong to appends of which nothing is missing: all up to the log's end, and otherwise
@@ -75,13 +114,14 @@ func complete(entries []Entry, end Head) int {
 
 // readAfter reads the entries after head, and head's again to see that it is still there.
 func (w *writer) readAfter(ctx context.Context, head Head) ([]Entry, End, error) {
+	asked := time.Now()
 	entries, end, err := w.store.log.Read(ctx, max(head.Position-1, 0), followBatch)
 	if err != nil {
 		return nil, end, err
 	}
-	w.leases.observe(end.Now)
+	w.observe(end.Now, asked)
 	if end.Floor > head.Position {
-		return nil, end, fmt.Errorf("%w: applied %s, floor %d", errHistoryChanged, head, end.Floor)
+		return nil, end, fmt.Errorf("%w: applied %s, floor %d", errBehindFloor, head, end.Floor)
 	}
 	if head.Position == 0 {
 		return entries, end, nil
@@ -99,31 +139,12 @@ func (w *writer) follow1(e *Entry) {
 		w.accepted(e)
 		return
 	}
-	w.leases.add(r)
+	w.leases.add(r, e.Time)
 	if e.Kind == KindPut {
 		cv := &cachedValue{data: e.Value}
 		r.value.Store(cv)
 		w.store.values.admit(r, cv)
 	}
-}
-
-// rebuild makes the state anew from the log.
-func (w *writer) rebuild(ctx context.Context) error {
-	start := time.Now()
-	end, err := w.store.log.End(ctx)
-	if err != nil {
-		return err
-	}
-	st, leases, err := load(ctx, w.store.log, end)
-	if err != nil {
-		return err
-	}
-	w.st, w.leases, w.cuts = st, leases, nil
-	w.publish()
-	w.store.logger.WithFields(map[string]any{
-		"revision": st.revision, "keys": st.keys.Len(), "took": time.Since(start).Round(time.Millisecond),
-	}).Info("index rebuilt")
-	return nil
 }
 
 // pause waits, but no longer than ctx.

@@ -20,7 +20,7 @@ type row struct {
 	create  Revision
 	version int64
 	lease   LeaseID
-	// deadline is when the row's TTL ends, on the database's clock; 0 is never.
+	// deadline is when the row's TTL ends, on the clock of [expiry]; 0 is never. Only the writer uses it.
 	deadline Timestamp
 	// sub is the sub-revision. An append holds far fewer entries than its type can count.
 	sub uint32

@@ -43,12 +43,10 @@ func (*Store) checkLease(id LeaseID) error {
 	return nil
 }
 
-// expiry knows which rows expire next, and what time it is on the database's clock. Only the writer uses it.
+// expiry knows which rows expire next. Only the writer uses it.
 type expiry struct {
+	clock
 	rows deadlines
-	// now is the newest time that the database told, and at the local, monotonic time of that.
-	now Timestamp
-	at  time.Time
 }
 
 // deadlines is a heap of the rows that have one. Rows that were superseded stay until their deadline.
@@ -66,26 +64,20 @@ func (d *deadlines) Pop() any {
 	return r
 }
 
-func (x *expiry) add(r *row) {
-	if r.deadline != 0 {
+// add notes when r, which was appended at the time of the database's clock, expires.
+func (x *expiry) add(r *row, appended Timestamp) {
+	if r.lease != 0 {
+		r.deadline = x.adjusted(appended) + Timestamp(r.lease)*1000
 		heap.Push(&x.rows, r)
 	}
-}
-
-func (x *expiry) observe(now Timestamp) {
-	x.now, x.at = now, time.Now()
-}
-
-// localTime converts a time of the database's clock into one of this process.
-func (x *expiry) localTime(t Timestamp) time.Time {
-	return x.at.Add(time.Duration(t-x.now) * time.Millisecond)
 }
 
 // expire deletes the keys whose deadline has passed on the database's clock, in one revision. It goes through an append like
 // any write: of several processes that sweep, one is first.
 func (w *writer) expire(ctx context.Context) {
 	var due []*row
-	for len(w.leases.rows) > 0 && w.leases.rows[0].deadline <= w.leases.now && len(due) < maxExpireBatch {
+	now := w.leases.reading(time.Now())
+	for len(w.leases.rows) > 0 && w.leases.rows[0].deadline <= now && len(due) < maxExpireBatch {
 		r := heap.Pop(&w.leases.rows).(*row)
 		if ki := w.st.get(r.key); ki != nil && ki.newest().position == r.position {
 			due = append(due, r)

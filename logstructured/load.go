@@ -8,15 +8,16 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 	"unsafe"
 )
 
 // loadAhead is how many batches of the scan may wait to be indexed: the database is read by one processor while another builds the index.
 const loadAhead = 8
 
-// load reads the metadata of the whole log, which ended at end or later, and builds the index from it.
-func load(ctx context.Context, log Log, end End) (st *state, leases expiry, err error) {
-	rows, err := estimateRows(ctx, log, end)
+// load reads the metadata of the whole log and builds the index from it.
+func load(ctx context.Context, log Log) (st *state, leases expiry, err error) {
+	rows, err := estimateRows(ctx, log)
 	if err != nil {
 		return nil, leases, err
 	}
@@ -28,18 +29,20 @@ func load(ctx context.Context, log Log, end End) (st *state, leases expiry, err 
 		defer close(indexed)
 		for entries := range batches {
 			for i := range entries {
-				if r := l.apply(&entries[i]); r != nil {
-					leases.add(r)
-				}
+				l.apply(&entries[i])
 			}
 		}
 	}()
-	end, err = log.Scan(ctx, 0, func(entries []Entry) error {
+	start := time.Now()
+	end, err := log.Scan(ctx, 0, func(entries []Entry) error {
 		batches <- slices.Clone(entries)
 		return nil
 	})
 	close(batches)
 	<-indexed
+	if err == nil {
+		err = l.err
+	}
 	if err != nil {
 		return nil, leases, fmt.Errorf("read the log: %w", err)
 	}
@@ -47,14 +50,21 @@ func load(ctx context.Context, log Log, end End) (st *state, leases expiry, err 
 	if st.head != end.Head {
 		return nil, leases, fmt.Errorf("%w: the log's end is %s but its newest entry %s", ErrCorrupt, end.Head, st.head)
 	}
-	leases.observe(end.Now)
+	leases.start(end.Now, start)
+	for _, r := range l.leased {
+		leases.add(r.row, r.appended)
+	}
 	st.cut(st.compact)
 	return st, leases, nil
 }
 
 // estimateRows guesses how many rows the log has, rather too low than too high: it saves growing what will hold them.
-func estimateRows(ctx context.Context, log Log, end End) (int, error) {
+func estimateRows(ctx context.Context, log Log) (int, error) {
 	const rowBytes = 256
+	end, err := log.End(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("read the log's end: %w", err)
+	}
 	size, err := log.Size(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("read the log's size: %w", err)
@@ -65,19 +75,33 @@ func estimateRows(ctx context.Context, log Log, end End) (int, error) {
 // loader builds a state from a whole log. It finds keys by a hash table and sorts them in the end: for a million
 // keys that is several times faster than finding each one's place in a growing tree.
 type loader struct {
-	st   *state
-	keys map[string]*keyIndex
+	st     *state
+	keys   map[string]*keyIndex
+	leased []leasedRow
+	err    error
 }
 
-func (l *loader) apply(e *Entry) *row {
+type leasedRow struct {
+	row      *row
+	appended Timestamp
+}
+
+func (l *loader) apply(e *Entry) {
+	if err := e.known(); err != nil {
+		l.err = err
+		return
+	}
 	if e.Kind != KindPut && e.Kind != KindTombstone {
-		return l.st.apply(e)
+		l.st.apply(e)
+		return
 	}
 	l.st.head = Head{e.Position, e.ID}
 	r := newRow(e)
+	if r.lease != 0 {
+		l.leased = append(l.leased, leasedRow{r, e.Time})
+	}
 	name := unsafe.String(unsafe.SliceData(e.Key), len(e.Key)) // the key is kept and never changes
 	l.keys[name] = l.st.extend(l.keys[name], r)
-	return r
 }
 
 func (l *loader) finish() *state {

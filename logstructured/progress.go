@@ -32,7 +32,8 @@ func (ws *WatchStream) askProgress() {
 	ws.store.reads.join(func(r *round) {
 		ws.hub.mu.Lock()
 		defer ws.hub.mu.Unlock()
-		if r.err != nil {
+		where, _ := ws.store.applied.standing(r.end.Head)
+		if r.err != nil || where == foreign {
 			ws.retryAt = time.Now().Add(watchRetry)
 			ws.signal()
 			return

@@ -2,6 +2,7 @@ package logstructured
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"sync"
 )
@@ -9,8 +10,9 @@ import (
 // reads answers which position a linearizable read must have applied: the end of the log, asked for by one query after the
 // read arrived. All reads that wait share the next query, as in etcd's ReadIndex.
 type reads struct {
-	log  Log
-	wake chan struct{}
+	log     Log
+	applied *applied
+	wake    chan struct{}
 
 	mu   sync.Mutex
 	next *round
@@ -25,8 +27,8 @@ type round struct {
 	notify []func(*round)
 }
 
-func newReads(log Log) *reads {
-	return &reads{log: log, wake: make(chan struct{}, 1), next: &round{done: make(chan struct{})}}
+func newReads(log Log, applied *applied) *reads {
+	return &reads{log: log, applied: applied, wake: make(chan struct{}, 1), next: &round{done: make(chan struct{})}}
 }
 
 // run asks until ctx ends.
@@ -49,8 +51,11 @@ func (rd *reads) ask(ctx context.Context) {
 	rd.next = &round{done: make(chan struct{})}
 	rd.mu.Unlock()
 
+	before := rd.applied.newest()
 	if r.end, r.err = rd.log.End(ctx); r.err != nil {
 		r.err = failed(ctx, "ask for the log's end", r.err)
+	} else if r.end.Position < before.Position || r.end.Position == before.Position && r.end.ID != before.ID {
+		r.err = fmt.Errorf("%w: the log's end is %s, after %s had been applied here: the database went back in time", ErrUnavailable, r.end.Head, before)
 	}
 	close(r.done)
 	for _, fn := range r.notify {
@@ -73,62 +78,36 @@ func (rd *reads) join(notify func(*round)) *round {
 	return r
 }
 
-// applied lets readers wait until the state has reached a position.
-type applied struct {
-	mu       sync.Mutex
-	position Position
-	// moved is closed at the next move; nil while nobody waits.
-	moved chan struct{}
-}
-
-func (a *applied) set(position Position) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.position = position
-	if a.moved != nil {
-		close(a.moved)
-		a.moved = nil
-	}
-}
-
-// reached returns nil if position was applied, and otherwise a channel that is closed when to look again.
-func (a *applied) reached(position Position) <-chan struct{} {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.position >= position {
-		return nil
-	}
-	if a.moved == nil {
-		a.moved = make(chan struct{})
-	}
-	return a.moved
-}
-
 // linearize returns once everything has been applied that any process had committed when it was called.
 func (s *Store) linearize(ctx context.Context) error {
-	r := s.reads.join(nil)
-	select {
-	case <-r.done:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-s.stopped:
-		return ErrStopped
-	}
-	if r.err != nil {
-		return r.err
-	}
 	for {
-		moved := s.applied.reached(r.end.Position)
-		if moved == nil {
-			return nil
-		}
-		s.catchUp()
+		r := s.reads.join(nil)
 		select {
-		case <-moved:
+		case <-r.done:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-s.stopped:
 			return ErrStopped
+		}
+		if r.err != nil {
+			return r.err
+		}
+		for {
+			where, moved := s.applied.standing(r.end.Head)
+			if where == reached {
+				return nil
+			}
+			if where == foreign {
+				break // the state was built anew since the database answered: ask again
+			}
+			s.catchUp()
+			select {
+			case <-moved:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-s.stopped:
+				return ErrStopped
+			}
 		}
 	}
 }

@@ -183,7 +183,7 @@ type Status struct {
 	CompactRevision Revision
 	// Applied is the position of the newest applied entry, for etcd's raft indexes.
 	Applied Position
-	// Term counts from 1; it rises when the database went back in time.
+	// Term counts from 1; it rises whenever the database went back in time.
 	Term uint64
 	Size Size
 }

@@ -1,6 +1,8 @@
 package logstructured
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"sort"
 )
@@ -10,6 +12,8 @@ type snapshot struct {
 	view
 	// head names the newest entry that was applied.
 	head Head
+	// term is the raft term: 1, and more by one for each time that the database was found to have gone back in time.
+	term uint64
 	// history holds the rows from revision start on in the order of the log, for watchers. It begins at the compact revision
 	// or earlier: a watcher that was there before a compaction goes on reading for a while.
 	history []*row
@@ -29,6 +33,9 @@ type state struct {
 	// compaction is the position of the entry that set the compact revision, 0 if none; compactedAt is its time.
 	compaction  Position
 	compactedAt Timestamp
+	// recovery is the position of the newest entry of that kind, 0 if none, and recovered its revision.
+	recovery  Position
+	recovered Revision
 }
 
 // garbage remembers which rows a compaction will make unreachable, in order of the revision that does, so that
@@ -37,7 +44,7 @@ type state struct {
 type garbage struct {
 	superseded []deadRow // dead once compact >= at
 	tombstones []deadRow
-	// compactions are earlier compaction entries: dead as soon as there is a later one.
+	// compactions are earlier entries of compactions and recoveries: dead as soon as there is a later one of the kind.
 	compactions []Position
 }
 
@@ -47,7 +54,7 @@ type deadRow struct {
 }
 
 func newState() *state {
-	return &state{snapshot: snapshot{view: view{keys: newTree(), dead: newTree(), revision: 1, compact: -1}}}
+	return &state{snapshot: snapshot{view: view{keys: newTree(), dead: newTree(), revision: 1, compact: -1}, term: 1}}
 }
 
 // publish returns an immutable copy of the state.
@@ -122,10 +129,21 @@ func (st *state) apply(e *Entry) *row {
 		return r
 	case KindCompaction:
 		st.applyCompaction(e)
+	case KindRecovery:
+		st.applyRecovery(e)
 	}
-	// Kinds that this version does not know cannot occur: they come with a newer schema, which Open refuses.
 	return nil
 }
+
+// known returns an error if an entry is of a kind that a later version made up: without knowing what it changes one cannot go on.
+func (e *Entry) known() error {
+	if e.Kind < KindPut || e.Kind > KindRecovery {
+		return fmt.Errorf("%w: position %d is of kind %d", errUnknownKind, e.Position, e.Kind)
+	}
+	return nil
+}
+
+var errUnknownKind = errors.New("a later version of Stele writes to this database: upgrade")
 
 func newRow(e *Entry) *row {
 	r := &row{
@@ -137,21 +155,33 @@ func newRow(e *Entry) *row {
 }
 
 // place fills in what is known only once the entry was appended.
-func (r *row) place(e *Entry) {
-	r.position, r.id = e.Position, e.ID
-	if e.Lease != 0 {
-		r.deadline = e.Time + Timestamp(e.Lease)*1000
-	}
-}
+func (r *row) place(e *Entry) { r.position, r.id = e.Position, e.ID }
 
 func (st *state) applyCompaction(e *Entry) {
-	if st.compaction != 0 {
-		st.garbage.compactions = append(st.garbage.compactions, st.compaction)
-	}
+	st.retireCompaction()
 	st.compaction, st.compactedAt = e.Position, e.Time
 	st.compact = max(st.compact, e.Revision)
 	// The newest write may be gone by now, but what was compacted had been reached.
 	st.revision = max(st.revision, e.Revision)
+}
+
+// retireCompaction lets the entry that set the compact revision go, as another takes its place. That of a recovery stays: it holds the term.
+func (st *state) retireCompaction() {
+	if st.compaction != 0 && st.compaction != st.recovery {
+		st.garbage.compactions = append(st.garbage.compactions, st.compaction)
+	}
+}
+
+// applyRecovery makes everything before the entry's revision unreadable, history and all: nobody can tell what clients saw of it.
+func (st *state) applyRecovery(e *Entry) {
+	st.retireCompaction()
+	if st.recovery != 0 {
+		st.garbage.compactions = append(st.garbage.compactions, st.recovery)
+	}
+	st.recovery, st.recovered, st.term = e.Position, e.Revision, uint64(e.Version)
+	st.compaction, st.compactedAt = e.Position, e.Time
+	st.revision, st.compact = e.Revision, e.Revision
+	st.cut(e.Revision)
 }
 
 // cut drops the history before revision.

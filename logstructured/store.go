@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -72,6 +73,9 @@ type Store struct {
 	deleter *deleter
 	health  health
 	writer  *writer
+	members members
+	// notified tells that the database tells of appends.
+	notified atomic.Bool
 
 	// queue holds the requests that wait for the writer, queued bounds their bytes.
 	queue  chan *request
@@ -103,7 +107,7 @@ func Open(ctx context.Context, log Log, opts Options) (s *Store, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the log's end: %w", err)
 	}
-	st, leases, err := load(ctx, log, end)
+	st, leases, err := load(ctx, log)
 	if err != nil {
 		return nil, err
 	}
@@ -111,16 +115,18 @@ func Open(ctx context.Context, log Log, opts Options) (s *Store, err error) {
 	s = &Store{
 		log: log, opts: opts, logger: opts.Logger, metrics: m, cluster: end.ClusterID,
 		values: values{log: log, budget: opts.ValueCacheBytes},
-		hub:    newHub(m), reads: newReads(log), deleter: newDeleter(),
+		hub:    newHub(m), deleter: newDeleter(),
 		queue:   make(chan *request, maxQueuedRequests),
 		queued:  semaphore.NewWeighted(maxQueuedBytes),
 		behind:  make(chan struct{}, 1),
 		stopped: make(chan struct{}),
 	}
+	s.reads = newReads(log, &s.applied)
 	s.health.logger = opts.Logger
+	s.members.logger = opts.Logger
 	s.writer = &writer{store: s, st: st, published: st.publish(), leases: leases}
 	s.hub.replace(s.writer.published)
-	s.applied.set(s.writer.published.head.Position)
+	s.applied.restart(s.writer.published.head)
 	m.published(s.writer.published)
 	s.logger.WithFields(logrus.Fields{
 		"revision": st.revision, "compact-revision": st.compact, "keys": st.keys.Len(),
@@ -140,6 +146,9 @@ func (s *Store) Run(ctx context.Context) error {
 	if n, ok := s.log.(boundedLog).Log.(Notifier); ok {
 		g.Go(func() error { return s.listen(ctx, n) })
 	}
+	if r, ok := s.log.(boundedLog).Log.(Registry); ok && s.members.self.ID != 0 {
+		g.Go(func() error { return s.members.run(ctx, r) })
+	}
 	err := g.Wait()
 	close(s.stopped)
 	s.hub.stop()
@@ -149,17 +158,24 @@ func (s *Store) Run(ctx context.Context) error {
 // listen lets the database wake the writer.
 func (s *Store) listen(ctx context.Context, n Notifier) error {
 	for failures := 0; ctx.Err() == nil; failures++ {
-		if err := n.Listen(ctx, func() { failures = 0; s.catchUp() }); err != nil && ctx.Err() == nil {
-			s.logger.WithError(err).Debug("lost the notifications of the database; polling until they are back")
+		err := n.Listen(ctx, func() {
+			failures = 0
+			s.notified.Store(true)
+			s.catchUp()
+		})
+		s.notified.Store(false)
+		if err != nil && ctx.Err() == nil {
+			s.logger.WithError(err).Debug("no notifications from the database; polling until there are")
 		}
 		pause(ctx, backoff(failures))
 	}
 	return nil
 }
 
-// pollInterval is how long to wait before the log is looked at again.
+// pollInterval is how long to wait before the log is looked at again. Where nobody waits for what others append, or the database
+// tells of it, a tenth of the looks is enough.
 func (s *Store) pollInterval() time.Duration {
-	if s.hub.watchers.Load() == 0 {
+	if s.hub.watchers.Load() == 0 || s.notified.Load() {
 		return 10 * s.opts.PollInterval
 	}
 	return s.opts.PollInterval
@@ -245,7 +261,7 @@ func (s *Store) Revision() Revision { return s.snapshot().revision }
 func (s *Store) ClusterID() uint64 { return s.cluster }
 
 // Term is the raft term of response headers.
-func (s *Store) Term() uint64 { return 1 }
+func (s *Store) Term() uint64 { return s.snapshot().term }
 
 // Ready returns nil when a linearizable read succeeds.
 func (s *Store) Ready(ctx context.Context) error {

@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"slices"
 	"time"
+
+	"github.com/sirupsen/logrus"
 )
 
 // The bounds of one append that holds several requests. A single request may exceed them.
@@ -40,6 +42,8 @@ type writer struct {
 	leases    expiry
 	// cuts are the compactions whose history is still kept for watchers that lag.
 	cuts []cut
+	// turns shares the log with other replicas.
+	turns turns
 	// lasting outlives the context of run, for the append that is under way when the store stops.
 	lasting context.Context //nolint:containedctx // it belongs to the goroutine as long as run
 }
@@ -72,9 +76,10 @@ func (w *writer) run(ctx context.Context) error {
 			w.refuse()
 			return nil
 		case first := <-s.queue:
+			w.awaitTurn(ctx)
 			w.commit(ctx, w.collect(first))
 		case <-s.behind:
-			w.follow(ctx)
+			s.health.observe(ctx, w.catchUp(ctx))
 			poll.Reset(s.pollInterval())
 		case <-poll.C:
 			w.follow(ctx)
@@ -128,7 +133,10 @@ func (w *writer) refuse() {
 // the batch when their client has gone, or when they are answered. What one append should not carry
 // is left for the next.
 func (w *writer) commit(ctx context.Context, batch []*request) {
-	for len(batch) > 0 {
+	for first := true; len(batch) > 0; first = false {
+		if !first {
+			w.awaitTurn(ctx)
+		}
 		sp := w.st.savepoint()
 		ev, evaluated, rest := w.evaluate(batch, sp)
 		if len(evaluated) == 0 {
@@ -213,9 +221,15 @@ func (w *writer) append(ctx context.Context, ev *evaluation, batch []*request) e
 		err = w.resolve(ctx, id, ev, batch)
 	}
 	if err == nil {
-		w.st.head = Head{w.published.head.Position + Position(len(ev.entries)), id}
+		w.st.head = after(w.published.head, id, ev.entries)
+		w.turns.taken(time.Since(start))
 	}
 	return err
+}
+
+// after is the head once entries were appended after guard.
+func after(guard Head, id AppendID, entries []Entry) Head {
+	return Head{guard.Position + Position(len(entries)), id}
 }
 
 // resolve finds out what became of an append whose outcome is unknown. As long as the log ends where it did, the append may
@@ -243,13 +257,16 @@ func (w *writer) resolve(ctx context.Context, id AppendID, ev *evaluation, batch
 			for i := range ev.entries {
 				ev.entries[i].Position, ev.entries[i].ID, ev.entries[i].Time = guard.Position+1+Position(i), id, next.Time
 			}
-			logger.Info("the append had taken effect")
-			return nil
+			// That it is there does not mean that it is durable.
+			if err = w.store.log.Confirm(w.lasting, after(guard, id, ev.entries)); err == nil {
+				logger.Info("the append had taken effect")
+				return nil
+			}
 		default:
 			logger.Info("another append was faster")
 			return ErrConflict
 		}
-		if err != nil && !errors.Is(err, ErrConflict) {
+		if err != nil {
 			logger.WithError(err).Debug("still unknown")
 			pause(ctx, backoff(attempt))
 		}
@@ -294,7 +311,6 @@ func (w *writer) accept(ev *evaluation) {
 	if len(ev.entries) == 0 {
 		return
 	}
-	w.leases.observe(ev.entries[0].Time)
 	for i, r := range ev.rows {
 		e := &ev.entries[i]
 		if r == nil {
@@ -302,29 +318,35 @@ func (w *writer) accept(ev *evaluation) {
 			continue
 		}
 		r.place(e)
-		w.leases.add(r)
+		w.leases.add(r, e.Time)
 		if cv := r.value.Load(); cv != nil {
 			w.store.values.admit(r, cv)
 		}
 	}
-	w.publish()
+	w.publish(w.st.head)
 }
 
 // accepted does what follows from an entry that is not of a key and has been applied.
 func (w *writer) accepted(e *Entry) {
-	if e.Kind == KindCompaction {
+	switch e.Kind {
+	case KindRecovery:
+		w.cuts = nil
+		w.store.metrics.recoveries.Inc()
+		w.store.logger.WithFields(logrus.Fields{"revision": e.Revision, "term": e.Version}).
+			Error("another replica found that THE DATABASE WENT BACK IN TIME: every earlier revision counts as compacted, so that all watchers list again")
+	case KindCompaction:
 		w.st.compactedAt = e.Time
 		w.cuts = append(w.cuts, cut{e.Revision, w.dueAt(e.Time)})
 		w.store.logger.WithField("compact-revision", e.Revision).Info("compacted")
 	}
 }
 
-// publish shows the state to readers and watchers.
-func (w *writer) publish() {
+// publish shows the state to readers and watchers. heads are the ends of the appends that it has applied since it was last shown.
+func (w *writer) publish(heads ...Head) {
 	before := w.published
 	w.published = w.st.publish()
 	w.store.hub.publish(before, w.published)
-	w.store.applied.set(w.published.head.Position)
+	w.store.applied.advance(heads...)
 	w.store.metrics.published(w.published)
 }
 

@@ -15,17 +15,22 @@ type maintenanceServer struct {
 	*member
 }
 
-// Status describes this replica. It is its own leader, and the raft indexes are log positions.
+// Status describes this replica. All replicas write; the one that is there for longest is called leader, so that all name the same. The
+// raft indexes are log positions.
 func (s *maintenanceServer) Status(ctx context.Context, _ *pb.StatusRequest) (*pb.StatusResponse, error) {
 	st, err := s.store.Status(ctx)
 	if err != nil {
 		return nil, toStatus(err)
 	}
+	leader := s.memberID
+	if replicas, err := s.store.Replicas(ctx, false); err == nil && len(replicas) > 0 {
+		leader = replicas[0].ID
+	}
 	return &pb.StatusResponse{
 		Header:           s.header(&pb.ResponseHeader{}, st.Revision),
 		Version:          version.Etcd,
 		StorageVersion:   version.EtcdCluster,
-		Leader:           s.memberID,
+		Leader:           leader,
 		RaftIndex:        uint64(st.Applied),
 		RaftAppliedIndex: uint64(st.Applied),
 		RaftTerm:         st.Term,

@@ -4,10 +4,13 @@ import (
 	"context"
 	"encoding/binary"
 	"hash/fnv"
+	"os"
+	"slices"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/pkg/version"
 )
 
 // member is what the handlers share: the store, and who answers.
@@ -17,40 +20,48 @@ type member struct {
 	memberID  uint64
 }
 
-func newMember(store *logstructured.Store, id uint64) *member {
-	m := &member{store: store, clusterID: store.ClusterID(), memberID: id}
+// newMember announces this replica to those that share the store's database.
+func newMember(store *logstructured.Store, opts *Options) *member {
+	m := &member{store: store, clusterID: store.ClusterID(), memberID: opts.MemberID}
 	if m.memberID == 0 {
-		m.memberID = memberIDOf(m.clusterID)
+		m.memberID = memberIDOf(m.clusterID, opts)
 	}
+	store.Announce(logstructured.Replica{
+		ID: m.memberID, Name: opts.Name, ClientURLs: opts.AdvertiseClientURLs, Version: version.Version,
+	})
 	return m
 }
 
-// memberIDOf derives the one member's ID from the cluster's; never 0.
-func memberIDOf(clusterID uint64) uint64 {
+// memberIDOf derives a replica's ID, never 0, from the cluster's, its machine, its name and its URLs: it is the same after a restart, and
+// another one for every replica of a cluster.
+func memberIDOf(clusterID uint64, opts *Options) uint64 {
 	h := fnv.New64a()
 	_, _ = h.Write(binary.BigEndian.AppendUint64([]byte("stele member "), clusterID))
+	host, _ := os.Hostname() // empty is as good as any
+	for _, s := range slices.Concat([]string{host, opts.Name}, opts.AdvertiseClientURLs) {
+		_, _ = h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(s))))
+		_, _ = h.Write([]byte(s))
+	}
 	return max(h.Sum64(), 1)
 }
 
-// clusterServer is etcd's Cluster service for the one member that there is.
+// clusterServer is etcd's Cluster service: the members are the replicas on the database.
 type clusterServer struct {
 	pb.UnsafeClusterServer
 	*member
-	name       string
-	clientURLs []string
 }
 
 // MemberList's header has no revision in etcd.
 func (s *clusterServer) MemberList(ctx context.Context, r *pb.MemberListRequest) (*pb.MemberListResponse, error) {
-	if r.Linearizable {
-		if err := s.store.Ready(ctx); err != nil {
-			return nil, toStatus(err)
-		}
+	replicas, err := s.store.Replicas(ctx, r.Linearizable)
+	if err != nil {
+		return nil, toStatus(err)
 	}
-	return &pb.MemberListResponse{
-		Header:  s.header(&pb.ResponseHeader{}, 0),
-		Members: []*pb.Member{{ID: s.memberID, Name: s.name, ClientURLs: s.clientURLs}},
-	}, nil
+	response := &pb.MemberListResponse{Header: s.header(&pb.ResponseHeader{}, 0)}
+	for _, r := range replicas {
+		response.Members = append(response.Members, &pb.Member{ID: r.ID, Name: r.Name, ClientURLs: r.ClientURLs})
+	}
+	return response, nil
 }
 
 var errMembers = unimplemented("members cannot be changed: replicas share a database and need not know each other; " +

@@ -36,7 +36,7 @@ type Options struct {
 	Name string
 	// AdvertiseClientURLs of the member in MemberList; empty are the URLs of the listeners.
 	AdvertiseClientURLs []string
-	// MemberID in headers; 0 derives one from the store's cluster ID, so that all replicas on one database are one member.
+	// MemberID in headers; 0 derives one from the store's cluster ID, the machine's name, Name and AdvertiseClientURLs.
 	MemberID uint64
 
 	// MaxRequestBytes bounds a write request; 0 is [DefaultMaxRequestBytes].

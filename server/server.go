@@ -44,7 +44,7 @@ func New(store *logstructured.Store, opts Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := newMember(store, opts.MemberID)
+	m := newMember(store, &opts)
 	streams := &streamSet{}
 	s := &Server{
 		opts:     opts,
@@ -61,7 +61,7 @@ func New(store *logstructured.Store, opts Options) (*Server, error) {
 	pb.RegisterKVServer(s.grpc, &kvServer{member: m, maxRequestBytes: opts.MaxRequestBytes, maxTxnOps: opts.MaxTxnOps})
 	pb.RegisterWatchServer(s.grpc, s.watch)
 	pb.RegisterLeaseServer(s.grpc, &leaseServer{member: m})
-	pb.RegisterClusterServer(s.grpc, &clusterServer{member: m, name: opts.Name, clientURLs: opts.AdvertiseClientURLs})
+	pb.RegisterClusterServer(s.grpc, &clusterServer{member: m})
 	pb.RegisterMaintenanceServer(s.grpc, &maintenanceServer{member: m})
 	pb.RegisterAuthServer(s.grpc, &authServer{member: m})
 	healthpb.RegisterHealthServer(s.grpc, s.health)

@@ -56,7 +56,7 @@ func TestRequestsInFlightFinish(t *testing.T) {
 		t.Fatal(err)
 	}
 	wg.Wait()
-	direct := &kvServer{member: newMember(store, 0)}
+	direct := &kvServer{member: newMember(store, &Options{})}
 	all, err := direct.Range(ctx, &pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}, KeysOnly: true})
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,58 @@
+package logstructured
+
+import "time"
+
+const (
+	// maxClockStep is how far the database's clock may run ahead or behind of this process's between two looks before that counts as
+	// a jump: more than what slow answers or a clock that is being adjusted explain, and less than the shortest TTL.
+	maxClockStep = 1500 * time.Millisecond
+	// maxClockLook is how long a look at the database's clock may take: nobody knows when in that time it was taken, and the
+	// process may have been stopped meanwhile.
+	maxClockLook = 500 * time.Millisecond
+)
+
+// clock is the database's clock without its jumps. Deadlines are compared with it and with nothing else. When the database fails over
+// to a machine whose clock is an hour ahead, nothing expires an hour early, and when it is behind, nothing lives an hour longer: the
+// difference is measured with this process's monotonic clock and left out from then on. A jump that happens while no process looks
+// cannot be told from time that has passed.
+type clock struct {
+	// told is what the database's clock showed, less skew, at the local, monotonic time at.
+	told Timestamp
+	at   time.Time
+	// skew is the sum of the jumps.
+	skew Timestamp
+}
+
+// start sets the clock by what the database told at the local time at.
+func (c *clock) start(told Timestamp, at time.Time) { *c = clock{told: told, at: at} }
+
+// observe takes note of what the database told when it was asked at the local time asked, and returns by how much its clock has jumped.
+func (c *clock) observe(told Timestamp, asked time.Time) (jump time.Duration) {
+	local := time.Now()
+	if local.Sub(asked) > maxClockLook {
+		return 0
+	}
+	now, expected := told-c.skew, c.reading(local)
+	jump = time.Duration(now-expected) * time.Millisecond
+	if jump.Abs() <= maxClockStep {
+		c.told, c.at = now, local
+		return 0
+	}
+	c.told, c.at, c.skew = expected, local, c.skew+now-expected
+	return jump
+}
+
+// reading is what the clock shows at a local time.
+func (c *clock) reading(local time.Time) Timestamp {
+	return c.told + Timestamp(local.Sub(c.at).Milliseconds())
+}
+
+// adjusted is the time of an append on this clock. What seems to lie in the future was appended before the clock was set back.
+func (c *clock) adjusted(appended Timestamp) Timestamp {
+	return min(appended-c.skew, c.reading(time.Now()))
+}
+
+// localTime converts the time of an append into one of this process.
+func (c *clock) localTime(appended Timestamp) time.Time {
+	return c.at.Add(time.Duration(c.adjusted(appended)-c.told) * time.Millisecond)
+}

@@ -1,0 +1,95 @@
+package logstructured
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+)
+
+const (
+	// heartbeatInterval is how often a replica says that it is there, and replicaTTL how long it counts as being there after that.
+	heartbeatInterval = 3 * time.Second
+	replicaTTL        = 10 * time.Second
+	// farewell is how long a replica that stops may take to say so.
+	farewell = time.Second
+)
+
+// members are the replicas that share the log, as far as this one knows.
+type members struct {
+	logger *logrus.Entry
+
+	mu   sync.Mutex
+	self Replica
+	all  []Replica
+}
+
+// Announce says who serves the store. Run then keeps it registered with the log, where the other replicas find it. Call it
+// before Run.
+func (s *Store) Announce(self Replica) {
+	s.members.mu.Lock()
+	defer s.members.mu.Unlock()
+	s.members.self, s.members.all = self, []Replica{self}
+}
+
+// Replicas returns the replicas that serve the log, those that are there for longest first. With refresh it asks the database, and
+// otherwise the list may be some seconds old.
+func (s *Store) Replicas(ctx context.Context, refresh bool) ([]Replica, error) {
+	if refresh {
+		ctx, cancel := s.bound(ctx)
+		defer cancel()
+		if err := s.linearize(ctx); err != nil {
+			return nil, err
+		}
+		if r, ok := s.log.(boundedLog).Log.(Registry); ok && s.members.self.ID != 0 {
+			if err := s.members.beat(ctx, r); err != nil {
+				return nil, unavailable(ctx, "register", err)
+			}
+		}
+	}
+	s.members.mu.Lock()
+	defer s.members.mu.Unlock()
+	return s.members.all, nil
+}
+
+// run keeps this replica registered until ctx ends.
+func (m *members) run(ctx context.Context, r Registry) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for failed := false; ; {
+		select {
+		case <-ctx.Done():
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+			defer cancel()
+			if err := r.Unregister(ctx, m.self.ID); err != nil {
+				m.logger.WithError(err).Debug("could not unregister; the others will notice")
+			}
+			return nil
+		case <-timer.C:
+		}
+		err := m.beat(ctx, r)
+		if err != nil && ctx.Err() == nil && !failed {
+			m.logger.WithError(err).Debug("could not register this replica; trying again")
+		}
+		failed = err != nil
+		timer.Reset(heartbeatInterval)
+	}
+}
+
+// beat registers this replica once and learns of the others.
+func (m *members) beat(ctx context.Context, r Registry) error {
+	ctx, cancel := context.WithTimeout(ctx, heartbeatInterval)
+	defer cancel()
+	all, err := r.Register(ctx, m.self, replicaTTL)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if slices.ContainsFunc(all, func(other Replica) bool { return other.ID == m.self.ID }) {
+		m.all = all
+	}
+	return nil
+}
