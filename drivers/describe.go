@@ -70,11 +70,18 @@ func postgresHost(host string, port uint16) string {
 }
 
 func describeMySQL(dsn string) string {
+	if !strings.Contains(dsn, "/") {
+		dsn += "/" // the parser wants it, and package mysql does without
+	}
 	cfg, err := mysql.ParseDSN(dsn)
 	if err != nil {
 		return "mysql://..."
 	}
-	return described("mysql", cfg.Addr, cfg.DBName, cfg.Params["table_prefix"])
+	hosts := cfg.Addr
+	if several, ok := strings.CutSuffix(hosts, "]:3306"); ok && strings.Contains(hosts, ",") {
+		hosts = strings.TrimPrefix(several, "[") // what the parser makes of "a:1,b:2"
+	}
+	return described("mysql", hosts, cfg.DBName, cfg.Params["table_prefix"])
 }
 
 func described(scheme, hosts, database, prefix string) string {
