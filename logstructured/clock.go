@@ -47,12 +47,17 @@ func (c *clock) reading(local time.Time) Timestamp {
 	return c.told + Timestamp(local.Sub(c.at).Milliseconds())
 }
 
-// adjusted is the time of an append on this clock. What seems to lie in the future was appended before the clock was set back.
-func (c *clock) adjusted(appended Timestamp) Timestamp {
-	return min(appended-c.skew, c.reading(time.Now()))
+// adjusted is the time of an append on this clock, which was not before the local time since. What seems to lie outside of the time since then
+// was appended just when the clock jumped.
+func (c *clock) adjusted(appended Timestamp, since time.Time) Timestamp {
+	t := appended - c.skew
+	if !since.IsZero() {
+		t = max(t, c.reading(since))
+	}
+	return min(t, c.reading(time.Now()))
 }
 
 // localTime converts the time of an append into one of this process.
 func (c *clock) localTime(appended Timestamp) time.Time {
-	return c.at.Add(time.Duration(c.adjusted(appended)-c.told) * time.Millisecond)
+	return c.at.Add(time.Duration(c.adjusted(appended, time.Time{})-c.told) * time.Millisecond)
 }

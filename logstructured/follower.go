@@ -26,6 +26,8 @@ func (w *writer) follow(ctx context.Context) {
 		w.observe(end.Now, asked)
 		if end.Head != head {
 			err = w.catchUp(ctx)
+		} else {
+			w.current = asked
 		}
 	}
 	w.store.health.observe(ctx, err)
@@ -61,6 +63,7 @@ func (w *writer) readOn(ctx context.Context, head Head, apply func([]Entry)) err
 	// tail holds the entries of an append that was not read to its end.
 	var tail []Entry
 	for {
+		asked := time.Now()
 		read := head
 		if n := len(tail); n > 0 {
 			read = Head{tail[n-1].Position, tail[n-1].ID}
@@ -81,6 +84,7 @@ func (w *writer) readOn(ctx context.Context, head Head, apply func([]Entry)) err
 			head = Head{entries[n-1].Position, entries[n-1].ID}
 		}
 		if head == end.Head {
+			w.current = asked
 			return nil
 		}
 		tail = slices.Clone(entries[n:])
@@ -139,7 +143,7 @@ func (w *writer) follow1(e *Entry) {
 		w.accepted(e)
 		return
 	}
-	w.leases.add(r, e.Time)
+	w.leases.add(r, e.Time, w.current)
 	if e.Kind == KindPut {
 		cv := &cachedValue{data: e.Value}
 		r.value.Store(cv)

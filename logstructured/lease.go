@@ -64,10 +64,10 @@ func (d *deadlines) Pop() any {
 	return r
 }
 
-// add notes when r, which was appended at the time of the database's clock, expires.
-func (x *expiry) add(r *row, appended Timestamp) {
+// add notes when r expires, which was appended at that time of the database's clock and not before the local time since (zero: nobody knows).
+func (x *expiry) add(r *row, appended Timestamp, since time.Time) {
 	if r.lease != 0 {
-		r.deadline = x.adjusted(appended) + Timestamp(r.lease)*1000
+		r.deadline = x.adjusted(appended, since) + Timestamp(r.lease)*1000
 		heap.Push(&x.rows, r)
 	}
 }

@@ -52,7 +52,7 @@ func load(ctx context.Context, log Log) (st *state, leases expiry, err error) {
 	}
 	leases.start(end.Now, start)
 	for _, r := range l.leased {
-		leases.add(r.row, r.appended)
+		leases.add(r.row, r.appended, time.Time{})
 	}
 	st.cut(st.compact)
 	return st, leases, nil

@@ -21,7 +21,7 @@ type faultyLog struct {
 
 // faults are called before the real operation; nil is no fault. An error is returned in its place.
 type faults struct {
-	end, read, values, remove func(context.Context) error
+	end, read, values, remove, confirm func(context.Context) error
 	// asked is called once the log's end is known, before the store is told.
 	asked func()
 	// append decides by itself whether, and when, the real append happens.
@@ -41,7 +41,7 @@ func (l *faultyLog) failAll(e error) { l.fail(failing(e)) }
 // failing fails everything with err, appends before they reach the database.
 func failing(err error) faults {
 	always := func(context.Context) error { return err }
-	return faults{end: always, read: always, values: always, remove: always,
+	return faults{end: always, read: always, values: always, remove: always, confirm: always,
 		append: func(context.Context, *realAppend) error { return err }}
 }
 
@@ -98,6 +98,13 @@ func (a *realAppend) later(delay time.Duration) {
 		elapse(delay)
 		_ = mine.now(context.Background()) // the guard may have failed by now
 	})
+}
+
+func (l *faultyLog) Confirm(ctx context.Context, head ls.Head) error {
+	if err := check(ctx, l.faults.Load().confirm); err != nil {
+		return err
+	}
+	return l.Log.Confirm(ctx, head)
 }
 
 func (l *faultyLog) Read(ctx context.Context, after ls.Position, limit int) ([]ls.Entry, ls.End, error) {

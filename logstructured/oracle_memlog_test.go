@@ -17,6 +17,43 @@ type memDatabase struct {
 	rows  []ls.Entry
 	head  ls.Head
 	floor ls.Position
+	// skew is how far its clock is ahead of the machine's.
+	skew time.Duration
+}
+
+// backup is what a memDatabase held at one moment.
+type backup struct {
+	rows  []ls.Entry
+	head  ls.Head
+	floor ls.Position
+}
+
+func (db *memDatabase) backup() backup {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return backup{slices.Clone(db.rows), db.head, db.floor}
+}
+
+func (db *memDatabase) restore(b backup) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.rows, db.head, db.floor = slices.Clone(b.rows), b.head, b.floor
+}
+
+func (db *memDatabase) setClock(ahead time.Duration) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.skew = ahead
+}
+
+// now is the database's clock. db.mu is held.
+func (db *memDatabase) now() ls.Timestamp { return ls.Timestamp(time.Now().Add(db.skew).UnixMilli()) }
+
+// stands tells whether head's entry is in its place. db.mu is held.
+func (db *memDatabase) stands(head ls.Head) bool {
+	return head == (ls.Head{}) || slices.ContainsFunc(db.rows, func(e ls.Entry) bool {
+		return e.Position == head.Position && e.ID == head.ID
+	})
 }
 
 // memLog is one process's connection to a memDatabase.
@@ -25,7 +62,7 @@ type memLog struct{ db *memDatabase }
 var _ ls.Log = memLog{}
 
 func (l memLog) end() ls.End {
-	return ls.End{Head: l.db.head, Floor: l.db.floor, Now: ls.Timestamp(time.Now().UnixMilli()), ClusterID: 7}
+	return ls.End{Head: l.db.head, Floor: l.db.floor, Now: l.db.now(), ClusterID: 7}
 }
 
 // after returns the rows with position > p.
@@ -49,7 +86,7 @@ func (l memLog) Append(ctx context.Context, head ls.Head, id ls.AppendID, entrie
 	if head != l.db.head {
 		return ls.ErrConflict
 	}
-	now := ls.Timestamp(time.Now().UnixMilli())
+	now := l.db.now()
 	for i := range entries {
 		e := &entries[i]
 		e.Position, e.ID, e.Time = head.Position+1+ls.Position(i), id, now
@@ -65,12 +102,10 @@ func (l memLog) Append(ctx context.Context, head ls.Head, id ls.AppendID, entrie
 func (l memLog) Confirm(ctx context.Context, head ls.Head) error {
 	l.db.mu.Lock()
 	defer l.db.mu.Unlock()
-	for _, e := range l.db.rows {
-		if e.Position == head.Position && e.ID == head.ID {
-			return ctx.Err()
-		}
+	if !l.db.stands(head) {
+		return ls.ErrConflict
 	}
-	return ls.ErrConflict
+	return ctx.Err()
 }
 
 func (l memLog) Read(ctx context.Context, after ls.Position, limit int) ([]ls.Entry, ls.End, error) {
@@ -120,6 +155,9 @@ func (l memLog) Values(ctx context.Context, positions []ls.Position) (ls.Values,
 func (l memLog) Delete(ctx context.Context, guard ls.Head, positions []ls.Position, floor ls.Position) error {
 	l.db.mu.Lock()
 	defer l.db.mu.Unlock()
+	if !l.db.stands(guard) {
+		return ls.ErrConflict
+	}
 	l.db.floor = max(l.db.floor, floor)
 	dead := map[ls.Position]bool{}
 	for _, p := range positions {

@@ -50,6 +50,7 @@ func (w *writer) rebuild(ctx context.Context, cause error) error {
 // recover appends the entry by which the revision jumps over all that was served from the lost history, unless another replica has done
 // so already, and brings st up to it.
 func (w *writer) recover(ctx context.Context, st *state, leases *expiry, logger *logrus.Entry) error {
+	start := time.Now()
 	served := w.published.revision
 	for st.recovered <= served {
 		jump := []Entry{{
@@ -68,7 +69,7 @@ func (w *writer) recover(ctx context.Context, st *state, leases *expiry, logger 
 		err = w.readOn(ctx, st.head, func(entries []Entry) {
 			for i := range entries {
 				if r := st.apply(&entries[i]); r != nil {
-					leases.add(r, entries[i].Time)
+					leases.add(r, entries[i].Time, start)
 				}
 			}
 		})

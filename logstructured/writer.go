@@ -44,6 +44,8 @@ type writer struct {
 	cuts []cut
 	// turns shares the log with other replicas.
 	turns turns
+	// current is a local time at which everything that the log held had been applied.
+	current time.Time
 	// lasting outlives the context of run, for the append that is under way when the store stops.
 	lasting context.Context //nolint:containedctx // it belongs to the goroutine as long as run
 }
@@ -223,6 +225,7 @@ func (w *writer) append(ctx context.Context, ev *evaluation, batch []*request) e
 	if err == nil {
 		w.st.head = after(w.published.head, id, ev.entries)
 		w.turns.taken(time.Since(start))
+		w.current = start
 	}
 	return err
 }
@@ -318,7 +321,7 @@ func (w *writer) accept(ev *evaluation) {
 			continue
 		}
 		r.place(e)
-		w.leases.add(r, e.Time)
+		w.leases.add(r, e.Time, w.current)
 		if cv := r.value.Load(); cv != nil {
 			w.store.values.admit(r, cv)
 		}

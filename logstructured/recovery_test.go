@@ -1,0 +1,319 @@
+package logstructured_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	ls "github.com/stele-db/stele/logstructured"
+)
+
+// lookAway makes a replica see nothing of the database until it heals.
+var lookAway = failing(errDatabase)
+
+// watchEverything returns a stream with one watcher, which has been created.
+func watchEverything(t *testing.T, r *replica, from ls.Revision) *ls.WatchStream {
+	t.Helper()
+	ws := r.NewWatchStream()
+	t.Cleanup(ws.Close)
+	ws.Create(ls.WatchRequest{KeyRange: everything, StartRevision: from})
+	if response, err := ws.Next(testContext(t)); err != nil || !response.Created {
+		t.Fatalf("create a watcher: %+v, %v", response, err)
+	}
+	return ws
+}
+
+// untilCompacted reads a stream until its watcher is canceled and returns the compact revision.
+func untilCompacted(t *testing.T, ws *ls.WatchStream) ls.Revision {
+	t.Helper()
+	for {
+		response, err := ws.Next(testContext(t))
+		if err != nil {
+			t.Fatalf("a watcher of the lost history was not canceled: %v", err)
+		}
+		if response.Canceled {
+			return response.CompactRevision
+		}
+	}
+}
+
+// TestRecoveryOfTwoEnds restores a database from a backup under two replicas that have seen different ends of it, while a third one that has seen
+// nothing passes both before either looks.
+func TestRecoveryOfTwoEnds(t *testing.T) {
+	t.Parallel()
+	db := &memDatabase{}
+	opts := ls.Options{ValueCacheBytes: -1, PollInterval: time.Millisecond}
+	logs := []*faultyLog{newFaultyLog(memLog{db}), newFaultyLog(memLog{db})}
+	a, b := startStore(t, logs[0], opts), startStore(t, logs[1], opts)
+	for i := range 10 {
+		a.mustPut(t, fmt.Sprint("kept-", i), "kept")
+	}
+	saved := db.backup()
+	for i := range 20 {
+		a.mustPut(t, fmt.Sprint("lost-", i), "lost")
+	}
+	eventually(t, "b has applied all", func() bool { return b.Revision() == a.Revision() })
+	logs[1].fail(lookAway)
+	for i := range 20 {
+		a.mustPut(t, fmt.Sprint("lost too-", i), "lost")
+	}
+	served := a.Revision()
+	watches := []*ls.WatchStream{watchEverything(t, a, 0), watchEverything(t, a, served+5), watchEverything(t, b, 0)}
+	logs[0].fail(lookAway)
+
+	db.restore(saved)
+	c := startStore(t, memLog{db}, opts)
+	if c.Revision() >= served || c.Term() != 1 {
+		t.Fatalf("after the restore the revision is %d and the term %d", c.Revision(), c.Term())
+	}
+	watches = append(watches, watchEverything(t, c, 0))
+	for i := range 100 {
+		c.mustPut(t, fmt.Sprint("new-", i), "new")
+	}
+	if c.Revision() <= served {
+		t.Fatal("the writer did not pass what had been served")
+	}
+	logs[0].heal()
+	logs[1].heal()
+
+	replicas := []*replica{a, b, c}
+	for i, ws := range watches {
+		if compacted := untilCompacted(t, ws); compacted <= served+1000 {
+			t.Errorf("watch %d is canceled with compact revision %d, after revision %d had been served", i, compacted, served)
+		}
+	}
+	revision := a.mustPut(t, "after", "all")
+	for i, r := range replicas {
+		res, err := r.Range(testContext(t), &ls.RangeRequest{KeyRange: everything})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.Revision != revision || len(res.KVs) != 10+100+1 || r.Term() < 2 {
+			t.Errorf("replica %d: revision %d, %d keys, term %d; want %d, 111, more than 1", i, res.Revision, len(res.KVs), r.Term(), revision)
+		}
+		for _, kv := range res.KVs {
+			if string(kv.Value) == "lost" {
+				t.Errorf("replica %d still has %q", i, kv.Key)
+			}
+		}
+		for _, old := range []ls.Revision{2, served - 30, served, served + 1, served + 60} {
+			if _, err := r.Range(testContext(t), &ls.RangeRequest{KeyRange: everything, Revision: old}); !errors.Is(err, ls.ErrCompacted) {
+				t.Errorf("replica %d: range at revision %d: %v, want that it is compacted", i, old, err)
+			}
+		}
+	}
+	// The term is in the log: who starts now has it too.
+	if d := startStore(t, memLog{db}, opts); d.Term() != a.Term() || d.Revision() != revision {
+		t.Errorf("a new replica: term %d and revision %d, want %d and %d", d.Term(), d.Revision(), a.Term(), revision)
+	}
+	// And it outlives compactions, each of which removes the entry of the one before.
+	for range 3 {
+		if _, err := a.Compact(testContext(t), a.mustPut(t, "k", "v"), true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if d := startStore(t, memLog{db}, opts); d.Term() != a.Term() {
+		t.Errorf("after compactions a new replica has term %d, want %d", d.Term(), a.Term())
+	}
+}
+
+// TestRecoveryAtTheSamePosition restores a backup and appends exactly as much as was lost: the position is the same, its entry is not.
+func TestRecoveryAtTheSamePosition(t *testing.T) {
+	t.Parallel()
+	db := &memDatabase{}
+	opts := ls.Options{ValueCacheBytes: -1}
+	log := newFaultyLog(memLog{db})
+	a := startStore(t, log, opts)
+	a.mustPut(t, "k", "before")
+	saved := db.backup()
+	a.mustPut(t, "k", "lost")
+	log.fail(lookAway)
+	db.restore(saved)
+	c := startStore(t, memLog{db}, opts)
+	c.mustPut(t, "k", "found")
+	c.stop(t)
+
+	// What it reads from the database by position is another row's value now: that must not come out.
+	log.fail(faults{read: lookAway.read, end: lookAway.end, append: lookAway.append})
+	res, err := a.Range(testContext(t), &ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("k")}, Serializable: true})
+	if err == nil {
+		t.Errorf("a serializable read of a row that is lost returns %s", kvsText(res.KVs))
+	}
+	log.heal()
+	eventually(t, "the recovery is noticed", func() bool { return a.Term() == 2 })
+	res, err = a.Range(testContext(t), &ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("k")}})
+	if err != nil || string(res.KVs[0].Value) != "found" {
+		t.Errorf("after the recovery: %v, %v", res, err)
+	}
+}
+
+// TestRecoveryKeepsItsHandsOff has deletions of a lost history under way: they must not hit the rows that stand at their positions now.
+func TestRecoveryKeepsItsHandsOff(t *testing.T) {
+	t.Parallel()
+	db := &memDatabase{}
+	opts := ls.Options{CompactRetention: 50 * time.Millisecond}
+	log := newFaultyLog(memLog{db})
+	a := startStore(t, log, opts)
+	a.mustPut(t, "first", "kept")
+	saved := db.backup()
+	for range 50 {
+		a.mustPut(t, "k", "lost")
+	}
+	log.fail(faults{remove: func(context.Context) error { return errDatabase }})
+	if _, err := a.Compact(testContext(t), a.Revision(), false); err != nil {
+		t.Fatal(err)
+	}
+	log.fail(lookAway)
+	db.restore(saved)
+	c := startStore(t, memLog{db}, opts)
+	for i := range 80 {
+		c.mustPut(t, fmt.Sprint("new-", i), "new")
+	}
+	// The deletions are tried before anything else is.
+	var removals atomic.Int64
+	log.fail(faults{read: lookAway.read, end: lookAway.end, append: lookAway.append, remove: func(context.Context) error { removals.Add(1); return nil }})
+	eventually(t, "deletions are tried", func() bool { return removals.Load() > 2 })
+	log.heal()
+	eventually(t, "the recovery is noticed", func() bool { return a.Term() == 2 })
+	if res, err := startStore(t, memLog{db}, opts).Range(testContext(t), &ls.RangeRequest{KeyRange: everything}); err != nil || len(res.KVs) != 81 {
+		t.Errorf("%d keys are left, %v; want 81", len(res.KVs), err)
+	}
+}
+
+// TestRecoveryBehindTheFloor lets a replica sleep until what it has applied last is deleted: no reason for a jump, unless what is left
+// is of another history.
+func TestRecoveryBehindTheFloor(t *testing.T) {
+	t.Parallel()
+	for _, restored := range []bool{false, true} {
+		t.Run(fmt.Sprint("restored=", restored), func(t *testing.T) {
+			t.Parallel()
+			db := &memDatabase{}
+			opts := ls.Options{CompactRetention: time.Nanosecond}
+			log := newFaultyLog(memLog{db})
+			a := startStore(t, log, opts)
+			a.mustPut(t, "stays", "kept")
+			saved := db.backup()
+			a.mustPut(t, "other", "x")
+			a.mustPut(t, "k", "0")
+			log.fail(lookAway)
+			if restored {
+				db.restore(saved)
+			}
+			c := startStore(t, memLog{db}, opts)
+			c.mustPut(t, "another", "y")
+			for i := range 10 {
+				c.mustPut(t, "k", fmt.Sprint(i))
+			}
+			if _, err := c.Compact(testContext(t), c.Revision(), true); err != nil {
+				t.Fatal(err)
+			}
+			log.heal()
+			eventually(t, "it has caught up", func() bool { return a.Revision() == c.Revision() })
+			if want := map[bool]uint64{false: 1, true: 2}[restored]; a.Term() != want {
+				t.Errorf("the term is %d, want %d", a.Term(), want)
+			}
+		})
+	}
+}
+
+// TestUnknownOutcomeIsConfirmed acknowledges a write that was found in the log only once that is known to be durable.
+func TestUnknownOutcomeIsConfirmed(t *testing.T) {
+	t.Parallel()
+	log := newFaultyLog(openSQLite(t, tempDatabase(t)))
+	store := startStore(t, log, ls.Options{})
+	var refusals atomic.Int64
+	confirmed := make(chan struct{})
+	log.fail(faults{
+		append: func(ctx context.Context, a *realAppend) error { return errors.Join(a.now(ctx), ls.ErrUnknown) },
+		confirm: func(context.Context) error {
+			select {
+			case <-confirmed:
+				return nil
+			default:
+				refusals.Add(1)
+				return errDatabase
+			}
+		},
+	})
+	acknowledged := make(chan error, 1)
+	go func() {
+		_, err := store.Put(testContext(t), &ls.PutRequest{Key: []byte("k")})
+		acknowledged <- err
+	}()
+	eventually(t, "confirmation is asked for", func() bool { return refusals.Load() > 2 })
+	select {
+	case err := <-acknowledged:
+		t.Fatalf("acknowledged (%v) before it was confirmed", err)
+	default:
+	}
+	close(confirmed)
+	if err := <-acknowledged; err != nil {
+		t.Error(err)
+	}
+	if n := log.appended.Load(); n != 1 {
+		t.Errorf("%d appends, want 1", n)
+	}
+}
+
+// TestUnknownKind is of a database to which a later version of the program has written what this one does not know.
+func TestUnknownKind(t *testing.T) {
+	t.Parallel()
+	db := &memDatabase{}
+	store := startStore(t, memLog{db}, ls.Options{RequestTimeout: time.Second})
+	store.mustPut(t, "k", "v")
+	end, err := memLog{db}.End(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := (memLog{db}).Append(testContext(t), end.Head, 99, []ls.Entry{{Kind: 200, Revision: 3}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Put(testContext(t), &ls.PutRequest{Key: []byte("k")}); !errors.Is(err, ls.ErrUnavailable) {
+		t.Errorf("a write after it: %v, want that it is unavailable", err)
+	}
+	if _, err := store.Range(testContext(t), &ls.RangeRequest{KeyRange: everything}); err == nil {
+		t.Error("a linearizable read after it succeeds")
+	}
+	if _, err := store.Range(testContext(t), &ls.RangeRequest{KeyRange: everything, Serializable: true}); err != nil {
+		t.Errorf("a serializable read: %v", err)
+	}
+	if _, err := ls.Open(testContext(t), memLog{db}, ls.Options{Logger: testLogger(t)}); err == nil {
+		t.Error("a store opens on a log that it does not understand")
+	}
+}
+
+// TestTTLAcrossClockJumps sets the database's clock an hour ahead and two hours back: keys live as long as they should.
+func TestTTLAcrossClockJumps(t *testing.T) {
+	t.Parallel()
+	db := &memDatabase{}
+	store := startStore(t, memLog{db}, ls.Options{PollInterval: time.Millisecond})
+	ttl := 3 * time.Second
+	started := time.Now()
+	for i, ahead := range []time.Duration{time.Hour, -time.Hour, 0} {
+		if _, err := store.Put(testContext(t), &ls.PutRequest{Key: fmt.Append(nil, i), Lease: ls.LeaseID(ttl / time.Second)}); err != nil {
+			t.Fatal(err)
+		}
+		db.setClock(ahead)
+	}
+	acked := time.Now()
+	count := func() int64 {
+		res, err := store.Range(testContext(t), &ls.RangeRequest{KeyRange: everything, CountOnly: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.Count
+	}
+	eventually(t, "all have expired", func() bool {
+		n := count()
+		if n < 3 && time.Since(started) < ttl-10*time.Millisecond {
+			t.Fatalf("a key expired after %v", time.Since(started))
+		}
+		return n == 0
+	})
+	if late := time.Since(acked) - ttl; late > 2*time.Second {
+		t.Errorf("expired %v late", late)
+	}
+}
