@@ -1,0 +1,148 @@
+package proxy
+
+import (
+	"net"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Direction is where bytes go.
+type Direction int
+
+// The directions.
+const (
+	// ToServer is that of requests.
+	ToServer Direction = iota
+	// ToClient is that of answers.
+	ToClient
+	directions
+)
+
+// Mode is what happens to the bytes of one direction.
+type Mode int
+
+// The modes.
+const (
+	// Forward delivers bytes and the end of the stream.
+	Forward Mode = iota
+	// Hold keeps bytes and the end of the stream until the mode changes.
+	Hold
+	// Drop throws bytes away, those that were held too, and keeps the end of the stream.
+	Drop
+)
+
+// Proxy forwards connections to one server. Its methods may be called concurrently.
+type Proxy struct {
+	server   string
+	listener net.Listener
+	wg       sync.WaitGroup
+
+	mu     sync.Mutex
+	open   map[*connection]struct{}
+	refuse bool
+	closed bool
+	// What new connections begin with.
+	modes  [directions]Mode
+	delays [directions]time.Duration
+}
+
+// Start starts a proxy to a server (host:port) that lives as long as t.
+func Start(t testing.TB, server string) *Proxy {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Proxy{server: server, listener: listener, open: map[*connection]struct{}{}}
+	p.wg.Go(p.accept)
+	t.Cleanup(p.close)
+	return p
+}
+
+// Address is the host:port that clients connect to.
+func (p *Proxy) Address() string { return p.listener.Addr().String() }
+
+// Set chooses what happens to bytes of one direction, on the connections that are open and on later ones.
+func (p *Proxy) Set(d Direction, m Mode) {
+	p.mu.Lock()
+	p.modes[d] = m
+	p.mu.Unlock()
+	p.Current().Set(d, m)
+}
+
+// Delay lets bytes of one direction arrive later by this much, on the connections that are open and on later ones.
+func (p *Proxy) Delay(d Direction, delay time.Duration) {
+	p.mu.Lock()
+	p.delays[d] = delay
+	p.mu.Unlock()
+	p.Current().Delay(d, delay)
+}
+
+// Refuse resets new connections as soon as they come, or lets them in again.
+func (p *Proxy) Refuse(refuse bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refuse = refuse
+}
+
+// Cut ends all open connections on both sides.
+func (p *Proxy) Cut(how Ending) { p.Current().Cut(how) }
+
+// Current returns the connections that are open now, so that they can be treated otherwise than later ones.
+func (p *Proxy) Current() Connections {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var open Connections
+	for c := range p.open {
+		open = append(open, c)
+	}
+	return open
+}
+
+func (p *Proxy) accept() {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		p.wg.Go(func() { p.serve(client) })
+	}
+}
+
+// serve returns when both directions of a connection have ended.
+func (p *Proxy) serve(client net.Conn) {
+	p.mu.Lock()
+	refuse := p.refuse
+	p.mu.Unlock()
+	if refuse {
+		end(client, Reset)
+		return
+	}
+	server, err := net.DialTimeout("tcp", p.server, 10*time.Second)
+	if err != nil {
+		end(client, Reset)
+		return
+	}
+	p.mu.Lock()
+	c := newConnection(client, server, p.modes, p.delays)
+	if p.closed {
+		c.cut(Reset)
+	}
+	p.open[c] = struct{}{}
+	p.mu.Unlock()
+	c.run()
+	p.mu.Lock()
+	delete(p.open, c)
+	p.mu.Unlock()
+}
+
+func (p *Proxy) close() {
+	// The listener is only closed here, and nothing else can go wrong with it.
+	_ = p.listener.Close()
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.Cut(Reset)
+	p.wg.Wait()
+}
