@@ -1,0 +1,346 @@
+package mysql
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+const (
+	// cachedRows bounds the rows of the prepared INSERTs that are kept: room in the server. 8256 are one INSERT of each size up to 128.
+	cachedRows = 8256
+	// chunkRows is the size of the statements of an append that does not fit into one.
+	chunkRows = 512
+	// packetReserve is room in a packet for what is not key or value, beside rowBytes for each row.
+	packetReserve = 4096
+	rowBytes      = 160
+	// idleTransaction is how long the server waits, in seconds, for the next statement of an append that takes several: a process that
+	// is stopped in the middle keeps others from appending.
+	idleTransaction = "10"
+)
+
+// writer is the connection for appending.
+type writer struct {
+	s *session
+	// maxPacket is the server's limit in bytes.
+	maxPacket int
+	inserts   map[int]*insert
+	rows      int // of all inserts
+	uses      uint64
+	args      []driver.NamedValue
+}
+
+// insert is a prepared guarded INSERT.
+type insert struct {
+	rawStmt
+	lastUse uint64
+}
+
+// lockWriter takes the connection, opening it again if it is gone. No error of it means that anything was sent.
+func (l *Log) lockWriter(ctx context.Context) (*writer, error) {
+	var w *writer
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case w = <-l.writer:
+	}
+	// While nothing was under way the server may have ended the connection, which can be seen without asking it.
+	if w != nil && w.s.ResetSession(ctx) != nil {
+		_ = w.s.Close()
+		w = nil
+	}
+	if w == nil {
+		var err error
+		if w, err = l.newWriter(ctx); err != nil {
+			l.writer <- nil
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+// unlockWriter gives the connection back, unless err, of a statement on it, says that it is no longer of use.
+func (l *Log) unlockWriter(w *writer, err error) {
+	if !w.s.IsValid() || err != nil && giveUp(err) {
+		_ = w.s.Close()
+		if l.elsewhere(err) {
+			l.writeServer.another()
+		}
+		w = nil
+	}
+	l.writer <- w
+}
+
+func (l *Log) newWriter(ctx context.Context) (*writer, error) {
+	conn, err := l.writeServer.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s, ok := conn.(*session)
+	if !ok {
+		return nil, fmt.Errorf("a connection is a %T", conn) // cannot happen
+	}
+	v, err := s.variables(ctx, "max_allowed_packet")
+	if err == nil {
+		err = l.checkPacket(v["max_allowed_packet"])
+	}
+	if err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	return &writer{s: s, maxPacket: int(integer(v["max_allowed_packet"])), inserts: map[int]*insert{}}, nil
+}
+
+// Append implements [logstructured.Log].
+func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructured.AppendID, entries []logstructured.Entry) error {
+	ctx, done, err := l.call(ctx)
+	if err != nil {
+		return translate("append", err)
+	}
+	defer done()
+	w, err := l.lockWriter(ctx)
+	if err != nil {
+		return translate("append", because(ctx, err))
+	}
+	var at logstructured.Timestamp
+	if w.fits(entries) {
+		at, err = l.appendAtOnce(ctx, w, head, id, entries)
+	} else {
+		at, err = l.appendInSteps(ctx, w, head, id, entries)
+	}
+	l.unlockWriter(w, err)
+	if err != nil {
+		return translate("append", because(ctx, err))
+	}
+	for i := range entries {
+		entries[i].Position = head.Position + 1 + logstructured.Position(i)
+		entries[i].ID = id
+		entries[i].Time = at
+	}
+	return nil
+}
+
+// fits tells whether one statement can carry entries.
+func (w *writer) fits(entries []logstructured.Entry) bool {
+	return len(entries) <= maxRows && w.chunk(entries, maxRows) == len(entries)
+}
+
+// chunk returns how many of the entries fit into one statement: one at least, limit at most.
+func (w *writer) chunk(entries []logstructured.Entry, limit int) int {
+	room := w.maxPacket - packetReserve
+	for i := range entries {
+		room -= rowBytes + len(entries[i].Key) + len(entries[i].Value)
+		if i > 0 && (room < 0 || i == limit) {
+			return i
+		}
+	}
+	return len(entries)
+}
+
+// appendAtOnce is an append in one statement, and so in one round trip.
+func (l *Log) appendAtOnce(ctx context.Context, w *writer, head logstructured.Head, id logstructured.AppendID, entries []logstructured.Entry) (logstructured.Timestamp, error) {
+	insert, err := l.insert(ctx, w, len(entries))
+	if err != nil {
+		return 0, err
+	}
+	w.begin(guardParameters + rowParameters*len(entries))
+	defer w.release()
+	w.add(int64(head.Position), int64(head.ID))
+	w.addEntries(head.Position, id, 0, entries)
+	result, err := insert.ExecContext(ctx, w.args)
+	if err != nil {
+		return 0, l.resolve(ctx, w, head, id, err)
+	}
+	at, err := result.LastInsertId()
+	return logstructured.Timestamp(at), err
+}
+
+// insert returns the prepared guarded INSERT of rows.
+func (l *Log) insert(ctx context.Context, w *writer, rows int) (*insert, error) {
+	w.uses++
+	if found, ok := w.inserts[rows]; ok {
+		found.lastUse = w.uses
+		return found, nil
+	}
+	for w.rows > 0 && w.rows+rows > cachedRows {
+		oldest := 0
+		for n, i := range w.inserts {
+			if oldest == 0 || i.lastUse < w.inserts[oldest].lastUse {
+				oldest = n
+			}
+		}
+		_ = w.inserts[oldest].Close() // if the connection is broken the next statement says so
+		delete(w.inserts, oldest)
+		w.rows -= oldest
+	}
+	p, err := w.s.prepare(ctx, l.sql.inserts(rows, l.sql.guardedRow, l.sql.timedRow))
+	if err != nil {
+		return nil, err
+	}
+	w.inserts[rows] = &insert{p, w.uses}
+	w.rows += rows
+	return w.inserts[rows], nil
+}
+
+// begin makes room for n parameters, which are then added.
+func (w *writer) begin(n int) {
+	if cap(w.args) < n {
+		w.args = make([]driver.NamedValue, 0, n+n/4)
+	}
+}
+
+// release lets go of what the parameters point at.
+func (w *writer) release() {
+	clear(w.args)
+	if w.args = w.args[:0]; cap(w.args) > cachedRows*rowParameters {
+		w.args = nil
+	}
+}
+
+func (w *writer) add(values ...int64) {
+	for _, v := range values {
+		w.args = append(w.args, driver.NamedValue{Value: v})
+	}
+}
+
+func (w *writer) addBytes(b []byte) {
+	if b == nil {
+		b = []byte{} // nil is NULL
+	}
+	w.args = append(w.args, driver.NamedValue{Value: b})
+}
+
+// addEntries adds rows that follow after; at is 0 in a statement that asks the server for the time.
+func (w *writer) addEntries(after logstructured.Position, id logstructured.AppendID, at logstructured.Timestamp, entries []logstructured.Entry) {
+	for i := range entries {
+		e := &entries[i]
+		w.add(int64(after)+1+int64(i), int64(id))
+		if at != 0 {
+			w.add(int64(at))
+		}
+		w.add(int64(e.Kind), int64(e.Revision), e.Sub)
+		w.addBytes(e.Key)
+		w.add(int64(e.CreateRevision), e.Version, int64(e.Lease))
+		w.addBytes(e.Value)
+	}
+}
+
+// resolve says what became of an append whose deciding statement returned err.
+func (l *Log) resolve(ctx context.Context, w *writer, head logstructured.Head, id logstructured.AppendID, err error) error {
+	switch outcomeOf(err) {
+	case failed:
+		return err
+	case conflicted:
+		return fmt.Errorf("%w: it is not %v: %w", logstructured.ErrConflict, head, err)
+	case contended:
+		// Usually because another replica was faster; then its entry, once it is there, decides.
+		if other, ok := l.standsAfter(ctx, w, head); ok && other != id {
+			return fmt.Errorf("%w: it is not %v: %w", logstructured.ErrConflict, head, err)
+		}
+	}
+	return fmt.Errorf("%w: %w", logstructured.ErrUnknown, err)
+}
+
+// standsAfter returns the ID of the entry after head, if there is one that can be seen.
+func (l *Log) standsAfter(ctx context.Context, w *writer, head logstructured.Head) (id logstructured.AppendID, ok bool) {
+	err := w.s.query(ctx, l.sql.stands, arguments(int64(head.Position)+1), func(row []driver.Value) error {
+		id, ok = logstructured.AppendID(integer(row[0])), true
+		return nil
+	})
+	return id, ok && err == nil
+}
+
+// appendInSteps is an append that is too large for one statement. Nothing counts before COMMIT: until that is sent every error is a definite failure.
+func (l *Log) appendInSteps(ctx context.Context, w *writer, head logstructured.Head, id logstructured.AppendID, entries []logstructured.Entry) (logstructured.Timestamp, error) {
+	if err := w.s.execute(ctx, "SET SESSION wait_timeout = "+idleTransaction); err != nil {
+		return 0, err
+	}
+	at, err := l.insertInSteps(ctx, w, head, id, entries)
+	if err != nil {
+		if outcomeOf(err) == contended { // which has rolled back all
+			if other, ok := l.standsAfter(ctx, w, head); ok && other != id {
+				err = fmt.Errorf("%w: it is not %v: %w", logstructured.ErrConflict, head, err)
+			}
+		}
+		// Without its connection a transaction is rolled back, and nothing is left to go wrong.
+		_ = w.s.Close()
+		return 0, err
+	}
+	if err := w.s.execute(ctx, "COMMIT"); err != nil {
+		return 0, l.resolve(ctx, w, head, id, err)
+	}
+	if err := w.s.execute(ctx, "SET SESSION wait_timeout = DEFAULT"); err != nil {
+		_ = w.s.Close() // the append stands
+	}
+	return at, nil
+}
+
+// insertInSteps inserts in a transaction that it leaves open.
+func (l *Log) insertInSteps(ctx context.Context, w *writer, head logstructured.Head, id logstructured.AppendID, entries []logstructured.Entry) (logstructured.Timestamp, error) {
+	if err := w.s.execute(ctx, "START TRANSACTION"); err != nil {
+		return 0, err
+	}
+	defer w.release()
+	n := w.chunk(entries, chunkRows)
+	first, err := l.insert(ctx, w, n)
+	if err != nil {
+		return 0, err
+	}
+	w.begin(guardParameters + rowParameters*n)
+	w.add(int64(head.Position), int64(head.ID))
+	w.addEntries(head.Position, id, 0, entries[:n])
+	result, err := first.ExecContext(ctx, w.args)
+	if err != nil {
+		if outcomeOf(err) == conflicted {
+			return 0, fmt.Errorf("%w: it is not %v: %w", logstructured.ErrConflict, head, err)
+		}
+		return 0, err
+	}
+	at, err := result.LastInsertId()
+	if err != nil {
+		return 0, err
+	}
+	var (
+		p    rawStmt
+		rows int
+	)
+	for done := n; done < len(entries); done += n {
+		n = w.chunk(entries[done:], chunkRows)
+		if n != rows {
+			if p != nil {
+				_ = p.Close()
+			}
+			if p, err = w.s.prepare(ctx, l.sql.inserts(n, l.sql.plainRow, l.sql.plainRow)); err != nil {
+				return 0, err
+			}
+			rows = n
+		}
+		w.release()
+		w.begin((rowParameters + 1) * n)
+		w.addEntries(head.Position+logstructured.Position(done), id, logstructured.Timestamp(at), entries[done:done+n])
+		result, err := p.ExecContext(ctx, w.args)
+		if err != nil {
+			return 0, err
+		}
+		if changed, err := result.RowsAffected(); err != nil || changed != int64(n) {
+			return 0, fmt.Errorf("%d rows of %d were inserted: %w", changed, n, err)
+		}
+	}
+	if p != nil {
+		_ = p.Close()
+	}
+	return logstructured.Timestamp(at), nil
+}
+
+// Confirm implements [logstructured.Log].
+func (l *Log) Confirm(ctx context.Context, head logstructured.Head) error {
+	return translate("confirm", l.read(ctx, func(ctx context.Context, s *session) error {
+		changed, err := s.change(ctx, l.sql.confirm, arguments(int64(head.Position), int64(head.ID)))
+		if err == nil && changed == 0 {
+			err = fmt.Errorf("%w: %v is not there", logstructured.ErrConflict, head)
+		}
+		return err
+	}))
+}

@@ -1,0 +1,147 @@
+package mysql
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/sirupsen/logrus"
+)
+
+// connector opens connections whose sessions are as this package needs them, whatever the server's defaults are.
+type connector struct {
+	servers []driver.Connector
+	// first is the index of the server to try first: the last one that worked.
+	first atomic.Int32
+	// syncWait are the kinds of statements that wait, on a Galera node, for what the cluster committed before them: a sum of 1 (SELECT), 2 (UPDATE,
+	// DELETE) and 4 (INSERT).
+	syncWait int
+}
+
+func newConnector(cfg *config, logger *logrus.Entry, syncWait int) (*connector, error) {
+	c := &connector{syncWait: syncWait}
+	for _, server := range cfg.servers {
+		server := server.Clone()
+		server.Logger = debugLogger{logger}
+		one, err := mysql.NewConnector(server)
+		if err != nil {
+			return nil, errDSN
+		}
+		c.servers = append(c.servers, one)
+	}
+	return c, nil
+}
+
+// debugLogger logs what the driver has to say about connections that break. The calls that are affected return errors.
+type debugLogger struct{ *logrus.Entry }
+
+func (l debugLogger) Print(v ...any) { l.Debug(v...) }
+
+// Driver implements [driver.Connector].
+func (c *connector) Driver() driver.Driver { return &mysql.MySQLDriver{} }
+
+// Connect implements [driver.Connector]: the first server that answers.
+func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
+	first := int(c.first.Load())
+	var errs []error
+	for i := range c.servers {
+		n := (first + i) % len(c.servers)
+		conn, err := c.connect(ctx, n)
+		if err == nil {
+			c.first.Store(int32(n))
+			return conn, nil
+		}
+		errs = append(errs, err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if len(errs) == 1 {
+		return nil, errs[0]
+	}
+	return nil, errors.Join(errs...)
+}
+
+// another makes the next connection go to another server, if there is one.
+func (c *connector) another() {
+	if n := c.first.Load(); len(c.servers) > 1 {
+		c.first.CompareAndSwap(n, (n+1)%int32(len(c.servers)))
+	}
+}
+
+func (c *connector) connect(ctx context.Context, n int) (driver.Conn, error) {
+	conn, err := c.servers[n].Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s, err := newSession(conn)
+	if err == nil {
+		err = c.prepareSession(ctx, s)
+	}
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// sessionSettings are set in every session where the server has them.
+var sessionSettings = []struct{ name, value string }{
+	// These all servers have, and their values matter.
+	{"sql_mode", "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"},
+	{"time_zone", "'+00:00'"},
+	{"autocommit", "1"},
+	{"unique_checks", "1"},
+	{"sql_safe_updates", "0"},
+	// A statement that outlived its connection must not wait for a lock for long.
+	{"innodb_lock_wait_timeout", "10"},
+	// Scans may take long, for the server (MySQL, MariaDB) and for who takes the rows.
+	{"max_execution_time", "0"},
+	{"max_statement_time", "0"},
+	{"net_write_timeout", "600"},
+	// MySQL 8 remembers sizes for a day.
+	{"information_schema_stats_expiry", "0"},
+}
+
+// prepareSession makes the session independent of the server's defaults.
+func (c *connector) prepareSession(ctx context.Context, s *session) error {
+	names := make([]string, 0, len(sessionSettings)+1)
+	for _, setting := range sessionSettings {
+		names = append(names, setting.name)
+	}
+	has, err := s.variables(ctx, append(names, "wsrep_on")...)
+	if err != nil {
+		return err
+	}
+	// SET NAMES binary: parameters are bytes, and nothing is to be converted.
+	set := []string{"NAMES binary"}
+	for _, setting := range sessionSettings {
+		if _, ok := has[setting.name]; ok {
+			set = append(set, "SESSION "+setting.name+" = "+setting.value)
+		}
+	}
+	if isOn(has["wsrep_on"]) {
+		set = append(set, "SESSION wsrep_sync_wait = "+strconv.Itoa(c.syncWait))
+	}
+	if err := s.execute(ctx, "SET "+strings.Join(set, ", ")); err != nil {
+		return err
+	}
+	// READ COMMITTED: each statement reads what was committed when it began, without locks. READ WRITE: the default may be another.
+	return s.execute(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE")
+}
+
+// variables returns those of the session's variables that the server has. (SHOW, because asking for a single one that is not there is an error.)
+func (s *session) variables(ctx context.Context, names ...string) (map[string]string, error) {
+	values := map[string]string{}
+	err := s.query(ctx, "SHOW VARIABLES WHERE Variable_name IN ('"+strings.Join(names, "', '")+"')", nil, func(row []driver.Value) error {
+		values[strings.ToLower(text(row[0]))] = text(row[1])
+		return nil
+	})
+	return values, err
+}
+
+func isOn(value string) bool { return value == "1" || strings.EqualFold(value, "ON") }

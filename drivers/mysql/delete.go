@@ -1,0 +1,89 @@
+package mysql
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+const (
+	// deleteRows is the most that one transaction deletes: a few milliseconds.
+	deleteRows = 512
+	// deletePause after each transaction leaves the disk to the appends.
+	deletePause = 2 * time.Millisecond
+)
+
+// Delete implements [logstructured.Log].
+func (l *Log) Delete(ctx context.Context, guard logstructured.Head, positions []logstructured.Position, floor logstructured.Position) error {
+	return translate("delete", l.read(ctx, func(ctx context.Context, s *session) error {
+		if _, err := s.change(ctx, l.sql.raiseFloor, arguments(int64(floor), int64(floor), int64(guard.Position), int64(guard.ID))); err != nil {
+			return err
+		}
+		if err := l.stands(ctx, s, guard); err != nil {
+			return err
+		}
+		// The row that is newest later is above it.
+		var newest int64
+		if err := s.query(ctx, l.sql.newest, []driver.NamedValue{}, func(row []driver.Value) error {
+			newest = integer(row[0])
+			return nil
+		}); err != nil {
+			return err
+		}
+		if !slices.IsSorted(positions) {
+			positions = slices.Clone(positions)
+			slices.Sort(positions)
+		}
+		return l.remove(ctx, s, guard, positions, newest)
+	}))
+}
+
+// stands returns [logstructured.ErrConflict] unless the entry that head names is there.
+func (l *Log) stands(ctx context.Context, s *session, head logstructured.Head) error {
+	err := fmt.Errorf("%w: %v is not there", logstructured.ErrConflict, head)
+	if queryErr := s.query(ctx, l.sql.stands, arguments(int64(head.Position)), func(row []driver.Value) error {
+		if logstructured.AppendID(integer(row[0])) == head.ID {
+			err = nil
+		}
+		return nil
+	}); queryErr != nil {
+		return queryErr
+	}
+	return err
+}
+
+// remove deletes what is below newest, a list at a time.
+func (l *Log) remove(ctx context.Context, s *session, guard logstructured.Head, positions []logstructured.Position, newest int64) error {
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for len(positions) > 0 {
+		statement := pick(l.sql.remove, len(positions))
+		some := positions[:min(len(positions), statement.rows)]
+		positions = positions[len(some):]
+		args := make([]driver.NamedValue, statement.rows, statement.rows+3)
+		for i := range args {
+			args[i].Value = int64(some[min(i, len(some)-1)])
+		}
+		changed, err := s.change(ctx, statement.sql, append(args, arguments(newest, int64(guard.Position), int64(guard.ID))...))
+		if err == nil && changed < int64(len(some)) { // some were gone before; or the guard is
+			err = l.stands(ctx, s, guard)
+		}
+		if err != nil {
+			return fmt.Errorf("positions %d to %d: %w", some[0], some[len(some)-1], err)
+		}
+		if len(positions) == 0 {
+			break
+		}
+		pause.Reset(deletePause)
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-pause.C:
+		}
+	}
+	return nil
+}

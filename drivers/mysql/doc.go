@@ -1,0 +1,2 @@
+// Package mysql keeps the log in MySQL.
+package mysql

@@ -1,0 +1,160 @@
+package mysql
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// Error numbers of MySQL and MariaDB (and TiDB, which keeps to them).
+const (
+	errDatabaseExists    = 1007
+	errRecordChanged     = 1020 // MariaDB with innodb_snapshot_isolation: the row changed after the snapshot
+	errDiskFull          = 1021
+	errTooManyConns      = 1040
+	errOutOfResources    = 1041
+	errDatabaseDenied    = 1044
+	errDenied            = 1045
+	errNoDatabase        = 1046
+	errWsrepNotReady     = 1047 // Galera: the node is not part of the cluster's majority
+	errUnknownDatabase   = 1049
+	errTableExists       = 1050
+	errUnknownColumn     = 1054
+	errDuplicateColumn   = 1060
+	errDuplicateKeyName  = 1061
+	errDuplicateEntry    = 1062
+	errTableFull         = 1114
+	errTableDenied       = 1142
+	errColumnDenied      = 1143
+	errNoSuchTable       = 1146
+	errPacketTooLarge    = 1153
+	errUnknownVariable   = 1193
+	errLockWaitTimeout   = 1205
+	errDeadlock          = 1213 // Galera: also a conflict with another node
+	errPrivilegeNeeded   = 1227
+	errUnknownStatement  = 1243
+	errPreventsStatement = 1290 // --read-only
+	errDataTooLong       = 1406
+	errTooManyStatements = 1461
+	errDefinitionChanged = 1412
+	errInReadOnly        = 1792
+	errReadOnlyMode      = 1836
+	errTiKVTooLarge      = 8004 // TiDB: transaction is too large
+)
+
+// number returns the server's error number, 0 if err is not the server's.
+func number(err error) uint16 {
+	var e *mysql.MySQLError
+	if errors.As(err, &e) {
+		return e.Number
+	}
+	return 0
+}
+
+func isNumber(err error, n uint16) bool { return err != nil && number(err) == n }
+
+// translate wraps err in the sentinel of its number. It is the only place that knows what the numbers mean.
+func translate(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if sentinel := sentinelOf(err); sentinel != nil && !errors.Is(err, sentinel) {
+		return fmt.Errorf("mysql: %s: %w: %w", op, sentinel, err)
+	}
+	return fmt.Errorf("mysql: %s: %w", op, err)
+}
+
+func sentinelOf(err error) error {
+	if errors.Is(err, mysql.ErrPktTooLarge) {
+		return logstructured.ErrTooLarge
+	}
+	switch number(err) {
+	case errDiskFull, errTableFull:
+		return logstructured.ErrNoSpace
+	case errPreventsStatement, errReadOnlyMode, errInReadOnly:
+		return logstructured.ErrReadOnly
+	case errPacketTooLarge, errTiKVTooLarge:
+		return logstructured.ErrTooLarge
+	}
+	return nil
+}
+
+// outcome tells what became of a write whose statement, sent outside a transaction (or COMMIT), returned err. It errs on the side of unknown.
+type outcome int
+
+const (
+	// failed: the server rolled it back, or never got it.
+	failed outcome = iota
+	// conflicted: the row at the guarded position was there already; rolled back.
+	conflicted
+	// contended: another transaction was in the way. The server says that it rolled back, which Galera cannot always promise.
+	contended
+	// unknown: it may have taken effect, or may yet.
+	unknown
+)
+
+func outcomeOf(err error) outcome {
+	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrPktTooLarge) {
+		return failed // the driver says so only if it sent nothing that the server would execute
+	}
+	switch number(err) {
+	case errDuplicateEntry:
+		return conflicted
+	case errDeadlock, errRecordChanged:
+		return contended
+	case errPreventsStatement, errReadOnlyMode, errInReadOnly, // refused before it began
+		errDiskFull, errTableFull, // the statement was rolled back
+		errPacketTooLarge, errTiKVTooLarge,
+		errTooManyConns, errOutOfResources, errTooManyStatements, errUnknownStatement,
+		errDatabaseDenied, errDenied, errTableDenied, errColumnDenied, errPrivilegeNeeded,
+		errNoDatabase, errUnknownDatabase, errNoSuchTable, errUnknownColumn, errDataTooLong:
+		return failed
+	}
+	return unknown // 1205, 1317, 1047, connection lost, context ended, and whatever else there may be
+}
+
+// giveUp tells that the connection should not be used again after err: it is broken, or another server may do better.
+func giveUp(err error) bool {
+	switch number(err) {
+	case 0, errWsrepNotReady, errPreventsStatement, errReadOnlyMode, errInReadOnly, errPacketTooLarge:
+		return true
+	}
+	return false
+}
+
+// errClosed answers calls after Close.
+var errClosed = errors.New("log is closed")
+
+// errNoStore reports that a row that always stands is gone.
+var errNoStore = fmt.Errorf("%w: the row with the store's identity, or the sentinel of the log, is gone", logstructured.ErrCorrupt)
+
+// openFailure is a reason why the log cannot be opened, in one sentence.
+type openFailure struct {
+	text string
+	err  error // may be nil
+}
+
+func (e *openFailure) Error() string {
+	if e.err == nil {
+		return "mysql: " + e.text
+	}
+	return "mysql: " + e.text + ": " + e.err.Error()
+}
+
+func (e *openFailure) Unwrap() error { return e.err }
+
+// because prefers the reason why ctx ended, if it did, to what a call made of it.
+func because(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	if cause := context.Cause(ctx); !errors.Is(err, cause) {
+		return fmt.Errorf("%w: %w", cause, err)
+	}
+	return err
+}

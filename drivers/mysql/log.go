@@ -1,0 +1,118 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// Log is a [logstructured.Log] in a MySQL, MariaDB, Galera or TiDB database.
+type Log struct {
+	cfg    *config
+	logger *logrus.Entry
+	sql    statements
+
+	// pool is for everything but appending.
+	pool       *sql.DB
+	readServer *connector
+	// writer holds one token, which is nil while there is no connection for appending. Who has taken it may use the connection.
+	writer      chan *writer
+	writeServer *connector
+
+	// mu guards closed and the counting up of calls.
+	mu     sync.Mutex
+	closed bool
+	calls  sync.WaitGroup
+	// onClose makes Close call a function, unless it is stopped before; end calls them.
+	onClose func(func()) (stop func() bool)
+	end     context.CancelFunc
+}
+
+var (
+	_ logstructured.Log      = (*Log)(nil)
+	_ logstructured.Registry = (*Log)(nil)
+)
+
+// call registers a call. The returned context ends with ctx, and with Close; done must be called.
+func (l *Log) call(ctx context.Context) (_ context.Context, done func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, nil, errClosed
+	}
+	l.calls.Add(1)
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := l.onClose(func() { cancel(errClosed) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+		l.calls.Done()
+	}, nil
+}
+
+// read runs f on a pooled connection.
+func (l *Log) read(ctx context.Context, f func(context.Context, *session) error) error {
+	ctx, done, err := l.call(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	conn, err := l.pool.Conn(ctx)
+	if err != nil {
+		return because(ctx, err)
+	}
+	defer func() { _ = conn.Close() }() // gives it back
+	var result error
+	err = conn.Raw(func(c any) error {
+		s, ok := c.(*session)
+		if !ok {
+			return fmt.Errorf("a pooled connection is a %T", c) // cannot happen
+		}
+		if result = f(ctx, s); result != nil && giveUp(result) {
+			return driver.ErrBadConn // which closes it
+		}
+		return nil
+	})
+	if result != nil {
+		if l.elsewhere(result) {
+			l.readServer.another()
+		}
+		return because(ctx, result)
+	}
+	return err
+}
+
+// elsewhere tells that another server, if there is one, may do what this one refuses.
+func (l *Log) elsewhere(err error) bool {
+	return isNumber(err, errWsrepNotReady) || errors.Is(sentinelOf(err), logstructured.ErrReadOnly) || errors.Is(err, logstructured.ErrReadOnly)
+}
+
+// Close implements [logstructured.Log]. It waits for the calls that are under way, which end soon: their contexts do. Closing again does nothing.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return nil
+	}
+	l.closed = true
+	l.mu.Unlock()
+	l.end()
+	l.calls.Wait()
+	if w := <-l.writer; w != nil { // and nobody gets it back
+		_ = w.s.Close() // at worst the connection is broken already
+	}
+	if err := l.pool.Close(); err != nil {
+		return fmt.Errorf("mysql: close: %w", err)
+	}
+	return nil
+}

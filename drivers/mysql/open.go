@@ -1,0 +1,191 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/stele-db/stele/drivers/connect"
+)
+
+// Options configure a log beyond its DSN.
+type Options struct {
+	// Logger is required.
+	Logger *logrus.Entry
+	connect.Options
+}
+
+// Open opens the log at dsn (see the package's documentation), creating database and tables if they are not there and rights allow.
+func Open(ctx context.Context, dsn string, opts Options) (*Log, error) {
+	return open(ctx, dsn, opts, migrations)
+}
+
+func open(ctx context.Context, dsn string, opts Options, list []migration) (*Log, error) {
+	cfg, err := parseDSN(dsn)
+	if err != nil {
+		return nil, err
+	}
+	if err := cfg.apply(opts.Options); err != nil {
+		return nil, err
+	}
+	l := &Log{cfg: cfg, logger: opts.Logger, sql: newStatements(cfg), writer: make(chan *writer, 1)}
+	if l.readServer, err = newConnector(cfg, opts.Logger, syncReads|syncUpdates); err != nil {
+		return nil, err
+	}
+	if l.writeServer, err = newConnector(cfg, opts.Logger, syncReads); err != nil {
+		return nil, err
+	}
+	if err := l.createDatabase(ctx); err != nil {
+		return nil, openError(err)
+	}
+	l.pool = sql.OpenDB(l.readServer)
+	l.setPool(opts.Pool)
+	if err := l.start(ctx, list); err != nil {
+		return nil, openError(errors.Join(err, l.pool.Close()))
+	}
+	l.writer <- nil
+	closing, end := context.WithCancel(context.Background())
+	l.end = end
+	l.onClose = func(f func()) func() bool { return context.AfterFunc(closing, f) }
+	return l, nil
+}
+
+// Kinds of statements that wait for the cluster on Galera. An append's INSERT need not: the cluster decides it when it commits.
+const (
+	syncReads   = 1
+	syncUpdates = 2
+)
+
+// The bounds of the pool if the options do not say.
+const (
+	defaultMaxOpen = 16
+	defaultMaxIdle = 4
+)
+
+func (l *Log) setPool(p connect.Pool) {
+	if p.MaxOpen == 0 {
+		p.MaxOpen = defaultMaxOpen
+	}
+	if p.MaxIdle == 0 {
+		p.MaxIdle = defaultMaxIdle
+	}
+	l.pool.SetMaxOpenConns(p.MaxOpen)
+	l.pool.SetMaxIdleConns(p.MaxIdle)
+	l.pool.SetConnMaxLifetime(p.MaxLifetime)
+	l.pool.SetConnMaxIdleTime(p.MaxIdleTime)
+}
+
+// createDatabase creates the database unless it is there.
+func (l *Log) createDatabase(ctx context.Context) error {
+	conn, err := l.readServer.Connect(ctx)
+	if err == nil {
+		return conn.Close()
+	}
+	if !isNumber(err, errUnknownDatabase) {
+		return err
+	}
+	server := *l.cfg
+	server.servers = nil
+	for _, s := range l.cfg.servers {
+		s = s.Clone()
+		s.DBName = ""
+		server.servers = append(server.servers, s)
+	}
+	c, err := newConnector(&server, l.logger, syncReads)
+	if err != nil {
+		return err
+	}
+	db := sql.OpenDB(c)
+	defer func() { _ = db.Close() }()
+	statement := createDatabaseSQL(l.cfg.database)
+	switch _, err := db.ExecContext(ctx, statement); number(err) {
+	case errDatabaseDenied, errDenied, errPrivilegeNeeded:
+		return &openFailure{text: "there is no database " + quoteName(l.cfg.database) + " and the user may not create it; have it run:\n" + statement + ";\n", err: err}
+	case errDatabaseExists:
+		return nil // another replica
+	default:
+		return err
+	}
+}
+
+// start checks the server and brings the tables up to date.
+func (l *Log) start(ctx context.Context, list []migration) error {
+	conn, err := l.pool.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	var has map[string]string
+	if err := conn.Raw(func(c any) (err error) {
+		s, ok := c.(*session)
+		if !ok {
+			return fmt.Errorf("a pooled connection is a %T", c) // cannot happen
+		}
+		has, err = s.variables(ctx, "max_allowed_packet", "innodb_flush_log_at_trx_commit", "wsrep_on", "read_only", "version")
+		return err
+	}); err != nil {
+		return err
+	}
+	if err := l.checkPacket(has["max_allowed_packet"]); err != nil {
+		return err
+	}
+	l.warnAboutDurability(has)
+	return migrate(ctx, l.pool, l.cfg, list)
+}
+
+// checkPacket compares max_allowed_packet with the largest value that must fit. A value travels in packets of its own if it is large, and all of it, or else key and value
+// together, must stay below the limit.
+func (l *Log) checkPacket(value string) error {
+	limit, err := strconv.ParseInt(value, 10, 64)
+	if err != nil {
+		return &openFailure{text: fmt.Sprintf("the server's max_allowed_packet is %q: is this MySQL?", value)}
+	}
+	if need := int64(l.cfg.maxValue) + packetReserve + rowBytes; limit < need {
+		// The server rounds it down to a multiple of 1024.
+		need = (need + 1023) / 1024 * 1024
+		return &openFailure{text: fmt.Sprintf("the server's max_allowed_packet is %d bytes, which is too little for values of %d bytes: "+
+			"either set it to at least %d in the server's configuration, section [mysqld] (SET GLOBAL max_allowed_packet = %d serves until the server restarts), or lower the limit of requests to %d bytes",
+			limit, l.cfg.maxValue, need, need, max(0, min(limit-packetReserve-rowBytes, math.MaxInt32)))}
+	}
+	return nil
+}
+
+func (l *Log) warnAboutDurability(has map[string]string) {
+	flush, ok := has["innodb_flush_log_at_trx_commit"]
+	if !ok || flush == "1" {
+		return
+	}
+	logger := l.logger.WithField("innodb_flush_log_at_trx_commit", flush)
+	if isOn(has["wsrep_on"]) {
+		logger.Warn("The Galera node does not sync its log at each commit: acknowledged writes survive the loss of a node, but not of all nodes at once. Set innodb_flush_log_at_trx_commit = 1 on all of them to change that")
+		return
+	}
+	logger.Warn("THE DATABASE DOES NOT SYNC ITS LOG AT EACH COMMIT: acknowledged writes are LOST when the machine loses power. Set innodb_flush_log_at_trx_commit = 1")
+}
+
+// openError says what is wrong and what to do.
+func openError(err error) error {
+	var failure *openFailure
+	if errors.As(err, &failure) {
+		return failure
+	}
+	switch number(err) {
+	case errDenied, errDatabaseDenied:
+		return fmt.Errorf("mysql: the server refuses the user: check name, password and rights: %w", err)
+	case errUnknownVariable:
+		return fmt.Errorf("mysql: an option of the DSN is neither the driver's nor a variable of the server: %w", err)
+	}
+	if sentinel := sentinelOf(err); sentinel != nil {
+		return fmt.Errorf("mysql: cannot open: %w: %w", sentinel, err)
+	}
+	if strings.HasPrefix(err.Error(), "mysql: ") {
+		return err
+	}
+	return fmt.Errorf("mysql: cannot open: %w", err)
+}

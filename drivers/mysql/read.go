@@ -1,0 +1,220 @@
+package mysql
+
+import (
+	"bytes"
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// End implements [logstructured.Log].
+func (l *Log) End(ctx context.Context) (end logstructured.End, err error) {
+	err = l.read(ctx, func(ctx context.Context, s *session) error {
+		found, readOnly := false, ""
+		err := s.query(ctx, l.sql.end, []driver.NamedValue{}, func(row []driver.Value) error {
+			found, readOnly = true, text(row[5])
+			end = logstructured.End{
+				Head:      logstructured.Head{Position: logstructured.Position(integer(row[0])), ID: logstructured.AppendID(integer(row[1]))},
+				Floor:     logstructured.Position(integer(row[2])),
+				ClusterID: uint64(integer(row[3])),
+				Now:       logstructured.Timestamp(integer(row[4])),
+			}
+			return nil
+		})
+		switch {
+		case err != nil:
+			return err
+		case !found:
+			return errNoStore
+		case readOnly != "0" && readOnly != "OFF": // later versions of MariaDB have names for several ways of being read-only
+			return fmt.Errorf("%w: the server has read_only = %s", logstructured.ErrReadOnly, readOnly)
+		}
+		return nil
+	})
+	return end, translate("end", err)
+}
+
+// endOf reads the end from the row that leads the others.
+func endOf(row []driver.Value) logstructured.End {
+	return logstructured.End{
+		Head:      logstructured.Head{Position: logstructured.Position(integer(row[0])), ID: logstructured.AppendID(integer(row[1]))},
+		Now:       logstructured.Timestamp(integer(row[2])),
+		Floor:     logstructured.Position(integer(row[4])),
+		ClusterID: uint64(integer(row[5])),
+	}
+}
+
+// rows runs a query that is led by the row of the end, and calls f with the others.
+func (l *Log) rows(ctx context.Context, s *session, query string, args []driver.NamedValue, f func([]driver.Value) error) (logstructured.End, error) {
+	var end logstructured.End
+	found := false
+	err := s.query(ctx, query, args, func(row []driver.Value) error {
+		if found {
+			return f(row)
+		}
+		end, found = endOf(row), true
+		if end.ClusterID == 0 {
+			return errNoStore // that was no end: there is no row of one
+		}
+		return nil
+	})
+	if err == nil && !found {
+		err = errNoStore
+	}
+	return end, err
+}
+
+const (
+	// readBytes bounds the keys and values of one answer of Read.
+	readBytes = 8 << 20
+	// readRows bounds the rows of one query of Read: what is over readBytes is sent by the server in vain.
+	readRows = 4096
+)
+
+// errEnough ends a query before its last row.
+var errEnough = errors.New("enough")
+
+// Read implements [logstructured.Log].
+func (l *Log) Read(ctx context.Context, after logstructured.Position, limit int) ([]logstructured.Entry, logstructured.End, error) {
+	var (
+		entries []logstructured.Entry
+		end     logstructured.End
+		size    int
+	)
+	err := l.read(ctx, func(ctx context.Context, s *session) (err error) {
+		end, err = l.rows(ctx, s, l.sql.read, arguments(max(0, int64(after)), int64(min(limit, readRows))), func(row []driver.Value) error {
+			if size >= readBytes {
+				return errEnough // closes the connection: it is cheaper than to take the rest
+			}
+			e := entryOf(row)
+			e.ValueSize = len(e.Value)
+			size += len(e.Key) + len(e.Value)
+			entries = append(entries, e)
+			return nil
+		})
+		return err
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return nil, end, translate("read", err)
+	}
+	return entries, end, nil
+}
+
+// entryOf makes an entry of a row of the log.
+func entryOf(row []driver.Value) logstructured.Entry {
+	return logstructured.Entry{
+		Position:       logstructured.Position(integer(row[0])),
+		ID:             logstructured.AppendID(integer(row[1])),
+		Time:           logstructured.Timestamp(integer(row[2])),
+		Kind:           logstructured.Kind(integer(row[3])),
+		Revision:       logstructured.Revision(integer(row[4])),
+		Sub:            integer(row[5]),
+		Key:            blob(row[6]),
+		CreateRevision: logstructured.Revision(integer(row[7])),
+		Version:        integer(row[8]),
+		Lease:          logstructured.LeaseID(integer(row[9])),
+		Value:          blob(row[10]),
+	}
+}
+
+// blob copies bytes out of the connection's buffer.
+func blob(v driver.Value) []byte {
+	b, _ := v.([]byte)
+	return bytes.Clone(b)
+}
+
+// scanBatch is the number of entries handed over at once.
+const scanBatch = 512
+
+// Scan implements [logstructured.Log].
+func (l *Log) Scan(ctx context.Context, after logstructured.Position, fn func([]logstructured.Entry) error) (logstructured.End, error) {
+	var (
+		end   logstructured.End
+		fnErr error
+	)
+	err := l.read(ctx, func(ctx context.Context, s *session) (err error) {
+		batch := make([]logstructured.Entry, 0, scanBatch)
+		flush := func() error {
+			if fnErr = fn(batch); fnErr != nil {
+				return errEnough
+			}
+			batch = batch[:0]
+			return nil
+		}
+		// The rows are used as they come: one statement, so one snapshot, which neither side holds in memory.
+		end, err = l.rows(ctx, s, l.sql.scan, arguments(max(0, int64(after))), func(row []driver.Value) error {
+			e := entryOf(row)
+			e.ValueSize = int(integer(row[11]))
+			if batch = append(batch, e); len(batch) == scanBatch {
+				return flush()
+			}
+			return nil
+		})
+		if err == nil && len(batch) > 0 {
+			err = flush()
+		}
+		return err
+	})
+	if fnErr != nil {
+		return end, fnErr
+	}
+	return end, translate("scan", err)
+}
+
+// Values implements [logstructured.Log].
+func (l *Log) Values(ctx context.Context, positions []logstructured.Position) (logstructured.Values, error) {
+	v := logstructured.Values{
+		Values: make([][]byte, len(positions)),
+		IDs:    make([]logstructured.AppendID, len(positions)),
+		Found:  make([]bool, len(positions)),
+	}
+	err := l.read(ctx, func(ctx context.Context, s *session) error {
+		for first := 0; first == 0 || first < len(positions); {
+			n, err := l.someValues(ctx, s, positions, first, &v)
+			if err != nil {
+				return err
+			}
+			first += max(1, n)
+		}
+		return nil
+	})
+	return v, translate("values", err)
+}
+
+// someValues asks for as many of the positions from first on as one query takes, and returns how many that are.
+func (l *Log) someValues(ctx context.Context, s *session, positions []logstructured.Position, first int, v *logstructured.Values) (int, error) {
+	query := pick(l.sql.values, len(positions)-first)
+	some := positions[first:min(len(positions), first+query.rows)]
+	at := make(map[logstructured.Position]int, len(some)) // the first place of each
+	args := make([]driver.NamedValue, query.rows)
+	for i, p := range some {
+		if _, ok := at[p]; !ok {
+			at[p] = i
+		}
+		args[i].Value = int64(p)
+	}
+	for i := len(some); i < len(args); i++ {
+		args[i].Value = int64(0)
+	}
+	var err error
+	v.End, err = l.rows(ctx, s, query.sql, args, func(row []driver.Value) error {
+		i, ok := at[logstructured.Position(integer(row[0]))]
+		if !ok {
+			return fmt.Errorf("a row that was not asked for: %w", logstructured.ErrCorrupt)
+		}
+		v.Values[first+i], v.IDs[first+i], v.Found[first+i] = blob(row[6]), logstructured.AppendID(integer(row[1])), true
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	for i, p := range some { // named twice
+		if j := at[p]; j != i {
+			v.Values[first+i], v.IDs[first+i], v.Found[first+i] = v.Values[first+j], v.IDs[first+j], v.Found[first+j]
+		}
+	}
+	return len(some), nil
+}

@@ -1,0 +1,118 @@
+package mysql
+
+import "strings"
+
+// nowSQL is the server's clock in milliseconds since 1970. UTC_TIMESTAMP depends on no time zone, and stays the same within a statement.
+const nowSQL = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000`
+
+// newestSQL is the newest row: one step to the right edge of the clustered index. LIMIT keeps it a table of its own, which is also
+// what allows an INSERT to read the table that it writes (error 1093).
+const newestSQL = `(SELECT position, id FROM stele_log ORDER BY position DESC LIMIT 1) newest`
+
+// guardSQL stands for the position of an append's first row. Parameters: position and id of the head, and the position of the row. If the log does not end
+// at the head it is that of the sentinel, so that the INSERT always fails, in whatever mode the server is.
+const guardSQL = `IF((SELECT newest.position = ? AND newest.id = ? FROM ` + newestSQL + `), ?, 0)`
+
+// insertSQL begins an append. In the rows that follow, LAST_INSERT_ID(x) is x, and makes the server's answer to the
+// INSERT carry it: that tells the time without another question.
+const (
+	insertSQL     = `INSERT INTO stele_log (position, id, time, kind, revision, sub, ` + "`key`" + `, create_revision, version, lease, value) VALUES `
+	guardedRowSQL = `(` + guardSQL + `, ?, LAST_INSERT_ID(` + nowSQL + `), ?, ?, ?, ?, ?, ?, ?, ?)`
+	timedRowSQL   = `(?, ?, ` + nowSQL + `, ?, ?, ?, ?, ?, ?, ?, ?)`
+	plainRowSQL   = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+)
+
+const (
+	guardParameters = 2 // beside the row's own
+	rowParameters   = 10
+	// maxRows is what the protocol's limit of parameters lets an INSERT carry.
+	maxRows = (65535 - guardParameters) / rowParameters
+)
+
+// endSQL is the end of the log. read_only: a server that takes no writes has not got the last word.
+const endSQL = `SELECT newest.position, newest.id, s.floor, s.cluster_id, ` + nowSQL + `, @@global.read_only
+	FROM stele_store s, ` + newestSQL
+
+// endRowSQL is the end in the shape of a row of the log. Two SELECTs in one statement read from one snapshot, and UNION ALL sends the rows of the one and
+// then those of the other as they come, without a temporary table (which joining the end to the rows would take, or another sort).
+const endRowSQL = `(SELECT newest.position, newest.id, ` + nowSQL + ` AS time, 0 AS kind, s.floor, s.cluster_id, NULL AS k, 0, 0, 0, NULL AS v, 0
+	FROM stele_store s, ` + newestSQL + `) UNION ALL `
+
+const (
+	readSQL = endRowSQL + `(SELECT position, id, time, kind, revision, sub, ` + "`key`" + `, create_revision, version, lease, value, 0
+	FROM stele_log WHERE position > ? ORDER BY position LIMIT ?)`
+	// The value of a put stays where it is.
+	scanSQL = endRowSQL + `(SELECT position, id, time, kind, revision, sub, ` + "`key`" + `, create_revision, version, lease, IF(kind = 1, NULL, value), LENGTH(value)
+	FROM stele_log WHERE position > ? ORDER BY position)`
+)
+
+// endRowValuesSQL is the same for Values.
+const endRowValuesSQL = `(SELECT newest.position, newest.id, ` + nowSQL + ` AS time, 0 AS kind, s.floor, s.cluster_id, NULL AS v
+	FROM stele_store s, ` + newestSQL + `) UNION ALL `
+
+const (
+	raiseFloorSQL = `UPDATE stele_store SET floor = ? WHERE floor < ? AND EXISTS (SELECT 1 FROM stele_log WHERE position = ? AND id = ?)`
+	// A consistent read looks for the entry: what was never committed does not count. The counter makes it a change, which has to be made durable.
+	confirmSQL = `UPDATE stele_store SET settled = settled + 1 WHERE EXISTS (SELECT 1 FROM stele_log WHERE position = ? AND id = ?)`
+	newestRow  = `SELECT newest.position, newest.id FROM ` + newestSQL
+	standsSQL  = `SELECT id FROM stele_log WHERE position = ?`
+)
+
+// statements are those with the table prefix in place.
+type statements struct {
+	insert, guardedRow, timedRow, plainRow string
+	end, read, scan, newest, stands        string
+	raiseFloor, confirm                    string
+	values, remove                         []list
+	register, registered, unregister       string
+}
+
+// list is a statement with a list of parameters.
+type list struct {
+	rows int
+	sql  string
+}
+
+// listSizes are the sizes of lists that are prepared; what is over is filled up with a position that is there already.
+var listSizes = []int{1, 8, 64, 512, 4096}
+
+func newStatements(cfg *config) statements {
+	s := statements{
+		insert: cfg.sql(insertSQL), guardedRow: cfg.sql(guardedRowSQL), timedRow: timedRowSQL, plainRow: plainRowSQL,
+		end: cfg.sql(endSQL), read: cfg.sql(readSQL), scan: cfg.sql(scanSQL), newest: cfg.sql(newestRow), stands: cfg.sql(standsSQL),
+		raiseFloor: cfg.sql(raiseFloorSQL), confirm: cfg.sql(confirmSQL),
+		register: cfg.sql(registerSQL), registered: cfg.sql(registeredSQL), unregister: cfg.sql(unregisterSQL),
+	}
+	for _, n := range listSizes {
+		in := `(?` + strings.Repeat(`, ?`, n-1) + `)`
+		s.values = append(s.values, list{n, cfg.sql(endRowValuesSQL + `(SELECT position, id, 0, 1, 0, 0, value FROM stele_log WHERE position IN ` + in + ` AND position > 0)`)})
+		if n <= deleteRows {
+			s.remove = append(s.remove, list{n, cfg.sql(`DELETE FROM stele_log WHERE position IN ` + in + ` AND position > 0 AND position < ?
+	AND EXISTS (SELECT 1 FROM (SELECT id FROM stele_log WHERE position = ? AND id = ? LIMIT 1) guard)`)})
+		}
+	}
+	return s
+}
+
+// pick returns the smallest list for n positions, or else the largest.
+func pick(lists []list, n int) list {
+	for _, l := range lists {
+		if l.rows >= n {
+			return l
+		}
+	}
+	return lists[len(lists)-1]
+}
+
+// inserts builds an INSERT: its first row guarded or not, and the time that of the server or a parameter.
+func (s *statements) inserts(rows int, first, others string) string {
+	var b strings.Builder
+	b.Grow(len(s.insert) + len(first) + rows*(len(others)+2))
+	b.WriteString(s.insert)
+	b.WriteString(first)
+	for range rows - 1 {
+		b.WriteString(", ")
+		b.WriteString(others)
+	}
+	return b.String()
+}
