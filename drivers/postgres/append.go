@@ -1,0 +1,219 @@
+package postgres
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+const (
+	// maxAppendBytes bounds what an append sends: a message of PostgreSQL's protocol has at most 1 GiB.
+	maxAppendBytes = 1<<30 - 1<<16
+	// keepBuffer is the largest buffer that is kept between appends.
+	keepBuffer = 1 << 20
+	// maxRaces is how often a statement that another one made fail is repeated.
+	maxRaces = 20
+)
+
+// Append implements [logstructured.Log].
+func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructured.AppendID, entries []logstructured.Entry) error {
+	bound, end, err := l.begin(ctx)
+	if err != nil {
+		return translate("append", err)
+	}
+	defer end()
+	w, unlock, err := l.lockWriter(bound)
+	if err != nil {
+		return translate("append", l.because(ctx, err))
+	}
+	defer unlock()
+	params, err := w.encode(bound, head, id, entries)
+	if err != nil {
+		return translate("append", l.because(ctx, err))
+	}
+	var at int64
+	held, err := l.commit(bound, w, &l.sql.append, params, func(row [][]byte) { at = int64Of(row[0]) })
+	if cap(w.buf) > keepBuffer {
+		w.buf = nil
+	}
+	switch {
+	case err != nil:
+		return translate("append", l.because(ctx, err))
+	case !held:
+		return translate("append", fmt.Errorf("%w: it is not %v", logstructured.ErrConflict, head))
+	}
+	for i := range entries {
+		entries[i].Position = head.Position + 1 + logstructured.Position(i)
+		entries[i].ID = id
+		entries[i].Time = logstructured.Timestamp(at)
+	}
+	l.tell(entries[len(entries)-1].Position)
+	return nil
+}
+
+// Confirm implements [logstructured.Log].
+func (l *Log) Confirm(ctx context.Context, head logstructured.Head) error {
+	bound, end, err := l.begin(ctx)
+	if err != nil {
+		return translate("confirm", err)
+	}
+	defer end()
+	w, unlock, err := l.lockWriter(bound)
+	if err != nil {
+		return translate("confirm", l.because(ctx, err))
+	}
+	defer unlock()
+	found, err := l.commit(bound, w, &l.sql.confirm, int8Params(int64(head.Position), int64(head.ID)), nil)
+	switch {
+	case err != nil:
+		return translate("confirm", l.because(ctx, err))
+	case !found:
+		return translate("confirm", fmt.Errorf("%w: %v is not there", logstructured.ErrConflict, head))
+	}
+	return nil
+}
+
+// commit runs a statement that writes, by itself, and tells whether it returned a row. The error wraps ErrUnknown unless it is certain
+// that the statement has and will have no effect.
+func (l *Log) commit(ctx context.Context, w *writer, q *query, params [][]byte, each func(row [][]byte)) (bool, error) {
+	for race := 0; ; race++ {
+		held, err := l.commitOnce(ctx, w, q, params, each)
+		if err == nil || !lostRace(err) || race == maxRaces {
+			return held, err
+		}
+		if err := pause(ctx, time.Duration(race)*time.Millisecond); err != nil {
+			return false, err
+		}
+	}
+}
+
+func (l *Log) commitOnce(ctx context.Context, w *writer, q *query, params [][]byte, each func(row [][]byte)) (bool, error) {
+	forgetNotice(w.pg)
+	result, err := l.exec(ctx, w.pg, q, params)
+	if err != nil {
+		l.giveUp(err) // nothing of q was sent
+		return false, err
+	}
+	held := false
+	for result.NextRow() {
+		held = true
+		if each != nil {
+			each(result.Values())
+		}
+	}
+	_, err = result.Close()
+	switch {
+	case err == nil && !warned(w.pg):
+		if ctx.Err() != nil {
+			l.dropWriter() // a cancellation that is still on its way must not meet the next statement
+		}
+		return held, nil
+	case err == nil:
+		l.hosts.pass()
+		l.dropWriter()
+		return false, fmt.Errorf("%w: %w", logstructured.ErrUnknown, errWaitCanceled)
+	case rolledBack(err):
+		if ctx.Err() != nil {
+			l.hosts.pass() // it may have waited for another append that waits for a standby in vain
+			l.dropWriter()
+		} else {
+			l.giveUp(err)
+		}
+		return false, err
+	case w.wire.failed.Load() || pgconn.SafeToRetry(err):
+		l.dropWriter()
+		return false, err
+	default:
+		if ctx.Err() != nil {
+			// The server took the statement and did not finish it, though it was asked to end it: it is overloaded, or waits for a
+			// standby that does not come because it has taken its place.
+			l.hosts.pass()
+		}
+		l.dropWriter()
+		return false, fmt.Errorf("%w: %w", logstructured.ErrUnknown, err)
+	}
+}
+
+// giveUp drops the connections if err says that they lead to the wrong server or are broken. The caller holds the token.
+func (l *Log) giveUp(err error) {
+	if staleConnection(err) {
+		l.dropWriter()
+	}
+}
+
+// encode makes the parameters of an append. All arrays share one buffer: those of a fixed width first, then the keys and values.
+func (w *writer) encode(ctx context.Context, head logstructured.Head, id logstructured.AppendID, entries []logstructured.Entry) ([][]byte, error) {
+	const (
+		scalars     = 4
+		int8Columns = 5 // revision, sub, create_revision, version, lease
+		kindElement = 4 + 2
+	)
+	n := len(entries)
+	kinds := arrayHeader + kindElement*n
+	int8s := arrayHeader + int8Element*n
+	keys, values := arrayHeader+4*n, arrayHeader+4*n
+	for i := range entries {
+		keys += len(entries[i].Key)
+		values += len(entries[i].Value)
+	}
+	size := 8*scalars + kinds + int8Columns*int8s + keys + values
+	if size > maxAppendBytes {
+		return nil, fmt.Errorf("%w: %d MiB in %d entries, and PostgreSQL takes 1 GiB at once", logstructured.ErrTooLarge, size>>20, n)
+	}
+	if cap(w.buf) < size {
+		w.buf = make([]byte, size)
+	}
+	rest := w.buf[:size]
+	take := func(n int) []byte {
+		b := rest[:n:n]
+		rest = rest[n:]
+		return b
+	}
+	params := make([][]byte, 0, 12)
+	for _, v := range [scalars]int64{int64(head.Position), int64(head.ID), int64(n), int64(id)} {
+		b := take(8)
+		binary.BigEndian.PutUint64(b, uint64(v))
+		params = append(params, b)
+	}
+	kind := take(kinds)
+	putArrayHeader(kind, pgtype.Int2OID, n)
+	var int8Arrays [int8Columns][]byte
+	for i := range int8Arrays {
+		int8Arrays[i] = take(int8s)
+		putArrayHeader(int8Arrays[i], pgtype.Int8OID, n)
+	}
+	key, value := take(keys), take(values)
+	putArrayHeader(key, pgtype.ByteaOID, n)
+	putArrayHeader(value, pgtype.ByteaOID, n)
+	nextKey, nextValue := arrayHeader, arrayHeader
+	for i := range entries {
+		if i%4096 == 4095 && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		e := &entries[i]
+		at := arrayHeader + kindElement*i
+		binary.BigEndian.PutUint32(kind[at:], 2)
+		binary.BigEndian.PutUint16(kind[at+4:], uint16(e.Kind))
+		at = arrayHeader + int8Element*i
+		putInt8Element(int8Arrays[0][at:], int64(e.Revision))
+		putInt8Element(int8Arrays[1][at:], e.Sub)
+		putInt8Element(int8Arrays[2][at:], int64(e.CreateRevision))
+		putInt8Element(int8Arrays[3][at:], e.Version)
+		putInt8Element(int8Arrays[4][at:], int64(e.Lease))
+		nextKey = putBytesElement(key, nextKey, e.Key)
+		nextValue = putBytesElement(value, nextValue, e.Value)
+	}
+	return append(params, kind, int8Arrays[0], int8Arrays[1], key, int8Arrays[2], int8Arrays[3], int8Arrays[4], value), nil
+}
+
+// putBytesElement puts an element of a bytea array at b[at:] and returns where the next one goes.
+func putBytesElement(b []byte, at int, v []byte) int {
+	binary.BigEndian.PutUint32(b[at:], uint32(len(v)))
+	return at + 4 + copy(b[at+4:], v)
+}

@@ -1,0 +1,109 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgerrcode"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// deleteBatch is how many rows one transaction deletes: some milliseconds of work.
+const deleteBatch = 1000
+
+// Delete implements [logstructured.Log]. Appends do not wait for it: what it deletes nobody else touches.
+func (l *Log) Delete(ctx context.Context, guard logstructured.Head, positions []logstructured.Position, floor logstructured.Position) error {
+	params := int8Params(int64(guard.Position), int64(guard.ID), int64(floor))
+	if err := l.guarded(ctx, guard, &l.sql.raiseFloor, params); err != nil {
+		return err
+	}
+	if !slices.IsSorted(positions) {
+		positions = slices.Clone(positions)
+		slices.Sort(positions) // the contract wants the order; and neighbours share pages
+	}
+	for batch := range slices.Chunk(positions, deleteBatch) {
+		start := time.Now()
+		params[2] = int8Array(batch)
+		if err := l.guarded(ctx, guard, &l.sql.deleteAt, params); err != nil {
+			return err
+		}
+		if len(batch) == deleteBatch {
+			// Leave the disk and the processors to the appends for half of the time.
+			if err := pause(ctx, min(time.Since(start), time.Second)); err != nil {
+				return translate("delete", err)
+			}
+		}
+	}
+	return nil
+}
+
+// guarded makes a change that returns a row if guard stood in its place.
+func (l *Log) guarded(ctx context.Context, guard logstructured.Head, q *query, params [][]byte) error {
+	return l.request(ctx, "delete", func(bound context.Context, c *pgconn.PgConn) error {
+		held := false
+		err := l.change(bound, c, q, params, func() { held = true })
+		if err == nil && !held {
+			err = &stopped{fmt.Errorf("%w: %v is not there", logstructured.ErrConflict, guard)}
+		}
+		return err
+	})
+}
+
+// change makes a change that may be made twice, and calls each for each row that it returns.
+func (l *Log) change(ctx context.Context, c *pgconn.PgConn, q *query, params [][]byte, each func()) error {
+	for race := 0; ; race++ {
+		err := l.rows(ctx, c, q, params, func([][]byte) error { each(); return nil })
+		if err == nil || !lostRace(err) || race == maxRaces {
+			return err
+		}
+		if err := pause(ctx, time.Duration(race)*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// Size implements [logstructured.Log]: the tables of the log and its head with their indexes. InUse is an estimate from the server's
+// statistics, which are a moment old.
+func (l *Log) Size(ctx context.Context) (logstructured.Size, error) {
+	var size logstructured.Size
+	err := l.request(ctx, "size", func(bound context.Context, c *pgconn.PgConn) error {
+		return l.rows(bound, c, &l.sql.size, nil, func(row [][]byte) error {
+			live, dead := int64Of(row[1]), int64Of(row[2])
+			size.Total = int64Of(row[0])
+			size.InUse = size.Total
+			if rows := live + dead; dead > 0 {
+				size.InUse = int64(float64(size.Total) * float64(live) / float64(rows))
+			}
+			return nil
+		})
+	})
+	return size, err
+}
+
+// Defragment implements [logstructured.Log]. It writes the tables anew, which everything waits for.
+func (l *Log) Defragment(ctx context.Context) error {
+	return l.request(ctx, "defragment", func(bound context.Context, c *pgconn.PgConn) error {
+		for _, sql := range []string{`VACUUM FULL {prefix}_log`, `VACUUM FULL {prefix}_head`, `ANALYZE {prefix}_log`} {
+			_, err := c.Exec(bound, withPrefix(sql, l.cfg.prefix)).ReadAll()
+			switch code(err) {
+			case pgerrcode.FeatureNotSupported, pgerrcode.SyntaxError:
+				return nil // a database that gives room back by itself
+			}
+			if err != nil {
+				return err
+			}
+			if warned(c) {
+				return errNotOwner
+			}
+		}
+		return nil
+	})
+}
+
+// errNotOwner reports that the server passed a table over.
+var errNotOwner = errors.New("the user of the data source name may not vacuum the tables, which takes their owner")

@@ -1,0 +1,2 @@
+// Package postgres keeps the log in a PostgreSQL database.
+package postgres

@@ -1,0 +1,218 @@
+package postgres
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/stele-db/stele/drivers/connect"
+)
+
+const (
+	// DefaultDatabase is the name of the database if the DSN has none. It is kine's.
+	DefaultDatabase = "kubernetes"
+	// DefaultPrefix begins the names of the tables.
+	DefaultPrefix = "stele"
+
+	connectTimeout  = 5 * time.Second
+	defaultMaxConns = 8
+)
+
+// config is what the DSN and the options say.
+type config struct {
+	pool *pgxpool.Config
+	// prefix of the tables' names, valid as an identifier without quotes.
+	prefix string
+	// schema is the first of the DSN's search_path, if it is a plain name, and otherwise empty.
+	schema string
+	// pooler tells that a pooler in transaction mode is between us and the server, whether or not it shows.
+	pooler bool
+	// maxIdle is how many idle connections the pool keeps, 0 is as many as it may have.
+	maxIdle int32
+}
+
+var (
+	validPrefix = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,39}$`)
+	validSchema = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
+)
+
+// parseDSN reads a DSN. pgx does most of it; what it takes for a setting of the server and is ours is taken out. Its errors are not
+// passed on as they are, because a malformed DSN may have a part of the password in any place.
+func parseDSN(dsn string) (*config, error) {
+	scheme, rest, found := strings.Cut(dsn, "://")
+	if !found || scheme != "postgres" && scheme != "postgresql" {
+		return nil, errors.New("postgres: the data source name does not begin with postgres://")
+	}
+	// An @ in a password, or a / before it, would make a host or a database name of its rest.
+	if n := strings.Count(rest, "@"); n > 1 || n == 1 && strings.Contains(rest[:strings.Index(rest, "@")], "/") {
+		return nil, errors.New("postgres: the data source name has an @ or / that belongs to the user, the password or an option: write %40 and %2F")
+	}
+	pool, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("postgres: the data source name is not valid: %s", parseReason(dsn, err))
+	}
+	c := pool.ConnConfig
+	if c.Database == "" {
+		c.Database = DefaultDatabase
+	}
+	cfg := &config{pool: pool, prefix: DefaultPrefix}
+	if !strings.Contains(rest, "pool_max_conns") {
+		pool.MaxConns = defaultMaxConns
+	}
+	if prefix, ok := c.RuntimeParams["table_prefix"]; ok {
+		if !validPrefix.MatchString(prefix) {
+			return nil, fmt.Errorf("postgres: option table_prefix=%s: it must match %s", prefix, validPrefix)
+		}
+		cfg.prefix = prefix
+		delete(c.RuntimeParams, "table_prefix")
+	}
+	switch pooler, ok := c.RuntimeParams["pooler"]; {
+	case !ok:
+	case pooler == "transaction":
+		cfg.pooler = true
+		delete(c.RuntimeParams, "pooler")
+	default:
+		return nil, fmt.Errorf("postgres: option pooler=%s: the only value is transaction", pooler)
+	}
+	if first, _, _ := strings.Cut(c.RuntimeParams["search_path"], ","); validSchema.MatchString(first) {
+		cfg.schema = first
+	}
+	if _, ok := c.RuntimeParams["application_name"]; !ok && !cfg.pooler {
+		c.RuntimeParams["application_name"] = "stele"
+	}
+	if c.ConnectTimeout == 0 {
+		c.ConnectTimeout = connectTimeout
+	}
+	// With several hosts, or several addresses of one, only a server that takes writes is of use.
+	c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	c.DialFunc = dialer(c.ConnectTimeout).DialContext
+	return cfg, nil
+}
+
+// parseReason is what pgx says about a DSN without quoting it, and without the reasons that quote pieces of it.
+func parseReason(dsn string, err error) string {
+	const quotesPieces = "failed to parse as URL"
+	var parse *pgconn.ParseConfigError
+	if !errors.As(err, &parse) {
+		return "one of its pool options is malformed"
+	}
+	reason := strings.TrimPrefix(parse.Error(), pgconn.NewParseConfigError(dsn, "", nil).Error())
+	if strings.HasPrefix(reason, quotesPieces) || strings.Contains(reason, "`") {
+		return "write postgres://USER:PASSWORD@HOST:PORT/DATABASE?option=value, special characters percent-encoded"
+	}
+	return reason
+}
+
+// apply lets the options override what the DSN says.
+func (cfg *config) apply(opts connect.Options) error {
+	c := cfg.pool.ConnConfig
+	if opts.Password != "" {
+		c.Password = opts.Password
+	}
+	if opts.TLS.Wanted() {
+		if err := applyTLS(c, opts.TLS); err != nil {
+			return err
+		}
+	}
+	p := cfg.pool
+	if opts.Pool.MaxOpen > 0 {
+		p.MaxConns = int32(min(opts.Pool.MaxOpen, 1<<16))
+	}
+	if keep := opts.Pool.MaxIdle; keep > 0 {
+		cfg.maxIdle = int32(min(keep, 1<<16))
+	}
+	if opts.Pool.MaxLifetime > 0 {
+		p.MaxConnLifetime = opts.Pool.MaxLifetime
+	}
+	if opts.Pool.MaxIdleTime > 0 {
+		p.MaxConnIdleTime = opts.Pool.MaxIdleTime
+	}
+	return nil
+}
+
+// applyTLS demands TLS of every host, whatever sslmode says: none is left to connect to without.
+func applyTLS(c *pgx.ConnConfig, t connect.TLS) error {
+	wanted, err := t.Config()
+	if err != nil {
+		return fmt.Errorf("postgres: %w", err)
+	}
+	type address struct {
+		host string
+		port uint16
+	}
+	hosts := []*pgconn.FallbackConfig{{Host: c.Host, Port: c.Port, TLSConfig: c.TLSConfig}}
+	seen := map[address]bool{{c.Host, c.Port}: true}
+	for _, f := range c.Fallbacks {
+		at := address{f.Host, f.Port}
+		if !seen[at] {
+			seen[at] = true
+			hosts = append(hosts, f)
+		}
+	}
+	for _, h := range hosts {
+		if network, _ := pgconn.NetworkAddress(h.Host, h.Port); network == "unix" {
+			h.TLSConfig = nil
+			continue
+		}
+		h.TLSConfig = mergeTLS(wanted, h.TLSConfig, h.Host)
+	}
+	c.Host, c.Port, c.TLSConfig = hosts[0].Host, hosts[0].Port, hosts[0].TLSConfig
+	c.Fallbacks = hosts[1:]
+	return nil
+}
+
+// mergeTLS adds to what the options say what only the DSN says. Who the server is, is verified unless the options say not to.
+func mergeTLS(wanted, dsn *tls.Config, host string) *tls.Config {
+	merged := wanted.Clone()
+	merged.ServerName = host
+	if dsn != nil {
+		if merged.RootCAs == nil {
+			merged.RootCAs = dsn.RootCAs
+		}
+		if merged.Certificates == nil {
+			merged.Certificates = dsn.Certificates
+		}
+		merged.NextProtos = dsn.NextProtos
+	}
+	return merged
+}
+
+// dialer makes connections that notice when the other end is gone for good: probes when there is nothing to send, and on Linux a
+// bound on how long what was sent may remain unacknowledged.
+func dialer(timeout time.Duration) *net.Dialer {
+	return &net.Dialer{
+		Timeout: timeout,
+		KeepAliveConfig: net.KeepAliveConfig{
+			Enable:   true,
+			Idle:     5 * time.Second,
+			Interval: 2 * time.Second,
+			Count:    4,
+		},
+		Control: controlSocket,
+	}
+}
+
+// userTimeout is how long sent data may remain unacknowledged.
+const userTimeout = 10 * time.Second
+
+func quote(identifier string) string { return pgx.Identifier{identifier}.Sanitize() }
+
+func (cfg *config) createDatabase() string {
+	return "CREATE DATABASE " + quote(cfg.pool.ConnConfig.Database)
+}
+
+// createSchema is empty when the tables belong into a schema that is there.
+func (cfg *config) createSchema() string {
+	if cfg.schema == "" || cfg.schema == "public" {
+		return ""
+	}
+	return "CREATE SCHEMA IF NOT EXISTS " + quote(cfg.schema)
+}

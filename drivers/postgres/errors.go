@@ -1,0 +1,119 @@
+package postgres
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgerrcode"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+var (
+	// errClosed answers calls after Close.
+	errClosed = errors.New("log is closed")
+	// errNoHead reports that the row with the log's end is gone.
+	errNoHead = fmt.Errorf("%w: the table of the log's head is empty", logstructured.ErrCorrupt)
+	// errWaitCanceled reports that the server broke off the wait for a standby: the commit stands, as long as this server does.
+	errWaitCanceled = errors.New("the server did not wait for its synchronous standby")
+	// errReadOnlyServer reports that the server takes no writes.
+	errReadOnlyServer = fmt.Errorf("%w: the server is a standby or was made read-only", logstructured.ErrReadOnly)
+)
+
+// translate wraps err in the sentinel of its code.
+func translate(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if sentinel := sentinelOf(err); sentinel != nil && !errors.Is(err, sentinel) {
+		return fmt.Errorf("postgres: %s: %w: %w", op, sentinel, err)
+	}
+	return fmt.Errorf("postgres: %s: %w", op, err)
+}
+
+func sentinelOf(err error) error {
+	if errors.Is(err, pgconn.ErrReadOnlyConnection) {
+		return logstructured.ErrReadOnly
+	}
+	switch code(err) {
+	case pgerrcode.ReadOnlySQLTransaction:
+		return logstructured.ErrReadOnly
+	case pgerrcode.DiskFull:
+		return logstructured.ErrNoSpace
+	case pgerrcode.DataCorrupted, pgerrcode.IndexCorrupted:
+		return logstructured.ErrCorrupt
+	}
+	return nil
+}
+
+// rolledBack tells whether err is the server's word that the statement it answers has no effect and never will. An error that ends the
+// connection as well may come after the commit. Internal and system errors, and those of a class that other databases use for a commit
+// they lost sight of, are not taken as a word.
+func rolledBack(err error) bool {
+	var e *pgconn.PgError
+	if !errors.As(err, &e) || len(e.Code) != 5 {
+		return false
+	}
+	switch {
+	case severity(e) != "ERROR":
+		return false
+	case e.Code == pgerrcode.StatementCompletionUnknown, e.Code == pgerrcode.TransactionResolutionUnknown:
+		return false
+	case pgerrcode.IsConnectionException(e.Code):
+		return false
+	case pgerrcode.IsInternalError(e.Code):
+		return e.Code != pgerrcode.InternalError
+	case pgerrcode.IsSystemError(e.Code):
+		return false
+	case pgerrcode.IsOperatorIntervention(e.Code):
+		return e.Code == pgerrcode.QueryCanceled
+	}
+	return true
+}
+
+// lostRace tells that the statement was rolled back only because another one was faster.
+func lostRace(err error) bool {
+	return rolledBack(err) && (code(err) == pgerrcode.SerializationFailure || code(err) == pgerrcode.DeadlockDetected)
+}
+
+// staleConnection tells that another connection may do better: this one is broken, or leads to a server that is not the primary any
+// more, or has lost its prepared statements. A connection that could not be made is not one.
+func staleConnection(err error) bool {
+	var (
+		stop    *stopped
+		connect *pgconn.ConnectError
+		e       *pgconn.PgError
+	)
+	switch {
+	case errors.As(err, &stop), errors.As(err, &connect):
+		return false
+	case errors.Is(err, errReadOnlyServer):
+		return true
+	case errors.Is(err, errNoHead), errors.Is(err, errWaitCanceled):
+		return false
+	case !errors.As(err, &e), severity(e) != "ERROR":
+		return true
+	case e.Code == pgerrcode.ReadOnlySQLTransaction, e.Code == pgerrcode.InvalidSQLStatementName, e.Code == pgerrcode.DuplicatePreparedStatement:
+		return true
+	case pgerrcode.IsConnectionException(e.Code):
+		return true
+	case pgerrcode.IsOperatorIntervention(e.Code):
+		return e.Code != pgerrcode.QueryCanceled
+	}
+	return false
+}
+
+// severity is FATAL or PANIC if the error ends the connection, and ERROR if it does not.
+func severity(e *pgconn.PgError) string {
+	if e.SeverityUnlocalized != "" {
+		return e.SeverityUnlocalized
+	}
+	return e.Severity // some that speak the protocol do not send the other one
+}
+
+// stopped ends a request that must not be made again.
+type stopped struct{ err error }
+
+func (s *stopped) Error() string { return s.err.Error() }
+func (s *stopped) Unwrap() error { return s.err }

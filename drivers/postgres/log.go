@@ -1,0 +1,228 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/sirupsen/logrus"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// Log is a [logstructured.Log], [logstructured.Notifier] and [logstructured.Registry] in a PostgreSQL database.
+type Log struct {
+	cfg    *config
+	logger *logrus.Entry
+	sql    *queries
+	pool   *pgxpool.Pool
+	hosts  hosts
+
+	// writing holds one token: who has taken it may use writer.
+	writing chan struct{}
+	// writer is nil while there is no connection for appending.
+	writer *writer
+	// writerPID is the server's process behind the writer: notifications of it are of our own appends.
+	writerPID atomic.Uint32
+
+	// pooled tells that a pooler gives transactions any connection: nothing is prepared, nothing is listened to.
+	pooled atomic.Bool
+	// durableEnd tells that commits wait for a standby, so that End has to commit something.
+	durableEnd atomic.Bool
+	// told is the newest position that a call of this Log has told of.
+	told atomic.Int64
+
+	mu sync.Mutex
+	// moved is closed and replaced when all connections are to be made anew.
+	moved chan struct{}
+
+	// bound makes a context that ends with the log too; stop ends all of them.
+	bound func(context.Context) (context.Context, context.CancelFunc)
+	stop  context.CancelFunc
+	// closed is closed by Close; closing makes that happen once.
+	closed  chan struct{}
+	closing sync.Once
+	// calls counts those under way; live adds to it under mu.
+	calls sync.WaitGroup
+}
+
+var (
+	_ logstructured.Log      = (*Log)(nil)
+	_ logstructured.Notifier = (*Log)(nil)
+	_ logstructured.Registry = (*Log)(nil)
+)
+
+// begin starts a call: it returns a context that ends when the log is closed, and a function that ends the call.
+func (l *Log) begin(ctx context.Context) (context.Context, func(), error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.live(ctx); err != nil {
+		return nil, nil, err
+	}
+	l.calls.Add(1)
+	bound, cancel := l.bound(ctx)
+	return bound, func() {
+		cancel()
+		l.calls.Done()
+	}, nil
+}
+
+// live returns why a call must not go on, if so. ctx is the caller's.
+func (l *Log) live(ctx context.Context) error {
+	select {
+	case <-l.closed:
+		return errClosed
+	default:
+		return ctx.Err()
+	}
+}
+
+// because adds to err why the call was ended, if it was.
+func (l *Log) because(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ended := l.live(ctx); ended != nil && !errors.Is(err, ended) {
+		return fmt.Errorf("%w: %w", ended, err)
+	}
+	return err
+}
+
+// request runs f with a connection of the pool, and again with a fresh one if the first turned out to be broken or to lead to a
+// server that is not the primary any more. f makes the request and starts over with its results.
+func (l *Log) request(ctx context.Context, op string, f func(context.Context, *pgconn.PgConn) error) error {
+	bound, end, err := l.begin(ctx)
+	if err != nil {
+		return translate(op, err)
+	}
+	defer end()
+	for attempt := 0; ; attempt++ {
+		err = l.requestOnce(bound, f)
+		if err == nil || attempt > 0 || l.live(ctx) != nil || !staleConnection(err) {
+			break
+		}
+		l.reconnect()
+	}
+	return translate(op, l.because(ctx, err))
+}
+
+func (l *Log) requestOnce(ctx context.Context, f func(context.Context, *pgconn.PgConn) error) error {
+	c, err := l.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Release()
+	pg := c.Conn().PgConn()
+	forgetNotice(pg)
+	return f(ctx, pg)
+}
+
+// reconnect gives up all idle connections, and those in use once they are released: each call after it asks the server that is the
+// primary now.
+func (l *Log) reconnect() {
+	l.pool.Reset()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.moved)
+	l.moved = make(chan struct{})
+}
+
+// noticeKey is where a connection keeps that the server has warned.
+const noticeKey = "stele.warned"
+
+// keepNotice remembers a warning that came with a statement. There is just one that a statement of ours can meet: that the wait for
+// a synchronous standby was broken off.
+func keepNotice(c *pgconn.PgConn, n *pgconn.Notice) {
+	if n.SeverityUnlocalized == "WARNING" || n.SeverityUnlocalized == "" {
+		c.CustomData()[noticeKey] = true
+	}
+}
+
+func forgetNotice(c *pgconn.PgConn) { delete(c.CustomData(), noticeKey) }
+
+func warned(c *pgconn.PgConn) bool {
+	_, ok := c.CustomData()[noticeKey]
+	return ok
+}
+
+// tell remembers the newest position that a caller knows of.
+func (l *Log) tell(p logstructured.Position) {
+	for {
+		old := l.told.Load()
+		if int64(p) <= old || l.told.CompareAndSwap(old, int64(p)) {
+			return
+		}
+	}
+}
+
+// Close implements [logstructured.Log]. It waits for the calls that are under way, which end soon. Closing again does nothing.
+func (l *Log) Close() error {
+	l.closing.Do(func() {
+		l.mu.Lock()
+		close(l.closed)
+		l.mu.Unlock()
+		l.stop()
+		l.calls.Wait()
+		<-l.writing // and nobody gets it back
+		l.dropWriter()
+		l.pool.Close()
+	})
+	return nil
+}
+
+// hosts is the order in which the servers of a DSN are tried.
+type hosts struct {
+	mu    sync.Mutex
+	first int
+}
+
+// order lets the next connection begin with the host whose turn it is. It is called before each attempt to connect.
+func (h *hosts) order(c *pgconn.Config) {
+	h.mu.Lock()
+	first := h.first
+	h.mu.Unlock()
+	orderHosts(c, first)
+}
+
+// pass makes later attempts to connect begin with another host: this one accepts statements and does not finish them.
+func (h *hosts) pass() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.first++
+}
+
+// orderHosts rotates the hosts, with what belongs to each, so that the first of them, counted modulo their number, comes first.
+func orderHosts(c *pgconn.Config, first int) {
+	all := append([]*pgconn.FallbackConfig{{Host: c.Host, Port: c.Port, TLSConfig: c.TLSConfig}}, c.Fallbacks...)
+	var groups [][]*pgconn.FallbackConfig // one for each host: with and without TLS
+	for i, f := range all {
+		if i > 0 && f.Host == all[i-1].Host && f.Port == all[i-1].Port {
+			groups[len(groups)-1] = append(groups[len(groups)-1], f)
+			continue
+		}
+		groups = append(groups, []*pgconn.FallbackConfig{f})
+	}
+	ordered := make([]*pgconn.FallbackConfig, 0, len(all))
+	for i := range groups {
+		ordered = append(ordered, groups[(first+i)%len(groups)]...)
+	}
+	c.Host, c.Port, c.TLSConfig = ordered[0].Host, ordered[0].Port, ordered[0].TLSConfig
+	c.Fallbacks = ordered[1:]
+}
+
+// pause waits, but no longer than ctx.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

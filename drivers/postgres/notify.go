@@ -1,0 +1,73 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// channel is what appends notify. Its name needs no quotes.
+func channel(prefix string) string { return prefix + "_log" }
+
+// errNoListen reports that only polling is possible.
+var errNoListen = errors.New("postgres: there is a pooler in between, through which notifications do not come")
+
+// Listen implements [logstructured.Notifier] on a connection of its own.
+func (l *Log) Listen(ctx context.Context, wake func()) error {
+	if l.pooled.Load() {
+		return errNoListen
+	}
+	bound, end, err := l.begin(ctx)
+	if err != nil {
+		return translate("listen", err)
+	}
+	defer end()
+	return translate("listen", l.because(ctx, l.listen(bound, wake)))
+}
+
+func (l *Log) listen(ctx context.Context, wake func()) error {
+	// A server that is not the primary any more notifies nobody: follow when the other connections move.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	l.mu.Lock()
+	moved := l.moved
+	l.mu.Unlock()
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-moved:
+			cancel(errMoved)
+		case <-ctx.Done():
+		}
+	}()
+	defer func() {
+		cancel(nil)
+		<-watched
+	}()
+	cfg := l.cfg.pool.ConnConfig.Config.Copy()
+	l.hosts.order(cfg)
+	cfg.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) {
+		if n.PID != l.writerPID.Load() {
+			wake()
+		}
+	}
+	c, err := pgconn.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close(ctx) }()
+	if _, err := c.Exec(ctx, `LISTEN `+channel(l.cfg.prefix)).ReadAll(); err != nil {
+		return err
+	}
+	wake()
+	for {
+		if err := c.WaitForNotification(ctx); err != nil {
+			return errors.Join(context.Cause(ctx), err)
+		}
+	}
+}
+
+// errMoved ends a subscription whose server may not be the primary any more.
+var errMoved = errors.New("connections were made anew")

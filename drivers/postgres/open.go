@@ -1,0 +1,150 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgerrcode"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/sirupsen/logrus"
+
+	"github.com/stele-db/stele/drivers/connect"
+)
+
+// Options configure a log beyond its DSN.
+type Options struct {
+	// Logger is required.
+	Logger *logrus.Entry
+	connect.Options
+}
+
+// Open opens the log at dsn (see the package's documentation), creating database and tables if they are not there and the rights
+// allow it; otherwise the error says which statement to run. A database that cannot be reached is an error at once. What waiting does not
+// mend wraps [connect.ErrConfiguration].
+func Open(ctx context.Context, dsn string, opts Options) (*Log, error) {
+	cfg, err := parseDSN(dsn)
+	if err != nil {
+		return nil, connect.Configuration(err)
+	}
+	if err := cfg.apply(opts.Options); err != nil {
+		return nil, connect.Configuration(err)
+	}
+	return open(ctx, cfg, opts.Logger, migrations)
+}
+
+func open(ctx context.Context, cfg *config, logger *logrus.Entry, migrations []migration) (*Log, error) {
+	l := newLog(cfg, logger)
+	if err := l.start(ctx, migrations); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+func newLog(cfg *config, logger *logrus.Entry) *Log {
+	lasting, stop := context.WithCancel(context.Background())
+	l := &Log{
+		cfg:     cfg,
+		logger:  logger,
+		writing: make(chan struct{}, 1),
+		moved:   make(chan struct{}),
+		closed:  make(chan struct{}),
+		stop:    stop,
+		bound: func(ctx context.Context) (context.Context, context.CancelFunc) {
+			bound, cancel := context.WithCancel(ctx)
+			release := context.AfterFunc(lasting, cancel)
+			return bound, func() {
+				release()
+				cancel()
+			}
+		},
+	}
+	l.writing <- struct{}{}
+	l.pooled.Store(cfg.pooler)
+	return l
+}
+
+// start connects, brings the schema up to date and reads the end.
+func (l *Log) start(ctx context.Context, migrations []migration) error {
+	if err := l.openPool(ctx); err != nil {
+		return fmt.Errorf("postgres: %w", err)
+	}
+	w, unlock, err := l.lockWriter(ctx)
+	if code(err) == pgerrcode.InvalidCatalogName {
+		if err = l.createDatabase(ctx); err == nil {
+			w, unlock, err = l.lockWriter(ctx)
+		}
+	}
+	if err != nil {
+		return openError("connect", err)
+	}
+	err = migrate(ctx, w.pg, l.cfg, migrations)
+	unlock()
+	if err != nil {
+		return openError("prepare the tables", err)
+	}
+	if _, err := l.End(ctx); err != nil {
+		return openError("read the end of the log", err)
+	}
+	return nil
+}
+
+// openError tells what an administrator has to change from what may pass.
+func openError(op string, err error) error {
+	var failure *openFailure
+	if errors.As(err, &failure) {
+		return connect.Configuration(fmt.Errorf("postgres: cannot %s: %w", op, failure))
+	}
+	err = translate("cannot "+op, err)
+	switch c := code(err); {
+	case pgerrcode.IsInvalidAuthorizationSpecification(c), c == pgerrcode.InsufficientPrivilege:
+		return connect.Configuration(err)
+	}
+	return err
+}
+
+// openPool prepares for connecting; the first connection is made when it is needed.
+func (l *Log) openPool(ctx context.Context) error {
+	p := l.cfg.pool
+	p.ConnConfig.OnNotice = keepNotice
+	p.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
+		l.hosts.order(&c.Config)
+		return nil
+	}
+	// A connection that broke while it was idle is found out by the request itself, which is then made again.
+	p.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false }
+	if keep := l.cfg.maxIdle; keep > 0 {
+		p.AfterRelease = func(*pgx.Conn) bool { return l.pool.Stat().IdleConns() < keep }
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, p)
+	if err != nil {
+		return err
+	}
+	l.pool = pool
+	return nil
+}
+
+// MaintenanceDatabase is where a user is connected to create another database.
+const MaintenanceDatabase = "postgres"
+
+// createDatabase creates the database of the DSN, unless another replica was faster.
+func (l *Log) createDatabase(ctx context.Context) (err error) {
+	cfg := l.cfg.pool.ConnConfig.Config.Copy()
+	cfg.Database = MaintenanceDatabase
+	cfg.RuntimeParams = nil
+	c, err := pgconn.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return &openFailure{
+			text: fmt.Sprintf("the database does not exist, and to create it there is no access to database %q: let an administrator run: %s", MaintenanceDatabase, l.cfg.createDatabase()),
+			err:  err,
+		}
+	}
+	defer func() { err = errors.Join(err, c.Close(ctx)) }()
+	if err := apply(ctx, c, statement{sql: l.cfg.createDatabase()}); err != nil {
+		return missingRight(err, l.cfg.createDatabase())
+	}
+	l.logger.WithField("database", l.cfg.pool.ConnConfig.Database).Info("Created the database")
+	return nil
+}

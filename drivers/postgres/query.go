@@ -1,0 +1,228 @@
+package postgres
+
+import (
+	"context"
+	"encoding/binary"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// query is a statement with the types of its parameters. It is prepared once on each connection, or sent whole each time where a
+// pooler may give every transaction another connection.
+type query struct {
+	name, sql string
+	oids      []uint32
+}
+
+// queries are the statements with the names of the tables in them.
+type queries struct {
+	append, confirm      query
+	end, endDurable      query
+	read, values         query
+	scanEnd, scan        query
+	raiseFloor, deleteAt query
+	size                 query
+	register, unregister query
+}
+
+// nowSQL is the database's clock in milliseconds: that of the statement's start for reads, which never runs ahead of it.
+const nowSQL = `(extract(epoch FROM statement_timestamp()) * 1000)::bigint`
+
+// durableSQL makes the commit of the statement that it is part of wait for the disk and for the standbys that the server
+// names, whatever the session, the role or another client of a pooled connection has set, and lets the server tell when the wait was broken
+// off. Both settings end with the transaction, but after the commit.
+const durableSQL = `CASE WHEN current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')
+		THEN set_config('synchronous_commit', 'on', true) END,
+	CASE WHEN current_setting('client_min_messages') IN ('error', 'fatal', 'panic')
+		THEN set_config('client_min_messages', 'warning', true) END`
+
+// standsSQL returns a row if the head $1, $2 names an entry of the log, or is the zero one.
+const standsSQL = `SELECT 1 FROM {prefix}_head WHERE $1 = 0 AND $2 = 0
+		OR EXISTS (SELECT FROM {prefix}_log WHERE position = $1 AND id = $2)`
+
+func newQueries(prefix string, notify bool) *queries {
+	notifySQL := ""
+	if notify {
+		notifySQL = `, pg_notify('` + channel(prefix) + `', '')`
+	}
+	q := &queries{
+		// One autocommit statement, so one round trip and no moment at which a client that stops holds a lock. The UPDATE is the guard: it
+		// waits for an append that is under way and then finds its position or not. Unnesting in the list of columns streams the
+		// arrays; in FROM they would all be stored once more. No row comes back when the guard did not hold.
+		append: query{"stele_append", `
+WITH head AS (
+	UPDATE {prefix}_head SET position = $1 + $3, id = $4 WHERE position = $1 AND id = $2
+	RETURNING (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS time` + notifySQL + `, ` + durableSQL + `
+), log AS (
+	INSERT INTO {prefix}_log (position, id, time, kind, revision, sub, key, create_revision, version, lease, value)
+	SELECT generate_series($1 + 1, $1 + $3), $4, head.time,
+		unnest($5::smallint[]), unnest($6::bigint[]), unnest($7::bigint[]), unnest($8::bytea[]),
+		unnest($9::bigint[]), unnest($10::bigint[]), unnest($11::bigint[]), unnest($12::bytea[])
+	FROM head
+)
+SELECT time FROM head`, []uint32{
+			pgtype.Int8OID, pgtype.Int8OID, pgtype.Int8OID, pgtype.Int8OID,
+			pgtype.Int2ArrayOID, pgtype.Int8ArrayOID, pgtype.Int8ArrayOID, pgtype.ByteaArrayOID,
+			pgtype.Int8ArrayOID, pgtype.Int8ArrayOID, pgtype.Int8ArrayOID, pgtype.ByteaArrayOID,
+		}},
+		// A new version of the head row is something that becomes durable only after what this transaction sees.
+		confirm: query{"stele_confirm", `
+UPDATE {prefix}_head SET floor = floor
+WHERE EXISTS (SELECT FROM {prefix}_log WHERE position = $1 AND id = $2)
+RETURNING 1, ` + durableSQL, []uint32{pgtype.Int8OID, pgtype.Int8OID}},
+		end: query{"stele_end", `
+SELECT position, id, floor, cluster_id, ` + nowSQL + `,
+	current_setting('transaction_read_only') = 'on',
+	coalesce(current_setting('synchronous_standby_names', true), '') <> ''
+FROM {prefix}_head`, nil},
+		// A primary that was replaced without knowing it can still be read. It cannot commit any more, if its commits wait for the
+		// standby that took its place: the message makes the transaction one that writes, and so waits.
+		endDurable: query{"stele_end_durable", `
+SELECT position, id, floor, cluster_id, ` + nowSQL + `,
+	current_setting('transaction_read_only') = 'on',
+	coalesce(current_setting('synchronous_standby_names', true), '') <> '',
+	pg_logical_emit_message(true, 'stele', ''),
+	` + durableSQL + `
+FROM {prefix}_head`, nil},
+		// The running sum stops the server, and not only the client, at the bound in bytes. The lengths of values are known without
+		// fetching them. The rows come in order, but nothing promises it: Read looks, because an ORDER BY here would sort them again.
+		read: query{"stele_read", `
+SELECT h.position, h.id, h.floor, h.cluster_id, ` + nowSQL + `,
+	l.position, l.id, l.time, l.kind, l.revision, l.sub, l.key, l.create_revision, l.version, l.lease, l.value
+FROM {prefix}_head h LEFT JOIN (
+	SELECT * FROM (
+		SELECT *, sum(octet_length(key) + octet_length(value)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING)
+			- octet_length(key) - octet_length(value) AS before
+		FROM (SELECT * FROM {prefix}_log WHERE position > $1 ORDER BY position LIMIT $2) AS next
+	) AS summed WHERE before < $3
+) AS l ON true`, []uint32{pgtype.Int8OID, pgtype.Int8OID, pgtype.Int8OID}},
+		scanEnd: query{"stele_scan_end", `
+SELECT position, id, floor, cluster_id, ` + nowSQL + ` FROM {prefix}_head`, nil},
+		scan: query{"stele_scan", `
+SELECT position, id, time, kind, revision, sub, key, create_revision, version, lease,
+	CASE WHEN kind <> 1 THEN value END, octet_length(value)
+FROM {prefix}_log WHERE position > $1 ORDER BY position`, []uint32{pgtype.Int8OID}},
+		values: query{"stele_values", `
+SELECT h.position, h.id, h.floor, h.cluster_id, ` + nowSQL + `, v.n, v.id, v.value
+FROM {prefix}_head h LEFT JOIN (
+	SELECT p.n, l.id, l.value FROM unnest($1::bigint[]) WITH ORDINALITY AS p (position, n)
+	JOIN {prefix}_log l ON l.position = p.position
+) AS v ON true`, []uint32{pgtype.Int8ArrayOID}},
+		// Both return a row if the guard stands in its place.
+		raiseFloor: query{"stele_floor", `
+WITH guard AS (` + standsSQL + `), raised AS (
+	UPDATE {prefix}_head SET floor = $3 FROM guard WHERE floor < $3
+)
+SELECT 1 FROM guard`, []uint32{pgtype.Int8OID, pgtype.Int8OID, pgtype.Int8OID}},
+		deleteAt: query{"stele_delete", `
+WITH guard AS (` + standsSQL + `), gone AS (
+	DELETE FROM {prefix}_log USING guard
+	WHERE position = ANY($3::bigint[]) AND position < (SELECT position FROM {prefix}_head)
+)
+SELECT 1 FROM guard`, []uint32{pgtype.Int8OID, pgtype.Int8OID, pgtype.Int8ArrayOID}},
+		// The server does not count free pages; rows that were deleted and not yet vacuumed are the part of them that it knows.
+		size: query{"stele_size", `
+SELECT pg_total_relation_size('{prefix}_log') + pg_total_relation_size('{prefix}_head'),
+	coalesce((SELECT n_live_tup FROM pg_stat_user_tables WHERE relid = '{prefix}_log'::regclass), 0),
+	coalesce((SELECT n_dead_tup FROM pg_stat_user_tables WHERE relid = '{prefix}_log'::regclass), 0)`, nil},
+		register: query{"stele_register", `
+WITH clock AS (
+	SELECT ` + nowSQL + ` AS now
+), forgotten AS (
+	DELETE FROM {prefix}_replica USING clock WHERE seen < now - 10 * $5 AND id <> $1
+), self AS (
+	INSERT INTO {prefix}_replica (id, name, client_urls, version, since, seen)
+	SELECT $1, $2, $3, $4, now, now FROM clock
+	ON CONFLICT (id) DO UPDATE SET name = $2, client_urls = $3, version = $4, seen = excluded.seen
+	RETURNING id, name, client_urls, version, since, seen
+)
+SELECT id, name, client_urls, version, since, seen FROM self
+UNION ALL
+SELECT r.id, name, client_urls, version, since, seen FROM {prefix}_replica r, clock WHERE seen > now - $5 AND r.id <> $1
+ORDER BY since, id`, []uint32{pgtype.Int8OID, pgtype.ByteaOID, pgtype.ByteaOID, pgtype.ByteaOID, pgtype.Int8OID}},
+		unregister: query{"stele_unregister", `DELETE FROM {prefix}_replica WHERE id = $1`, []uint32{pgtype.Int8OID}},
+	}
+	for _, each := range []*query{
+		&q.append, &q.confirm, &q.end, &q.endDurable, &q.read, &q.values, &q.scanEnd, &q.scan,
+		&q.raiseFloor, &q.deleteAt, &q.size, &q.register, &q.unregister,
+	} {
+		each.sql = withPrefix(each.sql, prefix)
+	}
+	return q
+}
+
+// All parameters and results are binary.
+var (
+	binaryParams  = []int16{1}
+	binaryResults = []int16{1}
+)
+
+// preparedKey is where a connection keeps what was prepared on it.
+const preparedKey = "stele.prepared"
+
+// exec runs q. A failure to prepare comes out of prepareError, and nothing was run then.
+func (l *Log) exec(ctx context.Context, c *pgconn.PgConn, q *query, params [][]byte) (*pgconn.ResultReader, error) {
+	if l.pooled.Load() {
+		return c.ExecParams(ctx, q.sql, params, q.oids, binaryParams, binaryResults), nil
+	}
+	data := c.CustomData()
+	prepared, _ := data[preparedKey].(map[string]*pgconn.StatementDescription)
+	if prepared == nil {
+		prepared = map[string]*pgconn.StatementDescription{}
+		data[preparedKey] = prepared
+	}
+	description := prepared[q.name]
+	if description == nil {
+		var err error
+		if description, err = c.Prepare(ctx, q.name, q.sql, q.oids); err != nil {
+			return nil, err
+		}
+		prepared[q.name] = description
+	}
+	return c.ExecStatement(ctx, description, params, binaryParams, binaryResults), nil
+}
+
+// int64Of reads a bigint.
+func int64Of(b []byte) int64 { return int64(binary.BigEndian.Uint64(b)) }
+
+// int8Params makes bigint parameters that share one allocation.
+func int8Params(values ...int64) [][]byte {
+	buf := make([]byte, 8*len(values))
+	params := make([][]byte, len(values))
+	for i, v := range values {
+		params[i] = buf[8*i : 8*i+8 : 8*i+8]
+		binary.BigEndian.PutUint64(params[i], uint64(v))
+	}
+	return params
+}
+
+// arrayHeader is the length of the header of a binary array of one dimension.
+const arrayHeader = 20
+
+// putArrayHeader writes the header of an array of n elements, without NULLs, from 1.
+func putArrayHeader(b []byte, element uint32, n int) {
+	binary.BigEndian.PutUint32(b, 1)
+	binary.BigEndian.PutUint32(b[4:], 0)
+	binary.BigEndian.PutUint32(b[8:], element)
+	binary.BigEndian.PutUint32(b[12:], uint32(n))
+	binary.BigEndian.PutUint32(b[16:], 1)
+}
+
+// int8Element is the length of an element of a bigint array.
+const int8Element = 12
+
+func putInt8Element(b []byte, v int64) {
+	binary.BigEndian.PutUint32(b, 8)
+	binary.BigEndian.PutUint64(b[4:], uint64(v))
+}
+
+// int8Array makes a bigint array parameter.
+func int8Array[T ~int64](values []T) []byte {
+	b := make([]byte, arrayHeader+int8Element*len(values))
+	putArrayHeader(b, pgtype.Int8OID, len(values))
+	for i, v := range values {
+		putInt8Element(b[arrayHeader+int8Element*i:], int64(v))
+	}
+	return b
+}

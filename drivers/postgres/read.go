@@ -1,0 +1,272 @@
+package postgres
+
+import (
+	"context"
+	"encoding/binary"
+	"slices"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+const (
+	// endColumns begin the rows of all queries that tell the end.
+	endColumns = 5
+	// readBytes bounds the keys and values of one answer of Read.
+	readBytes = 8 << 20
+	// scanBatch is the number of entries handed over at once.
+	scanBatch = 512
+	// valuesBatch is how many positions one query asks for.
+	valuesBatch = 4096
+)
+
+// endOf reads the first columns of a row.
+func endOf(row [][]byte) logstructured.End {
+	return logstructured.End{
+		Head: logstructured.Head{
+			Position: logstructured.Position(int64Of(row[0])),
+			ID:       logstructured.AppendID(int64Of(row[1])),
+		},
+		Floor:     logstructured.Position(int64Of(row[2])),
+		ClusterID: uint64(int64Of(row[3])),
+		Now:       logstructured.Timestamp(int64Of(row[4])),
+	}
+}
+
+// entryOf reads the ten columns before the value.
+func entryOf(row [][]byte) logstructured.Entry {
+	return logstructured.Entry{
+		Position:       logstructured.Position(int64Of(row[0])),
+		ID:             logstructured.AppendID(int64Of(row[1])),
+		Time:           logstructured.Timestamp(int64Of(row[2])),
+		Kind:           logstructured.Kind(uint16(row[3][0])<<8 | uint16(row[3][1])),
+		Revision:       logstructured.Revision(int64Of(row[4])),
+		Sub:            int64Of(row[5]),
+		Key:            slices.Clone(row[6]),
+		CreateRevision: logstructured.Revision(int64Of(row[7])),
+		Version:        int64Of(row[8]),
+		Lease:          logstructured.LeaseID(int64Of(row[9])),
+	}
+}
+
+// rows runs q on c and calls each with its rows, which are only valid during the call.
+func (l *Log) rows(ctx context.Context, c *pgconn.PgConn, q *query, params [][]byte, each func(row [][]byte) error) error {
+	result, err := l.exec(ctx, c, q, params)
+	if err != nil {
+		return err
+	}
+	for result.NextRow() {
+		if err := each(result.Values()); err != nil {
+			// What the server still sends is not worth receiving.
+			closed, cancel := context.WithCancel(context.Background())
+			cancel()
+			_ = c.Close(closed)
+			return &stopped{err}
+		}
+	}
+	_, err = result.Close()
+	return err
+}
+
+// End implements [logstructured.Log]. It is asked of a server that takes writes, and where commits wait for a standby it commits
+// something, because a primary that lost its place to that standby cannot.
+func (l *Log) End(ctx context.Context) (logstructured.End, error) {
+	var end logstructured.End
+	err := l.request(ctx, "end", func(bound context.Context, c *pgconn.PgConn) error {
+		for {
+			durable := l.durableEnd.Load()
+			q := &l.sql.end
+			if durable {
+				q = &l.sql.endDurable
+			}
+			found, readOnly, standbys := false, false, false
+			err := l.rows(bound, c, q, nil, func(row [][]byte) error {
+				found = true
+				end, readOnly, standbys = endOf(row), row[5][0] != 0, row[6][0] != 0
+				return nil
+			})
+			switch {
+			case err != nil:
+				if durable && bound.Err() != nil {
+					// The commit did not come to its end. Another server may be the primary by now.
+					l.hosts.pass()
+					l.reconnect()
+				}
+				return err
+			case !found:
+				return errNoHead
+			case readOnly:
+				return errReadOnlyServer
+			case durable && warned(c):
+				return errWaitCanceled
+			case durable || !standbys:
+				l.durableEnd.Store(standbys)
+				return nil
+			}
+			l.durableEnd.Store(true)
+		}
+	})
+	if err != nil {
+		return logstructured.End{}, err
+	}
+	l.tell(end.Position)
+	return end, nil
+}
+
+// snapshot is like read for a request that returns the end beside other things. An end before what was told already is that of a server that is not
+// the primary any more, unless a fresh connection says the same: then the database went back in time.
+func (l *Log) snapshot(ctx context.Context, op string, f func(_ context.Context, _ *pgconn.PgConn, told logstructured.Position) (logstructured.End, error)) (logstructured.End, error) {
+	told := l.told.Load()
+	atLeast := logstructured.Position(told)
+	for {
+		var end logstructured.End
+		err := l.request(ctx, op, func(bound context.Context, c *pgconn.PgConn) (err error) {
+			end, err = f(bound, c, atLeast)
+			return err
+		})
+		switch {
+		case err != nil:
+			return logstructured.End{}, err
+		case end.Position < atLeast:
+			l.reconnect()
+			atLeast = 0
+			continue
+		case int64(end.Position) < told:
+			l.told.CompareAndSwap(told, int64(end.Position))
+		}
+		l.tell(end.Position)
+		return end, nil
+	}
+}
+
+// Read implements [logstructured.Log].
+func (l *Log) Read(ctx context.Context, after logstructured.Position, limit int) ([]logstructured.Entry, logstructured.End, error) {
+	var entries []logstructured.Entry
+	params := int8Params(int64(after), int64(limit), readBytes)
+	end, err := l.snapshot(ctx, "read", func(bound context.Context, c *pgconn.PgConn, _ logstructured.Position) (logstructured.End, error) {
+		entries = nil
+		end, err := l.withEnd(bound, c, &l.sql.read, params, func(row [][]byte) {
+			e := entryOf(row)
+			e.Value = slices.Clone(row[10])
+			e.ValueSize = len(e.Value)
+			entries = append(entries, e)
+		})
+		return end, err
+	})
+	if err != nil {
+		return nil, end, err
+	}
+	byPosition := func(a, b logstructured.Entry) int { return int(a.Position - b.Position) }
+	if !slices.IsSortedFunc(entries, byPosition) {
+		slices.SortFunc(entries, byPosition)
+	}
+	return entries, end, nil
+}
+
+// withEnd runs a query whose rows begin with the end, and calls each with the rest of those that have one.
+func (l *Log) withEnd(ctx context.Context, c *pgconn.PgConn, q *query, params [][]byte, each func(row [][]byte)) (logstructured.End, error) {
+	var end logstructured.End
+	found := false
+	err := l.rows(ctx, c, q, params, func(row [][]byte) error {
+		if !found {
+			end, found = endOf(row), true
+		}
+		if row[endColumns] != nil {
+			each(row[endColumns:])
+		}
+		return nil
+	})
+	if err == nil && !found {
+		err = errNoHead
+	}
+	return end, err
+}
+
+// Values implements [logstructured.Log].
+func (l *Log) Values(ctx context.Context, positions []logstructured.Position) (logstructured.Values, error) {
+	v := logstructured.Values{
+		Values: make([][]byte, len(positions)),
+		IDs:    make([]logstructured.AppendID, len(positions)),
+		Found:  make([]bool, len(positions)),
+	}
+	for first := 0; first == 0 || first < len(positions); first += valuesBatch {
+		last := min(first+valuesBatch, len(positions))
+		params := [][]byte{int8Array(positions[first:last])}
+		var err error
+		v.End, err = l.snapshot(ctx, "values", func(bound context.Context, c *pgconn.PgConn, _ logstructured.Position) (logstructured.End, error) {
+			clear(v.Values[first:last])
+			clear(v.IDs[first:last])
+			clear(v.Found[first:last])
+			return l.withEnd(bound, c, &l.sql.values, params, func(row [][]byte) {
+				i := first + int(int64Of(row[0])) - 1
+				v.IDs[i], v.Values[i], v.Found[i] = logstructured.AppendID(int64Of(row[1])), slices.Clone(row[2]), true
+			})
+		})
+		if err != nil {
+			return logstructured.Values{}, err
+		}
+	}
+	return v, nil
+}
+
+// Scan implements [logstructured.Log]. The rows come as one stream; the snapshot that they share with the end is that of a transaction.
+func (l *Log) Scan(ctx context.Context, after logstructured.Position, fn func([]logstructured.Entry) error) (logstructured.End, error) {
+	return l.snapshot(ctx, "scan", func(bound context.Context, c *pgconn.PgConn, told logstructured.Position) (logstructured.End, error) {
+		called := false
+		end, err := l.scan(bound, c, after, told, func(batch []logstructured.Entry) error {
+			called = true
+			if err := bound.Err(); err != nil {
+				return err
+			}
+			return fn(batch)
+		})
+		if err != nil && called { // fn must not see rows twice
+			err = &stopped{err}
+		}
+		return end, err
+	})
+}
+
+// scan calls fn with the entries of one snapshot, unless its end is before told.
+func (l *Log) scan(ctx context.Context, c *pgconn.PgConn, after, told logstructured.Position, fn func([]logstructured.Entry) error) (logstructured.End, error) {
+	if _, err := c.Exec(ctx, `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`).ReadAll(); err != nil {
+		return logstructured.End{}, err
+	}
+	var end logstructured.End
+	found := false
+	err := l.rows(ctx, c, &l.sql.scanEnd, nil, func(row [][]byte) error {
+		end, found = endOf(row), true
+		return nil
+	})
+	switch {
+	case err != nil:
+		return end, err
+	case !found:
+		return end, errNoHead
+	case end.Position < told:
+		_, err := c.Exec(ctx, `ROLLBACK`).ReadAll()
+		return end, err
+	}
+	batch := make([]logstructured.Entry, 0, scanBatch)
+	err = l.rows(ctx, c, &l.sql.scan, int8Params(int64(after)), func(row [][]byte) error {
+		e := entryOf(row)
+		e.Value = slices.Clone(row[10])
+		e.ValueSize = int(binary.BigEndian.Uint32(row[11]))
+		batch = append(batch, e)
+		if len(batch) < scanBatch {
+			return nil
+		}
+		err := fn(batch)
+		batch = batch[:0]
+		return err
+	})
+	if err == nil && len(batch) > 0 {
+		err = fn(batch)
+	}
+	if err != nil {
+		return end, err
+	}
+	_, err = c.Exec(ctx, `COMMIT`).ReadAll()
+	return end, err
+}

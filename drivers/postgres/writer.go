@@ -1,0 +1,147 @@
+package postgres
+
+import (
+	"context"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
+)
+
+// writer is the connection for appending.
+type writer struct {
+	pg   *pgconn.PgConn
+	wire *wire
+	// buf holds the parameters of the append that is under way, and is kept for the next if it is not too large.
+	buf []byte
+}
+
+// lockWriter takes the connection for appending, making it if there is none. The caller calls unlock.
+func (l *Log) lockWriter(ctx context.Context) (w *writer, unlock func(), err error) {
+	select {
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	case <-l.closed:
+		return nil, nil, errClosed
+	case <-l.writing:
+	}
+	unlock = func() { l.writing <- struct{}{} }
+	if l.writer != nil && !l.writer.pg.IsClosed() {
+		return l.writer, unlock, nil
+	}
+	if l.writer != nil || l.writerPID.Load() != 0 {
+		l.reconnect() // the server may be another one now, and reads must not stay behind what an append tells
+	}
+	l.writer = nil
+	if w, err = l.connectWriter(ctx); err != nil {
+		unlock()
+		return nil, nil, err
+	}
+	l.writer = w
+	return w, unlock, nil
+}
+
+// dropWriter gives the connection up. The caller holds the token.
+func (l *Log) dropWriter() {
+	if l.writer == nil {
+		return
+	}
+	// A polite goodbye to a server that does not answer must not take long.
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	_ = l.writer.pg.Close(ctx) // what could not be said is of no use any more
+	l.writer = nil
+}
+
+func (l *Log) connectWriter(ctx context.Context) (*writer, error) {
+	w := &writer{}
+	cfg := l.cfg.pool.ConnConfig.Config.Copy()
+	l.hosts.order(cfg)
+	cfg.OnNotice = keepNotice
+	cfg.AfterNetConnect = func(_ context.Context, _ *pgconn.Config, c net.Conn) (net.Conn, error) {
+		w.wire = &wire{Conn: c} // of the host that is being tried: the last one stays
+		return w.wire, nil
+	}
+	cfg.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler { return &canceler{pg: c} }
+	var err error
+	if w.pg, err = pgconn.ConnectConfig(ctx, cfg); err != nil {
+		return nil, err
+	}
+	pid, err := backendPID(ctx, w.pg)
+	if err != nil {
+		_ = w.pg.Close(ctx)
+		return nil, err
+	}
+	if pid != w.pg.PID() && !l.pooled.Swap(true) {
+		l.logger.Info("There is a pooler before PostgreSQL: using no prepared statements and polling instead of LISTEN")
+	}
+	l.writerPID.Store(pid)
+	if l.sql == nil {
+		// CockroachDB has no notifications.
+		l.sql = newQueries(l.cfg.prefix, w.pg.ParameterStatus("crdb_version") == "")
+	}
+	return w, nil
+}
+
+// backendPID asks the server for the number of its process. If it is not that which the connection was told, something stands in between.
+func backendPID(ctx context.Context, c *pgconn.PgConn) (uint32, error) {
+	result := c.ExecParams(ctx, `SELECT pg_backend_pid()::bigint`, nil, nil, nil, binaryResults)
+	var pid int64
+	for result.NextRow() {
+		pid = int64Of(result.Values()[0])
+	}
+	_, err := result.Close()
+	return uint32(pid), err
+}
+
+// wire notices when a request could not be sent to its end. The server cannot have taken it as complete then, because what ends
+// it (the Sync message, at which the transaction commits) comes last.
+type wire struct {
+	net.Conn
+	failed atomic.Bool
+}
+
+func (w *wire) Write(b []byte) (int, error) {
+	n, err := w.Conn.Write(b)
+	if err != nil {
+		w.failed.Store(true)
+	}
+	return n, err
+}
+
+// cancelGrace is how long a call waits, after its context ended, for the server's word on what became of it.
+const cancelGrace = time.Second
+
+// canceler ends a statement whose context ended, and waits for the server's word. A request that is still being sent is broken off,
+// which needs no word.
+type canceler struct {
+	pg   *pgconn.PgConn
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+// HandleCancel implements [ctxwatch.Handler].
+func (h *canceler) HandleCancel(context.Context) {
+	conn := h.pg.Conn()
+	_ = conn.SetWriteDeadline(time.Now())
+	_ = conn.SetReadDeadline(time.Now().Add(cancelGrace))
+	ctx, stop := context.WithTimeout(context.Background(), cancelGrace)
+	h.stop, h.done = stop, make(chan struct{})
+	go func() {
+		defer close(h.done)
+		// A cancellation that comes before the server has read all of the request, or between two steps, has no effect.
+		for wait := 5 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 100*time.Millisecond) {
+			_ = h.pg.CancelRequest(ctx)
+			_ = pause(ctx, wait)
+		}
+	}()
+}
+
+// HandleUnwatchAfterCancel implements [ctxwatch.Handler].
+func (h *canceler) HandleUnwatchAfterCancel() {
+	h.stop()
+	<-h.done
+	_ = h.pg.Conn().SetDeadline(time.Time{})
+}
