@@ -9,6 +9,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/drivers/mysql"
 	"github.com/stele-db/stele/drivers/sqlite"
 	"github.com/stele-db/stele/logstructured"
 )
@@ -43,30 +44,34 @@ func Open(ctx context.Context, dsn string, opts Options) (logstructured.Log, err
 		return nil, connect.Configuration(err)
 	}
 	switch scheme {
-	case "sqlite":
-		log, err := sqlite.Open(ctx, rest, sqlite.Options{Logger: opts.Logger})
-		if err != nil {
-			return nil, connect.Configuration(err) // and not a nil *sqlite.Log in an interface
-		}
-		return log, nil
+	case "postgres":
+		return nil, connect.Configuration(notYet(scheme))
+	case "mysql":
+		return opened(mysql.Open(ctx, scheme+"://"+rest, mysql.Options{Logger: opts.Logger, Options: opts.Options}))
 	default:
-		return nil, connect.Configuration(fmt.Errorf("%s://...: this database is not in this version yet; use sqlite://PATH (%w)", scheme, ErrUnsupported))
+		log, err := opened(sqlite.Open(ctx, rest, sqlite.Options{Logger: opts.Logger}))
+		return log, connect.Configuration(err)
 	}
 }
 
 // Schema returns the statements that create what [Open] would create at dsn: each is complete and ends with a semicolon. Nothing is asked of
 // the database.
 func Schema(dsn string) ([]string, error) {
-	scheme, _, err := split(dsn)
+	scheme, rest, err := split(dsn)
 	if err != nil {
 		return nil, connect.Configuration(err)
 	}
 	var statements []string
 	switch scheme {
-	case "sqlite":
-		statements = sqlite.Schema()
+	case "postgres":
+		err = notYet(scheme)
+	case "mysql":
+		statements, err = mysql.Schema(scheme + "://" + rest)
 	default:
-		return nil, fmt.Errorf("%s://...: this database is not in this version yet (%w)", scheme, ErrUnsupported)
+		statements = sqlite.Schema()
+	}
+	if err != nil {
+		return nil, connect.Configuration(err)
 	}
 	for i, statement := range statements {
 		statement = strings.TrimSpace(statement)
@@ -76,4 +81,8 @@ func Schema(dsn string) ([]string, error) {
 		statements[i] = statement
 	}
 	return statements, nil
+}
+
+func notYet(scheme string) error {
+	return fmt.Errorf("%s://...: this database is not in this version yet (%w)", scheme, ErrUnsupported)
 }
