@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 
 	"github.com/stele-db/stele/logstructured"
@@ -104,11 +105,9 @@ func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructu
 	if err != nil {
 		return translate("append", because(ctx, err))
 	}
-	var at logstructured.Timestamp
-	if w.fits(entries) {
-		at, err = l.appendAtOnce(ctx, w, head, id, entries)
-	} else {
-		at, err = l.appendInSteps(ctx, w, head, id, entries)
+	at, err := l.append(ctx, w, head, id, entries)
+	for try := 0; try < lagTries && errors.Is(err, logstructured.ErrConflict) && l.lagged(ctx, w, head); try++ {
+		at, err = l.append(ctx, w, head, id, entries)
 	}
 	l.unlockWriter(w, err)
 	if err != nil {
@@ -120,6 +119,30 @@ func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructu
 		entries[i].Time = at
 	}
 	return nil
+}
+
+func (l *Log) append(ctx context.Context, w *writer, head logstructured.Head, id logstructured.AppendID, entries []logstructured.Entry) (logstructured.Timestamp, error) {
+	if w.fits(entries) {
+		return l.appendAtOnce(ctx, w, head, id, entries)
+	}
+	return l.appendInSteps(ctx, w, head, id, entries)
+}
+
+// lagTries bounds how often an append is tried again because its node was behind the cluster.
+const lagTries = 5
+
+// lagged tells whether a guard has failed only because this Galera node had not yet applied what another one had acknowledged. The query for it waits until it has. Nothing is
+// lost by asking afterwards: a conflict is a definite failure, and waiting before each INSERT would cost every append a round through the cluster.
+func (l *Log) lagged(ctx context.Context, w *writer, head logstructured.Head) bool {
+	if !w.s.galera || !w.s.IsValid() {
+		return false
+	}
+	var newest logstructured.Head
+	err := w.s.query(ctx, l.sql.newest, []driver.NamedValue{}, func(row []driver.Value) error {
+		newest = logstructured.Head{Position: logstructured.Position(integer(row[0])), ID: logstructured.AppendID(integer(row[1]))}
+		return nil
+	})
+	return err == nil && newest == head
 }
 
 // fits tells whether one statement can carry entries.
@@ -264,8 +287,9 @@ func (l *Log) appendInSteps(ctx context.Context, w *writer, head logstructured.H
 				err = fmt.Errorf("%w: it is not %v: %w", logstructured.ErrConflict, head, err)
 			}
 		}
-		// Without its connection a transaction is rolled back, and nothing is left to go wrong.
-		_ = w.s.Close()
+		if !errors.Is(err, logstructured.ErrConflict) || w.s.execute(ctx, "ROLLBACK") != nil {
+			_ = w.s.Close() // without its connection a transaction is rolled back, and nothing is left to go wrong
+		}
 		return 0, err
 	}
 	if err := w.s.execute(ctx, "COMMIT"); err != nil {

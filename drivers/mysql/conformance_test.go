@@ -1,36 +1,13 @@
 package mysql
 
 import (
-	"context"
-	"io"
-	"os"
+	"fmt"
 	"testing"
-
-	"github.com/sirupsen/logrus"
 
 	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/drivers/drivertest/database"
 	"github.com/stele-db/stele/logstructured"
 )
-
-func TestMain(m *testing.M) { os.Exit(database.Main(m)) }
-
-// quiet logs nowhere.
-func quiet() *logrus.Entry {
-	logger := logrus.New()
-	logger.SetOutput(io.Discard)
-	return logrus.NewEntry(logger)
-}
-
-// openLog opens a log that the test closes.
-func openLog(t testing.TB, dsn string) *Log {
-	t.Helper()
-	l, err := Open(context.Background(), dsn, Options{Logger: quiet()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
-}
 
 func TestConformance(t *testing.T) {
 	s := database.Shared(t, database.MariaDB)
@@ -38,6 +15,21 @@ func TestConformance(t *testing.T) {
 		New: func(t testing.TB) func(testing.TB) logstructured.Log {
 			dsn := s.DSN(t)
 			return func(t testing.TB) logstructured.Log { return openLog(t, dsn) }
+		},
+	})
+}
+
+// TestGaleraConformance runs the suite with each log on another node.
+func TestGaleraConformance(t *testing.T) {
+	s := database.Shared(t, database.Galera)
+	drivertest.Run(t, drivertest.Harness{
+		New: func(t testing.TB) func(testing.TB) logstructured.Log {
+			name := s.Database(t)
+			node := 0
+			return func(t testing.TB) logstructured.Log {
+				node = node%s.Nodes() + 1
+				return openLog(t, s.In(s.Env(t, fmt.Sprintf("DSN_%d", node)), name))
+			}
 		},
 	})
 }

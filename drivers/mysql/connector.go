@@ -124,7 +124,7 @@ func (c *connector) prepareSession(ctx context.Context, s *session) error {
 			set = append(set, "SESSION "+setting.name+" = "+setting.value)
 		}
 	}
-	if isOn(has["wsrep_on"]) {
+	if s.galera = isOn(has["wsrep_on"]); s.galera {
 		set = append(set, "SESSION wsrep_sync_wait = "+strconv.Itoa(c.syncWait))
 	}
 	if err := s.execute(ctx, "SET "+strings.Join(set, ", ")); err != nil {

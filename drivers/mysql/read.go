@@ -172,14 +172,20 @@ func (l *Log) Values(ctx context.Context, positions []logstructured.Position) (l
 		Found:  make([]bool, len(positions)),
 	}
 	err := l.read(ctx, func(ctx context.Context, s *session) error {
-		for first := 0; first == 0 || first < len(positions); {
-			n, err := l.someValues(ctx, s, positions, first, &v)
-			if err != nil {
-				return err
-			}
-			first += max(1, n)
+		if len(positions) <= listSizes[len(listSizes)-1] {
+			_, err := l.someValues(ctx, s, positions, 0, &v)
+			return err
 		}
-		return nil
+		return s.snapshot(ctx, func() error {
+			for first := 0; first < len(positions); {
+				n, err := l.someValues(ctx, s, positions, first, &v)
+				if err != nil {
+					return err
+				}
+				first += n
+			}
+			return nil
+		})
 	})
 	return v, translate("values", err)
 }

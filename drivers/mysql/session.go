@@ -31,6 +31,8 @@ type rawStmt interface {
 type session struct {
 	rawConn
 	prepared map[string]rawStmt
+	// galera tells that the server is a node of a Galera cluster.
+	galera bool
 }
 
 func newSession(conn driver.Conn) (*session, error) {
@@ -118,6 +120,24 @@ func (s *session) query(ctx context.Context, statement string, args []driver.Nam
 			return err
 		}
 	}
+}
+
+// snapshot runs f with all its queries reading the same snapshot.
+func (s *session) snapshot(ctx context.Context, f func() error) error {
+	err := s.execute(ctx, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ") // the next one only
+	if err == nil {
+		err = s.execute(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+	}
+	if err == nil {
+		err = f()
+	}
+	if err == nil {
+		err = s.execute(ctx, "COMMIT")
+	}
+	if err != nil {
+		_ = s.Close() // whatever state it is in
+	}
+	return err
 }
 
 // arguments makes the driver's parameters of values.

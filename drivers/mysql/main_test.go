@@ -1,0 +1,31 @@
+package mysql
+
+import (
+	"context"
+	"io"
+	"os"
+	"testing"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/stele-db/stele/drivers/drivertest/database"
+)
+
+func TestMain(m *testing.M) { os.Exit(database.Main(m)) }
+
+// quiet logs nowhere.
+func quiet() *logrus.Entry {
+	logger := logrus.New()
+	logger.SetOutput(io.Discard)
+	return logrus.NewEntry(logger)
+}
+
+// openLog opens a log that the test closes.
+func openLog(t testing.TB, dsn string) *Log {
+	t.Helper()
+	l, err := Open(context.Background(), dsn, Options{Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
