@@ -1,0 +1,2 @@
+// Package replicas runs several replicas of Stele on one database.
+package replicas
