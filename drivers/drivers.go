@@ -3,13 +3,13 @@ package drivers
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/sirupsen/logrus"
 
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/drivers/mysql"
+	"github.com/stele-db/stele/drivers/postgres"
 	"github.com/stele-db/stele/drivers/sqlite"
 	"github.com/stele-db/stele/logstructured"
 )
@@ -45,7 +45,7 @@ func Open(ctx context.Context, dsn string, opts Options) (logstructured.Log, err
 	}
 	switch scheme {
 	case "postgres":
-		return nil, connect.Configuration(notYet(scheme))
+		return opened(postgres.Open(ctx, scheme+"://"+rest, postgres.Options{Logger: opts.Logger, Options: opts.Options}))
 	case "mysql":
 		return opened(mysql.Open(ctx, scheme+"://"+rest, mysql.Options{Logger: opts.Logger, Options: opts.Options}))
 	default:
@@ -64,7 +64,7 @@ func Schema(dsn string) ([]string, error) {
 	var statements []string
 	switch scheme {
 	case "postgres":
-		err = notYet(scheme)
+		statements, err = postgres.Schema(scheme + "://" + rest)
 	case "mysql":
 		statements, err = mysql.Schema(scheme + "://" + rest)
 	default:
@@ -81,8 +81,4 @@ func Schema(dsn string) ([]string, error) {
 		statements[i] = statement
 	}
 	return statements, nil
-}
-
-func notYet(scheme string) error {
-	return fmt.Errorf("%s://...: this database is not in this version yet (%w)", scheme, ErrUnsupported)
 }

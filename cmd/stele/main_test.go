@@ -19,6 +19,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/stele-db/stele/drivers/drivertest/database"
 )
 
 // binary is the program under test, built once, with the race detector if the tests have it.
@@ -39,7 +41,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 		os.Exit(1)
 	}
-	code := m.Run()
+	code := database.Main(m)
 	_ = os.RemoveAll(dir)
 	os.Exit(code)
 }
