@@ -7,5 +7,8 @@
 //   - A command that ends with & is a server: the next command waits until it serves. What it logs is not shown.
 //   - A block fenced as `sh` shows commands without their output. There is a list of those, with how they are tested; another one fails
 //     the test.
+//   - A page that has commands for db.example:5432 or db.example:3306 gets a PostgreSQL or a MariaDB of its own from scripts/databases, with the
+//     certificates in the working directory as postgres-db-ca.crt, mariadb-db-client.key and so on, and the administrator's password in the environment
+//     (psql -U postgres, mariadb -u root).
 //   - stele and etcdctl are built from this checkout. The port 2379 of the pages is replaced by a free one.
 package docs

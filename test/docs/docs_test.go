@@ -69,6 +69,12 @@ func runPage(t *testing.T, p *page, tools string) {
 	if filepath.Base(p.name) == "README.md" {
 		checkout(t, dir)
 	}
+	servers := startServers(t, p)
+	for _, s := range servers {
+		s.files(t, dir)
+	}
+	// The passwords of the administrators, for the servers' own tools.
+	env = append(env, "PGPASSWORD=admin", "MYSQL_PWD=admin")
 	s, err := newShell(dir, env)
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +86,14 @@ func runPage(t *testing.T, p *page, tools string) {
 		}
 	}
 	for _, c := range p.commands {
-		out, err := s.run(strings.ReplaceAll(c.text, "2379", free), time.Minute)
+		text := strings.ReplaceAll(c.text, "2379", free)
+		for _, s := range servers {
+			text = s.real(text)
+		}
+		out, err := s.run(text, time.Minute)
+		for _, s := range servers {
+			out = s.shown(out)
+		}
 		out = strings.ReplaceAll(out, free, "2379")
 		if err != nil {
 			t.Fatalf("line %d: %s: %v\n%s", c.line, c.text, err, out)
