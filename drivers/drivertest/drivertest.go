@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stele-db/stele/drivers/drivertest/proxy"
 	"github.com/stele-db/stele/logstructured"
 )
 
@@ -14,6 +15,12 @@ type Harness struct {
 	// New makes a fresh, empty database that lives as long as t, and returns a function that opens a log on it, any
 	// number of times. The suite closes the logs that it opens.
 	New func(t testing.TB) (open func(t testing.TB) logstructured.Log)
+	// Through is New for a database that is reached over a network: the logs that through opens reach it only through the proxy,
+	// those of direct do without. With nil the database is a part of the process, and what tests the network is left out, and so
+	// is what several machines need: otherwise the logs must be of the interface [logstructured.Registry].
+	Through func(t testing.TB) (through, direct func(t testing.TB) logstructured.Log, p *proxy.Proxy)
+	// Notifies says that the logs are of the interface [logstructured.Notifier] and that the database tells of appends.
+	Notifies bool
 	// Exceptions are the obligations that the driver cannot keep, and why.
 	Exceptions map[Category]string
 }
@@ -25,6 +32,8 @@ type Category string
 const (
 	// HugeAppend is an append of a million entries.
 	HugeAppend Category = "huge append"
+	// LargeAppend is an append of 100 MiB.
+	LargeAppend Category = "large append"
 	// SpaceReturned is that Defragment after Delete makes the database smaller.
 	SpaceReturned Category = "space returned"
 	// DeleteLetsAppendsThrough is that appends go on while rows are deleted.
@@ -34,10 +43,7 @@ const (
 // Run checks a driver.
 func Run(t *testing.T, h Harness) {
 	s := suite{h}
-	for _, test := range []struct {
-		name string
-		run  func(t *testing.T)
-	}{
+	tests := []test{
 		{"FreshLog", s.freshLog},
 		{"AppendSetsAndKeeps", s.appendSetsAndKeeps},
 		{"GuardIsPositionAndID", s.guardIsPositionAndID},
@@ -62,9 +68,45 @@ func Run(t *testing.T, h Harness) {
 		{"CallsAfterCloseFail", s.callsAfterCloseFail},
 		{"Clock", s.clock},
 		{"EndSeesOtherAppends", s.endSeesOtherAppends},
-	} {
+		{"LargeAppend", s.largeAppend},
+		{"WritersRace", s.writersRace},
+		{"Confirm", s.confirm},
+		{"DeleteIsGuarded", s.deleteIsGuarded},
+		{"OpenedTogether", s.openedTogether},
+		{"ReopenDuringTraffic", s.reopenDuringTraffic},
+	}
+	if h.Through != nil {
+		tests = append(tests, []test{
+			{"RequestDropped", s.requestDropped},
+			{"AnswerSwallowed", s.answerSwallowed},
+			{"DeliveredLate", s.deliveredLate},
+			{"CutAnywhere", s.cutAnywhere},
+			{"WritersRaceUnderCuts", s.writersRaceUnderCuts},
+			{"NothingSentIsDefinite", s.nothingSentIsDefinite},
+			{"RecoversByItself", s.recoversByItself},
+			{"CallsEndInSilence", s.callsEndInSilence},
+			{"CloseInSilence", s.closeInSilence},
+			{"Register", s.register},
+			{"RegisterAnyBytes", s.registerAnyBytes},
+			{"RegisterExpires", s.registerExpires},
+			{"RegisterTogether", s.registerTogether},
+		}...)
+	}
+	if h.Notifies {
+		tests = append(tests, []test{
+			{"Listen", s.listen},
+			{"ListenIgnoresOwn", s.listenIgnoresOwn},
+			{"ListenEnds", s.listenEnds},
+		}...)
+	}
+	for _, test := range tests {
 		t.Run(test.name, test.run)
 	}
+}
+
+type test struct {
+	name string
+	run  func(t *testing.T)
 }
 
 type suite struct{ Harness }

@@ -191,8 +191,8 @@ func (s suite) values(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(v.Values) != len(positions) || len(v.Found) != len(positions) {
-		t.Fatalf("%d values and %d found, want %d", len(v.Values), len(v.Found), len(positions))
+	if len(v.Values) != len(positions) || len(v.Found) != len(positions) || len(v.IDs) != len(positions) {
+		t.Fatalf("%d values, %d found and %d IDs, want %d", len(v.Values), len(v.Found), len(v.IDs), len(positions))
 	}
 	if v.End.Head != head || v.End.Floor != 3000 || v.End.ClusterID == 0 {
 		t.Errorf("end is %+v, want %v and floor 3000", v.End, head)
@@ -202,8 +202,8 @@ func (s suite) values(t *testing.T) {
 		if v.Found[i] != want {
 			t.Fatalf("position %d: found %v, want %v", p, v.Found[i], want)
 		}
-		if want && !bytes.Equal(v.Values[i], entries[p-1].Value) {
-			t.Fatalf("position %d has value %v, want %v", p, v.Values[i], entries[p-1].Value)
+		if want && (!bytes.Equal(v.Values[i], entries[p-1].Value) || v.IDs[i] != head.ID) {
+			t.Fatalf("position %d has value %v of append %x, want %v of %x", p, v.Values[i], uint64(v.IDs[i]), entries[p-1].Value, uint64(head.ID))
 		}
 		if !want && v.Values[i] != nil {
 			t.Fatalf("position %d has a value and no row", p)

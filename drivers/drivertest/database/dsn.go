@@ -12,6 +12,8 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/stele-db/stele/drivers/drivertest/proxy"
 )
 
 // DSN makes an empty database that lives as long as t and returns its DSN, with the scheme, for a user who owns it. Where there
@@ -110,4 +112,17 @@ func execMySQL(dsn, statement string) error {
 	db := sql.OpenDB(connector)
 	_, err = db.ExecContext(ctx, statement)
 	return errors.Join(err, db.Close())
+}
+
+// Through makes an empty database that lives as long as t, and returns a DSN that leads to it through a proxy, and one that does not.
+// Of several nodes, both lead to the one that a driver would find first.
+func (s *Server) Through(t testing.TB) (through, direct string, p *proxy.Proxy) {
+	t.Helper()
+	node := 1
+	if s.Kind == PgBouncer {
+		node = 2
+	}
+	direct = s.In(s.Env(t, fmt.Sprintf("DSN_%d", node)), s.Database(t))
+	p = proxy.Start(t, s.Address(node))
+	return strings.Replace(direct, s.Address(node), p.Address(), 1), direct, p
 }

@@ -57,14 +57,27 @@ func (cs Connections) Held(d Direction) int {
 	return held
 }
 
+// Ended tells whether all of the connections have ended in both directions, on both sides.
+func (cs Connections) Ended() bool {
+	for _, c := range cs {
+		select {
+		case <-c.ended:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
 // connection is one connection of a client and the one to the server that belongs to it.
 type connection struct {
 	client, server net.Conn
 	pipes          [directions]*pipe
+	ended          chan struct{}
 }
 
 func newConnection(client, server net.Conn, modes [directions]Mode, delays [directions]time.Duration) *connection {
-	c := &connection{client: client, server: server}
+	c := &connection{client: client, server: server, ended: make(chan struct{})}
 	for d := range directions {
 		from, to := client, server
 		if d == ToClient {
@@ -85,6 +98,7 @@ func (c *connection) run() {
 	wg.Wait()
 	end(c.client, Close)
 	end(c.server, Close)
+	close(c.ended)
 }
 
 func (c *connection) cut(how Ending) {

@@ -1,0 +1,196 @@
+package drivertest
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stele-db/stele/drivers/drivertest/proxy"
+	"github.com/stele-db/stele/logstructured"
+)
+
+// fault breaks connections in one of the ways that networks have. It returns when they work again, but what it holds may be delivered later.
+func fault(cs proxy.Connections, late *sync.WaitGroup) string {
+	switch rand.IntN(6) {
+	case 0:
+		cs.Cut(proxy.Reset)
+		return "reset"
+	case 1:
+		cs.Cut(proxy.Close)
+		return "closed"
+	case 2:
+		cs.Set(proxy.ToServer, proxy.Drop)
+		<-time.After(rand.N(10 * time.Millisecond))
+		cs.Cut(proxy.Reset)
+		return "requests dropped"
+	case 3:
+		cs.Set(proxy.ToClient, proxy.Drop)
+		<-time.After(rand.N(10 * time.Millisecond))
+		cs.Cut(proxy.Reset)
+		return "answers swallowed"
+	case 4:
+		cs.Set(proxy.ToClient, proxy.Drop)
+		<-time.After(rand.N(10 * time.Millisecond))
+		cs.CutClients(proxy.Close)
+		return "client gone"
+	}
+	cs.Set(proxy.ToServer, proxy.Hold)
+	<-time.After(rand.N(10 * time.Millisecond))
+	cs.CutClients(proxy.Reset)
+	late.Go(func() {
+		<-time.After(rand.N(300 * time.Millisecond))
+		cs.Set(proxy.ToServer, proxy.Forward)
+	})
+	return "delivered late"
+}
+
+// cutAnywhere breaks the connections at random moments of appends of several sizes: what Append says must be what happened, and is
+// settled as the store settles it, by trying again under the same guard and ID.
+func (s suite) cutAnywhere(t *testing.T) {
+	through, direct, p := s.Through(t)
+	l, other := opened(t, through), opened(t, direct)
+	ctx := testContext(t)
+	head := mustAppend(t, l, logstructured.Head{}, puts(2, cancelRows))
+	start := time.Now()
+	head = mustAppend(t, l, head, puts(2, cancelRows))
+	usual := time.Since(start)
+	var late sync.WaitGroup
+	defer late.Wait()
+	told := map[outcome]int{}
+	written := 0
+	faults := map[string]int{}
+	expected := []logstructured.Head{head}
+	for n := range 60 {
+		id, rows := newID(), []int{1, 70, cancelRows}[n%3]
+		entries := puts(logstructured.Revision(n+3), rows)
+		result := make(chan error, 1)
+		go func() {
+			short, cancel := context.WithTimeout(ctx, 2*time.Second)
+			defer cancel()
+			result <- l.Append(short, head, id, entries)
+		}()
+		<-time.After(rand.N(usual + time.Millisecond))
+		faults[fault(p.Current(), &late)]++
+		err := received(t, result)
+		told[outcomeOf(err)]++
+		next := logstructured.Head{Position: head.Position + logstructured.Position(rows), ID: id}
+		switch outcomeOf(err) {
+		case conflict:
+			t.Fatalf("append %d after %v: %v, and nobody else appends", n, head, err)
+		case acknowledged:
+			head = next
+			expected = append(expected, head)
+		case failed:
+			if end := mustEnd(t, other); end.Head != head {
+				t.Fatalf("append %d was told to have failed (%v), and the end is %v, was %v", n, err, end.Head, head)
+			}
+		case unknown:
+			again := (&networked{through: l, head: head}).settle(ctx, t, id, entries)
+			if errors.Is(again, logstructured.ErrConflict) {
+				written++
+			}
+			head = next
+			expected = append(expected, head)
+		}
+		// Sometimes another replica goes on, so that what is still on its way finds its place taken.
+		if n%4 == 3 {
+			head = mustAppend(t, other, head, puts(2, 2))
+			expected = append(expected, head)
+		}
+	}
+	late.Wait()
+	await(t, "what was held is done", func() bool { return p.Current().Held(proxy.ToServer) == 0 })
+	t.Logf("60 appends, faults %v: acknowledged %d, unknown %d (%d of them had been written), failed %d",
+		faults, told[acknowledged], told[unknown], written, told[failed])
+	if told[unknown] == 0 {
+		t.Error("no fault made the outcome of an append unknown")
+	}
+	expected = append(expected, head)
+	i := 0
+	for _, e := range readAll(t, other, 0) {
+		if e.Position > 2*cancelRows {
+			for e.Position > expected[i].Position {
+				i++
+			}
+			if e.ID != expected[i].ID {
+				t.Fatalf("position %d is of append %x, want %x", e.Position, uint64(e.ID), uint64(expected[i].ID))
+			}
+		}
+	}
+	if end := mustEnd(t, other); end.Head != head {
+		t.Errorf("the end is %v, want %v", end.Head, head)
+	}
+}
+
+// settle tries an append of unknown outcome again until it knows: nil or a conflict, which is with itself.
+func (n *networked) settle(ctx context.Context, t *testing.T, id logstructured.AppendID, entries []logstructured.Entry) error {
+	t.Helper()
+	var err error
+	await(t, "the outcome of an append is known", func() bool {
+		short, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		err = n.through.Append(short, n.head, id, entries)
+		return err == nil || errors.Is(err, logstructured.ErrConflict)
+	})
+	if err != nil {
+		got, _, readErr := n.through.Read(ctx, n.head.Position, 1)
+		if readErr != nil || len(got) == 0 || got[0].ID != id {
+			t.Fatalf("the append conflicts (%v), and after %v stands %+v (%v)", err, n.head, got, readErr)
+		}
+	}
+	return err
+}
+
+// writersRaceUnderCuts lets eight writers, each behind connections that break all the time, append against each other.
+func (s suite) writersRaceUnderCuts(t *testing.T) {
+	const writers, appends = 8, 20
+	through, direct, p := s.Through(t)
+	logs := make([]logstructured.Log, writers)
+	for i := range logs {
+		logs[i] = opened(t, through)
+	}
+	reader := opened(t, direct)
+	ctx := testContext(t)
+	l := ledger{attempts: map[logstructured.AppendID]attempt{}}
+	var wg, late, breaking sync.WaitGroup
+	for writer, log := range logs {
+		wg.Go(func() { l.write(ctx, t, writer, log, appends, 500*time.Millisecond) })
+	}
+	done := make(chan struct{})
+	faults := map[string]int{}
+	breaking.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(rand.N(20 * time.Millisecond)):
+			}
+			all := p.Current()
+			rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+			faults[fault(all[:len(all)/4], &late)]++
+		}
+	})
+	wg.Wait()
+	close(done)
+	breaking.Wait()
+	late.Wait()
+	await(t, "what was held is done", func() bool { return p.Current().Held(proxy.ToServer) == 0 })
+	t.Logf("faults, each of a quarter of the connections: %v", faults)
+	l.check(t, writers, settled(t, reader))
+}
+
+// settled reads the log when statements that were under way have ended: nothing more comes for a while.
+func settled(t *testing.T, l logstructured.Log) []logstructured.Entry {
+	t.Helper()
+	end, since := mustEnd(t, l).Head, time.Now()
+	await(t, "the log is quiet", func() bool {
+		if now := mustEnd(t, l).Head; now != end {
+			end, since = now, time.Now()
+		}
+		return time.Since(since) > 300*time.Millisecond
+	})
+	return readAll(t, l, 0)
+}

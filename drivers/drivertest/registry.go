@@ -1,0 +1,169 @@
+package drivertest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// long is a TTL that no test outlives.
+const long = time.Hour
+
+func (s suite) registries(t *testing.T, n int) []logstructured.Registry {
+	t.Helper()
+	var registries []logstructured.Registry
+	for _, l := range s.fresh(t, n) {
+		r, ok := l.(logstructured.Registry)
+		if !ok {
+			t.Fatalf("%T is shared by several machines, and no Registry", l)
+		}
+		registries = append(registries, r)
+	}
+	return registries
+}
+
+func registered(t *testing.T, r logstructured.Registry, self logstructured.Replica, ttl time.Duration) []logstructured.Replica {
+	t.Helper()
+	all, err := r.Register(testContext(t), self, ttl)
+	if err != nil {
+		t.Fatalf("Register: %v", err)
+	}
+	if !slices.ContainsFunc(all, func(a logstructured.Replica) bool { return a.ID == self.ID }) {
+		t.Fatalf("Register of %x returns only %+v", self.ID, all)
+	}
+	if !slices.IsSortedFunc(all, func(a, b logstructured.Replica) int {
+		return cmp.Or(cmp.Compare(a.Since, b.Since), cmp.Compare(a.ID, b.ID))
+	}) {
+		t.Fatalf("replicas in disorder: %+v", all)
+	}
+	return all
+}
+
+func replica(all []logstructured.Replica, id uint64) logstructured.Replica {
+	for _, r := range all {
+		if r.ID == id {
+			return r
+		}
+	}
+	return logstructured.Replica{}
+}
+
+func sameReplica(a, b logstructured.Replica) bool {
+	return a.ID == b.ID && a.Name == b.Name && a.Version == b.Version && slices.Equal(a.ClientURLs, b.ClientURLs)
+}
+
+func (s suite) register(t *testing.T) {
+	r := s.registries(t, 2)
+	ctx := testContext(t)
+	a := logstructured.Replica{ID: 1<<63 + 5, Name: "a", ClientURLs: []string{"http://127.0.0.1:2379", "unix:///x"}, Version: "3.7.0"}
+	b := logstructured.Replica{ID: 7, Name: "b", ClientURLs: []string{"http://127.0.0.2:2379"}, Version: "3.7.1"}
+	all := registered(t, r[0], a, long)
+	if len(all) != 1 || !sameReplica(all[0], a) || all[0].Since != all[0].Seen || all[0].Since < 1_600_000_000_000 {
+		t.Fatalf("after the first registration: %+v", all)
+	}
+	first := all[0]
+	all = registered(t, r[1], b, long)
+	if len(all) != 2 || !sameReplica(replica(all, a.ID), a) || !sameReplica(replica(all, b.ID), b) {
+		t.Fatalf("after the second registration: %+v", all)
+	}
+	// A refresh takes what is new, keeps since when, and tells when.
+	a.ClientURLs, a.Version = nil, "3.7.2"
+	await(t, "a refresh is later", func() bool {
+		all = registered(t, r[1], a, long)
+		return replica(all, a.ID).Seen > first.Seen
+	})
+	if got := replica(all, a.ID); len(all) != 2 || !sameReplica(got, a) || got.Since != first.Since {
+		t.Errorf("after a refresh: %+v", all)
+	}
+	if err := r[0].Unregister(ctx, a.ID); err != nil {
+		t.Errorf("Unregister: %v", err)
+	}
+	if err := r[1].Unregister(ctx, a.ID); err != nil {
+		t.Errorf("Unregister of none: %v", err)
+	}
+	if all = registered(t, r[0], b, long); len(all) != 1 {
+		t.Errorf("after Unregister: %+v", all)
+	}
+	canceled, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := r[0].Register(canceled, a, long); !errors.Is(err, context.Canceled) {
+		t.Errorf("Register: %v, want the context's error", err)
+	}
+	if err := r[0].Unregister(canceled, b.ID); !errors.Is(err, context.Canceled) {
+		t.Errorf("Unregister: %v, want the context's error", err)
+	}
+}
+
+func (s suite) registerAnyBytes(t *testing.T) {
+	r := s.registries(t, 2)
+	all := make([]byte, 256)
+	for i := range all {
+		all[i] = byte(i)
+	}
+	replicas := []logstructured.Replica{
+		{ID: 1},
+		{ID: 1<<64 - 1, Name: string(all), Version: string(all), ClientURLs: []string{string(all), "", "a,b", "c\nd\te\x00f"}},
+		{ID: 1 << 63, Name: "it's \\ \" % _ ; -- $1 ?", ClientURLs: []string{`http://"[quoted]"/\`, "Straße", "\xc3\x28"}},
+		{ID: 2, ClientURLs: []string{""}, Name: string(slices.Repeat([]byte("long"), 100))},
+	}
+	for i, self := range replicas {
+		registered(t, r[i%2], self, long)
+	}
+	for i := range r {
+		got := registered(t, r[i], replicas[0], long)
+		for _, want := range replicas {
+			if found := replica(got, want.ID); !sameReplica(found, want) {
+				t.Errorf("replica %x is %#v, want %#v", want.ID, found, want)
+			}
+		}
+	}
+}
+
+func (s suite) registerExpires(t *testing.T) {
+	r := s.registries(t, 2)
+	a, b := logstructured.Replica{ID: 1, Name: "a"}, logstructured.Replica{ID: 2, Name: "b"}
+	registered(t, r[0], a, long)
+	start := time.Now()
+	if all := registered(t, r[1], b, time.Minute); len(all) != 2 {
+		t.Errorf("before the TTL: %+v", all)
+	}
+	const ttl = 300 * time.Millisecond
+	await(t, "the other replica is not listed any more", func() bool {
+		return len(registered(t, r[1], b, ttl)) == 1
+	})
+	if took := time.Since(start); took < ttl-50*time.Millisecond {
+		t.Errorf("a replica with a TTL of %v was forgotten after %v", ttl, took)
+	}
+	if all := registered(t, r[0], a, ttl); replica(all, a.ID).Name != "a" {
+		t.Errorf("after coming back: %+v", all)
+	}
+}
+
+// registerTogether has many replicas register and refresh at once.
+func (s suite) registerTogether(t *testing.T) {
+	const replicas = 24
+	r := s.registries(t, 4)
+	var wg sync.WaitGroup
+	for i := range replicas {
+		wg.Go(func() {
+			self := logstructured.Replica{ID: uint64(i+1) * 0x1357_9bdf_0246_8ace, Name: fmt.Sprint(i)}
+			for range 5 {
+				if _, err := r[i%len(r)].Register(testContext(t), self, long); err != nil {
+					t.Errorf("Register: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	self := logstructured.Replica{ID: 1, Name: "last"}
+	if all := registered(t, r[0], self, long); len(all) != replicas+1 {
+		t.Errorf("%d replicas, want %d", len(all), replicas+1)
+	}
+}

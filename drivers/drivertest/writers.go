@@ -1,0 +1,165 @@
+package drivertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// outcome is what an append told its caller.
+type outcome int
+
+const (
+	acknowledged outcome = iota
+	conflict
+	unknown
+	failed
+	outcomes
+)
+
+func outcomeOf(err error) outcome {
+	switch {
+	case err == nil:
+		return acknowledged
+	case errors.Is(err, logstructured.ErrConflict):
+		return conflict
+	case errors.Is(err, logstructured.ErrUnknown):
+		return unknown
+	}
+	return failed
+}
+
+// attempt is an append that returned.
+type attempt struct {
+	writer  int
+	after   logstructured.Head
+	rows    int
+	outcome outcome
+	err     error
+}
+
+// ledger is what became of all appends that were tried, by their ID.
+type ledger struct {
+	mu       sync.Mutex
+	attempts map[logstructured.AppendID]attempt
+}
+
+func (l *ledger) note(id logstructured.AppendID, a attempt) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.attempts[id] = a
+}
+
+// check compares the whole log with what the writers were told, and logs the table.
+func (l *ledger) check(t *testing.T, writers int, entries []logstructured.Entry) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	told := make([][outcomes]int, writers)
+	for _, a := range l.attempts {
+		told[a.writer][a.outcome]++
+	}
+	seen := map[logstructured.AppendID]int{}
+	var late, lost, wrong, doubled int
+	for i := 0; i < len(entries); {
+		e := entries[i]
+		a, known := l.attempts[e.ID]
+		if e.Position != logstructured.Position(i+1) || !known || i+a.rows > len(entries) {
+			t.Fatalf("row %d stands at position %d with ID %x (tried: %v, %d rows)", i+1, e.Position, uint64(e.ID), known, a.rows)
+		}
+		for n := range a.rows {
+			if got := entries[i+n]; got.ID != e.ID || got.Sub != int64(n) || got.Position != e.Position+logstructured.Position(n) {
+				t.Fatalf("row %d of append %x is %+v", n, uint64(e.ID), got)
+			}
+		}
+		if seen[e.ID]++; seen[e.ID] > 1 {
+			doubled++
+		}
+		switch {
+		case a.after.Position != e.Position-1:
+			t.Errorf("append %x was tried after %v and stands at %d", uint64(e.ID), a.after, e.Position)
+		case a.outcome == unknown:
+			late++
+		case a.outcome != acknowledged:
+			wrong++
+			t.Errorf("append %x is in the log, and its writer was told: %v", uint64(e.ID), a.err)
+		}
+		i += a.rows
+	}
+	for id, a := range l.attempts {
+		if a.outcome == acknowledged && seen[id] == 0 {
+			lost++
+			t.Errorf("append %x was acknowledged and is lost", uint64(id))
+		}
+	}
+	var table strings.Builder
+	fmt.Fprintf(&table, "%-8s%10s%14s%11s%9s%8s\n", "writer", "tried", "acknowledged", "conflicts", "unknown", "failed")
+	var sum [outcomes]int
+	row := func(name string, n [outcomes]int) {
+		fmt.Fprintf(&table, "%-8s%10d%14d%11d%9d%8d\n", name, n[0]+n[1]+n[2]+n[3], n[acknowledged], n[conflict], n[unknown], n[failed])
+	}
+	for writer, n := range told {
+		for o := range n {
+			sum[o] += n[o]
+		}
+		row(fmt.Sprint(writer+1), n)
+	}
+	row("all", sum)
+	t.Logf("\n%sthe log has %d appends in %d rows; of the unknown ones it has %d; acknowledged and lost: %d, doubled: %d, in the log though refused: %d",
+		&table, len(seen), len(entries), late, lost, doubled, wrong)
+	if doubled > 0 {
+		t.Errorf("%d appends are in the log twice", doubled)
+	}
+}
+
+// write appends as one of the writers until n appends are acknowledged. It asks for the end whenever it does not know it, and gives up
+// an append that failed or is unknown for another one.
+func (l *ledger) write(ctx context.Context, t *testing.T, writer int, log logstructured.Log, n int, patience time.Duration) {
+	var head logstructured.Head
+	known := false
+	for done := 0; done < n; {
+		if ctx.Err() != nil {
+			t.Errorf("writer %d: %d of %d appends are acknowledged: %v", writer+1, done, n, ctx.Err())
+			return
+		}
+		short, cancel := context.WithTimeout(ctx, patience)
+		if !known {
+			end, err := log.End(short)
+			head, known = end.Head, err == nil
+			if err != nil {
+				cancel()
+				continue
+			}
+		}
+		id, rows := newID(), 1+rand.IntN(20)
+		err := log.Append(short, head, id, puts(2, rows))
+		cancel()
+		a := attempt{writer: writer, after: head, rows: rows, outcome: outcomeOf(err), err: err}
+		l.note(id, a)
+		if known = a.outcome == acknowledged; known {
+			head = logstructured.Head{Position: head.Position + logstructured.Position(rows), ID: id}
+			done++
+		}
+	}
+}
+
+// writersRace lets writers on logs of their own append against each other.
+func (s suite) writersRace(t *testing.T) {
+	const writers, appends = 8, 40
+	logs := s.fresh(t, writers)
+	ctx := testContext(t)
+	l := ledger{attempts: map[logstructured.AppendID]attempt{}}
+	var wg sync.WaitGroup
+	for writer, log := range logs {
+		wg.Go(func() { l.write(ctx, t, writer, log, appends, time.Minute) })
+	}
+	wg.Wait()
+	l.check(t, writers, readAll(t, logs[0], 0))
+}
