@@ -18,7 +18,8 @@ const root = "../.."
 // plainBlocks are the commands that are shown without their output, and where they are tested.
 var plainBlocks = map[string]string{
 	"go run ./cmd/stele": "TestPages runs the README's first",
-	"make test":          "the whole of it includes this test",
+	"stele --endpoint=postgres://kube@db.example:5432/kube --datastore-password-file=password": "docs/databases.md has the same",
+	"make test": "the whole of it includes this test",
 }
 
 func TestPages(t *testing.T) {
