@@ -38,3 +38,6 @@ func harness(kind string) drivertest.Harness {
 }
 
 func TestConformance(t *testing.T) { drivertest.Run(t, harness(database.Postgres)) }
+
+// TestConformanceThroughPgBouncer has a pooler in transaction mode in between, which is found out and not told.
+func TestConformanceThroughPgBouncer(t *testing.T) { drivertest.Run(t, harness(database.PgBouncer)) }

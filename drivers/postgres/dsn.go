@@ -91,8 +91,6 @@ func parseDSN(dsn string) (*config, error) {
 	if c.ConnectTimeout == 0 {
 		c.ConnectTimeout = connectTimeout
 	}
-	// With several hosts, or several addresses of one, only a server that takes writes is of use.
-	c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	c.DialFunc = dialer(c.ConnectTimeout).DialContext
 	return cfg, nil
 }

@@ -175,46 +175,6 @@ func (l *Log) Close() error {
 	return nil
 }
 
-// hosts is the order in which the servers of a DSN are tried.
-type hosts struct {
-	mu    sync.Mutex
-	first int
-}
-
-// order lets the next connection begin with the host whose turn it is. It is called before each attempt to connect.
-func (h *hosts) order(c *pgconn.Config) {
-	h.mu.Lock()
-	first := h.first
-	h.mu.Unlock()
-	orderHosts(c, first)
-}
-
-// pass makes later attempts to connect begin with another host: this one accepts statements and does not finish them.
-func (h *hosts) pass() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.first++
-}
-
-// orderHosts rotates the hosts, with what belongs to each, so that the first of them, counted modulo their number, comes first.
-func orderHosts(c *pgconn.Config, first int) {
-	all := append([]*pgconn.FallbackConfig{{Host: c.Host, Port: c.Port, TLSConfig: c.TLSConfig}}, c.Fallbacks...)
-	var groups [][]*pgconn.FallbackConfig // one for each host: with and without TLS
-	for i, f := range all {
-		if i > 0 && f.Host == all[i-1].Host && f.Port == all[i-1].Port {
-			groups[len(groups)-1] = append(groups[len(groups)-1], f)
-			continue
-		}
-		groups = append(groups, []*pgconn.FallbackConfig{f})
-	}
-	ordered := make([]*pgconn.FallbackConfig, 0, len(all))
-	for i := range groups {
-		ordered = append(ordered, groups[(first+i)%len(groups)]...)
-	}
-	c.Host, c.Port, c.TLSConfig = ordered[0].Host, ordered[0].Port, ordered[0].TLSConfig
-	c.Fallbacks = ordered[1:]
-}
-
 // pause waits, but no longer than ctx.
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)

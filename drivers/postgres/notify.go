@@ -47,7 +47,7 @@ func (l *Log) listen(ctx context.Context, wake func()) error {
 		<-watched
 	}()
 	cfg := l.cfg.pool.ConnConfig.Config.Copy()
-	l.hosts.order(cfg)
+	l.configure(cfg)
 	cfg.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) {
 		if n.PID != l.writerPID.Load() {
 			wake()

@@ -108,9 +108,8 @@ func openError(op string, err error) error {
 // openPool prepares for connecting; the first connection is made when it is needed.
 func (l *Log) openPool(ctx context.Context) error {
 	p := l.cfg.pool
-	p.ConnConfig.OnNotice = keepNotice
 	p.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
-		l.hosts.order(&c.Config)
+		l.configure(&c.Config)
 		return nil
 	}
 	// A connection that broke while it was idle is found out by the request itself, which is then made again.

@@ -58,13 +58,12 @@ func (l *Log) dropWriter() {
 func (l *Log) connectWriter(ctx context.Context) (*writer, error) {
 	w := &writer{}
 	cfg := l.cfg.pool.ConnConfig.Config.Copy()
-	l.hosts.order(cfg)
-	cfg.OnNotice = keepNotice
+	l.configure(cfg)
 	cfg.AfterNetConnect = func(_ context.Context, _ *pgconn.Config, c net.Conn) (net.Conn, error) {
 		w.wire = &wire{Conn: c} // of the host that is being tried: the last one stays
 		return w.wire, nil
 	}
-	cfg.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler { return &canceler{pg: c} }
+	cfg.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler { return &canceler{pg: c, pooled: &l.pooled} }
 	var err error
 	if w.pg, err = pgconn.ConnectConfig(ctx, cfg); err != nil {
 		return nil, err
@@ -117,9 +116,10 @@ const cancelGrace = time.Second
 // canceler ends a statement whose context ended, and waits for the server's word. A request that is still being sent is broken off,
 // which needs no word.
 type canceler struct {
-	pg   *pgconn.PgConn
-	stop context.CancelFunc
-	done chan struct{}
+	pg     *pgconn.PgConn
+	pooled *atomic.Bool
+	stop   context.CancelFunc
+	done   chan struct{}
 }
 
 // HandleCancel implements [ctxwatch.Handler].
@@ -132,7 +132,7 @@ func (h *canceler) HandleCancel(context.Context) {
 	go func() {
 		defer close(h.done)
 		// A cancellation that comes before the server has read all of the request, or between two steps, has no effect.
-		for wait := 5 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 100*time.Millisecond) {
+		for wait := 5 * time.Millisecond; !h.pooled.Load() && ctx.Err() == nil; wait = min(2*wait, 100*time.Millisecond) {
 			_ = h.pg.CancelRequest(ctx)
 			_ = pause(ctx, wait)
 		}

@@ -1,0 +1,76 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// configure prepares the configuration of one connection, which is not shared with others.
+func (l *Log) configure(c *pgconn.Config) {
+	l.hosts.order(c)
+	c.OnNotice = keepNotice
+	dial := c.DialFunc
+	// Whoever dials again, once there is a connection, wants to cancel a statement of it.
+	var established atomic.Bool
+	c.ValidateConnect = func(ctx context.Context, pg *pgconn.PgConn) error {
+		established.Store(true)
+		// With several hosts, or several addresses of one, only a server that takes writes is of use.
+		err := pgconn.ValidateConnectTargetSessionAttrsReadWrite(ctx, pg)
+		established.Store(err == nil)
+		return err
+	}
+	c.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if established.Load() && l.pooled.Load() {
+			return nil, errNoCancel
+		}
+		return dial(ctx, network, address)
+	}
+}
+
+// errNoCancel keeps cancellations from poolers: PgBouncer 1.18 to 1.20 may crash of one that comes when its statement has just ended.
+var errNoCancel = errors.New("a pooler is not asked to cancel statements")
+
+// hosts is the order in which the servers of a DSN are tried.
+type hosts struct {
+	mu    sync.Mutex
+	first int
+}
+
+// order lets the next connection begin with the host whose turn it is. It is called before each attempt to connect.
+func (h *hosts) order(c *pgconn.Config) {
+	h.mu.Lock()
+	first := h.first
+	h.mu.Unlock()
+	orderHosts(c, first)
+}
+
+// pass makes later attempts to connect begin with another host: this one accepts statements and does not finish them.
+func (h *hosts) pass() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.first++
+}
+
+// orderHosts rotates the hosts, with what belongs to each, so that the first of them, counted modulo their number, comes first.
+func orderHosts(c *pgconn.Config, first int) {
+	all := append([]*pgconn.FallbackConfig{{Host: c.Host, Port: c.Port, TLSConfig: c.TLSConfig}}, c.Fallbacks...)
+	var groups [][]*pgconn.FallbackConfig // one for each host: with and without TLS
+	for i, f := range all {
+		if i > 0 && f.Host == all[i-1].Host && f.Port == all[i-1].Port {
+			groups[len(groups)-1] = append(groups[len(groups)-1], f)
+			continue
+		}
+		groups = append(groups, []*pgconn.FallbackConfig{f})
+	}
+	ordered := make([]*pgconn.FallbackConfig, 0, len(all))
+	for i := range groups {
+		ordered = append(ordered, groups[(first+i)%len(groups)]...)
+	}
+	c.Host, c.Port, c.TLSConfig = ordered[0].Host, ordered[0].Port, ordered[0].TLSConfig
+	c.Fallbacks = ordered[1:]
+}
