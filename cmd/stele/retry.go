@@ -24,8 +24,11 @@ const (
 // the error. What a file lacks, nobody is about to bring.
 func retry(ctx context.Context, log *logrus.Entry, endpoint string, open func() error) error {
 	var said time.Time
+	log = log.WithField("data", drivers.Describe(endpoint))
 	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
+		slow := time.AfterFunc(remindEvery, func() { log.Warn("still opening the database") })
 		err := open()
+		slow.Stop()
 		switch {
 		case err == nil:
 			if !said.IsZero() {
@@ -36,7 +39,7 @@ func retry(ctx context.Context, log *logrus.Entry, endpoint string, open func() 
 			return err
 		case time.Since(said) >= remindEvery:
 			said = time.Now()
-			log.WithError(err).WithField("data", drivers.Describe(endpoint)).Warn("cannot open the database; trying until it is there")
+			log.WithError(err).Warn("cannot open the database; trying until it is there")
 		}
 		select {
 		case <-ctx.Done():
