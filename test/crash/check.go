@@ -2,6 +2,7 @@ package crash
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -31,14 +32,11 @@ func Check(rec *Recorded, artifacts string) *Report {
 
 // checkExpiry compares when leased keys were deleted with their time to live.
 func checkExpiry(rec *Recorded, report *Report) {
-	gone := map[string]time.Duration{}
-	for _, r := range rec.Full {
-		for _, e := range r.Events {
-			if e.Type == mvccpb.Event_DELETE {
-				gone[string(e.Kv.Key)] = r.Seen
-			}
-		}
+	slack := rec.slack
+	if slack == 0 {
+		slack = expirySlack
 	}
+	gone := firstSeen(rec)
 	for _, k := range rec.leased {
 		at, deleted := gone[k.key]
 		// The life of the key begins at its put, that of an etcd lease at its grant.
@@ -51,10 +49,28 @@ func checkExpiry(rec *Recorded, report *Report) {
 			report.violate("leased key %q was never deleted", k.key)
 		case deleted && at < from+k.ttl:
 			report.violate("leased key %q was deleted after %v, before its TTL of %v", k.key, at-from, k.ttl)
-		case deleted && rec.onTime && at > k.acked+k.ttl+expirySlack:
+		case deleted && rec.onTime && at > k.acked+k.ttl+slack:
 			report.violate("leased key %q was deleted %v after its put, its TTL is %v", k.key, at-k.acked, k.ttl)
 		}
 	}
+}
+
+// firstSeen is when the first of all watchers saw that a leased key was deleted: the complete watch may be with a server that is behind.
+func firstSeen(rec *Recorded) map[string]time.Duration {
+	gone := map[string]time.Duration{}
+	for _, s := range rec.Streams {
+		for _, session := range s.Sessions {
+			for _, r := range session.Responses {
+				for _, e := range r.Response.Events {
+					key := string(e.Kv.Key)
+					if at, ok := gone[key]; e.Type == mvccpb.Event_DELETE && strings.HasPrefix(key, leasePrefix) && (!ok || r.At < at) {
+						gone[key] = r.At
+					}
+				}
+			}
+		}
+	}
+	return gone
 }
 
 // String is the summary of a run in one line.

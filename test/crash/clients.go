@@ -33,16 +33,18 @@ func dial(target string) (*grpc.ClientConn, error) {
 // recorder collects what the clients of a run did.
 type recorder struct {
 	start time.Time
-	// several tells that there is more than one server.
-	several bool
+	// servers is their number.
+	servers int
 	// gate is held for reading during every request, and for writing at the cuts between windows.
 	gate sync.RWMutex
 
-	mu     sync.Mutex
-	ops    []*Op
-	acked  int
-	leased []leasedKey
-	faults []string
+	mu  sync.Mutex
+	ops []*Op
+	// cluster is the id that all headers must have.
+	cluster uint64
+	acked   int
+	leased  []leasedKey
+	faults  []string
 }
 
 // leasedKey is a key that must vanish.
@@ -52,6 +54,8 @@ type leasedKey struct {
 	granted, called, acked time.Duration
 	ttl                    time.Duration
 	acknowledged           bool
+	// rev is the put's revision, if it was acknowledged.
+	rev int64
 }
 
 func (r *recorder) now() time.Duration { return time.Since(r.start) }
@@ -66,20 +70,25 @@ func (r *recorder) fault(format string, args ...any) {
 func (r *recorder) do(ctx context.Context, conn *grpc.ClientConn, client, server int, request proto.Message) *Op {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	op := &Op{Client: client, Server: server, Request: request, Pinned: r.several, Call: r.now()}
+	op := &Op{Client: client, Server: server, Request: request, Pinned: r.servers > 1, Call: r.now()}
 	response, err := send(ctx, conn, request)
 	op.Return = r.now()
 	op.Outcome = classify(err)
 	op.Err = err
+	var cluster uint64
 	if op.Outcome == Acked {
 		op.Response = response
-		if err := stripHeaders(response); err != nil {
+		if cluster, op.Term, err = stripHeaders(response); err != nil {
 			r.fault("%v", err)
 		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ops = append(r.ops, op)
+	if cluster != 0 && r.cluster != 0 && cluster != r.cluster {
+		r.faults = append(r.faults, fmt.Sprintf("the cluster was %x before: %v", r.cluster, op))
+	}
+	r.cluster = max(r.cluster, cluster)
 	if op.Outcome == Acked && changed(op.Response) {
 		r.acked++
 	}
@@ -122,7 +131,7 @@ func (r *recorder) work(ctx context.Context, stop <-chan struct{}, g *generator,
 		}
 		r.gate.RLock()
 		var op *Op
-		if g.client == 0 && n%25 == 24 {
+		if g.client < r.servers && n%25 == 24 {
 			op = r.leasedPut(ctx, g, conn, server)
 		} else {
 			op = r.do(ctx, conn, g.client, server, g.next(compactTo()))
@@ -154,7 +163,7 @@ func (r *recorder) leasedPut(ctx context.Context, g *generator, conn *grpc.Clien
 	value := g.value()
 	k.key = leasePrefix + string(value)
 	op := r.do(ctx, conn, g.client, server, &pb.PutRequest{Key: []byte(k.key), Value: value, Lease: lease.ID})
-	k.called, k.acked, k.acknowledged = op.Call, op.Return, op.Outcome == Acked
+	k.called, k.acked, k.acknowledged, k.rev = op.Call, op.Return, op.Outcome == Acked, revision(op.Response)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.leased = append(r.leased, k)
@@ -170,5 +179,17 @@ func awaitServer(ctx context.Context, conn *grpc.ClientConn) {
 		if err == nil {
 			return
 		}
+		// A server without its database refuses at once.
+		pause(ctx, 20*time.Millisecond)
+	}
+}
+
+// pause returns after d, or when ctx ended.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
 	}
 }

@@ -61,6 +61,10 @@ func crash(t *testing.T, victim Victim, p Plan) {
 	for _, v := range report.Violations {
 		t.Error(v)
 	}
+	// A term of etcd is an election, one of Stele a history.
+	if lowest, highest := rec.Terms(0, forever); victim.ExpiresOnTime() && lowest != highest {
+		t.Errorf("the raft term rose from %d to %d", lowest, highest)
+	}
 	if rec.Kills < p.Kills || report.AckedWrites < p.Writes {
 		t.Errorf("%d kills and %d acknowledged writes, want at least %d and %d", rec.Kills, report.AckedWrites, p.Kills, p.Writes)
 	}

@@ -154,7 +154,7 @@ func windowHistory(h *History, t *Timeline, w Window, last int64) []porcupine.Op
 		clients = max(clients, op.Client+1)
 	}
 	for i, owner := range t.owners {
-		rev := int64(i) + 2
+		rev := t.first() + 1 + int64(i)
 		if owner.Op != nil {
 			made[owner.Op] = rev
 		}

@@ -36,6 +36,8 @@ type Op struct {
 	// Response is set exactly for acknowledged requests; its headers hold nothing but a revision.
 	Response proto.Message
 	Outcome  Outcome
+	// Term is the raft term of an answer's header.
+	Term uint64
 	// Err is the answer to a rejected request and what is known about one of unknown outcome.
 	Err error
 	// Pinned tells that the server is one of several. It answers a read at a revision that it has applied from what it has applied
@@ -155,18 +157,19 @@ func leaseNotFound(err error) bool {
 	return errors.Is(rpctypes.Error(err), rpctypes.ErrLeaseNotFound)
 }
 
-// stripHeaders leaves only the revision in the header of a response, after checking the rest of it.
-func stripHeaders(response proto.Message) error {
+// stripHeaders leaves only the revision in the header of a response, after checking the rest of it, and returns the cluster and the term.
+func stripHeaders(response proto.Message) (cluster, term uint64, err error) {
 	r, ok := response.(interface{ GetHeader() *pb.ResponseHeader })
 	if !ok || r.GetHeader() == nil {
-		return fmt.Errorf("%T without header", response)
+		return 0, 0, fmt.Errorf("%T without header", response)
 	}
 	h := r.GetHeader()
-	if h.ClusterId == 0 || h.MemberId == 0 || h.RaftTerm == 0 {
-		return fmt.Errorf("header of %T lacks an id or the term: %v", response, h)
+	cluster, term = h.ClusterId, h.RaftTerm
+	if cluster == 0 || h.MemberId == 0 || term == 0 {
+		return 0, 0, fmt.Errorf("header of %T lacks an id or the term: %v", response, h)
 	}
 	h.ClusterId, h.MemberId, h.RaftTerm = 0, 0, 0
-	return nil
+	return cluster, term, nil
 }
 
 const forever = time.Duration(math.MaxInt64)

@@ -10,7 +10,9 @@ import (
 type realTime struct {
 	// seen is the highest revision that any client or the complete watch had seen by a moment.
 	seen highest
-	// upper[r] is the earliest moment at which a revision of r or above had been seen.
+	// first is the revision that the history begins with.
+	first int64
+	// upper[r-first] is the earliest moment at which a revision of r or above had been seen.
 	upper []time.Duration
 }
 
@@ -25,20 +27,21 @@ func newRealTime(h *History) *realTime {
 			sights = append(sights, sight{op.Return, revision(op.Response)})
 		}
 	}
-	last := int64(1)
+	first := h.base().Rev
+	last := first
 	for _, r := range h.Full {
 		sights = append(sights, sight{r.Seen, r.Rev})
 		last = max(last, r.Rev)
 	}
 	slices.SortFunc(sights, func(a, b sight) int { return cmp.Compare(a.at, b.at) })
-	rt := &realTime{upper: make([]time.Duration, last+2)}
-	var top int64
+	rt := &realTime{first: first, upper: make([]time.Duration, last-first+2)}
+	top := first - 1
 	for i := range rt.upper {
 		rt.upper[i] = forever
 	}
 	for _, s := range sights {
 		for r := top + 1; r <= min(s.rev, last); r++ {
-			rt.upper[r] = s.at
+			rt.upper[r-first] = s.at
 		}
 		top = max(top, s.rev)
 		rt.seen.add(s.at, top)
@@ -48,7 +51,7 @@ func newRealTime(h *History) *realTime {
 
 // possible tells whether a request called at call can have made revision rev.
 func (rt *realTime) possible(call time.Duration, rev int64) bool {
-	return rt.seen.before(call) < rev && call <= rt.upper[rev]
+	return rt.seen.before(call) < rev && call <= rt.upper[rev-rt.first]
 }
 
 // checkRealTime finds answers that are older than what somebody had seen before the question was asked.
@@ -67,8 +70,8 @@ func checkRealTime(t *Timeline, h *History, report *Report) {
 		}
 	}
 	for i, owner := range t.owners {
-		if owner.Op != nil && owner.Op.Call > rt.upper[int64(i)+2] {
-			report.violate("revision %d was seen before its request was made: %v", i+2, owner.Op)
+		if owner.Op != nil && owner.Op.Call > rt.upper[i+1] {
+			report.violate("revision %d was seen before its request was made: %v", t.first()+1+int64(i), owner.Op)
 		}
 	}
 }
@@ -90,7 +93,7 @@ func assignUnclaimed(t *Timeline, h *History, rt *realTime, report *Report) {
 	var open []int64
 	edges := map[int64][]*Op{}
 	for i, owner := range t.owners {
-		rev := int64(i) + 2
+		rev := t.first() + 1 + int64(i)
 		if owner.Op != nil {
 			continue
 		}
@@ -125,21 +128,22 @@ func assignUnclaimed(t *Timeline, h *History, rt *realTime, report *Report) {
 	}
 	owner := match(open, edges)
 	for op, rev := range owner {
-		t.owners[rev-2].Op = op
+		t.owners[t.index(rev)].Op = op
 		report.UnknownApplied++
 	}
 	for _, rev := range open {
-		if t.owners[rev-2].Op != nil {
+		if t.owners[t.index(rev)].Op != nil {
 			continue
 		}
-		if v, ok := firstValue(h.Full[rev-2]); ok {
+		shown := h.Full[t.index(rev)]
+		if v, ok := firstValue(shown); ok {
 			report.Doubled++
 			report.violate("revision %d repeats or misplaces a request: %v\n  events %v", rev, byValue[v],
-				brief(h.Full[rev-2].Events))
+				brief(shown.Events))
 			continue
 		}
 		report.Doubled++
-		report.violate("revision %d belongs to no request that can have made it: %v", rev, brief(h.Full[rev-2].Events))
+		report.violate("revision %d belongs to no request that can have made it: %v", rev, brief(shown.Events))
 	}
 }
 

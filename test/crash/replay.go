@@ -15,11 +15,23 @@ import (
 // History is everything that was recorded in one run.
 type History struct {
 	Ops []*Op
-	// Full holds the events of a watch of everything from revision 1 with prev_kv: Full[i] are those of revision i+2.
+	// Base is the state that the history begins with; nil is the fresh store.
+	Base *State
+	// Recovery is what ended the history; nil is the end of the run.
+	Recovery *Recovery
+	// Full holds the events of a watch of everything with prev_kv: Full[i] are those of revision i+1 after the base's.
 	Full []Revision
 	// Windows cut the run at moments in which no request was under way.
 	Windows []Window
 	Streams []*StreamRecord
+}
+
+// base is the state before the first revision of Full.
+func (h *History) base() *State {
+	if h.Base != nil {
+		return h.Base
+	}
+	return newState()
 }
 
 // Revision is one revision of the complete watch.
@@ -57,25 +69,31 @@ func (r *Report) violate(format string, args ...any) {
 
 // Timeline is the total order that a complete watch shows.
 type Timeline struct {
-	// states[i] is the state at revision i+1.
+	// states[i] is the state at revision first()+i.
 	states []*State
-	// owners[i] is the owner of revision i+2.
+	// owners[i] is the owner of revision first()+1+i.
 	owners []Owner
 }
 
+// first is the revision that the history begins with: 1, or that of a recovery.
+func (t *Timeline) first() int64 { return t.states[0].Rev }
+
 // last is the newest revision.
-func (t *Timeline) last() int64 { return int64(len(t.states)) }
+func (t *Timeline) last() int64 { return t.first() + int64(len(t.states)) - 1 }
 
-// state is the one at rev, which is between 1 and last.
-func (t *Timeline) state(rev int64) *State { return t.states[rev-1] }
+// state is the one at rev, which is between first and last.
+func (t *Timeline) state(rev int64) *State { return t.states[rev-t.first()] }
 
-func (t *Timeline) known(rev int64) bool { return rev >= 1 && rev <= t.last() }
+// index is where owners and the complete watch have rev, which is above first.
+func (t *Timeline) index(rev int64) int { return int(rev - t.first() - 1) }
+
+func (t *Timeline) known(rev int64) bool { return rev >= t.first() && rev <= t.last() }
 
 // Replay applies every request at its revision and reports where the model disagrees. The timeline is nil if
 // the watch itself is not one.
 func Replay(h *History, report *Report) *Timeline {
 	report.Ops = len(h.Ops)
-	t := buildTimeline(h.Full, report)
+	t := buildTimeline(h, report)
 	if t == nil {
 		return nil
 	}
@@ -102,10 +120,10 @@ func Replay(h *History, report *Report) *Timeline {
 }
 
 // buildTimeline derives the states from the events alone: what the model says about them is asked later, request by request.
-func buildTimeline(full []Revision, report *Report) *Timeline {
-	t := &Timeline{states: []*State{newState()}, owners: make([]Owner, len(full))}
-	for i, r := range full {
-		if want := int64(i) + 2; r.Rev != want {
+func buildTimeline(h *History, report *Report) *Timeline {
+	t := &Timeline{states: []*State{h.base()}, owners: make([]Owner, len(h.Full))}
+	for i, r := range h.Full {
+		if want := t.last() + 1; r.Rev != want {
 			report.violate("the complete watch shows revision %d where %d is due", r.Rev, want)
 			return nil
 		}
@@ -137,7 +155,7 @@ func replayAcked(t *Timeline, h *History, op *Op, report *Report) {
 			report.AckedWrites++
 			report.Lost++
 		}
-		report.violate("revision %d of an answer is not in the history (1 to %d): %v", rev, t.last(), op)
+		report.violate("revision %d of an answer is not in the history (%d to %d): %v", rev, t.first(), t.last(), op)
 		return
 	}
 	if _, ok := op.Request.(*pb.CompactionRequest); ok {
@@ -152,7 +170,7 @@ func replayAcked(t *Timeline, h *History, op *Op, report *Report) {
 		return
 	}
 	report.AckedWrites++
-	if rev < 2 {
+	if rev <= t.first() {
 		report.Lost++
 		report.violate("a write at revision %d: %v", rev, op)
 		return
@@ -161,18 +179,17 @@ func replayAcked(t *Timeline, h *History, op *Op, report *Report) {
 	if err != nil || !proto.Equal(result.Response, op.Response) {
 		report.violate("wrong answer to a write: %v\n  the model says %v (error %v)", op, brief(result.Response), err)
 	}
-	if !equalEvents(result.Events, h.Full[rev-2].Events) {
+	if shown := h.Full[t.index(rev)].Events; !equalEvents(result.Events, shown) {
 		report.Lost++
-		report.violate("revision %d holds something else than its acknowledged write: %v\n  events %v", rev, op,
-			brief(h.Full[rev-2].Events))
+		report.violate("revision %d holds something else than its acknowledged write: %v\n  events %v", rev, op, brief(shown))
 		return
 	}
-	if other := t.owners[rev-2].Op; other != nil {
+	if other := t.owners[t.index(rev)].Op; other != nil {
 		report.Lost++
 		report.violate("revision %d was given to two requests: %v\n  and %v", rev, other, op)
 		return
 	}
-	t.owners[rev-2] = Owner{Op: op}
+	t.owners[t.index(rev)] = Owner{Op: op}
 }
 
 // changed tells whether a response is one to a request that made a revision.
@@ -208,19 +225,14 @@ func equalEvents(a, b []*mvccpb.Event) bool {
 // checkCompactions compares what was answered about compacted revisions with the compactions that can have
 // happened by then. Linear does it exactly; this one sees the whole run at once.
 func checkCompactions(h *History, report *Report) {
-	var done, called []*Op
+	done := []compaction{{-1, h.base().Compacted}}
 	for _, op := range h.Ops {
-		if _, ok := op.Request.(*pb.CompactionRequest); !ok || op.Outcome == Rejected {
-			continue
-		}
-		called = append(called, op)
-		if op.Outcome == Acked {
-			done = append(done, op)
+		if r, ok := op.Request.(*pb.CompactionRequest); ok && op.Outcome == Acked {
+			done = append(done, compaction{op.Return, r.Revision})
 		}
 	}
-	// highest[i] is the highest compaction among the first i+1.
-	byReturn := running(done, func(op *Op) time.Duration { return op.Return })
-	byCall := running(called, func(op *Op) time.Duration { return op.Call })
+	byReturn := running(done)
+	byCall := calledCompactions(h)
 	for _, op := range h.Ops {
 		var asked int64
 		switch r := op.Request.(type) {
@@ -234,6 +246,9 @@ func checkCompactions(h *History, report *Report) {
 			continue
 		}
 		refused := op.Outcome == Rejected && errors.Is(modelError(op.Err), errCompacted)
+		if op.Outcome == Acked && asked < h.base().Compacted {
+			report.violate("an answer from before the history, which begins at %d: %v", h.base().Rev, op)
+		}
 		if op.Outcome == Acked && !op.serializable() && asked < byReturn.before(op.Call) {
 			report.violate("an answer from below the compact revision %d: %v", byReturn.before(op.Call), op)
 		}
@@ -249,13 +264,19 @@ type highest struct {
 	revs  []int64
 }
 
-func running(compactions []*Op, when func(*Op) time.Duration) highest {
-	sorted := slices.SortedFunc(slices.Values(compactions), func(a, b *Op) int { return cmp.Compare(when(a), when(b)) })
+// compaction is a compact revision and when it was asked for or granted; at -1 is from the beginning on.
+type compaction struct {
+	at  time.Duration
+	rev int64
+}
+
+func running(compactions []compaction) highest {
+	slices.SortFunc(compactions, func(a, b compaction) int { return cmp.Compare(a.at, b.at) })
 	var h highest
 	var top int64
-	for _, op := range sorted {
-		top = max(top, op.Request.(*pb.CompactionRequest).Revision)
-		h.add(when(op), top)
+	for _, c := range compactions {
+		top = max(top, c.rev)
+		h.add(c.at, top)
 	}
 	return h
 }

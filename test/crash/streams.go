@@ -17,12 +17,16 @@ import (
 // stream is a client with one watch stream, which it opens again whenever it breaks.
 type stream struct {
 	record *StreamRecord
-	conns  []*grpc.ClientConn
-	now    func() time.Duration
+	// servers are the ones to visit, in this order, and conns the connections to them.
+	servers []int
+	conns   []*grpc.ClientConn
+	now     func() time.Duration
 	// askProgress is how often the client sends RequestProgress; 0 is never.
 	askProgress time.Duration
 	// wander makes every session start at a random revision of the past and end once it has caught up.
 	wander bool
+	// move is about how long the stream stays with one server; 0 is for as long as it works.
+	move time.Duration
 	// target is the revision to reach before the stream may end; 0 until it is known.
 	target *atomic.Int64
 	// past gives the oldest and the newest revision to start from.
@@ -41,8 +45,7 @@ func (s *stream) run(ctx context.Context) error {
 		if s.finished() {
 			return nil
 		}
-		server := i % len(s.conns)
-		session := Session{Server: server, Starts: append([]int64(nil), s.next...)}
+		session := Session{Server: s.servers[i%len(s.servers)], Starts: append([]int64(nil), s.next...)}
 		if s.wander {
 			oldest, newest := s.past()
 			for w := range session.Starts {
@@ -50,7 +53,7 @@ func (s *stream) run(ctx context.Context) error {
 			}
 			copy(s.next, session.Starts)
 		}
-		s.session(ctx, s.conns[server], &session)
+		s.session(ctx, s.conns[i%len(s.conns)], &session)
 		s.record.Sessions = append(s.record.Sessions, session)
 	}
 	return fmt.Errorf("watch %s: %w at revision %d of %d", s.record.Name, context.Cause(ctx), s.done.Load(), s.target.Load())
@@ -65,6 +68,10 @@ func (s *stream) finished() bool {
 func (s *stream) session(ctx context.Context, conn *grpc.ClientConn, session *Session) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if s.move > 0 {
+		moving := time.AfterFunc(s.move/2+time.Duration(s.rand.Int64N(int64(s.move))), cancel)
+		defer moving.Stop()
+	}
 	open, cancelOpen := context.WithTimeoutCause(ctx, 5*time.Second, errors.New("no stream in 5 s"))
 	defer cancelOpen()
 	// The stream lives in ctx; only waiting for a connection is bounded.
@@ -104,8 +111,9 @@ func (s *stream) session(ctx context.Context, conn *grpc.ClientConn, session *Se
 		}
 		session.Responses = append(session.Responses, Received{At: s.now(), Response: w})
 		if w.Canceled {
-			if w.WatchId >= 0 && w.WatchId < int64(len(s.next)) {
-				s.next[w.WatchId] = max(s.next[w.WatchId], w.CompactRevision)
+			// The others of this stream that are behind will be canceled, too.
+			for i := range s.next {
+				s.next[i] = max(s.next[i], w.CompactRevision)
 			}
 			return
 		}
@@ -175,10 +183,9 @@ func (s *stream) advance(w *pb.WatchResponse) {
 	s.done.Store(done - 1)
 }
 
-// complete turns the record of a watch of everything into the history.
-func complete(record *StreamRecord) []Revision {
+// complete turns the record of a watch of everything into the history after revision last.
+func complete(record *StreamRecord, last int64) []Revision {
 	var full []Revision
-	last := int64(1)
 	for _, session := range record.Sessions {
 		for _, r := range session.Responses {
 			for _, e := range r.Response.Events {
@@ -240,4 +247,30 @@ func watchers() []*stream {
 		newStream("quiet", 90*time.Millisecond, quiet),
 		wanderer,
 	}
+}
+
+const pinnedName = "pinned to "
+
+// pinned are streams that stay with their server, one for each, however badly it does.
+func pinned(servers int) []*stream {
+	var streams []*stream
+	for i := range servers {
+		streams = append(streams, &stream{record: &StreamRecord{
+			Name: fmt.Sprint(pinnedName, i),
+			Watchers: []*pb.WatchCreateRequest{{
+				Key: []byte{0}, RangeEnd: []byte{0}, StartRevision: 1, PrevKv: true, ProgressNotify: true,
+			}},
+		}})
+	}
+	return streams
+}
+
+// Sessions are how many connections the stream that is pinned to a server needed; 1 unless the server broke it.
+func (h *History) Sessions(server int) int {
+	for _, s := range h.Streams {
+		if s.Name == fmt.Sprint(pinnedName, server) {
+			return len(s.Sessions)
+		}
+	}
+	return 0
 }

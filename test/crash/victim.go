@@ -20,16 +20,25 @@ type Victim interface {
 	ExpiresOnTime() bool
 }
 
-// Plan says how a run goes. All fields are required.
+// Plan says how a run goes. All fields up to Seed are required.
 type Plan struct {
-	// Duration is how long clients send requests; on a slow machine longer, up to five times, until there were so many kills and
-	// acknowledged writes.
+	// Duration is how long clients send requests; on a slow machine longer, up to five times, until there were so many kills (or
+	// other faults) and acknowledged writes.
 	Duration      time.Duration
 	Kills, Writes int
 	// Every bounds the time between two kills.
 	EveryMin, EveryMax time.Duration
-	// Clients is the number of concurrent clients.
+	// Clients is the number of concurrent clients, which the servers share evenly.
 	Clients int
 	// Seed makes the requests and the kills; what the machine makes of them differs all the same.
 	Seed uint64
+
+	// Disturb is what happens while clients and watchers are at work: they stop when it returns. nil kills one server after the other.
+	Disturb func(ctx context.Context, r *Running) error
+	// Move is about how long a watch stream stays with one server; 0 is for as long as it works.
+	Move time.Duration
+	// Pin adds a watch stream to each server that stays with it.
+	Pin bool
+	// ExpirySlack is how late an expired key may be deleted, 0 is 6 s.
+	ExpirySlack time.Duration
 }

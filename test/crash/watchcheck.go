@@ -66,15 +66,19 @@ func Watches(h *History, report *Report) {
 	}
 }
 
-// calledCompactions is the highest revision that can have been compacted, over time.
+// calledCompactions is the highest revision that can have been compacted, over time. The base of a history is compacted from the
+// beginning on: nobody can ask for what was before.
 func calledCompactions(h *History) highest {
-	var called []*Op
+	called := []compaction{{-1, h.base().Compacted}}
 	for _, op := range h.Ops {
-		if _, ok := op.Request.(*pb.CompactionRequest); ok && op.Outcome != Rejected {
-			called = append(called, op)
+		if r, ok := op.Request.(*pb.CompactionRequest); ok && op.Outcome != Rejected {
+			called = append(called, compaction{op.Call, r.Revision})
 		}
 	}
-	return running(called, func(op *Op) time.Duration { return op.Call })
+	if h.Recovery != nil {
+		called = append(called, compaction{h.Recovery.At, h.Recovery.Revision})
+	}
+	return running(called)
 }
 
 // expected is one event that a watcher must see.

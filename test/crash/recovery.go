@@ -1,0 +1,128 @@
+package crash
+
+import (
+	"fmt"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+)
+
+// Recovery is a jump over the revisions of a history that the database has lost.
+type Recovery struct {
+	// At is when nobody had noticed yet, and no client had a request under way.
+	At time.Duration
+	// Revision is where the new history begins, higher than all of the lost one. Everything before it counts as compacted.
+	Revision int64
+	// Kvs is what was there then, sorted by key.
+	Kvs []*mvccpb.KeyValue
+}
+
+// Recover tells what the run came across. The clients were held at the time that it names.
+func (r *Running) Recover(recovery *Recovery) { r.recovery = recovery }
+
+// Now is the time since the run began.
+func (r *Running) Now() time.Duration { return r.now() }
+
+// Split makes two histories of a run that came across a recovery: each is to be checked by itself. What contradicts the recovery is among
+// the faults of the second.
+func (rec *Recorded) Split() (before, after *Recorded) {
+	jump := rec.Recovery
+	before, after = rec.part(rec.started, jump.At), rec.part(jump.At, rec.stopped)
+	before.Faults, before.Recovery = rec.Faults, jump
+	after.Base = &State{Rev: jump.Revision, Compacted: jump.Revision, kvs: jump.Kvs}
+	for _, op := range rec.Ops {
+		part := before
+		if rev := revision(op.Response); rev >= jump.Revision || op.Outcome != Acked && op.Call >= jump.At {
+			part = after
+		} else if op.Outcome == Acked && op.Call >= jump.At && !op.serializable() {
+			after.fault("answered from the lost history: %v", op)
+		}
+		part.Ops = append(part.Ops, op)
+	}
+	for _, k := range rec.leased {
+		part := before
+		if k.rev >= jump.Revision || !k.acknowledged && k.called >= jump.At {
+			part = after
+		}
+		part.leased = append(part.leased, k)
+	}
+	after.Windows = []Window{{From: jump.At, To: forever, Rev: jump.Revision, Compacted: jump.Revision}}
+	for _, w := range rec.Windows {
+		if w.From < jump.At {
+			w.To = min(w.To, jump.At)
+			before.Windows = append(before.Windows, w)
+			continue
+		}
+		after.Windows[len(after.Windows)-1].To = w.From
+		after.Windows = append(after.Windows, w)
+	}
+	for _, s := range rec.Streams {
+		older, newer := &StreamRecord{Name: s.Name, Watchers: s.Watchers}, &StreamRecord{Name: s.Name, Watchers: s.Watchers}
+		for _, session := range s.Sessions {
+			if session.Starts[0] >= jump.Revision {
+				newer.Sessions = append(newer.Sessions, session)
+				continue
+			}
+			older.Sessions = append(older.Sessions, session)
+			for _, r := range session.Responses {
+				w := r.Response
+				if !w.Created && !w.Canceled && w.Header.GetRevision() >= jump.Revision {
+					after.fault("watch %s went on into the new history: %v", s.Name, brief(w))
+				}
+			}
+		}
+		before.Streams, after.Streams = append(before.Streams, older), append(after.Streams, newer)
+	}
+	before.Full, after.Full = complete(before.Streams[0], 1), complete(after.Streams[0], jump.Revision)
+	return before, after
+}
+
+func (rec *Recorded) part(from, to time.Duration) *Recorded {
+	return &Recorded{onTime: rec.onTime, slack: rec.slack, started: from, stopped: to, servers: rec.servers, holds: rec.holds, sick: rec.sick}
+}
+
+func (rec *Recorded) fault(format string, args ...any) {
+	rec.Faults = append(rec.Faults, fmt.Sprintf(format, args...))
+}
+
+// Terms are the lowest and the highest raft term of what was answered between two times; 0 if there was nothing.
+func (rec *Recorded) Terms(from, to time.Duration) (lowest, highest uint64) {
+	see := func(at time.Duration, term uint64) {
+		if term == 0 || at < from || at >= to {
+			return
+		}
+		if lowest == 0 || term < lowest {
+			lowest = term
+		}
+		highest = max(highest, term)
+	}
+	for _, op := range rec.Ops {
+		see(op.Return, op.Term)
+	}
+	for _, s := range rec.Streams {
+		for _, session := range s.Sessions {
+			for _, r := range session.Responses {
+				see(r.At, r.Response.Header.GetRaftTerm())
+			}
+		}
+	}
+	return lowest, highest
+}
+
+// LostAfter is the number of writes in the run that had been acknowledged and that the recovery took away: those between the revision of the
+// backup and the recovery.
+func (rec *Recorded) LostAfter(backup int64) int {
+	n := 0
+	for _, op := range rec.Ops {
+		if op.Outcome == Acked && changed(op.Response) && revision(op.Response) > backup && revision(op.Response) < rec.Recovery.Revision {
+			n++
+		}
+	}
+	return n
+}
+
+// Everything asks for all keys, as of a revision or, with 0, now.
+func Everything(rev int64) *pb.RangeRequest {
+	return &pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}, Revision: rev}
+}

@@ -1,0 +1,42 @@
+package crash
+
+import (
+	"slices"
+	"time"
+)
+
+// Unavailable is the longest time in which a server that should have been well acknowledged no write, while its clients were at work.
+// Times in which clients were held do not count, and neither do times between two writes that a spell of the server being sick meets.
+func (rec *Recorded) Unavailable() time.Duration {
+	var longest time.Duration
+	for server := range rec.servers {
+		var acks []time.Duration
+		for _, op := range rec.Ops {
+			if op.Server == server && op.Outcome == Acked && changed(op.Response) && op.Return >= rec.started && op.Return <= rec.stopped {
+				acks = append(acks, op.Return)
+			}
+		}
+		slices.Sort(acks)
+		last := rec.started
+		for _, at := range append(acks, rec.stopped) {
+			if !rec.wasSick(server, last, at) {
+				longest = max(longest, at-last-rec.held(last, at))
+			}
+			last = at
+		}
+	}
+	return longest
+}
+
+func (rec *Recorded) wasSick(server int, from, to time.Duration) bool {
+	return slices.ContainsFunc(rec.sick, func(s spell) bool { return s.server == server && s.from < to && s.to > from })
+}
+
+// held is how long clients were held between two times.
+func (rec *Recorded) held(from, to time.Duration) time.Duration {
+	var sum time.Duration
+	for _, s := range rec.holds {
+		sum += max(0, min(to, s.to)-max(from, s.from))
+	}
+	return sum
+}
