@@ -13,8 +13,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/reflection/grpc_reflection_v1"
 
-	"github.com/stele-db/stele/test/internal/connect"
-	"github.com/stele-db/stele/test/internal/stele"
 	"github.com/stele-db/stele/test/internal/target"
 )
 
@@ -30,7 +28,7 @@ func bounded(t *testing.T) context.Context {
 // TestClient is what programs do with etcd's client.
 func TestClient(t *testing.T) {
 	ctx := bounded(t)
-	client := connect.Client(t, target.Subject(t).Address)
+	client := target.Subject(t).Client(t)
 
 	// Leader election is over before a client with require-leader notices.
 	if _, err := client.Put(clientv3.WithRequireLeader(ctx), "a", "1"); err != nil {
@@ -73,7 +71,7 @@ func TestClient(t *testing.T) {
 // TestNamespace runs etcd's client-side prefixing.
 func TestNamespace(t *testing.T) {
 	ctx := bounded(t)
-	client := connect.Client(t, target.Subject(t).Address)
+	client := target.Subject(t).Client(t)
 	kv, watcher := namespace.NewKV(client.KV, "ns/"), namespace.NewWatcher(client.Watcher, "ns/")
 	events := watcher.Watch(ctx, "", clientv3.WithPrefix(), clientv3.WithCreatedNotify())
 	<-events
@@ -101,7 +99,7 @@ func TestNamespace(t *testing.T) {
 // TestMirror copies everything with etcd's syncer, which pages through a revision and then watches.
 func TestMirror(t *testing.T) {
 	ctx := bounded(t)
-	client := connect.Client(t, target.Subject(t).Address)
+	client := target.Subject(t).Client(t)
 	want := map[string]string{}
 	for i := range 2500 {
 		key := fmt.Sprintf("key/%04d", i*7%2500)
@@ -137,8 +135,8 @@ func TestMirror(t *testing.T) {
 // missing, doubled or out of order.
 func TestWatchOverRestarts(t *testing.T) {
 	ctx := bounded(t)
-	server := stele.Start(t, stele.Options{})
-	writer, watching := connect.Client(t, server.Target), connect.Client(t, server.Target)
+	server := target.Subject(t)
+	writer, watching := server.Client(t), server.Client(t)
 
 	type event struct {
 		value    string
@@ -161,10 +159,7 @@ func TestWatchOverRestarts(t *testing.T) {
 	var acknowledged []event
 	for i := range 200 {
 		if i%50 == 25 {
-			if err := server.Kill(); err != nil {
-				t.Fatal(err)
-			}
-			if err := server.Launch(ctx); err != nil {
+			if err := server.Restart(ctx); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -210,8 +205,8 @@ func TestWatchOverRestarts(t *testing.T) {
 // TestLeaseOverRestart kills the server while a lease runs: the deadline is neither extended nor forgotten.
 func TestLeaseOverRestart(t *testing.T) {
 	ctx := bounded(t)
-	server := stele.Start(t, stele.Options{})
-	client := connect.Client(t, server.Target)
+	server := target.Subject(t)
+	client := server.Client(t)
 	const ttl = 4 * time.Second
 	lease, err := client.Grant(ctx, int64(ttl.Seconds()))
 	if err != nil {
@@ -236,10 +231,7 @@ func TestLeaseOverRestart(t *testing.T) {
 		t.Fatalf("deleted %v after the write: %v", time.Since(written), r.Events)
 	case <-time.After(time.Until(written.Add(ttl - time.Second))):
 	}
-	if err := server.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	if err := server.Launch(ctx); err != nil {
+	if err := server.Restart(ctx); err != nil {
 		t.Fatal(err)
 	}
 	r := <-events
@@ -259,8 +251,8 @@ func TestLeaseOverRestart(t *testing.T) {
 // TestCompactAtReplacement compacts at a revision in which a key was deleted and put again, where etcd 3.7.3 loses the key.
 func TestCompactAtReplacement(t *testing.T) {
 	ctx := bounded(t)
-	server := stele.Start(t, stele.Options{})
-	client := connect.Client(t, server.Target)
+	server := target.Stele(t)
+	client := server.Client(t)
 	if _, err := client.Put(ctx, "k", "old"); err != nil {
 		t.Fatal(err)
 	}
@@ -284,10 +276,7 @@ func TestCompactAtReplacement(t *testing.T) {
 		}
 	}
 	check("after the compaction")
-	if err := server.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	if err := server.Launch(ctx); err != nil {
+	if err := server.Restart(ctx); err != nil {
 		t.Fatal(err)
 	}
 	check("after a restart")

@@ -109,7 +109,10 @@ func (c command) run(t *testing.T, etcdctl string, server *target.Target) string
 		args[i] = strings.ReplaceAll(a, "''", "")
 	}
 	cmd := exec.CommandContext(ctx, etcdctl, args...)
-	cmd.Env = append(os.Environ(), "ETCDCTL_ENDPOINTS="+server.Address)
+	cmd.Env = append(os.Environ(), "ETCDCTL_ENDPOINTS="+c.endpoints(server))
+	if err := server.CatchUp(ctx); err != nil {
+		t.Fatal(err)
+	}
 	cmd.Stdin = strings.NewReader(c.stdin)
 	var out, failure bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &failure
@@ -140,6 +143,16 @@ func (c command) run(t *testing.T, etcdctl string, server *target.Target) string
 	return fmt.Sprintf("%sexit code %d\n%s", plain(out.String(), server), cmd.ProcessState.ExitCode(), plain(failure.String(), server))
 }
 
+// endpoints are all replicas, but for what answers once for each endpoint.
+func (c command) endpoints(server *target.Target) string {
+	for _, each := range []string{"endpoint", "defrag"} {
+		if strings.HasPrefix(c.args, each) {
+			return server.Address
+		}
+	}
+	return strings.Join(server.Addresses, ",")
+}
+
 func copyLines(to io.Writer, from io.Reader, lines int) error {
 	one := make([]byte, 1)
 	for lines > 0 {
@@ -158,11 +171,15 @@ func copyLines(to io.Writer, from io.Reader, lines int) error {
 
 // plain replaces the server's identities, sizes and times.
 func plain(text string, server *target.Target) string {
-	text = strings.ReplaceAll(text, server.Address, "ADDRESS")
+	for _, address := range server.Addresses {
+		text = strings.ReplaceAll(text, address, "ADDRESS")
+	}
 	for _, r := range replacements {
 		text = r.pattern.ReplaceAllString(text, r.by)
 	}
-	return text
+	// Each replica is a member, and all have the same name here.
+	const member = "MEMBER, started, default, PEER, http://ADDRESS, false\n"
+	return strings.Replace(text, strings.Repeat(member, server.Members()), member, 1)
 }
 
 // replacements make two servers look alike. What they hide besides is deliberate: Stele has no quota, so that Status has no

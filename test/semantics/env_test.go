@@ -2,6 +2,7 @@ package semantics
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,10 +35,12 @@ const ruleTimeout = 60 * time.Second
 // onBoth runs the rules on one server of each kind; args are added to the command lines.
 func onBoth(t *testing.T, rules []rule, args ...string) {
 	t.Helper()
-	t.Run("etcd", func(t *testing.T) {
-		t.Parallel()
-		runAll(t, target.Reference(t, args...), rules)
-	})
+	if !target.Variant() {
+		t.Run("etcd", func(t *testing.T) {
+			t.Parallel()
+			runAll(t, target.Reference(t, args...), rules)
+		})
+	}
 	t.Run("stele", func(t *testing.T) {
 		t.Parallel()
 		runAll(t, target.Subject(t, args...), rules)
@@ -50,7 +53,9 @@ func onFresh(t *testing.T, rules []rule) {
 	for _, r := range rules {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
-			runAll(t, target.Reference(t), []rule{{"etcd", r.test}})
+			if !target.Variant() {
+				runAll(t, target.Reference(t), []rule{{"etcd", r.test}})
+			}
 			runAll(t, target.Subject(t), []rule{{"stele", r.test}})
 		})
 	}
@@ -139,6 +144,13 @@ func (e *env) compact(revision int64) *pb.CompactionResponse {
 func (e *env) revision() int64 {
 	e.Helper()
 	return e.rangeOf(&pb.RangeRequest{Key: []byte("revision")}).Header.Revision
+}
+
+// isMember tells whether MemberList names id.
+func (e *env) isMember(id uint64) bool {
+	e.Helper()
+	a, err := e.Cluster.MemberList(e.ctx, &pb.MemberListRequest{Linearizable: true})
+	return slices.ContainsFunc(must(e, a, err).Members, func(m *pb.Member) bool { return m.ID == id })
 }
 
 // refused checks that call fails with code and message, and that nothing was written.

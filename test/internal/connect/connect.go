@@ -13,6 +13,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/resolver/manual"
 )
 
 // maxMessage lets clients send more than any server takes, so that it is the server that refuses.
@@ -30,16 +32,38 @@ func GRPC(t testing.TB, target string) *grpc.ClientConn {
 	return conn
 }
 
-// Client returns an etcd client of target that is closed at the end of the test.
-func Client(t testing.TB, target string) *clientv3.Client {
+// RoundRobin returns a connection to all targets that sends each request to another one of those that are there, and waits while none
+// is. It is closed at the end of the test.
+func RoundRobin(t testing.TB, targets []string, opts ...grpc.DialOption) *grpc.ClientConn {
+	t.Helper()
+	addresses := make([]resolver.Address, len(targets))
+	for i, target := range targets {
+		addresses[i].Addr = target
+	}
+	r := manual.NewBuilderWithScheme("replicas")
+	r.InitialState(resolver.State{Addresses: addresses})
+	conn, err := dial(r.Scheme()+":///all", append(opts,
+		grpc.WithResolvers(r),
+		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"round_robin": {}}]}`),
+		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)),
+	)...)
+	if err != nil {
+		t.Fatalf("dial %v: %v", targets, err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// Client returns an etcd client of all targets, which takes turns, that is closed at the end of the test.
+func Client(t testing.TB, targets ...string) *clientv3.Client {
 	t.Helper()
 	client, err := clientv3.New(clientv3.Config{
-		Endpoints:   []string{target},
+		Endpoints:   targets,
 		DialTimeout: 10 * time.Second,
 		Logger:      zap.NewNop(),
 	})
 	if err != nil {
-		t.Fatalf("etcd client of %s: %v", target, err)
+		t.Fatalf("etcd client of %v: %v", targets, err)
 	}
 	t.Cleanup(func() { _ = client.Close() })
 	return client
@@ -85,9 +109,9 @@ func check(ctx context.Context, client grpc_health_v1.HealthClient) (grpc_health
 	return r.GetStatus(), err
 }
 
-func dial(target string) (*grpc.ClientConn, error) {
-	return grpc.NewClient(target,
+func dial(target string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
+	return grpc.NewClient(target, append(opts,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(maxMessage), grpc.MaxCallRecvMsgSize(maxMessage)),
-	)
+	)...)
 }

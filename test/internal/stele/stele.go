@@ -1,8 +1,9 @@
 // Package stele runs cmd/stele as a process: see package process for what it promises. The binary has the race
-// detector exactly when the test has it or Options ask for it.
+// detector exactly when the test has it, unless Options say otherwise.
 //
-// Environment: STELE_TEST_BINARY names a binary to run instead of building one; STELE_TEST_ENDPOINT is the DSN of
-// the database instead of a SQLite file in the server's directory.
+// Environment: STELE_TEST_BINARY names a binary to run instead of building one; STELE_TEST_DATABASE says where servers
+// store: sqlite (the default) is a file in the server's directory, and any kind of package database (postgres, mariadb, galera, ...) is an
+// empty database for each server, on a database server that the test binary shares. Its TestMain must call database.Main.
 package stele
 
 import (
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stele-db/stele/drivers/drivertest/database"
 	"github.com/stele-db/stele/test/internal/port"
 	"github.com/stele-db/stele/test/internal/process"
 )
@@ -21,12 +23,15 @@ import (
 type Options struct {
 	// Dir holds the data; empty is a directory that is removed after the test.
 	Dir string
-	// Endpoint is the DSN; empty is STELE_TEST_ENDPOINT or the file state.db in Dir.
+	// Endpoint is the DSN; empty is an empty database of its own, as STELE_TEST_DATABASE says.
 	Endpoint string
 	// Socket listens on a unix socket instead of a port.
 	Socket bool
-	// Race builds with the race detector even if the test does without.
-	Race bool
+	// Race builds with the race detector even if the test does without, and Plain without even if the test has it: for
+	// figures that mean something.
+	Race, Plain bool
+	// Binary is run instead of one that is built from the tree.
+	Binary string
 	// Args are added to the command line.
 	Args []string
 	// Env is added to the environment ("NAME=value").
@@ -67,13 +72,10 @@ func New(t testing.TB, opts Options) *Server {
 		s.Target = port.Free(t)
 	}
 	if s.Endpoint == "" {
-		s.Endpoint = os.Getenv("STELE_TEST_ENDPOINT")
-	}
-	if s.Endpoint == "" {
-		s.Endpoint = "sqlite://" + filepath.Join(s.Dir, "state.db")
+		s.Endpoint = Database(t, s.Dir)
 	}
 	s.Server = process.New(t, process.Config{
-		Binary:       Binary(t, t.TempDir(), opts.Race),
+		Binary:       opts.binary(t),
 		Args:         append([]string{"--listen-address", s.Target, "--endpoint", s.Endpoint}, opts.Args...),
 		Dir:          s.Dir,
 		Env:          opts.Env,
@@ -94,8 +96,45 @@ func Start(t testing.TB, opts Options) *Server {
 	return s
 }
 
+// Kind is STELE_TEST_DATABASE.
+func Kind() string {
+	if kind := os.Getenv("STELE_TEST_DATABASE"); kind != "" {
+		return kind
+	}
+	return SQLite
+}
+
+// SQLite is the kind of database that needs no server.
+const SQLite = "sqlite"
+
+// Database makes an empty database of the kind that STELE_TEST_DATABASE names, which lives as long as t, and returns its DSN. dir is for
+// one that is a file.
+func Database(t testing.TB, dir string) string {
+	t.Helper()
+	if Kind() == SQLite {
+		return "sqlite://" + filepath.Join(dir, "state.db")
+	}
+	return database.Shared(t, Kind()).DSN(t)
+}
+
+func (o Options) binary(t testing.TB) string {
+	t.Helper()
+	if o.Binary != "" {
+		return process.Link(t, o.Binary, t.TempDir())
+	}
+	if o.Plain {
+		return build(t, t.TempDir(), false)
+	}
+	return Binary(t, t.TempDir(), o.Race)
+}
+
 // Binary returns the path in dir of a stele binary that belongs to the test.
 func Binary(t testing.TB, dir string, race bool) string {
+	t.Helper()
+	return build(t, dir, race || process.RaceEnabled)
+}
+
+func build(t testing.TB, dir string, race bool) string {
 	t.Helper()
 	if path := os.Getenv("STELE_TEST_BINARY"); path != "" {
 		return process.Link(t, path, dir)
@@ -104,6 +143,6 @@ func Binary(t testing.TB, dir string, race bool) string {
 		Name:    "stele",
 		Package: "./cmd/stele",
 		Dir:     "..",
-		Race:    race || process.RaceEnabled,
+		Race:    race,
 	}.Binary(t, dir)
 }

@@ -1,8 +1,9 @@
 // Package target names the two servers of a comparison: the reference is etcd, the subject is Stele, and every test that
 // takes both runs the same requests against them.
 //
-// STELE_TEST_SUBJECT=etcd makes a second etcd the subject, which shows that a comparison is deterministic and that its
-// expectations are etcd's.
+// Environment: STELE_TEST_SUBJECT=etcd makes a second etcd the subject, which shows that a comparison is deterministic and that its
+// expectations are etcd's. STELE_TEST_DATABASE is where the subject stores: see package stele. STELE_TEST_REPLICAS=n makes the subject n replicas on
+// one database, each request going to another one of them.
 package target
 
 import (
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 
 	"github.com/stele-db/stele/test/internal/connect"
@@ -28,9 +30,13 @@ type Process interface {
 type Target struct {
 	// Name is "etcd" or "stele".
 	Name string
-	// Address is for grpc and clientv3.
+	// Address is for grpc and clientv3: of the one server, or of that of several which started first and is called leader.
 	Address string
-	Process Process
+	// Addresses are those of all replicas, Address the first.
+	Addresses []string
+	Process   Process
+	// replicas are connections to each of several replicas.
+	replicas []*grpc.ClientConn
 
 	Conn        *grpc.ClientConn
 	KV          pb.KVClient
@@ -55,6 +61,15 @@ func Subject(t testing.TB, args ...string) *Target {
 		s.Name = "subject"
 		return s
 	}
+	return Stele(t, args...)
+}
+
+// Stele starts Stele, even if etcd is compared with itself.
+func Stele(t testing.TB, args ...string) *Target {
+	t.Helper()
+	if n := replicaCount(t); n > 1 {
+		return startReplicas(t, n, args)
+	}
 	s := stele.Start(t, stele.Options{Args: args})
 	return newTarget(t, "stele", s.Target, s)
 }
@@ -62,23 +77,40 @@ func Subject(t testing.TB, args ...string) *Target {
 // SubjectIsEtcd tells that etcd is compared with itself.
 func SubjectIsEtcd() bool { return os.Getenv("STELE_TEST_SUBJECT") == "etcd" }
 
-func newTarget(t testing.TB, name, address string, process Process) *Target {
-	t.Helper()
-	conn := connect.GRPC(t, address)
-	return &Target{
-		Name:        name,
-		Address:     address,
-		Process:     process,
-		Conn:        conn,
-		KV:          pb.NewKVClient(conn),
-		Watch:       pb.NewWatchClient(conn),
-		Lease:       pb.NewLeaseClient(conn),
-		Cluster:     pb.NewClusterClient(conn),
-		Maintenance: pb.NewMaintenanceClient(conn),
-	}
+// Variant tells that the environment asks for another database than SQLite, or for several replicas. What a test expects has been compared with etcd
+// in the run without, so that it need not be again.
+func Variant() bool {
+	return stele.Kind() != stele.SQLite || os.Getenv("STELE_TEST_REPLICAS") != ""
 }
 
-// Restart kills the server, as kill -9 does, and starts it again.
+func newTarget(t testing.TB, name, address string, process Process) *Target {
+	t.Helper()
+	return withConn(connect.GRPC(t, address), &Target{
+		Name:      name,
+		Address:   address,
+		Addresses: []string{address},
+		Process:   process,
+	})
+}
+
+// withConn fills in the clients.
+func withConn(conn *grpc.ClientConn, t *Target) *Target {
+	t.Conn = conn
+	t.KV = pb.NewKVClient(conn)
+	t.Watch = pb.NewWatchClient(conn)
+	t.Lease = pb.NewLeaseClient(conn)
+	t.Cluster = pb.NewClusterClient(conn)
+	t.Maintenance = pb.NewMaintenanceClient(conn)
+	return t
+}
+
+// Client returns an etcd client of all replicas.
+func (t *Target) Client(tb testing.TB) *clientv3.Client {
+	tb.Helper()
+	return connect.Client(tb, t.Addresses...)
+}
+
+// Restart kills the server, or all replicas, as kill -9 does, and starts it again.
 func (t *Target) Restart(ctx context.Context) error {
 	if err := t.Process.Kill(); err != nil {
 		return err
