@@ -115,12 +115,12 @@ func (l *Log) commitOnce(ctx context.Context, w *writer, q *query, params [][]by
 		}
 		return held, nil
 	case err == nil:
-		l.hosts.pass()
+		l.hosts.pass(w.pg)
 		l.dropWriter()
 		return false, fmt.Errorf("%w: %w", logstructured.ErrUnknown, errWaitCanceled)
 	case rolledBack(err):
 		if ctx.Err() != nil {
-			l.hosts.pass() // it may have waited for another append that waits for a standby in vain
+			l.hosts.pass(w.pg) // it may have waited for another append that waits for a standby in vain
 			l.dropWriter()
 		} else {
 			l.giveUp(err)
@@ -133,7 +133,7 @@ func (l *Log) commitOnce(ctx context.Context, w *writer, q *query, params [][]by
 		if ctx.Err() != nil {
 			// The server took the statement and did not finish it, though it was asked to end it: it is overloaded, or waits for a
 			// standby that does not come because it has taken its place.
-			l.hosts.pass()
+			l.hosts.pass(w.pg)
 		}
 		l.dropWriter()
 		return false, fmt.Errorf("%w: %w", logstructured.ErrUnknown, err)

@@ -12,13 +12,14 @@ import (
 
 // configure prepares the configuration of one connection, which is not shared with others.
 func (l *Log) configure(c *pgconn.Config) {
-	l.hosts.order(c)
+	turn := l.hosts.order(c)
 	c.OnNotice = keepNotice
 	dial := c.DialFunc
 	// Whoever dials again, once there is a connection, wants to cancel a statement of it.
 	var established atomic.Bool
 	c.ValidateConnect = func(ctx context.Context, pg *pgconn.PgConn) error {
 		established.Store(true)
+		pg.CustomData()[turnKey] = turn
 		// With several hosts, or several addresses of one, only a server that takes writes is of use.
 		err := pgconn.ValidateConnectTargetSessionAttrsReadWrite(ctx, pg)
 		established.Store(err == nil)
@@ -37,23 +38,29 @@ var errNoCancel = errors.New("a pooler is not asked to cancel statements")
 
 // hosts is the order in which the servers of a DSN are tried.
 type hosts struct {
-	mu    sync.Mutex
-	first int
+	mu   sync.Mutex
+	turn int
 }
 
-// order lets the next connection begin with the host whose turn it is. It is called before each attempt to connect.
-func (h *hosts) order(c *pgconn.Config) {
-	h.mu.Lock()
-	first := h.first
-	h.mu.Unlock()
-	orderHosts(c, first)
-}
+// turnKey is where a connection keeps whose turn it was when it was made.
+const turnKey = "stele.turn"
 
-// pass makes later attempts to connect begin with another host: this one accepts statements and does not finish them.
-func (h *hosts) pass() {
+// order lets an attempt to connect begin with the host whose turn it is, and returns the turn.
+func (h *hosts) order(c *pgconn.Config) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.first++
+	orderHosts(c, h.turn)
+	return h.turn
+}
+
+// pass makes later attempts to connect begin with another host than that of c, which accepts statements and does not finish them.
+// If that is a standby they find their way back. Several connections to one host count once.
+func (h *hosts) pass(c *pgconn.PgConn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c.CustomData()[turnKey] == h.turn {
+		h.turn++
+	}
 }
 
 // orderHosts rotates the hosts, with what belongs to each, so that the first of them, counted modulo their number, comes first.

@@ -37,6 +37,9 @@ type Log struct {
 	// told is the newest position that a call of this Log has told of.
 	told atomic.Int64
 
+	// epoch counts how often all connections were made anew.
+	epoch atomic.Int64
+
 	mu sync.Mutex
 	// moved is closed and replaced when all connections are to be made anew.
 	moved chan struct{}
@@ -122,9 +125,10 @@ func (l *Log) requestOnce(ctx context.Context, f func(context.Context, *pgconn.P
 	return f(ctx, pg)
 }
 
-// reconnect gives up all idle connections, and those in use once they are released: each call after it asks the server that is the
-// primary now.
+// reconnect gives up all idle connections, and those in use once they are released, that for appending and that for listening included: each
+// call after it asks the server that is the primary now.
 func (l *Log) reconnect() {
+	l.epoch.Add(1)
 	l.pool.Reset()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -170,7 +174,9 @@ func (l *Log) Close() error {
 		l.calls.Wait()
 		<-l.writing // and nobody gets it back
 		l.dropWriter()
-		l.pool.Close()
+		if l.pool != nil {
+			l.pool.Close()
+		}
 	})
 	return nil
 }

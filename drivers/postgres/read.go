@@ -90,7 +90,7 @@ func (l *Log) End(ctx context.Context) (logstructured.End, error) {
 			case err != nil:
 				if durable && bound.Err() != nil {
 					// The commit did not come to its end. Another server may be the primary by now.
-					l.hosts.pass()
+					l.hosts.pass(c)
 					l.reconnect()
 				}
 				return err

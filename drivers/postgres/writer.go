@@ -16,6 +16,8 @@ type writer struct {
 	wire *wire
 	// buf holds the parameters of the append that is under way, and is kept for the next if it is not too large.
 	buf []byte
+	// epoch is that of the Log when the connection was made.
+	epoch int64
 }
 
 // lockWriter takes the connection for appending, making it if there is none. The caller calls unlock.
@@ -28,25 +30,27 @@ func (l *Log) lockWriter(ctx context.Context) (w *writer, unlock func(), err err
 	case <-l.writing:
 	}
 	unlock = func() { l.writing <- struct{}{} }
-	if l.writer != nil && !l.writer.pg.IsClosed() {
-		return l.writer, unlock, nil
+	if l.writer != nil && (l.writer.pg.IsClosed() || l.writer.epoch != l.epoch.Load()) {
+		l.dropWriter()
 	}
-	if l.writer != nil || l.writerPID.Load() != 0 {
-		l.reconnect() // the server may be another one now, and reads must not stay behind what an append tells
+	if l.writer == nil {
+		if l.writer, err = l.connectWriter(ctx); err != nil {
+			l.writer = nil
+			unlock()
+			return nil, nil, err
+		}
 	}
-	l.writer = nil
-	if w, err = l.connectWriter(ctx); err != nil {
-		unlock()
-		return nil, nil, err
-	}
-	l.writer = w
-	return w, unlock, nil
+	return l.writer, unlock, nil
 }
 
-// dropWriter gives the connection up. The caller holds the token.
+// dropWriter gives the connection up. The caller holds the token. The server of the next one may be another, and reads must not stay
+// behind what an append tells, so all connections are made anew.
 func (l *Log) dropWriter() {
 	if l.writer == nil {
 		return
+	}
+	if l.writer.epoch == l.epoch.Load() {
+		l.reconnect()
 	}
 	// A polite goodbye to a server that does not answer must not take long.
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
@@ -56,7 +60,7 @@ func (l *Log) dropWriter() {
 }
 
 func (l *Log) connectWriter(ctx context.Context) (*writer, error) {
-	w := &writer{}
+	w := &writer{epoch: l.epoch.Load()}
 	cfg := l.cfg.pool.ConnConfig.Config.Copy()
 	l.configure(cfg)
 	cfg.AfterNetConnect = func(_ context.Context, _ *pgconn.Config, c net.Conn) (net.Conn, error) {

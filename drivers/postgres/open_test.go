@@ -1,0 +1,347 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/drivers/drivertest/database"
+	"github.com/stele-db/stele/logstructured"
+)
+
+func mustOpen(t testing.TB, dsn string) *Log {
+	t.Helper()
+	l, err := Open(context.Background(), dsn, Options{Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return l
+}
+
+func within(t testing.TB, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// execute runs statements as the superuser of a server, in a database of it, or where its DSN leads if that is empty.
+func execute(t testing.TB, s *database.Server, in string, statements ...string) {
+	t.Helper()
+	dsn := s.Env(t, "ADMIN_DSN_1")
+	if in != "" {
+		dsn = s.In(dsn, in)
+	}
+	ctx := within(t, 10*time.Second)
+	c, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close(ctx) }()
+	for _, sql := range statements {
+		if _, err := c.Exec(ctx, sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+}
+
+// databaseOf is the name of the database in a DSN.
+func databaseOf(t testing.TB, dsn string) string {
+	t.Helper()
+	cfg, err := parseDSN(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg.pool.ConnConfig.Database
+}
+
+func withOption(dsn, option string) string {
+	if strings.Contains(dsn, "?") {
+		return dsn + "&" + option
+	}
+	return dsn + "?" + option
+}
+
+func onePut(value string) []logstructured.Entry {
+	return []logstructured.Entry{{Kind: logstructured.KindPut, Revision: 2, Key: []byte("key"), Value: []byte(value), CreateRevision: 2, Version: 1}}
+}
+
+func mustEnd(t testing.TB, l *Log) logstructured.End {
+	t.Helper()
+	end, err := l.End(within(t, 10*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return end
+}
+
+func TestOpenCreatesTheDatabase(t *testing.T) {
+	s := database.Shared(t, database.Postgres)
+	name := "made_by_open"
+	execute(t, s, "", "CREATE ROLE maker LOGIN CREATEDB PASSWORD 'maker'")
+	t.Cleanup(func() { execute(t, s, "", "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)", "DROP ROLE maker") })
+	dsn := as(t, s.In(s.Env(t, "DSN"), name), "maker", "maker")
+	// Several replicas start at once.
+	logs := make([]*Log, 4)
+	var wg sync.WaitGroup
+	for i := range logs {
+		wg.Go(func() {
+			var err error
+			if logs[i], err = Open(within(t, 30*time.Second), dsn, Options{Logger: quiet()}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	clusters := map[uint64]bool{}
+	for _, l := range logs {
+		if l == nil {
+			continue
+		}
+		if clusters[mustEnd(t, l).ClusterID] = true; len(clusters) != 1 {
+			t.Error("replicas that started together have different stores")
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// as puts another user into a DSN.
+func as(t testing.TB, dsn, user, password string) string {
+	t.Helper()
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(user, password)
+	return u.String()
+}
+
+func TestMissingRightsNameTheStatement(t *testing.T) {
+	s := database.Shared(t, database.Postgres)
+	name := s.Database(t)
+	execute(t, s, name, "CREATE ROLE guest LOGIN PASSWORD 'secret'", "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+	t.Cleanup(func() { execute(t, s, name, "DROP OWNED BY guest", "DROP ROLE guest") })
+	dsn := as(t, s.In(s.Env(t, "DSN"), name), "guest", "secret")
+	open := func(dsn string) error {
+		l, err := Open(within(t, 10*time.Second), dsn, Options{Logger: quiet()})
+		if err == nil {
+			t.Cleanup(func() { _ = l.Close() })
+		}
+		return err
+	}
+	for what, test := range map[string]struct{ dsn, want string }{
+		"tables":   {dsn, "CREATE TABLE IF NOT EXISTS stele_schema"},
+		"schema":   {withOption(dsn, "search_path=apart"), `CREATE SCHEMA IF NOT EXISTS "apart"`},
+		"database": {s.In(dsn, "missing"), `CREATE DATABASE "missing"`},
+		"password": {strings.Replace(dsn, "guest:secret", "guest:wrong", 1), "authentication"},
+	} {
+		err := open(test.dsn)
+		if err == nil || !strings.Contains(err.Error(), test.want) || !errors.Is(err, connect.ErrConfiguration) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v, want an error of the configuration that names %q", what, err, test.want)
+		}
+	}
+	// The administrator runs what Schema returns, and grants no more than is needed.
+	statements, err := Schema(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `CREATE DATABASE "` + name + `"`; statements[0] != want {
+		t.Errorf("the first statement is %q, want %q", statements[0], want)
+	}
+	execute(t, s, name, statements[1:]...)
+	execute(t, s, name, "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO guest")
+	if err := open(dsn); err != nil {
+		t.Errorf("after the administrator made the tables: %v", err)
+	}
+}
+
+// TestTwoLogsInOneDatabase has one with another prefix and one in another schema beside the usual one.
+func TestTwoLogsInOneDatabase(t *testing.T) {
+	dsn := database.Shared(t, database.Postgres).DSN(t)
+	logs := []*Log{
+		mustOpen(t, dsn),
+		mustOpen(t, withOption(dsn, "table_prefix=other_40_letters_is_the_most_there_can_b")),
+		mustOpen(t, withOption(dsn, "search_path=apart")),
+	}
+	clusters := map[uint64]bool{}
+	for i, l := range logs {
+		clusters[mustEnd(t, l).ClusterID] = true
+		for n := range i + 1 {
+			if err := l.Append(within(t, 10*time.Second), mustEnd(t, l).Head, logstructured.AppendID(n+1), onePut("v")); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for i, l := range logs {
+		if end := mustEnd(t, l); int(end.Position) != i+1 {
+			t.Errorf("log %d ends at %v, want %d", i, end.Head, i+1)
+		}
+	}
+	if len(clusters) != len(logs) {
+		t.Errorf("%d logs have %d cluster IDs", len(logs), len(clusters))
+	}
+}
+
+// TestRollingUpgrade lets a version that knows one migration more work beside this one.
+func TestRollingUpgrade(t *testing.T) {
+	dsn := database.Shared(t, database.Postgres).DSN(t)
+	cfg := func() *config {
+		cfg, err := parseDSN(dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cfg
+	}
+	ctx := within(t, 20*time.Second)
+	older := mustOpen(t, dsn)
+	if err := older.Append(ctx, logstructured.Head{}, 1, onePut("before")); err != nil {
+		t.Fatal(err)
+	}
+	newer := append(migrations[:len(migrations):len(migrations)], parseMigration(`
+ALTER TABLE {prefix}_log ADD COLUMN IF NOT EXISTS more bigint NOT NULL DEFAULT 7;
+
+CREATE TABLE IF NOT EXISTS {prefix}_more (id bigint);
+`))
+	upgraded, err := open(ctx, cfg(), quiet(), newer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = upgraded.Close() }()
+	again := mustOpen(t, dsn) // an older one that restarts meanwhile
+	head := logstructured.Head{Position: 1, ID: 1}
+	for n, l := range []*Log{older, upgraded, again, older} {
+		id := logstructured.AppendID(n + 2)
+		if err := l.Append(ctx, head, id, onePut("after")); err != nil {
+			t.Fatalf("append %d: %v", n, err)
+		}
+		head = logstructured.Head{Position: head.Position + 1, ID: id}
+		for _, reader := range []*Log{older, upgraded, again} {
+			if entries, end, err := reader.Read(ctx, 0, 10); err != nil || end.Head != head || len(entries) != n+2 || string(entries[n+1].Value) != "after" {
+				t.Fatalf("after append %d: %d entries, %v, %v", n, len(entries), end.Head, err)
+			}
+		}
+	}
+	if _, err := older.Scan(ctx, 0, func([]logstructured.Entry) error { return nil }); err != nil {
+		t.Errorf("Scan: %v", err)
+	}
+
+	// A migration that older versions cannot work with shuts them out, with words.
+	breaking := newer[len(newer)-1]
+	breaking.statements, breaking.compatible = nil, len(newer)+1
+	last, err := open(ctx, cfg(), quiet(), append(newer[:len(newer):len(newer)], breaking))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := last.Close(); err != nil {
+		t.Error(err)
+	}
+	for _, migrations := range [][]migration{migrations, newer} {
+		l, err := open(ctx, cfg(), quiet(), migrations)
+		if err == nil || !strings.Contains(err.Error(), "newer version") || !errors.Is(err, connect.ErrConfiguration) {
+			t.Errorf("a version that is too old: %v", err)
+			if err == nil {
+				_ = l.Close()
+			}
+		}
+	}
+}
+
+// TestMigrationsAreNumbered has the names of the files tell the numbers, without a gap.
+func TestMigrationsAreNumbered(t *testing.T) {
+	entries, err := migrationFiles.ReadDir("migrations")
+	if err != nil || len(entries) == 0 || len(entries) != len(migrations) {
+		t.Fatalf("%d files and %d migrations, %v", len(entries), len(migrations), err)
+	}
+	for i, entry := range entries {
+		if want := string([]byte{'0', '0', '0' + byte((i+1)/10), '0' + byte((i+1)%10)}); !strings.HasPrefix(entry.Name(), want) {
+			t.Errorf("migration %d is in %s", i+1, entry.Name())
+		}
+		if len(migrations[i].statements) == 0 {
+			t.Errorf("migration %d is empty", i+1)
+		}
+	}
+}
+
+func TestOpenOfAnUnreachableServerReturns(t *testing.T) {
+	// One port refuses, the other takes connections and says nothing.
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = closed.Close()
+	for _, address := range []string{closed.Addr().String(), silent.Addr().String()} {
+		start := time.Now()
+		_, err := Open(context.Background(), "postgres://u:p@"+address+"/db?connect_timeout=1", Options{Logger: quiet()})
+		if took := time.Since(start); err == nil || took > 5*time.Second || errors.Is(err, connect.ErrConfiguration) {
+			t.Errorf("Open: %v after %v, want an error that may pass, soon", err, took)
+		}
+	}
+}
+
+func TestPoolerIsFoundOut(t *testing.T) {
+	l := mustOpen(t, database.Shared(t, database.Postgres).DSN(t))
+	if l.pooled.Load() {
+		t.Error("a server is taken for a pooler")
+	}
+	l = mustOpen(t, withOption(database.Shared(t, database.Postgres).DSN(t), "pooler=transaction"))
+	if !l.pooled.Load() {
+		t.Error("the option is not heeded")
+	}
+	l = mustOpen(t, database.Shared(t, database.PgBouncer).DSN(t))
+	if !l.pooled.Load() {
+		t.Error("PgBouncer is not found out")
+	}
+	if err := l.Listen(context.Background(), func() { t.Error("woken through a pooler") }); err == nil {
+		t.Error("Listen through a pooler")
+	}
+}
+
+func TestReadOnlyServer(t *testing.T) {
+	s := database.Shared(t, database.Postgres)
+	dsn := s.DSN(t)
+	l := mustOpen(t, dsn)
+	ctx := within(t, 20*time.Second)
+	if err := l.Append(ctx, logstructured.Head{}, 1, onePut("v")); err != nil {
+		t.Fatal(err)
+	}
+	// New sessions, and those that are told, take no writes.
+	name := databaseOf(t, dsn)
+	execute(t, s, name, "ALTER DATABASE "+name+" SET default_transaction_read_only = on",
+		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '"+name+"' AND pid <> pg_backend_pid()")
+	head := logstructured.Head{Position: 1, ID: 1}
+	for range 3 { // the first may find its connection gone
+		err := l.Append(ctx, head, 2, onePut("w"))
+		if err == nil || errors.Is(err, logstructured.ErrConflict) {
+			t.Fatalf("Append: %v", err)
+		}
+	}
+	if err := l.Append(ctx, head, 2, onePut("w")); !errors.Is(err, logstructured.ErrReadOnly) {
+		t.Errorf("Append: %v, want read-only", err)
+	}
+	if _, err := l.End(ctx); !errors.Is(err, logstructured.ErrReadOnly) {
+		t.Errorf("End: %v, want read-only", err)
+	}
+	execute(t, s, "", "ALTER DATABASE "+name+" RESET default_transaction_read_only")
+	if err := l.Append(ctx, head, 2, onePut("w")); err != nil {
+		t.Errorf("Append once the server takes writes again: %v", err)
+	}
+}

@@ -1,0 +1,106 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stele-db/stele/drivers/drivertest/database"
+	"github.com/stele-db/stele/logstructured"
+)
+
+// TestSynchronousStandby takes the standby away, gives it back, and lets it take over while the primary lives on.
+func TestSynchronousStandby(t *testing.T) {
+	s := database.Start(t, database.PostgresSync)
+	dsn := s.DSN(t)
+	name := databaseOf(t, dsn)
+	// Settings of the database that would make commits return early, and keep the warning of it from us.
+	execute(t, s, name, "ALTER DATABASE "+name+" SET synchronous_commit = off", "ALTER DATABASE "+name+" SET client_min_messages = error")
+	l := mustOpen(t, dsn)
+	ctx := within(t, time.Minute)
+	if err := l.Append(ctx, logstructured.Head{}, 1, onePut("first")); err != nil {
+		t.Fatal(err)
+	}
+	head := logstructured.Head{Position: 1, ID: 1}
+	if end := mustEnd(t, l); end.Head != head || !l.durableEnd.Load() {
+		t.Fatalf("end is %v, durable %v", end.Head, l.durableEnd.Load())
+	}
+
+	s.Kill(t, 2)
+	short := func() context.Context { return within(t, 700*time.Millisecond) }
+	if end, err := l.End(short()); err == nil {
+		t.Errorf("End without the standby: %v", end.Head)
+	}
+	if err := l.Append(short(), head, 2, onePut("second")); !errors.Is(err, logstructured.ErrUnknown) {
+		t.Fatalf("Append without the standby: %v, want unknown", err)
+	}
+	// The cancelled wait left the entry visible, and nothing but that.
+	head = logstructured.Head{Position: 2, ID: 2}
+	if entries, end, err := l.Read(ctx, 1, 10); err != nil || len(entries) != 1 || end.Head != head {
+		t.Fatalf("Read: %d entries, %v, %v", len(entries), end.Head, err)
+	}
+	if err := l.Confirm(short(), head); err == nil || errors.Is(err, logstructured.ErrConflict) {
+		t.Errorf("Confirm without the standby: %v", err)
+	}
+	// Somebody else cancels the wait: the server sends a warning and a success.
+	canceled := make(chan error, 1)
+	go func() { canceled <- l.Append(ctx, head, 3, onePut("third")) }()
+	eventually(t, "the wait to be cancelled", func() bool {
+		execute(t, s, name, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+		select {
+		case err := <-canceled:
+			if !errors.Is(err, logstructured.ErrUnknown) || !errors.Is(err, errWaitCanceled) {
+				t.Errorf("Append whose wait was cancelled: %v, want unknown", err)
+			}
+			return true
+		default:
+			return false
+		}
+	})
+	head = logstructured.Head{Position: 3, ID: 3}
+
+	s.Restart(t, 2)
+	eventually(t, "the entry to be confirmed", func() bool { return l.Confirm(within(t, 5*time.Second), head) == nil })
+	if end := mustEnd(t, l); end.Head != head {
+		t.Errorf("end is %v, want %v", end.Head, head)
+	}
+	if err := l.Confirm(ctx, logstructured.Head{Position: 3, ID: 4}); !errors.Is(err, logstructured.ErrConflict) {
+		t.Errorf("Confirm of another entry: %v", err)
+	}
+
+	// The standby takes over, and the old primary does not know: it takes statements and does not finish them.
+	s.Promote(t)
+	eventually(t, "the end from the new primary", func() bool {
+		end, err := l.End(within(t, 2*time.Second))
+		return err == nil && end.Head == head
+	})
+	eventually(t, "an append on the new primary", func() bool {
+		err := l.Append(within(t, 2*time.Second), head, 4, onePut("fourth"))
+		return err == nil || errors.Is(err, logstructured.ErrConflict)
+	})
+	s.Kill(t, 1)
+	single := s.In(s.Env(t, "ADMIN_DSN_2"), name)
+	promoted := mustOpen(t, single)
+	entries, end, err := promoted.Read(ctx, 3, 10)
+	if err != nil || len(entries) != 1 || entries[0].ID != 4 || end.Head != (logstructured.Head{Position: 4, ID: 4}) {
+		t.Errorf("the new primary has %d more entries, end %v, %v", len(entries), end.Head, err)
+	}
+	if got, _, err := l.Read(ctx, 3, 10); err != nil || len(got) != 1 || got[0].ID != 4 {
+		t.Errorf("Read after the append: %d entries, %v", len(got), err)
+	}
+}
+
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	deadline := time.After(20 * time.Second)
+	for !done() {
+		select {
+		case <-deadline:
+			t.Fatalf("waited in vain for %s", what)
+		case <-ticker.C:
+		}
+	}
+}
