@@ -1,9 +1,11 @@
 package drivers
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -112,6 +114,7 @@ func TestDescribe(t *testing.T) {
 		"mariadb://u:secret@unix(/run/mysqld/mysqld.sock)/d?table_prefix=blue": "mysql:///run/mysqld/mysqld.sock/d?table_prefix=blue",
 		"mysql://u:secret@db.example:3306/stele":                               "mysql://...",
 		"mysql://u:secret@tcp(db.example)":                                     "mysql://db.example:3306/kubernetes",
+		"mysql://":                                                             "mysql:///var/run/mysqld/mysqld.sock/kubernetes",
 		"mysql://u:secret@tcp(h1:1,h2:2,h3)/d":                                 "mysql://h1:1,h2:2,h3/d",
 		"mysql://u:sec/ret@tcp(db.example)":                                    "mysql://...",
 		"sqlserver://u:secret@h":                                               "sqlserver://...",
@@ -131,6 +134,69 @@ func TestRemote(t *testing.T) {
 	} {
 		if Remote(dsn) != want {
 			t.Errorf("%q: remote %v", dsn, !want)
+		}
+	}
+}
+
+// Whatever is wrong with a data source name, and whatever refuses the connection, the error does not show the password.
+func TestErrorsShowNoPassword(t *testing.T) {
+	closed, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := closed.Addr().String()
+	if err := closed.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, dsn := range []string{
+		"postgres://u:secret@ADDRESS/d",
+		"postgres://u:secret@ADDRESS,ADDRESS/d?target_session_attrs=read-write",
+		"postgres://ADDRESS/d?user=u&password=secret",
+		"postgres://u:secret@host:port/d",
+		"postgres://u:sec%ret@ADDRESS/d",
+		"postgres://u:p@secret@ADDRESS/d",
+		"postgres://u:p/secret@ADDRESS/d",
+		"postgres://u:p?secret@ADDRESS/d",
+		"postgres://u:p#secret@ADDRESS/d",
+		"postgres://u:p secret@ADDRESS/d",
+		"postgres://u:secret@ADDRESS/d?sslmode=perhaps",
+		"postgres://u:secret@ADDRESS/d?connect_timeout=soon",
+		"postgres://u:secret@ADDRESS/d?pool_max_conns=many",
+		"postgres://u:secret@ADDRESS/d?table_prefix=a-b",
+		"postgres://u:secret@ADDRESS/d?sslrootcert=/no/such.crt&sslmode=verify-full",
+		"mysql://u:secret@tcp(ADDRESS)/d",
+		"mysql://u:secret@tcp(ADDRESS,ADDRESS)/d",
+		"mysql://u:secret@ADDRESS/d",
+		"mysql://u:secret@tcp(ADDRESS/d",
+		"mysql://u:p/secret@tcp(ADDRESS)",
+		"mysql://u:p@secret@tcp(ADDRESS)/d",
+		"mysql://u:secret@tcp(ADDRESS)/d?timeout=soon",
+		"mysql://u:secret@tcp(ADDRESS)/d?tls=perhaps",
+		"mysql://u:secret@tcp(ADDRESS)/d?table_prefix=a-b",
+		"mysql://u:secret@tcp(ADDRESS)/%zz",
+	} {
+		dsn = strings.ReplaceAll(dsn, "ADDRESS", address)
+		var said bytes.Buffer
+		opts := options()
+		opts.Logger.Logger.SetOutput(&said)
+		opts.Logger.Logger.SetLevel(logrus.TraceLevel)
+		for _, password := range []string{"", "secret"} {
+			opts.Password = password
+			log, err := Open(t.Context(), dsn, opts)
+			if err == nil || log != nil {
+				t.Fatalf("%s: %v, %v", dsn, log, err)
+			}
+			if strings.Contains(err.Error()+said.String()+Describe(dsn), "secret") {
+				t.Errorf("%s: %q and in the log %q", dsn, err, said.String())
+			}
+		}
+		if _, err := Schema(dsn); err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: schema: %q", dsn, err)
+		}
+	}
+	for _, dsn := range []string{"postgres://u:secret@" + address + "/d", "mysql://u:secret@tcp(" + address + ")/d"} {
+		if _, err := Open(t.Context(), dsn, options()); errors.Is(err, connect.ErrConfiguration) {
+			t.Errorf("%s: a server that may come is a matter of configuration: %v", dsn, err)
 		}
 	}
 }
