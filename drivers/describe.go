@@ -71,7 +71,7 @@ func postgresHost(host string, port uint16) string {
 
 func describeMySQL(dsn string) string {
 	if dsn == "" {
-		dsn = "unix(/var/run/mysqld/mysqld.sock)" // as package mysql and kine have it
+		dsn = "unix(/var/run/mysqld/mysqld.sock)/" // as package mysql and kine have it
 	}
 	if !strings.Contains(dsn, "/") {
 		dsn += "/" // the parser wants it, and package mysql does without
