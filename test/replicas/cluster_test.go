@@ -1,0 +1,105 @@
+package replicas
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+
+	"github.com/stele-db/stele/drivers/drivertest/database"
+	"github.com/stele-db/stele/test/internal/connect"
+	"github.com/stele-db/stele/test/internal/stele"
+)
+
+// measuring tells that figures are to be asserted.
+func measuring() bool { return os.Getenv("STELE_TEST_MEASURE") != "" }
+
+// onEach runs a test on each kind of database, one after the other.
+func onEach(t *testing.T, test func(t *testing.T, kind string)) {
+	t.Helper()
+	kinds := []string{database.Postgres, database.MariaDB}
+	if stele.Kind() != stele.SQLite {
+		kinds = []string{stele.Kind()}
+	}
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) { test(t, kind) })
+	}
+}
+
+// bounded is a context that ends a test that hangs.
+func bounded(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// replica is one process with a client of its own.
+type replica struct {
+	*stele.Server
+	name   string
+	client *clientv3.Client
+	conn   *grpc.ClientConn
+}
+
+// start starts n replicas on the database at opts.Endpoint, all at once.
+func start(t *testing.T, n int, opts stele.Options) []*replica {
+	t.Helper()
+	list := make([]*replica, n)
+	args := opts.Args
+	var wg sync.WaitGroup
+	for i := range list {
+		name := fmt.Sprintf("replica-%d", i+1)
+		opts.Args = append([]string{"--name", name}, args...)
+		r := &replica{Server: stele.New(t, opts), name: name}
+		r.client, r.conn = connect.Client(t, r.Target), connect.GRPC(t, r.Target)
+		list[i] = r
+		wg.Go(func() {
+			if err := r.Launch(t.Context()); err != nil {
+				t.Errorf("start %s: %v", name, err)
+			}
+		})
+	}
+	wg.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	return list
+}
+
+// targets are the addresses.
+func targets(list []*replica) []string {
+	var addresses []string
+	for _, r := range list {
+		addresses = append(addresses, r.Target)
+	}
+	return addresses
+}
+
+func (r *replica) kv() pb.KVClient { return pb.NewKVClient(r.conn) }
+
+// eventually calls condition until it returns nil, and fails the test with its last error at the deadline.
+func eventually(t *testing.T, within time.Duration, condition func() error) time.Duration {
+	t.Helper()
+	begin := time.Now()
+	for {
+		err := condition()
+		if err == nil {
+			return time.Since(begin)
+		}
+		if time.Since(begin) > within {
+			t.Fatalf("not within %v: %v", within, err)
+		}
+		select {
+		case <-t.Context().Done():
+			t.Fatal(err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}

@@ -1,0 +1,144 @@
+package replicas
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/stele-db/stele/drivers/drivertest/database"
+	"github.com/stele-db/stele/test/internal/stele"
+)
+
+// writers is the number of clients of all replicas together.
+const writers = 64
+
+// TestFairness lets the same number of clients write on each of one, two and three replicas: each must get its share of the commits, and all
+// together what one gets alone.
+func TestFairness(t *testing.T) {
+	onEach(t, func(t *testing.T, kind string) {
+		warm, measured := 500*time.Millisecond, 1500*time.Millisecond
+		if measuring() {
+			warm, measured = 2*time.Second, 8*time.Second
+		}
+		endpoint := database.Shared(t, kind).DSN(t)
+		var alone float64
+		for n := 1; n <= 3; n++ {
+			t.Run(fmt.Sprintf("%d replicas", n), func(t *testing.T) {
+				list := start(t, n, stele.Options{Endpoint: endpoint, Plain: true})
+				share, total := share(t, list, warm, measured)
+				if n == 1 {
+					alone = total
+				}
+				for i, s := range share {
+					if least := total / float64(2*n); s < least {
+						t.Errorf("replica %d has %.0f commits/s of %.0f, want at least %.0f", i+1, s, total, least)
+					}
+				}
+				// Beside other tests one of the two may have had the machine to itself.
+				least := 0.3
+				if measuring() {
+					least = 0.9
+				}
+				if total < least*alone {
+					t.Errorf("%d replicas commit %.0f writes/s, one commits %.0f", n, total, alone)
+				}
+			})
+		}
+	})
+}
+
+// share returns the commits per second of each replica and of all.
+func share(t *testing.T, list []*replica, warm, measured time.Duration) (each []float64, total float64) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(bounded(t))
+	commits := make([]atomic.Int64, len(list))
+	latencies := make([][]time.Duration, writers)
+	var measuringNow atomic.Bool
+	var wg sync.WaitGroup
+	value := []byte(strings.Repeat("v", 1024))
+	for w := range writers {
+		i := w % len(list)
+		kv := list[i].kv()
+		wg.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				begin := time.Now()
+				_, err := kv.Put(ctx, &pb.PutRequest{Key: fmt.Appendf(nil, "writer/%02d/%03d", w, n%500), Value: value})
+				if err != nil {
+					if ctx.Err() == nil {
+						t.Errorf("put on %s: %v", list[i].name, err)
+					}
+					return
+				}
+				commits[i].Add(1)
+				if measuringNow.Load() {
+					latencies[w] = append(latencies[w], time.Since(begin))
+				}
+			}
+		})
+	}
+	wait := func(d time.Duration) {
+		select {
+		case <-time.After(d):
+		case <-ctx.Done():
+		}
+	}
+	wait(warm)
+	before := make([]sample, len(list))
+	for i, r := range list {
+		before[i] = r.sample(t, commits[i].Load())
+	}
+	measuringNow.Store(true)
+	begin := time.Now()
+	wait(measured)
+	took := time.Since(begin).Seconds()
+	measuringNow.Store(false)
+	after := make([]sample, len(list))
+	for i := range list {
+		after[i].commits = commits[i].Load()
+	}
+	for i, r := range list {
+		after[i] = r.sample(t, after[i].commits)
+	}
+	cancel()
+	wg.Wait()
+	var all []time.Duration
+	for _, l := range latencies {
+		all = append(all, l...)
+	}
+	each = make([]float64, len(list))
+	for i := range list {
+		each[i] = float64(after[i].commits-before[i].commits) / took
+		total += each[i]
+	}
+	for i, s := range each {
+		appends, conflicts := after[i].appends-before[i].appends, after[i].conflicts-before[i].conflicts
+		t.Logf("replica %d of %d: %5.0f commits/s (%2.0f %%), %4.0f appends/s, %4.0f conflicts/s (%.0f %%), CPU %v",
+			i+1, len(list), s, 100*s/total, (appends-conflicts)/took, conflicts/took, 100*conflicts/max(appends, 1), after[i].cpu-before[i].cpu)
+	}
+	if len(all) > 0 {
+		t.Logf("%d replicas: %.0f commits/s in %.1f s, p50 %v, p99 %v", len(list), total, took, percentile(all, 50), percentile(all, 99))
+	}
+	return each, total
+}
+
+type sample struct {
+	commits            int64
+	appends, conflicts float64
+	cpu                time.Duration
+}
+
+func (r *replica) sample(t *testing.T, commits int64) sample {
+	t.Helper()
+	return sample{
+		commits:   commits,
+		appends:   r.metric(t, "stele_append_duration_seconds_count"),
+		conflicts: r.metric(t, "stele_append_conflicts_total"),
+		cpu:       r.cpu(t),
+	}
+}
