@@ -13,3 +13,6 @@ const cancelRows = 1000
 
 // holeRows is the size of the log that rows are deleted from while others read it. It is a multiple of 6.
 const holeRows = 12_000
+
+// largeRows is the size of a transaction of 100 MiB.
+const largeRows = 90

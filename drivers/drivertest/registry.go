@@ -101,23 +101,28 @@ func (s suite) register(t *testing.T) {
 	}
 }
 
+// registerAnyBytes takes texts that are hard to store. What is not UTF-8 cannot be told to clients, and may be replaced by what is.
 func (s suite) registerAnyBytes(t *testing.T) {
 	r := s.registries(t, 2)
-	all := make([]byte, 256)
+	all := make([]rune, 0x180)
 	for i := range all {
-		all[i] = byte(i)
+		all[i] = rune(i)
 	}
 	replicas := []logstructured.Replica{
 		{ID: 1},
 		{ID: 1<<64 - 1, Name: string(all), Version: string(all), ClientURLs: []string{string(all), "", "a,b", "c\nd\te\x00f"}},
-		{ID: 1 << 63, Name: "it's \\ \" % _ ; -- $1 ?", ClientURLs: []string{`http://"[quoted]"/\`, "Straße", "\xc3\x28"}},
+		{ID: 1 << 63, Name: "it's \\ \" % _ ; -- $1 ?", ClientURLs: []string{`http://"[quoted]"/\`, "Straße", "Ⅷ 𝄞"}},
 		{ID: 2, ClientURLs: []string{""}, Name: string(slices.Repeat([]byte("long"), 100))},
 	}
 	for i, self := range replicas {
 		registered(t, r[i%2], self, long)
 	}
+	invalid := logstructured.Replica{ID: 3, Name: "\xc3\x28", Version: "\xff", ClientURLs: []string{"\xff\xfe", "b"}}
 	for i := range r {
-		got := registered(t, r[i], replicas[0], long)
+		got := registered(t, r[i], invalid, long)
+		if found := replica(got, invalid.ID); len(found.ClientURLs) != 2 || found.ClientURLs[1] != "b" {
+			t.Errorf("replica %#v is %#v", invalid, found)
+		}
 		for _, want := range replicas {
 			if found := replica(got, want.ID); !sameReplica(found, want) {
 				t.Errorf("replica %x is %#v, want %#v", want.ID, found, want)

@@ -15,7 +15,7 @@ import (
 func (s suite) largeAppend(t *testing.T) {
 	s.except(t, LargeAppend)
 	logs := s.fresh(t, 2)
-	entries := puts(2, 90)
+	entries := puts(2, largeRows)
 	pattern := make([]byte, 2<<20)
 	for i := range pattern {
 		pattern[i] = byte(rand.Uint32())
@@ -30,8 +30,8 @@ func (s suite) largeAppend(t *testing.T) {
 	if !slices.EqualFunc(got, entries, sameEntry) {
 		t.Error("Read returns something else")
 	}
-	v, err := logs[1].Values(testContext(t), []logstructured.Position{90, 1})
-	if err != nil || !bytes.Equal(v.Values[0], entries[89].Value) || v.IDs[0] != head.ID {
+	v, err := logs[1].Values(testContext(t), []logstructured.Position{largeRows, 1})
+	if err != nil || !bytes.Equal(v.Values[0], entries[largeRows-1].Value) || v.IDs[0] != head.ID {
 		t.Errorf("Values returns something else (%v)", err)
 	}
 }
@@ -52,7 +52,7 @@ func (s suite) openedTogether(t *testing.T) {
 		if l == nil {
 			t.Fatalf("replica %d has no log", i+1)
 		}
-		defer l.Close()
+		defer func() { _ = l.Close() }()
 		ids[mustEnd(t, l).ClusterID] = true
 		head = mustAppend(t, l, head, puts(2, 2))
 	}
