@@ -13,28 +13,35 @@ import (
 // End implements [logstructured.Log].
 func (l *Log) End(ctx context.Context) (end logstructured.End, err error) {
 	err = l.read(ctx, func(ctx context.Context, s *session) error {
-		found, readOnly := false, ""
-		err := s.query(ctx, l.sql.end, []driver.NamedValue{}, func(row []driver.Value) error {
-			found, readOnly = true, text(row[5])
-			end = logstructured.End{
-				Head:      logstructured.Head{Position: logstructured.Position(integer(row[0])), ID: logstructured.AppendID(integer(row[1]))},
-				Floor:     logstructured.Position(integer(row[2])),
-				ClusterID: uint64(integer(row[3])),
-				Now:       logstructured.Timestamp(integer(row[4])),
-			}
-			return nil
-		})
-		switch {
-		case err != nil:
+		var readOnly string
+		if end, readOnly, err = l.endNow(ctx, s); err != nil {
 			return err
-		case !found:
-			return errNoStore
-		case readOnly != "0" && readOnly != "OFF": // later versions of MariaDB have names for several ways of being read-only
+		}
+		if readOnly != "0" && readOnly != "OFF" { // later versions of MariaDB have names for several ways of being read-only
 			return fmt.Errorf("%w: the server has read_only = %s", logstructured.ErrReadOnly, readOnly)
 		}
 		return nil
 	})
 	return end, translate("end", err)
+}
+
+// endNow asks for the end, and whether the server is read-only.
+func (l *Log) endNow(ctx context.Context, s *session) (end logstructured.End, readOnly string, err error) {
+	found := false
+	err = s.query(ctx, l.sql.end, []driver.NamedValue{}, func(row []driver.Value) error {
+		found, readOnly = true, text(row[5])
+		end = logstructured.End{
+			Head:      logstructured.Head{Position: logstructured.Position(integer(row[0])), ID: logstructured.AppendID(integer(row[1]))},
+			Floor:     logstructured.Position(integer(row[2])),
+			ClusterID: uint64(integer(row[3])),
+			Now:       logstructured.Timestamp(integer(row[4])),
+		}
+		return nil
+	})
+	if err == nil && (!found || end.ClusterID == 0) {
+		err = errNoStore
+	}
+	return end, readOnly, err
 }
 
 // endOf reads the end from the row that leads the others.
@@ -57,7 +64,7 @@ func (l *Log) rows(ctx context.Context, s *session, query string, args []driver.
 		}
 		end, found = endOf(row), true
 		if end.ClusterID == 0 {
-			return errNoStore // that was no end: there is no row of one
+			return errNoStore
 		}
 		return nil
 	})
@@ -144,19 +151,24 @@ func (l *Log) Scan(ctx context.Context, after logstructured.Position, fn func([]
 			batch = batch[:0]
 			return nil
 		}
-		// The rows are used as they come: one statement, so one snapshot, which neither side holds in memory.
-		end, err = l.rows(ctx, s, l.sql.scan, arguments(max(0, int64(after))), func(row []driver.Value) error {
-			e := entryOf(row)
-			e.ValueSize = int(integer(row[11]))
-			if batch = append(batch, e); len(batch) == scanBatch {
-				return flush()
+		return s.snapshot(ctx, func() error {
+			if end, _, err = l.endNow(ctx, s); err != nil {
+				return err
 			}
-			return nil
+			// The rows are used as they come: neither side holds them in memory.
+			err = s.query(ctx, l.sql.scan, arguments(max(0, int64(after))), func(row []driver.Value) error {
+				e := entryOf(row)
+				e.ValueSize = int(integer(row[11]))
+				if batch = append(batch, e); len(batch) == scanBatch {
+					return flush()
+				}
+				return nil
+			})
+			if err == nil && len(batch) > 0 {
+				err = flush()
+			}
+			return err
 		})
-		if err == nil && len(batch) > 0 {
-			err = flush()
-		}
-		return err
 	})
 	if fnErr != nil {
 		return end, fnErr

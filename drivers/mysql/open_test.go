@@ -1,0 +1,211 @@
+package mysql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/drivers/drivertest/database"
+	"github.com/stele-db/stele/logstructured"
+)
+
+// openList opens a log of a version with other migrations.
+func openList(t *testing.T, dsn string, list []migration) *Log {
+	t.Helper()
+	l, err := open(context.Background(), dsn, Options{Logger: quiet()}, list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+// admin runs statements as the superuser.
+func admin(t testing.TB, s *database.Server, statements ...string) {
+	t.Helper()
+	cfg, err := parseDSN(s.Env(t, "ADMIN_DSN_1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, server := range cfg.servers {
+		server.DBName = ""
+	}
+	c, err := newConnector(cfg, quiet(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := c.connect(context.Background(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	for _, statement := range statements {
+		if err := conn.(*session).execute(context.Background(), statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+}
+
+// TestRollingUpgrade lets a newer version migrate under an older one that goes on working.
+func TestRollingUpgrade(t *testing.T) {
+	dsn := database.Shared(t, database.MariaDB).DSN(t)
+	newer := append(append([]migration{}, migrations...), migration{statements: []string{
+		`ALTER TABLE stele_log ADD COLUMN extra INT NOT NULL DEFAULT 7`,
+		`CREATE TABLE IF NOT EXISTS stele_more (a INT PRIMARY KEY) ENGINE = InnoDB`,
+	}})
+	old := openList(t, dsn, migrations)
+	head := mustAppend(t, old, logstructured.Head{}, benchEntries(3))
+	upgraded := openList(t, dsn, newer)
+	head = mustAppend(t, old, head, benchEntries(3))
+	head = mustAppend(t, upgraded, head, benchEntries(200))
+	head = mustAppend(t, old, head, benchEntries(3))
+	again := openList(t, dsn, migrations) // an older replica that restarts meanwhile
+	openList(t, dsn, newer)               // and another new one, which finds everything done
+	head = mustAppend(t, again, head, benchEntries(1))
+	for _, l := range []*Log{old, upgraded, again} {
+		entries, end, err := l.Read(context.Background(), 0, 1000)
+		if err != nil || len(entries) != 210 || end.Head != head {
+			t.Errorf("Read: %d entries, %v, %v", len(entries), end, err)
+		}
+	}
+	incompatible := append(append([]migration{}, newer...), migration{statements: []string{`CREATE TABLE IF NOT EXISTS stele_other (a INT PRIMARY KEY)`}, compatible: 3})
+	openList(t, dsn, incompatible)
+	if _, err := Open(context.Background(), dsn, Options{Logger: quiet()}); err == nil || !strings.Contains(err.Error(), "newer version of Stele") {
+		t.Errorf("opening what needs a newer version: %v", err)
+	}
+}
+
+func TestMigrationsAreNumbered(t *testing.T) {
+	entries, err := migrationFiles.ReadDir("migrations")
+	if err != nil || len(entries) == 0 || len(entries) != len(migrations) {
+		t.Fatal(len(entries), len(migrations), err)
+	}
+	for i, entry := range entries {
+		if !strings.HasPrefix(entry.Name(), fmt.Sprintf("%04d_", i+1)) {
+			t.Errorf("%s is migration %d", entry.Name(), i+1)
+		}
+	}
+}
+
+// TestTwoPrefixes keeps two clusters in one database, both opened by several replicas at once, in a database that the first creates.
+func TestTwoPrefixes(t *testing.T) {
+	s := database.Shared(t, database.MariaDB)
+	name := s.Database(t) + "_new"
+	t.Cleanup(func() { admin(t, s, "DROP DATABASE "+name) })
+	dsn := s.In(s.Env(t, "DSN"), name)
+	var (
+		wg   sync.WaitGroup
+		mu   sync.Mutex
+		logs = map[string][]*Log{}
+	)
+	for i := range 8 {
+		prefix := []string{"one", "two_"}[i%2]
+		wg.Go(func() {
+			l, err := Open(context.Background(), dsn+"?table_prefix="+prefix, Options{Logger: quiet()})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			t.Cleanup(func() { _ = l.Close() })
+			mu.Lock()
+			defer mu.Unlock()
+			logs[prefix] = append(logs[prefix], l)
+		})
+	}
+	wg.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	ids := map[uint64]bool{}
+	for prefix, logs := range logs {
+		head := mustAppend(t, logs[0], logstructured.Head{}, benchEntries(len(prefix)))
+		for _, l := range logs {
+			end, err := l.End(context.Background())
+			if err != nil || end.Head != head {
+				t.Errorf("%s: %v, %v; want %v", prefix, end, err, head)
+			}
+			ids[end.ClusterID] = true
+		}
+	}
+	if len(ids) != 2 {
+		t.Errorf("%d cluster IDs for two logs", len(ids))
+	}
+}
+
+// TestMissingRights opens as users who may do less and less, and then as one for whom all was prepared by the statements of Schema.
+func TestMissingRights(t *testing.T) {
+	s := database.Shared(t, database.MariaDB)
+	name := s.Database(t)
+	as := func(user, db string) string {
+		return "mysql://" + user + ":secret@tcp(" + s.Address(1) + ")/" + db
+	}
+	t.Cleanup(func() { admin(t, s, "DROP USER IF EXISTS little@'127.0.0.1'") })
+	admin(t, s, "CREATE USER little@'127.0.0.1' IDENTIFIED BY 'secret'", "GRANT SELECT, INSERT, UPDATE, DELETE ON "+name+".* TO little@'127.0.0.1'")
+	open := func(dsn string) error {
+		l, err := Open(context.Background(), dsn, Options{Logger: quiet()})
+		if err == nil {
+			mustAppend(t, l, logstructured.Head{}, benchEntries(2))
+			_, err = l.Size(context.Background())
+			err = errors.Join(err, l.Close())
+		}
+		return err
+	}
+	for dsn, want := range map[string]string{
+		as("little", name):                                 "CREATE TABLE IF NOT EXISTS stele_log",
+		as("little", name) + "?table_prefix=other":         "CREATE TABLE IF NOT EXISTS other_log",
+		strings.Replace(as("little", name), ":se", ":", 1): "refuses the user",
+	} {
+		if err := open(dsn); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%v\nwant %s", err, want)
+		}
+	}
+	statements, err := Schema(as("little", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin(t, s, statements...)
+	if err := open(as("little", name)); err != nil {
+		t.Errorf("with everything prepared: %v", err)
+	}
+}
+
+func TestPacketTooSmall(t *testing.T) {
+	s := database.Shared(t, database.MariaDB)
+	dsn := s.DSN(t)
+	_, err := Open(context.Background(), dsn, Options{Logger: quiet(), Options: connect.Options{MaxValueBytes: 64 << 20}})
+	if err == nil || !strings.Contains(err.Error(), "max_allowed_packet") || !strings.Contains(err.Error(), "SET GLOBAL") || !strings.Contains(err.Error(), "lower the limit of requests") {
+		t.Errorf("values larger than packets: %v", err)
+	}
+	// As large as just fits.
+	admin(t, s, "SET GLOBAL max_allowed_packet = 2097152")
+	t.Cleanup(func() { admin(t, s, "SET GLOBAL max_allowed_packet = DEFAULT") })
+	const largest = 2097152 - packetReserve - rowBytes
+	if _, err := Open(context.Background(), dsn, Options{Logger: quiet(), Options: connect.Options{MaxValueBytes: largest + 1}}); err == nil {
+		t.Error("one byte too much is accepted")
+	}
+	l, err := Open(context.Background(), dsn, Options{Logger: quiet(), Options: connect.Options{MaxValueBytes: largest}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	var head logstructured.Head
+	for _, size := range []int{largest, largest - 1000, largest / 2, 100_000} {
+		entries := benchEntries(7)
+		for i := range entries {
+			entries[i].Value = make([]byte, size)
+			entries[i].Value[size-1] = byte(i + 1)
+		}
+		head = mustAppend(t, l, head, entries[:1])
+		head = mustAppend(t, l, head, entries)
+		for i := range entries {
+			v, err := l.Values(context.Background(), []logstructured.Position{entries[i].Position})
+			if err != nil || len(v.Values[0]) != size || v.Values[0][size-1] != byte(i+1) {
+				t.Fatalf("value of %d bytes: %d bytes, %v", size, len(v.Values[0]), err)
+			}
+		}
+	}
+}

@@ -1,0 +1,127 @@
+package mysql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stele-db/stele/drivers/drivertest/database"
+	"github.com/stele-db/stele/logstructured"
+)
+
+// TestServerDefaults runs against a server whose defaults are as unhelpful as they can be.
+func TestServerDefaults(t *testing.T) {
+	s := database.Shared(t, database.MariaDB)
+	dsn := s.DSN(t)
+	for name, value := range map[string]string{
+		"sql_mode": "''", "tx_isolation": "'SERIALIZABLE'", "innodb_snapshot_isolation": "ON", "autocommit": "0", "time_zone": "'+05:30'",
+		"max_statement_time": "5", "tx_read_only": "1", "sql_safe_updates": "1", "character_set_server": "'latin1'", "unique_checks": "0",
+	} {
+		admin(t, s, "SET GLOBAL "+name+" = "+value)
+		t.Cleanup(func() { admin(t, s, "SET GLOBAL "+name+" = DEFAULT") })
+	}
+	var logs []*Log
+	for range 2 {
+		l := openLog(t, dsn)
+		t.Cleanup(func() { _ = l.Close() })
+		logs = append(logs, l)
+	}
+	ctx := context.Background()
+	end, err := logs[0].End(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := time.Since(end.Now.Time()); d.Abs() > time.Minute {
+		t.Errorf("the clock is %v off", d)
+	}
+	head := end.Head
+	for i := range 20 {
+		entries := benchEntries(3)
+		entries[1].Key = []byte{0xff, 0xc3, 0x28, 0}
+		wrong := logstructured.Head{Position: head.Position, ID: head.ID + 1}
+		if err := logs[i%2].Append(ctx, wrong, 1, benchEntries(1)); !errors.Is(err, logstructured.ErrConflict) {
+			t.Fatalf("Append after %v: %v", wrong, err)
+		}
+		head = mustAppend(t, logs[i%2], head, entries)
+		got, end, err := logs[1-i%2].Read(ctx, head.Position-3, 10)
+		if err != nil || len(got) != 3 || end.Head != head || string(got[1].Key) != string(entries[1].Key) || got[2].Time != entries[0].Time {
+			t.Fatalf("Read: %v, %v, %v", got, end, err)
+		}
+	}
+	if err := logs[0].Confirm(ctx, head); err != nil {
+		t.Error(err)
+	}
+	if err := logs[1].Delete(ctx, head, []logstructured.Position{1, 2}, 2); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestReadOnlyServer makes the server read-only under a log whose user has no right to write then, and writable again.
+func TestReadOnlyServer(t *testing.T) {
+	s := database.Shared(t, database.MariaDB)
+	name := s.Database(t)
+	admin(t, s, "CREATE USER IF NOT EXISTS plain@'127.0.0.1' IDENTIFIED BY 'plain'", "GRANT ALL ON "+name+".* TO plain@'127.0.0.1'")
+	t.Cleanup(func() { admin(t, s, "DROP USER plain@'127.0.0.1'") })
+	l := openLog(t, "mysql://plain:plain@tcp("+s.Address(1)+")/"+name)
+	defer func() { _ = l.Close() }()
+	ctx := context.Background()
+	head := mustAppend(t, l, logstructured.Head{}, benchEntries(2))
+	admin(t, s, "SET GLOBAL read_only = 1")
+	t.Cleanup(func() { admin(t, s, "SET GLOBAL read_only = 0") })
+	if _, err := l.End(ctx); !errors.Is(err, logstructured.ErrReadOnly) {
+		t.Errorf("End: %v", err)
+	}
+	if err := l.Append(ctx, head, 5, benchEntries(1)); !errors.Is(err, logstructured.ErrReadOnly) || errors.Is(err, logstructured.ErrUnknown) {
+		t.Errorf("Append: %v", err)
+	}
+	if err := l.Append(ctx, head, 5, benchEntries(maxRows+1)); !errors.Is(err, logstructured.ErrReadOnly) || errors.Is(err, logstructured.ErrUnknown) {
+		t.Errorf("Append in steps: %v", err)
+	}
+	if err := l.Confirm(ctx, head); !errors.Is(err, logstructured.ErrReadOnly) {
+		t.Errorf("Confirm: %v", err)
+	}
+	if entries, end, err := l.Read(ctx, 0, 10); err != nil || len(entries) != 2 || end.Head != head {
+		t.Errorf("Read: %d entries, %v, %v", len(entries), end, err)
+	}
+	admin(t, s, "SET GLOBAL read_only = 0")
+	mustAppend(t, l, head, benchEntries(1))
+}
+
+// TestSentinel checks that the sentinel is never seen nor deleted, and that its loss is noticed.
+func TestSentinel(t *testing.T) {
+	s := database.Shared(t, database.MariaDB)
+	name := s.Database(t)
+	l := openLog(t, s.In(s.Env(t, "DSN"), name))
+	defer func() { _ = l.Close() }()
+	ctx := context.Background()
+	head := mustAppend(t, l, logstructured.Head{}, benchEntries(2))
+	if entries, _, err := l.Read(ctx, -5, 10); err != nil || len(entries) != 2 || entries[0].Position != 1 {
+		t.Errorf("Read: %v, %v", entries, err)
+	}
+	if _, err := l.Scan(ctx, -5, func(batch []logstructured.Entry) error {
+		if len(batch) != 2 {
+			return fmt.Errorf("%d entries", len(batch))
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+	if v, err := l.Values(ctx, []logstructured.Position{0}); err != nil || v.Found[0] {
+		t.Errorf("Values: %v, %v", v, err)
+	}
+	if err := l.Delete(ctx, head, []logstructured.Position{-1, 0, 1, 2, 3}, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Append(ctx, logstructured.Head{Position: 2, ID: head.ID + 1}, 3, benchEntries(1)); !errors.Is(err, logstructured.ErrConflict) {
+		t.Errorf("Append: %v", err)
+	}
+	admin(t, s, "DELETE FROM "+name+".stele_store")
+	if _, err := l.End(ctx); !errors.Is(err, logstructured.ErrCorrupt) {
+		t.Errorf("End: %v", err)
+	}
+	if _, _, err := l.Read(ctx, 0, 1); !errors.Is(err, logstructured.ErrCorrupt) {
+		t.Errorf("Read: %v", err)
+	}
+}
