@@ -98,7 +98,7 @@ func measureLiar(t *testing.T, l *liar, w workload, arrive time.Duration) (resul
 	pb.RegisterWatchServer(server, l)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	c, err := newClient(listener.Addr().String(), 2)
+	c, err := newClient([]string{listener.Addr().String()}, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func measureLiar(t *testing.T, l *liar, w workload, arrive time.Duration) (resul
 	b.objects = newObjectSet("/registry/objects/", 600)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	return b.measure(ctx, w, &target{proc: ownProcess()}, &slot{settings: s, client: c, objects: b.objects, prefix: "/registry/slot/"})
+	return b.measure(ctx, w, &target{procs: []*process{ownProcess()}}, &slot{settings: s, client: c, objects: b.objects, prefix: "/registry/slot/"})
 }
 
 func TestMeasureAcceptsRightAnswers(t *testing.T) {

@@ -16,15 +16,18 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// client is a fixed set of connections to one server.
+// client is a fixed set of connections to one server, or to the replicas of one.
 type client struct {
 	conns []*grpc.ClientConn
+	// replicas is how many addresses the connections go to.
+	replicas int
 }
 
-func newClient(address string, connections int) (*client, error) {
-	c := &client{}
-	for range connections {
-		conn, err := grpc.NewClient("passthrough:///"+address,
+// newClient makes at least so many connections: as many to each of the addresses.
+func newClient(addresses []string, connections int) (*client, error) {
+	c := &client{replicas: len(addresses)}
+	for n := 0; n < connections || n%len(addresses) != 0; n++ {
+		conn, err := grpc.NewClient("passthrough:///"+addresses[n%len(addresses)],
 			grpc.WithTransportCredentials(insecure.NewCredentials()),
 			// A server that is only starting is tried again soon.
 			grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 20 * time.Millisecond, MaxDelay: 20 * time.Millisecond}, MinConnectTimeout: time.Second}),
@@ -44,6 +47,9 @@ func (c *client) close() error {
 	}
 	return errors.Join(errs...)
 }
+
+// replica is the index of the replica that the n-th client talks to.
+func (c *client) replica(n int) int { return n % c.replicas }
 
 // conn is the connection of the n-th client.
 func (c *client) conn(n int) *grpc.ClientConn { return c.conns[n%len(c.conns)] }
@@ -75,17 +81,17 @@ func (c *client) rangeRaw(ctx context.Context, n int, r *pb.RangeRequest, buf *r
 }
 
 // revision asks for the current revision, by a linearizable read of a key that does not exist, as kube-apiserver does.
-func (c *client) revision(ctx context.Context) (int64, error) {
-	resp, err := c.kv(0).Range(ctx, &pb.RangeRequest{Key: []byte("/registry/bench"), Limit: 1})
+func revision(ctx context.Context, kv pb.KVClient) (int64, error) {
+	resp, err := kv.Range(ctx, &pb.RangeRequest{Key: []byte("/registry/bench"), Limit: 1})
 	if err != nil {
 		return 0, err
 	}
 	return resp.Header.GetRevision(), nil
 }
 
-// count asks how many keys have prefix.
+// count asks how many keys have prefix; if there are replicas, it is the last one that says so.
 func (c *client) count(ctx context.Context, prefix string) (int64, error) {
-	resp, err := c.kv(0).Range(ctx, &pb.RangeRequest{Key: []byte(prefix), RangeEnd: prefixEnd(prefix), CountOnly: true})
+	resp, err := c.kv(c.replicas-1).Range(ctx, &pb.RangeRequest{Key: []byte(prefix), RangeEnd: prefixEnd(prefix), CountOnly: true})
 	if err != nil {
 		return 0, fmt.Errorf("count %s: %w", prefix, err)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"debug/buildinfo"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,6 +18,10 @@ type contender struct {
 	title string
 	// durable tells whether every acknowledged write was synced.
 	durable bool
+	// database is what scripts/databases calls the kind of its database server; empty if it needs none.
+	database string
+	// replicas is how many processes share the database; 0 is 1.
+	replicas int
 	// pkg is the main package to build, in the module at source.
 	pkg string
 	// cgo is CGO_ENABLED: each server is built as its own makers build it.
@@ -24,73 +29,129 @@ type contender struct {
 	source func(settings) string
 	// binary, if not nil and not empty, is run instead of building one.
 	binary func(settings) string
-	// args starts it with its data in dir. peer is a second free address, for those that insist on one.
-	args func(dir, address, peer string) []string
+	args   func(place) []string
 }
+
+// place is where a process of a contender runs.
+type place struct {
+	// dir is for its data.
+	dir string
+	// address is where it listens; peer is a second free address, for those that insist on one.
+	address, peer string
+	// dsn is its database, if the contender has one.
+	dsn string
+	// replica is its number among those that share the database, from 1.
+	replica int
+}
+
+func (c contender) processes() int { return max(1, c.replicas) }
+
+const (
+	postgres = "postgres"
+	mariadb  = "mariadb"
+)
+
+// databaseTitles is how reports call the kinds of scripts/databases.
+var databaseTitles = map[string]string{postgres: "PostgreSQL", mariadb: "MariaDB"}
 
 func benchModule(settings) string { return "." }
 
-// kineEndpoint: the parameters are kine's own defaults but for the synchronous level.
-func kineEndpoint(dir, synchronous string) string {
-	return "sqlite://" + filepath.Join(dir, "state.db") +
-		"?_journal_mode=WAL&_busy_timeout=30000&_synchronous=" + synchronous + "&_txlock=immediate&_stmt_cache_size=20&cache=shared"
+func stele(c contender) contender {
+	c.durable, c.pkg, c.cgo = true, "./cmd/stele", "0"
+	c.source = func(s settings) string { return s.source }
+	if c.binary == nil {
+		c.binary = func(s settings) string { return s.binary }
+	}
+	c.args = func(p place) []string {
+		endpoint := p.dsn
+		if endpoint == "" {
+			endpoint = "sqlite://" + filepath.Join(p.dir, "state.db")
+		}
+		return []string{"--listen-address", p.address, "--endpoint", endpoint, "--name", fmt.Sprintf("replica-%d", p.replica)}
+	}
+	return c
 }
 
-func steleArgs(dir, address, _ string) []string {
-	return []string{"--listen-address", address, "--endpoint", "sqlite://" + filepath.Join(dir, "state.db")}
+// baselineSuffix makes the name of another build of Stele out of the name of Stele.
+const baselineSuffix = "-baseline"
+
+func baselineBinary(s settings) string { return s.baseline }
+
+func kine(c contender, endpoint func(place) string, options ...string) contender {
+	c.pkg, c.cgo, c.source = "github.com/k3s-io/kine", "1", benchModule
+	c.args = func(p place) []string {
+		return append([]string{"--listen-address", "tcp://" + p.address, "--endpoint", endpoint(p), "--metrics-bind-address", "0"}, options...)
+	}
+	return c
 }
 
-func kine(name, title, synchronous string, durable bool) contender {
-	return contender{
-		name: name, title: title, durable: durable,
-		pkg: "github.com/k3s-io/kine", cgo: "1", source: benchModule,
-		args: func(dir, address, _ string) []string {
-			return []string{"--listen-address", "tcp://" + address, "--endpoint", kineEndpoint(dir, synchronous), "--metrics-bind-address", "0"}
-		},
+// kineSQLite: the parameters are kine's own defaults but for the synchronous level.
+func kineSQLite(synchronous string) func(place) string {
+	return func(p place) string {
+		return "sqlite://" + filepath.Join(p.dir, "state.db") +
+			"?_journal_mode=WAL&_busy_timeout=30000&_synchronous=" + synchronous + "&_txlock=immediate&_stmt_cache_size=20&cache=shared"
 	}
 }
 
-var contenders = []contender{
-	{
-		name: "stele", title: "Stele, SQLite", durable: true,
-		binary: func(s settings) string { return s.binary },
-		pkg:    "./cmd/stele", cgo: "0", source: func(s settings) string { return s.source }, args: steleArgs,
-	},
+// kinePool bounds kine's connections: without a bound it opens one for each of 256 clients, more than a Postgres of
+// default settings takes, and keeps only 20 of them, so that most requests would log in anew.
+var kinePool = []string{"--datastore-max-open-connections", "64", "--datastore-max-idle-connections", "64"}
+
+// onDatabase is the contenders on a database server.
+func onDatabase(kind string) []contender {
+	title := databaseTitles[kind]
+	all := []contender{
+		stele(contender{name: "stele-" + kind, title: "Stele, " + title, database: kind}),
+		stele(contender{name: "stele-" + kind + baselineSuffix, title: "Stele, " + title + ", the baseline binary", database: kind, binary: baselineBinary}),
+		kine(contender{name: "kine-" + kind, title: "kine, " + title, durable: true, database: kind}, func(p place) string { return p.dsn }, kinePool...),
+	}
+	for n := 2; n <= 3; n++ {
+		all = append(all, stele(contender{
+			name: fmt.Sprintf("stele-%s-%d", kind, n), title: fmt.Sprintf("Stele, %d replicas on one %s", n, title), database: kind, replicas: n,
+		}))
+	}
+	return all
+}
+
+var contenders = append([]contender{
+	stele(contender{name: "stele", title: "Stele, SQLite"}),
 	{
 		name: "etcd", title: "etcd", durable: true,
 		pkg: "go.etcd.io/etcd/server/v3", cgo: "0", source: benchModule,
-		args: func(dir, address, peer string) []string {
+		args: func(p place) []string {
 			// Everything that bears on speed and durability stays at etcd's default.
 			return []string{
-				"--name", "bench", "--data-dir", filepath.Join(dir, "etcd"), "--log-level", "error",
-				"--listen-client-urls", "http://" + address, "--advertise-client-urls", "http://" + address,
-				"--listen-peer-urls", "http://" + peer, "--initial-advertise-peer-urls", "http://" + peer,
-				"--initial-cluster", "bench=http://" + peer,
+				"--name", "bench", "--data-dir", filepath.Join(p.dir, "etcd"), "--log-level", "error",
+				"--listen-client-urls", "http://" + p.address, "--advertise-client-urls", "http://" + p.address,
+				"--listen-peer-urls", "http://" + p.peer, "--initial-advertise-peer-urls", "http://" + p.peer,
+				"--initial-cluster", "bench=http://" + p.peer,
 			}
 		},
 	},
-	{
-		name: "stele-baseline", title: "Stele, SQLite, the baseline binary", durable: true,
-		binary: func(s settings) string { return s.baseline }, args: steleArgs,
-	},
-	kine("kine", "kine, SQLite FULL", "FULL", true),
-	kine("kine-unsynced", "kine, SQLite default (commits not synced)", "NORMAL", false),
-}
+	stele(contender{name: "stele" + baselineSuffix, title: "Stele, SQLite, the baseline binary", binary: baselineBinary}),
+	kine(contender{name: "kine", title: "kine, SQLite FULL", durable: true}, kineSQLite("FULL")),
+	kine(contender{name: "kine-unsynced", title: "kine, SQLite default (commits not synced)"}, kineSQLite("NORMAL")),
+}, append(onDatabase(postgres), onDatabase(mariadb)...)...)
 
 func selectContenders(names []string) ([]contender, error) {
 	var selected []contender
 	for _, name := range names {
-		found := false
-		for _, c := range contenders {
-			if c.name == name {
-				selected, found = append(selected, c), true
-			}
-		}
-		if !found {
+		c, ok := findContender(name)
+		if !ok {
 			return nil, fmt.Errorf("unknown server %q", name)
 		}
+		selected = append(selected, c)
 	}
 	return selected, nil
+}
+
+func findContender(name string) (contender, bool) {
+	for _, c := range contenders {
+		if c.name == name {
+			return c, true
+		}
+	}
+	return contender{}, false
 }
 
 // build puts c's binary into dir and returns its path and version. What was built already is not built again.
@@ -102,11 +163,14 @@ func (c contender) build(ctx context.Context, s settings, dir string) (path, ver
 		}
 	}
 	path = filepath.Join(dir, filepath.Base(filepath.Dir(c.pkg))+"-"+filepath.Base(c.pkg))
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", path, c.pkg)
-	cmd.Dir = c.source(s)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED="+c.cgo)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", "", fmt.Errorf("build %s: %w\n%s", c.title, err, out)
+	source := c.source(s)
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", path, c.pkg)
+		cmd.Dir = source
+		cmd.Env = append(os.Environ(), "CGO_ENABLED="+c.cgo)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return "", "", fmt.Errorf("build %s: %w\n%s", c.title, err, out)
+		}
 	}
 	info, err := buildinfo.ReadFile(path)
 	if err != nil {
@@ -114,7 +178,7 @@ func (c contender) build(ctx context.Context, s settings, dir string) (path, ver
 	}
 	version = info.Main.Version
 	if version == "" || version == "(devel)" {
-		version = gitVersion(ctx, cmd.Dir)
+		version = gitVersion(ctx, source)
 	}
 	return path, version, nil
 }

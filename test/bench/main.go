@@ -8,8 +8,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"regexp"
-	"strings"
 	"syscall"
 )
 
@@ -23,47 +23,81 @@ func main() {
 	}
 }
 
-// output says where reports go beside the table on standard output.
-type output struct{ markdown, json string }
+// invocation is what the arguments ask for.
+type invocation struct {
+	settings
+	comparisons []comparison
+	// markdown and json are files for reports beside the tables on standard output, if not empty.
+	markdown, json string
+	// keep leaves the servers' data behind.
+	keep bool
+}
 
 // command does what the arguments say. It fails if any slot failed: a benchmark of errors is none.
 func command(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
-	s, to, keep, err := parse(args, stderr)
+	v, err := parse(args, stderr)
 	if err != nil {
 		return err
 	}
-	dir, err := makeRunDir(s.dir)
+	dir, err := makeRunDir(v.dir)
 	if err != nil {
 		return err
 	}
-	if keep {
+	if v.keep {
 		_, _ = fmt.Fprintln(stderr, "data and logs stay in", dir)
 	} else {
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
-	b := &bench{settings: s, dir: dir, progress: stderr}
-	if err := b.run(ctx); err != nil {
-		return err
+	reports, err := v.compare(ctx, dir, stdout, stderr)
+	failed := 0
+	for _, r := range reports {
+		failed += len(r.failures())
 	}
-	if err := b.report.writeText(stdout); err != nil {
-		return err
+	if failed > 0 {
+		err = errors.Join(err, fmt.Errorf("%d failures, listed above", failed))
 	}
-	if err := writeFile(to.markdown, b.report.writeMarkdown); err != nil {
-		return err
-	}
-	if err := writeFile(to.json, b.report.writeJSON); err != nil {
-		return err
-	}
-	if n := len(b.report.failures()); n > 0 {
-		return fmt.Errorf("%d failures, listed above", n)
-	}
-	return nil
+	// What was measured is written even if something failed later.
+	return errors.Join(err,
+		writeFile(v.markdown, func(w io.Writer) error {
+			for _, r := range reports {
+				if err := r.writeMarkdown(w); err != nil {
+					return err
+				}
+			}
+			return nil
+		}),
+		writeFile(v.json, func(w io.Writer) error { return writeJSON(w, reports) }))
 }
 
-func parse(args []string, stderr io.Writer) (settings, output, bool, error) {
-	s := defaultSettings()
-	var to output
-	var keep, quick bool
+// compare makes the comparisons, each in a directory below dir, and prints the table of each to stdout when it is there.
+func (v *invocation) compare(ctx context.Context, dir string, stdout, stderr io.Writer) ([]*report, error) {
+	var reports []*report
+	for _, c := range v.comparisons {
+		b := &bench{settings: v.settings, comparison: c, dir: filepath.Join(dir, c.name), runDir: dir, progress: stderr}
+		if err := os.Mkdir(b.dir, 0o755); err != nil {
+			return reports, err
+		}
+		if err := b.run(ctx); err != nil {
+			return reports, fmt.Errorf("%s: %w", c.title, err)
+		}
+		reports = append(reports, b.report)
+		if err := b.report.writeText(stdout); err != nil {
+			return reports, err
+		}
+		if v.keep {
+			continue
+		}
+		if err := os.RemoveAll(b.dir); err != nil {
+			return reports, err
+		}
+	}
+	return reports, nil
+}
+
+func parse(args []string, stderr io.Writer) (*invocation, error) {
+	v := &invocation{settings: defaultSettings()}
+	s := &v.settings
+	var quick bool
 	var servers, workloads string
 	set := flag.NewFlagSet("bench", flag.ContinueOnError)
 	set.SetOutput(stderr)
@@ -71,22 +105,22 @@ func parse(args []string, stderr io.Writer) (settings, output, bool, error) {
 		set.StringVar(&s.dir, "dir", s.dir, "directory on a disk, for the servers' data (default: a temporary directory)")
 		set.StringVar(&s.source, "source", s.source, "root of Stele's source tree")
 		set.StringVar(&s.binary, "stele", s.binary, "Stele's binary, instead of building it")
-		set.StringVar(&s.baseline, "baseline", s.baseline, "another binary of Stele, which then takes part as stele-baseline")
-		set.StringVar(&servers, "servers", strings.Join(s.servers, ","), "servers to compare; ratios are against the durable ones after the first")
-		set.StringVar(&workloads, "workloads", "", "regular expression that selects workloads by name")
+		set.StringVar(&s.baseline, "baseline", s.baseline, "another binary of Stele, which then takes part beside each one that is alone on its database")
+		set.StringVar(&servers, "servers", "sqlite", "comparisons to make, or servers to compare: "+serverNames()+"; ratios are against the durable ones after the first")
+		set.StringVar(&workloads, "workloads", "", "regular expression that selects workloads by name (default: those of the comparison)")
 		set.IntVar(&s.rounds, "rounds", s.rounds, "rounds of every workload on every server")
 		set.DurationVar(&s.warmup, "warmup", s.warmup, "time before each measurement")
 		set.DurationVar(&s.duration, "duration", s.duration, "time of each measurement")
 		set.DurationVar(&s.settle, "settle", s.settle, "time after each measurement")
-		set.IntVar(&s.connections, "connections", s.connections, "connections to each server")
+		set.IntVar(&s.connections, "connections", s.connections, "connections to each server; rounded up so that replicas have as many each")
 		set.IntVar(&s.objects, "objects", s.objects, "objects stored before anything is measured")
 		set.IntVar(&s.large, "large", s.large, "objects of the large set, which has workloads of its own (0: none; 100000 is usual)")
 		set.IntVar(&s.watchRate, "watch-rate", s.watchRate, "writes a second of the watch latency workload")
 		set.IntVar(&s.syncWrites, "sync-writes", s.syncWrites, "writes under strace that count syncs (0: do not count)")
-		set.StringVar(&to.markdown, "markdown", "", "also write Markdown to this file")
-		set.StringVar(&to.json, "json", "", "also write JSON, with each round, to this file")
-		set.BoolVar(&keep, "keep", false, "keep the servers' data and logs")
-		set.BoolVar(&quick, "quick", false, "a run of about a minute that shows that everything works; other flags still count")
+		set.StringVar(&v.markdown, "markdown", "", "also write Markdown to this file")
+		set.StringVar(&v.json, "json", "", "also write JSON, with each round, to this file: a list with an object for each comparison")
+		set.BoolVar(&v.keep, "keep", false, "keep the servers' data and logs (not those of database servers)")
+		set.BoolVar(&quick, "quick", false, "seconds a server, to show that everything works; other flags still count")
 	}
 	for _, a := range args { // the other flags' defaults depend on this one
 		if a == "-quick" || a == "--quick" {
@@ -95,20 +129,25 @@ func parse(args []string, stderr io.Writer) (settings, output, bool, error) {
 	}
 	define()
 	if err := set.Parse(args); err != nil {
-		return s, to, keep, err
+		return nil, err
 	}
 	if set.NArg() > 0 {
-		return s, to, keep, fmt.Errorf("unexpected argument %q", set.Arg(0))
-	}
-	s.servers = strings.Split(servers, ",")
-	if s.baseline != "" {
-		s.servers = append(s.servers, "stele-baseline")
+		return nil, fmt.Errorf("unexpected argument %q", set.Arg(0))
 	}
 	var err error
-	if s.workloads, err = regexp.Compile(workloads); err != nil {
-		return s, to, keep, err
+	if v.comparisons, err = parseServers(servers, s.baseline != ""); err != nil {
+		return nil, err
 	}
-	return s, to, keep, s.validate()
+	chosen, err := regexp.Compile(workloads)
+	if err != nil {
+		return nil, err
+	}
+	for i := range v.comparisons {
+		if workloads != "" {
+			v.comparisons[i].workloads = chosen
+		}
+	}
+	return v, s.validate()
 }
 
 // writeFile writes to the file name, or nothing if that is empty.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,10 +8,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
 const (
@@ -34,8 +33,8 @@ type process struct {
 }
 
 // launch starts binary as c on a free loopback port with an empty data directory below dir, behind the command
-// wrapper if that is not empty. It does not wait until the server is ready.
-func launch(c contender, binary, dir string, wrapper ...string) (_ *process, err error) {
+// wrapper if that is not empty. Database and replica of the place are given. It does not wait until the server is ready.
+func launch(c contender, binary, dir string, at place, wrapper ...string) (_ *process, err error) {
 	p := &process{dir: filepath.Join(dir, "data"), log: filepath.Join(dir, "log"), exited: make(chan struct{})}
 	if err := os.MkdirAll(p.dir, 0o700); err != nil {
 		return nil, err
@@ -50,10 +49,12 @@ func launch(c contender, binary, dir string, wrapper ...string) (_ *process, err
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	command := append(wrapper, append([]string{binary}, c.args(p.dir, address, peer)...)...)
+	at.dir, at.address, at.peer = p.dir, address, peer
+	command := append(wrapper, append([]string{binary}, c.args(at)...)...)
 	p.cmd = exec.Command(command[0], command[1:]...)
 	p.cmd.Dir = p.dir
 	p.cmd.Stdout, p.cmd.Stderr = log, log
+	p.cmd.SysProcAttr = ownGroup()
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", c.title, err)
 	}
@@ -64,6 +65,9 @@ func launch(c contender, binary, dir string, wrapper ...string) (_ *process, err
 	}()
 	return p, nil
 }
+
+// ownGroup keeps the terminal's Ctrl-C from a child: this process ends its children itself, in order.
+func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
 // freeAddresses returns two loopback addresses that nobody listens on.
 func freeAddresses() (string, string, error) {
@@ -109,76 +113,14 @@ func (p *process) lastWords() string {
 	return string(out[max(0, len(out)-enough):])
 }
 
-// usage is what a process has consumed since it started, and its resident size now.
-type usage struct {
-	cpu     time.Duration
-	written int64 // bytes it caused to be written to a disk
-	rss     int64
-}
-
-func (u usage) since(start usage) usage {
-	return usage{cpu: u.cpu - start.cpu, written: u.written - start.written, rss: u.rss}
-}
-
-// userHZ is the unit of the times in /proc/PID/stat; Linux shows 100 on every architecture that Go runs on.
-const userHZ = 100
-
-// usage reads /proc, see proc(5).
-func (p *process) usage() (usage, error) {
-	var u usage
-	root := "/proc/" + strconv.Itoa(p.pid)
-	stat, err := os.ReadFile(root + "/stat")
-	if err != nil {
-		return u, err
-	}
-	// The command's name is in parentheses and may hold anything; the fields after it are numbered from 3.
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(fields) < 22 {
-		return u, fmt.Errorf("%s/stat has %d fields", root, len(fields))
-	}
-	var ticks, pages int64
-	for _, f := range []struct {
-		index int
-		sum   *int64
-	}{{14, &ticks}, {15, &ticks}, {24, &pages}} {
-		n, err := strconv.ParseInt(fields[f.index-3], 10, 64)
-		if err != nil {
-			return u, fmt.Errorf("%s/stat: %w", root, err)
-		}
-		*f.sum += n
-	}
-	u.cpu = time.Duration(ticks) * time.Second / userHZ
-	u.rss = pages * int64(os.Getpagesize())
-	io, err := os.ReadFile(root + "/io")
-	if err != nil {
-		return u, err
-	}
-	for line := range strings.Lines(string(io)) {
-		if value, ok := strings.CutPrefix(line, "write_bytes: "); ok {
-			u.written, err = strconv.ParseInt(strings.TrimSpace(value), 10, 64)
-			return u, err
-		}
-	}
-	return u, fmt.Errorf("%s/io has no write_bytes", root)
-}
-
-// ownCPU is the CPU time of this process.
-func ownCPU() (time.Duration, error) {
-	var r syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
-		return 0, err
-	}
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano()), nil
-}
-
-// waitReady returns when the server answers a linearizable read.
-func (p *process) waitReady(ctx context.Context, c *client) error {
+// waitReady returns when the server that kv asks answers a linearizable read.
+func (p *process) waitReady(ctx context.Context, kv pb.KVClient) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		_, err := c.revision(ctx)
+		_, err := revision(ctx, kv)
 		if err == nil {
 			return nil
 		}

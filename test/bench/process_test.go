@@ -11,7 +11,7 @@ func ownProcess() *process { return &process{pid: os.Getpid(), exited: make(chan
 
 func TestUsage(t *testing.T) {
 	p := ownProcess()
-	before, err := p.usage()
+	before, err := usageOf(p.pid)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func TestUsage(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	after, err := p.usage()
+	after, err := usageOf(p.pid)
 	if err != nil {
 		t.Fatal(err)
 	}

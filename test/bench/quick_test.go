@@ -24,10 +24,11 @@ func TestQuickRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got report
-	if err := json.Unmarshal(data, &got); err != nil {
+	var reports []*report
+	if err := json.Unmarshal(data, &reports); err != nil || len(reports) != 1 {
 		t.Fatal(err)
 	}
+	got := reports[0]
 	for _, w := range workloads {
 		if w.large {
 			continue
@@ -57,11 +58,11 @@ func TestQuickRun(t *testing.T) {
 
 func TestArguments(t *testing.T) {
 	for _, args := range [][]string{{"-rounds", "0"}, {"-servers", ""}, {"-objects", "10"}, {"-large", "5"}, {"-workloads", "("}, {"-nonsense"}, {"argument"}} {
-		if _, _, _, err := parse(args, &strings.Builder{}); err == nil {
+		if _, err := parse(args, &strings.Builder{}); err == nil {
 			t.Errorf("%q were accepted", args)
 		}
 	}
-	s, _, _, err := parse([]string{"-rounds", "5", "-quick"}, &strings.Builder{})
+	s, err := parse([]string{"-rounds", "5", "-quick"}, &strings.Builder{})
 	if err != nil || s.rounds != 5 || s.objects >= defaultSettings().objects {
 		t.Errorf("-quick and -rounds together gave %+v, %v", s, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,13 +18,17 @@ type result struct {
 	// P50 and P99 are latencies in microseconds.
 	P50 float64 `json:"p50_us"`
 	P99 float64 `json:"p99_us"`
-	// ServerCPU and ClientCPU are microseconds an operation.
-	ServerCPU float64 `json:"server_cpu_us"`
-	ClientCPU float64 `json:"client_cpu_us"`
+	// ServerCPU and ClientCPU are microseconds an operation; DatabaseCPU is the part of ServerCPU that a database server took.
+	ServerCPU   float64 `json:"server_cpu_us"`
+	DatabaseCPU float64 `json:"database_cpu_us,omitempty"`
+	ClientCPU   float64 `json:"client_cpu_us"`
 	// DiskBytes is what the server wrote to disks, in bytes for each write that it acknowledged.
 	DiskBytes float64 `json:"disk_bytes_per_write,omitempty"`
-	Note      string  `json:"note,omitempty"`
-	Error     string  `json:"error,omitempty"`
+	// LeastShare is the share (0 to 1) of the acknowledged writes that went through the replica with the fewest; 0 is not
+	// counted. Clients are spread evenly, and each goes on when its write was acknowledged.
+	LeastShare float64 `json:"least_share,omitempty"`
+	Note       string  `json:"note,omitempty"`
+	Error      string  `json:"error,omitempty"`
 }
 
 func newResult(s settings, got sample, server usage, client time.Duration) (result, error) {
@@ -31,12 +36,13 @@ func newResult(s settings, got sample, server usage, client time.Duration) (resu
 		return result{}, fmt.Errorf("no operation was completed in %s", s.duration)
 	}
 	r := result{
-		Rate:      float64(got.ops) / s.duration.Seconds(),
-		P50:       micros(percentile(got.latencies, 50)),
-		P99:       micros(percentile(got.latencies, 99)),
-		ServerCPU: micros(server.cpu) / float64(got.total),
-		ClientCPU: micros(client) / float64(got.total),
-		Note:      got.note,
+		Rate:        float64(got.ops) / s.duration.Seconds(),
+		P50:         micros(percentile(got.latencies, 50)),
+		P99:         micros(percentile(got.latencies, 99)),
+		ServerCPU:   micros(server.cpu) / float64(got.total),
+		DatabaseCPU: micros(server.database) / float64(got.total),
+		ClientCPU:   micros(client) / float64(got.total),
+		Note:        got.note,
 	}
 	if got.writes > 0 {
 		r.DiskBytes = float64(server.written) / float64(got.writes)
@@ -44,11 +50,37 @@ func newResult(s settings, got sample, server usage, client time.Duration) (resu
 	return r, nil
 }
 
+// leastShare is the result's figure of that name.
+func leastShare(got sample, c *client) float64 {
+	if c.replicas == 1 || got.writes == 0 || len(got.byClient) < c.replicas {
+		return 0
+	}
+	byReplica := make([]int64, c.replicas)
+	var all int64
+	for n, writes := range got.byClient {
+		byReplica[c.replica(n)] += writes
+		all += writes
+	}
+	return float64(slices.Min(byReplica)) / float64(max(1, all))
+}
+
 func (r result) String() string {
 	if r.Error != "" {
 		return "FAILED: " + r.Error
 	}
-	return strings.TrimSpace(fmt.Sprintf("%9.0f/s  p50 %8.0f us  p99 %8.0f us  cpu %6.1f us  %s", r.Rate, r.P50, r.P99, r.ServerCPU, r.Note))
+	text := fmt.Sprintf("%9.0f/s  p50 %8.0f us  p99 %8.0f us  cpu %6.1f us", r.Rate, r.P50, r.P99, r.ServerCPU)
+	if r.DatabaseCPU > 0 {
+		text += fmt.Sprintf(" (database %.1f us)", r.DatabaseCPU)
+	}
+	return strings.TrimSpace(text + "  " + r.remark())
+}
+
+// remark is what to know beside the figures.
+func (r result) remark() string {
+	if r.LeastShare == 0 {
+		return r.Note
+	}
+	return strings.TrimSuffix(fmt.Sprintf("least share of a replica %.0f %%; %s", 100*r.LeastShare, r.Note), "; ")
 }
 
 // row is one workload on one server.
@@ -72,6 +104,8 @@ type serverRow struct {
 	Title   string `json:"title"`
 	Version string `json:"version"`
 	Durable bool   `json:"durable"`
+	// Replicas share one database; 1 for all others.
+	Replicas int `json:"replicas"`
 	// SyncsPerWrite was counted by strace with one client; nil is not counted.
 	SyncsPerWrite *float64 `json:"syncs_per_write,omitempty"`
 	StartMillis   float64  `json:"start_ms"`
@@ -88,31 +122,35 @@ type serverRow struct {
 
 // conditions are what a figure means nothing without.
 type conditions struct {
-	Started     time.Time `json:"started"`
-	Seconds     float64   `json:"seconds"`
-	Kernel      string    `json:"kernel"`
-	CPUs        int       `json:"cpus"`
-	Go          string    `json:"go"`
-	FileSystem  string    `json:"file_system"`
-	SyncMicros  float64   `json:"sync_us"`
-	LoadBefore  string    `json:"load_before"`
-	LoadAfter   string    `json:"load_after"`
-	Rounds      int       `json:"rounds"`
-	Duration    string    `json:"duration"`
-	Connections int       `json:"connections"`
-	Objects     int       `json:"objects"`
-	Large       int       `json:"large"`
-	WatchRate   int       `json:"watch_rate"`
+	Started time.Time `json:"started"`
+	Seconds float64   `json:"seconds"`
+	Kernel  string    `json:"kernel"`
+	CPUs    int       `json:"cpus"`
+	Go      string    `json:"go"`
+	// Database is the version of the database server, if there is one.
+	Database    string  `json:"database,omitempty"`
+	FileSystem  string  `json:"file_system"`
+	SyncMicros  float64 `json:"sync_us"`
+	LoadBefore  string  `json:"load_before"`
+	LoadAfter   string  `json:"load_after"`
+	Rounds      int     `json:"rounds"`
+	Duration    string  `json:"duration"`
+	Connections int     `json:"connections"`
+	Objects     int     `json:"objects"`
+	Large       int     `json:"large"`
+	WatchRate   int     `json:"watch_rate"`
 }
 
-// report is all that a run found.
+// report is all that a comparison found.
 type report struct {
+	Name       string       `json:"name"`
+	Title      string       `json:"title"`
 	Conditions conditions   `json:"conditions"`
 	Servers    []*serverRow `json:"servers"`
 	Rows       []*row       `json:"rows"`
 }
 
-func newReport(s settings, dir string) (*report, error) {
+func newReport(s settings, of comparison, dir string) (*report, error) {
 	c := conditions{
 		Started: time.Now(), CPUs: runtime.NumCPU(), Go: runtime.Version(), LoadBefore: load(),
 		Rounds: s.rounds, Duration: s.duration.String(), Connections: s.connections,
@@ -132,7 +170,7 @@ func newReport(s settings, dir string) (*report, error) {
 		return nil, err
 	}
 	c.SyncMicros = micros(latency)
-	return &report{Conditions: c}, nil
+	return &report{Name: of.name, Title: of.title, Conditions: c}, nil
 }
 
 // load is the machine's load average over the last minute: above the number of CPUs, others were busy too.
@@ -151,7 +189,7 @@ func (r *report) server(c contender, version string) *serverRow {
 			return s
 		}
 	}
-	s := &serverRow{Name: c.name, Title: c.title, Version: version, Durable: c.durable}
+	s := &serverRow{Name: c.name, Title: c.title, Version: version, Durable: c.durable, Replicas: c.processes()}
 	r.Servers = append(r.Servers, s)
 	return s
 }
@@ -203,8 +241,8 @@ func figures(rounds []result, f func(result) float64) []float64 {
 	return out
 }
 
-// medianResult is the median of every figure over the rounds without error; with no such round it has the
-// first error.
+// medianResult is the median of every figure over the rounds without error, but the smallest share of all; with no such round it
+// has the first error.
 func medianResult(rounds []result) result {
 	var good []result
 	var m result
@@ -217,11 +255,15 @@ func medianResult(rounds []result) result {
 		if r.Note != "" {
 			m.Note = r.Note
 		}
+		if r.LeastShare > 0 && (m.LeastShare == 0 || r.LeastShare < m.LeastShare) {
+			m.LeastShare = r.LeastShare
+		}
 	}
 	m.Rate = median(figures(good, rate))
 	m.P50 = median(figures(good, func(r result) float64 { return r.P50 }))
 	m.P99 = median(figures(good, p99))
 	m.ServerCPU = median(figures(good, func(r result) float64 { return r.ServerCPU }))
+	m.DatabaseCPU = median(figures(good, func(r result) float64 { return r.DatabaseCPU }))
 	m.ClientCPU = median(figures(good, func(r result) float64 { return r.ClientCPU }))
 	m.DiskBytes = median(figures(good, func(r result) float64 { return r.DiskBytes }))
 	return m

@@ -9,17 +9,21 @@ import (
 	"time"
 )
 
-// seedTimeout bounds storing the objects; tail is how long a slot may take beyond its planned duration.
+// Storing objects may take seedTimeout and as much as seedEach for each of them: a server that needs longer takes no part. tail is how long
+// a slot may take beyond its planned duration.
 const (
-	seedTimeout = 10 * time.Minute
+	seedTimeout = 30 * time.Second
+	seedEach    = 5 * time.Millisecond
 	tail        = time.Minute
 )
 
-// bench is one run.
+// bench is one comparison.
 type bench struct {
 	settings
-	// dir is the run's own directory.
-	dir string
+	// what is compared.
+	comparison
+	// dir is the comparison's own directory; runDir is that of all, which is above it.
+	dir, runDir string
 	// progress tells a person what is going on.
 	progress io.Writer
 	targets  []*target
@@ -31,13 +35,13 @@ type bench struct {
 // run builds and starts all servers, measures, and stops them. A failed slot is in the report; an
 // error means that there is no report worth reading.
 func (b *bench) run(ctx context.Context) (err error) {
-	selected, err := selectContenders(b.servers)
+	selected, err := selectContenders(b.comparison.servers)
 	if err != nil {
 		return err
 	}
 	b.objects = newObjectSet("/registry/objects/", b.settings.objects)
 	b.large = newObjectSet("/registry/many/", b.settings.large)
-	if b.report, err = newReport(b.settings, b.dir); err != nil {
+	if b.report, err = newReport(b.settings, b.comparison, b.dir); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.stop()) }()
@@ -50,7 +54,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, w := range selectWorkloads(b.settings) {
+	for _, w := range selectWorkloads(b.settings, b.workloads) {
 		for round := range b.rounds {
 			for i := range seeded {
 				// Whoever comes first changes from round to round.
@@ -60,7 +64,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 					return err
 				}
 				b.report.add(w, t, result)
-				_, _ = fmt.Fprintf(b.progress, "%-16s round %d  %-14s %s\n", w.name, round+1, t.name, result)
+				_, _ = fmt.Fprintf(b.progress, "%-16s round %d  %-18s %s\n", w.name, round+1, t.name, result)
 			}
 		}
 	}
@@ -73,27 +77,28 @@ func (b *bench) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// prepare builds c, counts its syncs, and starts it.
+// prepare builds c, starts its database if it has one, counts its syncs, and starts it.
 func (b *bench) prepare(ctx context.Context, c contender) error {
 	_, _ = fmt.Fprintf(b.progress, "building %s\n", c.title)
-	binary, version, err := c.build(ctx, b.settings, filepath.Join(b.dir, "bin"))
+	binary, version, err := c.build(ctx, b.settings, filepath.Join(b.runDir, "bin"))
 	if err != nil {
 		return err
 	}
+	t := &target{contender: c, version: version}
+	b.targets = append(b.targets, t) // what is started from here on is stopped, whatever happens
 	row := b.report.server(c, version)
-	if row.SyncsPerWrite, err = b.countSyncs(ctx, c, binary); err != nil {
+	dir := filepath.Join(b.dir, c.name)
+	if c.database != "" {
+		if t.database, err = startDatabase(ctx, b.settings, c.database, b.runDir, filepath.Join(dir, "database")); err != nil {
+			return err
+		}
+		b.report.Conditions.Database = t.database.version(ctx)
+	}
+	if row.SyncsPerWrite, err = b.countSyncs(ctx, t, binary); err != nil {
 		return fmt.Errorf("count syncs: %w", err)
 	}
-	t := &target{contender: c, version: version}
 	began := time.Now()
-	if t.proc, err = launch(c, binary, filepath.Join(b.dir, c.name)); err != nil {
-		return err
-	}
-	b.targets = append(b.targets, t)
-	if t.client, err = newClient(t.proc.address, b.connections); err != nil {
-		return err
-	}
-	if err := t.proc.waitReady(ctx, t.client); err != nil {
+	if err := t.launch(ctx, binary, dir, b.connections); err != nil {
 		return err
 	}
 	row.StartMillis = float64(time.Since(began)) / float64(time.Millisecond)
@@ -123,13 +128,14 @@ func (b *bench) seedAll(ctx context.Context) ([]*target, error) {
 }
 
 func (b *bench) seed(ctx context.Context, t *target) error {
-	ctx, cancel := context.WithTimeout(ctx, seedTimeout)
+	objects := len(b.objects.keys) + len(b.large.keys)
+	ctx, cancel := context.WithTimeout(ctx, seedTimeout+time.Duration(objects)*seedEach)
 	defer cancel()
-	idle, err := t.proc.usage()
+	idle, err := t.usage()
 	if err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(b.progress, "storing %d objects in %s\n", len(b.objects.keys)+len(b.large.keys), t.title)
+	_, _ = fmt.Fprintf(b.progress, "storing %d objects in %s\n", objects, t.title)
 	for _, set := range []objectSet{b.objects, b.large} {
 		if len(set.keys) > 0 {
 			if err := store(ctx, t.client, set); err != nil {
@@ -137,7 +143,7 @@ func (b *bench) seed(ctx context.Context, t *target) error {
 			}
 		}
 	}
-	seeded, err := t.proc.usage()
+	seeded, err := t.usage()
 	if err != nil {
 		return err
 	}
@@ -166,11 +172,11 @@ func (b *bench) measure(ctx context.Context, w workload, t *target, s *slot) (re
 	if err := flushDisk(b.dir); err != nil {
 		return result{}, err
 	}
-	revision, err := s.client.revision(ctx)
+	revision, err := revision(ctx, s.client.kv(0))
 	if err != nil {
 		return result{}, err
 	}
-	before, err := t.proc.usage()
+	before, err := t.usage()
 	if err != nil {
 		return result{}, err
 	}
@@ -191,19 +197,21 @@ func (b *bench) measure(ctx context.Context, w workload, t *target, s *slot) (re
 	case <-ctx.Done():
 		return result{}, ctx.Err()
 	}
-	after, err := t.proc.usage()
+	after, err := t.usage()
 	if err != nil {
 		return result{}, err
 	}
 	if err := s.check(ctx, revision, got); err != nil {
 		return result{}, fmt.Errorf("wrong answers: %w", err)
 	}
-	return newResult(b.settings, got, after.since(before), ownAfter-ownBefore)
+	r, err := newResult(b.settings, got, after.since(before), ownAfter-ownBefore)
+	r.LeastShare = leastShare(got, s.client)
+	return r, err
 }
 
 // footprint notes what t takes at the end.
 func (b *bench) footprint(ctx context.Context, t *target) error {
-	u, err := t.proc.usage()
+	u, err := t.usage()
 	if err != nil {
 		return err
 	}
@@ -212,19 +220,14 @@ func (b *bench) footprint(ctx context.Context, t *target) error {
 	if row.KeysEnd, err = t.client.count(ctx, "/registry/"); err != nil {
 		return err
 	}
-	row.DiskEnd, err = diskSize(t.proc.dir)
+	row.DiskEnd, err = t.diskSize()
 	return err
 }
 
 func (b *bench) stop() error {
 	var errs []error
 	for _, t := range b.targets {
-		if t.client != nil {
-			errs = append(errs, t.client.close())
-		}
-		if err := t.proc.stop(); err != nil {
-			errs = append(errs, fmt.Errorf("stop %s: %w", t.title, err))
-		}
+		errs = append(errs, t.stop())
 	}
 	b.targets = nil
 	return errors.Join(errs...)

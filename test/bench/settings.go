@@ -3,8 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"regexp"
-	"slices"
 	"time"
 )
 
@@ -14,12 +12,8 @@ type settings struct {
 	dir string
 	// source is the root of Stele's source tree; binary, if set, is run instead of building it.
 	source, binary string
-	// baseline, if set, is another build of Stele, to compare two of them.
+	// baseline, if set, is another build of Stele, which takes part beside each Stele that is alone on its database.
 	baseline string
-	// servers are names of contenders, in the order of the first round.
-	servers []string
-	// workloads selects by name.
-	workloads *regexp.Regexp
 	// rounds is how often every workload runs on every server.
 	rounds int
 	// warmup precedes the measured duration; settle follows it, so that a server's background work is
@@ -48,8 +42,6 @@ const (
 func defaultSettings() settings {
 	return settings{
 		source:      "../..",
-		servers:     []string{"stele", "etcd", "kine", "kine-unsynced"},
-		workloads:   regexp.MustCompile(""),
 		rounds:      3,
 		warmup:      300 * time.Millisecond,
 		duration:    1500 * time.Millisecond,
@@ -62,7 +54,7 @@ func defaultSettings() settings {
 	}
 }
 
-// quicken cuts s to a run of about a minute: enough to see that everything works, not enough to quote.
+// quicken cuts s to a run of seconds a server: enough to see that everything works, not enough to quote.
 func (s *settings) quicken() {
 	s.rounds = 1
 	s.warmup = 150 * time.Millisecond
@@ -86,8 +78,6 @@ func (s *settings) validate() error {
 		return errors.New("the large set needs more than 10000 objects")
 	case s.watchRate < 1:
 		return errors.New("the watch rate must be positive")
-	case slices.Contains(s.servers, ""):
-		return errors.New("no servers to compare")
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"syscall"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -18,25 +19,44 @@ import (
 // syncCall matches a line of `strace -f -ttt` that enters a sync: pid, seconds since the epoch, call.
 var syncCall = regexp.MustCompile(`(?m)^\d+ +(\d+\.\d+) (?:fsync|fdatasync|sync_file_range|msync)\(`)
 
-// countSyncs runs c under strace for a moment and returns how many syncs it makes for a single write, when the
-// writes come one at a time: at least 1 if acknowledged means durable. It returns nil if there is no strace here.
-func (b *bench) countSyncs(ctx context.Context, c contender, binary string) (_ *float64, err error) {
+// countSyncs runs t's server under strace for a moment, or its database if it has one, and returns how many syncs are made for a single write
+// when the writes come one at a time: at least 1 if acknowledged means durable. It returns nil if there is no strace here.
+func (b *bench) countSyncs(ctx context.Context, t *target, binary string) (_ *float64, err error) {
 	strace, err := exec.LookPath("strace")
-	if errors.Is(err, exec.ErrNotFound) || b.syncWrites == 0 {
+	if errors.Is(err, exec.ErrNotFound) || b.syncWrites == 0 || t.processes() > 1 {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(b.dir, c.name+"-strace")
+	dir := filepath.Join(b.dir, t.name+"-strace")
 	trace := filepath.Join(dir, "trace")
-	// -D makes the server, not strace, the child of this process.
-	p, err := launch(c, binary, dir, strace, "-D", "-f", "-qq", "-ttt", "-e", "trace=fsync,fdatasync,sync_file_range,msync", "-o", trace)
+	command := []string{strace, "-f", "-qq", "-ttt", "-e", "trace=fsync,fdatasync,sync_file_range,msync", "-o", trace}
+	detach := func() error { return nil }
+	at := place{replica: 1}
+	if t.database == nil {
+		// -D makes the server, not strace, the child of this process.
+		command = append(command, "-D")
+	} else {
+		at.dsn = t.database.in("syncs")
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, err
+		}
+		if detach, err = attach(ctx, command, t.database.pid); errors.Is(err, errNotAttached) {
+			_, _ = fmt.Fprintf(b.progress, "the syncs of %s are not counted: %v\n", t.title, err)
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		command = nil
+	}
+	p, err := launch(t.contender, binary, dir, at, command...)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, detach())
 	}
 	from, until, err := b.writeOneByOne(ctx, p)
-	if err := errors.Join(err, p.stop()); err != nil {
+	if err := errors.Join(err, p.stop(), detach()); err != nil {
 		return nil, err
 	}
 	text, err := os.ReadFile(trace)
@@ -51,16 +71,84 @@ func (b *bench) countSyncs(ctx context.Context, c contender, binary string) (_ *
 	return &perWrite, os.RemoveAll(dir)
 }
 
+// errNotAttached means that strace may not look at a process, or has ended.
+var errNotAttached = errors.New("strace cannot attach")
+
+// attach has the command, an strace, follow the process pid and all that descend from it, until the function that it returns is called.
+func attach(ctx context.Context, command []string, pid int) (detach func() error, err error) {
+	members := family(pid)
+	for _, member := range members {
+		command = append(command, "-p", strconv.Itoa(member))
+	}
+	var said bytes.Buffer
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Stdout, cmd.Stderr = &said, &said
+	cmd.SysProcAttr = ownGroup()
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	exited := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // it ends by the signal that it is sent
+		close(exited)
+	}()
+	detach = func() error {
+		select {
+		case <-exited:
+			return fmt.Errorf("%w: it ended: %s", errNotAttached, said.Bytes())
+		default:
+		}
+		err := cmd.Process.Signal(syscall.SIGINT)
+		<-exited
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if traced(members) {
+			return detach, nil
+		}
+		select {
+		case <-exited:
+			return nil, fmt.Errorf("%w: %s", errNotAttached, said.Bytes())
+		case <-ctx.Done():
+			return nil, errors.Join(errNotAttached, ctx.Err(), detach())
+		case <-tick.C:
+		}
+	}
+}
+
+const attachTimeout = 10 * time.Second
+
+// traced tells whether all threads of the processes have a tracer; processes that ended since do not count.
+func traced(pids []int) bool {
+	for _, pid := range pids {
+		threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+		if err != nil {
+			continue
+		}
+		for _, thread := range threads {
+			tracer, err := numberIn(fmt.Sprintf("/proc/%d/task/%s/status", pid, thread.Name()), "TracerPid:")
+			if err == nil && tracer == 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 func (b *bench) writeOneByOne(ctx context.Context, p *process) (from, until time.Time, err error) {
-	client, err := newClient(p.address, 1)
+	client, err := newClient([]string{p.address}, 1)
 	if err != nil {
 		return from, until, err
 	}
 	defer func() { err = errors.Join(err, client.close()) }()
-	if err := p.waitReady(ctx, client); err != nil {
+	kv, value := client.kv(0), newValue()
+	if err := p.waitReady(ctx, kv); err != nil {
 		return from, until, err
 	}
-	kv, value := client.kv(0), newValue()
 	from = time.Now()
 	for n := range b.syncWrites {
 		if _, err := kv.Put(ctx, &pb.PutRequest{Key: appendKey(nil, "/registry/sync/", uint64(n)), Value: value}); err != nil {

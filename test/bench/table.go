@@ -16,18 +16,12 @@ type table struct {
 
 // tables lays r out for people: the workloads, then the servers.
 func (r *report) tables() []table {
-	// Ratios are given against every durable server but the first, which is the one in question.
-	var against []*serverRow
-	for i, s := range r.Servers {
-		if i > 0 && s.Durable {
-			against = append(against, s)
-		}
-	}
+	against := r.references()
 	work := table{heading: []string{"workload, server", "ops/s"}}
 	for _, s := range against {
 		work.heading = append(work.heading, "x "+s.Name)
 	}
-	work.heading = append(work.heading, "p50 ms", "p99 ms", "server CPU us/op", "client CPU us/op", "disk B/write", "remarks")
+	work.heading = append(work.heading, "p50 ms", "p99 ms", "server CPU us/op"+r.ofDatabase(), "client CPU us/op", "disk B/write", "remarks")
 	last := ""
 	for _, row := range r.Rows {
 		if row.Workload != last {
@@ -48,6 +42,26 @@ func (r *report) tables() []table {
 		})
 	}
 	return []table{work, servers}
+}
+
+// references are the servers that ratios are given against: the durable ones after the first, which is the one in question, but
+// not those that are replicas, which are held to one that is alone.
+func (r *report) references() []*serverRow {
+	var out []*serverRow
+	for i, s := range r.Servers {
+		if i > 0 && s.Durable && s.Replicas == 1 {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// ofDatabase ends the heading of the servers' CPU if some of it is a database's.
+func (r *report) ofDatabase() string {
+	if r.Conditions.Database == "" {
+		return ""
+	}
+	return " (database's)"
 }
 
 func (r *report) cells(row *row, against []*serverRow) []string {
@@ -89,11 +103,15 @@ func (r *report) cells(row *row, against []*serverRow) []string {
 			remarks = append(remarks, "NOT DURABLE")
 		}
 	}
-	if m.Note != "" {
-		remarks = append(remarks, m.Note)
+	if note := m.remark(); note != "" {
+		remarks = append(remarks, note)
+	}
+	cpu := fmt.Sprintf("%.1f", m.ServerCPU)
+	if m.DatabaseCPU > 0 {
+		cpu += fmt.Sprintf(" (%.1f)", m.DatabaseCPU)
 	}
 	return append(cells, fmt.Sprintf("%.2f", m.P50/1000), fmt.Sprintf("%.2f", m.P99/1000),
-		fmt.Sprintf("%.1f", m.ServerCPU), fmt.Sprintf("%.1f", m.ClientCPU), disk, strings.Join(remarks, "; "))
+		cpu, fmt.Sprintf("%.1f", m.ClientCPU), disk, strings.Join(remarks, "; "))
 }
 
 func megabytes(n int64) string { return fmt.Sprintf("%.1f", float64(n)/1e6) }
@@ -101,13 +119,17 @@ func megabytes(n int64) string { return fmt.Sprintf("%.1f", float64(n)/1e6) }
 // preamble says under which conditions the figures hold.
 func (r *report) preamble() []string {
 	c := r.Conditions
-	return []string{
+	lines := []string{
 		fmt.Sprintf("%s, %d CPUs shared by servers and client, Linux %s, %s; data on %s, a 4 KiB append and sync takes %.0f us; load average %s before, %s after; %.0f s in all.",
 			c.Started.UTC().Format("2006-01-02 15:04 UTC"), c.CPUs, c.Kernel, c.Go, c.FileSystem, c.SyncMicros, c.LoadBefore, c.LoadAfter, c.Seconds),
 		fmt.Sprintf("%d rounds of %s, alternating; keys of %d B, values of %d B; %d connections; %d objects stored beforehand%s; paced watch at %d writes/s.",
 			c.Rounds, c.Duration, keySize, valueSize, c.Connections, c.Objects, largeText(c.Large), c.WatchRate),
 		"Medians of the rounds; x is how many times better than that server (by rate, in watch-latency by p99), the median of the rounds' pairs (and the extremes).",
 	}
+	if c.Database != "" {
+		lines = append(lines, fmt.Sprintf("Each server that needs one has a database server of its own: %s.", c.Database))
+	}
+	return lines
 }
 
 func largeText(n int) string {
@@ -120,6 +142,7 @@ func largeText(n int) string {
 // writeText prints r for a terminal.
 func (r *report) writeText(w io.Writer) error {
 	var out strings.Builder
+	fmt.Fprintf(&out, "== %s\n", r.Title)
 	for _, line := range r.preamble() {
 		fmt.Fprintln(&out, line)
 	}
@@ -164,6 +187,7 @@ func (t table) writeText(out *strings.Builder) {
 // writeMarkdown prints r as Markdown tables.
 func (r *report) writeMarkdown(w io.Writer) error {
 	var out strings.Builder
+	fmt.Fprintf(&out, "## %s\n\n", r.Title)
 	for _, line := range r.preamble() {
 		fmt.Fprintf(&out, "%s\n\n", line)
 	}
@@ -186,8 +210,8 @@ func (r *report) writeMarkdown(w io.Writer) error {
 }
 
 // writeJSON prints everything, each round included.
-func (r *report) writeJSON(w io.Writer) error {
+func writeJSON(w io.Writer, reports []*report) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
-	return encoder.Encode(r)
+	return encoder.Encode(reports)
 }

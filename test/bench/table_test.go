@@ -100,13 +100,14 @@ func TestMarkdown(t *testing.T) {
 
 func TestJSON(t *testing.T) {
 	var out strings.Builder
-	if err := exampleReport().writeJSON(&out); err != nil {
+	if err := writeJSON(&out, []*report{exampleReport()}); err != nil {
 		t.Fatal(err)
 	}
-	var got report
-	if err := json.Unmarshal([]byte(out.String()), &got); err != nil {
+	var reports []*report
+	if err := json.Unmarshal([]byte(out.String()), &reports); err != nil || len(reports) != 1 {
 		t.Fatal(err)
 	}
+	got := reports[0]
 	if len(got.Servers) != 4 || len(got.Rows) != 6 {
 		t.Fatalf("%d servers and %d rows came back", len(got.Servers), len(got.Rows))
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -20,15 +21,6 @@ type workload struct {
 	run   func(context.Context, *slot) (sample, error)
 }
 
-// target is a running contender.
-type target struct {
-	contender
-	version string
-	proc    *process
-	client  *client
-	slots   int
-}
-
 // slot is one workload on one target in one round.
 type slot struct {
 	settings
@@ -44,8 +36,10 @@ type sample struct {
 	// ops were completed in the measured duration; latencies are theirs, sorted.
 	ops       int64
 	latencies []time.Duration
-	// total also has the operations of the warmup, and those that ended late.
-	total int64
+	// total also has the operations of the warmup, and those that ended late; byClient is the part of each client, if
+	// clients were counted.
+	total    int64
+	byClient []int64
 	// writes were acknowledged: the revision must have moved by so many. live keys must be under the slot's prefix.
 	writes, live int64
 	// note says what a reader of the row must know.
@@ -91,7 +85,7 @@ func (s *slot) closedLoop(ctx context.Context, clients int, newClient func(n int
 	if err := g.Wait(); err != nil {
 		return sample{}, err
 	}
-	out := sample{latencies: merge(latencies)}
+	out := sample{latencies: merge(latencies), byClient: totals}
 	out.ops = int64(len(out.latencies))
 	for _, t := range totals {
 		out.total += t
@@ -99,9 +93,10 @@ func (s *slot) closedLoop(ctx context.Context, clients int, newClient func(n int
 	return out, nil
 }
 
-// check compares what the server says now with what it acknowledged; before is its revision when the slot began.
+// check compares what the server says now with what it acknowledged; before is its revision when the slot began. Of replicas, the first tells
+// the revision and the last the keys.
 func (s *slot) check(ctx context.Context, before int64, got sample) error {
-	after, err := s.client.revision(ctx)
+	after, err := revision(ctx, s.client.kv(0))
 	if err != nil {
 		return err
 	}
@@ -137,12 +132,12 @@ var workloads = []workload{
 	putWorkload(256),
 }
 
-// selectWorkloads returns those that s asks for, reads first: they then see the same objects on every server,
+// selectWorkloads returns those whose names match, reads first: they then see the same objects on every server,
 // however many writes it manages later.
-func selectWorkloads(s settings) []workload {
+func selectWorkloads(s settings, names *regexp.Regexp) []workload {
 	var selected []workload
 	for _, w := range workloads {
-		if s.workloads.MatchString(w.name) && (!w.large || s.large > 0) {
+		if names.MatchString(w.name) && (!w.large || s.large > 0) {
 			selected = append(selected, w)
 		}
 	}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// comparison is servers that run side by side. A run makes one comparison after the other, so that servers of one
+// (replicas that poll, say) do not disturb those of the next.
+type comparison struct {
+	name, title string
+	// servers are names of contenders, in the order of the first round.
+	servers []string
+	// workloads selects by name.
+	workloads *regexp.Regexp
+}
+
+// databaseWorkloads leaves out what differs little between databases, so that all of them fit into a quarter of an hour.
+var (
+	databaseWorkloads = regexp.MustCompile(`^(get-64|list-500.*|list-10000.*|watch-latency|txn-64|put-.*)$`)
+	replicaWorkloads  = regexp.MustCompile(`^(get-64|watch-latency|txn-64|put-64|put-256)$`)
+	allWorkloads      = regexp.MustCompile("")
+)
+
+// comparisons are those that have a name, in the order of a whole run. Against what each server is measured is in [report.references].
+var comparisons = []comparison{
+	{"sqlite", "SQLite", []string{"stele", "etcd", "kine", "kine-unsynced"}, allWorkloads},
+	{"postgres", "PostgreSQL", []string{"stele-postgres", "etcd", "kine-postgres"}, databaseWorkloads},
+	{"mariadb", "MariaDB", []string{"stele-mariadb", "etcd", "kine-mariadb"}, databaseWorkloads},
+	{"replicas-postgres", "Replicas on one PostgreSQL", []string{"stele-postgres-2", "stele-postgres-3", "stele-postgres"}, replicaWorkloads},
+	{"replicas-mariadb", "Replicas on one MariaDB", []string{"stele-mariadb-2", "stele-mariadb-3", "stele-mariadb"}, replicaWorkloads},
+}
+
+// everything is the name of all comparisons.
+const everything = "all"
+
+// parseServers reads a list of names of servers and comparisons. The servers named one by one make a comparison of their own,
+// which comes first. baseline adds the other build of each Stele that there is one of.
+func parseServers(list string, baseline bool) ([]comparison, error) {
+	single := comparison{name: "servers", title: "Servers", workloads: allWorkloads}
+	var named []comparison
+	for _, name := range strings.Split(list, ",") {
+		i := slices.IndexFunc(comparisons, func(c comparison) bool { return c.name == name })
+		switch {
+		case name == "":
+			return nil, errors.New("no servers to compare")
+		case name == everything:
+			named = append(named, comparisons...)
+		case i >= 0:
+			named = append(named, comparisons[i])
+		default:
+			single.servers = append(single.servers, name)
+		}
+	}
+	if len(single.servers) > 0 {
+		named = append([]comparison{single}, named...)
+	}
+	for i := range named {
+		if slices.ContainsFunc(named[:i], func(c comparison) bool { return c.name == named[i].name }) {
+			return nil, fmt.Errorf("%q is asked for twice", named[i].name)
+		}
+		if baseline {
+			named[i].servers = withBaselines(named[i].servers)
+		}
+		if _, err := selectContenders(named[i].servers); err != nil {
+			return nil, fmt.Errorf("%w; there are %s", err, serverNames())
+		}
+	}
+	return named, nil
+}
+
+func withBaselines(servers []string) []string {
+	out := slices.Clone(servers)
+	for _, name := range servers {
+		if _, ok := findContender(name + baselineSuffix); ok {
+			out = append(out, name+baselineSuffix)
+		}
+	}
+	return out
+}
+
+// serverNames is what -servers takes.
+func serverNames() string {
+	names := []string{everything}
+	for _, c := range comparisons {
+		names = append(names, c.name)
+	}
+	for _, c := range contenders {
+		if !strings.HasSuffix(c.name, baselineSuffix) {
+			names = append(names, c.name)
+		}
+	}
+	return strings.Join(names, ", ")
+}

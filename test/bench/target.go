@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// target is a running contender.
+type target struct {
+	contender
+	version string
+	// database is nil if the contender needs none.
+	database *databaseServer
+	// procs are its processes: one, or the replicas.
+	procs  []*process
+	client *client
+	slots  int
+}
+
+// launch starts all processes of t, which has a database if it needs one, with their data below dir, and waits until they are ready.
+func (t *target) launch(ctx context.Context, binary, dir string, connections int) error {
+	var addresses []string
+	for n := range t.processes() {
+		at := place{replica: n + 1}
+		if t.database != nil {
+			at.dsn = t.database.dsn
+		}
+		p, err := launch(t.contender, binary, filepath.Join(dir, fmt.Sprint(n+1)), at)
+		if err != nil {
+			return err
+		}
+		t.procs = append(t.procs, p)
+		addresses = append(addresses, p.address)
+	}
+	var err error
+	if t.client, err = newClient(addresses, connections); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for n, p := range t.procs {
+		g.Go(func() error { return p.waitReady(ctx, t.client.kv(n)) })
+	}
+	return g.Wait()
+}
+
+// usage is that of all processes, the database's included.
+func (t *target) usage() (usage, error) {
+	var sum usage
+	for _, p := range t.procs {
+		u, err := usageOf(p.pid)
+		if err != nil {
+			return usage{}, err
+		}
+		sum = sum.plus(u)
+	}
+	if t.database == nil {
+		return sum, nil
+	}
+	u, err := t.database.usage()
+	return sum.plus(u), err
+}
+
+// diskSize is the number of bytes that its files take.
+func (t *target) diskSize() (int64, error) {
+	var sum int64
+	var dirs []string
+	for _, p := range t.procs {
+		dirs = append(dirs, p.dir)
+	}
+	if t.database != nil {
+		dirs = append(dirs, t.database.root)
+	}
+	for _, dir := range dirs {
+		size, err := diskSize(dir)
+		if err != nil {
+			return 0, err
+		}
+		sum += size
+	}
+	return sum, nil
+}
+
+// stop ends all that was started, also of a target that is not complete.
+func (t *target) stop() error {
+	var errs []error
+	if t.client != nil {
+		errs = append(errs, t.client.close())
+	}
+	for _, p := range t.procs {
+		errs = append(errs, p.stop())
+	}
+	if t.database != nil {
+		errs = append(errs, t.database.stop())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("stop %s: %w", t.title, err)
+	}
+	return nil
+}
