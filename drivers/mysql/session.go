@@ -43,6 +43,12 @@ func newSession(conn driver.Conn) (*session, error) {
 	return &session{rawConn: raw, prepared: map[string]rawStmt{}}, nil
 }
 
+// Close closes the connection. Saying good-bye to the server is a courtesy that a broken connection cannot extend.
+func (s *session) Close() error {
+	_ = s.rawConn.Close()
+	return nil
+}
+
 // prepare prepares a statement.
 func (s *session) prepare(ctx context.Context, statement string) (rawStmt, error) {
 	p, err := s.PrepareContext(ctx, statement)

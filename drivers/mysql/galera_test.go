@@ -1,0 +1,142 @@
+package mysql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stele-db/stele/drivers/drivertest/database"
+	"github.com/stele-db/stele/logstructured"
+)
+
+// TestGalera is what only several nodes can break: races, guards, confirmations and what one node shows of another's appends. One log on each node.
+func TestGalera(t *testing.T) {
+	s := database.Shared(t, database.Galera)
+	name := s.Database(t)
+	var logs []*Log
+	var addresses []string
+	for node := range s.Nodes() {
+		l := openLog(t, s.In(s.Env(t, fmt.Sprintf("DSN_%d", node+1)), name))
+		t.Cleanup(func() { _ = l.Close() })
+		logs = append(logs, l)
+		addresses = append(addresses, s.Address(node+1))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var head logstructured.Head
+	t.Run("TakingTurns", func(t *testing.T) {
+		// Each append follows one on another node at once: whatever that node has not applied yet must not be taken for a conflict, nor
+		// be missing from what is read or confirmed.
+		for i := range 300 {
+			a, b := logs[i%3], logs[(i+1)%3]
+			head = mustAppend(t, a, head, benchEntries(1+i%5))
+			end, err := b.End(ctx)
+			if err != nil || end.Head != head {
+				t.Fatalf("End is %v, %v; want %v", end, err, head)
+			}
+			if i%3 == 0 {
+				continue // the next append is the first thing on its node
+			}
+			entries, end, err := b.Read(ctx, head.Position-1, 10)
+			if err != nil || len(entries) != 1 || end.Head != head {
+				t.Fatalf("Read: %d entries, %v, %v; want %v", len(entries), end, err, head)
+			}
+			if err := logs[(i+2)%3].Confirm(ctx, head); err != nil {
+				t.Fatalf("Confirm: %v", err)
+			}
+			if err := b.Confirm(ctx, logstructured.Head{Position: head.Position, ID: head.ID + 1}); !errors.Is(err, logstructured.ErrConflict) {
+				t.Fatalf("Confirm of what is not there: %v", err)
+			}
+			if err := b.Append(ctx, logstructured.Head{Position: head.Position, ID: head.ID + 1}, 1, benchEntries(1)); !errors.Is(err, logstructured.ErrConflict) {
+				t.Fatalf("Append after what is not there: %v", err)
+			}
+		}
+	})
+	t.Run("Race", func(t *testing.T) {
+		var (
+			mu      sync.Mutex
+			told    = map[string]int{}
+			acked   = map[logstructured.AppendID]logstructured.Head{}
+			unknown = map[logstructured.AppendID]bool{}
+			wg      sync.WaitGroup
+		)
+		for i := range 6 {
+			l := logs[i%3]
+			wg.Go(func() {
+				for range 40 {
+					end, err := l.End(ctx)
+					if err != nil {
+						t.Errorf("End: %v", err)
+						return
+					}
+					id, rows := logstructured.AppendID(rand.Int64N(1<<62)+1), 1+rand.IntN(4)
+					err = l.Append(ctx, end.Head, id, benchEntries(rows))
+					mu.Lock()
+					switch {
+					case err == nil:
+						told["acknowledged"]++
+						acked[id] = end.Head
+					case errors.Is(err, logstructured.ErrConflict):
+						told["conflicts"]++
+					case errors.Is(err, logstructured.ErrUnknown):
+						told["unknown"]++
+						unknown[id] = true
+					default:
+						t.Errorf("Append: %v", err)
+					}
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		t.Logf("6 writers on 3 nodes: %v", told)
+		entries, _, err := logs[1].Read(ctx, head.Position, 4096)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next := head.Position + 1
+		for _, e := range entries {
+			after, ok := acked[e.ID]
+			if e.Position != next || !ok && !unknown[e.ID] {
+				t.Fatalf("position %d (want %d) is of append %x, of which nobody was told", e.Position, next, e.ID)
+			}
+			if e.Sub == 0 && ok && e.Position <= after.Position {
+				t.Fatalf("append %x after %v stands at %d", e.ID, after, e.Position)
+			}
+			next++
+		}
+		standing := map[logstructured.AppendID]bool{}
+		for _, e := range entries {
+			standing[e.ID] = true
+		}
+		for id := range acked {
+			if !standing[id] {
+				t.Errorf("append %x was acknowledged and is lost", id)
+			}
+		}
+		if told["acknowledged"] == 0 || told["conflicts"] == 0 {
+			t.Error("that was no race")
+		}
+	})
+	t.Run("AnotherNode", func(t *testing.T) {
+		// The first address answers nothing: the others serve.
+		dsn := s.In(strings.Replace(s.Env(t, "DSN_1"), s.Address(1), "127.0.0.1:1,"+addresses[1]+","+addresses[2], 1), name)
+		l := openLog(t, dsn)
+		defer func() { _ = l.Close() }()
+		end, err := l.End(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		head = mustAppend(t, l, end.Head, benchEntries(maxRows+1)) // and a transaction of several statements
+		for i, other := range logs {
+			if end, err := other.End(ctx); err != nil || end.Head != head {
+				t.Errorf("node %d: %v, %v; want %v", i+1, end, err, head)
+			}
+		}
+	})
+}
