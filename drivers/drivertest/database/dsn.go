@@ -126,3 +126,16 @@ func (s *Server) Through(t testing.TB) (through, direct string, p *proxy.Proxy) 
 	p = proxy.Start(t, s.Address(node))
 	return strings.Replace(direct, s.Address(node), p.Address(), 1), direct, p
 }
+
+// ThroughEach makes an empty database that lives as long as t, and returns what DSN returns, with every node (from 1, at index 0) behind
+// a proxy of its own.
+func (s *Server) ThroughEach(t testing.TB) (dsn string, proxies []*proxy.Proxy) {
+	t.Helper()
+	dsn = s.DSN(t)
+	for node := range s.Nodes() {
+		p := proxy.Start(t, s.Address(node+1))
+		dsn = strings.Replace(dsn, s.Address(node+1), p.Address(), 1)
+		proxies = append(proxies, p)
+	}
+	return dsn, proxies
+}

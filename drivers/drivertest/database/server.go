@@ -136,13 +136,16 @@ func (s *Server) readEnv() error {
 	return nil
 }
 
+func script() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..", "..", "scripts", "databases")
+}
+
 // run runs the script.
 func run(limit time.Duration, arguments ...string) error {
-	_, file, _, _ := runtime.Caller(0)
-	script := filepath.Join(filepath.Dir(file), "..", "..", "..", "scripts", "databases")
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	c := exec.CommandContext(ctx, script, arguments...)
+	c := exec.CommandContext(ctx, script(), arguments...)
 	c.Env = append(os.Environ(), "DATABASES_OWNER="+strconv.Itoa(os.Getpid()))
 	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
 	c.WaitDelay = 30 * time.Second
