@@ -47,7 +47,11 @@ func Open(ctx context.Context, dsn string, opts Options) (logstructured.Log, err
 	case "postgres":
 		return opened(postgres.Open(ctx, scheme+"://"+rest, postgres.Options{Logger: opts.Logger, Options: opts.Options}))
 	case "mysql":
-		return opened(mysql.Open(ctx, scheme+"://"+rest, mysql.Options{Logger: opts.Logger, Options: opts.Options}))
+		log, err := opened(mysql.Open(ctx, scheme+"://"+rest, mysql.Options{Logger: opts.Logger, Options: opts.Options}))
+		if err != nil && !mayPass(err) {
+			err = connect.Configuration(err)
+		}
+		return log, err
 	default:
 		log, err := opened(sqlite.Open(ctx, rest, sqlite.Options{Logger: opts.Logger}))
 		return log, connect.Configuration(err)

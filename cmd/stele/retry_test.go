@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +18,7 @@ const away = "postgres://user:hunter2@db.example/stele"
 // A database that is away for a minute is found soon after it is back, and the log stays readable.
 func TestStartWaitsForTheDatabase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
+		var out output
 		log, err := (&logConfig{format: "plain", level: "info"}).logger(&out)
 		if err != nil {
 			t.Fatal(err)
@@ -53,7 +52,7 @@ func TestStartWaitsForTheDatabase(t *testing.T) {
 // A server may take the connection and say nothing, and a large log takes long to read.
 func TestStartSaysThatItTakesLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
+		var out output
 		log, err := (&logConfig{format: "plain", level: "info"}).logger(&out)
 		if err != nil {
 			t.Fatal(err)

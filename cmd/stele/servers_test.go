@@ -97,7 +97,10 @@ func (p *program) said() string { return p.stdout.String() + p.stderr.String() }
 func forEachServer(t *testing.T, test func(t *testing.T, s *database.Server)) {
 	t.Helper()
 	for _, kind := range []string{database.Postgres, database.MariaDB} {
-		t.Run(kind, func(t *testing.T) { test(t, database.Shared(t, kind)) })
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			test(t, database.Shared(t, kind))
+		})
 	}
 }
 
