@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -108,42 +109,44 @@ func (l *Log) commitOnce(ctx context.Context, w *writer, q *query, params [][]by
 		}
 	}
 	_, err = result.Close()
-	switch {
-	case err == nil && !warned(w.pg):
+	if err == nil && !warned(w.pg) {
 		if ctx.Err() != nil {
 			l.dropWriter() // a cancellation that is still on its way must not meet the next statement
 		}
 		return held, nil
-	case err == nil:
-		l.hosts.pass(w.pg)
-		l.dropWriter()
-		return false, fmt.Errorf("%w: %w", logstructured.ErrUnknown, errWaitCanceled)
-	case rolledBack(err):
-		if ctx.Err() != nil {
-			l.hosts.pass(w.pg) // it may have waited for another append that waits for a standby in vain
-			l.dropWriter()
-		} else {
-			l.giveUp(err)
-		}
-		return false, err
-	case w.wire.failed.Load() || pgconn.SafeToRetry(err):
-		l.dropWriter()
-		return false, err
-	default:
-		if ctx.Err() != nil {
-			// The server took the statement and did not finish it, though it was asked to end it: it is overloaded, or waits for a
-			// standby that does not come because it has taken its place.
-			l.hosts.pass(w.pg)
-		}
-		l.dropWriter()
-		return false, fmt.Errorf("%w: %w", logstructured.ErrUnknown, err)
 	}
+	definite := err != nil && (rolledBack(err) || w.wire.failed.Load() || pgconn.SafeToRetry(err))
+	if err == nil {
+		err = errWaitCanceled
+	}
+	if ctx.Err() != nil || errors.Is(err, errWaitCanceled) {
+		l.pass(w)
+	} else {
+		l.giveUp(err)
+	}
+	if definite {
+		return false, err
+	}
+	l.dropWriter() // a statement that is still running there must not meet the next one
+	return false, fmt.Errorf("%w: %w", logstructured.ErrUnknown, err)
 }
 
-// giveUp drops the connections if err says that they lead to the wrong server or are broken. The caller holds the token.
+// pass turns to the next server when this one took a statement and did not finish it in time: it may be overloaded, or it waits, or another append
+// does, for a standby that does not answer because it has taken its place. The caller holds the token.
+func (l *Log) pass(w *writer) {
+	if l.several {
+		l.hosts.pass(w.pg)
+		l.reconnect()
+	}
+	l.dropWriter()
+}
+
+// giveUp drops the connection if err says that it is broken or leads to the wrong server, and then all others: the server of
+// the next one may be another, and reads must not stay behind what an append tells. The caller holds the token.
 func (l *Log) giveUp(err error) {
 	if staleConnection(err) {
 		l.dropWriter()
+		l.reconnect()
 	}
 }
 

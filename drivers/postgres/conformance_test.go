@@ -3,17 +3,17 @@ package postgres
 import (
 	"context"
 	"io"
-	"os"
+	"net"
+	"strings"
 	"testing"
 
 	"github.com/sirupsen/logrus"
 
 	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/drivers/drivertest/database"
+	"github.com/stele-db/stele/drivers/drivertest/proxy"
 	"github.com/stele-db/stele/logstructured"
 )
-
-func TestMain(m *testing.M) { os.Exit(database.Main(m)) }
 
 // quiet logs nowhere.
 func quiet() *logrus.Entry {
@@ -22,22 +22,52 @@ func quiet() *logrus.Entry {
 	return logrus.NewEntry(logger)
 }
 
-func harness(kind string) drivertest.Harness {
-	return drivertest.Harness{
-		New: func(t testing.TB) func(testing.TB) logstructured.Log {
-			dsn := database.Shared(t, kind).DSN(t)
-			return func(t testing.TB) logstructured.Log {
-				l, err := Open(context.Background(), dsn, Options{Logger: quiet()})
-				if err != nil {
-					t.Fatal(err)
-				}
-				return l
-			}
-		},
+// opening returns a function that opens logs of one database. The suite closes them.
+func opening(dsn string) func(testing.TB) logstructured.Log {
+	return func(t testing.TB) logstructured.Log {
+		t.Helper()
+		l, err := Open(context.Background(), dsn, Options{Logger: quiet()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
 	}
 }
 
-func TestConformance(t *testing.T) { drivertest.Run(t, harness(database.Postgres)) }
+// conform runs the suite against a kind of server, of which clients see node.
+func conform(t *testing.T, kind string, node int) {
+	t.Parallel()
+	s := database.Shared(t, kind)
+	drivertest.Run(t, drivertest.Harness{
+		New: func(t testing.TB) func(testing.TB) logstructured.Log { return opening(s.DSN(t)) },
+		Through: func(t testing.TB) (through, direct func(testing.TB) logstructured.Log, p *proxy.Proxy) {
+			p = proxy.Start(t, s.Address(node))
+			dsn := s.DSN(t)
+			return opening(throughProxy(t, dsn, s.Address(node), p)), opening(dsn), p
+		},
+		Notifies: kind != database.PgBouncer,
+	})
+}
+
+// throughProxy puts the proxy into the place of a server in a DSN.
+func throughProxy(t testing.TB, dsn, address string, p *proxy.Proxy) string {
+	t.Helper()
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, proxyPort, err := net.SplitHostPort(p.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, after, found := strings.Cut(dsn, ":"+port)
+	if !found || host != "127.0.0.1" {
+		t.Fatalf("%s is not in the DSN, or the proxy not on its host", address)
+	}
+	return before + ":" + proxyPort + after
+}
+
+func TestConformance(t *testing.T) { conform(t, database.Postgres, 1) }
 
 // TestConformanceThroughPgBouncer has a pooler in transaction mode in between, which is found out and not told.
-func TestConformanceThroughPgBouncer(t *testing.T) { drivertest.Run(t, harness(database.PgBouncer)) }
+func TestConformanceThroughPgBouncer(t *testing.T) { conform(t, database.PgBouncer, 2) }

@@ -52,7 +52,7 @@ func parseDSN(dsn string) (*config, error) {
 		return nil, errors.New("postgres: the data source name does not begin with postgres://")
 	}
 	// An @ in a password, or a / before it, would make a host or a database name of its rest.
-	if n := strings.Count(rest, "@"); n > 1 || n == 1 && strings.Contains(rest[:strings.Index(rest, "@")], "/") {
+	if before, after, _ := strings.Cut(rest, "@"); strings.Contains(after, "@") || after != "" && strings.Contains(before, "/") {
 		return nil, errors.New("postgres: the data source name has an @ or / that belongs to the user, the password or an option: write %40 and %2F")
 	}
 	pool, err := pgxpool.ParseConfig(dsn)

@@ -81,3 +81,12 @@ func orderHosts(c *pgconn.Config, first int) {
 	c.Host, c.Port, c.TLSConfig = ordered[0].Host, ordered[0].Port, ordered[0].TLSConfig
 	c.Fallbacks = ordered[1:]
 }
+
+func severalHosts(c *pgconn.Config) bool {
+	for _, f := range c.Fallbacks {
+		if f.Host != c.Host || f.Port != c.Port {
+			return true
+		}
+	}
+	return false
+}

@@ -22,11 +22,15 @@ type Log struct {
 	sql    *queries
 	pool   *pgxpool.Pool
 	hosts  hosts
+	// several tells that the DSN names more than one server.
+	several bool
 
 	// writing holds one token: who has taken it may use writer.
 	writing chan struct{}
 	// writer is nil while there is no connection for appending.
 	writer *writer
+	// dialing brings the next writer, while it is being connected.
+	dialing chan dialed
 	// writerPID is the server's process behind the writer: notifications of it are of our own appends.
 	writerPID atomic.Uint32
 
@@ -37,7 +41,7 @@ type Log struct {
 	// told is the newest position that a call of this Log has told of.
 	told atomic.Int64
 
-	// epoch counts how often all connections were made anew.
+	// epoch counts how often the connections were made anew because another server may be the primary.
 	epoch atomic.Int64
 
 	mu sync.Mutex
@@ -90,7 +94,12 @@ func (l *Log) because(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	if ended := l.live(ctx); ended != nil && !errors.Is(err, ended) {
+	ended := l.live(ctx)
+	// A deadline that was passed on to the network may strike there first.
+	if deadline, ok := ctx.Deadline(); ended == nil && ok && !time.Now().Before(deadline) {
+		ended = context.DeadlineExceeded
+	}
+	if ended != nil && !errors.Is(err, ended) {
 		return fmt.Errorf("%w: %w", ended, err)
 	}
 	return err
@@ -125,10 +134,12 @@ func (l *Log) requestOnce(ctx context.Context, f func(context.Context, *pgconn.P
 	return f(ctx, pg)
 }
 
-// reconnect gives up all idle connections, and those in use once they are released, that for appending and that for listening included: each
-// call after it asks the server that is the primary now.
+// reconnect gives up all idle connections, and those in use once they are released. Where there are several servers those for appending
+// and for listening are included: each call after it asks the server that is the primary now.
 func (l *Log) reconnect() {
-	l.epoch.Add(1)
+	if l.several {
+		l.epoch.Add(1)
+	}
 	l.pool.Reset()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -174,6 +185,11 @@ func (l *Log) Close() error {
 		l.calls.Wait()
 		<-l.writing // and nobody gets it back
 		l.dropWriter()
+		if l.dialing != nil {
+			if d := <-l.dialing; d.w != nil {
+				d.w.close()
+			}
+		}
 		if l.pool != nil {
 			l.pool.Close()
 		}

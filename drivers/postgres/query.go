@@ -139,8 +139,7 @@ WITH clock AS (
 )
 SELECT id, name, client_urls, version, since, seen FROM self
 UNION ALL
-SELECT r.id, name, client_urls, version, since, seen FROM {prefix}_replica r, clock WHERE seen > now - $5 AND r.id <> $1
-ORDER BY since, id`, []uint32{pgtype.Int8OID, pgtype.ByteaOID, pgtype.ByteaOID, pgtype.ByteaOID, pgtype.Int8OID}},
+SELECT r.id, name, client_urls, version, since, seen FROM {prefix}_replica r, clock WHERE seen > now - $5 AND r.id <> $1`, []uint32{pgtype.Int8OID, pgtype.ByteaOID, pgtype.ByteaOID, pgtype.ByteaOID, pgtype.Int8OID}},
 		unregister: query{"stele_unregister", `DELETE FROM {prefix}_replica WHERE id = $1`, []uint32{pgtype.Int8OID}},
 	}
 	for _, each := range []*query{

@@ -88,7 +88,7 @@ func (l *Log) End(ctx context.Context) (logstructured.End, error) {
 			})
 			switch {
 			case err != nil:
-				if durable && bound.Err() != nil {
+				if durable && l.several && bound.Err() != nil {
 					// The commit did not come to its end. Another server may be the primary by now.
 					l.hosts.pass(c)
 					l.reconnect()

@@ -1,10 +1,12 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -14,13 +16,18 @@ import (
 
 // Register implements [logstructured.Registry]. Replicas that were not seen for ten times ttl are forgotten.
 func (l *Log) Register(ctx context.Context, self logstructured.Replica, ttl time.Duration) ([]logstructured.Replica, error) {
-	urls, err := json.Marshal(self.ClientURLs)
+	// As bytes, which JSON keeps whatever they are.
+	urls := make([][]byte, len(self.ClientURLs))
+	for i, url := range self.ClientURLs {
+		urls[i] = []byte(url)
+	}
+	urlsJSON, err := json.Marshal(urls)
 	if err != nil {
 		return nil, fmt.Errorf("postgres: register: %w", err)
 	}
 	id := binary.BigEndian.AppendUint64(nil, self.ID)
 	milliseconds := binary.BigEndian.AppendUint64(nil, uint64(ttl.Milliseconds()))
-	params := [][]byte{id, []byte(self.Name), urls, []byte(self.Version), milliseconds}
+	params := [][]byte{id, []byte(self.Name), urlsJSON, []byte(self.Version), milliseconds}
 	var replicas []logstructured.Replica
 	err = l.request(ctx, "register", func(bound context.Context, c *pgconn.PgConn) error {
 		replicas = nil
@@ -32,8 +39,12 @@ func (l *Log) Register(ctx context.Context, self logstructured.Replica, ttl time
 				Since:   logstructured.Timestamp(int64Of(row[4])),
 				Seen:    logstructured.Timestamp(int64Of(row[5])),
 			}
-			if err := json.Unmarshal(row[2], &r.ClientURLs); err != nil {
+			var urls [][]byte
+			if err := json.Unmarshal(row[2], &urls); err != nil {
 				return fmt.Errorf("client URLs of replica %x: %w", r.ID, err)
+			}
+			for _, url := range urls {
+				r.ClientURLs = append(r.ClientURLs, string(url))
 			}
 			replicas = append(replicas, r)
 			return nil
@@ -42,6 +53,10 @@ func (l *Log) Register(ctx context.Context, self logstructured.Replica, ttl time
 	if err != nil {
 		return nil, err
 	}
+	// Here, because the database takes an ID for a signed number.
+	slices.SortFunc(replicas, func(a, b logstructured.Replica) int {
+		return cmp.Or(cmp.Compare(a.Since, b.Since), cmp.Compare(a.ID, b.ID))
+	})
 	return replicas, nil
 }
 

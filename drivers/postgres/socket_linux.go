@@ -1,6 +1,10 @@
 package postgres
 
-import "syscall"
+import (
+	"crypto/tls"
+	"net"
+	"syscall"
+)
 
 // tcpUserTimeout is TCP_USER_TIMEOUT of tcp(7), which package syscall lacks.
 const tcpUserTimeout = 0x12
@@ -17,4 +21,28 @@ func controlSocket(network, _ string, c syscall.RawConn) error {
 		return err
 	}
 	return optErr
+}
+
+// quietSocket tells that nothing has arrived on a connection that waits for a request, neither its end. The server says only one thing
+// unasked that matters: that it ends the connection.
+func quietSocket(c net.Conn) bool {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	s, ok := c.(syscall.Conn)
+	if !ok {
+		return true
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return false
+	}
+	var peek [1]byte
+	quiet := false
+	err = raw.Read(func(fd uintptr) bool {
+		_, _, err := syscall.Recvfrom(int(fd), peek[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		quiet = err == syscall.EAGAIN || err == syscall.EINTR //nolint:errorlint // a number, and on the path of every append
+		return true
+	})
+	return err == nil && quiet
 }

@@ -30,11 +30,11 @@ func (l *Log) lockWriter(ctx context.Context) (w *writer, unlock func(), err err
 	case <-l.writing:
 	}
 	unlock = func() { l.writing <- struct{}{} }
-	if l.writer != nil && (l.writer.pg.IsClosed() || l.writer.epoch != l.epoch.Load()) {
+	if w := l.writer; w != nil && (w.pg.IsClosed() || w.epoch != l.epoch.Load() || !quietSocket(w.wire.Conn)) {
 		l.dropWriter()
 	}
 	if l.writer == nil {
-		if l.writer, err = l.connectWriter(ctx); err != nil {
+		if l.writer, err = l.awaitWriter(ctx); err != nil {
 			l.writer = nil
 			unlock()
 			return nil, nil, err
@@ -43,20 +43,53 @@ func (l *Log) lockWriter(ctx context.Context) (w *writer, unlock func(), err err
 	return l.writer, unlock, nil
 }
 
-// dropWriter gives the connection up. The caller holds the token. The server of the next one may be another, and reads must not stay
-// behind what an append tells, so all connections are made anew.
+// dropWriter gives the connection up. The caller holds the token.
 func (l *Log) dropWriter() {
 	if l.writer == nil {
 		return
 	}
-	if l.writer.epoch == l.epoch.Load() {
-		l.reconnect()
-	}
-	// A polite goodbye to a server that does not answer must not take long.
+	l.writer.close()
+	l.writer = nil
+}
+
+// close says goodbye, which must not take long when the server does not listen.
+func (w *writer) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
-	_ = l.writer.pg.Close(ctx) // what could not be said is of no use any more
-	l.writer = nil
+	_ = w.pg.Close(ctx) // what could not be said is of no use any more
+}
+
+// dialed is the outcome of an attempt to connect.
+type dialed struct {
+	w   *writer
+	err error
+}
+
+// connectTime bounds an attempt to connect to all hosts.
+const connectTime = 30 * time.Second
+
+// awaitWriter makes the connection. When ctx ends first the attempt goes on, for the next call: otherwise calls whose patience is
+// shorter than connecting takes would never succeed. The caller holds the token; Close awaits the goroutine.
+func (l *Log) awaitWriter(ctx context.Context) (*writer, error) {
+	if l.dialing == nil {
+		result := make(chan dialed, 1)
+		l.dialing = result
+		go func() {
+			bound, cancel := l.bound(context.Background())
+			defer cancel()
+			bound, stop := context.WithTimeout(bound, connectTime)
+			defer stop()
+			w, err := l.connectWriter(bound)
+			result <- dialed{w, err}
+		}()
+	}
+	select {
+	case d := <-l.dialing:
+		l.dialing = nil
+		return d.w, d.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 func (l *Log) connectWriter(ctx context.Context) (*writer, error) {
