@@ -132,7 +132,7 @@ func (l *Log) append(ctx context.Context, w *writer, head logstructured.Head, id
 const lagTries = 5
 
 // lagged tells whether a guard has failed only because this Galera node had not yet applied what another one had acknowledged. The query for it waits until it has. Nothing is
-// lost by asking afterwards: a conflict is a definite failure, and waiting before each INSERT would cost every append a round through the cluster.
+// lost by asking afterwards: a conflict is a definite failure, and waiting before each INSERT would cost every append a round trip through the cluster.
 func (l *Log) lagged(ctx context.Context, w *writer, head logstructured.Head) bool {
 	if !w.s.galera || !w.s.IsValid() {
 		return false
@@ -176,8 +176,25 @@ func (l *Log) appendAtOnce(ctx context.Context, w *writer, head logstructured.He
 	if err != nil {
 		return 0, l.resolve(ctx, w, head, id, err)
 	}
+	return l.timeOf(ctx, w, head, result)
+}
+
+// timeOf returns the time of an append whose guarded INSERT has succeeded.
+func (l *Log) timeOf(ctx context.Context, w *writer, head logstructured.Head, result driver.Result) (logstructured.Timestamp, error) {
 	at, err := result.LastInsertId()
-	return logstructured.Timestamp(at), err
+	if err == nil && at > 0 {
+		return logstructured.Timestamp(at), nil
+	}
+	// A proxy that answers in the server's place may lose it.
+	err = errNoStore
+	queryErr := w.s.query(ctx, l.sql.timeAt, arguments(int64(head.Position)+1), func(row []driver.Value) error {
+		at, err = integer(row[0]), nil
+		return nil
+	})
+	if err = errors.Join(queryErr, err); err != nil {
+		return 0, fmt.Errorf("%w: %w", logstructured.ErrUnknown, err)
+	}
+	return logstructured.Timestamp(at), nil
 }
 
 // insert returns the prepared guarded INSERT of rows.
@@ -322,7 +339,7 @@ func (l *Log) insertInSteps(ctx context.Context, w *writer, head logstructured.H
 		}
 		return 0, err
 	}
-	at, err := result.LastInsertId()
+	at, err := l.timeOf(ctx, w, head, result)
 	if err != nil {
 		return 0, err
 	}
@@ -343,7 +360,7 @@ func (l *Log) insertInSteps(ctx context.Context, w *writer, head logstructured.H
 		}
 		w.release()
 		w.begin((rowParameters + 1) * n)
-		w.addEntries(head.Position+logstructured.Position(done), id, logstructured.Timestamp(at), entries[done:done+n])
+		w.addEntries(head.Position+logstructured.Position(done), id, at, entries[done:done+n])
 		result, err := p.ExecContext(ctx, w.args)
 		if err != nil {
 			return 0, err
@@ -355,7 +372,7 @@ func (l *Log) insertInSteps(ctx context.Context, w *writer, head logstructured.H
 	if p != nil {
 		_ = p.Close()
 	}
-	return logstructured.Timestamp(at), nil
+	return at, nil
 }
 
 // Confirm implements [logstructured.Log].

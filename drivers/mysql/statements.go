@@ -56,16 +56,17 @@ const (
 	// A consistent read looks for the entry: what was never committed does not count. The counter makes it a change, which has to be made durable.
 	confirmSQL = `UPDATE stele_store SET settled = settled + 1 WHERE EXISTS (SELECT 1 FROM stele_log WHERE position = ? AND id = ?)`
 	newestRow  = `SELECT newest.position, newest.id FROM ` + newestSQL
+	timeSQL    = `SELECT time FROM stele_log WHERE position = ?`
 	standsSQL  = `SELECT id FROM stele_log WHERE position = ?`
 )
 
 // statements are those with the table prefix in place.
 type statements struct {
-	insert, guardedRow, timedRow, plainRow string
-	end, read, scan, newest, stands        string
-	raiseFloor, confirm                    string
-	values, remove                         []list
-	register, registered, unregister       string
+	insert, guardedRow, timedRow, plainRow  string
+	end, read, scan, newest, stands, timeAt string
+	raiseFloor, confirm                     string
+	values, remove                          []list
+	register, registered, unregister        string
 }
 
 // list is a statement with a list of parameters.
@@ -80,7 +81,7 @@ var listSizes = []int{1, 8, 64, 512, 4096}
 func newStatements(cfg *config) statements {
 	s := statements{
 		insert: cfg.sql(insertSQL), guardedRow: cfg.sql(guardedRowSQL), timedRow: timedRowSQL, plainRow: plainRowSQL,
-		end: cfg.sql(endSQL), read: cfg.sql(readSQL), scan: cfg.sql(scanSQL), newest: cfg.sql(newestRow), stands: cfg.sql(standsSQL),
+		end: cfg.sql(endSQL), read: cfg.sql(readSQL), scan: cfg.sql(scanSQL), newest: cfg.sql(newestRow), stands: cfg.sql(standsSQL), timeAt: cfg.sql(timeSQL),
 		raiseFloor: cfg.sql(raiseFloorSQL), confirm: cfg.sql(confirmSQL),
 		register: cfg.sql(registerSQL), registered: cfg.sql(registeredSQL), unregister: cfg.sql(unregisterSQL),
 	}
