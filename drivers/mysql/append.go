@@ -66,7 +66,7 @@ func (l *Log) lockWriter(ctx context.Context) (*writer, error) {
 func (l *Log) unlockWriter(w *writer, err error) {
 	if !w.s.IsValid() || err != nil && giveUp(err) {
 		_ = w.s.Close()
-		if l.elsewhere(err) {
+		if err != nil && elsewhere(err) {
 			l.writeServer.another()
 		}
 		w = nil

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/sirupsen/logrus"
@@ -15,6 +16,8 @@ import (
 // connector opens connections whose sessions are as this package needs them, whatever the server's defaults are.
 type connector struct {
 	servers []driver.Connector
+	// timeout bounds one attempt, greeting and authentication included: a server that is stopped still accepts connections.
+	timeout time.Duration
 	// first is the index of the server to try first: the last one that worked.
 	first atomic.Int32
 	// syncWait are the kinds of statements that wait, on a Galera node, for what the cluster committed before them: a sum of 1 (SELECT), 2 (UPDATE,
@@ -23,7 +26,7 @@ type connector struct {
 }
 
 func newConnector(cfg *config, logger *logrus.Entry, syncWait int) (*connector, error) {
-	c := &connector{syncWait: syncWait}
+	c := &connector{syncWait: syncWait, timeout: dialTimeout}
 	for _, server := range cfg.servers {
 		server := server.Clone()
 		server.Logger = debugLogger{logger}
@@ -32,6 +35,7 @@ func newConnector(cfg *config, logger *logrus.Entry, syncWait int) (*connector, 
 			return nil, errDSN
 		}
 		c.servers = append(c.servers, one)
+		c.timeout = server.Timeout
 	}
 	return c, nil
 }
@@ -57,6 +61,7 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 		}
 		errs = append(errs, err)
 		if ctx.Err() != nil {
+			c.first.CompareAndSwap(int32(n), int32((n+1)%len(c.servers))) // this one took all the time there was
 			break
 		}
 	}
@@ -74,6 +79,8 @@ func (c *connector) another() {
 }
 
 func (c *connector) connect(ctx context.Context, n int) (driver.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
 	conn, err := c.servers[n].Connect(ctx)
 	if err != nil {
 		return nil, err

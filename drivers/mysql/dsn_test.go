@@ -1,11 +1,17 @@
 package mysql
 
 import (
+	"context"
+	"errors"
+	"net"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/drivers/drivertest/database"
+	"github.com/stele-db/stele/logstructured"
 )
 
 func TestParseDSN(t *testing.T) {
@@ -84,5 +90,41 @@ func TestTLSNames(t *testing.T) {
 				t.Errorf("server %s: %+v", host, tls)
 			}
 		}
+	}
+}
+
+// TestSilentServer names a server first that accepts connections and says nothing.
+func TestSilentServer(t *testing.T) {
+	s := database.Shared(t, database.MariaDB)
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = silent.Close() }()
+	dsn := strings.Replace(s.DSN(t), s.Address(1), silent.Addr().String()+","+s.Address(1), 1)
+	// One call with little time is lost on it, and makes the next one ask another server.
+	cfg, err := parseDSN(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := newConnector(cfg, quiet(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := c.Connect(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Connect: %v", err)
+	}
+	conn, err := c.Connect(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+	// With a bound for each server one call is enough.
+	l := openLog(t, dsn+"?timeout=300ms")
+	mustAppend(t, l, logstructured.Head{}, benchEntries(1))
+	if err := l.Close(); err != nil {
+		t.Error(err)
 	}
 }

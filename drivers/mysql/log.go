@@ -84,7 +84,7 @@ func (l *Log) read(ctx context.Context, f func(context.Context, *session) error)
 		return nil
 	})
 	if result != nil {
-		if l.elsewhere(result) {
+		if elsewhere(result) {
 			l.readServer.another()
 		}
 		return because(ctx, result)
@@ -92,9 +92,10 @@ func (l *Log) read(ctx context.Context, f func(context.Context, *session) error)
 	return err
 }
 
-// elsewhere tells that another server, if there is one, may do what this one refuses.
-func (l *Log) elsewhere(err error) bool {
-	return isNumber(err, errWsrepNotReady) || errors.Is(sentinelOf(err), logstructured.ErrReadOnly) || errors.Is(err, logstructured.ErrReadOnly)
+// elsewhere tells that another server, if there is one, may do what this one refuses or does not answer.
+func elsewhere(err error) bool {
+	return isNumber(err, errWsrepNotReady) || errors.Is(sentinelOf(err), logstructured.ErrReadOnly) || errors.Is(err, logstructured.ErrReadOnly) ||
+		errors.Is(err, context.DeadlineExceeded)
 }
 
 // Close implements [logstructured.Log]. It waits for the calls that are under way, which end soon: their contexts do. Closing again does nothing.
