@@ -48,10 +48,12 @@ type replica struct {
 	conn   *grpc.ClientConn
 }
 
+type replicas []*replica
+
 // start starts n replicas on the database at opts.Endpoint, all at once.
-func start(t *testing.T, n int, opts stele.Options) []*replica {
+func start(t *testing.T, n int, opts stele.Options) replicas {
 	t.Helper()
-	list := make([]*replica, n)
+	list := make(replicas, n)
 	args := opts.Args
 	var wg sync.WaitGroup
 	for i := range list {
@@ -74,7 +76,7 @@ func start(t *testing.T, n int, opts stele.Options) []*replica {
 }
 
 // targets are the addresses.
-func targets(list []*replica) []string {
+func targets(list replicas) []string {
 	var addresses []string
 	for _, r := range list {
 		addresses = append(addresses, r.Target)

@@ -130,6 +130,7 @@ func (s *Server) Stop() error {
 	select {
 	case <-p.exited:
 	case <-time.After(s.config.StopTimeout):
+		p.dump()
 		return errors.Join(fmt.Errorf("the server did not stop in %v", s.config.StopTimeout), p.kill())
 	}
 	if p.err != nil {
@@ -188,7 +189,16 @@ func (s *Server) finish(t testing.TB) {
 		t.Errorf("%s reported %d data races", s.config.Binary, n)
 	}
 	if t.Failed() || os.Getenv("STELE_TEST_LOG") != "" {
-		t.Logf("log of %s at %s:\n%s", s.config.Binary, s.config.Target, strings.TrimSpace(tail(s.Logs(), 16<<10)))
+		t.Logf("log of %s at %s:\n%s", s.config.Binary, s.config.Target, strings.TrimSpace(tail(s.Logs(), 64<<10)))
+	}
+}
+
+// dump lets the process write what its goroutines are doing, and end.
+func (p *process) dump() {
+	_ = p.cmd.Process.Signal(syscall.SIGQUIT)
+	select {
+	case <-p.exited:
+	case <-time.After(5 * time.Second):
 	}
 }
 

@@ -1,0 +1,167 @@
+package replicas
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	_ "github.com/go-sql-driver/mysql"
+	_ "github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/stele-db/stele/drivers/drivertest/database"
+	"github.com/stele-db/stele/test/internal/connect"
+	"github.com/stele-db/stele/test/internal/process"
+	"github.com/stele-db/stele/test/internal/stele"
+)
+
+// The migration that the newer version has besides: additive, and on the tables that are in use.
+var newerMigration = map[string]struct{ file, script string }{
+	database.Postgres: {"drivers/postgres/migrations/9999_newer.sql", `
+ALTER TABLE {prefix}_log ADD COLUMN IF NOT EXISTS newer bigint;
+ALTER TABLE {prefix}_replica ADD COLUMN IF NOT EXISTS newer text NOT NULL DEFAULT 'x';
+CREATE TABLE IF NOT EXISTS {prefix}_newer (one bigint PRIMARY KEY);
+`},
+	database.MariaDB: {"drivers/mysql/migrations/9999_newer.sql", `
+ALTER TABLE stele_log ADD COLUMN IF NOT EXISTS newer BIGINT;
+ALTER TABLE stele_replica ADD COLUMN IF NOT EXISTS newer BIGINT NOT NULL DEFAULT 0;
+CREATE TABLE IF NOT EXISTS stele_newer (one BIGINT PRIMARY KEY);
+`},
+}
+
+// newer builds the version that has a migration more.
+func newer(t *testing.T, kind string) string {
+	t.Helper()
+	migration, ok := newerMigration[kind]
+	if !ok {
+		migration = newerMigration[database.MariaDB]
+		if strings.HasPrefix(kind, "p") {
+			migration = newerMigration[database.Postgres]
+		}
+	}
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	script, overlay, binary := filepath.Join(dir, "newer.sql"), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "stele-newer")
+	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(root, migration.file): script}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, content := range map[string][]byte{script: []byte(migration.script), overlay: replace} {
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	args := []string{"build", "-overlay", overlay, "-o", binary}
+	if process.RaceEnabled {
+		args = append(args, "-race")
+	}
+	build := exec.CommandContext(t.Context(), "go", append(args, "./cmd/stele")...)
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the newer version: %v\n%s", err, out)
+	}
+	return binary
+}
+
+// migrated tells whether the newer version's column is in the database.
+func migrated(ctx context.Context, t *testing.T, dsn string) bool {
+	t.Helper()
+	driver := "pgx"
+	if rest, ok := strings.CutPrefix(dsn, "mysql://"); ok {
+		driver, dsn = "mysql", rest
+	}
+	db, err := sql.Open(driver, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	if err := db.PingContext(ctx); err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.ExecContext(ctx, "SELECT newer FROM stele_log WHERE position = 1")
+	return err == nil
+}
+
+// TestRollingUpgrade replaces two replicas, one after the other, by a version that changes the tables, while clients write and watch.
+func TestRollingUpgrade(t *testing.T) {
+	onEach(t, func(t *testing.T, kind string) {
+		ctx := bounded(t)
+		binary := newer(t, kind)
+		dsn := database.Shared(t, kind).DSN(t)
+		older, younger := stele.Options{Endpoint: dsn}, stele.Options{Endpoint: dsn, Binary: binary}
+		servers := []*stele.Server{stele.New(t, older), stele.New(t, older), stele.New(t, younger), stele.New(t, younger)}
+		launch := func(i int) {
+			t.Helper()
+			if err := servers[i].Launch(ctx); err != nil {
+				t.Fatal(err)
+			}
+			// It works, by itself.
+			if _, err := connect.Client(t, servers[i].Target).Put(ctx, "w/launched", "v"); err != nil {
+				t.Fatalf("server %d: %v", i, err)
+			}
+		}
+		stop := func(i int) {
+			t.Helper()
+			if err := servers[i].Stop(); err != nil {
+				t.Errorf("server %d: %v", i, err)
+			}
+		}
+		var all []string
+		for _, s := range servers {
+			all = append(all, s.Target)
+		}
+		launch(0)
+		launch(1)
+		writing := write(t, "w/", connect.Client(t, all...), connect.Client(t, all...))
+		watchers := []*recorder{
+			record(t, "one of all", connect.Client(t, all...), "w/", 2),
+			record(t, "the second older one", connect.Client(t, servers[1].Target), "w/", 2),
+		}
+		progress := func() {
+			t.Helper()
+			r, err := connect.Client(t, all...).Get(ctx, "w/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, w := range watchers {
+				w.reaches(t, r.Header.Revision+20, 30*time.Second)
+			}
+		}
+		progress()
+		if migrated(ctx, t, dsn) {
+			t.Fatal("the older version has the newer one's tables")
+		}
+		launch(2)
+		if !migrated(ctx, t, dsn) {
+			t.Fatal("the newer version did not change the tables")
+		}
+		// The older ones go on, and can be restarted.
+		progress()
+		stop(0)
+		launch(0)
+		progress()
+		// One is replaced, then the other.
+		stop(0)
+		launch(3)
+		progress()
+		watchers = append(watchers, record(t, "a newer one", connect.Client(t, servers[3].Target), "w/", 2))
+		progress()
+		watchers = append(watchers[:1], watchers[2:]...)
+		stop(1)
+		progress()
+		writing.stop()
+		for _, w := range watchers {
+			w.reaches(t, writing.revision, 20*time.Second)
+		}
+		writing.check(ctx, t, connect.Client(t, servers[2].Target), "w/")
+		t.Logf("%d writes acknowledged, %d not; the longest time without was %v", len(writing.acknowledged), writing.failed, writing.silence.Round(time.Millisecond))
+	})
+}
