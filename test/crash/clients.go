@@ -180,16 +180,18 @@ func awaitServer(ctx context.Context, conn *grpc.ClientConn) {
 			return
 		}
 		// A server without its database refuses at once.
-		pause(ctx, 20*time.Millisecond)
+		_ = Pause(ctx, 20*time.Millisecond)
 	}
 }
 
-// pause returns after d, or when ctx ended.
-func pause(ctx context.Context, d time.Duration) {
+// Pause returns nil after d, or the cause when ctx ended before.
+func Pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
+		return context.Cause(ctx)
 	case <-timer.C:
+		return nil
 	}
 }

@@ -75,22 +75,23 @@ func (r *Running) Happened() { r.kills++ }
 
 // Between waits as long as the plan wants between two faults.
 func (r *Running) Between(ctx context.Context) error {
-	pause(ctx, r.plan.EveryMin+time.Duration(r.rand.Int64N(int64(r.plan.EveryMax-r.plan.EveryMin)+1)))
-	return context.Cause(ctx)
+	return Pause(ctx, r.plan.EveryMin+time.Duration(r.rand.Int64N(int64(r.plan.EveryMax-r.plan.EveryMin)+1)))
 }
 
 // Work lets the clients work for d and begins new windows through a server that is well.
 func (r *Running) Work(ctx context.Context, d time.Duration, server int) error {
-	for end := r.now() + d; r.now() < end && ctx.Err() == nil; {
-		next := min(windowLength, end-r.now())
-		pause(ctx, next)
-		if next == windowLength {
-			if err := r.Cut(ctx, server); err != nil {
-				return err
-			}
+	for left := d; left > 0; left -= windowLength {
+		if left < windowLength {
+			return Pause(ctx, left)
+		}
+		if err := Pause(ctx, windowLength); err != nil {
+			return err
+		}
+		if err := r.Cut(ctx, server); err != nil {
+			return err
 		}
 	}
-	return context.Cause(ctx)
+	return nil
 }
 
 // Hold calls do while no client has a request under way.

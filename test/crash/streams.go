@@ -265,12 +265,19 @@ func pinned(servers int) []*stream {
 	return streams
 }
 
-// Sessions are how many connections the stream that is pinned to a server needed; 1 unless the server broke it.
-func (h *History) Sessions(server int) int {
+// Broken is how often the stream that is pinned to a server broke: it may be canceled by a compaction that it was behind.
+func (h *History) Broken(server int) int {
+	broken := 0
 	for _, s := range h.Streams {
-		if s.Name == fmt.Sprint(pinnedName, server) {
-			return len(s.Sessions)
+		if s.Name != fmt.Sprint(pinnedName, server) {
+			continue
+		}
+		// The last one ended because the run did.
+		for _, session := range s.Sessions[:max(len(s.Sessions)-1, 0)] {
+			if n := len(session.Responses); n == 0 || !session.Responses[n-1].Response.Canceled {
+				broken++
+			}
 		}
 	}
-	return 0
+	return broken
 }

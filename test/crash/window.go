@@ -87,8 +87,8 @@ func (r *Running) drain(ctx context.Context, server int) (*pb.RangeResponse, err
 		if op.Outcome == Acked && op.Response.(*pb.RangeResponse).Count == 0 {
 			break
 		}
-		if pause(ctx, 50*time.Millisecond); ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+		if err := Pause(ctx, 50*time.Millisecond); err != nil {
+			return nil, err
 		}
 	}
 	last := r.Do(ctx, server, &pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}})
@@ -108,8 +108,8 @@ func (r *Running) Settle(ctx context.Context, server int) (*pb.RangeResponse, er
 	ctx, cancel := context.WithTimeoutCause(ctx, drainTimeout, errors.New("the complete watch does not come along"))
 	defer cancel()
 	for r.streams[0].done.Load() < last.Header.Revision {
-		if pause(ctx, 20*time.Millisecond); ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+		if err := Pause(ctx, 20*time.Millisecond); err != nil {
+			return nil, err
 		}
 	}
 	return last, nil
