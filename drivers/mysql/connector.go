@@ -132,7 +132,8 @@ func (c *connector) prepareSession(ctx context.Context, s *session) error {
 		}
 	}
 	if s.galera = isOn(has["wsrep_on"]); s.galera {
-		set = append(set, "SESSION wsrep_sync_wait = "+strconv.Itoa(c.syncWait))
+		// Never try a statement again behind our back: the guard of an INSERT that took effect after all would report a conflict with itself.
+		set = append(set, "SESSION wsrep_sync_wait = "+strconv.Itoa(c.syncWait), "SESSION wsrep_retry_autocommit = 0")
 	}
 	if err := s.execute(ctx, "SET "+strings.Join(set, ", ")); err != nil {
 		return err

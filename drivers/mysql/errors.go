@@ -44,6 +44,8 @@ const (
 	errDefinitionChanged = 1412
 	errInReadOnly        = 1792
 	errReadOnlyMode      = 1836
+	errNoPassword        = 1698
+	errInsecure          = 3159 // MySQL: require_secure_transport
 	errTiKVTooLarge      = 8004 // TiDB: transaction is too large
 )
 

@@ -28,18 +28,18 @@ func Open(ctx context.Context, dsn string, opts Options) (*Log, error) {
 
 func open(ctx context.Context, dsn string, opts Options, list []migration) (*Log, error) {
 	cfg, err := parseDSN(dsn)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = cfg.apply(opts.Options)
 	}
-	if err := cfg.apply(opts.Options); err != nil {
-		return nil, err
+	if err != nil {
+		return nil, connect.Configuration(err)
 	}
 	l := &Log{cfg: cfg, logger: opts.Logger, sql: newStatements(cfg), writer: make(chan *writer, 1)}
 	if l.readServer, err = newConnector(cfg, opts.Logger, syncReads|syncUpdates); err != nil {
-		return nil, err
+		return nil, connect.Configuration(err)
 	}
 	if l.writeServer, err = newConnector(cfg, opts.Logger, syncReads); err != nil {
-		return nil, err
+		return nil, connect.Configuration(err)
 	}
 	if err := l.createDatabase(ctx); err != nil {
 		return nil, openError(err)
@@ -169,17 +169,19 @@ func (l *Log) warnAboutDurability(has map[string]string) {
 	logger.Warn("THE DATABASE DOES NOT SYNC ITS LOG AT EACH COMMIT: acknowledged writes are LOST when the machine loses power. Set innodb_flush_log_at_trx_commit = 1")
 }
 
-// openError says what is wrong and what to do.
+// openError says what is wrong and what to do, and marks what trying again cannot mend.
 func openError(err error) error {
 	var failure *openFailure
 	if errors.As(err, &failure) {
-		return failure
+		return connect.Configuration(failure)
 	}
 	switch number(err) {
-	case errDenied, errDatabaseDenied:
-		return fmt.Errorf("mysql: the server refuses the user: check name, password and rights: %w", err)
+	case errDenied, errDatabaseDenied, errNoPassword:
+		return connect.Configuration(fmt.Errorf("mysql: the server refuses the user: check name, password, certificate and rights: %w", err))
+	case errInsecure:
+		return connect.Configuration(fmt.Errorf("mysql: the server demands TLS: %w", err))
 	case errUnknownVariable:
-		return fmt.Errorf("mysql: an option of the DSN is neither the driver's nor a variable of the server: %w", err)
+		return connect.Configuration(fmt.Errorf("mysql: an option of the DSN is neither the driver's nor a variable of the server: %w", err))
 	}
 	if sentinel := sentinelOf(err); sentinel != nil {
 		return fmt.Errorf("mysql: cannot open: %w: %w", sentinel, err)

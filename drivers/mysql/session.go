@@ -80,13 +80,19 @@ func (s *session) execute(ctx context.Context, statement string) error {
 	return err
 }
 
-// change runs a kept statement and returns the number of rows that it changed.
+// changeTries bounds how often a change is tried again that another transaction was in the way of: on Galera two nodes change the one row of the store, say.
+const changeTries = 5
+
+// change runs a kept statement, which may be run twice without harm, and returns the number of rows that it changed.
 func (s *session) change(ctx context.Context, statement string, args []driver.NamedValue) (int64, error) {
 	p, err := s.keep(ctx, statement)
 	if err != nil {
 		return 0, err
 	}
 	result, err := p.ExecContext(ctx, args)
+	for try := 1; try < changeTries && err != nil && outcomeOf(err) == contended; try++ {
+		result, err = p.ExecContext(ctx, args)
+	}
 	if err != nil {
 		return 0, err
 	}
