@@ -24,3 +24,6 @@ func (h *health) observe(ctx context.Context, err error) {
 		h.lost = time.Time{}
 	}
 }
+
+// answers tells whether the database did when it was last asked.
+func (h *health) answers() bool { return h.lost.IsZero() }

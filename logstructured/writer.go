@@ -46,6 +46,8 @@ type writer struct {
 	turns turns
 	// current is a local time at which everything that the log held had been applied.
 	current time.Time
+	// complained is when a failed append was last logged for people to see.
+	complained time.Time
 	// lasting outlives the context of run, for the append that is under way when the store stops.
 	lasting context.Context //nolint:containedctx // it belongs to the goroutine as long as run
 }
@@ -82,15 +84,23 @@ func (w *writer) run(ctx context.Context) error {
 			w.commit(ctx, w.collect(first))
 		case <-s.behind:
 			s.health.observe(ctx, w.catchUp(ctx))
+			w.sweep(ctx)
 			poll.Reset(s.pollInterval())
 		case <-poll.C:
 			w.follow(ctx)
-			w.expire(ctx)
-			w.cutHistory()
+			w.sweep(ctx)
 			poll.Reset(s.pollInterval())
 		case <-more:
 		}
 	}
+}
+
+// sweep drops what time has made superfluous. It costs next to nothing when there is none.
+func (w *writer) sweep(ctx context.Context) {
+	if w.store.health.answers() {
+		w.expire(ctx)
+	}
+	w.cutHistory()
 }
 
 var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
@@ -161,11 +171,21 @@ func (w *writer) commit(ctx context.Context, batch []*request) {
 			}
 		default:
 			w.st.reset(w.published, sp)
-			w.store.logger.WithError(err).Warn("append failed")
+			w.complain(err)
 			finish(evaluated, failed(ctx, "append", err))
 			batch = rest
 		}
 	}
+}
+
+// complain tells people that appends fail, but not for each one of them.
+func (w *writer) complain(err error) {
+	const often = 10 * time.Second
+	level := logrus.DebugLevel
+	if time.Since(w.complained) > often {
+		level, w.complained = logrus.WarnLevel, time.Now()
+	}
+	w.store.logger.WithError(err).Log(level, "append failed")
 }
 
 func finish(batch []*request, err error) {
