@@ -17,8 +17,8 @@ const (
 	readBytes = 8 << 20
 	// scanBatch is the number of entries handed over at once.
 	scanBatch = 512
-	// valuesBatch is how many positions one query asks for.
-	valuesBatch = 4096
+	// valuesBatch is how many positions one query asks for. The answer is a stream, so only the list itself counts.
+	valuesBatch = 32768
 )
 
 // endOf reads the first columns of a row.

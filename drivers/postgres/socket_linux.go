@@ -39,10 +39,10 @@ func quietSocket(c net.Conn) bool {
 	}
 	var peek [1]byte
 	quiet := false
-	err = raw.Read(func(fd uintptr) bool {
+	// Control and not Read, which waits for the reader that pgx leaves behind after a write that took long.
+	err = raw.Control(func(fd uintptr) {
 		_, _, err := syscall.Recvfrom(int(fd), peek[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 		quiet = err == syscall.EAGAIN || err == syscall.EINTR //nolint:errorlint // a number, and on the path of every append
-		return true
 	})
 	return err == nil && quiet
 }
