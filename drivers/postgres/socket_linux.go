@@ -42,7 +42,7 @@ func quietSocket(c net.Conn) bool {
 	// Control and not Read, which waits for the reader that pgx leaves behind after a write that took long.
 	err = raw.Control(func(fd uintptr) {
 		_, _, err := syscall.Recvfrom(int(fd), peek[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		quiet = err == syscall.EAGAIN || err == syscall.EINTR //nolint:errorlint // a number, and on the path of every append
+		quiet = err == syscall.EAGAIN || err == syscall.EINTR
 	})
 	return err == nil && quiet
 }
