@@ -16,54 +16,50 @@ import (
 
 	"github.com/stele-db/stele/drivers/drivertest/database"
 	"github.com/stele-db/stele/test/internal/connect"
-	"github.com/stele-db/stele/test/internal/process"
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// The migration that the newer version has besides: additive, and on the tables that are in use.
-var newerMigration = map[string]struct{ file, script string }{
-	database.Postgres: {"drivers/postgres/migrations/9999_newer.sql", `
+// newerMigrations are what the newer version has besides, by driver: additive, and on the tables that are in use.
+var newerMigrations = map[string]string{
+	"postgres": `
 ALTER TABLE {prefix}_log ADD COLUMN IF NOT EXISTS newer bigint;
 ALTER TABLE {prefix}_replica ADD COLUMN IF NOT EXISTS newer text NOT NULL DEFAULT 'x';
 CREATE TABLE IF NOT EXISTS {prefix}_newer (one bigint PRIMARY KEY);
-`},
-	database.MariaDB: {"drivers/mysql/migrations/9999_newer.sql", `
+`,
+	"mysql": `
 ALTER TABLE stele_log ADD COLUMN IF NOT EXISTS newer BIGINT;
 ALTER TABLE stele_replica ADD COLUMN IF NOT EXISTS newer BIGINT NOT NULL DEFAULT 0;
 CREATE TABLE IF NOT EXISTS stele_newer (one BIGINT PRIMARY KEY);
-`},
+`,
 }
 
-// newer builds the version that has a migration more.
-func newer(t *testing.T, kind string) string {
+// newer builds the version that has a migration more in every driver.
+func newer(t *testing.T) string {
 	t.Helper()
-	migration, ok := newerMigration[kind]
-	if !ok {
-		migration = newerMigration[database.MariaDB]
-		if strings.HasPrefix(kind, "p") {
-			migration = newerMigration[database.Postgres]
-		}
-	}
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	script, overlay, binary := filepath.Join(dir, "newer.sql"), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "stele-newer")
-	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(root, migration.file): script}})
+	overlay, binary := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "stele-newer")
+	files, replace := map[string]string{}, map[string]string{}
+	for driver, script := range newerMigrations {
+		file := filepath.Join(dir, driver+".sql")
+		files[file] = script
+		replace[filepath.Join(root, "drivers", driver, "migrations", "9999_newer.sql")] = file
+	}
+	text, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for file, content := range map[string][]byte{script: []byte(migration.script), overlay: replace} {
-		if err := os.WriteFile(file, content, 0o600); err != nil {
+	files[overlay] = string(text)
+	for file, content := range files {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	args := []string{"build", "-overlay", overlay, "-o", binary}
-	if process.RaceEnabled {
-		args = append(args, "-race")
-	}
-	build := exec.CommandContext(t.Context(), "go", append(args, "./cmd/stele")...)
+	// Without the race detector: it is the same code as the older one's, which has it.
+	build := exec.CommandContext(t.Context(), "go", "build", "-overlay", overlay, "-o", binary, "./cmd/stele")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the newer version: %v\n%s", err, out)
@@ -92,9 +88,9 @@ func migrated(ctx context.Context, t *testing.T, dsn string) bool {
 
 // TestRollingUpgrade replaces two replicas, one after the other, by a version that changes the tables, while clients write and watch.
 func TestRollingUpgrade(t *testing.T) {
+	binary := newer(t)
 	onEach(t, func(t *testing.T, kind string) {
 		ctx := bounded(t)
-		binary := newer(t, kind)
 		dsn := database.Shared(t, kind).DSN(t)
 		older, younger := stele.Options{Endpoint: dsn}, stele.Options{Endpoint: dsn, Binary: binary}
 		servers := []*stele.Server{stele.New(t, older), stele.New(t, older), stele.New(t, younger), stele.New(t, younger)}
