@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -94,6 +96,29 @@ func flushDisk(dir string) (err error) {
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	return unix.Syncfs(int(f.Fd()))
+}
+
+// deviceWritten is the number of bytes that the device of dir was told to write since the system started, by whoever, or 0 if the file
+// system is on no single device that counts.
+func deviceWritten(dir string) (int64, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		return 0, fmt.Errorf("stat %s: %w", dir, err)
+	}
+	text, err := os.ReadFile(fmt.Sprintf("/sys/dev/block/%d:%d/stat", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)))) //nolint:unconvert // the type differs by architecture
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	// The seventh number is sectors of 512 bytes, whatever the device's are; see the kernel's Documentation/block/stat.rst.
+	fields := strings.Fields(string(text))
+	if len(fields) < 7 {
+		return 0, fmt.Errorf("the device of %s counts %d things", dir, len(fields))
+	}
+	sectors, err := strconv.ParseInt(fields[6], 10, 64)
+	return sectors * 512, err
 }
 
 // diskSize is the number of bytes that dir's files take on the disk.

@@ -8,11 +8,13 @@
 //
 //   - Equal work. Every server gets the same bytes in the same order of rounds; a server that cannot do a
 //     workload has no row rather than an easier one.
+//   - Equal databases. Each server that needs a database server has one of its own, with the same settings, and what that
+//     consumes is counted as the server's.
 //   - Equal durability. A row whose server does not sync each commit is labelled, and strace counts the syncs.
 //   - Right answers. The revision must have moved by exactly the writes that were acknowledged, every event must have
 //     arrived once and in order, every list must hold what it should; otherwise the slot is a failure, not a figure.
 //   - A cheap client. Requests are prepared and reused, big answers are scanned and not decoded.
 //
-// The words: a contender is a server that can be compared, a target is one that runs, a workload is what is
-// measured, and a slot is one workload on one target in one round.
+// The words: a contender is a server that can be compared, alone or as several replicas; a comparison is contenders that run
+// side by side, a target is one that runs, a workload is what is measured, and a slot is one workload on one target in one round.
 package main

@@ -3,7 +3,9 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // ownProcess is the test's process, to have one whose usage can be read.
@@ -21,6 +23,10 @@ func TestUsage(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	deviceBefore, err := deviceWritten(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
 	f, err := os.Create(filepath.Join(dir, "file"))
 	if err != nil {
 		t.Fatal(err)
@@ -41,6 +47,14 @@ func TestUsage(t *testing.T) {
 	if got := after.since(before).written; got < size || got > 2*size {
 		t.Errorf("%d bytes were counted for a write of %d", got, size)
 	}
+	deviceAfter, err := deviceWritten(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Others write too.
+	if got := deviceAfter - deviceBefore; deviceBefore > 0 && got < size {
+		t.Errorf("the disk counted %d bytes for a write of %d", got, size)
+	}
 	if after.rss < 1<<20 {
 		t.Errorf("a resident size of %d bytes", after.rss)
 	}
@@ -48,6 +62,11 @@ func TestUsage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var children syscall.Rusage // those that ended: other tests have started some
+	if err := syscall.Getrusage(syscall.RUSAGE_CHILDREN, &children); err != nil {
+		t.Fatal(err)
+	}
+	own += time.Duration(children.Utime.Nano() + children.Stime.Nano())
 	// Both count the same, but /proc in steps of 10 ms.
 	if difference := own - after.cpu; difference.Abs().Milliseconds() > 200 {
 		t.Errorf("/proc says %s of CPU time, getrusage %s", after.cpu, own)

@@ -57,7 +57,7 @@ func TestQuickRun(t *testing.T) {
 }
 
 func TestArguments(t *testing.T) {
-	for _, args := range [][]string{{"-rounds", "0"}, {"-servers", ""}, {"-objects", "10"}, {"-large", "5"}, {"-workloads", "("}, {"-nonsense"}, {"argument"}} {
+	for _, args := range [][]string{{"-rounds", "0"}, {"-servers", ""}, {"-servers", "mongodb"}, {"-servers", "postgres,all"}, {"-objects", "10"}, {"-large", "5"}, {"-workloads", "("}, {"-nonsense"}, {"argument"}} {
 		if _, err := parse(args, &strings.Builder{}); err == nil {
 			t.Errorf("%q were accepted", args)
 		}

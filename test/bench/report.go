@@ -22,7 +22,7 @@ type result struct {
 	ServerCPU   float64 `json:"server_cpu_us"`
 	DatabaseCPU float64 `json:"database_cpu_us,omitempty"`
 	ClientCPU   float64 `json:"client_cpu_us"`
-	// DiskBytes is what the server wrote to disks, in bytes for each write that it acknowledged.
+	// DiskBytes is what was written to the disk, in bytes for each write that the server acknowledged.
 	DiskBytes float64 `json:"disk_bytes_per_write,omitempty"`
 	// LeastShare is the share (0 to 1) of the acknowledged writes that went through the replica with the fewest; 0 is not
 	// counted. Clients are spread evenly, and each goes on when its write was acknowledged.

@@ -35,7 +35,7 @@ type bench struct {
 // run builds and starts all servers, measures, and stops them. A failed slot is in the report; an
 // error means that there is no report worth reading.
 func (b *bench) run(ctx context.Context) (err error) {
-	selected, err := selectContenders(b.comparison.servers)
+	selected, err := selectContenders(b.servers)
 	if err != nil {
 		return err
 	}
@@ -89,6 +89,7 @@ func (b *bench) prepare(ctx context.Context, c contender) error {
 	row := b.report.server(c, version)
 	dir := filepath.Join(b.dir, c.name)
 	if c.database != "" {
+		_, _ = fmt.Fprintf(b.progress, "starting %s for %s\n", databaseTitles[c.database], c.title)
 		if t.database, err = startDatabase(ctx, b.settings, c.database, b.runDir, filepath.Join(dir, "database")); err != nil {
 			return err
 		}
@@ -131,7 +132,7 @@ func (b *bench) seed(ctx context.Context, t *target) error {
 	objects := len(b.objects.keys) + len(b.large.keys)
 	ctx, cancel := context.WithTimeout(ctx, seedTimeout+time.Duration(objects)*seedEach)
 	defer cancel()
-	idle, err := t.usage()
+	idle, err := t.usage(b.dir)
 	if err != nil {
 		return err
 	}
@@ -143,7 +144,7 @@ func (b *bench) seed(ctx context.Context, t *target) error {
 			}
 		}
 	}
-	seeded, err := t.usage()
+	seeded, err := t.usage(b.dir)
 	if err != nil {
 		return err
 	}
@@ -176,7 +177,7 @@ func (b *bench) measure(ctx context.Context, w workload, t *target, s *slot) (re
 	if err != nil {
 		return result{}, err
 	}
-	before, err := t.usage()
+	before, err := t.usage(b.dir)
 	if err != nil {
 		return result{}, err
 	}
@@ -197,7 +198,11 @@ func (b *bench) measure(ctx context.Context, w workload, t *target, s *slot) (re
 	case <-ctx.Done():
 		return result{}, ctx.Err()
 	}
-	after, err := t.usage()
+	// What is not yet on the disk has not been counted.
+	if err := flushDisk(b.dir); err != nil {
+		return result{}, err
+	}
+	after, err := t.usage(b.dir)
 	if err != nil {
 		return result{}, err
 	}
@@ -211,7 +216,7 @@ func (b *bench) measure(ctx context.Context, w workload, t *target, s *slot) (re
 
 // footprint notes what t takes at the end.
 func (b *bench) footprint(ctx context.Context, t *target) error {
-	u, err := t.usage()
+	u, err := t.usage(b.dir)
 	if err != nil {
 		return err
 	}

@@ -77,6 +77,38 @@ func TestText(t *testing.T) {
 	}
 }
 
+// TestReplicasText: replicas are held to the one that is alone, and not to each other.
+func TestReplicasText(t *testing.T) {
+	r := &report{Title: "Replicas", Conditions: conditions{Database: "PostgreSQL 15"}}
+	for i, name := range []string{"stele-postgres-2", "stele-postgres-3", "stele-postgres"} {
+		c, ok := findContender(name)
+		if !ok {
+			t.Fatalf("no server %s", name)
+		}
+		r.server(c, "v1")
+		got := result{Rate: 1000 - float64(100*i), ServerCPU: 120, DatabaseCPU: 30}
+		if c.replicas > 1 {
+			got.LeastShare = 0.3
+		}
+		worse := got
+		worse.LeastShare /= 2
+		r.add(putWorkload(64), &target{contender: c}, got)
+		r.add(putWorkload(64), &target{contender: c}, worse)
+	}
+	r.finish()
+	var out strings.Builder
+	if err := r.writeText(&out); err != nil {
+		t.Fatal(err)
+	}
+	text := out.String()
+	if got := strings.Count(line(t, text, "workload, server"), " x "); got != 1 {
+		t.Errorf("ratios against %d servers:\n%s", got, text)
+	}
+	line(t, text, "stele-postgres-2", "1.25 (1.25-1.25)", "120.0 (30.0)", "least share of a replica 15 %")
+	line(t, text, "(database's)")
+	line(t, text, "PostgreSQL 15")
+}
+
 func TestMarkdown(t *testing.T) {
 	var out strings.Builder
 	if err := exampleReport().writeMarkdown(&out); err != nil {

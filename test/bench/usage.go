@@ -16,7 +16,7 @@ type usage struct {
 	cpu time.Duration
 	// database is the part of cpu that a database server took.
 	database time.Duration
-	written  int64 // bytes they caused to be written to a disk
+	written  int64 // bytes they caused to be written to a disk, as the kernel charges them or the disk counts them
 	rss      int64
 }
 
