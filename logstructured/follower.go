@@ -42,18 +42,18 @@ func (w *writer) observe(told Timestamp, asked time.Time) {
 
 // catchUp applies the log up to its end. Nothing is under evaluation.
 func (w *writer) catchUp(ctx context.Context) error {
-	before := w.published.head
-	err := w.readOn(ctx, before, func(entries []Entry) {
+	err := w.readOn(ctx, w.published.head, func(entries []Entry) {
 		for i := range entries {
 			w.follow1(&entries[i])
 		}
-		w.publish(ends(entries)...)
+		heads := ends(entries)
+		w.publish(heads...)
+		for _, head := range heads {
+			w.turns.foreign(head.ID.tag())
+		}
 	})
 	if errors.Is(err, errHistoryChanged) {
 		return w.rebuild(ctx, err)
-	}
-	if w.published.head != before {
-		w.turns.foreign()
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package logstructured
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -85,36 +86,53 @@ func TestClock(t *testing.T) {
 }
 
 func TestTurns(t *testing.T) {
-	var turns turns
-	turns.taken(time.Millisecond)
-	if turns.ours {
-		t.Error("a replica that is alone waits for others")
-	}
-	turns.foreign()
-	waits := 0
-	for range 1000 {
-		turns.taken(time.Millisecond)
-		if turns.ours {
-			if wait := time.Until(turns.until); wait > 2*time.Millisecond {
-				t.Errorf("it waits for %v", wait)
-			}
-			waits++
-			turns.passed()
+	mine := turns{tag: 1}
+	due := func(want ...replicaTag) {
+		t.Helper()
+		if !slices.Equal(mine.due, want) {
+			t.Errorf("due are %v, want %v", mine.due, want)
 		}
 	}
-	if waits > 12 {
-		t.Errorf("it waited %d times for nobody in 1000 appends", waits)
+	mine.taken(time.Millisecond)
+	due()
+	mine.foreign(2)
+	mine.foreign(3)
+	mine.foreign(1) // its own, found out about later
+	due()
+	mine.taken(time.Millisecond)
+	due(2, 3)
+	if wait := time.Until(mine.until); wait <= 0 || wait > turnAppends*time.Millisecond {
+		t.Errorf("a turn lasts %v", wait)
 	}
-	turns.foreign()
-	turns.taken(time.Hour)
-	if !turns.ours {
-		t.Error("it does not wait although another one has appended")
+	mine.foreign(2)
+	due(3)
+	mine.passed() // 3 has nothing to append
+	due()
+	mine.taken(time.Millisecond)
+	due(2)
+	mine.foreign(4)
+	mine.foreign(2)
+	mine.foreign(3)
+	due()
+	mine.taken(time.Hour)
+	due(4, 2, 3)
+	if wait := time.Until(mine.until); wait > maxTurn {
+		t.Errorf("a turn lasts %v", wait)
 	}
-	if wait := time.Until(turns.until); wait > maxTurn {
-		t.Errorf("it waits for %v", wait)
+	for tag := range replicaTag(1000) {
+		mine.foreign(100 + tag)
 	}
-	turns.foreign()
-	if turns.ours {
-		t.Error("it waits although another one has appended meanwhile")
+	mine.taken(time.Millisecond)
+	if len(mine.due) != maxTurns {
+		t.Errorf("%d are due, want at most %d", len(mine.due), maxTurns)
+	}
+}
+
+func TestAppendIDs(t *testing.T) {
+	for range 1000 {
+		tag := newReplicaTag()
+		if id := newAppendID(tag); id <= 0 || id.tag() != tag {
+			t.Fatalf("the ID %x of replica %x has the tag %x", uint64(id), tag, id.tag())
+		}
 	}
 }

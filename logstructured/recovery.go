@@ -58,7 +58,7 @@ func (w *writer) recover(ctx context.Context, st *state, leases *expiry, logger 
 			Revision: max(st.revision, served) + recoveryMargin,
 			Version:  int64(st.term) + 1,
 		}}
-		err := w.store.log.Append(w.lasting, st.head, newAppendID(), jump)
+		err := w.store.log.Append(w.lasting, st.head, newAppendID(w.turns.tag), jump)
 		if err == nil {
 			st.apply(&jump[0])
 			break

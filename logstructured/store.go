@@ -124,7 +124,7 @@ func Open(ctx context.Context, log Log, opts Options) (s *Store, err error) {
 	s.reads = newReads(log, &s.applied)
 	s.health.logger = opts.Logger
 	s.members.logger = opts.Logger
-	s.writer = &writer{store: s, st: st, published: st.publish(), leases: leases}
+	s.writer = &writer{store: s, st: st, published: st.publish(), leases: leases, turns: turns{tag: newReplicaTag()}}
 	s.hub.replace(s.writer.published)
 	s.applied.restart(s.writer.published.head)
 	m.published(s.writer.published)

@@ -2,33 +2,51 @@ package logstructured
 
 import (
 	"context"
+	"math/rand/v2"
+	"slices"
 	"time"
 )
 
 const (
-	// minTurn and maxTurn bound how long a replica waits for others to append after it did.
-	minTurn = time.Millisecond
-	maxTurn = 25 * time.Millisecond
-	// maxVain bounds, as a power of two, how many turns are taken without waiting after others let theirs pass.
-	maxVain = 8
+	// turnAppends is how long a turn lasts, in appends of average length: whoever has it must learn of the append before it, evaluate
+	// its requests anew and append them. minTurn and maxTurn bound it.
+	turnAppends = 4
+	minTurn     = 2 * time.Millisecond
+	maxTurn     = 50 * time.Millisecond
+	// maxTurns bounds how many other replicas are waited for.
+	maxTurns = 16
+	// minTurnPoll is the shortest time between two looks at the log's end while waiting, where the database does not tell.
+	minTurnPoll = 500 * time.Microsecond
 )
 
-// turns lets the other replicas append too. Who has just appended knows the log's end before all others and would be first again,
-// and again: the others would evaluate their requests for nothing. So a replica that sees others at work waits after each of
-// its appends until one of theirs is there, as long as one of its own takes. It costs little: what arrives meanwhile goes with the next append. No
-// lock is held, so a replica that was stopped holds nobody up for longer than that, and if the others have nothing to
-// append, the waiting soon gets rarer. Only the writer uses it.
+// replicaTag is the part of an [AppendID] that tells who made it: random bits that a replica has as long as it runs.
+type replicaTag uint16
+
+const replicaTagBits = 15 // the ID's sign is left alone
+
+func (id AppendID) tag() replicaTag { return replicaTag(uint64(id) >> (63 - replicaTagBits)) }
+
+func newReplicaTag() replicaTag { return replicaTag(1 + rand.N(1<<replicaTagBits-1)) }
+
+func newAppendID(tag replicaTag) AppendID {
+	return AppendID(uint64(tag)<<(63-replicaTagBits) | rand.Uint64N(1<<(63-replicaTagBits)))
+}
+
+// turns lets the replicas that write append one after the other. Who has just appended knows the log's end before all others and would be
+// first again, and of several others all would try at once and all but one in vain. So after its append a replica lets each of those that
+// have appended lately do so once more, the one that has waited for longest first. It costs little: what arrives meanwhile goes with the
+// next append. One that does not take its turn is waited for again only after it has appended. No lock is held, so a replica
+// that was stopped holds the others up by one turn and no longer. Only the writer uses it.
 type turns struct {
-	// ours tells that the newest append is this replica's and that another one's turn is next.
-	ours bool
-	// until is when their turn ends.
+	// tag is this replica's.
+	tag replicaTag
+	// due are the others that append before this one does again, the next one first; done are those that have appended since it did, in
+	// their order.
+	due, done []replicaTag
+	// until is when the turn of the first that is due ends.
 	until time.Time
 	// took is the average time of an append.
 	took time.Duration
-	// active tells that there are others: some of theirs was seen.
-	active bool
-	// vain counts the turns in a row that nobody took; skip is how many to take without waiting.
-	vain, skip int
 }
 
 // taken says that this replica has appended, which took so long.
@@ -37,44 +55,55 @@ func (t *turns) taken(took time.Duration) {
 		t.took = took
 	}
 	t.took += (took - t.took) / 8
-	if !t.active {
-		return
-	}
-	if t.skip > 0 {
-		t.skip--
-		return
-	}
-	t.ours, t.until = true, time.Now().Add(min(max(2*t.took, minTurn), maxTurn))
+	t.due, t.done = append(t.due, t.done...), t.done[:0]
+	t.due = t.due[max(0, len(t.due)-maxTurns):]
+	t.next()
 }
 
 // foreign says that another replica has appended.
-func (t *turns) foreign() {
-	t.active, t.ours, t.vain, t.skip = true, false, 0, 0
+func (t *turns) foreign(tag replicaTag) {
+	if tag == t.tag {
+		return
+	}
+	same := func(other replicaTag) bool { return other == tag }
+	t.due, t.done = slices.DeleteFunc(t.due, same), append(slices.DeleteFunc(t.done, same), tag)
+	t.done = t.done[max(0, len(t.done)-maxTurns):]
+	t.next()
 }
 
-// passed says that nobody took the turn.
+// passed says that the one whose turn it was did not take it.
 func (t *turns) passed() {
-	t.ours = false
-	t.vain = min(t.vain+1, maxVain)
-	t.skip = 1<<t.vain - 1
+	t.due = t.due[1:]
+	t.next()
+}
+
+func (t *turns) next() {
+	if len(t.due) > 0 {
+		t.until = time.Now().Add(min(max(turnAppends*t.took, minTurn), maxTurn))
+	}
 }
 
 // awaitTurn waits while it is another replica's turn.
 func (w *writer) awaitTurn(ctx context.Context) {
-	for w.turns.ours {
+	for len(w.turns.due) > 0 && ctx.Err() == nil {
 		wait := time.Until(w.turns.until)
 		if wait <= 0 {
 			w.turns.passed()
-			return
+			continue
+		}
+		poll := !w.store.notified.Load()
+		if poll {
+			wait = min(wait, max(w.turns.took/turnAppends, minTurnPoll))
 		}
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
-			timer.Stop()
-			return
 		case <-w.store.behind:
 			w.store.health.observe(ctx, w.catchUp(ctx))
 		case <-timer.C:
+			if poll {
+				w.follow(ctx)
+			}
 		}
 		timer.Stop()
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"runtime"
 	"slices"
 	"time"
@@ -234,7 +233,7 @@ func (w *writer) append(ctx context.Context, ev *evaluation, batch []*request) e
 		}
 		return err
 	}
-	id := newAppendID()
+	id := newAppendID(w.turns.tag)
 	start := time.Now()
 	err := w.store.log.Append(w.lasting, w.published.head, id, ev.entries)
 	w.store.metrics.appended(time.Since(start), len(ev.entries), len(batch))
@@ -319,14 +318,6 @@ func (w *writer) entryAfter(ctx context.Context, head Head) (*Entry, error) {
 		return nil, fmt.Errorf("%w: the entry after %s is gone", ErrUnavailable, head)
 	}
 	return &entries[0], nil
-}
-
-func newAppendID() AppendID {
-	for {
-		if id := AppendID(rand.Int64()); id != 0 {
-			return id
-		}
-	}
 }
 
 // accept publishes what was evaluated, now that it is in the log.
