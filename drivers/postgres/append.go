@@ -44,6 +44,8 @@ func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructu
 		w.buf = nil
 	}
 	switch {
+	case errors.Is(err, errUndecided):
+		return translate("append", l.because(ctx, fmt.Errorf("%w: %w", logstructured.ErrUnknown, err)))
 	case err != nil:
 		return translate("append", l.because(ctx, err))
 	case !held:
@@ -80,7 +82,10 @@ func (l *Log) Confirm(ctx context.Context, head logstructured.Head) error {
 	return nil
 }
 
-// commit runs a statement that writes, by itself, and tells whether it returned a row. The error wraps ErrUnknown unless it is certain
+// errUndecided reports that the server did not say what became of a statement.
+var errUndecided = errors.New("the outcome of the statement is not known")
+
+// commit runs a statement that writes, by itself, and tells whether it returned a row. The error wraps errUndecided unless it is certain
 // that the statement has and will have no effect.
 func (l *Log) commit(ctx context.Context, w *writer, q *query, params [][]byte, each func(row [][]byte)) (bool, error) {
 	for race := 0; ; race++ {
@@ -128,7 +133,7 @@ func (l *Log) commitOnce(ctx context.Context, w *writer, q *query, params [][]by
 		return false, err
 	}
 	l.dropWriter() // a statement that is still running there must not meet the next one
-	return false, fmt.Errorf("%w: %w", logstructured.ErrUnknown, err)
+	return false, fmt.Errorf("%w: %w", errUndecided, err)
 }
 
 // pass turns to the next server when this one took a statement and did not finish it in time: it may be overloaded, or it waits, or another append

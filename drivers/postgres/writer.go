@@ -1,13 +1,15 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
-	"net"
+	"io"
 	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 // writer is the connection for appending.
@@ -30,7 +32,7 @@ func (l *Log) lockWriter(ctx context.Context) (w *writer, unlock func(), err err
 	case <-l.writing:
 	}
 	unlock = func() { l.writing <- struct{}{} }
-	if w := l.writer; w != nil && (w.pg.IsClosed() || w.epoch != l.epoch.Load() || !quietSocket(w.wire.Conn)) {
+	if w := l.writer; w != nil && (w.pg.IsClosed() || w.epoch != l.epoch.Load() || !quietSocket(w.pg.Conn())) {
 		l.dropWriter()
 	}
 	if l.writer == nil {
@@ -96,9 +98,9 @@ func (l *Log) connectWriter(ctx context.Context) (*writer, error) {
 	w := &writer{epoch: l.epoch.Load()}
 	cfg := l.cfg.pool.ConnConfig.Config.Copy()
 	l.configure(cfg)
-	cfg.AfterNetConnect = func(_ context.Context, _ *pgconn.Config, c net.Conn) (net.Conn, error) {
-		w.wire = &wire{Conn: c} // of the host that is being tried: the last one stays
-		return w.wire, nil
+	cfg.BuildFrontend = func(r io.Reader, out io.Writer) *pgproto3.Frontend {
+		w.wire = &wire{Writer: out} // of the host that is being tried: the last one stays
+		return pgproto3.NewFrontend(r, w.wire)
 	}
 	cfg.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler { return &canceler{pg: c, pooled: &l.pooled} }
 	var err error
@@ -133,15 +135,19 @@ func backendPID(ctx context.Context, c *pgconn.PgConn) (uint32, error) {
 }
 
 // wire notices when a request could not be sent to its end. The server cannot have taken it as complete then, because what ends
-// it (the Sync message, at which the transaction commits) comes last.
+// it (the Sync message, at which the transaction commits) comes last. The goodbye that pgx says on a connection that broke later has no such end:
+// that it fails too means nothing.
 type wire struct {
-	net.Conn
+	io.Writer
 	failed atomic.Bool
 }
 
+// syncMessage ends every request of the extended protocol.
+var syncMessage = []byte{'S', 0, 0, 0, 4}
+
 func (w *wire) Write(b []byte) (int, error) {
-	n, err := w.Conn.Write(b)
-	if err != nil {
+	n, err := w.Writer.Write(b)
+	if err != nil && bytes.HasSuffix(b, syncMessage) {
 		w.failed.Store(true)
 	}
 	return n, err
