@@ -18,8 +18,13 @@ type Recovery struct {
 	Kvs []*mvccpb.KeyValue
 }
 
-// Recover tells what the run came across. The clients were held at the time that it names.
-func (r *Running) Recover(recovery *Recovery) { r.recovery = recovery }
+// Restored tells that the database has gone back in time, while clients are held and nobody has noticed.
+func (r *Running) Restored() { r.recovery = &Recovery{At: r.now()} }
+
+// Recovered tells where the new history begins and what was there then, sorted by key.
+func (r *Running) Recovered(revision int64, kvs []*mvccpb.KeyValue) {
+	r.recovery.Revision, r.recovery.Kvs = revision, kvs
+}
 
 // Now is the time since the run began.
 func (r *Running) Now() time.Duration { return r.now() }

@@ -84,13 +84,16 @@ func Run(ctx context.Context, victim Victim, plan Plan) (*Recorded, error) {
 	}
 	err := plan.Disturb(ctx, r)
 	r.stopped = r.now()
+	if err != nil {
+		// Clients may wait for a server that does not come back.
+		cancel(err)
+	}
 	close(stop)
 	working.Wait()
 	if err == nil {
-		err = r.finish(ctx)
-	}
-	if err != nil {
-		cancel(err)
+		if err = r.finish(ctx); err != nil {
+			cancel(err)
+		}
 	}
 	drain := time.AfterFunc(drainTimeout, func() { cancel(errors.New("a watcher has not seen everything in time")) })
 	defer drain.Stop()
