@@ -24,6 +24,8 @@ type Program struct {
 	Package, Dir string
 	// Race builds with the race detector.
 	Race bool
+	// Overlay is passed to go build, if it is not empty.
+	Overlay string
 }
 
 var built struct {
@@ -75,6 +77,9 @@ func (p Program) build() (string, error) {
 	name, args := p.Name, []string{"build"}
 	if p.Race {
 		name, args = name+"-race", append(args, "-race")
+	}
+	if p.Overlay != "" {
+		args = append(args, "-overlay", p.Overlay)
 	}
 	path := filepath.Join(dir, name)
 	unlock, err := lock(path + ".lock")
