@@ -191,10 +191,29 @@ func (l *Log) Close() error {
 			}
 		}
 		if l.pool != nil {
-			l.pool.Close()
+			l.closePool()
 		}
 	})
 	return nil
+}
+
+// closeGrace is how long Close waits for connections to a server that does not answer.
+const closeGrace = 2 * time.Second
+
+// closePool closes the connections for reading. A call whose context ended leaves one behind that asks the server to end the statement; pgx gives
+// that up after 15 s, which nobody has to wait for.
+func (l *Log) closePool() {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l.pool.Close()
+	}()
+	timer := time.NewTimer(closeGrace)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
 }
 
 // pause waits, but no longer than ctx.
