@@ -23,13 +23,28 @@ func measuring() bool { return os.Getenv("STELE_TEST_MEASURE") != "" }
 // onEach runs a test on each kind of database, one after the other.
 func onEach(t *testing.T, test func(t *testing.T, kind string)) {
 	t.Helper()
-	kinds := []string{database.Postgres, database.MariaDB}
-	if stele.Kind() != stele.SQLite {
-		kinds = []string{stele.Kind()}
-	}
-	for _, kind := range kinds {
+	for _, kind := range kinds() {
 		t.Run(kind, func(t *testing.T) { test(t, kind) })
 	}
+}
+
+// beside runs a test on each kind of database, while other tests run: most of the time it waits.
+func beside(t *testing.T, test func(t *testing.T, kind string)) {
+	t.Helper()
+	t.Parallel()
+	for _, kind := range kinds() {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			test(t, kind)
+		})
+	}
+}
+
+func kinds() []string {
+	if stele.Kind() != stele.SQLite {
+		return []string{stele.Kind()}
+	}
+	return []string{database.Postgres, database.MariaDB}
 }
 
 // bounded is a context that ends a test that hangs.

@@ -22,7 +22,7 @@ const writers = 64
 // together what one gets alone.
 func TestFairness(t *testing.T) {
 	onEach(t, func(t *testing.T, kind string) {
-		warm, measured := 500*time.Millisecond, 1500*time.Millisecond
+		warm, measured := 300*time.Millisecond, time.Second
 		if measuring() {
 			warm, measured = 2*time.Second, 8*time.Second
 		}

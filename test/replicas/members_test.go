@@ -80,7 +80,7 @@ func agree(ctx context.Context, t *testing.T, within time.Duration, list ...*rep
 
 // TestMembers asks for the members while replicas come, are killed, stop and return.
 func TestMembers(t *testing.T) {
-	onEach(t, func(t *testing.T, kind string) {
+	beside(t, func(t *testing.T, kind string) {
 		ctx := bounded(t)
 		list := start(t, 3, stele.Options{Endpoint: database.Shared(t, kind).DSN(t)})
 		t.Logf("three replicas know each other %v after they serve", agree(ctx, t, noticed, list...))
@@ -225,7 +225,7 @@ func (list replicas) etcdctl(ctx context.Context, t *testing.T) {
 
 // TestStartTogether starts replicas of a database that nobody has set up yet, at the same time.
 func TestStartTogether(t *testing.T) {
-	onEach(t, func(t *testing.T, kind string) {
+	beside(t, func(t *testing.T, kind string) {
 		ctx := bounded(t)
 		list := start(t, 3, stele.Options{Endpoint: database.Shared(t, kind).DSN(t)})
 		list.statuses(ctx, t)

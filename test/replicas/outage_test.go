@@ -21,7 +21,7 @@ const outageTimeout = 2 * time.Second
 // TestOutage kills the database under two replicas and brings it back: watchers stay connected, serializable reads are answered, all else is
 // Unavailable in time, and when the database is back everything goes on by itself. A replica that starts meanwhile waits for the database.
 func TestOutage(t *testing.T) {
-	onEach(t, func(t *testing.T, kind string) {
+	beside(t, func(t *testing.T, kind string) {
 		ctx := bounded(t)
 		db := database.Start(t, kind)
 		opts := stele.Options{Endpoint: db.DSN(t), Args: []string{"--request-timeout", outageTimeout.String()}}

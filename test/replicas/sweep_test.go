@@ -20,7 +20,7 @@ import (
 
 // TestShared is what all replicas do at the same time on the same rows: deleting keys whose TTL is over, and compacting.
 func TestShared(t *testing.T) {
-	onEach(t, func(t *testing.T, kind string) {
+	beside(t, func(t *testing.T, kind string) {
 		list := start(t, 3, stele.Options{
 			Endpoint: database.Shared(t, kind).DSN(t),
 			// Compacted rows are deleted at once, by all of them.

@@ -89,7 +89,7 @@ func migrated(ctx context.Context, t *testing.T, dsn string) bool {
 // TestRollingUpgrade replaces two replicas, one after the other, by a version that changes the tables, while clients write and watch.
 func TestRollingUpgrade(t *testing.T) {
 	binary := newer(t)
-	onEach(t, func(t *testing.T, kind string) {
+	beside(t, func(t *testing.T, kind string) {
 		ctx := bounded(t)
 		dsn := database.Shared(t, kind).DSN(t)
 		older, younger := stele.Options{Endpoint: dsn}, stele.Options{Endpoint: dsn, Binary: binary}
