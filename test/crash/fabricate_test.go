@@ -18,6 +18,8 @@ type server struct {
 	rand  *rand.Rand
 	clock time.Duration
 	state *State
+	// first is the revision of the first state.
+	first int64
 	full  []Revision
 	ops   []*Op
 	// before is called before a request is applied; true tells that the fault has answered it.
@@ -34,7 +36,12 @@ type pending struct {
 
 // fabricate lets clients make steps calls and returns the history.
 func fabricate(seed uint64, steps int, before func(*server, *Op) bool) (*Recorded, *server) {
-	s := &server{rand: rand.New(rand.NewPCG(seed, 7)), state: newState(), before: before}
+	return fabricateFrom(seed, steps, before, newState(), 0)
+}
+
+// fabricateFrom begins at a state and a time.
+func fabricateFrom(seed uint64, steps int, before func(*server, *Op) bool, base *State, at time.Duration) (*Recorded, *server) {
+	s := &server{rand: rand.New(rand.NewPCG(seed, 7)), state: base, first: base.Rev, clock: at, before: before}
 	const clients = 6
 	generators := make([]*generator, clients)
 	for i := range generators {
@@ -130,7 +137,7 @@ func (s *server) commit(result Result) {
 func (s *server) watch(record *StreamRecord) *StreamRecord {
 	next := make([]int64, len(record.Watchers))
 	for i, spec := range record.Watchers {
-		next[i] = max(1, spec.StartRevision)
+		next[i] = max(s.first, spec.StartRevision)
 	}
 	at := func(r Revision) time.Duration { return r.Seen }
 	var session *Session
@@ -143,7 +150,7 @@ func (s *server) watch(record *StreamRecord) *StreamRecord {
 			}})
 		}
 	}
-	open(1)
+	open(s.first)
 	for _, r := range s.full {
 		for i, spec := range record.Watchers {
 			var events []*mvccpb.Event
