@@ -14,7 +14,7 @@ import (
 const (
 	seedTimeout = 30 * time.Second
 	seedEach    = 5 * time.Millisecond
-	tail        = time.Minute
+	tail        = 30 * time.Second
 )
 
 // bench is one comparison.
@@ -160,7 +160,7 @@ func (b *bench) slot(ctx context.Context, w workload, t *target) result {
 	t.slots++
 	s := &slot{
 		settings: b.settings, client: t.client, objects: b.objects, large: b.large,
-		prefix: fmt.Sprintf("/registry/%s/%04d/", w.name, t.slots),
+		prefix: fmt.Sprintf("/registry/%s/%04d/", w.name, t.slots), gaps: t.gaps,
 	}
 	r, err := b.measure(ctx, w, t, s)
 	if err != nil {

@@ -57,9 +57,9 @@ func defaultSettings() settings {
 // quicken cuts s to a run of seconds a server: enough to see that everything works, not enough to quote.
 func (s *settings) quicken() {
 	s.rounds = 1
-	s.warmup = 150 * time.Millisecond
-	s.duration = 600 * time.Millisecond
-	s.settle = 200 * time.Millisecond
+	s.warmup = 100 * time.Millisecond
+	s.duration = 400 * time.Millisecond
+	s.settle = 100 * time.Millisecond
 	s.objects = 2000
 	s.syncWrites = 50
 }
