@@ -100,8 +100,18 @@ func Run(t *testing.T, h Harness) {
 		}...)
 	}
 	for _, test := range tests {
-		t.Run(test.name, test.run)
+		t.Run(test.name, func(t *testing.T) {
+			// Each has a database of its own, and most of them wait most of the time. The few that measure or are large run alone.
+			if !alone[test.name] {
+				t.Parallel()
+			}
+			test.run(t)
+		})
 	}
+}
+
+var alone = map[string]bool{
+	"HugeAppend": true, "LargeAppend": true, "DeleteLetsAppendsThrough": true, "DefragmentGivesSpaceBack": true, "Clock": true,
 }
 
 type test struct {
