@@ -25,7 +25,7 @@ run: ## serve on 127.0.0.1:2379 from ./db/state.db
 	go run ./cmd/stele
 
 .PHONY: test
-test: test-unit test-blackbox test-bench ## everything below that is a test and short, with the race detector
+test: test-unit test-blackbox test-databases-short test-bench ## everything below that is a test and short, with the race detector
 
 .PHONY: test-unit
 test-unit: ## the product's own tests
@@ -35,9 +35,30 @@ test-unit: ## the product's own tests
 test-blackbox: ## the binary beside a real etcd: differential, kill -9, documentation (short runs)
 	cd test && go test -race -count=1 -timeout 9m ./...
 
+.PHONY: test-databases-short
+test-databases-short: ## etcd's rules and some random requests on MariaDB, and on PostgreSQL with three replicas (without -race: it is in the others)
+	cd test && STELE_TEST_DATABASE=mariadb go test -count=1 -timeout 9m ./semantics
+	cd test && STELE_TEST_DATABASE=postgres STELE_TEST_REPLICAS=3 go test -count=1 -timeout 9m ./semantics
+	cd test && STELE_TEST_DATABASE=mariadb STELE_DIFF_SEEDS=1 STELE_DIFF_REQUESTS=600 STELE_DIFF_ROUNDS=12 go test -count=1 -timeout 9m -run '^Test(Requests|Watch)$$' ./differential
+	cd test && STELE_TEST_DATABASE=postgres STELE_TEST_REPLICAS=3 STELE_DIFF_SEEDS=1 STELE_DIFF_REQUESTS=600 STELE_DIFF_ROUNDS=12 go test -count=1 -timeout 9m -run '^Test(Requests|Watch)$$' ./differential
+
 .PHONY: test-bench
 test-bench: ## the tests of the benchmark itself
 	cd test/bench && go test -count=1 -timeout 9m ./...
+
+.PHONY: test-drivers
+test-drivers: ## the conformance tests of the drivers, on a Galera cluster and through PgBouncer too
+	STELE_TEST_GALERA=1 STELE_TEST_PGBOUNCER=1 go test -race -v -count=1 -timeout 60m ./drivers/...
+
+.PHONY: test-databases
+test-databases: ## the rules, the black-box and the differential tests on PostgreSQL, on MariaDB, and with three replicas on PostgreSQL
+	cd test && STELE_TEST_DATABASE=postgres go test -race -v -count=1 -timeout 60m ./semantics ./blackbox ./differential
+	cd test && STELE_TEST_DATABASE=mariadb go test -race -v -count=1 -timeout 60m ./semantics ./blackbox ./differential
+	cd test && STELE_TEST_DATABASE=postgres STELE_TEST_REPLICAS=3 go test -race -v -count=1 -timeout 60m ./semantics ./blackbox ./differential
+
+.PHONY: test-replicas
+test-replicas: ## what several replicas promise, measured and asserted: needs a quiet machine
+	cd test && STELE_TEST_MEASURE=1 go test -v -count=1 -timeout 30m ./replicas
 
 .PHONY: test-docs
 test-docs: ## run the commands of README.md and docs/ (part of test-blackbox)
