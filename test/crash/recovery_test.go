@@ -159,10 +159,11 @@ func TestUnavailable(t *testing.T) {
 		return &Op{Server: server, Return: at, Response: &pb.PutResponse{Header: header(2)}}
 	}
 	rec := &Recorded{servers: 2, stopped: 10 * time.Second}
-	for at := range time.Duration(10) {
-		rec.Ops = append(rec.Ops, put(0, at*time.Second))
-		if at < 3 || at > 7 {
-			rec.Ops = append(rec.Ops, put(1, at*time.Second))
+	for n := range 10 {
+		at := time.Duration(n) * time.Second
+		rec.Ops = append(rec.Ops, put(0, at))
+		if n < 3 || n > 7 {
+			rec.Ops = append(rec.Ops, put(1, at))
 		}
 	}
 	rand.Shuffle(len(rec.Ops), func(i, j int) { rec.Ops[i], rec.Ops[j] = rec.Ops[j], rec.Ops[i] })
