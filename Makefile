@@ -77,12 +77,12 @@ test-soak: ## memory, file size, a million keys, a full disk; the soak itself fo
 	cd test && STELE_TEST_SOAK_DURATION=$(SOAKTIME) go test -tags soak -v -count=1 -timeout 60m ./soak
 
 .PHONY: bench
-bench: ## Stele beside etcd and kine, about five minutes; see test/bench/README.md
-	cd test/bench && go run .
+bench: ## Stele beside etcd and kine on SQLite, PostgreSQL and MariaDB, about 12 minutes; see test/bench/README.md
+	cd test/bench && go run . -servers all -duration 1s
 
 .PHONY: bench-quick
-bench-quick: ## the same in a minute: shows that it works, not to be quoted
-	cd test/bench && go run . -quick
+bench-quick: ## the same in two minutes: shows that it works, not to be quoted
+	cd test/bench && go run . -quick -servers all
 
 .PHONY: lint
 lint: ## golangci-lint over every module (the first run builds it)

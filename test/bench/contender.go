@@ -98,7 +98,7 @@ func kineSQLite(synchronous string) func(place) string {
 // kinePool bounds kine's connections: without a bound it opens one for each of 256 clients, more than the server takes, and keeps
 // only 20 of them, so that most requests would log in anew. Much less than that, and it hangs on Postgres: requests wait for a
 // connection that others hold, until their deadline (seen with 64 clients on 20 connections and with 256 on 64).
-var kinePool = []string{"--datastore-max-open-connections", "150", "--datastore-max-idle-connections", "150"}
+var kinePool = []string{"--datastore-max-open-connections", "300", "--datastore-max-idle-connections", "300"}
 
 // onDatabase is the contenders on a database server.
 func onDatabase(kind string) []contender {
