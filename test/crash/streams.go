@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,10 +54,29 @@ func (s *stream) run(ctx context.Context) error {
 			}
 			copy(s.next, session.Starts)
 		}
+		if target := s.target.Load(); target > 0 {
+			// A watcher that begins in the future is not synced, and there is no progress for a stream that has one: others of
+			// this stream may still need it.
+			for w := range session.Starts {
+				session.Starts[w] = min(session.Starts[w], target)
+			}
+		}
 		s.session(ctx, s.conns[i%len(s.conns)], &session)
 		s.record.Sessions = append(s.record.Sessions, session)
 	}
-	return fmt.Errorf("watch %s: %w at revision %d of %d", s.record.Name, context.Cause(ctx), s.done.Load(), s.target.Load())
+	return fmt.Errorf("watch %s: %w at revision %d of %d%s", s.record.Name, context.Cause(ctx), s.done.Load(), s.target.Load(), s.latest())
+}
+
+// latest describes the last sessions.
+func (s *stream) latest() string {
+	var text strings.Builder
+	for _, session := range s.record.Sessions[max(0, len(s.record.Sessions)-4):] {
+		fmt.Fprintf(&text, "\n  server %d from %v:", session.Server, session.Starts)
+		for _, r := range session.Responses[max(0, len(session.Responses)-6):] {
+			fmt.Fprintf(&text, "\n    %v %s", r.At, brief(r.Response))
+		}
+	}
+	return text.String()
 }
 
 func (s *stream) finished() bool {
