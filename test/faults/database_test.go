@@ -13,7 +13,7 @@ import (
 func TestDatabaseKilled(t *testing.T) {
 	on(t, []string{database.Postgres, database.MariaDB}, func(t *testing.T, db *database.Server) {
 		c := newCluster(t, db, [replicas]process{})
-		f := fault{faults: 2, min: 500 * time.Millisecond, max: 2 * time.Second, slack: 30 * time.Second}
+		f := fault{faults: 1, min: 500 * time.Millisecond, max: 2 * time.Second, slack: 30 * time.Second}
 		f.disturb = func(ctx context.Context, r *crash.Running) error {
 			for !r.Enough() {
 				if err := r.Between(ctx); err != nil {
