@@ -17,6 +17,10 @@
 // A request is of unknown outcome unless the answer says that it was refused: Unavailable, DeadlineExceeded and all the
 // other codes by which a connection dies may follow a commit.
 //
+// A run may have any number of servers on one store, and any disturbance instead of SIGKILL: package faults has those of replicas on a
+// database server. When the database itself goes back in time, the record is split into two histories at the revision to which
+// the servers jump, and each is judged by itself.
+//
 // The victim is a process of its own: one stele, two of them on one file, or an etcd, which shows that the checkers
 // hold the reference itself to be right. That they find something is shown by histories with one fault put in.
 //
