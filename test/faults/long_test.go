@@ -117,15 +117,15 @@ func TestPrimaryKilled(t *testing.T) {
 			return err
 		}
 		t.Logf("all replicas were back %v after the primary was killed", (r.Now() - from).Round(time.Millisecond))
-		return rest(ctx, r)
+		return rest(ctx, t, r)
 	}
 	f.run(t, c)
 }
 
 // rest lets the clients work until the plan is fulfilled.
-func rest(ctx context.Context, r *crash.Running) error {
+func rest(ctx context.Context, t *testing.T, r *crash.Running) error {
 	for !r.Enough() {
-		if err := r.Work(ctx, time.Second, 0); err != nil {
+		if err := r.Work(ctx, spell(t, time.Second, 3*time.Second), 0); err != nil {
 			return err
 		}
 	}
@@ -148,7 +148,7 @@ func TestPrimaryCutOff(t *testing.T) {
 		if err := r.Sick(behind, func() error { return c.twoPrimaries(ctx, t, r, behind, lasts) }); err != nil {
 			return err
 		}
-		return rest(ctx, r)
+		return rest(ctx, t, r)
 	}
 	f.run(t, c)
 }

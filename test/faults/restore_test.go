@@ -114,7 +114,7 @@ func (s *restore) disturb(ctx context.Context, r *crash.Running) error {
 		return err
 	}
 	for !r.Enough() {
-		if err := r.Work(ctx, time.Second, 0); err != nil {
+		if err := r.Work(ctx, spell(s.t, time.Second, 3*time.Second), 0); err != nil {
 			return err
 		}
 	}
