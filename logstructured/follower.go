@@ -11,6 +11,9 @@ import (
 // followBatch is how many entries are read from the log at once.
 const followBatch = 1000
 
+// followedLately is how long after an append of another process more are expected.
+const followedLately = time.Second
+
 var (
 	// errHistoryChanged means that the log does not hold the newest entry that was applied here.
 	errHistoryChanged = errors.New("the log has another history than was applied")
@@ -33,6 +36,18 @@ func (w *writer) follow(ctx context.Context) {
 	w.store.health.observe(ctx, err)
 }
 
+// pollInterval is how long to wait before the log is looked at again. Most of what a look costs is the waking up.
+func (w *writer) pollInterval() time.Duration {
+	s := w.store
+	switch {
+	case s.notified.Load() || s.hub.watchers.Load() == 0:
+		return 10 * s.opts.PollInterval
+	case time.Since(w.followed) > followedLately:
+		return 2 * s.opts.PollInterval
+	}
+	return s.opts.PollInterval
+}
+
 // observe takes note of the database's clock.
 func (w *writer) observe(told Timestamp, asked time.Time) {
 	if jump := w.leases.observe(told, asked); jump != 0 {
@@ -46,6 +61,7 @@ func (w *writer) catchUp(ctx context.Context) error {
 		for i := range entries {
 			w.follow1(&entries[i])
 		}
+		w.followed = time.Now()
 		heads := ends(entries)
 		w.publish(heads...)
 		for _, head := range heads {

@@ -88,7 +88,9 @@ func (w *writer) expire(ctx context.Context) {
 	}
 	slices.SortFunc(due, func(a, b *row) int { return bytes.Compare(a.key, b.key) })
 	expired := 0
-	r := &request{ctx: ctx, done: make(chan error, 1), evaluate: func(s *step) error {
+	bounded, cancel := context.WithTimeout(ctx, w.store.opts.RequestTimeout)
+	defer cancel()
+	r := &request{ctx: bounded, done: make(chan error, 1), evaluate: func(s *step) error {
 		expired = 0
 		for _, r := range due {
 			if newest := s.newest(r.key); newest != nil && newest.position == r.position {

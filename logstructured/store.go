@@ -32,8 +32,8 @@ type Options struct {
 	ValueCacheBytes int64
 	// RequestTimeout ends requests whose context has no earlier deadline; 0 is 7 s, as etcd's default.
 	RequestTimeout time.Duration
-	// PollInterval is how often the end of the log is looked at for entries of other processes while there are watchers; 0 is 10 ms.
-	// Without watchers nobody waits for them, and a tenth of that is enough.
+	// PollInterval is how often the end of the log is looked at for entries of other processes while those write; 0 is 10 ms. While they do
+	// not, half of that is enough, and a tenth where there are no watchers or the database tells of appends.
 	PollInterval time.Duration
 	// CompactRetention is how long the rows of superseded revisions stay in the database after the compaction that
 	// made them unreachable, for replicas that lag; 0 is 5 minutes.
@@ -170,15 +170,6 @@ func (s *Store) listen(ctx context.Context, n Notifier) error {
 		pause(ctx, backoff(failures))
 	}
 	return nil
-}
-
-// pollInterval is how long to wait before the log is looked at again. Where nobody waits for what others append, or the database
-// tells of it, a tenth of the looks is enough.
-func (s *Store) pollInterval() time.Duration {
-	if s.hub.watchers.Load() == 0 || s.notified.Load() {
-		return 10 * s.opts.PollInterval
-	}
-	return s.opts.PollInterval
 }
 
 func (s *Store) snapshot() *snapshot { return s.hub.current.Load() }

@@ -45,6 +45,8 @@ type writer struct {
 	turns turns
 	// current is a local time at which everything that the log held had been applied.
 	current time.Time
+	// followed is when something that another process appended was last applied.
+	followed time.Time
 	// complained is when a failed append was last logged for people to see.
 	complained time.Time
 	// lasting outlives the context of run, for the append that is under way when the store stops.
@@ -67,7 +69,7 @@ func (w *writer) run(ctx context.Context) error {
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(stopGrace, cancel) })()
 	w.lasting = lasting
-	poll := time.NewTimer(s.opts.PollInterval)
+	poll := time.NewTimer(w.pollInterval())
 	defer poll.Stop()
 	for {
 		var more <-chan struct{}
@@ -84,11 +86,11 @@ func (w *writer) run(ctx context.Context) error {
 		case <-s.behind:
 			s.health.observe(ctx, w.catchUp(ctx))
 			w.sweep(ctx)
-			poll.Reset(s.pollInterval())
+			poll.Reset(w.pollInterval())
 		case <-poll.C:
 			w.follow(ctx)
 			w.sweep(ctx)
-			poll.Reset(s.pollInterval())
+			poll.Reset(w.pollInterval())
 		case <-more:
 		}
 	}
@@ -256,7 +258,7 @@ func after(guard Head, id AppendID, entries []Entry) Head {
 
 // resolve finds out what became of an append whose outcome is unknown. As long as the log ends where it did, the append may
 // still take effect, so the same append is tried again under the same guard; once another entry stands in its place it has failed.
-// It gives up when nobody waits any more.
+// It gives up when nobody waits any more, or when what stands there cannot be seen any more.
 func (w *writer) resolve(ctx context.Context, id AppendID, ev *evaluation, batch []*request) error {
 	guard := w.published.head
 	logger := w.store.logger.WithField("append", fmt.Sprintf("%x", uint64(id)))
@@ -267,6 +269,8 @@ func (w *writer) resolve(ctx context.Context, id AppendID, ev *evaluation, batch
 		}
 		next, err := w.entryAfter(ctx, guard)
 		switch {
+		case errors.Is(err, errEntryGone):
+			return fmt.Errorf("%w: %w: %w", ErrUnavailable, ErrUnknown, err)
 		case err != nil:
 		case next == nil:
 			err = w.store.log.Append(w.lasting, guard, id, ev.entries)
@@ -305,7 +309,10 @@ func awaited(batch []*request) bool {
 	return false
 }
 
-// entryAfter returns the entry that follows head, or nil if head is the end. It returns an error if head is not in the log.
+// errEntryGone means that the log does not show what followed an entry: it was deleted, or the database went back in time.
+var errEntryGone = errors.New("the log does not show what became of an append")
+
+// entryAfter returns the entry that follows head, or nil if head is the end.
 func (w *writer) entryAfter(ctx context.Context, head Head) (*Entry, error) {
 	entries, end, err := w.store.log.Read(ctx, head.Position, 1)
 	if err != nil {
@@ -315,7 +322,7 @@ func (w *writer) entryAfter(ctx context.Context, head Head) (*Entry, error) {
 		return nil, nil
 	}
 	if len(entries) == 0 || entries[0].Position != head.Position+1 {
-		return nil, fmt.Errorf("%w: the entry after %s is gone", ErrUnavailable, head)
+		return nil, fmt.Errorf("%w: what was after %s is gone", errEntryGone, head)
 	}
 	return &entries[0], nil
 }
