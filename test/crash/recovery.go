@@ -16,6 +16,8 @@ type Recovery struct {
 	Revision int64
 	// Kvs is what was there then, sorted by key.
 	Kvs []*mvccpb.KeyValue
+	// later are the compactions of the new history, by which a watch that begins in the lost one may be canceled as well.
+	later []compaction
 }
 
 // Restored tells that the database has gone back in time, while clients are held and nobody has noticed.
@@ -33,8 +35,10 @@ func (r *Running) Now() time.Duration { return r.now() }
 // the faults of the second.
 func (rec *Recorded) Split() (before, after *Recorded) {
 	jump := rec.Recovery
+	ended := *jump
+	ended.later = nil
 	before, after = rec.part(rec.started, jump.At), rec.part(jump.At, rec.stopped)
-	before.Faults, before.Recovery = rec.Faults, jump
+	before.Faults, before.Recovery = rec.Faults, &ended
 	after.Base = &State{Rev: jump.Revision, Compacted: jump.Revision, kvs: jump.Kvs}
 	for _, op := range rec.Ops {
 		part := before
@@ -44,6 +48,9 @@ func (rec *Recorded) Split() (before, after *Recorded) {
 			after.fault("answered from the lost history: %v", op)
 		}
 		part.Ops = append(part.Ops, op)
+		if r, ok := op.Request.(*pb.CompactionRequest); ok && op.Call >= jump.At && op.Outcome != Rejected {
+			ended.later = append(ended.later, compaction{op.Call, r.Revision})
+		}
 	}
 	for _, k := range rec.leased {
 		part := before

@@ -77,6 +77,7 @@ func calledCompactions(h *History) highest {
 	}
 	if h.Recovery != nil {
 		called = append(called, compaction{h.Recovery.At, h.Recovery.Revision})
+		called = append(called, h.Recovery.later...)
 	}
 	return running(called)
 }
