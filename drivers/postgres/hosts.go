@@ -26,15 +26,20 @@ func (l *Log) configure(c *pgconn.Config) {
 		return err
 	}
 	c.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-		if established.Load() && l.pooled.Load() {
+		if established.Load() && !l.cancels() {
 			return nil, errNoCancel
 		}
 		return dial(ctx, network, address)
 	}
 }
 
-// errNoCancel keeps cancellations from poolers: PgBouncer 1.18 to 1.20 may crash of one that comes when its statement has just ended.
-var errNoCancel = errors.New("a pooler is not asked to cancel statements")
+// cancels tells whether a statement whose context ended may be cancelled. Not through a pooler: PgBouncer 1.18 to 1.20 may crash of a cancellation that
+// comes when its statement has just ended. And not where commits wait for a standby: a wait that is cancelled ends with a commit that everyone
+// sees and no standby has. Left alone, it stays invisible until it has, for ever on a former primary.
+func (l *Log) cancels() bool { return !l.pooled.Load() && !l.durableEnd.Load() }
+
+// errNoCancel keeps pgx from cancelling.
+var errNoCancel = errors.New("statements are not cancelled here")
 
 // hosts is the order in which the servers of a DSN are tried.
 type hosts struct {

@@ -35,11 +35,18 @@ func TestSynchronousStandby(t *testing.T) {
 	if err := l.Append(short(), head, 2, onePut("second")); !errors.Is(err, logstructured.ErrUnknown) {
 		t.Fatalf("Append without the standby: %v, want unknown", err)
 	}
-	// The cancelled wait left the entry visible, and nothing but that.
-	head = logstructured.Head{Position: 2, ID: 2}
-	if entries, end, err := l.Read(ctx, 1, 10); err != nil || len(entries) != 1 || end.Head != head {
+	// It waits on without us, and nobody sees it as long as it does.
+	if entries, end, err := l.Read(ctx, 1, 10); err != nil || len(entries) != 0 || end.Head != head {
 		t.Fatalf("Read: %d entries, %v, %v", len(entries), end.Head, err)
 	}
+	const cancelWait = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+	// A wait that an administrator cancels leaves the entry visible, and nothing but that.
+	head = logstructured.Head{Position: 2, ID: 2}
+	eventually(t, "the entry to be visible", func() bool {
+		execute(t, s, name, cancelWait)
+		entries, end, err := l.Read(ctx, 1, 10)
+		return err == nil && len(entries) == 1 && end.Head == head
+	})
 	if err := l.Confirm(short(), head); err == nil || errors.Is(err, logstructured.ErrConflict) {
 		t.Errorf("Confirm without the standby: %v", err)
 	}
@@ -47,7 +54,7 @@ func TestSynchronousStandby(t *testing.T) {
 	canceled := make(chan error, 1)
 	go func() { canceled <- l.Append(ctx, head, 3, onePut("third")) }()
 	eventually(t, "the wait to be cancelled", func() bool {
-		execute(t, s, name, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+		execute(t, s, name, cancelWait)
 		select {
 		case err := <-canceled:
 			if !errors.Is(err, logstructured.ErrUnknown) || !errors.Is(err, errWaitCanceled) {

@@ -102,7 +102,7 @@ func (l *Log) connectWriter(ctx context.Context) (*writer, error) {
 		w.wire = &wire{Writer: out} // of the host that is being tried: the last one stays
 		return pgproto3.NewFrontend(r, w.wire)
 	}
-	cfg.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler { return &canceler{pg: c, pooled: &l.pooled} }
+	cfg.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler { return &canceler{pg: c, cancels: l.cancels} }
 	var err error
 	if w.pg, err = pgconn.ConnectConfig(ctx, cfg); err != nil {
 		return nil, err
@@ -116,6 +116,13 @@ func (l *Log) connectWriter(ctx context.Context) (*writer, error) {
 		l.logger.Info("There is a pooler before PostgreSQL: using no prepared statements and polling instead of LISTEN")
 	}
 	l.writerPID.Store(pid)
+	if !l.pooled.Load() {
+		// The server would cancel the wait for a standby by it. An append has the time of its context.
+		if _, err := w.pg.Exec(ctx, `SET statement_timeout = 0`).ReadAll(); err != nil {
+			_ = w.pg.Close(ctx)
+			return nil, err
+		}
+	}
 	if l.sql == nil {
 		// CockroachDB has no notifications.
 		l.sql = newQueries(l.cfg.prefix, w.pg.ParameterStatus("crdb_version") == "")
@@ -159,10 +166,10 @@ const cancelGrace = time.Second
 // canceler ends a statement whose context ended, and waits for the server's word. A request that is still being sent is broken off,
 // which needs no word.
 type canceler struct {
-	pg     *pgconn.PgConn
-	pooled *atomic.Bool
-	stop   context.CancelFunc
-	done   chan struct{}
+	pg      *pgconn.PgConn
+	cancels func() bool
+	stop    context.CancelFunc
+	done    chan struct{}
 }
 
 // HandleCancel implements [ctxwatch.Handler].
@@ -175,7 +182,7 @@ func (h *canceler) HandleCancel(context.Context) {
 	go func() {
 		defer close(h.done)
 		// A cancellation that comes before the server has read all of the request, or between two steps, has no effect.
-		for wait := 5 * time.Millisecond; !h.pooled.Load() && ctx.Err() == nil; wait = min(2*wait, 100*time.Millisecond) {
+		for wait := 5 * time.Millisecond; h.cancels() && ctx.Err() == nil; wait = min(2*wait, 100*time.Millisecond) {
 			_ = h.pg.CancelRequest(ctx)
 			_ = pause(ctx, wait)
 		}
