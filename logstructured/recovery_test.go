@@ -317,3 +317,39 @@ func TestTTLAcrossClockJumps(t *testing.T) {
 		t.Errorf("expired %v late", late)
 	}
 }
+
+// TestUnknownOutcomeBehindTheFloor lets an append of the sweeper end unknown, and what became of it be deleted before it can be found out.
+func TestUnknownOutcomeBehindTheFloor(t *testing.T) {
+	t.Parallel()
+	db := &memDatabase{}
+	opts := ls.Options{CompactRetention: time.Nanosecond, PollInterval: time.Millisecond, RequestTimeout: patience}
+	log := newFaultyLog(memLog{db})
+	a := startStore(t, log, opts)
+	if _, err := a.Put(testContext(t), &ls.PutRequest{Key: []byte("k"), Lease: 2}); err != nil {
+		t.Fatal(err)
+	}
+	var swept atomic.Bool
+	log.fail(faults{append: func(context.Context, *realAppend) error {
+		swept.Store(true)
+		log.fail(lookAway)
+		return ls.ErrUnknown
+	}})
+	eventually(t, "the sweeper appends", swept.Load)
+	c := startStore(t, memLog{db}, opts)
+	for i := range 10 {
+		c.mustPut(t, "other", fmt.Sprint(i))
+	}
+	eventually(t, "the key expires elsewhere", func() bool {
+		res, err := c.Range(testContext(t), &ls.RangeRequest{KeyRange: everything})
+		return err == nil && len(res.KVs) == 1
+	})
+	c.mustPut(t, "other", "last")
+	if _, err := c.Compact(testContext(t), c.Revision(), true); err != nil {
+		t.Fatal(err)
+	}
+	log.heal()
+	eventually(t, "it has caught up", func() bool { return a.Revision() == c.Revision() })
+	if a.Term() != 1 {
+		t.Errorf("the term is %d", a.Term())
+	}
+}
