@@ -9,6 +9,7 @@ LDFLAGS := -s -w -X $(PKG)/pkg/version.Version=$(VERSION) -X $(PKG)/pkg/version.
 FUZZTIME ?= 10s
 CRASHTIME ?= 5m
 SOAKTIME ?= 5m
+FAULTTIME ?= 30s
 
 .DEFAULT_GOAL := help
 
@@ -59,6 +60,10 @@ test-databases: ## the rules, the black-box and the differential tests on Postgr
 .PHONY: test-replicas
 test-replicas: ## what several replicas promise, measured and asserted: needs a quiet machine
 	cd test && STELE_TEST_MEASURE=1 go test -v -count=1 -timeout 30m ./replicas
+
+.PHONY: test-faults
+test-faults: ## three replicas on Postgres, MariaDB, a synchronous standby and Galera, while each of them fails, for FAULTTIME (30s) each; about 20 minutes
+	cd test && STELE_TEST_FAULT_DURATION=$(FAULTTIME) go test -tags faults -v -count=1 -timeout 90m ./faults
 
 .PHONY: test-docs
 test-docs: ## run the commands of README.md and docs/ (part of test-blackbox)
