@@ -21,11 +21,16 @@ type Recovery struct {
 }
 
 // Restored tells that the database has gone back in time, while clients are held and nobody has noticed.
-func (r *Running) Restored() { r.recovery = &Recovery{At: r.now()} }
+// No client compacts until Recovered, so that the beginning of the new history can be read.
+func (r *Running) Restored() {
+	r.recovery = &Recovery{At: r.now()}
+	r.uncompacted.Store(true)
+}
 
 // Recovered tells where the new history begins and what was there then, sorted by key.
 func (r *Running) Recovered(revision int64, kvs []*mvccpb.KeyValue) {
 	r.recovery.Revision, r.recovery.Kvs = revision, kvs
+	r.uncompacted.Store(false)
 }
 
 // Now is the time since the run began.

@@ -45,8 +45,10 @@ type Running struct {
 	kills  int
 	downs  []time.Duration
 
-	windows          []Window
-	recovery         *Recovery
+	windows  []Window
+	recovery *Recovery
+	// uncompacted tells that clients leave the history as it is.
+	uncompacted      atomic.Bool
 	started, stopped time.Duration
 	holds, sick      []spell
 }
@@ -152,7 +154,12 @@ func (r *Running) close() {
 }
 
 // compactTo keeps compactions behind the complete watch.
-func (r *Running) compactTo() int64 { return r.streams[0].done.Load() }
+func (r *Running) compactTo() int64 {
+	if r.uncompacted.Load() {
+		return 0
+	}
+	return r.streams[0].done.Load()
+}
 
 func (r *Running) watch(ctx context.Context, watching *errgroup.Group) error {
 	r.streams = watchers()
