@@ -20,10 +20,10 @@ func TestStanding(t *testing.T) {
 		{newest, reached},
 		{Head{newest.Position - 2, newest.ID - 1}, reached},
 		{Head{newest.Position - 2*(maxAppliedHeads-1), newest.ID - maxAppliedHeads + 1}, reached},
-		{Head{newest.Position, newest.ID + 1}, foreign},     // another entry in its place
-		{Head{newest.Position - 1, newest.ID}, foreign},     // within an append
-		{Head{2, 1}, foreign},                               // forgotten
-		{Head{}, foreign},                                   // an empty database
+		{Head{newest.Position, newest.ID + 1}, foreign}, // another entry in its place
+		{Head{newest.Position - 1, newest.ID}, foreign}, // within an append
+		{Head{2, 1}, foreign}, // forgotten
+		{Head{}, foreign},     // an empty database
 		{Head{newest.Position + 1, newest.ID + 1}, ahead},   // to come
 		{Head{newest.Position + 100, newest.ID - 1}, ahead}, // to come, or foreign once it has
 	} {
