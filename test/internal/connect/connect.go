@@ -18,7 +18,7 @@ import (
 )
 
 // maxMessage lets clients send more than any server takes, so that it is the server that refuses.
-const maxMessage = 64 << 20
+const maxMessage = 256 << 20
 
 // GRPC returns a plain connection to target ("127.0.0.1:2379", "unix:///run/stele.sock") that is closed at the
 // end of the test.
