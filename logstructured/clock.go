@@ -16,15 +16,19 @@ const (
 // difference is measured with this process's monotonic clock and left out from then on. A jump that happens while no process looks
 // cannot be told from time that has passed.
 type clock struct {
-	// told is what the database's clock showed, less skew, at the local, monotonic time at.
+	// told is what the database's clock showed, less skew, at the local, monotonic time at or up to late before.
 	told Timestamp
 	at   time.Time
+	late Timestamp
 	// skew is the sum of the jumps.
 	skew Timestamp
 }
 
-// start sets the clock by what the database told at the local time at.
-func (c *clock) start(told Timestamp, at time.Time) { *c = clock{told: told, at: at} }
+// start sets the clock by what the database told when it was asked at the local time asked.
+func (c *clock) start(told Timestamp, asked time.Time) {
+	local := time.Now()
+	*c = clock{told: told, at: local, late: Timestamp(local.Sub(asked).Milliseconds()) + 1}
+}
 
 // observe takes note of what the database told when it was asked at the local time asked, and returns by how much its clock has jumped.
 func (c *clock) observe(told Timestamp, asked time.Time) (jump time.Duration) {
@@ -34,15 +38,15 @@ func (c *clock) observe(told Timestamp, asked time.Time) (jump time.Duration) {
 	}
 	now, expected := told-c.skew, c.reading(local)
 	jump = time.Duration(now-expected) * time.Millisecond
-	if jump.Abs() <= maxClockStep {
-		c.told, c.at = now, local
+	if jump.Abs() <= maxClockStep+time.Duration(c.late)*time.Millisecond {
+		c.told, c.at, c.late = now, local, Timestamp(local.Sub(asked).Milliseconds())+1
 		return 0
 	}
 	c.told, c.at, c.skew = expected, local, c.skew+now-expected
 	return jump
 }
 
-// reading is what the clock shows at a local time.
+// reading is what the clock shows at a local time, or shows already: it may lag by late, and is never ahead.
 func (c *clock) reading(local time.Time) Timestamp {
 	return c.told + Timestamp(local.Sub(c.at).Milliseconds())
 }
@@ -54,7 +58,7 @@ func (c *clock) adjusted(appended Timestamp, since time.Time) Timestamp {
 	if !since.IsZero() {
 		t = max(t, c.reading(since))
 	}
-	return min(t, c.reading(time.Now()))
+	return min(t, c.reading(time.Now())+c.late)
 }
 
 // localTime converts the time of an append into one of this process.

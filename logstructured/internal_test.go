@@ -45,8 +45,9 @@ func TestStanding(t *testing.T) {
 
 func TestClock(t *testing.T) {
 	var c clock
+	c.start(1_000_000, time.Now())
 	start := time.Now().Add(-time.Minute)
-	c.start(1_000_000, start)
+	c.told += 60_000 // a minute ago, by now
 	now := func() Timestamp { return 1_000_000 + Timestamp(time.Since(start).Milliseconds()) }
 	near := func(got, want Timestamp) bool { return got-want > -100 && got-want < 100 }
 
@@ -76,6 +77,15 @@ func TestClock(t *testing.T) {
 		if got := c.adjusted(now()+hours*hour-2*hour, time.Now()); !near(got, now()) {
 			t.Errorf("an append since just now is placed at %d, want %d", got, now())
 		}
+	}
+	// A slow answer leaves the clock behind; the time of an append is not cut down by that.
+	var behind clock
+	behind.start(1_000_000, time.Now().Add(-400*time.Millisecond))
+	if got := behind.adjusted(1_000_350, time.Time{}); got != 1_000_350 {
+		t.Errorf("an append before a slow answer came is placed at %d", got)
+	}
+	if got := behind.reading(time.Now()); got > 1_000_100 {
+		t.Errorf("after a slow answer the clock runs ahead: %d", got)
 	}
 	// The process was stopped between the question and the answer: whether the database was asked before or after that, nobody knows.
 	for _, told := range []Timestamp{now() - 60_000, now()} {

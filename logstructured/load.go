@@ -17,7 +17,13 @@ const loadAhead = 8
 
 // load reads the metadata of the whole log and builds the index from it.
 func load(ctx context.Context, log Log) (st *state, leases expiry, err error) {
-	rows, err := estimateRows(ctx, log)
+	asked := time.Now()
+	end, err := log.End(ctx)
+	if err != nil {
+		return nil, leases, fmt.Errorf("read the log's end: %w", err)
+	}
+	leases.start(end.Now, asked)
+	rows, err := estimateRows(ctx, log, end.Position)
 	if err != nil {
 		return nil, leases, err
 	}
@@ -33,8 +39,7 @@ func load(ctx context.Context, log Log) (st *state, leases expiry, err error) {
 			}
 		}
 	}()
-	start := time.Now()
-	end, err := log.Scan(ctx, 0, func(entries []Entry) error {
+	end, err = log.Scan(ctx, 0, func(entries []Entry) error {
 		batches <- slices.Clone(entries)
 		return nil
 	})
@@ -50,7 +55,6 @@ func load(ctx context.Context, log Log) (st *state, leases expiry, err error) {
 	if st.head != end.Head {
 		return nil, leases, fmt.Errorf("%w: the log's end is %s but its newest entry %s", ErrCorrupt, end.Head, st.head)
 	}
-	leases.start(end.Now, start)
 	for _, r := range l.leased {
 		leases.add(r.row, r.appended, time.Time{})
 	}
@@ -59,17 +63,13 @@ func load(ctx context.Context, log Log) (st *state, leases expiry, err error) {
 }
 
 // estimateRows guesses how many rows the log has, rather too low than too high: it saves growing what will hold them.
-func estimateRows(ctx context.Context, log Log) (int, error) {
+func estimateRows(ctx context.Context, log Log, end Position) (int, error) {
 	const rowBytes = 256
-	end, err := log.End(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("read the log's end: %w", err)
-	}
 	size, err := log.Size(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("read the log's size: %w", err)
 	}
-	return int(min(int64(end.Position), size.InUse/rowBytes)), nil
+	return int(min(int64(end), size.InUse/rowBytes)), nil
 }
 
 // loader builds a state from a whole log. It finds keys by a hash table and sorts them in the end: for a million
