@@ -43,7 +43,7 @@ func (w *writer) pollInterval() time.Duration {
 	case s.notified.Load() || s.hub.watchers.Load() == 0:
 		return 10 * s.opts.PollInterval
 	case time.Since(w.followed) > followedLately:
-		return 2 * s.opts.PollInterval
+		return 5 * s.opts.PollInterval / 2
 	}
 	return s.opts.PollInterval
 }

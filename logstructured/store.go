@@ -33,7 +33,7 @@ type Options struct {
 	// RequestTimeout ends requests whose context has no earlier deadline; 0 is 7 s, as etcd's default.
 	RequestTimeout time.Duration
 	// PollInterval is how often the end of the log is looked at for entries of other processes while those write; 0 is 10 ms. While they do
-	// not, half of that is enough, and a tenth where there are no watchers or the database tells of appends.
+	// not, two fifths of that are enough, and a tenth where there are no watchers or the database tells of appends.
 	PollInterval time.Duration
 	// CompactRetention is how long the rows of superseded revisions stay in the database after the compaction that
 	// made them unreachable, for replicas that lag; 0 is 5 minutes.

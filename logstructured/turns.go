@@ -16,7 +16,7 @@ const (
 	// maxTurns bounds how many other replicas are waited for.
 	maxTurns = 16
 	// minTurnPoll is the shortest time between two looks at the log's end while waiting, where the database does not tell.
-	minTurnPoll = 500 * time.Microsecond
+	minTurnPoll = 300 * time.Microsecond
 )
 
 // replicaTag is the part of an [AppendID] that tells who made it: random bits that a replica has as long as it runs.
@@ -43,8 +43,8 @@ type turns struct {
 	// due are the others that append before this one does again, the next one first; done are those that have appended since it did, in
 	// their order.
 	due, done []replicaTag
-	// until is when the turn of the first that is due ends.
-	until time.Time
+	// since is when the turn of the first that is due began, and until when it ends.
+	since, until time.Time
 	// took is the average time of an append.
 	took time.Duration
 }
@@ -79,8 +79,18 @@ func (t *turns) passed() {
 
 func (t *turns) next() {
 	if len(t.due) > 0 {
-		t.until = time.Now().Add(min(max(turnAppends*t.took, minTurn), maxTurn))
+		t.since = time.Now()
+		t.until = t.since.Add(min(max(turnAppends*t.took, minTurn), maxTurn))
 	}
+}
+
+// look is how long to wait before it is worth looking whether the others have appended: half as long as their appends take on average, and from then on
+// shortly.
+func (t *turns) look() time.Duration {
+	if expected := time.Until(t.since.Add(time.Duration(len(t.due)) * t.took / 2)); expected > 0 {
+		return expected
+	}
+	return max(t.took/8, minTurnPoll)
 }
 
 // awaitTurn waits while it is another replica's turn.
@@ -93,7 +103,7 @@ func (w *writer) awaitTurn(ctx context.Context) {
 		}
 		poll := !w.store.notified.Load()
 		if poll {
-			wait = min(wait, max(w.turns.took/turnAppends, minTurnPoll))
+			wait = min(wait, w.turns.look())
 		}
 		timer := time.NewTimer(wait)
 		select {
