@@ -11,6 +11,8 @@ CRASHTIME ?= 5m
 SOAKTIME ?= 5m
 FAULTTIME ?= 30s
 
+# Many of the tests wait more than they compute: `go test -p 3` keeps two cores busy.
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -30,11 +32,11 @@ test: test-unit test-blackbox test-databases-short test-bench ## everything belo
 
 .PHONY: test-unit
 test-unit: ## the product's own tests
-	go test -race -timeout 9m ./...
+	go test -race -p 3 -timeout 9m ./...
 
 .PHONY: test-blackbox
-test-blackbox: ## the binary beside a real etcd: differential, kill -9, documentation (short runs)
-	cd test && go test -race -count=1 -timeout 9m ./...
+test-blackbox: ## the binary beside a real etcd: differential, kill -9, faults, replicas, documentation (short runs)
+	cd test && STELE_DIFF_SEEDS=2 STELE_TEST_CRASH_DURATION=8s go test -race -p 3 -count=1 -timeout 9m ./...
 
 .PHONY: test-databases-short
 test-databases-short: ## etcd's rules and some random requests on MariaDB, and on PostgreSQL with three replicas (without -race: it is in the others)

@@ -44,8 +44,11 @@ func TestFairness(t *testing.T) {
 				}
 				// Beside other tests one of the two may have had the machine to itself.
 				least := 0.3
-				if measuring() {
+				switch {
+				case measuring() && clients == n*writers:
 					least = 0.9
+				case measuring():
+					least = 0.5 // see above: two thirds are the most that three can have
 				}
 				if total < least*alone {
 					t.Errorf("%d replicas commit %.0f writes/s, one commits %.0f", n, total, alone)
