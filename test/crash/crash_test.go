@@ -19,8 +19,6 @@ func plan(t *testing.T, duration time.Duration) Plan {
 	t.Helper()
 	p := Plan{
 		Duration: duration,
-		Kills:    int(3 * duration / (5 * time.Second)),
-		Writes:   int(10 * duration / time.Second),
 		EveryMin: 400 * time.Millisecond,
 		EveryMax: 1400 * time.Millisecond,
 		Clients:  8,
@@ -33,6 +31,7 @@ func plan(t *testing.T, duration time.Duration) Plan {
 		}
 		p.Duration = d
 	}
+	p.Kills, p.Writes = int(3*p.Duration/(5*time.Second)), int(10*p.Duration/time.Second)
 	if v := os.Getenv("STELE_TEST_CRASH_SEED"); v != "" {
 		n, err := strconv.ParseUint(v, 10, 64)
 		if err != nil {
