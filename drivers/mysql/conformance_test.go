@@ -3,6 +3,7 @@ package mysql
 import (
 	"fmt"
 	"os"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stele-db/stele/drivers/drivertest"
@@ -35,9 +36,10 @@ func TestConformance(t *testing.T) {
 // nodes returns a function that opens each log on another node of a Galera cluster.
 func nodes(t testing.TB) func(testing.TB) logstructured.Log {
 	s := database.Shared(t, database.Galera)
-	name, node := s.Database(t), 0
+	name := s.Database(t)
+	var opened atomic.Int64 // at the same time, now and then
 	return func(t testing.TB) logstructured.Log {
-		node = node%s.Nodes() + 1
+		node := int(opened.Add(1))%s.Nodes() + 1
 		return openLog(t, s.In(s.Env(t, fmt.Sprintf("DSN_%d", node)), name))
 	}
 }
