@@ -80,7 +80,8 @@ func usageOfMembers(members []int) (usage, error) {
 		if err != nil {
 			return usage{}, err
 		}
-		if u.rss, err = numberIn(fmt.Sprintf("/proc/%d/smaps_rollup", pid), "Pss:"); err != nil {
+		u.rss, err = numberIn(fmt.Sprintf("/proc/%d/smaps_rollup", pid), "Pss:")
+		if err != nil && !errors.Is(err, syscall.ESRCH) { // which is one that has ended and waits for its parent: it has no memory any more
 			return usage{}, err
 		}
 		u.rss *= 1024
