@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -40,10 +41,26 @@ func seed(f *testing.F, messages ...proto.Message) {
 	}
 }
 
+// outlive makes the leases of a request so long that no key expires while the test runs: that takes a revision of its own.
+func outlive(req any) {
+	switch r := req.(type) {
+	case *pb.PutRequest:
+		if r.GetLease() > 0 {
+			r.Lease |= 1 << 20 // seconds
+		}
+	case *pb.TxnRequest:
+		for _, op := range slices.Concat(r.GetSuccess(), r.GetFailure()) {
+			outlive(op.GetRequestPut())
+			outlive(op.GetRequestTxn())
+		}
+	}
+}
+
 // attempt sends req and checks what holds for every request: it is refused with a refusal and changes nothing, or it uses one
 // revision at most, which the header shows.
 func attempt(t *testing.T, kv *kvServer, req any) {
 	t.Helper()
+	outlive(req)
 	before := kv.store.Revision()
 	resp, err := call(t.Context(), kv, req)
 	after := kv.store.Revision()

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 
@@ -152,11 +153,23 @@ func (e *openFailure) Unwrap() error { return e.err }
 
 // because prefers the reason why ctx ended, if it did, to what a call made of it.
 func because(ctx context.Context, err error) error {
-	if err == nil || ctx.Err() == nil {
-		return err
+	if err == nil {
+		return nil
 	}
-	if cause := context.Cause(ctx); !errors.Is(err, cause) {
+	if cause := ended(ctx); cause != nil && !errors.Is(err, cause) {
 		return fmt.Errorf("%w: %w", cause, err)
 	}
 	return err
+}
+
+// ended returns why ctx ended, nil if it did not. A connection notices that the deadline has passed by a timer of its own, which may be a
+// moment before that of ctx.
+func ended(ctx context.Context) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return nil
 }
