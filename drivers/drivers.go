@@ -2,6 +2,7 @@ package drivers
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"strings"
 
@@ -47,11 +48,7 @@ func Open(ctx context.Context, dsn string, opts Options) (logstructured.Log, err
 	case "postgres":
 		return opened(postgres.Open(ctx, scheme+"://"+rest, postgres.Options{Logger: opts.Logger, Options: opts.Options}))
 	case "mysql":
-		log, err := opened(mysql.Open(ctx, scheme+"://"+rest, mysql.Options{Logger: opts.Logger, Options: opts.Options}))
-		if err != nil && !mayPass(err) {
-			err = connect.Configuration(err)
-		}
-		return log, err
+		return opened(mysql.Open(ctx, scheme+"://"+rest, mysql.Options{Logger: opts.Logger, Options: opts.Options}))
 	default:
 		log, err := opened(sqlite.Open(ctx, rest, sqlite.Options{Logger: opts.Logger}))
 		return log, connect.Configuration(err)
@@ -85,4 +82,17 @@ func Schema(dsn string) ([]string, error) {
 		statements[i] = statement
 	}
 	return statements, nil
+}
+
+// opened turns what a driver's Open returned into what [Open] returns: no nil pointer in an interface, and a server whose certificate
+// is not accepted is a matter of configuration for all of them.
+func opened[L logstructured.Log](log L, err error) (logstructured.Log, error) {
+	if err == nil {
+		return log, nil
+	}
+	var certificate *tls.CertificateVerificationError
+	if errors.As(err, &certificate) {
+		err = connect.Configuration(err)
+	}
+	return nil, err
 }

@@ -15,13 +15,8 @@ import (
 // loadAhead is how many batches of the scan may wait to be indexed: the database is read by one processor while another builds the index.
 const loadAhead = 8
 
-// load reads the metadata of the whole log and builds the index from it.
-func load(ctx context.Context, log Log) (st *state, leases expiry, err error) {
-	asked := time.Now()
-	end, err := log.End(ctx)
-	if err != nil {
-		return nil, leases, fmt.Errorf("read the log's end: %w", err)
-	}
+// load reads the metadata of the whole log, which held end when it was asked, and builds the index from it.
+func load(ctx context.Context, log Log, end End, asked time.Time) (st *state, leases expiry, err error) {
 	leases.start(end.Now, asked)
 	rows, err := estimateRows(ctx, log, end.Position)
 	if err != nil {

@@ -21,6 +21,7 @@ func (w *writer) rebuild(ctx context.Context, cause error) error {
 	start := time.Now()
 	logger := w.store.logger.WithField("applied", w.published.head)
 	logger.WithError(cause).Warn("the database does not hold what was applied here: reading it anew")
+	asked := time.Now()
 	end, err := w.store.log.End(ctx)
 	if err != nil {
 		return err
@@ -28,7 +29,7 @@ func (w *writer) rebuild(ctx context.Context, cause error) error {
 	if end.ClusterID != w.store.cluster {
 		return fmt.Errorf("%w: the database now holds the store of cluster %x, and this is cluster %x: restart to serve it", ErrCorrupt, end.ClusterID, w.store.cluster)
 	}
-	st, leases, err := load(ctx, w.store.log)
+	st, leases, err := load(ctx, w.store.log, end, asked)
 	if err != nil {
 		return err
 	}

@@ -107,7 +107,7 @@ func Open(ctx context.Context, log Log, opts Options) (s *Store, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the log's end: %w", err)
 	}
-	st, leases, err := load(ctx, log)
+	st, leases, err := load(ctx, log, end, start)
 	if err != nil {
 		return nil, err
 	}

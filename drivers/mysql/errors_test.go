@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"testing"
 
 	"github.com/go-sql-driver/mysql"
 
+	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/logstructured"
 )
 
@@ -50,6 +52,33 @@ func TestOutcomes(t *testing.T) {
 	} {
 		if err := translate("append", server(n)); !errors.Is(err, want) {
 			t.Errorf("%v is not %v", err, want)
+		}
+	}
+}
+
+// TestOpenErrors tells what an administrator has to change from what waiting may mend.
+func TestOpenErrors(t *testing.T) {
+	server := func(number uint16) error { return &mysql.MySQLError{Number: number} }
+	refused := &net.OpError{Op: "dial", Err: errors.New("connection refused")}
+	for name, test := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"refused":              {refused, false},
+		"unknown host":         {&net.DNSError{Name: "db.example"}, false},
+		"closed":               {fmt.Errorf("handshake: %w", io.EOF), false},
+		"end of the attempt":   {context.DeadlineExceeded, false},
+		"too many connections": {server(1040), false},
+		"no majority":          {server(1047), false},
+		"read-only":            {server(1290), false},
+		"wrong password":       {server(1045), true},
+		"one of several hosts": {errors.Join(server(1045), refused), true},
+		"no rights":            {server(1142), true},
+		"no TLS":               {mysql.ErrNoTLS, true},
+		"a sentence":           {&openFailure{text: "the tables were migrated by a newer version"}, true},
+	} {
+		if got := openError(test.err); errors.Is(got, connect.ErrConfiguration) != test.want || !errors.Is(got, test.err) && name != "a sentence" {
+			t.Errorf("%s: %v", name, got)
 		}
 	}
 }

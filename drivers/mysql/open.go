@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/go-sql-driver/mysql"
 	"github.com/sirupsen/logrus"
 
 	"github.com/stele-db/stele/drivers/connect"
@@ -176,12 +177,17 @@ func openError(err error) error {
 		return connect.Configuration(failure)
 	}
 	switch number(err) {
-	case errDenied, errDatabaseDenied, errNoPassword:
+	case errDenied, errDatabaseDenied, errTableDenied, errColumnDenied, errPrivilegeNeeded, errNoPassword:
 		return connect.Configuration(fmt.Errorf("mysql: the server refuses the user: check name, password, certificate and rights: %w", err))
 	case errInsecure:
 		return connect.Configuration(fmt.Errorf("mysql: the server demands TLS: %w", err))
 	case errUnknownVariable:
 		return connect.Configuration(fmt.Errorf("mysql: an option of the DSN is neither the driver's nor a variable of the server: %w", err))
+	}
+	for _, refusal := range []error{mysql.ErrNoTLS, mysql.ErrOldProtocol, mysql.ErrUnknownPlugin, mysql.ErrOldPassword, mysql.ErrCleartextPassword, mysql.ErrNativePassword} {
+		if errors.Is(err, refusal) {
+			return connect.Configuration(fmt.Errorf("mysql: the server and the options of the DSN do not agree: %w", err))
+		}
 	}
 	if sentinel := sentinelOf(err); sentinel != nil {
 		return fmt.Errorf("mysql: cannot open: %w: %w", sentinel, err)
