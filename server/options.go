@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
+	"google.golang.org/grpc"
 )
 
 // Limits that etcd has too, with etcd's defaults.
@@ -26,6 +27,11 @@ type Options struct {
 	Logger *logrus.Entry
 	// Listeners are what to serve on, made by [Listen]; at least one. The server takes them over.
 	Listeners []*Listener
+
+	// GRPCServer, if not nil, is served on the listeners instead of the server's own, with the services registered that it does not have. It must
+	// not serve yet. Its options are the caller's: TLS, limits, keep-alive, metrics; and there is no HTTP on the listeners, which must be plain.
+	// Have it wait for handlers: a forced stop otherwise leaves requests behind that find the store closed. When Run ends it is stopped.
+	GRPCServer *grpc.Server
 
 	// Registerer receives the server's metrics; nil registers none.
 	Registerer prometheus.Registerer

@@ -14,14 +14,11 @@ import (
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
 
 	"github.com/stele-db/stele/logstructured"
@@ -29,13 +26,15 @@ import (
 
 // Server serves one store on some listeners.
 type Server struct {
-	opts     Options
+	opts    Options
+	grpc    *grpc.Server
+	health  *health.Server
+	watch   *watchServer
+	streams *streamSet
+
+	// dispatch and http are nil if grpc is the caller's.
 	dispatch *dispatcher
-	grpc     *grpc.Server
 	http     *http.Server
-	health   *health.Server
-	watch    *watchServer
-	streams  *streamSet
 }
 
 // New prepares a server; [Server.Run] starts it. The store must be open, and outlive the server.
@@ -44,30 +43,31 @@ func New(store *logstructured.Store, opts Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := available(opts.GRPCServer); err != nil {
+		return nil, err
+	}
 	m := newMember(store, &opts)
 	streams := &streamSet{}
 	s := &Server{
-		opts:     opts,
-		dispatch: newDispatcher(opts.Logger, opts.HandshakeTimeout, opts.MaxHandshakes),
-		health:   health.NewServer(),
-		watch:    &watchServer{member: m, fragmentBytes: opts.MaxRequestBytes + grpcOverheadBytes, streams: streams},
-		streams:  streams,
+		opts:    opts,
+		grpc:    opts.GRPCServer,
+		health:  health.NewServer(),
+		watch:   &watchServer{member: m, fragmentBytes: opts.MaxRequestBytes + grpcOverheadBytes, streams: streams},
+		streams: streams,
+	}
+	if s.grpc != nil {
+		s.register(m)
+		return s, nil
 	}
 	metrics, err := registered(opts.Registerer, grpcprom.NewServerMetrics())
 	if err != nil {
 		return nil, err
 	}
 	s.grpc = grpc.NewServer(grpcOptions(opts, metrics, streams)...)
-	pb.RegisterKVServer(s.grpc, &kvServer{member: m, maxRequestBytes: opts.MaxRequestBytes, maxTxnOps: opts.MaxTxnOps})
-	pb.RegisterWatchServer(s.grpc, s.watch)
-	pb.RegisterLeaseServer(s.grpc, &leaseServer{member: m})
-	pb.RegisterClusterServer(s.grpc, &clusterServer{member: m})
-	pb.RegisterMaintenanceServer(s.grpc, &maintenanceServer{member: m})
-	pb.RegisterAuthServer(s.grpc, &authServer{member: m})
-	healthpb.RegisterHealthServer(s.grpc, s.health)
-	reflection.Register(s.grpc)
+	s.register(m)
 	metrics.InitializeMetrics(s.grpc)
 
+	s.dispatch = newDispatcher(opts.Logger, opts.HandshakeTimeout, opts.MaxHandshakes)
 	s.http = &http.Server{
 		Handler:           newHTTPHandler(m, opts.Gatherer, s.grpc),
 		ReadHeaderTimeout: opts.HandshakeTimeout,
@@ -127,12 +127,33 @@ func grpcOptions(opts Options, metrics *grpcprom.ServerMetrics, streams *streamS
 // error only if serving failed. It may be called once.
 func (s *Server) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
+	if s.dispatch == nil {
+		s.serveInjected(group)
+	} else {
+		s.serveOwn(group)
+	}
+	for _, l := range s.opts.Listeners {
+		s.opts.Logger.WithField("url", l.URL()).Info("serving clients")
+	}
+	group.Go(func() error {
+		<-ctx.Done()
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.ShutdownTimeout)
+		defer cancel()
+		s.shutdown(bounded)
+		return nil
+	})
+	err := group.Wait()
+	s.watch.wait()
+	return err
+}
+
+// serveOwn serves gRPC and HTTP on the listeners.
+func (s *Server) serveOwn(group *errgroup.Group) {
 	for _, l := range s.opts.Listeners {
 		group.Go(func() error {
 			s.dispatch.accept(l)
 			return nil
 		})
-		s.opts.Logger.WithField("url", l.URL()).Info("serving clients")
 	}
 	group.Go(func() error {
 		if err := s.grpc.Serve(s.dispatch.grpc); !errors.Is(err, grpc.ErrServerStopped) {
@@ -146,21 +167,17 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		return nil
 	})
-	group.Go(func() error {
-		<-ctx.Done()
-		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.ShutdownTimeout)
-		defer cancel()
-		s.shutdown(bounded)
-		return nil
-	})
-	err := group.Wait()
-	s.watch.wait()
-	return err
 }
 
 // shutdown returns when no request is left, and no later than shortly after ctx ended.
 func (s *Server) shutdown(ctx context.Context) {
 	s.health.Shutdown()
+	if s.dispatch == nil {
+		// Nothing is closed before the caller's server, which takes a listener that closes for a failure.
+		s.streams.stop()
+		s.drain(ctx)
+		return
+	}
 	for _, l := range s.opts.Listeners {
 		_ = l.Close()
 	}
@@ -173,6 +190,11 @@ func (s *Server) shutdown(ctx context.Context) {
 		s.grpc.Stop()
 		return
 	}
+	s.drain(ctx)
+}
+
+// drain lets the requests in flight finish until ctx ends.
+func (s *Server) drain(ctx context.Context) {
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)

@@ -1,0 +1,65 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/reflection"
+)
+
+// ErrServiceRegistered means that the gRPC server of [Options] has one of etcd's services already. grpc itself would end the process.
+var ErrServiceRegistered = errors.New("the gRPC server already has a service")
+
+var etcdServices = []grpc.ServiceDesc{
+	pb.KV_ServiceDesc, pb.Watch_ServiceDesc, pb.Lease_ServiceDesc, pb.Cluster_ServiceDesc, pb.Maintenance_ServiceDesc, pb.Auth_ServiceDesc,
+}
+
+// available returns an error if one of etcd's services cannot be registered with g, which may be nil.
+func available(g *grpc.Server) error {
+	if g == nil {
+		return nil
+	}
+	there := g.GetServiceInfo()
+	for _, service := range etcdServices {
+		if _, ok := there[service.ServiceName]; ok {
+			return fmt.Errorf("%w %s", ErrServiceRegistered, service.ServiceName)
+		}
+	}
+	return nil
+}
+
+// register adds etcd's services to the gRPC server, and those for health and reflection; a caller's keeps its own health service, and whether
+// it has reflection is the caller's to decide.
+func (s *Server) register(m *member) {
+	pb.RegisterKVServer(s.grpc, &kvServer{member: m, maxRequestBytes: s.opts.MaxRequestBytes, maxTxnOps: s.opts.MaxTxnOps})
+	pb.RegisterWatchServer(s.grpc, s.watch)
+	pb.RegisterLeaseServer(s.grpc, &leaseServer{member: m})
+	pb.RegisterClusterServer(s.grpc, &clusterServer{member: m})
+	pb.RegisterMaintenanceServer(s.grpc, &maintenanceServer{member: m})
+	pb.RegisterAuthServer(s.grpc, &authServer{member: m})
+	if s.opts.GRPCServer == nil {
+		healthpb.RegisterHealthServer(s.grpc, s.health)
+		reflection.Register(s.grpc)
+		return
+	}
+	if _, ok := s.grpc.GetServiceInfo()[healthpb.Health_ServiceDesc.ServiceName]; !ok {
+		healthpb.RegisterHealthServer(s.grpc, s.health)
+	}
+}
+
+// serveInjected serves the caller's gRPC server on the listeners, which are its own from then on. The caller may serve it on others,
+// and stop it.
+func (s *Server) serveInjected(group *errgroup.Group) {
+	for _, l := range s.opts.Listeners {
+		group.Go(func() error {
+			if err := s.grpc.Serve(l.Listener); !errors.Is(err, grpc.ErrServerStopped) {
+				return err
+			}
+			return nil
+		})
+	}
+}
