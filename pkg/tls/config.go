@@ -1,0 +1,93 @@
+// Package tls names the PEM files for TLS, in the form that programs which embed a datastore know. It holds no certificates: files are
+// read when a configuration is made from them.
+package tls
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+)
+
+// Config names PEM files. The zero value is no TLS.
+type Config struct {
+	// CAFile holds the authorities that a server's certificate must be signed by; empty are the system's.
+	CAFile string
+	// CertFile holds a certificate chain, KeyFile its key: a server's, or the one that a client shows. They go together.
+	CertFile, KeyFile string
+	// SkipVerify lets a client talk to any server.
+	SkipVerify bool
+	// TrustedCAFile holds the authorities of the clients of a server. Naming it makes a client certificate compulsory.
+	TrustedCAFile string
+}
+
+// ClientConfig is what a client connects with, or nil if neither a file is named nor SkipVerify is set. Certificate and key are read again for every
+// connection, so that they may be renewed.
+func (c Config) ClientConfig() (*tls.Config, error) {
+	if c.CAFile == "" && c.CertFile == "" && c.KeyFile == "" && !c.SkipVerify {
+		return nil, nil
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.SkipVerify} //nolint:gosec // only if the caller says so
+	var err error
+	if c.CAFile != "" {
+		if config.RootCAs, err = authorities(c.CAFile); err != nil {
+			return nil, err
+		}
+	}
+	if c.CertFile == "" && c.KeyFile == "" {
+		return config, nil
+	}
+	if _, err := c.pair(); err != nil {
+		return nil, err
+	}
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c.pair() }
+	return config, nil
+}
+
+// ServerConfig is what a server accepts connections with, or nil if it has no certificate. Certificate and key are read again for every connection.
+func (c Config) ServerConfig() (*tls.Config, error) {
+	if c.CertFile == "" && c.KeyFile == "" {
+		return nil, nil
+	}
+	if _, err := c.pair(); err != nil {
+		return nil, err
+	}
+	config := &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		NextProtos:     []string{"h2"},
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.pair() },
+	}
+	if c.TrustedCAFile == "" {
+		return config, nil
+	}
+	var err error
+	if config.ClientCAs, err = authorities(c.TrustedCAFile); err != nil {
+		return nil, err
+	}
+	config.ClientAuth = tls.RequireAndVerifyClientCert
+	return config, nil
+}
+
+func (c Config) pair() (*tls.Certificate, error) {
+	if c.CertFile == "" || c.KeyFile == "" {
+		return nil, errors.New("certificate and key go together, one of the files is missing")
+	}
+	pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use certificate %s with key %s: %w", c.CertFile, c.KeyFile, err)
+	}
+	return &pair, nil
+}
+
+func authorities(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("there is no certificate in %s", file)
+	}
+	return pool, nil
+}
