@@ -80,11 +80,7 @@ func (c *databaseConfig) options(flags *pflag.FlagSet, log *logrus.Entry) (conne
 	if _, err := c.tls.Config(); err != nil {
 		return connect.Options{}, fmt.Errorf("--ca-file, --cert-file, --key-file: %w; name readable PEM files that belong together", err)
 	}
-	opts := connect.Options{Password: c.password, TLS: c.tls, Pool: connect.Pool{
-		// Less than 0 is "no limit" or "none" to kine. A limit there is, because the database has one: the driver's.
-		MaxOpen: max(c.pool.MaxOpen, 0), MaxIdle: max(c.pool.MaxIdle, 0),
-		MaxLifetime: max(c.pool.MaxLifetime, 0), MaxIdleTime: max(c.pool.MaxIdleTime, 0),
-	}}
+	opts := connect.Options{Password: c.password, TLS: c.tls, Pool: c.pool}
 	if c.passwordFile != "" {
 		content, err := os.ReadFile(c.passwordFile)
 		if err != nil {

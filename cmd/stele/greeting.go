@@ -3,12 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
-	"path/filepath"
-	"strings"
 
 	"github.com/sirupsen/logrus"
 
 	"github.com/stele-db/stele/drivers"
+	"github.com/stele-db/stele/pkg/endpoint"
 	"github.com/stele-db/stele/pkg/version"
 	"github.com/stele-db/stele/server"
 )
@@ -16,7 +15,7 @@ import (
 // greet says where the data is and how to connect, with a command to copy: on standard output, or as fields of a log entry where
 // everything is JSON.
 func (c *config) greet(l *server.Listener, stdout io.Writer, log *logrus.Entry) {
-	url := reachable(l.URL())
+	url := endpoint.Absolute(endpoint.Reachable(l.URL()))
 	data := drivers.Describe(c.database.endpoint)
 	client := "etcdctl --endpoints=" + url
 	if l.Secure() {
@@ -34,21 +33,4 @@ func (c *config) greet(l *server.Listener, stdout io.Writer, log *logrus.Entry) 
 	if err != nil {
 		log.WithError(err).Debug("nobody reads the greeting")
 	}
-}
-
-// reachable is a URL that a client can use wherever it is started: no address that means every interface, no relative path.
-func reachable(url string) string {
-	scheme, address, _ := strings.Cut(url, "://")
-	if strings.HasPrefix(scheme, "unix") && !strings.HasPrefix(address, "@") {
-		if absolute, err := filepath.Abs(address); err == nil {
-			address = absolute
-		}
-		return scheme + "://" + address
-	}
-	for _, everywhere := range []string{"[::]:", "0.0.0.0:"} {
-		if port, ok := strings.CutPrefix(address, everywhere); ok {
-			address = "127.0.0.1:" + port
-		}
-	}
-	return scheme + "://" + address
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/stele-db/stele/pkg/endpoint"
 	"github.com/stele-db/stele/server"
 )
 
@@ -30,7 +31,7 @@ func (c *config) certificates(log *logrus.Entry) (*server.Certificates, error) {
 func (c *config) listen(ctx context.Context, certs *server.Certificates) (*server.Listener, error) {
 	address := c.listenAddress
 	if certs != nil {
-		address = withTLS(address)
+		address = endpoint.WithTLS(address)
 	}
 	if strings.HasPrefix(address, "https://") && certs == nil || strings.HasPrefix(address, "unixs://") && certs == nil {
 		return nil, fmt.Errorf("--listen-address: %s needs a certificate; set --server-cert-file and --server-key-file", address)
@@ -44,16 +45,6 @@ func (c *config) listen(ctx context.Context, certs *server.Certificates) (*serve
 		return nil, fmt.Errorf("--listen-address: %w; name a free address of this machine, such as 127.0.0.1:2379 or unix://stele.sock", err)
 	}
 	return l, nil
-}
-
-// withTLS is kine's rule: where there is a certificate there is TLS, whatever the scheme says.
-func withTLS(address string) string {
-	for _, plain := range []string{"http://", "unix://"} {
-		if rest, ok := strings.CutPrefix(address, plain); ok {
-			return strings.TrimSuffix(plain, "://") + "s://" + rest
-		}
-	}
-	return address
 }
 
 // local tells that only this machine can connect to address. An address that is wrong is left to [server.Listen].

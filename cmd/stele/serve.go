@@ -4,16 +4,15 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/stele-db/stele/drivers"
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/pkg/endpoint"
 	"github.com/stele-db/stele/server"
 	"github.com/stele-db/stele/server/compactor"
 )
@@ -36,8 +35,6 @@ func serve(ctx context.Context, cfg *config, flags *pflag.FlagSet, stdout, stder
 	if err != nil {
 		return err
 	}
-	connection.MaxValueBytes = cfg.maxRequestBytes
-
 	certs, err := cfg.certificates(log)
 	if err != nil {
 		return err
@@ -51,8 +48,9 @@ func serve(ctx context.Context, cfg *config, flags *pflag.FlagSet, stdout, stder
 		_ = listener.Close()
 		return err
 	}
-	r := &running{log: log, listener: listener, metrics: metrics}
-	if err := r.open(ctx, cfg, connection); err != nil {
+	registry := newRegistry()
+	datastore, err := endpoint.Open(ctx, cfg.datastore(log, registry, listener, connection, schedule))
+	if err != nil {
 		_ = listener.Close()
 		if metrics != nil {
 			_ = metrics.Close()
@@ -60,88 +58,53 @@ func serve(ctx context.Context, cfg *config, flags *pflag.FlagSet, stdout, stder
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // stopped by a signal before there was anything to stop
 		}
-		return err
-	}
-	r.compactor = &compactor.Compactor{Store: r.store, Logger: log, Schedule: schedule, Timeout: cfg.compactTimeout}
-	cfg.greet(listener, stdout, log)
-	return r.run(ctx)
-}
-
-// running is what serves.
-type running struct {
-	log       *logrus.Entry
-	registry  *prometheus.Registry
-	listener  *server.Listener
-	metrics   net.Listener
-	store     *logstructured.Store
-	server    *server.Server
-	compactor *compactor.Compactor
-}
-
-// open opens the database, the store on it and the server on that.
-func (r *running) open(ctx context.Context, cfg *config, connection connect.Options) error {
-	err := retry(ctx, r.log, cfg.database.endpoint, func() error { return r.openStore(ctx, cfg, connection) })
-	if err != nil {
-		return err
-	}
-	r.server, err = server.New(r.store, server.Options{
-		Logger:              r.log,
-		Listeners:           []*server.Listener{r.listener},
-		Registerer:          r.registry,
-		Gatherer:            r.registry,
-		Name:                cfg.name,
-		AdvertiseClientURLs: cfg.advertiseClientURLs,
-		MaxRequestBytes:     cfg.maxRequestBytes,
-		MaxTxnOps:           cfg.maxTxnOps,
-	})
-	return err
-}
-
-// openStore is one attempt.
-func (r *running) openStore(ctx context.Context, cfg *config, connection connect.Options) error {
-	database, err := drivers.Open(ctx, cfg.database.endpoint, drivers.Options{Logger: r.log, Options: connection})
-	if err != nil {
 		return fmt.Errorf("--endpoint: %w", err)
 	}
-	cache := cfg.valueCacheBytes
-	if cache == 0 {
-		cache = -1 // none; the store's 0 is its default
-	}
-	r.registry = newRegistry() // the store registers its metrics before it reads
-	r.store, err = logstructured.Open(ctx, database, logstructured.Options{
-		Logger:           r.log,
-		Registerer:       r.registry,
-		ValueCacheBytes:  cache,
-		RequestTimeout:   cfg.requestTimeout,
-		PollInterval:     cfg.pollInterval,
-		CompactRetention: cfg.compactRetention,
-		ProgressInterval: cfg.progressInterval,
-	})
-	if err != nil {
-		return fmt.Errorf("--endpoint: cannot read %s: %w", drivers.Describe(cfg.database.endpoint), err)
-	}
-	return nil
-}
+	cfg.greet(listener, stdout, log)
 
-// run serves until ctx ends or something fails. The server stops first, so that requests in flight still find a store; the store
-// stops when the last of them is answered.
-func (r *running) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	storeCtx, stopStore := context.WithCancel(context.WithoutCancel(ctx))
-	group.Go(func() error { return r.store.Run(storeCtx) })
-	group.Go(func() error {
-		defer stopStore()
-		return r.server.Run(ctx)
-	})
-	group.Go(func() error { return r.compactor.Run(ctx) })
-	if r.metrics != nil {
-		r.log.WithField("address", r.metrics.Addr()).Info("serving metrics")
-		group.Go(func() error { return serveMetrics(ctx, r.metrics, r.registry) })
+	group.Go(func() error { return datastore.Run(ctx) })
+	if metrics != nil {
+		log.WithField("address", metrics.Addr()).Info("serving metrics")
+		group.Go(func() error { return serveMetrics(ctx, metrics, registry) })
 	}
-	context.AfterFunc(ctx, func() { r.log.Info("stopping: finishing the requests in flight; a second signal ends at once") })
+	context.AfterFunc(ctx, func() { log.Info("stopping: finishing the requests in flight; a second signal ends at once") })
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	r.log.Info("stopped; everything acknowledged is on disk")
+	log.Info("stopped; everything acknowledged is on disk")
 	return nil
+}
+
+// datastore is what the flags say about the database, the store and the server.
+func (c *config) datastore(
+	log *logrus.Entry, registry *prometheus.Registry, listener *server.Listener, connection connect.Options, schedule compactor.Schedule,
+) endpoint.Options {
+	cache := c.valueCacheBytes
+	if cache == 0 {
+		cache = -1 // none; the store's 0 is its default
+	}
+	return endpoint.Options{
+		Logger:     log,
+		Endpoint:   c.database.endpoint,
+		Connection: connection,
+		Registerer: registry,
+		Store: logstructured.Options{
+			ValueCacheBytes:  cache,
+			RequestTimeout:   c.requestTimeout,
+			PollInterval:     c.pollInterval,
+			CompactRetention: c.compactRetention,
+			ProgressInterval: c.progressInterval,
+		},
+		Server: server.Options{
+			Listeners:           []*server.Listener{listener},
+			Gatherer:            registry,
+			Name:                c.name,
+			AdvertiseClientURLs: c.advertiseClientURLs,
+			MaxRequestBytes:     c.maxRequestBytes,
+			MaxTxnOps:           c.maxTxnOps,
+		},
+		Compaction:     schedule,
+		CompactTimeout: c.compactTimeout,
+	}
 }

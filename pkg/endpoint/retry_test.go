@@ -1,9 +1,10 @@
-package main
+package endpoint
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -19,12 +20,9 @@ const away = "postgres://user:hunter2@db.example/stele"
 func TestStartWaitsForTheDatabase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out output
-		log, err := (&logConfig{format: "plain", level: "info"}).logger(&out)
-		if err != nil {
-			t.Fatal(err)
-		}
+		log := logTo(&out)
 		begin, attempts := time.Now(), 0
-		err = retry(t.Context(), log, away, func() error {
+		err := retry(t.Context(), log, away, 0, func() error {
 			if attempts++; time.Since(begin) < time.Minute {
 				return errors.New("connection refused")
 			}
@@ -53,11 +51,8 @@ func TestStartWaitsForTheDatabase(t *testing.T) {
 func TestStartSaysThatItTakesLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out output
-		log, err := (&logConfig{format: "plain", level: "info"}).logger(&out)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := retry(t.Context(), log, away, func() error { time.Sleep(remindEvery + time.Second); return nil }); err != nil { //nolint:forbidigo // the clock is synctest's
+		log := logTo(&out)
+		if err := retry(t.Context(), log, away, 0, func() error { time.Sleep(remindEvery + time.Second); return nil }); err != nil { //nolint:forbidigo // the clock is synctest's
 			t.Error(err)
 		}
 		if !strings.Contains(out.String(), "still opening") || strings.Contains(out.String(), "hunter2") {
@@ -67,27 +62,35 @@ func TestStartSaysThatItTakesLong(t *testing.T) {
 }
 
 func TestStartFailsWhenWaitingIsInVain(t *testing.T) {
-	log, err := (&logConfig{format: "plain", level: "info"}).logger(t.Output())
-	if err != nil {
-		t.Fatal(err)
-	}
+	log := logTo(t.Output())
 	for name, test := range map[string]struct {
 		endpoint string
 		err      error
 	}{
-		"wrong password": {away, fmt.Errorf("--endpoint: %w", connect.Configuration(errors.New("refused")))},
+		"wrong password": {away, fmt.Errorf("open: %w", connect.Configuration(errors.New("refused")))},
 		"damaged":        {away, fmt.Errorf("row: %w", logstructured.ErrCorrupt)},
 		"file":           {"sqlite://state.db", errors.New("no such directory")},
 	} {
 		attempts := 0
-		err := retry(t.Context(), log, test.endpoint, func() error { attempts++; return test.err })
+		err := retry(t.Context(), log, test.endpoint, 0, func() error { attempts++; return test.err })
 		if !errors.Is(err, test.err) || attempts != 1 {
 			t.Errorf("%s: %d attempts, %v", name, attempts, err)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	refused := errors.New("refused")
-	if err := retry(ctx, log, away, func() error { cancel(); return refused }); !errors.Is(err, refused) {
+	if err := retry(ctx, log, away, 0, func() error { cancel(); return refused }); !errors.Is(err, refused) {
 		t.Errorf("stopped: %v", err)
 	}
+}
+
+// A program that embeds a datastore waits for its database, and not for ever.
+func TestStartGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin, refused := time.Now(), errors.New("refused")
+		err := retry(t.Context(), logTo(io.Discard), away, time.Minute, func() error { return refused })
+		if took := time.Since(begin); !errors.Is(err, refused) || took < time.Minute || took > time.Minute+lastRetry {
+			t.Errorf("%v after %v", err, took)
+		}
+	})
 }

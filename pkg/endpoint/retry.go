@@ -1,4 +1,4 @@
-package main
+package endpoint
 
 import (
 	"context"
@@ -21,9 +21,10 @@ const (
 )
 
 // retry calls open until it succeeds, because a service manager may start Stele before its database, unless waiting cannot mend
-// the error. What a file lacks, nobody is about to bring.
-func retry(ctx context.Context, log *logrus.Entry, endpoint string, open func() error) error {
+// the error, or limit has passed; 0 is no limit. What a file lacks, nobody is about to bring.
+func retry(ctx context.Context, log *logrus.Entry, endpoint string, limit time.Duration, open func() error) error {
 	var said time.Time
+	begin := time.Now()
 	log = log.WithField("data", drivers.Describe(endpoint))
 	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
 		slow := time.AfterFunc(remindEvery, func() { log.Warn("still opening the database") })
@@ -36,6 +37,8 @@ func retry(ctx context.Context, log *logrus.Entry, endpoint string, open func() 
 			}
 			return nil
 		case ctx.Err() != nil, !drivers.Remote(endpoint), errors.Is(err, connect.ErrConfiguration), errors.Is(err, logstructured.ErrCorrupt):
+			return err
+		case limit > 0 && time.Since(begin) >= limit:
 			return err
 		case time.Since(said) >= remindEvery:
 			said = time.Now()

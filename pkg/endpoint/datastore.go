@@ -1,0 +1,123 @@
+package endpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/stele-db/stele/drivers"
+	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/server"
+	"github.com/stele-db/stele/server/compactor"
+)
+
+// Options are everything that can be said about a [Datastore].
+type Options struct {
+	// Logger is required.
+	Logger *logrus.Entry
+	// Endpoint is the database's DSN, as drivers.Open has it; empty is drivers.DefaultDSN.
+	Endpoint string
+	// Connection is what a database server needs beyond the DSN. MaxValueBytes is derived from the server's limits. What the pool says in negative
+	// numbers counts as not said.
+	Connection connect.Options
+	// OpenTimeout ends the attempts to reach a database server that is not there yet; 0 is never. What is in a file is tried once.
+	OpenTimeout time.Duration
+	// Registerer receives all metrics until Run has returned; nil registers none. A name that is taken there is left out, with a warning.
+	Registerer prometheus.Registerer
+
+	// Store and Server configure the two; their Logger and Registerer are those above. Server.Listeners is required.
+	Store  logstructured.Options
+	Server server.Options
+
+	// Compaction says when to compact the history without being asked; nil is never.
+	Compaction compactor.Schedule
+	// CompactTimeout ends one of these compactions; 0 is 5 s.
+	CompactTimeout time.Duration
+}
+
+// Datastore is an open database with a server on it.
+type Datastore struct {
+	log       *logrus.Entry
+	metrics   *registrations
+	store     *logstructured.Store
+	server    *server.Server
+	compactor *compactor.Compactor
+}
+
+// Open opens the database, builds the index, and prepares the server. A database server that is not there yet is waited for; what waiting cannot
+// mend (errors.Is connect.ErrConfiguration, logstructured.ErrCorrupt) is returned at once. The listeners stay the caller's until Run.
+func Open(ctx context.Context, opts Options) (*Datastore, error) {
+	if opts.Logger == nil {
+		return nil, errors.New("endpoint: Options.Logger is required")
+	}
+	limit := opts.Server.MaxRequestBytes
+	if limit == 0 {
+		limit = server.DefaultMaxRequestBytes
+	}
+	opts.Connection.MaxValueBytes = limit
+	opts.Connection.Pool = asked(opts.Connection.Pool)
+
+	d := &Datastore{log: opts.Logger}
+	err := retry(ctx, opts.Logger, opts.Endpoint, opts.OpenTimeout, func() error { return d.openStore(ctx, opts) })
+	if err != nil {
+		return nil, err
+	}
+	opts.Server.Logger, opts.Server.Registerer = opts.Logger, d.metrics.registerer()
+	if d.server, err = server.New(d.store, opts.Server); err != nil {
+		return nil, errors.Join(err, d.closeStore())
+	}
+	d.compactor = &compactor.Compactor{Store: d.store, Logger: opts.Logger, Schedule: opts.Compaction, Timeout: opts.CompactTimeout}
+	return d, nil
+}
+
+// openStore is one attempt.
+func (d *Datastore) openStore(ctx context.Context, opts Options) (err error) {
+	database, err := drivers.Open(ctx, opts.Endpoint, drivers.Options{Logger: opts.Logger, Options: opts.Connection})
+	if err != nil {
+		return err
+	}
+	d.metrics = newRegistrations(opts.Registerer, opts.Logger)
+	opts.Store.Logger, opts.Store.Registerer = opts.Logger, d.metrics.registerer()
+	if d.store, err = logstructured.Open(ctx, database, opts.Store); err != nil {
+		d.metrics.undo()
+		return fmt.Errorf("cannot read %s: %w", drivers.Describe(opts.Endpoint), err)
+	}
+	return nil
+}
+
+// closeStore closes a store that never ran.
+func (d *Datastore) closeStore() error {
+	defer d.metrics.undo()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return d.store.Run(ctx)
+}
+
+// Run serves until ctx ends or something fails. The server stops first, so that requests in flight still find a store; the store stops when the last of
+// them is answered. Everything has stopped when it returns. It is called once.
+func (d *Datastore) Run(ctx context.Context) error {
+	defer d.metrics.undo()
+	group, ctx := errgroup.WithContext(ctx)
+	storeCtx, stopStore := context.WithCancel(context.WithoutCancel(ctx))
+	group.Go(func() error { return d.store.Run(storeCtx) })
+	group.Go(func() error {
+		defer stopStore()
+		return d.server.Run(ctx)
+	})
+	group.Go(func() error { return d.compactor.Run(ctx) })
+	return group.Wait()
+}
+
+// asked leaves out what kine means by negative numbers, no limit or none at all: the database has a limit, and the driver knows it.
+func asked(p connect.Pool) connect.Pool {
+	return connect.Pool{
+		MaxOpen: max(p.MaxOpen, 0), MaxIdle: max(p.MaxIdle, 0),
+		MaxLifetime: max(p.MaxLifetime, 0), MaxIdleTime: max(p.MaxIdleTime, 0),
+	}
+}
