@@ -1,0 +1,69 @@
+package apiserver
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"k8s.io/utils/clock"
+)
+
+// compactionPeriod is how often a cache looks whether its store was compacted. Nothing else in it waits that long.
+const compactionPeriod = 15 * time.Second
+
+// compactionClock is the real clock, but for the timer by which a cache looks for compactions: that one runs out when the test says so.
+type compactionClock struct {
+	clock.RealClock
+	mu    sync.Mutex
+	timer *steppedTimer
+}
+
+// NewTimer is clock.Clock's.
+func (c *compactionClock) NewTimer(d time.Duration) clock.Timer {
+	if d != compactionPeriod {
+		return c.RealClock.NewTimer(d)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.timer = &steppedTimer{fire: make(chan time.Time), set: make(chan struct{})}
+	return c.timer
+}
+
+// pass lets the timer run out, and returns when the cache has done what it does then. A cache that does not look has no timer.
+func (c *compactionClock) pass(t *testing.T) {
+	t.Helper()
+	if !watchesCompactions() {
+		return
+	}
+	var timer *steppedTimer
+	await(t, "the cache looks for compactions", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		timer = c.timer
+		return timer != nil
+	})
+	select {
+	case timer.fire <- time.Now():
+		<-timer.set
+	case <-time.After(30 * time.Second):
+		t.Fatal("the cache does not wait for its timer")
+	}
+}
+
+// steppedTimer runs out when something is sent, and is set again after that.
+type steppedTimer struct {
+	fire chan time.Time
+	set  chan struct{}
+}
+
+// C is clock.Timer's.
+func (s *steppedTimer) C() <-chan time.Time { return s.fire }
+
+// Stop is clock.Timer's.
+func (*steppedTimer) Stop() bool { return true }
+
+// Reset is clock.Timer's.
+func (s *steppedTimer) Reset(time.Duration) bool {
+	s.set <- struct{}{}
+	return false
+}

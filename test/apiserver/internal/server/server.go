@@ -1,0 +1,195 @@
+package server
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Options configure a server. The zero value is one with its defaults, in plain text.
+type Options struct {
+	// Args are added to the command line of stele or etcd: both have etcd's names for what is used here.
+	Args []string
+	// TLS is the certificate of the server, whose clients must have one of the same authority.
+	TLS *TLS
+}
+
+// TLS names PEM files.
+type TLS struct {
+	CertFile, KeyFile, CAFile string
+}
+
+// Server serves etcd's API, empty and at revision 1 when it starts.
+type Server struct {
+	// Endpoints are the URLs of all replicas.
+	Endpoints []string
+}
+
+// shared is what the tests of this process have in common, until [Main] ends.
+var shared struct {
+	sync.Mutex
+	dir      string
+	programs map[string]string
+	database *database
+}
+
+// Main runs the tests and returns the exit code: a TestMain calls os.Exit with it.
+func Main(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "stele-apiserver-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	shared.dir, shared.programs = dir, map[string]string{}
+	code := m.Run()
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.database != nil {
+		err = shared.database.stop()
+	}
+	if err := errors.Join(err, os.RemoveAll(dir)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return max(code, 1)
+	}
+	return code
+}
+
+// Start starts an empty server that lives as long as t.
+func Start(t testing.TB, opts Options) *Server {
+	t.Helper()
+	client := &http.Client{Timeout: 2 * time.Second}
+	scheme := "http://"
+	if opts.TLS != nil {
+		scheme, client.Transport = "https://", transport(t, opts.TLS)
+	}
+	if Kind() == Etcd {
+		url := scheme + freePort(t)
+		run(t, Etcd, url, client, append([]string{program(t, Etcd)}, etcdArgs(t, url, opts)...)...)
+		return &Server{Endpoints: []string{url}}
+	}
+	s := &Server{}
+	dsn := endpoint(t)
+	for i := range replicas(t) {
+		address := freePort(t)
+		run(t, fmt.Sprintf("stele %d", i+1), scheme+address, client, append([]string{program(t, "stele")}, steleArgs(address, dsn, opts)...)...)
+		s.Endpoints = append(s.Endpoints, scheme+address)
+	}
+	return s
+}
+
+func steleArgs(address, dsn string, opts Options) []string {
+	args := []string{"--listen-address", address, "--endpoint", dsn}
+	if opts.TLS != nil {
+		args = append(args, "--server-cert-file", opts.TLS.CertFile, "--server-key-file", opts.TLS.KeyFile, "--trusted-ca-file", opts.TLS.CAFile)
+	}
+	return append(args, opts.Args...)
+}
+
+// etcdArgs make a member of its own, whose data need not last.
+func etcdArgs(t testing.TB, url string, opts Options) []string {
+	t.Helper()
+	peer := "http://" + freePort(t)
+	args := []string{
+		"--data-dir", t.TempDir(), "--unsafe-no-fsync", "--log-level", "error",
+		"--listen-client-urls", url, "--advertise-client-urls", url,
+		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "default=" + peer,
+	}
+	if opts.TLS != nil {
+		args = append(args, "--cert-file", opts.TLS.CertFile, "--key-file", opts.TLS.KeyFile, "--trusted-ca-file", opts.TLS.CAFile, "--client-cert-auth")
+	}
+	return append(args, opts.Args...)
+}
+
+// endpoint is where a stele stores: nothing is there yet.
+func endpoint(t testing.TB) string {
+	t.Helper()
+	if Kind() == SQLite {
+		return "sqlite://" + filepath.Join(t.TempDir(), "state.db")
+	}
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.database == nil {
+		d, err := startDatabase(Kind(), filepath.Join(shared.dir, "database"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		shared.database = d
+	}
+	return shared.database.endpoint()
+}
+
+// replicas is STELE_TEST_REPLICAS.
+func replicas(t testing.TB) int {
+	t.Helper()
+	text := os.Getenv("STELE_TEST_REPLICAS")
+	if text == "" {
+		return 1
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("STELE_TEST_REPLICAS: %q is not a number of replicas", text)
+	}
+	return n
+}
+
+// program returns the path of stele or etcd, which is built when it is first asked for.
+func program(t testing.TB, name string) string {
+	t.Helper()
+	if path := os.Getenv("STELE_TEST_BINARY"); path != "" && name != Etcd {
+		return path
+	}
+	shared.Lock()
+	defer shared.Unlock()
+	if path, ok := shared.programs[name]; ok {
+		return path
+	}
+	path := filepath.Join(shared.dir, name)
+	dir, pkg := root(), "./cmd/stele"
+	if name == Etcd {
+		dir, pkg = filepath.Join(root(), "test"), "go.etcd.io/etcd/server/v3"
+	}
+	c := exec.Command("go", "build", "-trimpath", "-o", path, pkg)
+	c.Dir, c.Env = dir, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", pkg, err, out)
+	}
+	shared.programs[name] = path
+	return path
+}
+
+// freePort returns a loopback address that nobody listens on.
+func freePort(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+// transport presents the server's own certificate as the client's.
+func transport(t testing.TB, files *TLS) *http.Transport {
+	t.Helper()
+	certificate, err := tls.LoadX509KeyPair(files.CertFile, files.KeyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority, err := os.ReadFile(files.CAFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(authority)
+	return &http.Transport{TLSClientConfig: &tls.Config{Certificates: []tls.Certificate{certificate}, RootCAs: pool, MinVersion: tls.VersionTLS12}}
+}

@@ -1,0 +1,52 @@
+package apiserver
+
+import (
+	"context"
+	"testing"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"k8s.io/apiserver/pkg/features"
+	"k8s.io/apiserver/pkg/storage"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
+	"k8s.io/component-base/featuregate"
+	featuregatetesting "k8s.io/component-base/featuregate/testing"
+)
+
+// TestStorage runs what Kubernetes asks of its storage. Compactions come last: they take the history of all prefixes away.
+func TestStorage(t *testing.T) {
+	on := &servers{t: t}
+	t.Run("etcd3", func(t *testing.T) { runStoreTests(t, on, storeTests) })
+	t.Run("cacher", func(t *testing.T) { runCacheTests(t, on, cacheTests) })
+	t.Run("etcd3 compacting", func(t *testing.T) { runStoreTests(t, on, storeCompactions) })
+	t.Run("cacher compacting", func(t *testing.T) { runCacheTests(t, on, cacheCompactions) })
+}
+
+// gates are feature gates of the API server, which belong to the process: tests that set them do not run in parallel with others.
+type gates map[featuregate.Feature]bool
+
+func (g gates) set(t *testing.T) {
+	t.Helper()
+	for gate, on := range g {
+		featuregatetesting.SetFeatureGateDuringTest(t, utilfeature.DefaultFeatureGate, gate, on)
+	}
+}
+
+// watchesCompactions tells whether stores follow the compactions of other API servers.
+func watchesCompactions() bool {
+	return utilfeature.DefaultFeatureGate.Enabled(features.ListFromCacheSnapshot)
+}
+
+// keysOf lists the keys of a resource, as the store does by itself when it is not under a cache.
+func keysOf(client *clientv3.Client, prefix string) storage.KeysFunc {
+	return func(ctx context.Context) ([]string, error) {
+		answer, err := client.KV.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
+		if err != nil {
+			return nil, err
+		}
+		var keys []string
+		for _, kv := range answer.Kvs {
+			keys = append(keys, string(kv.Key))
+		}
+		return keys, nil
+	}
+}

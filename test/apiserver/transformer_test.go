@@ -1,0 +1,72 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"k8s.io/apiserver/pkg/storage"
+	"k8s.io/apiserver/pkg/storage/etcd3"
+	storagetesting "k8s.io/apiserver/pkg/storage/testing"
+	"k8s.io/apiserver/pkg/storage/value"
+)
+
+// switchable is a transformer that tests replace by another one while the store uses it.
+type switchable struct {
+	current atomic.Pointer[value.Transformer]
+}
+
+func newSwitchable(first value.Transformer) *switchable {
+	s := &switchable{}
+	s.current.Store(&first)
+	return s
+}
+
+// use replaces the transformer, until the function that it returns is called.
+func (s *switchable) use(next value.Transformer) (restore func()) {
+	before := s.current.Swap(&next)
+	return func() { s.current.Store(before) }
+}
+
+// TransformFromStorage is value.Read's.
+func (s *switchable) TransformFromStorage(ctx context.Context, data []byte, dataCtx value.Context) ([]byte, bool, error) {
+	return (*s.current.Load()).TransformFromStorage(ctx, data, dataCtx)
+}
+
+// TransformToStorage is value.Write's.
+func (s *switchable) TransformToStorage(ctx context.Context, data []byte, dataCtx value.Context) ([]byte, error) {
+	return (*s.current.Load()).TransformToStorage(ctx, data, dataCtx)
+}
+
+// valuePrefix is what the transformer of the tests puts before every value.
+const valuePrefix = "test!"
+
+func newPrefixTransformer() *storagetesting.PrefixTransformer {
+	return storagetesting.NewPrefixTransformer([]byte(valuePrefix), false)
+}
+
+// transforming is a storage whose transformer the tests may replace.
+type transforming struct {
+	storage.Interface
+	transformer *switchable
+}
+
+// UpdatePrefixTransformer lets the store use what modify makes of the transformer of the tests.
+func (s transforming) UpdatePrefixTransformer(modify storagetesting.PrefixTransformerModifier) func() {
+	return s.transformer.use(modify(newPrefixTransformer()))
+}
+
+// CorruptTransformer makes every value unreadable.
+func (s transforming) CorruptTransformer() func() {
+	return s.transformer.use(etcd3.WithCorruptObjErrorHandlingTransformer(unreadable{newPrefixTransformer()}))
+}
+
+// unreadable fails to read what was written.
+type unreadable struct{ value.Transformer }
+
+var errUnreadable = errors.New("unreadable on purpose")
+
+// TransformFromStorage is value.Read's.
+func (unreadable) TransformFromStorage(context.Context, []byte, value.Context) ([]byte, bool, error) {
+	return nil, true, errUnreadable
+}
