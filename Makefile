@@ -79,6 +79,10 @@ test-differential: ## random requests to Stele and etcd, answers compared, 20 se
 test-crash: ## linearizability and watches under kill -9, for CRASHTIME (5m) each with one and two processes
 	cd test && STELE_TEST_CRASH_DURATION=$(CRASHTIME) go test -v -count=1 -timeout 60m -run '^Test(One|Two)$$' ./crash
 
+.PHONY: test-yurthub
+test-yurthub: ## the storage of OpenYurt's yurthub on SQLite (beside etcd), or on STELE_TEST_DATABASE
+	cd test/yurthub && CGO_ENABLED=0 go test -vet=off -v -count=1 -timeout 20m ./...
+
 .PHONY: test-soak
 test-soak: ## memory, file size, a million keys, a full disk; the soak itself for SOAKTIME (5m)
 	cd test && STELE_TEST_SOAK_DURATION=$(SOAKTIME) go test -tags soak -v -count=1 -timeout 60m ./soak
@@ -104,6 +108,7 @@ tidy: ## go mod tidy in every module
 	go mod tidy
 	cd test && go mod tidy
 	cd test/bench && go mod tidy
+	cd test/yurthub && go mod tidy
 
 .PHONY: fuzz-short
 fuzz-short: ## every fuzz target for FUZZTIME (10s)
