@@ -1,0 +1,238 @@
+package kubernetes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/stele-db/stele/test/internal/port"
+)
+
+// How the control plane is set up. What is not named here is the default of the program.
+const (
+	nodes = 50
+	// eventTTL is how long events live. The API server adds up to a twentieth to the lease.
+	eventTTL = 30 * time.Second
+	// compactInterval is how often the API server compacts, to what was the revision the time before.
+	compactInterval = 20 * time.Second
+	// checkPeriod is how often the API server compares each watch cache with the store, or up to half as much more.
+	checkPeriod = 20 * time.Second
+	// gracePeriod is after how long without a heartbeat a node is not ready. Nodes send one every 10 s.
+	gracePeriod = 30 * time.Second
+	// leaseDuration is how long a leader that is dead remains the leader: the default of the programs.
+	leaseDuration = 15 * time.Second
+)
+
+// cluster is a control plane on a store.
+type cluster struct {
+	// life is the test that all programs end with; checks are parts of it.
+	life  testing.TB
+	store *store
+	bin   string
+	logs  string
+	certs *authority
+	api   *apiServer
+	// leaders are the first candidates, which lead until they are killed, by the name of the program.
+	leaders map[string]*program
+	// stopping is the kwok of the node that stops.
+	stopping *program
+
+	mu sync.Mutex
+	// started are all programs, those included that were killed.
+	started runs
+}
+
+// apiServer is one API server with clients of its administrator.
+type apiServer struct {
+	*program
+	address    string
+	kubeconfig string
+	config     *rest.Config
+	client     kubernetes.Interface
+	// identity is the name of its Lease, of the first API server.
+	identity string
+	begin    time.Time
+	dynamic    dynamic.Interface
+}
+
+// The programs that elect a leader, by the name of their Lease.
+const (
+	controllerManager = "kube-controller-manager"
+	scheduler         = "kube-scheduler"
+)
+
+// newCluster prepares a control plane on s, whose programs are started by the checks. Logs go to the directory logs.
+func newCluster(t *testing.T, s *store, logs string) *cluster {
+	t.Helper()
+	c := &cluster{life: t, store: s, bin: programs(t), logs: logs, certs: newAuthority(t, t.TempDir()), leaders: map[string]*program{}}
+	c.certs.server(t, "service-account")
+	return c
+}
+
+// binary is the path of a program.
+func (c *cluster) binary(name string) string { return filepath.Join(c.bin, name) }
+
+// spawn starts a program; name is what its log is called.
+func (c *cluster) spawn(t *testing.T, name, binary string, env []string, args ...string) *program {
+	t.Helper()
+	p := spawn(t, c.life, c.logs, name, c.binary(binary), env, args...)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.started = append(c.started, p)
+	return p
+}
+
+// startAPIServer starts the nth API server (1, 2, ...), without waiting for it.
+func (c *cluster) startAPIServer(t *testing.T, n int) *apiServer {
+	t.Helper()
+	address := port.Free(t)
+	name := fmt.Sprintf("kube-apiserver-%d", n)
+	c.certs.server(t, name)
+	a := &apiServer{begin: time.Now(), address: address, kubeconfig: c.certs.client(t, name+"-admin", address, "admin", "system:masters")}
+	a.program = c.spawn(t, name, "kube-apiserver",
+		[]string{
+			"KUBE_WATCHCACHE_CONSISTENCY_CHECKER=true",
+			"STELE_TEST_CHECK_PERIOD=" + checkPeriod.String(),
+			"STELE_TEST_HOST=" + name,
+		},
+		"--etcd-servers="+c.store.urls(),
+		"--bind-address=127.0.0.1", "--secure-port="+portOf(address),
+		// Only recorded: a loopback address is refused.
+		"--advertise-address="+advertised(n),
+		"--client-ca-file="+c.certs.path("ca.crt"),
+		"--tls-cert-file="+c.certs.path(name+".crt"), "--tls-private-key-file="+c.certs.path(name+".key"),
+		"--service-account-issuer=https://kubernetes.default.svc",
+		"--service-account-key-file="+c.certs.path("service-account.key"),
+		"--service-account-signing-key-file="+c.certs.path("service-account.key"),
+		"--service-cluster-ip-range=10.96.0.0/16",
+		"--authorization-mode=Node,RBAC",
+		"--event-ttl="+eventTTL.String(),
+		"--etcd-compaction-interval="+compactInterval.String(),
+		"--profiling=false",
+	)
+	config, err := clientcmd.BuildConfigFromFlags("", a.kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The test is many clients in one.
+	config.QPS, config.Burst = 1000, 2000
+	a.config = config
+	if a.client, err = kubernetes.NewForConfig(config); err != nil {
+		t.Fatal(err)
+	}
+	if a.dynamic, err = dynamic.NewForConfig(config); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// advertised is the address that the nth API server announces: of the block that is for documentation.
+func advertised(n int) string { return fmt.Sprintf("192.0.2.%d", n) }
+
+// ready tells whether an API server says that it is.
+func (a *apiServer) ready(ctx context.Context) error {
+	if err := a.check(); err != nil {
+		return stop{err}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	body, err := a.client.Discovery().RESTClient().Get().AbsPath("/readyz").Param("verbose", "").DoRaw(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, body)
+	}
+	return nil
+}
+
+// startCandidate starts the nth candidate of controllerManager or scheduler.
+func (c *cluster) startCandidate(t *testing.T, name string, n int) *program {
+	t.Helper()
+	address := port.Free(t)
+	conf := c.certs.client(t, fmt.Sprintf("%s-%d", name, n), c.api.address, "system:"+name)
+	args := []string{
+		"--kubeconfig=" + conf, "--authentication-kubeconfig=" + conf, "--authorization-kubeconfig=" + conf,
+		"--bind-address=127.0.0.1", "--secure-port=" + portOf(address), "--cert-dir=" + c.certs.dir,
+		"--leader-elect=true", "--leader-elect-lease-duration=" + leaseDuration.String(),
+		// Without its own brake, so that it is the store that is measured.
+		"--kube-api-qps=1000", "--kube-api-burst=2000",
+	}
+	if name == controllerManager {
+		args = append(args,
+			"--use-service-account-credentials=true",
+			"--service-account-private-key-file="+c.certs.path("service-account.key"),
+			"--root-ca-file="+c.certs.path("ca.crt"),
+			"--node-monitor-grace-period="+gracePeriod.String(),
+		)
+	}
+	return c.spawn(t, fmt.Sprintf("%s-%d", name, n), name, nil, args...)
+}
+
+// startNodes starts a kwok for the nodes of a group, see createNodes.
+func (c *cluster) startNodes(t *testing.T, group string) *program {
+	t.Helper()
+	return c.spawn(t, "kwok-"+group, "kwok", nil,
+		"--kubeconfig="+c.api.kubeconfig, "--config="+c.binary("kwok-stages.yaml"),
+		"--manage-all-nodes=false", "--manage-nodes-with-label-selector="+groupLabel+"="+group,
+		"--node-lease-duration-seconds=40", // renewed every 10 s
+		"--cidr=10.64.0.0/16", "--node-ip=192.0.2.100",
+	)
+}
+
+// kubectl runs kubectl and returns what it printed.
+func (c *cluster) kubectl(ctx context.Context, args ...string) (string, error) {
+	return output(ctx, c.binary("kubectl"), append([]string{"--kubeconfig", c.api.kubeconfig}, args...)...)
+}
+
+// stop is an error that waiting does not mend.
+type stop struct{ error }
+
+// await calls condition until it returns nil, and fails the test with its last error at the deadline. It returns how long it took.
+func await(t testing.TB, within time.Duration, condition func(ctx context.Context) error) time.Duration {
+	t.Helper()
+	begin := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	var last error
+	for {
+		err := condition(ctx)
+		if err == nil {
+			return time.Since(begin)
+		}
+		// The deadline itself says less than what was wrong before.
+		if last == nil || ctx.Err() == nil {
+			last = err
+		}
+		if final := (stop{}); errors.As(err, &final) {
+			t.Fatal(err)
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("not within %v: %v", within, last)
+		case <-tick.C:
+		}
+	}
+}
+
+// programs builds the programs, which takes minutes the first time, and returns the directory. STELE_TEST_KUBERNETES_BIN names one that has them.
+func programs(t testing.TB) string {
+	t.Helper()
+	dir := os.Getenv("STELE_TEST_KUBERNETES_BIN")
+	if dir == "" {
+		var err error
+		if dir, err = build(); err != nil {
+			t.Fatalf("build the control plane: %v", err)
+		}
+	}
+	return dir
+}

@@ -1,0 +1,116 @@
+package kubernetes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"testing"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/stele-db/stele/test/internal/connect"
+)
+
+// version is a resource version as the revision that it is.
+func version(t *testing.T, text string) int64 {
+	t.Helper()
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// checkCompaction waits until the API server has compacted a revision. From then on, at once, the store does not read it any more, nor does the API
+// server list it, whether it asks the store or its cache.
+func checkCompaction(t *testing.T, c *cluster) string {
+	namespace := newNamespace(t, c, "compacted")
+	kinds := []schema.GroupVersionResource{cached, uncached}
+	var revision string
+	old := map[schema.GroupVersionResource][]metav1.ListOptions{}
+	for _, resource := range kinds {
+		client := c.api.dynamic.Resource(resource).Namespace(namespace)
+		for i := range 10 {
+			if _, err := client.Create(t.Context(), newObject(resource, namespace, fmt.Sprint("object-", i)), metav1.CreateOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		first, err := client.List(t.Context(), metav1.ListOptions{Limit: 5})
+		if err != nil {
+			t.Fatal(err)
+		}
+		revision = first.GetResourceVersion()
+		old[resource] = []metav1.ListOptions{
+			{ResourceVersion: revision, ResourceVersionMatch: metav1.ResourceVersionMatchExact, Limit: 5},
+			{Limit: 5, Continue: first.GetContinue()},
+		}
+		for _, options := range old[resource] {
+			if _, err := client.List(t.Context(), options); err != nil {
+				t.Fatalf("%s at %s before the compaction: %v", resource.Resource, revision, err)
+			}
+		}
+	}
+	createConfigMap(t, c, namespace, "later", nil)
+
+	store := connect.Client(t, c.store.targets...)
+	begin := time.Now()
+	awaitCompaction(t, store, version(t, revision))
+	compacted := time.Now()
+	measured := fmt.Sprintf("compacted after %s, 410", short(compacted.Sub(begin)))
+	for _, resource := range kinds {
+		client := c.api.dynamic.Resource(resource).Namespace(namespace)
+		for i, options := range old[resource] {
+			// The store is asked at once; the cache learns of it by a watch.
+			within := time.Second
+			if resource == uncached {
+				within = 0
+			}
+			await(t, within+5*time.Second, func(ctx context.Context) error {
+				_, err := client.List(ctx, options)
+				switch {
+				case apierrors.IsResourceExpired(err) || apierrors.IsGone(err):
+					return nil
+				case err == nil && within == 0:
+					return stop{fmt.Errorf("%s: list %d at revision %s is answered after the compaction", resource.Resource, i, revision)}
+				}
+				return fmt.Errorf("%s: list %d at revision %s after the compaction: %v", resource.Resource, i, revision, err)
+			})
+		}
+		measured += fmt.Sprintf(" for %s %s later", resource.Resource, short(time.Since(compacted)))
+	}
+	// A list of what is there works as ever.
+	list, err := c.api.dynamic.Resource(uncached).Namespace(namespace).List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(list.Items) == 0 && time.Since(begin) < eventTTL/2 {
+		t.Errorf("the list after the compaction: %v, %v", list, err)
+	}
+	return measured
+}
+
+// awaitCompaction returns once the store does not read a revision any more.
+func awaitCompaction(t *testing.T, store *clientv3.Client, revision int64) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 4*compactInterval)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		_, err := store.Get(ctx, "/registry/health", clientv3.WithRev(revision))
+		if errors.Is(err, rpctypes.ErrCompacted) {
+			return
+		}
+		if err != nil {
+			t.Fatalf("waiting for the compaction of revision %d: %v", revision, err)
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("revision %d was not compacted in %v", revision, 4*compactInterval)
+		case <-tick.C:
+		}
+	}
+}

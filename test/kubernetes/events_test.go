@@ -1,0 +1,147 @@
+package kubernetes
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+	toolswatch "k8s.io/client-go/tools/watch"
+)
+
+// expirySlack is how much later than its lease an event may go: a store looks for leases that have run out twice a second, and this machine may be busy.
+const expirySlack = 5 * time.Second
+
+// expiry is how long an event may live: until its lease, which the API server makes a twentieth longer, has run out.
+func expiry() (least, most time.Duration) {
+	return eventTTL, eventTTL*105/100 + expirySlack
+}
+
+// checkEventsExpire creates an event and waits for the end of it.
+func checkEventsExpire(t *testing.T, c *cluster) string {
+	namespace := newNamespace(t, c, "expiring")
+	ended := watchExpiry(t, c, namespace)
+	begin := createEvent(t, c, namespace, "undisturbed")
+	lived := (<-ended).Sub(begin)
+	if least, most := expiry(); lived < least || lived > most {
+		t.Errorf("the event was deleted after %v, want %v to %v", lived, least, most)
+	}
+	gone(t, c, namespace, "undisturbed")
+	return "DELETED after " + short(lived)
+}
+
+// checkEventsExpireAcrossRestarts kills the store twice: an event that was created before the first time must go when it would have gone, and so must one
+// that ends while the store is down, as soon as it is there again.
+func checkEventsExpireAcrossRestarts(t *testing.T, c *cluster) string {
+	const first, down = 12 * time.Second, 3 * time.Second
+	earlier, later := newNamespace(t, c, "expiring-down"), newNamespace(t, c, "expiring-later")
+	earlierEnded, laterEnded := watchExpiry(t, c, earlier), watchExpiry(t, c, later)
+	begin := createEvent(t, c, earlier, "ends-while-down")
+	// The second one gets a lease of its own, because that of the first is too old by then.
+	wait(t, begin.Add(eventTTL*2/10))
+	laterBegin := createEvent(t, c, later, "survives-restarts")
+
+	wait(t, begin.Add(first))
+	restart(t, c, 0)
+	// The lease of the first ends in between.
+	wait(t, begin.Add(eventTTL-500*time.Millisecond))
+	restart(t, c, down)
+	up := time.Now()
+
+	lived, laterLived := (<-earlierEnded).Sub(begin), (<-laterEnded).Sub(laterBegin)
+	least, most := expiry()
+	if lived < least || lived > up.Add(expirySlack).Sub(begin) {
+		t.Errorf("the event that ended while the store was down was deleted after %v, want %v to %v", lived, least, up.Add(expirySlack).Sub(begin))
+	}
+	if laterLived < least || laterLived > most {
+		t.Errorf("the event that was there in two restarts was deleted after %v, want %v to %v", laterLived, least, most)
+	}
+	gone(t, c, earlier, "ends-while-down")
+	gone(t, c, later, "survives-restarts")
+	return fmt.Sprintf("DELETED after %s; while the store was down, %s after it was back", short(laterLived), short(begin.Add(lived).Sub(up)))
+}
+
+// createEvent creates an event and returns when.
+func createEvent(t *testing.T, c *cluster, namespace, name string) time.Time {
+	t.Helper()
+	event := &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{Name: name},
+		InvolvedObject: corev1.ObjectReference{Kind: "Pod", Name: "nobody", Namespace: namespace},
+	}
+	begin := time.Now()
+	if _, err := c.api.client.CoreV1().Events(namespace).Create(t.Context(), event, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return begin
+}
+
+// watchExpiry sends when the first event of a namespace was deleted, as a watch tells: never is the zero time. The watch goes on if the store is away.
+func watchExpiry(t *testing.T, c *cluster, namespace string) <-chan time.Time {
+	t.Helper()
+	client := c.api.client.CoreV1().Events(namespace)
+	list, err := client.List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*eventTTL)
+	w, err := toolswatch.NewRetryWatcherWithContext(ctx, list.ResourceVersion, &cache.ListWatch{
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			return client.Watch(ctx, options)
+		},
+	})
+	if err != nil {
+		cancel()
+		t.Fatal(err)
+	}
+	ended := make(chan time.Time, 1)
+	go func() {
+		defer cancel()
+		defer w.Stop()
+		for event := range w.ResultChan() {
+			if event.Type == watch.Deleted {
+				ended <- time.Now()
+				return
+			}
+		}
+		close(ended)
+	}()
+	return ended
+}
+
+// gone fails the test if an event is still there.
+func gone(t *testing.T, c *cluster, namespace, name string) {
+	t.Helper()
+	_, err := c.api.client.CoreV1().Events(namespace).Get(t.Context(), name, metav1.GetOptions{})
+	if !apierrors.IsNotFound(err) {
+		t.Errorf("%s was deleted, and is there: %v", name, err)
+	}
+}
+
+// restart kills the store, all replicas of it, and starts it again after a while.
+func restart(t *testing.T, c *cluster, down time.Duration) {
+	t.Helper()
+	if err := c.store.kill(); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, time.Now().Add(down))
+	if err := c.store.launch(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wait returns at a time: for what is about the time itself, and no condition.
+func wait(t *testing.T, until time.Time) {
+	t.Helper()
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
+	select {
+	case <-t.Context().Done():
+		t.Fatal(t.Context().Err())
+	case <-timer.C:
+	}
+}

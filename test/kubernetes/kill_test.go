@@ -1,0 +1,118 @@
+package kubernetes
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+)
+
+// kills is how often the store is killed, between is how long it is there in between.
+const (
+	kills   = 6
+	between = 2 * time.Second
+)
+
+// checkKills kills the store again and again while objects are written and all pods are replaced: nothing that was acknowledged may be lost, a watch must end with what
+// is there, and the controllers with what they were told. Of several replicas it kills one after the other, each of which stays away for a while.
+func checkKills(t *testing.T, c *cluster) string {
+	namespace := newNamespace(t, c, "load")
+	informer, stopInformer := watchLoad(t, c, namespace)
+	defer stopInformer()
+	before := podNames(t, c)
+
+	l := newLoad(c, namespace)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { l.run(ctx) })
+	end := func() {
+		cancel()
+		wg.Wait()
+	}
+	defer end()
+
+	restartAll(t, c)
+	for i := range kills {
+		wait(t, time.Now().Add(between))
+		one := c.store.servers[i%len(c.store.servers)]
+		if err := one.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if len(c.store.servers) > 1 {
+			wait(t, time.Now().Add(between))
+		}
+		if err := one.Launch(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wait(t, time.Now().Add(between))
+	end()
+
+	var content map[string]string
+	await(t, time.Minute, func(ctx context.Context) error {
+		list, err := l.client.List(ctx, metav1.ListOptions{LabelSelector: "load=yes"})
+		if err != nil {
+			return err
+		}
+		content = map[string]string{}
+		for i := range list.Items {
+			content[list.Items[i].Name] = list.Items[i].Data[contentKey]
+		}
+		return nil
+	})
+	l.check(t, content)
+	await(t, time.Minute, func(context.Context) error {
+		if seen := informer(); !maps.Equal(seen, content) {
+			return fmt.Errorf("a watch has %d objects, there are %d:\n%v\n%v", len(seen), len(content), seen, content)
+		}
+		return nil
+	})
+	await(t, 3*time.Minute, func(ctx context.Context) error { return rolled(ctx, c, before) })
+	return fmt.Sprintf("%d kills, %v; %d pods replaced meanwhile", kills, l, scaledPods)
+}
+
+// watchLoad watches the objects of the load as controllers do, and returns a function that says what it knows.
+func watchLoad(t *testing.T, c *cluster, namespace string) (content func() map[string]string, end func()) {
+	t.Helper()
+	client := c.api.client.CoreV1().ConfigMaps(namespace)
+	informer := cache.NewSharedInformer(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			options.LabelSelector = "load=yes"
+			return client.List(ctx, options)
+		},
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			options.LabelSelector = "load=yes"
+			return client.Watch(ctx, options)
+		},
+	}, &corev1.ConfigMap{}, 0)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { informer.RunWithContext(ctx) })
+	await(t, time.Minute, func(context.Context) error {
+		if !informer.HasSynced() {
+			return fmt.Errorf("the watch has not begun")
+		}
+		return nil
+	})
+	content = func() map[string]string {
+		seen := map[string]string{}
+		for _, object := range informer.GetStore().List() {
+			if config, ok := object.(*corev1.ConfigMap); ok {
+				seen[config.Name] = config.Data[contentKey]
+			}
+		}
+		return seen
+	}
+	return content, func() {
+		cancel()
+		wg.Wait()
+	}
+}

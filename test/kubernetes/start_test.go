@@ -1,0 +1,135 @@
+package kubernetes
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"golang.org/x/sync/errgroup"
+)
+
+// The nodes are of two groups, each with a kwok of its own: one keeps its heart beating, one node of the other stops when its kwok is killed.
+const (
+	groupLabel = "stele.test/group"
+	steady     = "steady"
+	stopping   = "stopping"
+)
+
+// checkReady starts an API server on an empty store.
+func checkReady(t *testing.T, c *cluster) string {
+	begin := time.Now()
+	c.api = c.startAPIServer(t, 1)
+	// Until it listens there is nothing to ask: its client would back off.
+	await(t, 2*time.Minute, func(context.Context) error {
+		if err := c.api.check(); err != nil {
+			return stop{err}
+		}
+		conn, err := net.Dial("tcp", c.api.address)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	})
+	await(t, 2*time.Minute, c.api.ready)
+	took := time.Since(begin)
+	await(t, time.Minute, func(ctx context.Context) error {
+		leases, err := identities(ctx, c.api)
+		for c.api.identity = range leases {
+			return err
+		}
+		return fmt.Errorf("the API server has no Lease (%v)", err)
+	})
+	return short(took)
+}
+
+// checkNodesReady starts everything else, the first candidates of each program alone so that they lead, and then the second ones.
+func checkNodesReady(t *testing.T, c *cluster) string {
+	begin := time.Now()
+	for _, name := range []string{controllerManager, scheduler} {
+		c.leaders[name] = c.startCandidate(t, name, 1)
+	}
+	createNodes(t, c)
+	c.startNodes(t, steady)
+	c.stopping = c.startNodes(t, stopping)
+	await(t, 2*time.Minute, func(ctx context.Context) error { return nodesReady(ctx, c, nodes) })
+	for _, name := range []string{controllerManager, scheduler} {
+		await(t, time.Minute, func(ctx context.Context) error {
+			_, err := leader(ctx, c, name)
+			return err
+		})
+	}
+	// What pods need before they can be created.
+	await(t, time.Minute, func(ctx context.Context) error {
+		_, err := c.api.client.CoreV1().ServiceAccounts(metav1.NamespaceDefault).Get(ctx, "default", metav1.GetOptions{})
+		return err
+	})
+	took := time.Since(begin)
+	for _, name := range []string{controllerManager, scheduler} {
+		c.startCandidate(t, name, 2)
+	}
+	return short(took)
+}
+
+// createNodes registers all nodes, as kubelets would.
+func createNodes(t *testing.T, c *cluster) {
+	t.Helper()
+	var g errgroup.Group
+	g.SetLimit(8)
+	for i := range nodes {
+		g.Go(func() error {
+			node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{
+				Name:   fmt.Sprintf("node-%02d", i),
+				Labels: map[string]string{groupLabel: steady, corev1.LabelHostname: fmt.Sprintf("node-%02d", i)},
+			}}
+			if i == nodes-1 {
+				node.Labels[groupLabel] = stopping
+			}
+			_, err := c.api.client.CoreV1().Nodes().Create(t.Context(), node, metav1.CreateOptions{})
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// nodesReady tells whether want nodes are ready.
+func nodesReady(ctx context.Context, c *cluster, want int) error {
+	list, err := c.api.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	ready := 0
+	for i := range list.Items {
+		if isReady(&list.Items[i]) {
+			ready++
+		}
+	}
+	if ready != want {
+		return fmt.Errorf("%d nodes of %d are ready, want %d", ready, len(list.Items), want)
+	}
+	return nil
+}
+
+func isReady(node *corev1.Node) bool {
+	for _, condition := range node.Status.Conditions {
+		if condition.Type == corev1.NodeReady {
+			return condition.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
+
+// checkAlive ends the run: whatever happened to the store, no program may have ended.
+func checkAlive(t *testing.T, c *cluster) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.started.check(); err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%d programs", len(c.started))
+}
