@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/drivers/drivertest/database"
 	"github.com/stele-db/stele/logstructured"
 )
@@ -34,7 +35,7 @@ func TestGalera(t *testing.T) {
 		// be missing from what is read or confirmed.
 		for i := range 300 {
 			a, b := logs[i%3], logs[(i+1)%3]
-			head = mustAppend(t, a, head, benchEntries(1+i%5))
+			head = mustAppend(t, a, head, drivertest.BenchEntries(1+i%5))
 			if i%2 == 0 {
 				continue // the next append is the first thing on its node, without a query that waits
 			}
@@ -52,7 +53,7 @@ func TestGalera(t *testing.T) {
 			if err := b.Confirm(ctx, logstructured.Head{Position: head.Position, ID: head.ID + 1}); !errors.Is(err, logstructured.ErrConflict) {
 				t.Fatalf("Confirm of what is not there: %v", err)
 			}
-			if err := b.Append(ctx, logstructured.Head{Position: head.Position, ID: head.ID + 1}, 1, benchEntries(1)); !errors.Is(err, logstructured.ErrConflict) {
+			if err := b.Append(ctx, logstructured.Head{Position: head.Position, ID: head.ID + 1}, 1, drivertest.BenchEntries(1)); !errors.Is(err, logstructured.ErrConflict) {
 				t.Fatalf("Append after what is not there: %v", err)
 			}
 		}
@@ -75,7 +76,7 @@ func TestGalera(t *testing.T) {
 						return
 					}
 					id, rows := logstructured.AppendID(rand.Int64N(1<<62)+1), 1+rand.IntN(4)
-					err = l.Append(ctx, end.Head, id, benchEntries(rows))
+					err = l.Append(ctx, end.Head, id, drivertest.BenchEntries(rows))
 					mu.Lock()
 					switch {
 					case err == nil:
@@ -132,7 +133,7 @@ func TestGalera(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		head = mustAppend(t, l, end.Head, benchEntries(maxRows+1)) // and a transaction of several statements
+		head = mustAppend(t, l, end.Head, drivertest.BenchEntries(maxRows+1)) // and a transaction of several statements
 		for i, other := range logs {
 			if end, err := other.End(ctx); err != nil || end.Head != head {
 				t.Errorf("node %d: %v, %v; want %v", i+1, end, err, head)

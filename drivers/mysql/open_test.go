@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/drivers/drivertest/database"
 	"github.com/stele-db/stele/logstructured"
 )
@@ -58,14 +59,14 @@ func TestRollingUpgrade(t *testing.T) {
 		`CREATE TABLE IF NOT EXISTS stele_more (a INT PRIMARY KEY) ENGINE = InnoDB`,
 	}})
 	old := openList(t, dsn, migrations)
-	head := mustAppend(t, old, logstructured.Head{}, benchEntries(3))
+	head := mustAppend(t, old, logstructured.Head{}, drivertest.BenchEntries(3))
 	upgraded := openList(t, dsn, newer)
-	head = mustAppend(t, old, head, benchEntries(3))
-	head = mustAppend(t, upgraded, head, benchEntries(200))
-	head = mustAppend(t, old, head, benchEntries(3))
+	head = mustAppend(t, old, head, drivertest.BenchEntries(3))
+	head = mustAppend(t, upgraded, head, drivertest.BenchEntries(200))
+	head = mustAppend(t, old, head, drivertest.BenchEntries(3))
 	again := openList(t, dsn, migrations) // an older replica that restarts meanwhile
 	openList(t, dsn, newer)               // and another new one, which finds everything done
-	head = mustAppend(t, again, head, benchEntries(1))
+	head = mustAppend(t, again, head, drivertest.BenchEntries(1))
 	for _, l := range []*Log{old, upgraded, again} {
 		entries, end, err := l.Read(context.Background(), 0, 1000)
 		if err != nil || len(entries) != 210 || end.Head != head {
@@ -122,7 +123,7 @@ func TestTwoPrefixes(t *testing.T) {
 	}
 	ids := map[uint64]bool{}
 	for prefix, logs := range logs {
-		head := mustAppend(t, logs[0], logstructured.Head{}, benchEntries(len(prefix)))
+		head := mustAppend(t, logs[0], logstructured.Head{}, drivertest.BenchEntries(len(prefix)))
 		for _, l := range logs {
 			end, err := l.End(context.Background())
 			if err != nil || end.Head != head {
@@ -148,7 +149,7 @@ func TestMissingRights(t *testing.T) {
 	open := func(dsn string) error {
 		l, err := Open(context.Background(), dsn, Options{Logger: quiet()})
 		if err == nil {
-			mustAppend(t, l, logstructured.Head{}, benchEntries(2))
+			mustAppend(t, l, logstructured.Head{}, drivertest.BenchEntries(2))
 			_, err = l.Size(context.Background())
 			err = errors.Join(err, l.Close())
 		}
@@ -194,7 +195,7 @@ func TestPacketTooSmall(t *testing.T) {
 	defer func() { _ = l.Close() }()
 	var head logstructured.Head
 	for _, size := range []int{largest, largest - 1000, largest / 2, 100_000} {
-		entries := benchEntries(7)
+		entries := drivertest.BenchEntries(7)
 		for i := range entries {
 			entries[i].Value = make([]byte, size)
 			entries[i].Value[size-1] = byte(i + 1)

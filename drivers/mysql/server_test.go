@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/drivers/drivertest/database"
 	"github.com/stele-db/stele/logstructured"
 )
@@ -38,10 +39,10 @@ func TestServerDefaults(t *testing.T) {
 	}
 	head := end.Head
 	for i := range 20 {
-		entries := benchEntries(3)
+		entries := drivertest.BenchEntries(3)
 		entries[1].Key = []byte{0xff, 0xc3, 0x28, 0}
 		wrong := logstructured.Head{Position: head.Position, ID: head.ID + 1}
-		if err := logs[i%2].Append(ctx, wrong, 1, benchEntries(1)); !errors.Is(err, logstructured.ErrConflict) {
+		if err := logs[i%2].Append(ctx, wrong, 1, drivertest.BenchEntries(1)); !errors.Is(err, logstructured.ErrConflict) {
 			t.Fatalf("Append after %v: %v", wrong, err)
 		}
 		head = mustAppend(t, logs[i%2], head, entries)
@@ -67,16 +68,16 @@ func TestReadOnlyServer(t *testing.T) {
 	l := openLog(t, "mysql://plain:plain@tcp("+s.Address(1)+")/"+name)
 	defer func() { _ = l.Close() }()
 	ctx := context.Background()
-	head := mustAppend(t, l, logstructured.Head{}, benchEntries(2))
+	head := mustAppend(t, l, logstructured.Head{}, drivertest.BenchEntries(2))
 	admin(t, s, "SET GLOBAL read_only = 1")
 	t.Cleanup(func() { admin(t, s, "SET GLOBAL read_only = 0") })
 	if _, err := l.End(ctx); !errors.Is(err, logstructured.ErrReadOnly) {
 		t.Errorf("End: %v", err)
 	}
-	if err := l.Append(ctx, head, 5, benchEntries(1)); !errors.Is(err, logstructured.ErrReadOnly) || errors.Is(err, logstructured.ErrUnknown) {
+	if err := l.Append(ctx, head, 5, drivertest.BenchEntries(1)); !errors.Is(err, logstructured.ErrReadOnly) || errors.Is(err, logstructured.ErrUnknown) {
 		t.Errorf("Append: %v", err)
 	}
-	if err := l.Append(ctx, head, 5, benchEntries(maxRows+1)); !errors.Is(err, logstructured.ErrReadOnly) || errors.Is(err, logstructured.ErrUnknown) {
+	if err := l.Append(ctx, head, 5, drivertest.BenchEntries(maxRows+1)); !errors.Is(err, logstructured.ErrReadOnly) || errors.Is(err, logstructured.ErrUnknown) {
 		t.Errorf("Append in steps: %v", err)
 	}
 	if err := l.Confirm(ctx, head); !errors.Is(err, logstructured.ErrReadOnly) {
@@ -86,7 +87,7 @@ func TestReadOnlyServer(t *testing.T) {
 		t.Errorf("Read: %d entries, %v, %v", len(entries), end, err)
 	}
 	admin(t, s, "SET GLOBAL read_only = 0")
-	mustAppend(t, l, head, benchEntries(1))
+	mustAppend(t, l, head, drivertest.BenchEntries(1))
 }
 
 // TestSentinel checks that the sentinel is never seen nor deleted, and that its loss is noticed.
@@ -96,7 +97,7 @@ func TestSentinel(t *testing.T) {
 	l := openLog(t, s.In(s.Env(t, "DSN"), name))
 	defer func() { _ = l.Close() }()
 	ctx := context.Background()
-	head := mustAppend(t, l, logstructured.Head{}, benchEntries(2))
+	head := mustAppend(t, l, logstructured.Head{}, drivertest.BenchEntries(2))
 	if entries, _, err := l.Read(ctx, -5, 10); err != nil || len(entries) != 2 || entries[0].Position != 1 {
 		t.Errorf("Read: %v, %v", entries, err)
 	}
@@ -114,7 +115,7 @@ func TestSentinel(t *testing.T) {
 	if err := l.Delete(ctx, head, []logstructured.Position{-1, 0, 1, 2, 3}, 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Append(ctx, logstructured.Head{Position: 2, ID: head.ID + 1}, 3, benchEntries(1)); !errors.Is(err, logstructured.ErrConflict) {
+	if err := l.Append(ctx, logstructured.Head{Position: 2, ID: head.ID + 1}, 3, drivertest.BenchEntries(1)); !errors.Is(err, logstructured.ErrConflict) {
 		t.Errorf("Append: %v", err)
 	}
 	admin(t, s, "DELETE FROM "+name+".stele_store")

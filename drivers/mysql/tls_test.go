@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/drivers/drivertest/database"
 	"github.com/stele-db/stele/logstructured"
 )
@@ -42,7 +43,7 @@ func TestTLS(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		mustAppend(t, l, logstructured.Head{Position: end.Position, ID: end.ID}, benchEntries(70))
+		mustAppend(t, l, logstructured.Head{Position: end.Position, ID: end.ID}, drivertest.BenchEntries(70))
 		if err := l.Close(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/logstructured"
 )
 
@@ -18,7 +19,7 @@ func TestWALIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx := context.Background()
-	entries := benchEntries(8)
+	entries := drivertest.BenchEntries(8)
 	for i := range entries {
 		entries[i].Value = make([]byte, 64<<10)
 	}

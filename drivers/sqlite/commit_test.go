@@ -9,6 +9,7 @@ import (
 
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/logstructured"
 )
 
@@ -98,7 +99,7 @@ func TestFailedCommit(t *testing.T) {
 				}
 				return 0
 			})
-			entries := benchEntries(100)
+			entries := drivertest.BenchEntries(100)
 			err := l.Append(ctx, head, 77, entries)
 			if err == nil || test.want != nil && !errors.Is(err, test.want) || test.want == nil && errors.Is(err, logstructured.ErrUnknown) {
 				t.Fatalf("Append: %v, want %v", err, test.want)

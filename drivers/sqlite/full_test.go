@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/logstructured"
 )
 
@@ -149,7 +150,7 @@ func TestFullDisk(t *testing.T) {
 }
 
 func fullEntries(n int64) []logstructured.Entry {
-	entries := benchEntries(3)
+	entries := drivertest.BenchEntries(3)
 	for i := range entries {
 		entries[i].Sub = int64(i)
 		entries[i].Key = binary.BigEndian.AppendUint64(nil, uint64(n))

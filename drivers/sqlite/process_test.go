@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/logstructured"
 )
 
@@ -42,7 +43,7 @@ func appendForever(path string) error {
 			if err != nil {
 				return err
 			}
-			err = l.Append(ctx, end.Head, id, benchEntries(rows))
+			err = l.Append(ctx, end.Head, id, drivertest.BenchEntries(rows))
 			if errors.Is(err, logstructured.ErrConflict) {
 				continue
 			}
