@@ -2,11 +2,25 @@ package endpoint
 
 import (
 	"bytes"
+	"context"
 	"io"
+	"os"
+	"path/filepath"
 	"sync"
+	"testing"
+	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/stele-db/stele/drivers/drivertest/database"
+	"github.com/stele-db/stele/pkg/client"
 )
+
+// The databases of this package's tests end with it.
+func TestMain(m *testing.M) { os.Exit(database.Main(m)) }
+
+// patience bounds everything that a test waits for.
+const patience = 20 * time.Second
 
 func logTo(w io.Writer) *logrus.Entry {
 	log := logrus.New()
@@ -30,4 +44,114 @@ func (o *output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.buf.String()
+}
+
+// shortDir is a directory whose name leaves room for that of a socket.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "e")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// started is a datastore under test.
+type started struct {
+	t *testing.T
+	ETCDConfig
+	cancel context.CancelFunc
+	wg     *sync.WaitGroup
+}
+
+// start calls Listen; unless config says otherwise, on a file and a socket of its own, which live as long as the test.
+func start(t *testing.T, config Config) *started {
+	t.Helper()
+	s, err := tryStart(t, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func tryStart(t *testing.T, config Config) (*started, error) {
+	t.Helper()
+	if config.Endpoint == "" {
+		config.Endpoint = "sqlite://" + filepath.Join(t.TempDir(), "state.db")
+	}
+	if config.Listener == "" {
+		config.Listener = "unix://" + filepath.Join(shortDir(t), "s")
+	}
+	if config.Logger == nil {
+		config.Logger = logTo(t.Output())
+	}
+	s := &started{t: t, wg: &sync.WaitGroup{}}
+	config.WaitGroup = s.wg
+	ctx, cancel := context.WithCancel(context.Background()) // the test's own ends before the cleanups run
+	s.cancel = cancel
+	var err error
+	if s.ETCDConfig, err = Listen(ctx, config); err != nil {
+		cancel()
+		s.stopped()
+		return nil, err
+	}
+	t.Cleanup(s.stop)
+	return s, nil
+}
+
+// stop ends the context and waits until everything has stopped.
+func (s *started) stop() {
+	s.cancel()
+	s.stopped()
+}
+
+func (s *started) stopped() {
+	s.t.Helper()
+	done := make(chan struct{})
+	go func() { s.wg.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		s.t.Fatal("has not stopped")
+	}
+}
+
+func (s *started) client() client.Client {
+	s.t.Helper()
+	return clientOf(s.t, s.ETCDConfig)
+}
+
+func clientOf(t *testing.T, config ETCDConfig) client.Client {
+	t.Helper()
+	c, err := client.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func within(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// put writes and reads back.
+func put(t *testing.T, c client.Client, key, value string) {
+	t.Helper()
+	if err := c.Put(within(t), key, []byte(value)); err != nil {
+		t.Fatal(err)
+	}
+	want(t, c, key, value)
+}
+
+func want(t *testing.T, c client.Client, key, value string) {
+	t.Helper()
+	got, err := c.Get(within(t), key)
+	if err != nil || string(got.Data) != value {
+		t.Fatalf("%s: %q, %v; want %q", key, got.Data, err, value)
+	}
 }
