@@ -2,7 +2,7 @@
 // datastore keeps its own few values with it (k3s: the certificates of a cluster, under /bootstrap); it has the method set that such programs know.
 //
 // It speaks the protocol through etcd's generated stubs and grpc. etcd's own client would do the same with a logger, a watcher, leases, sessions and
-// a retry layer that nothing here needs; DESIGN.md says what was weighed.
+// a retry layer that nothing here needs; DESIGN.md compares the two.
 //
 // Invariants:
 //

@@ -12,12 +12,8 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"github.com/stele-db/stele/drivers/drivertest/database"
 	"github.com/stele-db/stele/pkg/client"
 )
-
-// The databases of this package's tests end with it.
-func TestMain(m *testing.M) { os.Exit(database.Main(m)) }
 
 // patience bounds everything that a test waits for.
 const patience = 20 * time.Second

@@ -142,7 +142,7 @@ func TestErrorsAreReturned(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, test := range map[string]struct {
-		ctx    context.Context
+		ended  bool // the context, beforehand
 		config Config
 		want   string
 	}{
@@ -158,7 +158,7 @@ func TestErrorsAreReturned(t *testing.T) {
 		"jitter":            {config: Config{CompactInterval: time.Hour, CompactIntervalJitter: 100}, want: "CompactIntervalJitter"},
 		"retain":            {config: Config{CompactMinRetain: -1}, want: "CompactMinRetain"},
 		"poll":              {config: Config{PollInterval: -1}, want: "PollInterval"},
-		"ended":             {ctx: ended, want: context.Canceled.Error()},
+		"ended":             {ended: true, want: context.Canceled.Error()},
 	} {
 		var wg sync.WaitGroup
 		config := test.config
@@ -169,10 +169,11 @@ func TestErrorsAreReturned(t *testing.T) {
 		if config.Endpoint == "" {
 			config.Endpoint = "sqlite://" + filepath.Join(dir, "state.db")
 		}
-		if test.ctx == nil {
-			test.ctx = t.Context()
+		ctx := t.Context()
+		if test.ended {
+			ctx = ended
 		}
-		_, err := Listen(test.ctx, config)
+		_, err := Listen(ctx, config)
 		if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v; want %s", name, err, test.want)
 		}
