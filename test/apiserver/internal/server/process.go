@@ -25,21 +25,32 @@ type process struct {
 	output output
 	exited chan struct{}
 	err    error
+	// killed by its test, so that it need not be stopped.
+	killed bool
 }
 
 // run starts a command that serves HTTP at url, and returns when url/health answers OK. It lives as long as t.
 func run(t testing.TB, name, url string, client *http.Client, command ...string) *process {
 	t.Helper()
 	p := &process{name: name, cmd: exec.Command(command[0], command[1:]...), exited: make(chan struct{})}
-	p.cmd.Dir = t.TempDir()
+	p.cmd.Dir = tempDir(t)
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
 	p.cmd.SysProcAttr = withParent()
-	if err := p.cmd.Start(); err != nil {
+	shared.Lock()
+	err := p.cmd.Start()
+	if err == nil {
+		shared.processes[p] = true
+	}
+	shared.Unlock()
+	if err != nil {
 		t.Fatalf("start %s: %v", name, err)
 	}
 	go func() {
 		p.err = p.cmd.Wait()
 		close(p.exited)
+		shared.Lock()
+		defer shared.Unlock()
+		delete(shared.processes, p)
 	}()
 	t.Cleanup(func() { p.stop(t) })
 	if err := p.await(url+"/health", client); err != nil {
@@ -84,6 +95,9 @@ func get(url string, client *http.Client) error {
 func (p *process) stop(t testing.TB) {
 	select {
 	case <-p.exited:
+		if p.killed {
+			return
+		}
 		t.Errorf("%s ended by itself: %v", p.name, p.err)
 	default:
 		_ = p.cmd.Process.Signal(syscall.SIGTERM)
@@ -91,8 +105,7 @@ func (p *process) stop(t testing.TB) {
 		case <-p.exited:
 		case <-time.After(stopTimeout):
 			t.Errorf("%s did not stop in %v", p.name, stopTimeout)
-			_ = p.cmd.Process.Kill()
-			<-p.exited
+			p.kill()
 		}
 		// etcd ends itself by the signal.
 		if p.err != nil && p.name != Etcd {
@@ -102,6 +115,12 @@ func (p *process) stop(t testing.TB) {
 	if t.Failed() || os.Getenv("STELE_TEST_LOG") != "" {
 		t.Logf("the end of the log of %s:\n%s", p.name, strings.TrimSpace(p.output.String()))
 	}
+}
+
+// kill returns when the process is gone.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.exited
 }
 
 // maxOutput bounds what is kept of a server's log: its end.

@@ -3,15 +3,14 @@ package server
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 )
@@ -33,35 +32,9 @@ type TLS struct {
 type Server struct {
 	// Endpoints are the URLs of all replicas.
 	Endpoints []string
-}
 
-// shared is what the tests of this process have in common, until [Main] ends.
-var shared struct {
-	sync.Mutex
-	dir      string
-	programs map[string]string
-	database *database
-}
-
-// Main runs the tests and returns the exit code: a TestMain calls os.Exit with it.
-func Main(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "stele-apiserver-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	shared.dir, shared.programs = dir, map[string]string{}
-	code := m.Run()
-	shared.Lock()
-	defer shared.Unlock()
-	if shared.database != nil {
-		err = shared.database.stop()
-	}
-	if err := errors.Join(err, os.RemoveAll(dir)); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return max(code, 1)
-	}
-	return code
+	launch    []func() *process
+	processes []*process
 }
 
 // Start starts an empty server that lives as long as t.
@@ -72,19 +45,39 @@ func Start(t testing.TB, opts Options) *Server {
 	if opts.TLS != nil {
 		scheme, client.Transport = "https://", transport(t, opts.TLS)
 	}
+	s := &Server{}
+	add := func(name, url string, command ...string) {
+		s.Endpoints = append(s.Endpoints, url)
+		s.launch = append(s.launch, func() *process { return run(t, name, url, client, command...) })
+	}
 	if Kind() == Etcd {
 		url := scheme + freePort(t)
-		run(t, Etcd, url, client, append([]string{program(t, Etcd)}, etcdArgs(t, url, opts)...)...)
-		return &Server{Endpoints: []string{url}}
+		add(Etcd, url, append([]string{program(t, Etcd)}, etcdArgs(t, url, opts)...)...)
+	} else {
+		dsn := endpoint(t)
+		for i := range replicas(t) {
+			address := freePort(t)
+			add(fmt.Sprintf("stele %d", i+1), scheme+address, append([]string{program(t, "stele")}, steleArgs(address, dsn, opts)...)...)
+		}
 	}
-	s := &Server{}
-	dsn := endpoint(t)
-	for i := range replicas(t) {
-		address := freePort(t)
-		run(t, fmt.Sprintf("stele %d", i+1), scheme+address, client, append([]string{program(t, "stele")}, steleArgs(address, dsn, opts)...)...)
-		s.Endpoints = append(s.Endpoints, scheme+address)
-	}
+	s.Launch()
 	return s
+}
+
+// Launch starts the processes of a server that was killed on their addresses and data, and returns when they answer.
+func (s *Server) Launch() {
+	s.processes = nil
+	for _, launch := range s.launch {
+		s.processes = append(s.processes, launch())
+	}
+}
+
+// Kill ends all processes as kill -9 does, and returns when they are gone.
+func (s *Server) Kill() {
+	for _, p := range s.processes {
+		p.killed = true
+		p.kill()
+	}
 }
 
 func steleArgs(address, dsn string, opts Options) []string {
@@ -100,7 +93,7 @@ func etcdArgs(t testing.TB, url string, opts Options) []string {
 	t.Helper()
 	peer := "http://" + freePort(t)
 	args := []string{
-		"--data-dir", t.TempDir(), "--unsafe-no-fsync", "--log-level", "error",
+		"--data-dir", tempDir(t), "--unsafe-no-fsync", "--log-level", "error",
 		"--listen-client-urls", url, "--advertise-client-urls", url,
 		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "default=" + peer,
 	}
@@ -114,7 +107,7 @@ func etcdArgs(t testing.TB, url string, opts Options) []string {
 func endpoint(t testing.TB) string {
 	t.Helper()
 	if Kind() == SQLite {
-		return "sqlite://" + filepath.Join(t.TempDir(), "state.db")
+		return "sqlite://" + filepath.Join(tempDir(t), "state.db")
 	}
 	shared.Lock()
 	defer shared.Unlock()
@@ -167,15 +160,24 @@ func program(t testing.TB, name string) string {
 	return path
 }
 
+// Below the ports that the kernel gives to outgoing connections: a server that is started again must not find a client on its port.
+const firstPort, ports = 15000, 16000
+
 // freePort returns a loopback address that nobody listens on.
 func freePort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var last error
+	for range 200 {
+		address := fmt.Sprintf("127.0.0.1:%d", firstPort+rand.IntN(ports))
+		l, err := net.Listen("tcp", address)
+		if err == nil {
+			_ = l.Close()
+			return address
+		}
+		last = err
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	t.Fatalf("no free port: %v", last)
+	return ""
 }
 
 // transport presents the server's own certificate as the client's.
