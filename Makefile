@@ -11,6 +11,9 @@ CRASHTIME ?= 5m
 SOAKTIME ?= 5m
 FAULTTIME ?= 30s
 
+# What the API server's storage tests run against; each result must be that of etcd, when etcd is among them.
+APISERVER_TARGETS ?= etcd sqlite postgres mariadb postgres:3
+
 # Many of the tests wait more than they compute: `go test -p 3` keeps two cores busy.
 
 .DEFAULT_GOAL := help
@@ -83,6 +86,11 @@ test-crash: ## linearizability and watches under kill -9, for CRASHTIME (5m) eac
 test-yurthub: ## the storage of OpenYurt's yurthub on SQLite (beside etcd), or on STELE_TEST_DATABASE
 	cd test/yurthub && CGO_ENABLED=0 go test -vet=off -v -count=1 -timeout 20m ./...
 
+.PHONY: test-apiserver
+test-apiserver: ## the API server's own storage tests on APISERVER_TARGETS (etcd, SQLite, PostgreSQL, MariaDB, three replicas), about 8 minutes
+	cd test/apiserver && CGO_ENABLED=0 go test -vet=off -count=1 ./run
+	cd test/apiserver && CGO_ENABLED=0 go run -trimpath ./run $(APISERVER_TARGETS)
+
 .PHONY: test-soak
 test-soak: ## memory, file size, a million keys, a full disk; the soak itself for SOAKTIME (5m)
 	cd test && STELE_TEST_SOAK_DURATION=$(SOAKTIME) go test -tags soak -v -count=1 -timeout 60m ./soak
@@ -108,6 +116,7 @@ tidy: ## go mod tidy in every module
 	go mod tidy
 	cd test && go mod tidy
 	cd test/bench && go mod tidy
+	cd test/apiserver && go mod tidy
 	cd test/yurthub && go mod tidy
 
 .PHONY: fuzz-short
