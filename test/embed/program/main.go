@@ -1,0 +1,152 @@
+// Command program embeds a datastore as k3s does, in the working directory, and prints what it sees.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/k3s-io/kine/pkg/client"
+	"github.com/k3s-io/kine/pkg/endpoint"
+	"github.com/k3s-io/kine/pkg/tls"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sirupsen/logrus"
+)
+
+func main() {
+	logrus.SetOutput(io.Discard)
+	// The database is that of the argument, and the default one without.
+	if err := embed(strings.Join(os.Args[1:], "")); err != nil {
+		fmt.Println("failed:", err)
+		os.Exit(1)
+	}
+}
+
+func embed(database string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	// kine wants the defaults of its flags to be given.
+	c := &cluster{datastore: endpoint.Config{
+		Endpoint:            database,
+		NotifyInterval:      5 * time.Second,
+		EmulatedETCDVersion: "3.5.13",
+		CompactTimeout:      5 * time.Second,
+		CompactMinRetain:    1000,
+		CompactBatchSize:    1000,
+		PollBatchSize:       500,
+		PollInterval:        time.Second,
+	}}
+	return c.run(ctx)
+}
+
+// cluster is k3s's, but for what has nothing to do with the datastore.
+type cluster struct {
+	datastore endpoint.Config
+	etcd      endpoint.ETCDConfig
+}
+
+func (c *cluster) run(ctx context.Context) error {
+	if err := writeCertificates(); err != nil {
+		return err
+	}
+	configured := c.datastore
+
+	// First without TLS, to find out whether the cluster has certificates.
+	bootstrap, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	c.datastore.WaitGroup = &wg
+	if err := c.startStorage(bootstrap); err != nil {
+		return err
+	}
+	if err := c.socket(); err != nil {
+		return err
+	}
+	for _, step := range []func(context.Context, client.Client) error{lock, save, rotate, compact} {
+		if err := c.with(ctx, step); err != nil {
+			return err
+		}
+	}
+	cancel()
+	wg.Wait()
+	if _, err := os.Stat("kine.sock"); !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the socket is still there: %w", err)
+	}
+
+	// Then with TLS and metrics, in the same process, on the same data.
+	serving, stop := context.WithCancel(ctx)
+	defer stop()
+	registry := prometheus.NewRegistry()
+	c.datastore = configured
+	c.datastore.WaitGroup = &wg
+	c.datastore.MetricsRegisterer = registry
+	c.datastore.ServerTLSConfig = tls.Config{CAFile: "ca.crt", CertFile: "server.crt", KeyFile: "server.key"}
+	if err := c.startStorage(serving); err != nil {
+		return err
+	}
+	if err := c.socket(); err != nil {
+		return err
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		return err
+	}
+	fmt.Println("metrics:", len(families) > 0)
+	for _, step := range []func(context.Context, client.Client) error{show, lock} {
+		if err := c.with(ctx, step); err != nil {
+			return err
+		}
+	}
+	if err := c.apiserver(ctx); err != nil {
+		return err
+	}
+	if err := c.again(serving); err != nil {
+		return err
+	}
+	stop()
+	wg.Wait()
+	return nil
+}
+
+// startStorage starts the datastore and keeps what it says.
+func (c *cluster) startStorage(ctx context.Context) (err error) {
+	if c.etcd, err = endpoint.Listen(ctx, c.datastore); err != nil {
+		return err
+	}
+	fmt.Printf("listens on %s, authority %q, elect a leader: %v\n", strings.Join(c.etcd.Endpoints, ","), c.etcd.TLSConfig.CAFile, c.etcd.LeaderElect)
+	return nil
+}
+
+func (c *cluster) socket() error {
+	info, err := os.Stat("kine.sock")
+	if err != nil {
+		return err
+	}
+	fmt.Println("socket:", info.Mode())
+	return nil
+}
+
+func (c *cluster) with(ctx context.Context, step func(context.Context, client.Client) error) error {
+	storage, err := client.New(c.etcd)
+	if err != nil {
+		return err
+	}
+	return errors.Join(step(ctx, storage), storage.Close())
+}
+
+// again listens where something runs already: k3s puts what Listen returned into its configuration.
+func (c *cluster) again(ctx context.Context) error {
+	for _, running := range []string{strings.Join(c.etcd.Endpoints, ","), "https://a:2379,https://b:2379"} {
+		c.datastore.Endpoint, c.datastore.BackendTLSConfig = running, c.etcd.TLSConfig
+		if err := c.startStorage(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
