@@ -36,10 +36,9 @@ func (s *Store) Compact(ctx context.Context, revision Revision, physical bool) (
 
 // compact appends the entry of a compaction and returns the position that it will have.
 func (s *step) compact(revision Revision) Position {
-	e := Entry{Kind: KindCompaction, Revision: revision, Position: s.st.head.Position + Position(len(s.entries)) + 1}
-	s.st.applyCompaction(&e)
-	s.appendEntry(e, nil)
-	return e.Position
+	position := s.nextPosition()
+	s.writeControl(Entry{Kind: KindCompaction, Revision: revision})
+	return position
 }
 
 // deletion is a set of rows that nobody will need once due has passed, in the order in which they must go.

@@ -1,6 +1,7 @@
 package logstructured
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -89,7 +90,7 @@ func (w *writer) readOn(ctx context.Context, head Head, apply func([]Entry)) err
 			return err
 		}
 		for i := range entries {
-			if err := entries[i].known(); err != nil {
+			if err := cmp.Or(entries[i].known(), w.store.sameLeaseMode(&entries[i])); err != nil {
 				return err
 			}
 		}
@@ -155,11 +156,11 @@ func (w *writer) readAfter(ctx context.Context, head Head) ([]Entry, End, error)
 // follow1 applies an entry that another process appended.
 func (w *writer) follow1(e *Entry) {
 	r := w.st.apply(e)
+	w.leases.note(e, r, w.current)
 	if r == nil {
 		w.accepted(e)
 		return
 	}
-	w.leases.add(r, e.Time, w.current)
 	if e.Kind == KindPut {
 		cv := &cachedValue{data: e.Value}
 		r.value.Store(cv)

@@ -116,7 +116,7 @@ func (s *Store) readTxn(ctx context.Context, r *TxnRequest) (*TxnResult, error) 
 
 // reading makes a step that reads a snapshot; it must not write.
 func (s *Store) reading(ctx context.Context, snap *snapshot) *step {
-	ev := &evaluation{st: &state{snapshot: *snap}, values: &s.values, checkLease: s.checkLease}
+	ev := &evaluation{st: &state{snapshot: *snap}, values: &s.values}
 	return ev.begin(ctx)
 }
 

@@ -1,111 +1,173 @@
 package logstructured
 
 import (
-	"bytes"
-	"container/heap"
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
-	"time"
 )
+
+// LeaseMode tells what a lease is. It is recorded in the log, so that all replicas agree.
+type LeaseMode string
+
+const (
+	// LeaseModeTTL stores no leases: the ID of one is its TTL, and a key that is put with it expires that long after its last write.
+	LeaseModeTTL LeaseMode = "ttl"
+	// LeaseModeEtcd has etcd's leases: granted, kept alive and revoked, with keys that are deleted when they end.
+	LeaseModeEtcd LeaseMode = "etcd"
+)
+
+// recordLeaseMode is the record that holds the mode, if it is not [LeaseModeTTL] from the beginning.
+const recordLeaseMode = "lease-mode"
 
 const (
 	// MaxLeaseTTL is the largest TTL of a lease, in seconds; etcd's.
 	MaxLeaseTTL = 9_000_000_000
 	// minLeaseTTL is what a smaller TTL is raised to, in seconds; etcd's with its default election timeout.
 	minLeaseTTL = 2
-	// maxExpireBatch bounds the keys that one revision of the sweeper deletes.
-	maxExpireBatch = 1000
 )
 
-// ErrLeaseMode answers what needs leases of their own, while a lease is just a TTL here.
-var ErrLeaseMode = errors.New("leases with an ID of the client's choice are not supported: in lease mode ttl the ID of a lease is its TTL")
+// ErrLeaseMode answers what needs leases of their own in [LeaseModeTTL].
+var ErrLeaseMode = errors.New("this server runs with --lease-mode=ttl, where the ID of a lease is its TTL and each write of a key starts it anew: " +
+	"there is nothing to choose, keep alive, revoke or list; run it with --lease-mode=etcd for that")
 
-// LeaseGrant grants a lease of ttl seconds. The lease ID is the TTL and nothing is stored: a key that is put with it expires
-// ttl seconds after its last write. id must be 0 or that TTL.
-func (s *Store) LeaseGrant(_ context.Context, id LeaseID, ttl int64) (*LeaseGrantResult, error) {
+// LeaseGrant grants a lease of ttl seconds, and a random ID if id is 0. In [LeaseModeTTL] the ID is the TTL and nothing is stored: id must be 0 or
+// that TTL.
+func (s *Store) LeaseGrant(ctx context.Context, id LeaseID, ttl int64) (*LeaseGrantResult, error) {
 	if ttl > MaxLeaseTTL {
 		return nil, ErrLeaseTTLTooLarge
 	}
 	ttl = max(ttl, minLeaseTTL)
-	if id != 0 && id != LeaseID(ttl) {
-		return nil, ErrLeaseMode
+	if s.opts.LeaseMode == LeaseModeTTL {
+		if id != 0 && id != LeaseID(ttl) {
+			return nil, ErrLeaseMode
+		}
+		return &LeaseGrantResult{Revision: s.Revision(), ID: LeaseID(ttl), TTL: ttl}, nil
 	}
-	return &LeaseGrantResult{Revision: s.Revision(), ID: LeaseID(ttl), TTL: ttl}, nil
+	result := &LeaseGrantResult{TTL: ttl}
+	err := s.write(ctx, 0, func(st *step) error {
+		result.Revision, result.ID = st.st.revision, id
+		for result.ID == 0 || id == 0 && st.st.lease(result.ID) != nil {
+			result.ID = LeaseID(rand.Int64())
+		}
+		if st.st.lease(result.ID) != nil {
+			return ErrLeaseExists
+		}
+		st.grant(result.ID, ttl)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return result, nil
 }
 
-// checkLease refuses IDs that cannot be a TTL.
-func (*Store) checkLease(id LeaseID) error {
-	if id <= 0 || id > MaxLeaseTTL {
+func (s *step) grant(id LeaseID, ttl int64) {
+	s.writeControl(Entry{Kind: KindLease, Revision: s.st.revision, Lease: id, Version: ttl})
+}
+
+// LeaseRevoke ends a lease and deletes its keys, in one revision, and returns the current one.
+func (s *Store) LeaseRevoke(ctx context.Context, id LeaseID) (Revision, error) {
+	var revision Revision
+	err := s.writeLease(ctx, func(st *step) error {
+		if st.st.lease(id) == nil {
+			return ErrLeaseNotFound
+		}
+		st.revoke(id)
+		revision = st.st.revision
+		return nil
+	})
+	return revision, err
+}
+
+// revoke deletes the keys of a lease in key order, and then the lease.
+func (s *step) revoke(id LeaseID) (keys int) {
+	deleted := s.st.keysOf(id)
+	for _, key := range deleted {
+		s.write(Entry{Kind: KindTombstone, Key: []byte(key)})
+	}
+	s.writeControl(Entry{Kind: KindLease, Revision: s.st.revision, Lease: id})
+	return len(deleted)
+}
+
+// LeaseKeepAlive lets a lease last its whole TTL from now on. It is in the log when LeaseKeepAlive returns: all that are under way at the same time share
+// an entry of it.
+func (s *Store) LeaseKeepAlive(ctx context.Context, id LeaseID) (*LeaseGrantResult, error) {
+	result := &LeaseGrantResult{ID: id}
+	err := s.writeLease(ctx, func(st *step) error {
+		l := st.st.lease(id)
+		if l == nil {
+			return ErrLeaseNotFound
+		}
+		st.renewed = append(st.renewed, id)
+		result.Revision, result.TTL = st.st.revision, l.ttl
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return result, nil
+}
+
+// LeaseTimeToLive tells how long a lease lasts, and its keys if they are asked for. [ErrLeaseNotFound] comes with the current revision.
+func (s *Store) LeaseTimeToLive(ctx context.Context, id LeaseID, keys bool) (*LeaseTimeToLiveResult, error) {
+	result := &LeaseTimeToLiveResult{ID: id}
+	found := false
+	err := s.writeLease(ctx, func(st *step) error {
+		result.Revision = st.st.revision
+		l := st.st.lease(id)
+		if found = l != nil; !found {
+			return nil
+		}
+		result.GrantedTTL, result.TTL = l.ttl, s.writer.leases.remaining(l)
+		if keys {
+			result.Keys = st.st.keysOf(id)
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case !found:
+		return result, ErrLeaseNotFound
+	}
+	return result, nil
+}
+
+// Leases returns the IDs of all leases, those that end first first.
+func (s *Store) Leases(ctx context.Context) (ids []LeaseID, revision Revision, err error) {
+	err = s.writeLease(ctx, func(st *step) error {
+		ids, revision = st.st.leaseIDs(), st.st.revision
+		slices.SortStableFunc(ids, s.writer.leases.compare)
+		return nil
+	})
+	return ids, revision, err
+}
+
+func (c *control) leaseIDs() (ids []LeaseID) {
+	if c.leases == nil {
+		return nil
+	}
+	c.leases.Scan(func(l *lease) bool {
+		ids = append(ids, l.id)
+		return true
+	})
+	return ids
+}
+
+// writeLease is write for what only [LeaseModeEtcd] has.
+func (s *Store) writeLease(ctx context.Context, evaluate func(*step) error) error {
+	if s.opts.LeaseMode != LeaseModeEtcd {
+		return ErrLeaseMode
+	}
+	return s.write(ctx, 0, evaluate)
+}
+
+// checkLease refuses leases that do not exist, and in [LeaseModeTTL] IDs that cannot be a TTL.
+func (c *control) checkLease(id LeaseID) error {
+	if c.mode == LeaseModeTTL && (id <= 0 || id > MaxLeaseTTL) || c.mode == LeaseModeEtcd && c.lease(id) == nil {
 		return fmt.Errorf("%w: %d", ErrLeaseNotFound, id)
 	}
 	return nil
-}
-
-// expiry knows which rows expire next. Only the writer uses it.
-type expiry struct {
-	clock
-	rows deadlines
-}
-
-// deadlines is a heap of the rows that have one. Rows that were superseded stay until their deadline.
-type deadlines []*row
-
-func (d deadlines) Len() int           { return len(d) }
-func (d deadlines) Less(i, j int) bool { return d[i].deadline < d[j].deadline }
-func (d deadlines) Swap(i, j int)      { d[i], d[j] = d[j], d[i] }
-func (d *deadlines) Push(r any)        { *d = append(*d, r.(*row)) }
-func (d *deadlines) Pop() any {
-	last := len(*d) - 1
-	r := (*d)[last]
-	(*d)[last] = nil
-	*d = (*d)[:last]
-	return r
-}
-
-// add notes when r expires, which was appended at that time of the database's clock and not before the local time since (zero: nobody knows).
-func (x *expiry) add(r *row, appended Timestamp, since time.Time) {
-	if r.lease != 0 {
-		r.deadline = x.adjusted(appended, since) + Timestamp(r.lease)*1000
-		heap.Push(&x.rows, r)
-	}
-}
-
-// expire deletes the keys whose deadline has passed on the database's clock, in one revision. It goes through an append like
-// any write: of several processes that sweep, one is first.
-func (w *writer) expire(ctx context.Context) {
-	var due []*row
-	now := w.leases.reading(time.Now())
-	for len(w.leases.rows) > 0 && w.leases.rows[0].deadline <= now && len(due) < maxExpireBatch {
-		r := heap.Pop(&w.leases.rows).(*row)
-		if ki := w.st.get(r.key); ki != nil && ki.newest().position == r.position {
-			due = append(due, r)
-		}
-	}
-	if len(due) == 0 {
-		return
-	}
-	slices.SortFunc(due, func(a, b *row) int { return bytes.Compare(a.key, b.key) })
-	expired := 0
-	bounded, cancel := context.WithTimeout(ctx, w.store.opts.RequestTimeout)
-	defer cancel()
-	r := &request{ctx: bounded, done: make(chan error, 1), evaluate: func(s *step) error {
-		expired = 0
-		for _, r := range due {
-			if newest := s.newest(r.key); newest != nil && newest.position == r.position {
-				s.write(Entry{Kind: KindTombstone, Key: r.key})
-				expired++
-			}
-		}
-		return nil
-	}}
-	w.commit(ctx, []*request{r})
-	if err := <-r.done; err != nil {
-		for _, r := range due {
-			heap.Push(&w.leases.rows, r)
-		}
-		return
-	}
-	w.store.metrics.expired.Add(float64(expired))
 }

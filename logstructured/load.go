@@ -22,7 +22,7 @@ func load(ctx context.Context, log Log, end End, asked time.Time) (st *state, le
 	if err != nil {
 		return nil, leases, err
 	}
-	l := loader{st: newState(), keys: make(map[string]*keyIndex, rows)}
+	l := loader{st: newState(), leases: &leases, keys: make(map[string]*keyIndex, rows)}
 	l.st.history = make([]*row, 0, rows)
 	batches := make(chan []Entry, loadAhead)
 	indexed := make(chan struct{})
@@ -51,7 +51,7 @@ func load(ctx context.Context, log Log, end End, asked time.Time) (st *state, le
 		return nil, leases, fmt.Errorf("%w: the log's end is %s but its newest entry %s", ErrCorrupt, end.Head, st.head)
 	}
 	for _, r := range l.leased {
-		leases.add(r.row, r.appended, time.Time{})
+		leases.addRow(r.row, r.appended, time.Time{})
 	}
 	st.cut(st.compact)
 	return st, leases, nil
@@ -71,7 +71,9 @@ func estimateRows(ctx context.Context, log Log, end Position) (int, error) {
 // keys that is several times faster than finding each one's place in a growing tree.
 type loader struct {
 	st     *state
+	leases *expiry
 	keys   map[string]*keyIndex
+	// leased are the rows with a lease. Only the whole log tells what that means.
 	leased []leasedRow
 	err    error
 }
@@ -88,6 +90,7 @@ func (l *loader) apply(e *Entry) {
 	}
 	if e.Kind != KindPut && e.Kind != KindTombstone {
 		l.st.apply(e)
+		l.leases.control(e, time.Time{})
 		return
 	}
 	l.st.head = Head{e.Position, e.ID}
@@ -113,6 +116,7 @@ func (l *loader) finish() *state {
 			l.st.dead.Load(ki)
 		}
 	}
+	l.st.attachAll()
 	return l.st
 }
 

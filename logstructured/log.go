@@ -17,7 +17,7 @@ type AppendID int64
 // Revision is etcd's store revision. A fresh store is at revision 1.
 type Revision int64
 
-// LeaseID identifies a lease; 0 is none. In lease mode `ttl` it is the TTL in seconds.
+// LeaseID identifies a lease; 0 is none. In [LeaseModeTTL] it is the TTL in seconds.
 type LeaseID int64
 
 // Timestamp is the database's clock in milliseconds since the Unix epoch.
@@ -40,6 +40,12 @@ const (
 	// KindRecovery makes the entry's Revision the current revision and the compact revision, and its Version the term: revisions
 	// that clients may have seen in a history that the database has lost are never used again.
 	KindRecovery Kind = 4
+	// KindRecord sets the record named Key to Value, or removes it if Version is 0.
+	KindRecord Kind = 5
+	// KindLease grants the lease Lease with a TTL of Version seconds, or revokes it if that is 0: the tombstones of its keys come before, in the same append.
+	KindLease Kind = 6
+	// KindRenewal lets each of some leases, whose IDs of 8 bytes, the highest first, are the Value, last its whole TTL from the entry's Time on.
+	KindRenewal Kind = 7
 )
 
 // Entry is one row of the log. Entries never change after they were appended.
@@ -51,17 +57,17 @@ type Entry struct {
 	Time Timestamp
 
 	Kind Kind
-	// Revision is the mod revision of a put or tombstone and the compact revision of a compaction.
+	// Revision is the mod revision of a put or tombstone, the compact revision of a compaction, and of other kinds the current revision.
 	Revision Revision
 	// Sub is the sub-revision: the order of the writes that share one revision, from 0.
 	Sub int64
-	// Key is never empty for a put or tombstone, and any bytes at all.
+	// Key is never empty for a put, a tombstone or a record, and any bytes at all.
 	Key []byte
-	// Value is the value of a put: nil and empty are the same.
+	// Value is the value of a put or a record: nil and empty are the same.
 	Value []byte
 	// ValueSize is the length of the value in bytes, set by every read, also by those that leave the value out.
 	ValueSize int
-	// CreateRevision, Version and Lease are those of a put, and 0 otherwise.
+	// CreateRevision, Version and Lease are those of a put, and 0 otherwise if the kind does not say what they mean.
 	CreateRevision Revision
 	Version        int64
 	Lease          LeaseID

@@ -69,9 +69,7 @@ func (w *writer) recover(ctx context.Context, st *state, leases *expiry, logger 
 		}
 		err = w.readOn(ctx, st.head, func(entries []Entry) {
 			for i := range entries {
-				if r := st.apply(&entries[i]); r != nil {
-					leases.add(r, entries[i].Time, start)
-				}
+				leases.note(&entries[i], st.apply(&entries[i]), start)
 			}
 		})
 		if err != nil {

@@ -176,6 +176,16 @@ type LeaseGrantResult struct {
 	TTL int64
 }
 
+// LeaseTimeToLiveResult is the answer of [Store.LeaseTimeToLive].
+type LeaseTimeToLiveResult struct {
+	Revision Revision
+	ID       LeaseID
+	// TTL is what is left, GrantedTTL the whole, in seconds.
+	TTL, GrantedTTL int64
+	// Keys in key order, if they were asked for.
+	Keys []string
+}
+
 // Status describes the store for etcd's Status call.
 type Status struct {
 	ClusterID       uint64

@@ -10,6 +10,7 @@ import (
 // snapshot is the published state: immutable, held by readers as long as they like.
 type snapshot struct {
 	view
+	control
 	// head names the newest entry that was applied.
 	head Head
 	// term is the raft term: 1, and more by one for each time that the database was found to have gone back in time.
@@ -44,8 +45,8 @@ type state struct {
 type garbage struct {
 	superseded []deadRow // dead once compact >= at
 	tombstones []deadRow
-	// compactions are earlier entries of compactions and recoveries: dead as soon as there is a later one of the kind.
-	compactions []Position
+	// control are entries that are not of keys: dead as soon as another one has taken their place.
+	control []Position
 }
 
 type deadRow struct {
@@ -54,7 +55,11 @@ type deadRow struct {
 }
 
 func newState() *state {
-	return &state{snapshot: snapshot{view: view{keys: newTree(), dead: newTree(), revision: 1, compact: -1}, term: 1}}
+	return &state{snapshot: snapshot{
+		view:    view{keys: newTree(), dead: newTree(), revision: 1, compact: -1},
+		control: control{mode: LeaseModeTTL},
+		term:    1,
+	}}
 }
 
 // publish returns an immutable copy of the state.
@@ -62,6 +67,7 @@ func (st *state) publish() *snapshot {
 	published := st.snapshot
 	published.keys = st.keys.Copy()
 	published.dead = st.dead.Copy()
+	published.control = st.copyControl()
 	return &published
 }
 
@@ -81,6 +87,7 @@ func (st *state) reset(published *snapshot, sp savepoint) {
 	st.snapshot = *published
 	st.keys = published.keys.Copy()
 	st.dead = published.dead.Copy()
+	st.control = published.copyControl()
 	// The queues only grew: the savepoint's slices are their beginnings.
 	st.garbage, st.compaction, st.compactedAt = sp.garbage, sp.compaction, sp.compactedAt
 }
@@ -89,8 +96,13 @@ func (st *state) reset(published *snapshot, sp savepoint) {
 func (st *state) add(r *row) {
 	prev := st.get(r.key)
 	next := st.extend(prev, r)
-	if prev != nil && prev.newest().tombstone() {
-		st.dead.Delete(prev)
+	if prev == nil {
+		st.attach(nil, r)
+	} else {
+		st.attach(prev.newest(), r)
+		if prev.newest().tombstone() {
+			st.dead.Delete(prev)
+		}
 	}
 	st.keys.Set(next)
 	if r.tombstone() {
@@ -127,17 +139,28 @@ func (st *state) apply(e *Entry) *row {
 		r := newRow(e)
 		st.add(r)
 		return r
+	}
+	st.applyControl(e)
+	return nil
+}
+
+// applyControl applies an entry that is not of a key.
+func (st *state) applyControl(e *Entry) {
+	switch e.Kind {
 	case KindCompaction:
 		st.applyCompaction(e)
 	case KindRecovery:
 		st.applyRecovery(e)
+	case KindRecord:
+		st.applyRecord(e)
+	case KindLease:
+		st.applyLease(e)
 	}
-	return nil
 }
 
 // known returns an error if an entry is of a kind that a later version made up: without knowing what it changes one cannot go on.
 func (e *Entry) known() error {
-	if e.Kind < KindPut || e.Kind > KindRecovery {
+	if e.Kind < KindPut || e.Kind > KindRenewal {
 		return fmt.Errorf("%w: position %d is of kind %d", errUnknownKind, e.Position, e.Kind)
 	}
 	return nil
@@ -168,7 +191,7 @@ func (st *state) applyCompaction(e *Entry) {
 // retireCompaction lets the entry that set the compact revision go, as another takes its place. That of a recovery stays: it holds the term.
 func (st *state) retireCompaction() {
 	if st.compaction != 0 && st.compaction != st.recovery {
-		st.garbage.compactions = append(st.garbage.compactions, st.compaction)
+		st.bury(st.compaction)
 	}
 }
 
@@ -176,7 +199,7 @@ func (st *state) retireCompaction() {
 func (st *state) applyRecovery(e *Entry) {
 	st.retireCompaction()
 	if st.recovery != 0 {
-		st.garbage.compactions = append(st.garbage.compactions, st.recovery)
+		st.bury(st.recovery)
 	}
 	st.recovery, st.recovered, st.term = e.Position, e.Revision, uint64(e.Version)
 	st.compaction, st.compactedAt = e.Position, e.Time

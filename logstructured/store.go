@@ -38,6 +38,8 @@ type Options struct {
 	// CompactRetention is how long the rows of superseded revisions stay in the database after the compaction that
 	// made them unreachable, for replicas that lag; 0 is 5 minutes.
 	CompactRetention time.Duration
+	// LeaseMode tells what a lease is; empty is [LeaseModeTTL]. It must be that of the log, unless that is empty.
+	LeaseMode LeaseMode
 	// ProgressInterval is the period of watch progress notifications; 0 is 10 minutes, as etcd's default.
 	ProgressInterval time.Duration
 }
@@ -52,6 +54,9 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.PollInterval, 10*time.Millisecond)
 	setDefault(&o.CompactRetention, 5*time.Minute)
 	setDefault(&o.ProgressInterval, 10*time.Minute)
+	if o.LeaseMode == "" {
+		o.LeaseMode = LeaseModeTTL
+	}
 	if o.ValueCacheBytes == 0 {
 		o.ValueCacheBytes = 256 << 20
 	}
@@ -98,6 +103,9 @@ func Open(ctx context.Context, log Log, opts Options) (s *Store, err error) {
 		return nil, errors.New("logstructured: Options.Logger is required")
 	}
 	opts = opts.withDefaults()
+	if err := opts.LeaseMode.Valid(); err != nil {
+		return nil, err
+	}
 	m, err := newMetrics(opts.Registerer)
 	if err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
@@ -110,6 +118,11 @@ func Open(ctx context.Context, log Log, opts Options) (s *Store, err error) {
 	st, leases, err := load(ctx, log, end, start)
 	if err != nil {
 		return nil, err
+	}
+	if st.mode != opts.LeaseMode {
+		if st, leases, err = claimLeaseMode(ctx, log, st, opts.LeaseMode); err != nil {
+			return nil, err
+		}
 	}
 	log = boundedLog{log, opts.RequestTimeout}
 	s = &Store{

@@ -12,12 +12,12 @@ import (
 type evaluation struct {
 	st     *state
 	values *values
-	// checkLease refuses leases that do not exist.
-	checkLease func(LeaseID) error
 
 	entries []Entry
 	// rows holds the row of each entry, nil for entries that are not of a key.
 	rows []*row
+	// renewed are the leases that were kept alive.
+	renewed []LeaseID
 	// size approximates the bytes of the entries.
 	size int
 }
@@ -168,7 +168,7 @@ func (s *step) checkTxnRange(r *RangeRequest) error {
 
 func (s *step) checkPut(p *PutRequest) error {
 	if p.Lease != 0 {
-		if err := s.checkLease(p.Lease); err != nil {
+		if err := s.st.checkLease(p.Lease); err != nil {
 			return err
 		}
 	}

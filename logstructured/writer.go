@@ -41,6 +41,8 @@ type writer struct {
 	leases    expiry
 	// cuts are the compactions whose history is still kept for watchers that lag.
 	cuts []cut
+	// trimmed is the position of the newest compaction of which everything was handed over for deletion.
+	trimmed Position
 	// turns shares the log with other replicas.
 	turns turns
 	// current is a local time at which everything that the log held had been applied.
@@ -99,6 +101,7 @@ func (w *writer) run(ctx context.Context) error {
 // sweep drops what time has made superfluous. It costs next to nothing when there is none.
 func (w *writer) sweep(ctx context.Context) {
 	if w.store.health.answers() {
+		w.leases.served(time.Now())
 		w.expire(ctx)
 	}
 	w.cutHistory()
@@ -202,7 +205,7 @@ func finish(batch []*request, err error) {
 // evaluate runs as many requests of the batch as one append should carry, on the state, which is left as if they were
 // committed. It answers those whose client has gone. evaluated wait for the append; rest have not been looked at.
 func (w *writer) evaluate(batch []*request, sp savepoint) (ev *evaluation, evaluated, rest []*request) {
-	ev = &evaluation{st: w.st, values: &w.store.values, checkLease: w.store.checkLease}
+	ev = &evaluation{st: w.st, values: &w.store.values}
 	for i, r := range batch {
 		if len(ev.entries) >= maxBatchEntries || ev.size >= maxBatchBytes {
 			return ev, evaluated, batch[i:]
@@ -228,6 +231,7 @@ func (w *writer) evaluate(batch []*request, sp savepoint) (ev *evaluation, evalu
 // in. Without entries it makes sure of that alone: a transaction that wrote nothing has read the current state.
 func (w *writer) append(ctx context.Context, ev *evaluation, batch []*request) error {
 	// Not the requests' contexts: they are many, and one of them must not end the append of the others.
+	ev.renew()
 	if len(ev.entries) == 0 {
 		end, err := w.store.log.End(ctx)
 		if err == nil && end.Head != w.published.head {
@@ -334,12 +338,12 @@ func (w *writer) accept(ev *evaluation) {
 	}
 	for i, r := range ev.rows {
 		e := &ev.entries[i]
+		w.leases.note(e, r, w.current)
 		if r == nil {
 			w.accepted(e)
 			continue
 		}
 		r.place(e)
-		w.leases.add(r, e.Time, w.current)
 		if cv := r.value.Load(); cv != nil {
 			w.store.values.admit(r, cv)
 		}
@@ -380,21 +384,16 @@ func (w *writer) republish() {
 // trim drops a bounded number of unreachable rows, so that requests get their turn in between.
 func (w *writer) trim() (more bool) {
 	const limit = 512
-	if w.st.compact < 0 {
-		return false
-	}
 	dropped, more := w.st.trim(limit, nil)
-	positions := make([]Position, 0, len(dropped)+len(w.st.garbage.compactions))
+	if !more {
+		defer w.trimControl()
+	}
+	if len(dropped) == 0 {
+		return more
+	}
+	positions := make([]Position, 0, len(dropped))
 	for _, r := range dropped {
 		positions = append(positions, r.position)
-	}
-	positions = append(positions, w.st.garbage.compactions...)
-	w.st.garbage.compactions = nil
-	if !more {
-		defer w.store.deleter.trimmedUpTo(w.st.compaction)
-	}
-	if len(positions) == 0 {
-		return more
 	}
 	w.store.values.forget(dropped)
 	w.store.deleter.drop(deletion{
@@ -404,6 +403,26 @@ func (w *writer) trim() (more bool) {
 	})
 	w.republish()
 	return more
+}
+
+// maxDeadControl is how many dead entries that are not of keys wait for the next compaction.
+const maxDeadControl = 10_000
+
+// trimControl hands over the dead entries that are not of keys, after those of the newest compaction.
+func (w *writer) trimControl() {
+	dead := len(w.st.garbage.control) + len(w.leases.dead)
+	if dead > 0 && (w.trimmed != w.st.compaction || dead >= maxDeadControl) {
+		w.store.deleter.drop(deletion{
+			positions: slices.Concat(w.st.garbage.control, w.leases.dead),
+			floor:     w.published.head.Position,
+			due:       time.Now().Add(w.store.opts.CompactRetention),
+		})
+		w.st.garbage.control, w.leases.dead = nil, nil
+	}
+	if w.trimmed != w.st.compaction {
+		w.trimmed = w.st.compaction
+		w.store.deleter.trimmedUpTo(w.trimmed)
+	}
 }
 
 // dueAt is when the retention of a compaction ends.

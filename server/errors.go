@@ -23,6 +23,7 @@ var statuses = []struct {
 	{logstructured.ErrLeaseNotFound, rpctypes.ErrGRPCLeaseNotFound},
 	{logstructured.ErrLeaseExists, rpctypes.ErrGRPCLeaseExist},
 	{logstructured.ErrLeaseTTLTooLarge, rpctypes.ErrGRPCLeaseTTLTooLarge},
+	{logstructured.ErrLeaseMode, status.Error(codes.FailedPrecondition, "stele: "+logstructured.ErrLeaseMode.Error())},
 	{logstructured.ErrTooLarge, rpctypes.ErrGRPCRequestTooLarge},
 	{logstructured.ErrNoSpace, rpctypes.ErrGRPCNoSpace},
 	{logstructured.ErrStopped, rpctypes.ErrGRPCStopped},

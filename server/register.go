@@ -37,7 +37,7 @@ func available(g *grpc.Server) error {
 func (s *Server) register(m *member) {
 	pb.RegisterKVServer(s.grpc, &kvServer{member: m, maxRequestBytes: s.opts.MaxRequestBytes, maxTxnOps: s.opts.MaxTxnOps})
 	pb.RegisterWatchServer(s.grpc, s.watch)
-	pb.RegisterLeaseServer(s.grpc, &leaseServer{member: m})
+	pb.RegisterLeaseServer(s.grpc, &leaseServer{member: m, streams: s.streams})
 	pb.RegisterClusterServer(s.grpc, &clusterServer{member: m})
 	pb.RegisterMaintenanceServer(s.grpc, &maintenanceServer{member: m})
 	pb.RegisterAuthServer(s.grpc, &authServer{member: m})

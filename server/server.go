@@ -143,7 +143,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return nil
 	})
 	err := group.Wait()
-	s.watch.wait()
+	s.streams.wait()
 	return err
 }
 

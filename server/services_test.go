@@ -82,7 +82,7 @@ func TestEveryMethodAnswers(t *testing.T) {
 	r := serve(t, nil)
 	conn := r.dial(t)
 	works := []string{
-		"KV/Range", "KV/RangeStream", "KV/Put", "KV/DeleteRange", "KV/Txn", "KV/Compact", "Watch/Watch", "Lease/LeaseGrant", "Cluster/MemberList",
+		"KV/Range", "KV/RangeStream", "KV/Put", "KV/DeleteRange", "KV/Txn", "KV/Compact", "Watch/Watch", "Lease/LeaseGrant", "Lease/LeaseRevoke", "Lease/LeaseKeepAlive", "Lease/LeaseTimeToLive", "Lease/LeaseLeases", "Cluster/MemberList",
 		"Maintenance/Alarm", "Maintenance/Status", "Maintenance/Defragment", "Maintenance/Hash", "Maintenance/HashKV", "Auth/AuthStatus", "Auth/Authenticate",
 	}
 	methods := 0

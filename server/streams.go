@@ -14,7 +14,13 @@ type streamSet struct {
 	mu      sync.Mutex
 	enders  map[*func()]struct{}
 	stopped bool
+
+	// receivers are the goroutines that read from streams beside their handlers.
+	receivers sync.WaitGroup
 }
+
+// wait returns when no receiver is left. All handlers must have returned or be about to.
+func (s *streamSet) wait() { s.receivers.Wait() }
 
 // add registers end, to be called when the server stops, unless remove was called before. It fails with etcd's error if
 // that has happened already.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"sync"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -23,14 +22,8 @@ type watchServer struct {
 	// fragmentBytes is the size above which a response is split for those who asked for it.
 	fragmentBytes int
 
-	// streams ends watches when the server stops.
 	streams *streamSet
-	// receivers are the goroutines that read from streams.
-	receivers sync.WaitGroup
 }
-
-// wait returns when no receiver is left. All handlers must have returned or be about to.
-func (s *watchServer) wait() { s.receivers.Wait() }
 
 // Watch sends in this goroutine and receives in another one, which ends no later than right after this one: returning from
 // a handler ends its stream, and with it a receive that is waiting.
@@ -46,7 +39,7 @@ func (s *watchServer) Watch(stream pb.Watch_WatchServer) error {
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
 	creates := make(chan bool, maxPendingCreates)
-	s.receivers.Go(func() {
+	s.streams.receivers.Go(func() {
 		// A client that will ask for nothing more (EOF) still gets its events.
 		if err := receiveWatch(ctx, stream, ws, creates); err != nil {
 			cancel(err)

@@ -298,7 +298,7 @@ func TestWatchEndsWithItsClient(t *testing.T) {
 	}
 	cancel()
 	eventually(t, "the stream ends", func() bool { return r.streams.len() == 0 })
-	r.watch.wait()
+	r.watch.streams.wait()
 }
 
 // Watchers are told when the server stops, at once.

@@ -1,0 +1,249 @@
+package logstructured
+
+import (
+	"cmp"
+	"context"
+	"strings"
+
+	"github.com/tidwall/btree"
+)
+
+// control is what a snapshot holds beside keys: leases and records. Its trees are copied on write, and nil as long as they are empty.
+type control struct {
+	mode LeaseMode
+	// leases are those of mode etcd, by ID; attached are the keys of each.
+	leases   *btree.BTreeG[*lease]
+	attached *btree.BTreeG[attachment]
+	records  *btree.BTreeG[*record]
+	// recorded is the position of the newest record, or of the removal of one.
+	recorded Position
+}
+
+func (c *control) copyControl() control {
+	copied := *c
+	copied.leases, copied.attached, copied.records = copyTree(c.leases), copyTree(c.attached), copyTree(c.records)
+	return copied
+}
+
+func copyTree[T any](t *btree.BTreeG[T]) *btree.BTreeG[T] {
+	if t == nil {
+		return nil
+	}
+	return t.Copy()
+}
+
+// setIn adds an item to a tree, and makes the tree if it is nil.
+func setIn[T any](t **btree.BTreeG[T], less func(a, b T) bool, item T) {
+	if *t == nil {
+		*t = btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})
+	}
+	(*t).Set(item)
+}
+
+// record is a small piece of the store's own state, under a name. The log keeps the newest one of each name.
+type record struct {
+	name     string
+	value    []byte
+	position Position
+}
+
+func lessRecord(a, b *record) bool { return a.name < b.name }
+
+// Records are small pieces of state beside the keys, such as users and alarms, as of one moment. They are entries of the log like everything
+// else: all replicas have them, in the order in which they came between the writes.
+type Records struct{ c *control }
+
+// Get returns the record of that name, and whether there is one. Never modify it.
+func (r Records) Get(name string) ([]byte, bool) {
+	if r.c.records == nil {
+		return nil, false
+	}
+	found, ok := r.c.records.Get(&record{name: name})
+	if !ok {
+		return nil, false
+	}
+	return found.value, true
+}
+
+// Ascend calls fn with all records whose names begin with prefix, in the order of their names, until it returns false.
+func (r Records) Ascend(prefix string, fn func(name string, value []byte) bool) {
+	if r.c.records == nil {
+		return
+	}
+	r.c.records.Ascend(&record{name: prefix}, func(rec *record) bool {
+		return strings.HasPrefix(rec.name, prefix) && fn(rec.name, rec.value)
+	})
+}
+
+// Version grows with every change of a record.
+func (r Records) Version() Position { return r.c.recorded }
+
+// RecordChange sets a record, or removes it.
+type RecordChange struct {
+	Name   string
+	Value  []byte
+	Remove bool
+}
+
+// Records returns the records as they were when the newest entry was applied here.
+func (s *Store) Records() Records { return Records{&s.snapshot().control} }
+
+// UpdateRecords changes records, all or none: decide is told the current ones, possibly several times, and what it returns last is what happens.
+// It uses no revision. What UpdateRecords returns is the current one.
+func (s *Store) UpdateRecords(ctx context.Context, decide func(Records) ([]RecordChange, error)) (Revision, error) {
+	var revision Revision
+	err := s.write(ctx, 0, func(st *step) error {
+		changes, err := decide(Records{&st.st.control})
+		if err != nil {
+			return err
+		}
+		for _, c := range changes {
+			st.record(c)
+		}
+		revision = st.st.revision
+		return nil
+	})
+	return revision, err
+}
+
+func (s *step) record(c RecordChange) {
+	e := Entry{Kind: KindRecord, Revision: s.st.revision, Key: []byte(c.Name), Value: c.Value, Version: 1}
+	if c.Remove {
+		e.Value, e.Version = nil, 0
+	}
+	s.writeControl(e)
+}
+
+// writeControl applies an entry that is not of a key to the state and remembers it for the append.
+func (s *step) writeControl(e Entry) {
+	e.Position = s.nextPosition()
+	s.st.applyControl(&e)
+	s.appendEntry(e, nil)
+}
+
+// nextPosition is the one that the next entry will have.
+func (ev *evaluation) nextPosition() Position {
+	return ev.st.head.Position + Position(len(ev.entries)) + 1
+}
+
+// applyRecord sets or removes a record. What it takes the place of is dead.
+func (st *state) applyRecord(e *Entry) {
+	name := string(e.Key)
+	st.recorded = e.Position
+	if st.records != nil {
+		if former, ok := st.records.Get(&record{name: name}); ok {
+			st.bury(former.position)
+		}
+	}
+	if e.Version == 0 {
+		// The log must not hold it longer than what it removed.
+		st.bury(e.Position)
+		if st.records != nil {
+			st.records.Delete(&record{name: name})
+		}
+		return
+	}
+	setIn(&st.records, lessRecord, &record{name: name, value: e.Value, position: e.Position})
+	if name == recordLeaseMode {
+		st.setLeaseMode(LeaseMode(e.Value))
+	}
+}
+
+// bury says that an entry which is not of a key is dead.
+func (st *state) bury(position Position) { st.garbage.control = append(st.garbage.control, position) }
+
+// lease is a lease of mode etcd. When it ends is known to [expiry].
+type lease struct {
+	id  LeaseID
+	ttl int64 // seconds
+	// granted is the position of the entry.
+	granted Position
+}
+
+func lessLease(a, b *lease) bool { return a.id < b.id }
+
+// attachment is a key of a lease.
+type attachment struct {
+	lease LeaseID
+	key   string
+}
+
+func lessAttachment(a, b attachment) bool {
+	return cmp.Or(cmp.Compare(a.lease, b.lease), strings.Compare(a.key, b.key)) < 0
+}
+
+// lease returns the lease of mode etcd with that ID, or nil.
+func (c *control) lease(id LeaseID) *lease {
+	if c.leases == nil {
+		return nil
+	}
+	l, _ := c.leases.Get(&lease{id: id})
+	return l
+}
+
+// keysOf returns the keys of a lease in key order.
+func (c *control) keysOf(id LeaseID) (keys []string) {
+	if c.attached == nil {
+		return nil
+	}
+	c.attached.Ascend(attachment{lease: id}, func(a attachment) bool {
+		if a.lease != id {
+			return false
+		}
+		keys = append(keys, a.key)
+		return true
+	})
+	return keys
+}
+
+// applyLease grants or revokes.
+func (st *state) applyLease(e *Entry) {
+	former := st.lease(e.Lease)
+	if former != nil {
+		st.bury(former.granted)
+	}
+	if e.Version == 0 {
+		st.bury(e.Position)
+		if former != nil {
+			st.leases.Delete(former)
+		}
+		return
+	}
+	setIn(&st.leases, lessLease, &lease{id: e.Lease, ttl: e.Version, granted: e.Position})
+}
+
+// attach keeps account of which key belongs to which lease as r takes the place of former (nil: none), if they are leases of their own.
+func (st *state) attach(former, r *row) {
+	if st.mode != LeaseModeEtcd {
+		return
+	}
+	if former != nil && former.lease != 0 && former.lease != r.lease && st.attached != nil {
+		st.attached.Delete(attachment{former.lease, string(former.key)})
+	}
+	if r.lease != 0 {
+		setIn(&st.attached, lessAttachment, attachment{r.lease, string(r.key)})
+	}
+}
+
+// setLeaseMode makes the leases of the live keys those of a mode.
+func (st *state) setLeaseMode(mode LeaseMode) {
+	if st.mode == mode {
+		return
+	}
+	st.mode = mode
+	st.attachAll()
+}
+
+// attachAll finds out anew which key belongs to which lease.
+func (st *state) attachAll() {
+	st.attached = nil
+	if st.mode != LeaseModeEtcd {
+		return
+	}
+	st.keys.Scan(func(ki *keyIndex) bool {
+		if newest := ki.newest(); newest.lease != 0 {
+			st.attach(nil, newest)
+		}
+		return true
+	})
+}

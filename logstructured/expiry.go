@@ -1,0 +1,308 @@
+package logstructured
+
+import (
+	"bytes"
+	"cmp"
+	"container/heap"
+	"context"
+	"encoding/binary"
+	"slices"
+	"time"
+)
+
+const (
+	// maxExpireBatch bounds the keys, or in [LeaseModeEtcd] the leases, that one append of the sweeper lets expire.
+	maxExpireBatch = 1000
+	// maxRenewals bounds the leases of one entry.
+	maxRenewals = 8192
+	// outage is how long nothing may be looked after until that counts as an outage: less than the shortest interval of keep-alives would be
+	// no danger to a lease.
+	outage = 2 * time.Second
+)
+
+// expiry knows what expires next. Only the writer uses it, and only for what is in the log: nothing of it is ever undone.
+type expiry struct {
+	clock
+	mode LeaseMode
+	// rows are those of LeaseModeTTL that have a deadline.
+	rows deadlines[*row]
+	// terms are those of the leases of LeaseModeEtcd, due the deadlines at which it is worth looking at one: a lease may have been kept alive since.
+	terms map[LeaseID]*term
+	due   deadlines[dueLease]
+	// looked is when it was last looked after what is due, and since the time on the clock since when that was always done: who holds a lease has
+	// had no service before.
+	looked time.Time
+	since  Timestamp
+	// dead are the positions of entries of which nothing is left that was not renewed or revoked since.
+	dead []Position
+}
+
+// term is how long a lease lasts.
+type term struct {
+	ttl      Timestamp // milliseconds
+	deadline Timestamp
+	// renewal is the entry that kept it alive, nil since the grant.
+	renewal *renewal
+}
+
+// renewal is an entry that kept leases alive, live of them until the deadline that they have.
+type renewal struct {
+	position Position
+	live     int
+}
+
+type dueLease struct {
+	id LeaseID
+	at Timestamp
+}
+
+func (d dueLease) end() Timestamp { return d.at }
+
+func (r *row) end() Timestamp { return r.deadline }
+
+// deadlines is a heap of what ends. What was superseded stays until its deadline.
+type deadlines[T interface{ end() Timestamp }] []T
+
+func (d deadlines[T]) Len() int           { return len(d) }
+func (d deadlines[T]) Less(i, j int) bool { return d[i].end() < d[j].end() }
+func (d deadlines[T]) Swap(i, j int)      { d[i], d[j] = d[j], d[i] }
+func (d *deadlines[T]) Push(item any)     { *d = append(*d, item.(T)) }
+func (d *deadlines[T]) Pop() any {
+	last := len(*d) - 1
+	item := (*d)[last]
+	var none T
+	(*d)[last] = none
+	*d = (*d)[:last]
+	return item
+}
+
+// next takes what is due first, if it is.
+func (d *deadlines[T]) next(now Timestamp) (item T, ok bool) {
+	if len(*d) == 0 || (*d)[0].end() > now {
+		return item, false
+	}
+	return heap.Pop(d).(T), true
+}
+
+// note takes from an entry of the log, whose row is r if it is of a key, what it says of deadlines. The entry was not appended before the local time since (zero:
+// nobody knows).
+func (x *expiry) note(e *Entry, r *row, since time.Time) {
+	if r == nil {
+		x.control(e, since)
+	} else if x.mode != LeaseModeEtcd {
+		x.addRow(r, e.Time, since)
+	}
+}
+
+// addRow notes when r expires in LeaseModeTTL.
+func (x *expiry) addRow(r *row, appended Timestamp, since time.Time) {
+	if r.lease != 0 && x.mode != LeaseModeEtcd {
+		r.deadline = x.adjusted(appended, since) + Timestamp(r.lease)*1000
+		heap.Push(&x.rows, r)
+	}
+}
+
+func (x *expiry) control(e *Entry, since time.Time) {
+	switch e.Kind {
+	case KindRecord:
+		if string(e.Key) == recordLeaseMode {
+			x.mode, x.rows = LeaseMode(e.Value), nil
+		}
+	case KindLease:
+		x.forget(e.Lease)
+		if e.Version != 0 {
+			t := &term{ttl: Timestamp(e.Version) * 1000}
+			t.deadline = x.adjusted(e.Time, since) + t.ttl
+			if x.terms == nil {
+				x.terms = map[LeaseID]*term{}
+			}
+			x.terms[e.Lease] = t
+			heap.Push(&x.due, dueLease{e.Lease, t.deadline})
+		}
+	case KindRenewal:
+		x.renew(e, since)
+	}
+}
+
+func (x *expiry) renew(e *Entry, since time.Time) {
+	from := x.adjusted(e.Time, since)
+	r := &renewal{position: e.Position}
+	for ids := e.Value; len(ids) >= 8; ids = ids[8:] {
+		if t := x.terms[LeaseID(binary.BigEndian.Uint64(ids))]; t != nil {
+			x.release(t)
+			t.deadline, t.renewal = max(t.deadline, from+t.ttl), r
+			r.live++
+		}
+	}
+	if r.live == 0 {
+		x.dead = append(x.dead, r.position)
+	}
+}
+
+// forget drops a lease that is no more.
+func (x *expiry) forget(id LeaseID) {
+	if t := x.terms[id]; t != nil {
+		x.release(t)
+		delete(x.terms, id)
+	}
+}
+
+// release says that the entry which kept a lease alive is not needed any more for it.
+func (x *expiry) release(t *term) {
+	if t.renewal == nil {
+		return
+	}
+	if t.renewal.live--; t.renewal.live == 0 {
+		x.dead = append(x.dead, t.renewal.position)
+	}
+}
+
+// served says that what is due is looked after at a local time. If that was not so for a while, who holds a lease gets its whole TTL to keep it alive.
+func (x *expiry) served(local time.Time) {
+	if x.looked.IsZero() || local.Sub(x.looked) > outage {
+		x.since = x.reading(local)
+	}
+	x.looked = local
+}
+
+// end is when a lease ends.
+func (x *expiry) end(t *term) Timestamp { return max(t.deadline, x.since+t.ttl) }
+
+// remaining is how long a lease lasts from now on, in seconds.
+func (x *expiry) remaining(l *lease) int64 {
+	t := x.terms[l.id]
+	if t == nil { // granted in the same append
+		return l.ttl
+	}
+	return int64(max(0, x.end(t)-x.reading(time.Now()))) / 1000
+}
+
+// compare orders leases by when they end.
+func (x *expiry) compare(a, b LeaseID) int {
+	end := func(id LeaseID) Timestamp {
+		if t := x.terms[id]; t != nil {
+			return x.end(t)
+		}
+		return 1<<63 - 1
+	}
+	return cmp.Compare(end(a), end(b))
+}
+
+// renew makes entries of the leases that were kept alive. They say nothing that the evaluation of another request could depend on.
+func (ev *evaluation) renew() {
+	slices.Sort(ev.renewed)
+	for ids := range slices.Chunk(slices.Compact(ev.renewed), maxRenewals) {
+		e := Entry{Kind: KindRenewal, Revision: ev.st.revision, Value: make([]byte, 0, 8*len(ids))}
+		for _, id := range ids {
+			e.Value = binary.BigEndian.AppendUint64(e.Value, uint64(id))
+		}
+		ev.appendEntry(e, nil)
+	}
+	ev.renewed = nil
+}
+
+// expire lets everything expire whose deadline has passed on the database's clock. It goes through an append like any write: of several
+// processes that sweep, one is first.
+func (w *writer) expire(ctx context.Context) {
+	if w.st.mode == LeaseModeEtcd {
+		w.expireLeases(ctx)
+	} else {
+		w.expireKeys(ctx)
+	}
+}
+
+// expireKeys deletes the keys whose TTL is over, in one revision.
+func (w *writer) expireKeys(ctx context.Context) {
+	var due []*row
+	now := w.leases.reading(time.Now())
+	for len(due) < maxExpireBatch {
+		r, ok := w.leases.rows.next(now)
+		if !ok {
+			break
+		}
+		if ki := w.st.get(r.key); ki != nil && ki.newest().position == r.position {
+			due = append(due, r)
+		}
+	}
+	if len(due) == 0 {
+		return
+	}
+	slices.SortFunc(due, func(a, b *row) int { return bytes.Compare(a.key, b.key) })
+	expired := 0
+	err := w.commitOwn(ctx, func(s *step) error {
+		expired = 0
+		for _, r := range due {
+			if newest := s.newest(r.key); newest != nil && newest.position == r.position {
+				s.write(Entry{Kind: KindTombstone, Key: r.key})
+				expired++
+			}
+		}
+		return nil
+	})
+	if err[0] != nil {
+		for _, r := range due {
+			heap.Push(&w.leases.rows, r)
+		}
+		return
+	}
+	w.store.metrics.expired.Add(float64(expired))
+}
+
+// expireLeases revokes the leases that have ended, each in a revision of its own as if its holder had done so.
+func (w *writer) expireLeases(ctx context.Context) {
+	var due []LeaseID
+	now := w.leases.reading(time.Now())
+	for len(due) < maxExpireBatch {
+		d, ok := w.leases.due.next(now)
+		if !ok {
+			break
+		}
+		if t := w.leases.terms[d.id]; t == nil {
+			continue
+		} else if end := w.leases.end(t); end > now {
+			heap.Push(&w.leases.due, dueLease{d.id, end})
+			continue
+		}
+		due = append(due, d.id)
+	}
+	if len(due) == 0 {
+		return
+	}
+	expired := make([]int, len(due))
+	revocations := make([]func(*step) error, len(due))
+	for i, id := range due {
+		revocations[i] = func(s *step) error {
+			expired[i] = 0
+			// Another process may have revoked it, or kept it alive, before this append came in.
+			if t := w.leases.terms[id]; t != nil && w.leases.end(t) <= now && s.st.lease(id) != nil {
+				expired[i] = s.revoke(id)
+			}
+			return nil
+		}
+	}
+	for i, err := range w.commitOwn(ctx, revocations...) {
+		if t := w.leases.terms[due[i]]; t != nil {
+			heap.Push(&w.leases.due, dueLease{due[i], w.leases.end(t)})
+		}
+		if err == nil {
+			w.store.metrics.expired.Add(float64(expired[i]))
+		}
+	}
+}
+
+// commitOwn commits requests of the writer's own and returns the error of each.
+func (w *writer) commitOwn(ctx context.Context, evaluate ...func(*step) error) []error {
+	bounded, cancel := context.WithTimeout(ctx, w.store.opts.RequestTimeout)
+	defer cancel()
+	batch := make([]*request, len(evaluate))
+	for i, f := range evaluate {
+		batch[i] = &request{ctx: bounded, done: make(chan error, 1), evaluate: f}
+	}
+	// The batch changes while it is committed.
+	w.commit(ctx, slices.Clone(batch))
+	errs := make([]error, len(batch))
+	for i, r := range batch {
+		errs[i] = <-r.done
+	}
+	return errs
+}
