@@ -1,5 +1,5 @@
 // Package server speaks etcd: it serves the etcd v3 gRPC services and etcd's HTTP endpoints over a
-// [logstructured.Store]. It is the only package that knows etcdserverpb and grpc.
+// [logstructured.Store]. It is the only package that serves etcdserverpb; pkg/client is its client.
 //
 // Every handler reads the same: validate, call the store, map the error, fill the header. What is refused is
 // refused before the store is called, with etcd's code and message and in etcd's order of checks, so that a request

@@ -113,6 +113,8 @@ func (c *Config) options() (Options, error) {
 		return Options{}, errors.New("datastore: CompactTimeout, PollInterval or NotifyInterval is negative; 0 is the default")
 	case (c.ServerTLSConfig.CertFile == "") != (c.ServerTLSConfig.KeyFile == ""):
 		return Options{}, errors.New("datastore: ServerTLSConfig has only one of CertFile and KeyFile; set both, or neither for plain text")
+	case c.ServerTLSConfig.TrustedCAFile != "" && c.ServerTLSConfig.CertFile == "" && c.GRPCServer == nil:
+		return Options{}, errors.New("datastore: ServerTLSConfig.TrustedCAFile demands client certificates, which need TLS; set CertFile and KeyFile too")
 	}
 	opts := Options{
 		Logger:      c.Logger,

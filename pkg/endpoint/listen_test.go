@@ -152,6 +152,7 @@ func TestErrorsAreReturned(t *testing.T) {
 		"listener":          {config: Config{Listener: "ftp://127.0.0.1:0"}, want: "Listener"},
 		"no certificate":    {config: Config{Listener: "https://127.0.0.1:0"}, want: "certificate"},
 		"half of a pair":    {config: Config{ServerTLSConfig: tls.Config{CertFile: cert.CertFile}}, want: "ServerTLSConfig"},
+		"clients' CA":       {config: Config{ServerTLSConfig: tls.Config{TrustedCAFile: cert.CAFile}}, want: "TrustedCAFile"},
 		"missing file":      {config: Config{ServerTLSConfig: tls.Config{CertFile: cert.CertFile, KeyFile: "nowhere"}}, want: "nowhere"},
 		"missing CA":        {config: Config{Endpoint: "postgres://user:hunter2@127.0.0.1:1/db", BackendTLSConfig: tls.Config{CAFile: "nowhere"}}, want: "nowhere"},
 		"negative interval": {config: Config{CompactInterval: -1}, want: "CompactInterval"},
