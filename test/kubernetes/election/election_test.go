@@ -1,0 +1,116 @@
+package main
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stele-db/stele/test/internal/process"
+	"github.com/stele-db/stele/test/internal/stele"
+)
+
+// takeover is how long the election takes at most after a leader has died: a candidate that looked just before the last renewal sees it one period
+// later, counts the duration from then, and looks again after one period. client-go makes a period up to 2.2 times as long, by chance.
+const takeover = leaseDuration + 2*(retryPeriod*22/10)
+
+// TestElection has two candidates, of which one leads, whatever is killed.
+func TestElection(t *testing.T) {
+	store := stele.Start(t, stele.Options{Plain: true})
+	api := startAPIServer(t, "http://"+store.Target)
+	all := &candidates{kubeconfig: api.kubeconfig}
+	all.binary = process.Program{Name: "election", Package: "./election", Dir: "kubernetes"}.Binary(t, t.TempDir())
+	begin := time.Now()
+	all.start(t, "a")
+	all.start(t, "b")
+	first := all.nextLeader(t, begin, takeover)
+	t.Logf("%s leads after %v", first.ID, since(begin, first))
+
+	t.Run("leader killed", func(t *testing.T) {
+		all.works(t, first.ID, time.Now())
+		killed := time.Now()
+		all.kill(t, first.ID)
+		next := all.nextLeader(t, killed, takeover)
+		if next.ID == first.ID {
+			t.Fatalf("%s leads after it was killed", next.ID)
+		}
+		t.Logf("%s leads %v after %s was killed", next.ID, since(killed, next), first.ID)
+		all.works(t, next.ID, next.Time)
+		first = next
+	})
+	// In the place of the one that was killed.
+	all.start(t, "c")
+
+	t.Run("store killed and restarted", func(t *testing.T) {
+		killed := time.Now()
+		if err := store.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Launch(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		up := time.Now()
+		all.works(t, first.ID, up)
+		if _, ok := all.leaderSince(killed); ok {
+			t.Fatal("the restart changed the leader")
+		}
+		// It still renews its Lease: without, it would give up.
+		all.works(t, first.ID, up.Add(renewDeadline+retryPeriod))
+		if _, ok := all.leaderSince(killed); ok {
+			t.Fatal("the restart changed the leader, later")
+		}
+		t.Logf("%s led on; the store was away for %v", first.ID, up.Sub(killed).Round(time.Millisecond))
+	})
+
+	t.Run("store away until the leader gives up", func(t *testing.T) {
+		killed := time.Now()
+		if err := store.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		gone := all.await(t, killed, renewDeadline+10*time.Second, "the leader gives up", func(e event) bool {
+			return e.Event == lost && e.ID == first.ID
+		})
+		up := time.Now()
+		if err := store.Launch(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		next := all.nextLeader(t, up, takeover)
+		all.works(t, next.ID, next.Time)
+		t.Logf("%s gave up after %v; %s leads %v after the store was back", gone.ID, since(killed, gone), next.ID, since(up, next))
+		first = next
+	})
+
+	t.Run("leader and store killed", func(t *testing.T) {
+		killed := time.Now()
+		all.kill(t, first.ID)
+		if err := store.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Launch(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		next := all.nextLeader(t, killed, takeover)
+		all.works(t, next.ID, next.Time)
+		t.Logf("%s leads %v after %s and the store were killed", next.ID, since(killed, next), first.ID)
+	})
+
+	history := all.events()
+	if err := check(history); err != nil {
+		t.Error(err)
+	}
+	t.Log(summary(history))
+}
+
+func since(begin time.Time, e event) time.Duration { return e.Time.Sub(begin).Round(time.Millisecond) }
+
+func summary(history []event) string {
+	terms, writes := 0, 0
+	for _, e := range history {
+		switch e.Event {
+		case leading:
+			terms++
+		case wrote:
+			writes++
+		}
+	}
+	return fmt.Sprintf("%d terms, %d changes of the record", terms, writes)
+}
