@@ -117,9 +117,9 @@ type event struct {
 
 // worker does the work of a leader.
 type worker struct {
-	id      string
-	client  kubernetes.Interface
-	out     *json.Encoder
+	id     string
+	client kubernetes.Interface
+	out    *json.Encoder
 	// working is held during a term: the next one does not begin before.
 	working sync.Mutex
 	// unknown are the changes of all terms that failed, and may have happened nevertheless.
