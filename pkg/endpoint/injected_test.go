@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -103,8 +104,12 @@ func TestInjectedServerThatHasTheServices(t *testing.T) {
 	mine.SetServingStatus("mine", healthpb.HealthCheckResponse_SERVING)
 	healthpb.RegisterHealthServer(injected, mine)
 	s := start(t, Config{GRPCServer: injected, Listener: "tcp://127.0.0.1:0"})
-	if _, err := tryStart(t, Config{GRPCServer: injected}); !errors.Is(err, server.ErrServiceRegistered) {
+	registry := prometheus.NewRegistry()
+	if _, err := tryStart(t, Config{GRPCServer: injected, MetricsRegisterer: registry}); !errors.Is(err, server.ErrServiceRegistered) {
 		t.Errorf("the second time: %v", err)
+	}
+	if left := names(t, registry); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
 	put(t, s.client(), "k", "v")
 	if _, err := healthpb.NewHealthClient(dial(t, s)).Check(within(t), &healthpb.HealthCheckRequest{Service: "mine"}); err != nil {
