@@ -28,7 +28,7 @@ const (
 	// checkPeriod is how often the API server compares each watch cache with the store, or up to half as much more.
 	checkPeriod = 20 * time.Second
 	// gracePeriod is after how long without a heartbeat a node is not ready. Nodes send one every 10 s.
-	gracePeriod = 30 * time.Second
+	gracePeriod = 40 * time.Second
 	// leaseDuration is how long a leader that is dead remains the leader: the default of the programs.
 	leaseDuration = 15 * time.Second
 )
@@ -62,7 +62,7 @@ type apiServer struct {
 	// identity is the name of its Lease, of the first API server.
 	identity string
 	begin    time.Time
-	dynamic    dynamic.Interface
+	dynamic  dynamic.Interface
 }
 
 // The programs that elect a leader, by the name of their Lease.
@@ -124,8 +124,7 @@ func (c *cluster) startAPIServer(t *testing.T, n int) *apiServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The test is many clients in one.
-	config.QPS, config.Burst = 1000, 2000
+	config.QPS = -1 // the test is many clients in one
 	a.config = config
 	if a.client, err = kubernetes.NewForConfig(config); err != nil {
 		t.Fatal(err)
@@ -176,10 +175,10 @@ func (c *cluster) startCandidate(t *testing.T, name string, n int) *program {
 	return c.spawn(t, fmt.Sprintf("%s-%d", name, n), name, nil, args...)
 }
 
-// startNodes starts a kwok for the nodes of a group, see createNodes.
-func (c *cluster) startNodes(t *testing.T, group string) *program {
+// startNodes starts a kwok for the nodes of a group, see createNodes; name is that of its log.
+func (c *cluster) startNodes(t *testing.T, name, group string) *program {
 	t.Helper()
-	return c.spawn(t, "kwok-"+group, "kwok", nil,
+	return c.spawn(t, "kwok-"+name, "kwok", nil,
 		"--kubeconfig="+c.api.kubeconfig, "--config="+c.binary("kwok-stages.yaml"),
 		"--manage-all-nodes=false", "--manage-nodes-with-label-selector="+groupLabel+"="+group,
 		"--node-lease-duration-seconds=40", // renewed every 10 s

@@ -2,6 +2,7 @@ package kubernetes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 )
@@ -75,8 +77,38 @@ func checkKills(t *testing.T, c *cluster) string {
 		}
 		return nil
 	})
-	await(t, 3*time.Minute, func(ctx context.Context) error { return rolled(ctx, c, before) })
+	await(t, 3*time.Minute, func(ctx context.Context) error {
+		err := rolled(ctx, c, before)
+		if err != nil {
+			return errors.Join(err, nudge(ctx, c))
+		}
+		return nil
+	})
 	return fmt.Sprintf("%d kills, %v; %d pods replaced meanwhile", kills, l, scaledPods)
+}
+
+// nudge changes something in pods that kwok has to do with: what it has asked for without an answer it does not ask for again, as a kubelet would, until it
+// hears of the pod.
+func nudge(ctx context.Context, c *cluster) error {
+	select {
+	case <-ctx.Done():
+	case <-time.After(time.Second):
+	}
+	client := c.api.client.CoreV1().Pods(metav1.NamespaceDefault)
+	list, err := client.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{"stele.test/nudged":"%d"}}}`, time.Now().UnixNano())
+	for i := range list.Items {
+		pod := &list.Items[i]
+		if pod.Spec.NodeName == "" || pod.Status.Phase == corev1.PodRunning && pod.DeletionTimestamp == nil {
+			continue
+		}
+		// It may be gone, and may be the next time.
+		_, _ = client.Patch(ctx, pod.Name, types.MergePatchType, patch, metav1.PatchOptions{})
+	}
+	return nil
 }
 
 // watchLoad watches the objects of the load as controllers do, and returns a function that says what it knows.

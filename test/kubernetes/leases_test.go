@@ -75,7 +75,7 @@ func checkNotReady(t *testing.T, c *cluster) string {
 		t.Errorf("the node was not ready after %v, its grace period is %v", took, gracePeriod)
 	}
 	await(t, time.Minute, func(ctx context.Context) error { return nodesReady(ctx, c, nodes-1) })
-	c.startNodes(t, stopping)
+	c.startNodes(t, stopping+"-again", stopping)
 	back := await(t, time.Minute, func(ctx context.Context) error { return nodesReady(ctx, c, nodes) })
 	return fmt.Sprintf("NotReady after %s, ready again after %s", short(took), short(back))
 }

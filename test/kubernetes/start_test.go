@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"golang.org/x/sync/errgroup"
 )
 
 // The nodes are of two groups, each with a kwok of its own: one keeps its heart beating, one node of the other stops when its kwok is killed.
@@ -53,8 +53,8 @@ func checkNodesReady(t *testing.T, c *cluster) string {
 		c.leaders[name] = c.startCandidate(t, name, 1)
 	}
 	createNodes(t, c)
-	c.startNodes(t, steady)
-	c.stopping = c.startNodes(t, stopping)
+	c.startNodes(t, steady, steady)
+	c.stopping = c.startNodes(t, stopping, stopping)
 	await(t, 2*time.Minute, func(ctx context.Context) error { return nodesReady(ctx, c, nodes) })
 	for _, name := range []string{controllerManager, scheduler} {
 		await(t, time.Minute, func(ctx context.Context) error {

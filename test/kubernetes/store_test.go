@@ -23,6 +23,10 @@ const (
 	onEtcd     = "etcd"
 )
 
+// progressNotify is how an etcd is set up for Kubernetes: so that the caches of what does not change know that they are not old. The API server could not compare
+// them with the store otherwise, once it has compacted.
+const progressNotify = "--watch-progress-notify-interval=5s"
+
 // server is one process of the store.
 type server interface {
 	Launch(ctx context.Context) error
@@ -35,6 +39,8 @@ type store struct {
 	servers []server
 	// targets are the addresses of the servers.
 	targets []string
+	// leasesBeginAnew says that the whole time of a lease begins anew when the store starts, as in etcd.
+	leasesBeginAnew bool
 }
 
 // startStore starts the store of a set-up; its servers are stopped at the end of the test.
@@ -44,8 +50,8 @@ func startStore(t *testing.T, setup string) *store {
 	switch setup {
 	case onEtcd:
 		// Durable, because Stele is.
-		e := etcd.Start(t, etcd.Options{Fsync: true})
-		return &store{servers: []server{e}, targets: []string{e.Target}}
+		e := etcd.Start(t, etcd.Options{Fsync: true, Args: []string{progressNotify}})
+		return &store{servers: []server{e}, targets: []string{e.Target}, leasesBeginAnew: true}
 	case onSQLite:
 		endpoint = "sqlite://" + filepath.Join(t.TempDir(), "state.db")
 	case onPostgres:
@@ -58,7 +64,9 @@ func startStore(t *testing.T, setup string) *store {
 		t.Fatalf("no set-up is called %q", setup)
 	}
 	for i := range n {
-		r := stele.New(t, stele.Options{Endpoint: endpoint, Plain: true, Args: []string{"--name", fmt.Sprintf("replica-%d", i+1)}})
+		r := stele.New(t, stele.Options{Endpoint: endpoint, Plain: true, Args: []string{
+			"--name", fmt.Sprintf("replica-%d", i+1), progressNotify,
+		}})
 		s.servers, s.targets = append(s.servers, r), append(s.targets, r.Target)
 	}
 	if err := s.launch(t.Context()); err != nil {
