@@ -6,6 +6,8 @@ import (
 	"math"
 	"net/url"
 	"slices"
+
+	"github.com/stele-db/stele/logstructured"
 )
 
 // check looks at everything that can be judged without touching the network or the disk.
@@ -25,6 +27,8 @@ func (c *config) check() error {
 		return fmt.Errorf("--max-txn-ops: %d is not a positive number", c.maxTxnOps)
 	case c.valueCacheBytes < 0:
 		return fmt.Errorf("--value-cache-bytes: %d is negative; 0 caches no values", c.valueCacheBytes)
+	case logstructured.LeaseMode(c.leaseMode).Valid() != nil:
+		return fmt.Errorf("--lease-mode: %q is neither ttl nor etcd", c.leaseMode)
 	case c.pollInterval <= 0:
 		return fmt.Errorf("--datastore-poll-interval: %v is not longer than 0; write a duration such as 10ms", c.pollInterval)
 	case c.requestTimeout <= 0:

@@ -24,6 +24,7 @@ type config struct {
 	requestTimeout   time.Duration
 	maxRequestBytes  int
 	maxTxnOps        int
+	leaseMode        string
 	progressInterval time.Duration
 
 	compactInterval         time.Duration
@@ -59,6 +60,7 @@ func (c *config) flags() *pflag.FlagSet {
 	fs.DurationVar(&c.requestTimeout, "request-timeout", 7*time.Second, "end requests whose client set no earlier deadline")
 	fs.IntVar(&c.maxRequestBytes, "max-request-bytes", 1536*1024, "largest request accepted")
 	fs.IntVar(&c.maxTxnOps, "max-txn-ops", 128, "most operations in a transaction")
+	fs.StringVar(&c.leaseMode, "lease-mode", "ttl", "what a lease is: ttl (a time to live of keys, nothing is stored) or etcd (all that etcd's leases are)")
 	fs.DurationVar(&c.progressInterval, "watch-progress-notify-interval", 10*time.Minute, "period of watch progress notifications")
 
 	fs.DurationVar(&c.compactInterval, "compact-interval", 0, "compact the history this often; 0 leaves it to clients")

@@ -73,6 +73,7 @@ func TestMistakes(t *testing.T) {
 		"schema's argument":         {args: []string{"schema", "postgres://u:hunter2@host/db"}, want: []string{"schema", "--endpoint"}},
 		"database is a directory":   {args: []string{"--endpoint=sqlite:///tmp"}, want: []string{"--endpoint", "/tmp", "directory"}},
 		"advertised address":        {args: []string{"--advertise-client-urls=stele.example:2379"}, want: []string{"--advertise-client-urls", "stele.example", "http://"}},
+		"lease mode":                {args: []string{"--lease-mode=kine"}, want: []string{"--lease-mode", "neither ttl nor etcd"}},
 		"no operations":             {args: []string{"--max-txn-ops=0"}, want: []string{"--max-txn-ops", "positive"}},
 		"negative request size":     {args: []string{"--max-request-bytes=-1"}, want: []string{"--max-request-bytes"}},
 		"negative cache":            {args: []string{"--value-cache-bytes=-1"}, want: []string{"--value-cache-bytes"}},

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -23,18 +22,16 @@ func newSchemaCommand() *cobra.Command {
 	var cfg schemaConfig
 	flags := pflag.NewFlagSet("schema", pflag.ContinueOnError)
 	flags.BoolVar(&cfg.print, "print", false, "print the statements and leave the database alone")
-	cfg.database.connectionFlags(flags)
-	cfg.log.flags(flags)
+	cfg.flags(flags)
 	cmd := &cobra.Command{
 		Use: "schema", Short: "Create the tables, or print the statements that do", Long: schemaHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 { // which may be a DSN with a password: it is not repeated
 				return errors.New("stele schema takes flags only; name the database with --endpoint")
 			}
-			if err := applyEnvironment(flags, os.LookupEnv); err != nil {
+			if err := cfg.environment(flags); err != nil {
 				return err
 			}
-			cfg.database.password = os.Getenv(passwordVariable)
 			return cfg.run(cmd.Context(), flags, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -44,9 +41,8 @@ func newSchemaCommand() *cobra.Command {
 }
 
 type schemaConfig struct {
-	print    bool
-	database databaseConfig
-	log      logConfig
+	print bool
+	tool
 }
 
 func (c *schemaConfig) run(ctx context.Context, flags *pflag.FlagSet, stdout, stderr io.Writer) error {
@@ -62,20 +58,9 @@ func (c *schemaConfig) run(ctx context.Context, flags *pflag.FlagSet, stdout, st
 		}
 		return nil
 	}
-	log, err := c.log.logger(stderr)
+	database, _, err := c.open(ctx, flags, stderr)
 	if err != nil {
 		return err
-	}
-	if err := c.database.check(); err != nil {
-		return err
-	}
-	connection, err := c.database.options(flags, log)
-	if err != nil {
-		return err
-	}
-	database, err := drivers.Open(ctx, c.database.endpoint, drivers.Options{Logger: log, Options: connection})
-	if err != nil {
-		return fmt.Errorf("--endpoint: %w", err)
 	}
 	// What is there can be read, too.
 	_, err = database.End(ctx)

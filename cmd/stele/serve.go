@@ -94,6 +94,7 @@ func (c *config) datastore(
 			RequestTimeout:   c.requestTimeout,
 			PollInterval:     c.pollInterval,
 			CompactRetention: c.compactRetention,
+			LeaseMode:        logstructured.LeaseMode(c.leaseMode),
 			ProgressInterval: c.progressInterval,
 		},
 		Server: server.Options{

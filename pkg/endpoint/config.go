@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/pkg/client"
 	"github.com/stele-db/stele/pkg/tls"
 )
@@ -64,6 +65,8 @@ type Config struct {
 	// LogFormat is accepted and ignored: the format is the logger's.
 	LogFormat string
 
+	// LeaseMode is Stele's addition; empty is ttl, which is what Kubernetes needs.
+	LeaseMode logstructured.LeaseMode
 	// Logger is Stele's addition; nil is logrus's standard logger.
 	Logger *logrus.Entry
 }

@@ -128,7 +128,7 @@ func (c *Config) options() (Options, error) {
 			},
 			Pool: c.ConnectionPoolConfig,
 		},
-		Store:          logstructured.Options{PollInterval: c.PollInterval, ProgressInterval: c.NotifyInterval},
+		Store:          logstructured.Options{PollInterval: c.PollInterval, ProgressInterval: c.NotifyInterval, LeaseMode: c.LeaseMode},
 		Server:         server.Options{GRPCServer: c.GRPCServer},
 		CompactTimeout: c.CompactTimeout,
 	}

@@ -36,7 +36,8 @@ func retry(ctx context.Context, log *logrus.Entry, endpoint string, limit time.D
 				log.Info("the database is there")
 			}
 			return nil
-		case ctx.Err() != nil, !drivers.Remote(endpoint), errors.Is(err, connect.ErrConfiguration), errors.Is(err, logstructured.ErrCorrupt):
+		case ctx.Err() != nil, !drivers.Remote(endpoint), errors.Is(err, connect.ErrConfiguration),
+			errors.Is(err, logstructured.ErrCorrupt), errors.Is(err, logstructured.ErrLeaseModeMismatch):
 			return err
 		case limit > 0 && time.Since(begin) >= limit:
 			return err

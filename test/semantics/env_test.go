@@ -146,6 +146,18 @@ func (e *env) revision() int64 {
 	return e.rangeOf(&pb.RangeRequest{Key: []byte("revision")}).Header.Revision
 }
 
+// await returns when a condition holds, which must be before the rule's time is over.
+func (e *env) await(condition func() bool) {
+	e.Helper()
+	for !condition() {
+		select {
+		case <-e.ctx.Done():
+			e.Fatal(context.Cause(e.ctx))
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
 // isMember tells whether MemberList names id.
 func (e *env) isMember(id uint64) bool {
 	e.Helper()

@@ -1,0 +1,340 @@
+package semantics
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/client/v3/concurrency"
+	"google.golang.org/grpc/codes"
+
+	"github.com/stele-db/stele/test/internal/target"
+)
+
+// TestLeaseModeEtcd runs what holds in mode etcd alone, and what holds in both.
+func TestLeaseModeEtcd(t *testing.T) {
+	rules := slices.Concat(leaseRules, etcdLeaseRules)
+	if !target.Variant() {
+		t.Run("etcd", func(t *testing.T) {
+			t.Parallel()
+			runAll(t, target.Reference(t), rules)
+		})
+	}
+	t.Run("stele", func(t *testing.T) {
+		t.Parallel()
+		var args []string
+		if !target.SubjectIsEtcd() {
+			args = append(args, "--lease-mode=etcd")
+		}
+		runAll(t, target.Subject(t, args...), rules)
+	})
+}
+
+// TestLeaseModeTTL tells what to do instead.
+func TestLeaseModeTTL(t *testing.T) {
+	runAll(t, target.Stele(t), []rule{{"a lease is nothing but a TTL", func(e *env) {
+		const message = "stele: this server runs with --lease-mode=ttl, where the ID of a lease is its TTL and each write of a key starts it anew: " +
+			"there is nothing to choose, keep alive, revoke or list; run it with --lease-mode=etcd for that"
+		refused(e, codes.FailedPrecondition, message, func() (*pb.LeaseGrantResponse, error) {
+			return e.Lease.LeaseGrant(e.ctx, &pb.LeaseGrantRequest{ID: 7, TTL: 100})
+		})
+		refused(e, codes.FailedPrecondition, message, func() (*pb.LeaseRevokeResponse, error) {
+			return e.Lease.LeaseRevoke(e.ctx, &pb.LeaseRevokeRequest{ID: 100})
+		})
+		refused(e, codes.FailedPrecondition, message, func() (*pb.LeaseTimeToLiveResponse, error) {
+			return e.Lease.LeaseTimeToLive(e.ctx, &pb.LeaseTimeToLiveRequest{ID: 100})
+		})
+		refused(e, codes.FailedPrecondition, message, func() (*pb.LeaseLeasesResponse, error) {
+			return e.Lease.LeaseLeases(e.ctx, &pb.LeaseLeasesRequest{})
+		})
+		refused(e, codes.FailedPrecondition, message, func() (*pb.LeaseKeepAliveResponse, error) {
+			stream := e.keepAlives()
+			if err := stream.Send(&pb.LeaseKeepAliveRequest{ID: 100}); err != nil {
+				e.Fatal(err)
+			}
+			return stream.Recv()
+		})
+	}}})
+}
+
+func (e *env) keepAlives() pb.Lease_LeaseKeepAliveClient {
+	e.Helper()
+	stream, err := e.Lease.LeaseKeepAlive(e.ctx)
+	return must(e, stream, err)
+}
+
+func (e *env) keepAlive(stream pb.Lease_LeaseKeepAliveClient, id int64) *pb.LeaseKeepAliveResponse {
+	e.Helper()
+	if err := stream.Send(&pb.LeaseKeepAliveRequest{ID: id}); err != nil {
+		e.Fatal(err)
+	}
+	a, err := stream.Recv()
+	return must(e, a, err)
+}
+
+func (e *env) timeToLive(id int64) *pb.LeaseTimeToLiveResponse {
+	e.Helper()
+	a, err := e.Lease.LeaseTimeToLive(e.ctx, &pb.LeaseTimeToLiveRequest{ID: id, Keys: true})
+	return must(e, a, err)
+}
+
+// keysOf are the lease's keys without the rule's prefix, in order: etcd gives them in none.
+func (e *env) keysOf(id int64) string {
+	e.Helper()
+	var keys []string
+	for _, key := range e.timeToLive(id).Keys {
+		keys = append(keys, strings.TrimPrefix(string(key), e.prefix))
+	}
+	slices.Sort(keys)
+	return strings.Join(keys, " ")
+}
+
+func (e *env) leases() []int64 {
+	e.Helper()
+	a, err := e.Lease.LeaseLeases(e.ctx, &pb.LeaseLeasesRequest{})
+	var ids []int64
+	for _, l := range must(e, a, err).Leases {
+		ids = append(ids, l.ID)
+	}
+	return ids
+}
+
+var etcdLeaseRules = []rule{
+	{"a grant takes the ID that it is given", func(e *env) {
+		for _, id := range []int64{77, -78} {
+			a, err := e.Lease.LeaseGrant(e.ctx, &pb.LeaseGrantRequest{ID: id, TTL: 100})
+			equal(e, "ID", must(e, a, err).ID, id)
+			refused(e, codes.FailedPrecondition, "etcdserver: lease already exists", func() (*pb.LeaseGrantResponse, error) {
+				return e.Lease.LeaseGrant(e.ctx, &pb.LeaseGrantRequest{ID: id, TTL: 50})
+			})
+			equal(e, "granted TTL", e.timeToLive(id).GrantedTTL, 100)
+		}
+	}},
+	{"a lease that is not there", func(e *env) {
+		const none = 4711
+		refused(e, codes.NotFound, "etcdserver: requested lease not found", func() (*pb.LeaseRevokeResponse, error) {
+			return e.Lease.LeaseRevoke(e.ctx, &pb.LeaseRevokeRequest{ID: none})
+		})
+		refused(e, codes.NotFound, "etcdserver: requested lease not found", func() (*pb.PutResponse, error) {
+			return e.KV.Put(e.ctx, &pb.PutRequest{Key: e.key("k"), Lease: none})
+		})
+		ttl := e.timeToLive(none)
+		equal(e, "TTL", ttl.TTL, -1)
+		equal(e, "granted TTL", ttl.GrantedTTL, 0)
+		equal(e, "ID", ttl.ID, none)
+		equal(e, "revision", ttl.Header.Revision, e.revision())
+		kept := e.keepAlive(e.keepAlives(), none)
+		equal(e, "TTL after keep-alive", kept.TTL, 0)
+		equal(e, "ID", kept.ID, none)
+		equal(e, "header", kept.Header.Revision, e.revision())
+	}},
+	{"a transaction with a lease that is not there writes nothing", func(e *env) {
+		refused(e, codes.NotFound, "etcdserver: requested lease not found", func() (*pb.TxnResponse, error) {
+			return e.KV.Txn(e.ctx, &pb.TxnRequest{Success: []*pb.RequestOp{
+				putOp(e.key("a"), "v"),
+				{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: e.key("b"), Lease: 4711}}},
+			}})
+		})
+		equal(e, "a", e.get("a") == nil, true)
+	}},
+	{"time to live tells keys and time", func(e *env) {
+		id := e.grant(500).ID
+		before := e.revision()
+		a := e.timeToLive(id)
+		equal(e, "revision", a.Header.Revision, before)
+		equal(e, "granted", a.GrantedTTL, 500)
+		equal(e, "TTL", a.TTL >= 490 && a.TTL <= 500, true)
+		equal(e, "keys", len(a.Keys), 0)
+		e.putWith("b", id)
+		e.putWith("a", id)
+		equal(e, "keys", e.keysOf(id), "a b")
+		without, err := e.Lease.LeaseTimeToLive(e.ctx, &pb.LeaseTimeToLiveRequest{ID: id})
+		equal(e, "keys that were not asked for", len(must(e, without, err).Keys), 0)
+	}},
+	{"a key belongs to the lease that it was put with last", func(e *env) {
+		one, two := e.grant(500).ID, e.grant(500).ID
+		for _, name := range []string{"moves", "detached", "deleted", "kept", "reborn"} {
+			e.putWith(name, one)
+		}
+		e.putWith("moves", two)
+		e.put("detached", "v")
+		e.del("deleted")
+		e.del("reborn")
+		e.put("reborn", "v")
+		a, err := e.KV.Put(e.ctx, &pb.PutRequest{Key: e.key("kept"), Value: []byte("w"), IgnoreLease: true})
+		must(e, a, err)
+		equal(e, "keys of the one", e.keysOf(one), "kept")
+		equal(e, "keys of the other", e.keysOf(two), "moves")
+		equal(e, "lease of the key", e.get("moves").Lease, two)
+	}},
+	{"a revocation deletes the keys in one revision", func(e *env) {
+		s := e.watch()
+		s.all(&pb.WatchCreateRequest{Filters: []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NOPUT}})
+		id := e.grant(500).ID
+		for _, name := range []string{"c", "a", "b"} {
+			e.putWith(name, id)
+		}
+		before := e.revision()
+		a, err := e.Lease.LeaseRevoke(e.ctx, &pb.LeaseRevokeRequest{ID: id})
+		equal(e, "revision", must(e, a, err).Header.Revision, before+1)
+		events := s.events(3)
+		equal(e, "deleted", s.text(events), "DELETE a DELETE b DELETE c")
+		for _, ev := range events {
+			equal(e, "revision of the event", ev.Kv.ModRevision, before+1)
+		}
+		equal(e, "TTL", e.timeToLive(id).TTL, -1)
+	}},
+	{"a revocation without keys leaves the revision alone", func(e *env) {
+		id := e.grant(500).ID
+		before := e.revision()
+		a, err := e.Lease.LeaseRevoke(e.ctx, &pb.LeaseRevokeRequest{ID: id})
+		equal(e, "revision", must(e, a, err).Header.Revision, before)
+		equal(e, "revision afterwards", e.revision(), before)
+	}},
+	{"the list names all leases, those that end first first", func(e *env) {
+		late, early := e.grant(100_000).ID, e.grant(50_000).ID
+		ids := e.leases()
+		l, f := slices.Index(ids, late), slices.Index(ids, early)
+		equal(e, "the order", f >= 0 && f < l, true)
+		a, err := e.Lease.LeaseRevoke(e.ctx, &pb.LeaseRevokeRequest{ID: late})
+		must(e, a, err)
+		equal(e, "revoked", slices.Contains(e.leases(), late), false)
+	}},
+	{"keep-alives let leases live, and are answered in order", func(e *env) {
+		s := e.watch()
+		s.all(&pb.WatchCreateRequest{Filters: []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NOPUT}})
+		var kept []int64
+		for range 20 {
+			kept = append(kept, e.grant(2).ID)
+		}
+		lost := e.grant(2).ID
+		e.putWith("kept", kept[3])
+		e.putWith("lost", lost)
+		before := e.revision()
+		stream := e.keepAlives()
+		gone := time.After(6 * time.Second)
+		for alive := true; alive; {
+			for _, id := range kept {
+				if err := stream.Send(&pb.LeaseKeepAliveRequest{ID: id}); err != nil {
+					e.Fatal(err)
+				}
+			}
+			for _, id := range kept {
+				a, err := stream.Recv()
+				equal(e, "ID", must(e, a, err).ID, id)
+				equal(e, "TTL", a.TTL, 2)
+			}
+			select {
+			case <-gone:
+				alive = false
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+		equal(e, "deleted", s.text(s.events(1)), "DELETE lost")
+		equal(e, "revision", e.revision(), before+1)
+		equal(e, "keys", e.keysOf(kept[3]), "kept")
+		if err := stream.CloseSend(); err != nil {
+			e.Fatal(err)
+		}
+		_, err := stream.Recv()
+		equal(e, "the stream ends", errors.Is(err, io.EOF), true)
+	}},
+	{"leases survive a restart", func(e *env) {
+		id := e.grant(300).ID
+		short := e.grant(3).ID
+		e.putWith("long", id)
+		e.putWith("short", short)
+		if err := e.Restart(e.ctx); err != nil {
+			e.Fatal(err)
+		}
+		e.await(func() bool {
+			_, err := e.KV.Range(e.ctx, &pb.RangeRequest{Key: e.key("long")})
+			return err == nil
+		})
+		equal(e, "keys", e.keysOf(id), "long")
+		e.await(func() bool { return e.get("short") == nil })
+		equal(e, "the long one", e.get("long").Lease, id)
+	}},
+	{"sessions, mutexes, elections and STM of the client", func(e *env) {
+		client := e.Client(e.T)
+		sessions := make([]*concurrency.Session, 2)
+		for i := range sessions {
+			s, err := concurrency.NewSession(client, concurrency.WithTTL(5), concurrency.WithContext(e.ctx))
+			sessions[i] = must(e, s, err)
+			defer func() { _ = s.Close() }()
+		}
+		first, second := concurrency.NewMutex(sessions[0], e.prefix+"mutex"), concurrency.NewMutex(sessions[1], e.prefix+"mutex")
+		if err := first.Lock(e.ctx); err != nil {
+			e.Fatal(err)
+		}
+		equal(e, "a second TryLock", second.TryLock(e.ctx), concurrency.ErrLocked)
+		if err := first.Unlock(e.ctx); err != nil {
+			e.Fatal(err)
+		}
+		if err := second.Lock(e.ctx); err != nil {
+			e.Fatal(err)
+		}
+		one, two := concurrency.NewElection(sessions[0], e.prefix+"election"), concurrency.NewElection(sessions[1], e.prefix+"election")
+		if err := one.Campaign(e.ctx, "one"); err != nil {
+			e.Fatal(err)
+		}
+		elected := make(chan error, 1)
+		go func() { elected <- two.Campaign(e.ctx, "two") }()
+		leader, err := two.Leader(e.ctx)
+		equal(e, "leader", string(must(e, leader, err).Kvs[0].Value), "one")
+		// A session that is closed revokes its lease, and with it goes what it held.
+		if err := sessions[0].Close(); err != nil {
+			e.Fatal(err)
+		}
+		if err := <-elected; err != nil {
+			e.Fatal(err)
+		}
+		leader, err = two.Leader(e.ctx)
+		equal(e, "leader", string(must(e, leader, err).Kvs[0].Value), "two")
+
+		counter := e.prefix + "counter"
+		done := make(chan error, 4)
+		for range cap(done) {
+			go func() {
+				var err error
+				for n := 0; n < 10 && err == nil; n++ {
+					_, err = concurrency.NewSTM(client, func(s concurrency.STM) error {
+						s.Put(counter, s.Get(counter)+"x")
+						return nil
+					}, concurrency.WithAbortContext(e.ctx))
+				}
+				done <- err
+			}()
+		}
+		for range cap(done) {
+			if err := <-done; err != nil {
+				e.Error(err)
+			}
+		}
+		equal(e, "count", len(e.get("counter").Value), 40)
+	}},
+	{"the client keeps its leases alive by itself", func(e *env) {
+		client := e.Client(e.T)
+		grant, err := client.Grant(e.ctx, 2)
+		id := must(e, grant, err).ID
+		ctx, cancel := context.WithCancel(e.ctx)
+		answers, err := client.KeepAlive(ctx, id)
+		must(e, answers, err)
+		put, err := client.Put(e.ctx, e.prefix+"k", "v", clientv3.WithLease(id))
+		must(e, put, err)
+		for start := time.Now(); time.Since(start) < 5*time.Second; {
+			if a, ok := <-answers; !ok || a.TTL != 2 {
+				e.Fatalf("kept alive: %v", a)
+			}
+		}
+		equal(e, "the key is there", e.get("k") != nil, true)
+		cancel()
+		e.await(func() bool { return e.get("k") == nil })
+	}},
+}
