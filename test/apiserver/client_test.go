@@ -15,7 +15,6 @@ import (
 	"google.golang.org/grpc"
 	"k8s.io/apiserver/pkg/storage"
 	"k8s.io/apiserver/pkg/storage/feature"
-	storagetesting "k8s.io/apiserver/pkg/storage/testing"
 
 	"github.com/stele-db/stele/test/apiserver/internal/server"
 )
@@ -81,10 +80,10 @@ func newClient(t *testing.T, s *server.Server) *kubernetes.Client {
 	awaitProgressRequests(t, c)
 
 	prefix := fmt.Sprintf("test-%d/", prefixes.Add(1))
-	c.KV = storagetesting.NewKVRecorder(namespace.NewKV(c.KV, prefix))
+	c.KV = prefixed(c.KV, prefix)
 	c.Watcher = namespace.NewWatcher(c.Watcher, prefix)
 	c.Lease = namespace.NewLease(c.Lease, prefix)
-	c.Kubernetes = storagetesting.NewKubernetesRecorder(c.Kubernetes)
+	record(c)
 	return c
 }
 

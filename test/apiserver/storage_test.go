@@ -16,6 +16,7 @@ import (
 func TestStorage(t *testing.T) {
 	on := &servers{t: t}
 	t.Run("etcd3", func(t *testing.T) { runStoreTests(t, on, storeTests) })
+	t.Run("etcd3 of this release", func(t *testing.T) { runStoreTests(t, on, releaseTests) })
 	t.Run("cacher", func(t *testing.T) { runCacheTests(t, on, cacheTests) })
 	t.Run("etcd3 compacting", func(t *testing.T) { runStoreTests(t, on, storeCompactions) })
 	t.Run("cacher compacting", func(t *testing.T) { runCacheTests(t, on, cacheCompactions) })
@@ -39,7 +40,7 @@ func watchesCompactions() bool {
 // keysOf lists the keys of a resource, as the store does by itself when it is not under a cache.
 func keysOf(client *clientv3.Client, prefix string) storage.KeysFunc {
 	return func(ctx context.Context) ([]string, error) {
-		answer, err := client.KV.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
+		answer, err := client.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
 		if err != nil {
 			return nil, err
 		}

@@ -83,9 +83,6 @@ var storeTests = []storeTest{
 	{name: "ProgressNotify", on: notifying, run: func(e *storeEnv) {
 		storagetesting.RunOptionalTestProgressNotify(e.ctx, e.T, e, increaseRevision(e.client.Client))
 	}},
-	{name: "WatchWithUnsafeDelete", gates: gates{features.AllowUnsafeMalformedObjectDeletion: true}, run: func(e *storeEnv) {
-		storagetesting.RunTestWatchWithUnsafeDelete(e.ctx, e.T, e)
-	}},
 	{name: "WatchDispatchBookmarkEvents", on: notifying, run: func(e *storeEnv) {
 		storagetesting.RunTestWatchDispatchBookmarkEvents(e.ctx, e.T, e, false)
 	}},

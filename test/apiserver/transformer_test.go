@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 
 	"k8s.io/apiserver/pkg/storage"
-	"k8s.io/apiserver/pkg/storage/etcd3"
 	storagetesting "k8s.io/apiserver/pkg/storage/testing"
 	"k8s.io/apiserver/pkg/storage/value"
 )
@@ -54,11 +53,6 @@ type transforming struct {
 // UpdatePrefixTransformer lets the store use what modify makes of the transformer of the tests.
 func (s transforming) UpdatePrefixTransformer(modify storagetesting.PrefixTransformerModifier) func() {
 	return s.transformer.use(modify(newPrefixTransformer()))
-}
-
-// CorruptTransformer makes every value unreadable.
-func (s transforming) CorruptTransformer() func() {
-	return s.transformer.use(etcd3.WithCorruptObjErrorHandlingTransformer(unreadable{newPrefixTransformer()}))
 }
 
 // unreadable fails to read what was written.

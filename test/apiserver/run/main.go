@@ -50,7 +50,7 @@ func run(ctx context.Context, out io.Writer, only string, timeout time.Duration,
 	defer func() { _ = os.RemoveAll(dir) }()
 	binary := filepath.Join(dir, "apiserver.test")
 	_, _ = fmt.Fprintln(out, "building the tests: a few minutes when Kubernetes' packages are not in the build cache")
-	build := exec.CommandContext(ctx, "go", "test", "-trimpath", "-c", "-o", binary, ".")
+	build := exec.CommandContext(ctx, "go", "test", "-trimpath", "-vet=off", "-c", "-o", binary, ".")
 	build.Env, build.Stdout, build.Stderr = append(os.Environ(), "CGO_ENABLED=0"), out, os.Stderr
 	if err := build.Run(); err != nil {
 		return false, fmt.Errorf("build the tests: %w", err)
@@ -79,16 +79,18 @@ func runTarget(ctx context.Context, out io.Writer, binary, only string, timeout 
 	// Asked to end it stops what it has started.
 	tests.Cancel = func() error { return tests.Process.Signal(syscall.SIGTERM) }
 	tests.WaitDelay = time.Minute
-	tests.Stderr = os.Stderr
 	convert := exec.CommandContext(ctx, "go", "tool", "test2json", "-t")
-	// It ends by itself when the tests have.
+	// It ends by itself when the tests have, also when it is the terminal that interrupts.
 	convert.Cancel = func() error { return nil }
+	convert.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	convert.WaitDelay = 2 * time.Minute
 	convert.Stderr = os.Stderr
 	text, err := tests.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
+	// What the clients log belongs to the test that runs, and is shown when that fails.
+	tests.Stderr = tests.Stdout
 	convert.Stdin = text
 	events, err := convert.StdoutPipe()
 	if err != nil {
@@ -105,6 +107,8 @@ func runTarget(ctx context.Context, out io.Writer, binary, only string, timeout 
 	}
 	r := follow(events, out)
 	if err := convert.Wait(); err != nil {
+		// Nobody reads what the tests write.
+		_ = text.Close()
 		_ = tests.Wait()
 		return nil, fmt.Errorf("go tool test2json: %w", err)
 	}

@@ -1,0 +1,36 @@
+//go:build !kubernetes137
+
+package apiserver
+
+import (
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/client/v3/kubernetes"
+	"go.etcd.io/etcd/client/v3/namespace"
+	"k8s.io/apiserver/pkg/features"
+	"k8s.io/apiserver/pkg/storage/etcd3"
+	storagetesting "k8s.io/apiserver/pkg/storage/testing"
+)
+
+// prefixed puts a prefix before all keys.
+func prefixed(kv clientv3.KV, prefix string) clientv3.KV { return namespace.NewKV(kv, prefix) }
+
+// record counts the reads of a client, and remembers its lists.
+func record(c *kubernetes.Client) {
+	c.KV = storagetesting.NewKVRecorder(c.KV)
+	c.Kubernetes = storagetesting.NewKubernetesRecorder(c.Kubernetes)
+}
+
+// reads is how often the client has read since it was last asked.
+func readsOf(r *storagetesting.KVRecorder) uint64 { return r.GetReadsAndReset() }
+
+// releaseTests are those that differ from release to release of Kubernetes.
+var releaseTests = []storeTest{
+	{name: "WatchWithUnsafeDelete", gates: gates{features.AllowUnsafeMalformedObjectDeletion: true}, run: func(e *storeEnv) {
+		storagetesting.RunTestWatchWithUnsafeDelete(e.ctx, e.T, e)
+	}},
+}
+
+// CorruptTransformer makes every value unreadable.
+func (s transforming) CorruptTransformer() func() {
+	return s.transformer.use(etcd3.WithCorruptObjErrorHandlingTransformer(unreadable{newPrefixTransformer()}))
+}
