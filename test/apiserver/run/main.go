@@ -79,11 +79,9 @@ func runTarget(ctx context.Context, out io.Writer, binary, only string, timeout 
 	// Asked to end it stops what it has started.
 	tests.Cancel = func() error { return tests.Process.Signal(syscall.SIGTERM) }
 	tests.WaitDelay = time.Minute
-	convert := exec.CommandContext(ctx, "go", "tool", "test2json", "-t")
 	// It ends by itself when the tests have, also when it is the terminal that interrupts.
-	convert.Cancel = func() error { return nil }
+	convert := exec.Command("go", "tool", "test2json", "-t")
 	convert.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	convert.WaitDelay = 2 * time.Minute
 	convert.Stderr = os.Stderr
 	text, err := tests.StdoutPipe()
 	if err != nil {
