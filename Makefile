@@ -95,6 +95,16 @@ test-apiserver: ## the API server's own storage tests on APISERVER_TARGETS (etcd
 test-soak: ## memory, file size, a million keys, a full disk; the soak itself for SOAKTIME (5m)
 	cd test && STELE_TEST_SOAK_DURATION=$(SOAKTIME) go test -tags soak -v -count=1 -timeout 60m ./soak
 
+.PHONY: test-kubernetes
+test-kubernetes: ## a whole control plane of Kubernetes on SQLite, PostgreSQL, MariaDB and three replicas, about 20 minutes; see test/kubernetes/README.md
+	test/kubernetes/build
+	cd test/kubernetes && STELE_TEST_KUBERNETES=sqlite,postgres,mariadb,replicas CGO_ENABLED=0 go test -vet=off -v -count=1 -timeout 90m .
+
+.PHONY: test-kubernetes-sqlite
+test-kubernetes-sqlite: ## the same on SQLite alone, about 4 minutes
+	test/kubernetes/build
+	cd test/kubernetes && STELE_TEST_KUBERNETES=sqlite CGO_ENABLED=0 go test -vet=off -v -count=1 -timeout 30m .
+
 .PHONY: bench
 bench: ## Stele beside etcd and kine on SQLite, PostgreSQL and MariaDB, about 12 minutes; see test/bench/README.md
 	cd test/bench && go run . -servers all -duration 1s
@@ -117,6 +127,9 @@ tidy: ## go mod tidy in every module
 	cd test && go mod tidy
 	cd test/bench && go mod tidy
 	cd test/apiserver && go mod tidy
+	cd test/kubernetes && go mod tidy
+	cd test/kubernetes/programs && go mod tidy
+	cd test/kubernetes/kwok && go mod tidy
 	cd test/yurthub && go mod tidy
 
 .PHONY: fuzz-short

@@ -37,7 +37,7 @@ func checkCaches(t *testing.T, c *cluster) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, p := range c.started {
-		found, err := p.grep("panic", "Cache consistency check failed", "DATA RACE")
+		found, err := p.grep("panic: ", "Observed a panic", "Cache consistency check failed")
 		if err != nil {
 			t.Error(err)
 		}
