@@ -82,6 +82,16 @@ test-differential: ## random requests to Stele and etcd, answers compared, 20 se
 test-crash: ## linearizability and watches under kill -9, for CRASHTIME (5m) each with one and two processes
 	cd test && STELE_TEST_CRASH_DURATION=$(CRASHTIME) go test -v -count=1 -timeout 60m -run '^Test(One|Two)$$' ./crash
 
+.PHONY: test-election
+test-election: ## a leader elected by client-go through a kube-apiserver on Stele, while the leader and Stele are killed; 2 minutes
+	test/kubernetes/build
+	cd test/kubernetes && CGO_ENABLED=0 go test -vet=off -v -count=1 -timeout 20m ./election
+
+.PHONY: test-kubernetes-up
+test-kubernetes-up: ## scripts/kubernetes-up as a newcomer uses it, and the commands of docs/kubernetes.md; 4 minutes
+	test/kubernetes/build
+	cd test/kubernetes && CGO_ENABLED=0 go test -vet=off -v -count=1 -timeout 30m ./up
+
 .PHONY: test-yurthub
 test-yurthub: ## the storage of OpenYurt's yurthub on SQLite (beside etcd), or on STELE_TEST_DATABASE
 	cd test/yurthub && CGO_ENABLED=0 go test -vet=off -v -count=1 -timeout 20m ./...
@@ -130,6 +140,7 @@ tidy: ## go mod tidy in every module
 	cd test/kubernetes && go mod tidy
 	cd test/kubernetes/programs && go mod tidy
 	cd test/kubernetes/kwok && go mod tidy
+	cd test/kubernetes/kubeadm && go mod tidy
 	cd test/yurthub && go mod tidy
 
 .PHONY: fuzz-short
