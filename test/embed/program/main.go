@@ -1,4 +1,7 @@
-// Command program embeds a datastore as k3s does, in the working directory, and prints what it sees.
+// Command program embeds a datastore in the working directory, as k3s does.
+//
+//	program [DATABASE]        does what k3s does with it, prints what it sees, and ends
+//	program serve             serves with TLS until it is told to end
 package main
 
 import (
@@ -8,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/signal"
 	"strings"
 	"sync"
 	"time"
@@ -21,18 +25,41 @@ import (
 
 func main() {
 	logrus.SetOutput(io.Discard)
-	// The database is that of the argument, and the default one without.
-	if err := embed(strings.Join(os.Args[1:], "")); err != nil {
+	run := func() error { return embed(strings.Join(os.Args[1:], "")) }
+	if len(os.Args) == 2 && os.Args[1] == "serve" {
+		run = serve
+	}
+	if err := run(); err != nil {
 		fmt.Println("failed:", err)
 		os.Exit(1)
 	}
 }
 
+func serve() error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := writeCertificates(); err != nil {
+		return err
+	}
+	c := newCluster("")
+	var wg sync.WaitGroup
+	c.datastore.WaitGroup, c.datastore.ServerTLSConfig = &wg, certificate
+	if err := c.startStorage(ctx); err != nil {
+		return err
+	}
+	wg.Wait()
+	return nil
+}
+
 func embed(database string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	// kine wants the defaults of its flags to be given.
-	c := &cluster{datastore: endpoint.Config{
+	return newCluster(database).run(ctx)
+}
+
+// newCluster gives the defaults of kine's flags, because kine wants them to be given.
+func newCluster(database string) *cluster {
+	return &cluster{datastore: endpoint.Config{
 		Endpoint:            database,
 		NotifyInterval:      5 * time.Second,
 		EmulatedETCDVersion: "3.5.13",
@@ -42,8 +69,10 @@ func embed(database string) error {
 		PollBatchSize:       500,
 		PollInterval:        time.Second,
 	}}
-	return c.run(ctx)
 }
+
+// certificate is what writeCertificates writes.
+var certificate = tls.Config{CAFile: "ca.crt", CertFile: "server.crt", KeyFile: "server.key"}
 
 // cluster is k3s's, but for what has nothing to do with the datastore.
 type cluster struct {
@@ -86,7 +115,7 @@ func (c *cluster) run(ctx context.Context) error {
 	c.datastore = configured
 	c.datastore.WaitGroup = &wg
 	c.datastore.MetricsRegisterer = registry
-	c.datastore.ServerTLSConfig = tls.Config{CAFile: "ca.crt", CertFile: "server.crt", KeyFile: "server.key"}
+	c.datastore.ServerTLSConfig = certificate
 	if err := c.startStorage(serving); err != nil {
 		return err
 	}
