@@ -101,6 +101,14 @@ test-apiserver: ## the API server's own storage tests on APISERVER_TARGETS (etcd
 	cd test/apiserver && CGO_ENABLED=0 go test -vet=off -count=1 ./run
 	cd test/apiserver && CGO_ENABLED=0 go run -trimpath ./run $(APISERVER_TARGETS)
 
+.PHONY: test-embed
+test-embed: ## a program that embeds kine beside the same one on Stele; the first build of kine takes minutes
+	cd test/embed && CGO_ENABLED=0 go test -v -count=1 -timeout 20m .
+
+.PHONY: test-embed-kubernetes
+test-embed-kubernetes: ## the same, and a kube-apiserver on the socket of such a program (builds Kubernetes if need be)
+	cd test/embed && CGO_ENABLED=0 go test -tags kubernetes -v -count=1 -timeout 40m .
+
 .PHONY: test-soak
 test-soak: ## memory, file size, a million keys, a full disk; the soak itself for SOAKTIME (5m)
 	cd test && STELE_TEST_SOAK_DURATION=$(SOAKTIME) go test -tags soak -v -count=1 -timeout 60m ./soak
@@ -136,6 +144,7 @@ tidy: ## go mod tidy in every module
 	go mod tidy
 	cd test && go mod tidy
 	cd test/bench && go mod tidy
+	cd test/embed && go mod tidy
 	cd test/apiserver && go mod tidy
 	cd test/kubernetes && go mod tidy
 	cd test/kubernetes/programs && go mod tidy
