@@ -158,8 +158,8 @@ func (c *control) leaseIDs() (ids []LeaseID) {
 
 // writeLease is write for what only [LeaseModeEtcd] has.
 func (s *Store) writeLease(ctx context.Context, evaluate func(*step) error) error {
-	if s.opts.LeaseMode != LeaseModeEtcd {
-		return ErrLeaseMode
+	if err := s.OwnLeases(); err != nil {
+		return err
 	}
 	return s.write(ctx, 0, evaluate)
 }
@@ -168,6 +168,14 @@ func (s *Store) writeLease(ctx context.Context, evaluate func(*step) error) erro
 func (c *control) checkLease(id LeaseID) error {
 	if c.mode == LeaseModeTTL && (id <= 0 || id > MaxLeaseTTL) || c.mode == LeaseModeEtcd && c.lease(id) == nil {
 		return fmt.Errorf("%w: %d", ErrLeaseNotFound, id)
+	}
+	return nil
+}
+
+// OwnLeases returns nil in [LeaseModeEtcd], and otherwise [ErrLeaseMode].
+func (s *Store) OwnLeases() error {
+	if s.opts.LeaseMode != LeaseModeEtcd {
+		return ErrLeaseMode
 	}
 	return nil
 }

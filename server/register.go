@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -16,6 +18,7 @@ var ErrServiceRegistered = errors.New("the gRPC server already has a service")
 
 var etcdServices = []grpc.ServiceDesc{
 	pb.KV_ServiceDesc, pb.Watch_ServiceDesc, pb.Lease_ServiceDesc, pb.Cluster_ServiceDesc, pb.Maintenance_ServiceDesc, pb.Auth_ServiceDesc,
+	v3lockpb.Lock_ServiceDesc, v3electionpb.Election_ServiceDesc,
 }
 
 // available returns an error if one of etcd's services cannot be registered with g, which may be nil.
@@ -35,9 +38,14 @@ func available(g *grpc.Server) error {
 // register adds etcd's services to the gRPC server, and those for health and reflection; a caller's keeps its own health service, and whether
 // it has reflection is the caller's to decide.
 func (s *Server) register(m *member) {
-	pb.RegisterKVServer(s.grpc, &kvServer{member: m, maxRequestBytes: s.opts.MaxRequestBytes, maxTxnOps: s.opts.MaxTxnOps})
+	kv := &kvServer{member: m, maxRequestBytes: s.opts.MaxRequestBytes, maxTxnOps: s.opts.MaxTxnOps}
+	lease := &leaseServer{member: m, streams: s.streams}
+	contest := contest{member: m, kv: kv, lease: lease, streams: s.streams}
+	pb.RegisterKVServer(s.grpc, kv)
 	pb.RegisterWatchServer(s.grpc, s.watch)
-	pb.RegisterLeaseServer(s.grpc, &leaseServer{member: m, streams: s.streams})
+	pb.RegisterLeaseServer(s.grpc, lease)
+	v3lockpb.RegisterLockServer(s.grpc, &lockServer{contest: contest})
+	v3electionpb.RegisterElectionServer(s.grpc, &electionServer{contest: contest})
 	pb.RegisterClusterServer(s.grpc, &clusterServer{member: m})
 	pb.RegisterMaintenanceServer(s.grpc, &maintenanceServer{member: m})
 	pb.RegisterAuthServer(s.grpc, &authServer{member: m})

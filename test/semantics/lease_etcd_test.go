@@ -12,6 +12,8 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb"
 	"google.golang.org/grpc/codes"
 
 	"github.com/stele-db/stele/test/internal/target"
@@ -19,7 +21,7 @@ import (
 
 // TestLeaseModeEtcd runs what holds in mode etcd alone, and what holds in both.
 func TestLeaseModeEtcd(t *testing.T) {
-	rules := slices.Concat(leaseRules, etcdLeaseRules)
+	rules := slices.Concat(leaseRules, etcdLeaseRules, contestRules)
 	if !target.Variant() {
 		t.Run("etcd", func(t *testing.T) {
 			t.Parallel()
@@ -59,6 +61,12 @@ func TestLeaseModeTTL(t *testing.T) {
 				e.Fatal(err)
 			}
 			return stream.Recv()
+		})
+		refused(e, codes.FailedPrecondition, message, func() (*v3lockpb.LockResponse, error) {
+			return v3lockpb.NewLockClient(e.Conn).Lock(e.ctx, &v3lockpb.LockRequest{Name: e.key("mutex")})
+		})
+		refused(e, codes.FailedPrecondition, message, func() (*v3electionpb.CampaignResponse, error) {
+			return v3electionpb.NewElectionClient(e.Conn).Campaign(e.ctx, &v3electionpb.CampaignRequest{Name: e.key("election")})
 		})
 	}}})
 }

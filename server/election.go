@@ -1,0 +1,145 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// electionServer is etcd's Election service.
+type electionServer struct {
+	v3electionpb.UnsafeElectionServer
+	contest
+}
+
+var (
+	errNoLeaderField = contestError(`"leader" field must be provided`)
+	errNotLeader     = contestError("election: not leader")
+	errNoLeader      = contestError("election: no leader")
+)
+
+// Campaign returns when the client leads, which is as long as its key is there.
+func (s *electionServer) Campaign(ctx context.Context, r *v3electionpb.CampaignRequest) (*v3electionpb.CampaignResponse, error) {
+	own, err := s.enter(ctx, r.Name, r.Lease, r.Value)
+	if err != nil {
+		return nil, err
+	}
+	leader := &v3electionpb.LeaderKey{Name: r.Name, Key: own.key, Rev: own.created, Lease: own.lease}
+	if !bytes.Equal(own.value, r.Value) {
+		_, err = s.proclaim(ctx, leader, r.Value)
+	}
+	if err == nil {
+		err = s.await(ctx, contestPrefix(r.Name), own.created)
+	}
+	if err != nil {
+		_, _ = s.leave(ctx, own) // or else its lease ends it
+		return nil, err
+	}
+	return &v3electionpb.CampaignResponse{Header: own.header, Leader: leader}, nil
+}
+
+func (s *electionServer) Proclaim(ctx context.Context, r *v3electionpb.ProclaimRequest) (*v3electionpb.ProclaimResponse, error) {
+	if r.Leader == nil {
+		return nil, errNoLeaderField
+	}
+	header, err := s.proclaim(ctx, r.Leader, r.Value)
+	if err != nil {
+		return nil, err
+	}
+	return &v3electionpb.ProclaimResponse{Header: header}, nil
+}
+
+func (s *electionServer) proclaim(ctx context.Context, leader *v3electionpb.LeaderKey, value []byte) (*pb.ResponseHeader, error) {
+	resp, err := s.kv.Txn(ctx, &pb.TxnRequest{
+		Compare: []*pb.Compare{createdAt(leader.Key, leader.Rev)},
+		Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: leader.Key, Value: value, Lease: leader.Lease}}}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if !resp.Succeeded {
+		return nil, errNotLeader
+	}
+	return resp.Header, nil
+}
+
+func (s *electionServer) Leader(ctx context.Context, r *v3electionpb.LeaderRequest) (*v3electionpb.LeaderResponse, error) {
+	resp, err := s.kv.Range(ctx, below(contestPrefix(r.Name), pb.RangeRequest_ASCEND))
+	if err != nil {
+		return nil, err
+	}
+	if len(resp.Kvs) == 0 {
+		return nil, errNoLeader
+	}
+	return &v3electionpb.LeaderResponse{Header: resp.Header, Kv: resp.Kvs[0]}, nil
+}
+
+func (s *electionServer) Resign(ctx context.Context, r *v3electionpb.ResignRequest) (*v3electionpb.ResignResponse, error) {
+	if r.Leader == nil {
+		return nil, errNoLeaderField
+	}
+	resp, err := s.leave(ctx, &contender{key: r.Leader.Key, created: r.Leader.Rev})
+	if err != nil {
+		return nil, err
+	}
+	return &v3electionpb.ResignResponse{Header: resp.Header}, nil
+}
+
+// Observe sends the leader, each value that it proclaims, and each next leader.
+func (s *electionServer) Observe(r *v3electionpb.LeaderRequest, stream v3electionpb.Election_ObserveServer) error {
+	for {
+		if err := s.observeOne(stream.Context(), contestPrefix(r.Name), stream); err != nil {
+			return err
+		}
+	}
+}
+
+// observeOne shows one leader, from when there is one until its key is gone.
+func (s *electionServer) observeOne(ctx context.Context, prefix []byte, stream v3electionpb.Election_ObserveServer) error {
+	resp, err := s.kv.Range(ctx, below(prefix, pb.RangeRequest_ASCEND))
+	if err != nil {
+		return err
+	}
+	leader := &v3electionpb.LeaderResponse{Header: resp.Header}
+	if len(resp.Kvs) > 0 {
+		leader.Kv = resp.Kvs[0]
+	} else if leader.Kv, err = s.firstPut(ctx, prefix, resp.Header.Revision); err != nil {
+		return err
+	}
+	leader.Header.Revision = max(leader.Header.Revision, leader.Kv.ModRevision)
+	if err := stream.Send(leader); err != nil {
+		return err
+	}
+	err = s.watch(ctx, logstructured.WatchRequest{
+		KeyRange: logstructured.KeyRange{Key: leader.Kv.Key}, StartRevision: logstructured.Revision(leader.Header.Revision + 1),
+	}, func(revision int64, ev *mvccpb.Event) error {
+		if ev.Type == mvccpb.Event_DELETE {
+			return errSeen
+		}
+		return stream.Send(&v3electionpb.LeaderResponse{Header: s.header(&pb.ResponseHeader{}, logstructured.Revision(revision)), Kv: ev.Kv})
+	})
+	if errors.Is(err, errSeen) {
+		return nil
+	}
+	return err
+}
+
+// firstPut waits for somebody to campaign.
+func (s *electionServer) firstPut(ctx context.Context, prefix []byte, from int64) (kv *mvccpb.KeyValue, err error) {
+	err = s.watch(ctx, logstructured.WatchRequest{
+		KeyRange: logstructured.KeyRange{Key: prefix, End: prefixEnd(prefix)}, StartRevision: logstructured.Revision(from + 1), NoDelete: true,
+	}, func(_ int64, ev *mvccpb.Event) error {
+		kv = ev.Kv
+		return errSeen
+	})
+	if errors.Is(err, errSeen) {
+		err = nil
+	}
+	return kv, err
+}

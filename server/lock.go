@@ -1,0 +1,51 @@
+package server
+
+import (
+	"context"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb"
+)
+
+// lockServer is etcd's Lock service.
+type lockServer struct {
+	v3lockpb.UnsafeLockServer
+	contest
+}
+
+// Lock returns when the client holds the lock, which is as long as its key is there.
+func (s *lockServer) Lock(ctx context.Context, r *v3lockpb.LockRequest) (*v3lockpb.LockResponse, error) {
+	own, err := s.enter(ctx, r.Name, r.Lease, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := s.acquire(ctx, r.Name, own)
+	if err != nil {
+		_, _ = s.leave(ctx, own) // or else its lease ends it
+		return nil, err
+	}
+	return resp, nil
+}
+
+func (s *lockServer) acquire(ctx context.Context, name []byte, own *contender) (*v3lockpb.LockResponse, error) {
+	if err := s.await(ctx, contestPrefix(name), own.created); err != nil {
+		return nil, err
+	}
+	// Its lease may have ended while it waited.
+	resp, err := s.kv.Range(ctx, &pb.RangeRequest{Key: own.key})
+	if err != nil {
+		return nil, err
+	}
+	if len(resp.Kvs) == 0 {
+		return nil, contestError("mutex: session is expired")
+	}
+	return &v3lockpb.LockResponse{Header: resp.Header, Key: own.key}, nil
+}
+
+func (s *lockServer) Unlock(ctx context.Context, r *v3lockpb.UnlockRequest) (*v3lockpb.UnlockResponse, error) {
+	resp, err := s.kv.DeleteRange(ctx, &pb.DeleteRangeRequest{Key: r.Key})
+	if err != nil {
+		return nil, err
+	}
+	return &v3lockpb.UnlockResponse{Header: resp.Header}, nil
+}
