@@ -160,52 +160,40 @@ func testChecks(t *testing.T) {
 	all("succeeds again", true)
 }
 
-// testSize wants the size of the database in the two places that tell it.
+// testSize wants the size of the database, as the API server asks for it and as its metric tells it.
 func testSize(t *testing.T) {
-	s := server.Start(t, server.Options{})
-	config := backendConfig(s)
-	config.DBMetricPollInterval = 10 * time.Millisecond
-	metrics.Register()
-	store := newBackend(t, config)
-	createPod(t, store, "pod")
-
+	config := backendConfig(server.Start(t, server.Options{}))
+	createPod(t, newBackend(t, config), "pod")
 	monitor, err := factory.CreateMonitor(config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = monitor.Close() }()
-	got, err := monitor.Monitor(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	if got, err := monitor.Monitor(t.Context()); err != nil || got.Size <= 0 {
+		t.Errorf("the monitor tells a size of %d, %v", got.Size, err)
 	}
-	if got.Size <= 0 {
-		t.Errorf("the monitor tells a size of %d", got.Size)
-	}
-	for _, url := range s.Endpoints {
-		await(t, "the metric tells the size of "+url, func() bool { return sizeMetric(t, url) > 0 })
-	}
-}
 
-// sizeMetric is the API server's metric of the size of the database behind an endpoint; 0 is none.
-func sizeMetric(t *testing.T, endpoint string) float64 {
-	t.Helper()
+	metrics.Register()
+	metrics.SetStorageMonitorGetter(func() ([]metrics.Monitor, error) {
+		monitor, err := factory.CreateMonitor(config)
+		return []metrics.Monitor{monitor}, err
+	})
+	t.Cleanup(func() {
+		metrics.SetStorageMonitorGetter(func() ([]metrics.Monitor, error) { return nil, nil })
+	})
 	families, err := legacyregistry.DefaultGatherer.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, family := range families {
-		if family.GetName() != "apiserver_storage_db_total_size_in_bytes" {
-			continue
-		}
-		for _, metric := range family.GetMetric() {
-			for _, label := range metric.GetLabel() {
-				if label.GetValue() == endpoint {
-					return metric.GetGauge().GetValue()
-				}
+		if family.GetName() == "apiserver_storage_size_bytes" {
+			if sizes := family.GetMetric(); len(sizes) != 1 || sizes[0].GetGauge().GetValue()+sizes[0].GetUntyped().GetValue() <= 0 {
+				t.Errorf("the metric tells %v", sizes)
 			}
+			return
 		}
 	}
-	return 0
+	t.Error("there is no metric of the size")
 }
 
 func testPreflight(t *testing.T) {

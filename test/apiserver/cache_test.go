@@ -100,15 +100,13 @@ var cacheCompactions = append(listVariants(func(bool, bool) []cacheTest {
 // listVariants are tests of lists with each combination of the gates that say where lists are answered from.
 func listVariants(tests func(consistent, snapshots bool) []cacheTest) []cacheTest {
 	var all []cacheTest
-	for _, consistent := range []bool{true, false} {
+	for _, consistent := range consistentLists {
 		for _, snapshots := range []bool{true, false} {
 			for _, test := range tests(consistent, snapshots) {
 				test.name = fmt.Sprintf("Lists/ConsistentListFromCache=%v,ListFromCacheSnapshot=%v/%s", consistent, snapshots, test.name)
 				test.gates = gates{features.ListFromCacheSnapshot: snapshots}
 				if !consistent {
-					// Later versions have it always on.
-					test.emulate = "1.33"
-					test.gates[features.ConsistentListFromCache] = false
+					listFromStore(&test)
 				}
 				all = append(all, test)
 			}

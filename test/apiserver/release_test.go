@@ -20,7 +20,7 @@ func record(c *kubernetes.Client) {
 	c.Kubernetes = storagetesting.NewKubernetesRecorder(c.Kubernetes)
 }
 
-// reads is how often the client has read since it was last asked.
+// readsOf is how often the client has read since it was last asked.
 func readsOf(r *storagetesting.KVRecorder) uint64 { return r.GetReadsAndReset() }
 
 // releaseTests are those that differ from release to release of Kubernetes.
@@ -33,4 +33,14 @@ var releaseTests = []storeTest{
 // CorruptTransformer makes every value unreadable.
 func (s transforming) CorruptTransformer() func() {
 	return s.transformer.use(etcd3.WithCorruptObjErrorHandlingTransformer(unreadable{newPrefixTransformer()}))
+}
+
+// consistentLists are the values of the gate that lets the cache answer consistent lists.
+var consistentLists = []bool{true, false}
+
+// listFromStore sends consistent lists to the store.
+func listFromStore(test *cacheTest) {
+	// Later versions have it always on.
+	test.emulate = "1.33"
+	test.gates[features.ConsistentListFromCache] = false
 }

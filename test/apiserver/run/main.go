@@ -1,7 +1,7 @@
 // Command run runs the storage tests against several servers, one after the other, and ends with a table: how many tests (those without
 // tests below them) passed, failed and were skipped.
 //
-// Usage, in the directory of the module: go run ./run [-run REGEXP] [TARGET...]. A target is a kind of database (STELE_TEST_DATABASE), with the
+// Usage, in the directory of the module: go run ./run [-next] [-run REGEXP] [TARGET...]. A target is a kind of database (STELE_TEST_DATABASE), with the
 // number of replicas behind a colon where there are several: sqlite, postgres, mariadb, postgres:3; or etcd. When etcd is among them, every
 // result that differs from etcd's is an error.
 package main
@@ -25,13 +25,14 @@ func main() {
 	flags := flag.NewFlagSet("run", flag.ExitOnError)
 	only := flags.String("run", "", "run only the tests that match, as in go test")
 	timeout := flags.Duration("timeout", 15*time.Minute, "end the tests of a target after this long")
+	next := flags.Bool("next", false, "take the code of the next release of Kubernetes, 1.37, which lists by streams")
 	_ = flags.Parse(os.Args[1:])
 	targets := flags.Args()
 	if len(targets) == 0 {
 		targets = []string{"etcd", "sqlite", "postgres", "mariadb", "postgres:3"}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	ok, err := run(ctx, os.Stdout, *only, *timeout, targets)
+	ok, err := run(ctx, os.Stdout, *next, *only, *timeout, targets)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "run:", err)
@@ -42,7 +43,7 @@ func main() {
 }
 
 // run runs all targets, writes the table to out and tells whether all is well.
-func run(ctx context.Context, out io.Writer, only string, timeout time.Duration, targets []string) (bool, error) {
+func run(ctx context.Context, out io.Writer, next bool, only string, timeout time.Duration, targets []string) (bool, error) {
 	dir, err := os.MkdirTemp("", "stele-apiserver-run-")
 	if err != nil {
 		return false, err
@@ -50,7 +51,11 @@ func run(ctx context.Context, out io.Writer, only string, timeout time.Duration,
 	defer func() { _ = os.RemoveAll(dir) }()
 	binary := filepath.Join(dir, "apiserver.test")
 	_, _ = fmt.Fprintln(out, "building the tests: a few minutes when Kubernetes' packages are not in the build cache")
-	build := exec.CommandContext(ctx, "go", "test", "-trimpath", "-vet=off", "-c", "-o", binary, ".")
+	args := []string{"test", "-trimpath", "-vet=off", "-c", "-o", binary}
+	if next {
+		args = append(args, "-modfile=kubernetes137.mod", "-tags=kubernetes137")
+	}
+	build := exec.CommandContext(ctx, "go", append(args, ".")...)
 	build.Env, build.Stdout, build.Stderr = append(os.Environ(), "CGO_ENABLED=0"), out, os.Stderr
 	if err := build.Run(); err != nil {
 		return false, fmt.Errorf("build the tests: %w", err)
