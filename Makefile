@@ -101,6 +101,10 @@ test-apiserver: ## the API server's own storage tests on APISERVER_TARGETS (etcd
 	cd test/apiserver && CGO_ENABLED=0 go test -vet=off -count=1 ./run
 	cd test/apiserver && CGO_ENABLED=0 go run -trimpath ./run $(APISERVER_TARGETS)
 
+.PHONY: test-apiserver-next
+test-apiserver-next: ## the same of Kubernetes 1.37, which lists by etcd's RangeStream
+	cd test/apiserver && CGO_ENABLED=0 go run -trimpath ./run -next $(APISERVER_TARGETS)
+
 .PHONY: test-embed
 test-embed: ## a program that embeds kine beside the same one on Stele; the first build of kine takes minutes
 	cd test/embed && CGO_ENABLED=0 go test -v -count=1 -timeout 20m .
@@ -145,7 +149,7 @@ tidy: ## go mod tidy in every module
 	cd test && go mod tidy
 	cd test/bench && go mod tidy
 	cd test/embed && go mod tidy
-	cd test/apiserver && go mod tidy
+	cd test/apiserver && go mod tidy && go mod tidy -modfile=kubernetes137.mod
 	cd test/kubernetes && go mod tidy
 	cd test/kubernetes/programs && go mod tidy
 	cd test/kubernetes/kwok && go mod tidy
