@@ -46,14 +46,27 @@ func check(history []event) error {
 
 // checkWrites tells whether each leader's changes follow all of those before it, none lost.
 func checkWrites(writes []event) error {
+	for i, next := range byRevision(writes)[min(1, len(writes)):] {
+		if before := writes[i]; next.Epoch < before.Epoch || next.Epoch == before.Epoch && next.ID != before.ID {
+			return fmt.Errorf("%+v is followed by %+v, of a leader before it", before, next)
+		}
+	}
+	return checkSequence(writes)
+}
+
+// byRevision sorts writes in place.
+func byRevision(writes []event) []event {
 	slices.SortStableFunc(writes, func(a, b event) int { return int(a.Revision - b.Revision) })
-	for i, next := range writes[min(1, len(writes)):] {
+	return writes
+}
+
+// checkSequence tells whether each change was made to what the one before it has left.
+func checkSequence(writes []event) error {
+	for i, next := range byRevision(writes)[min(1, len(writes)):] {
 		before := writes[i]
 		switch {
 		case next.Revision == before.Revision:
 			return fmt.Errorf("two changes have one revision: %+v and %+v", before, next)
-		case next.Epoch < before.Epoch, next.Epoch == before.Epoch && next.ID != before.ID:
-			return fmt.Errorf("%+v is followed by %+v, of a leader before it", before, next)
 		case next.Sequence <= before.Sequence:
 			return fmt.Errorf("%+v is followed by %+v: a change is lost", before, next)
 		case next.Sequence > before.Sequence+1 && next.ID == before.ID && next.Unknown == before.Unknown:

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -98,6 +99,28 @@ func TestElection(t *testing.T) {
 		t.Error(err)
 	}
 	t.Log(summary(history))
+}
+
+// TestUnelected has two processes that work without an election: that is seen, and even then no change is lost, because each compares.
+func TestUnelected(t *testing.T) {
+	const changes = 100
+	store := stele.Start(t, stele.Options{Plain: true})
+	all := &candidates{kubeconfig: startAPIServer(t, "http://"+store.Target).kubeconfig, args: []string{"--unelected"}}
+	all.binary = process.Program{Name: "election", Package: "./election", Dir: "kubernetes"}.Binary(t, t.TempDir())
+	all.start(t, "a")
+	all.start(t, "b")
+	for _, id := range []string{"a", "b"} {
+		all.await(t, time.Time{}, time.Minute, id+" works", func(e event) bool { return e.Event == wrote && e.ID == id && e.Sequence > changes })
+	}
+	history := all.events()
+	if err := check(history); err == nil {
+		t.Error("two that work at once are not noticed")
+	}
+	writes := slices.DeleteFunc(history, func(e event) bool { return e.Event != wrote })
+	if err := checkSequence(writes); err != nil {
+		t.Error(err)
+	}
+	t.Logf("%d changes", len(writes))
 }
 
 func since(begin time.Time, e event) time.Duration { return e.Time.Sub(begin).Round(time.Millisecond) }

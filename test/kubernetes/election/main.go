@@ -40,9 +40,10 @@ const (
 func main() {
 	kubeconfig := flag.String("kubeconfig", "", "where the API server is")
 	id := flag.String("id", "", "name of this candidate")
+	unelected := flag.Bool("unelected", false, "work without an election, which must be noticed")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, *kubeconfig, *id)
+	err := run(ctx, *kubeconfig, *id, *unelected)
 	cancel()
 	if err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, err)
@@ -51,7 +52,7 @@ func main() {
 }
 
 // run is a candidate until ctx ends.
-func run(ctx context.Context, kubeconfig, id string) error {
+func run(ctx context.Context, kubeconfig, id string, unelected bool) error {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return err
@@ -87,6 +88,11 @@ func run(ctx context.Context, kubeconfig, id string) error {
 		return err
 	}
 	w.say(event{Event: waiting})
+	if unelected {
+		w.epoch = 1
+		w.lead(ctx)
+		return ctx.Err()
+	}
 	for ctx.Err() == nil {
 		// It returns when the Lease could not be renewed in time; then this is a candidate again.
 		elector.Run(ctx)
@@ -120,6 +126,8 @@ type worker struct {
 	id     string
 	client kubernetes.Interface
 	out    *json.Encoder
+	// epoch is that of all terms; 0 if the Lease has it.
+	epoch int64
 	// working is held during a term: the next one does not begin before.
 	working sync.Mutex
 	// unknown are the changes of all terms that failed, and may have happened nevertheless.

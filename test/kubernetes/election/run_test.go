@@ -13,7 +13,9 @@ import (
 // candidates are processes of the program by their ids, the killed ones included.
 type candidates struct {
 	binary, kubeconfig string
-	processes          map[string]*process.Server
+	// args are added to the command line of each.
+	args      []string
+	processes map[string]*process.Server
 }
 
 // start starts a candidate that lives as long as t, and waits until it is one. An id is used once.
@@ -22,7 +24,7 @@ func (c *candidates) start(t *testing.T, id string) {
 	if c.processes == nil {
 		c.processes = map[string]*process.Server{}
 	}
-	p := process.New(t, process.Config{Binary: c.binary, Args: []string{"--kubeconfig", c.kubeconfig, "--id", id}, Dir: t.TempDir()})
+	p := process.New(t, process.Config{Binary: c.binary, Args: append([]string{"--kubeconfig", c.kubeconfig, "--id", id}, c.args...), Dir: t.TempDir()})
 	if err := p.Exec(); err != nil {
 		t.Fatal(err)
 	}

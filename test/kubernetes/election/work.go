@@ -25,7 +25,7 @@ var errFenced = errors.New("the record is of a later leader")
 func (w *worker) lead(ctx context.Context) {
 	w.working.Lock()
 	defer w.working.Unlock()
-	l := &leader{worker: w}
+	l := &leader{worker: w, epoch: w.epoch}
 	w.say(event{Event: leading})
 	defer func() { w.say(event{Event: lost, Epoch: l.epoch}) }()
 	tick := time.NewTicker(workPeriod)
