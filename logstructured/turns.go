@@ -47,6 +47,16 @@ type turns struct {
 	since, until time.Time
 	// took is the average time of an append.
 	took time.Duration
+	// last is when this replica's last append came in.
+	last time.Time
+}
+
+// rested says that there was nothing to append until now. If that was so for a good part of an append the others had their time: nobody is waited for. Otherwise
+// one client whose requests go to each replica in turn would wait for all the others with each of them.
+func (t *turns) rested() {
+	if time.Since(t.last) > t.took/2 {
+		t.due = t.due[:0]
+	}
 }
 
 // taken says that this replica has appended, which took so long.
@@ -55,6 +65,7 @@ func (t *turns) taken(took time.Duration) {
 		t.took = took
 	}
 	t.took += (took - t.took) / 8
+	t.last = time.Now()
 	t.due, t.done = append(t.due, t.done...), t.done[:0]
 	t.due = t.due[max(0, len(t.due)-maxTurns):]
 	t.next()

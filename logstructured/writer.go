@@ -83,6 +83,7 @@ func (w *writer) run(ctx context.Context) error {
 			w.refuse()
 			return nil
 		case first := <-s.queue:
+			w.turns.rested()
 			w.awaitTurn(ctx)
 			w.commit(ctx, w.collect(first))
 		case <-s.behind:

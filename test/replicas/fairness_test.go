@@ -3,6 +3,7 @@ package replicas
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -155,4 +156,35 @@ func (r *replica) sample(t *testing.T, commits int64) sample {
 		conflicts: r.metric(t, "stele_append_conflicts_total"),
 		cpu:       r.cpu(t),
 	}
+}
+
+// TestOneClient has one client that writes to any of the replicas, as those do that balance their requests over all endpoints: no replica may wait for
+// what the others, which have nothing to write, could have.
+func TestOneClient(t *testing.T) {
+	onEach(t, func(t *testing.T, kind string) {
+		list := start(t, 3, stele.Options{Endpoint: database.Shared(t, kind).DSN(t), Plain: true})
+		rounds := 50
+		if measuring() {
+			rounds = 500
+		}
+		ctx := bounded(t)
+		median := func(over replicas) time.Duration {
+			var took []time.Duration
+			for range 2 * rounds {
+				begin := time.Now()
+				if _, err := over[rand.IntN(len(over))].kv().Put(ctx, &pb.PutRequest{Key: []byte("one-client"), Value: []byte("v")}); err != nil {
+					t.Fatal(err)
+				}
+				took = append(took, time.Since(begin))
+			}
+			return percentile(took, 50)
+		}
+		one := median(list[:1])
+		three := median(list)
+		t.Logf("a write takes %v on one replica and %v on three", one, three)
+		// The replica must learn of the others' writes first.
+		if bound := 3*one + 2*time.Millisecond; three > bound {
+			t.Errorf("a write on three replicas in turn takes %v, want at most %v", three, bound)
+		}
+	})
 }
