@@ -73,10 +73,14 @@ func checkCompaction(t *testing.T, c *cluster) string {
 				switch {
 				case apierrors.IsResourceExpired(err) || apierrors.IsGone(err):
 					return nil
-				case err == nil && resource == uncached:
-					return stop{fmt.Errorf("%s: list %d at revision %s is answered after the compaction", resource.Resource, i, revision)}
+				case err != nil:
+					return err
 				}
-				return fmt.Errorf("%s: list %d at revision %s after the compaction: %v", resource.Resource, i, revision, err)
+				err = fmt.Errorf("%s: list %d at revision %s is answered after the compaction", resource.Resource, i, revision)
+				if resource == uncached {
+					return stop{err}
+				}
+				return err
 			})
 		}
 		measured += fmt.Sprintf(" for %s after %s", resource.Resource, short(time.Since(compacted)))

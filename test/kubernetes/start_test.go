@@ -2,6 +2,7 @@ package kubernetes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"testing"
@@ -38,10 +39,13 @@ func checkReady(t *testing.T, c *cluster) string {
 	took := time.Since(begin)
 	await(t, time.Minute, func(ctx context.Context) error {
 		leases, err := identities(ctx, c.api)
-		for c.api.identity = range leases {
+		if err != nil {
 			return err
 		}
-		return fmt.Errorf("the API server has no Lease (%v)", err)
+		for c.api.identity = range leases {
+			return nil
+		}
+		return errors.New("the API server has no Lease")
 	})
 	return short(took)
 }
