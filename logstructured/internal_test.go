@@ -151,13 +151,21 @@ func TestTurnsAfterRest(t *testing.T) {
 	mine := turns{tag: 1}
 	mine.foreign(2)
 	mine.taken(time.Hour)
-	mine.rested()
+	mine.skip()
 	if len(mine.due) != 1 {
 		t.Error("right after its append a replica does not wait for the others")
 	}
 	mine.last = mine.last.Add(-time.Hour)
-	mine.rested()
+	mine.skip()
 	if len(mine.due) != 0 {
 		t.Error("a replica that had nothing to append waits for the others")
+	}
+	mine.foreign(2)
+	mine.taken(time.Hour)
+	mine.last = mine.last.Add(-time.Hour)
+	mine.conflicted(true)
+	mine.skip()
+	if len(mine.due) != 1 {
+		t.Error("after an append in vain a replica does not wait for the others")
 	}
 }

@@ -15,6 +15,8 @@ const (
 	maxTurn     = 50 * time.Millisecond
 	// maxTurns bounds how many other replicas are waited for.
 	maxTurns = 16
+	// contended is how long after an append in vain others are taken to write as well.
+	contended = time.Second
 	// minTurnPoll is the shortest time between two looks at the log's end while waiting, where the database does not tell.
 	minTurnPoll = 300 * time.Microsecond
 )
@@ -47,14 +49,14 @@ type turns struct {
 	since, until time.Time
 	// took is the average time of an append.
 	took time.Duration
-	// last is when this replica's last append came in.
-	last time.Time
+	// last is when this replica's last append came in, and beaten when others were last faster twice in a row.
+	last, beaten time.Time
 }
 
-// rested says that there was nothing to append until now. If that was so for a good part of an append the others had their time: nobody is waited for. Otherwise
-// one client whose requests go to each replica in turn would wait for all the others with each of them.
-func (t *turns) rested() {
-	if time.Since(t.last) > t.took/2 {
+// skip lets nobody be waited for if there was nothing to append for a good part of an append's time, and others do not write at the same time: they had their time.
+// Otherwise one client whose requests go to any of the replicas would wait for all the others with each of them.
+func (t *turns) skip() {
+	if time.Since(t.last) > t.took/2 && time.Since(t.beaten) > contended {
 		t.due = t.due[:0]
 	}
 }
@@ -69,6 +71,13 @@ func (t *turns) taken(took time.Duration) {
 	t.due, t.done = append(t.due, t.done...), t.done[:0]
 	t.due = t.due[max(0, len(t.due)-maxTurns):]
 	t.next()
+}
+
+// conflicted says that an append was in vain, again if the one before it was so too. Once means no more than that the replica lags behind.
+func (t *turns) conflicted(again bool) {
+	if again {
+		t.beaten = time.Now()
+	}
 }
 
 // foreign says that another replica has appended.
@@ -106,6 +115,7 @@ func (t *turns) look() time.Duration {
 
 // awaitTurn waits while it is another replica's turn.
 func (w *writer) awaitTurn(ctx context.Context) {
+	w.turns.skip()
 	for len(w.turns.due) > 0 && ctx.Err() == nil {
 		wait := time.Until(w.turns.until)
 		if wait <= 0 {

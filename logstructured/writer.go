@@ -83,7 +83,6 @@ func (w *writer) run(ctx context.Context) error {
 			w.refuse()
 			return nil
 		case first := <-s.queue:
-			w.turns.rested()
 			w.awaitTurn(ctx)
 			w.commit(ctx, w.collect(first))
 		case <-s.behind:
@@ -168,6 +167,7 @@ func (w *writer) commit(ctx context.Context, batch []*request) {
 			batch = rest
 		case errors.Is(err, ErrConflict):
 			w.store.metrics.conflicts.Inc()
+			w.turns.conflicted(!first)
 			w.st.reset(w.published, sp)
 			batch = append(evaluated, rest...)
 			if err := w.catchUp(ctx); err != nil {
