@@ -120,12 +120,12 @@ test-soak: ## memory, file size, a million keys, a full disk; the soak itself fo
 .PHONY: test-kubernetes
 test-kubernetes: ## a whole control plane of Kubernetes on SQLite, PostgreSQL, MariaDB and three replicas, about 20 minutes; see test/kubernetes/README.md
 	test/kubernetes/build
-	cd test/kubernetes && STELE_TEST_KUBERNETES=sqlite,postgres,mariadb,replicas CGO_ENABLED=0 go test -vet=off -v -count=1 -timeout 90m .
+	cd test/kubernetes && STELE_TEST_KUBERNETES_BIN=$(CURDIR)/test/kubernetes/bin STELE_TEST_KUBERNETES=sqlite,postgres,mariadb,replicas CGO_ENABLED=0 go test -vet=off -v -count=1 -timeout 90m .
 
 .PHONY: test-kubernetes-sqlite
 test-kubernetes-sqlite: ## the same on SQLite alone, about 4 minutes
 	test/kubernetes/build
-	cd test/kubernetes && STELE_TEST_KUBERNETES=sqlite CGO_ENABLED=0 go test -vet=off -v -count=1 -timeout 30m .
+	cd test/kubernetes && STELE_TEST_KUBERNETES_BIN=$(CURDIR)/test/kubernetes/bin STELE_TEST_KUBERNETES=sqlite CGO_ENABLED=0 go test -vet=off -v -count=1 -timeout 30m .
 
 .PHONY: bench
 bench: ## Stele beside etcd and kine on SQLite, PostgreSQL and MariaDB, about 12 minutes; see test/bench/README.md
