@@ -17,8 +17,8 @@ import (
 )
 
 // newHTTPHandler serves what etcd serves beside gRPC: /version, /health, /livez, /readyz and /metrics. gRPC requests of clients
-// that also speak HTTP/1.1 go on to grpc.
-func newHTTPHandler(m *member, gatherer prometheus.Gatherer, grpc http.Handler) http.Handler {
+// that also speak HTTP/1.1 go on to grpc, and JSON below /v3/ to gateway.
+func newHTTPHandler(m *member, gatherer prometheus.Gatherer, grpc, gateway http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/version", getOnly(serveVersion))
 	mux.Handle("/health", getOnly(m.serveHealth))
@@ -31,6 +31,8 @@ func newHTTPHandler(m *member, gatherer prometheus.Gatherer, grpc http.Handler) 
 		{"linearizable_read", m.store.Ready},
 		{"non_learner", noCheck},
 	})
+	mux.Handle("/v3/", gateway)
+	mux.Handle("/v3beta/", gateway)
 	if gatherer != nil {
 		mux.Handle("/metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
 	}

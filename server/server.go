@@ -32,9 +32,10 @@ type Server struct {
 	watch   *watchServer
 	streams *streamSet
 
-	// dispatch and http are nil if grpc is the caller's.
+	// dispatch, http and gateway are nil if grpc is the caller's.
 	dispatch *dispatcher
 	http     *http.Server
+	gateway  *gateway
 }
 
 // New prepares a server; [Server.Run] starts it. The store must be open, and outlive the server.
@@ -68,8 +69,11 @@ func New(store *logstructured.Store, opts Options) (*Server, error) {
 	metrics.InitializeMetrics(s.grpc)
 
 	s.dispatch = newDispatcher(opts.Logger, opts.HandshakeTimeout, opts.MaxHandshakes)
+	if s.gateway, err = newGateway(s.dispatch.grpc); err != nil {
+		return nil, err
+	}
 	s.http = &http.Server{
-		Handler:           newHTTPHandler(m, opts.Gatherer, s.grpc),
+		Handler:           newHTTPHandler(m, opts.Gatherer, s.grpc, s.gateway),
 		ReadHeaderTimeout: opts.HandshakeTimeout,
 		IdleTimeout:       5 * time.Minute,
 		// What clients do wrong is not for the operator to read.
@@ -187,9 +191,11 @@ func (s *Server) shutdown(ctx context.Context) {
 	// net/http first: grpc cannot drain requests that came through it.
 	if err := s.http.Shutdown(ctx); err != nil {
 		_ = s.http.Close()
+		_ = s.gateway.close()
 		s.grpc.Stop()
 		return
 	}
+	_ = s.gateway.close()
 	s.drain(ctx)
 }
 

@@ -1,0 +1,65 @@
+package server
+
+import (
+	"context"
+	"math"
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"go.etcd.io/etcd/api/v3/etcdserverpb/gw"
+	v3electiongw "go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb/gw"
+	v3lockgw "go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb/gw"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/encoding/protojson"
+)
+
+// gateway serves etcd's API as JSON over HTTP: POST /v3/kv/put and so on, with keys and values in base64. It is a client of the gRPC server beside it, through a pipe in
+// memory, so whatever holds for gRPC requests holds for its own.
+type gateway struct {
+	conn *grpc.ClientConn
+	mux  *runtime.ServeMux
+}
+
+// newGateway makes a gateway to the server that serves queue.
+func newGateway(queue *connQueue) (*gateway, error) {
+	conn, err := grpc.NewClient("passthrough:///gateway",
+		grpc.WithTransportCredentials(insecure.NewCredentials()), // it does not leave the process
+		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) {
+			client, server := net.Pipe()
+			queue.push(server)
+			return client, nil
+		}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32), grpc.MaxCallSendMsgSize(math.MaxInt32)),
+	)
+	if err != nil {
+		return nil, err
+	}
+	g := &gateway{conn: conn, mux: runtime.NewServeMux(runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.HTTPBodyMarshaler{
+		Marshaler: &runtime.JSONPb{
+			MarshalOptions:   protojson.MarshalOptions{UseProtoNames: true},
+			UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: true},
+		},
+	}))}
+	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
+		gw.RegisterKVHandler, gw.RegisterWatchHandler, gw.RegisterLeaseHandler, gw.RegisterClusterHandler, gw.RegisterMaintenanceHandler, gw.RegisterAuthHandler,
+		v3lockgw.RegisterLockHandler, v3electiongw.RegisterElectionHandler,
+	} {
+		if err := register(context.Background(), g.mux, conn); err != nil {
+			return nil, err
+		}
+	}
+	return g, nil
+}
+
+func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// etcd's name of the API before it was finished.
+	if rest, beta := strings.CutPrefix(r.URL.Path, "/v3beta/"); beta {
+		r.URL.Path = "/v3/" + rest
+	}
+	g.mux.ServeHTTP(w, r)
+}
+
+func (g *gateway) close() error { return g.conn.Close() }
