@@ -34,7 +34,7 @@ func (c *config) check() error {
 	case c.requestTimeout <= 0:
 		return fmt.Errorf("--request-timeout: %v is not longer than 0; write a duration such as 7s", c.requestTimeout)
 	case c.progressInterval <= 0:
-		return fmt.Errorf("--watch-progress-notify-interval: %v is not longer than 0; write a duration such as 10m", c.progressInterval)
+		return fmt.Errorf("--watch-progress-notify-interval: %v is not longer than 0; write a duration such as 5s", c.progressInterval)
 	case c.compactRetention <= 0:
 		return fmt.Errorf("--compact-retention: %v is not longer than 0; write a duration such as 5m", c.compactRetention)
 	}

@@ -61,7 +61,7 @@ func (c *config) flags() *pflag.FlagSet {
 	fs.IntVar(&c.maxRequestBytes, "max-request-bytes", 1536*1024, "largest request accepted")
 	fs.IntVar(&c.maxTxnOps, "max-txn-ops", 128, "most operations in a transaction")
 	fs.StringVar(&c.leaseMode, "lease-mode", "ttl", "what a lease is: ttl (a time to live of keys, nothing is stored) or etcd (all that etcd's leases are)")
-	fs.DurationVar(&c.progressInterval, "watch-progress-notify-interval", 10*time.Minute, "period of watch progress notifications")
+	fs.DurationVar(&c.progressInterval, "watch-progress-notify-interval", 5*time.Second, "period of watch progress notifications")
 
 	fs.DurationVar(&c.compactInterval, "compact-interval", 0, "compact the history this often; 0 leaves it to clients")
 	fs.IntVar(&c.compactIntervalJitter, "compact-interval-jitter", 0, "vary --compact-interval by up to this many percent")

@@ -46,7 +46,7 @@ type Config struct {
 	// MetricsRegisterer, if not nil, gets the metrics until everything has stopped. Two datastores of a process that register with the same one show
 	// those of the first, unless each is given one with a label of its own (prometheus.WrapRegistererWith).
 	MetricsRegisterer prometheus.Registerer
-	// NotifyInterval is the period of watch progress notifications; 0 is 10 minutes, as in etcd.
+	// NotifyInterval is the period of watch progress notifications; 0 is 5 s, as in kine.
 	NotifyInterval time.Duration
 	// EmulatedETCDVersion is accepted and ignored: Stele reports the version of etcd whose API it serves, which is not less than what programs ask for.
 	EmulatedETCDVersion string

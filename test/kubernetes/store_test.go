@@ -23,7 +23,7 @@ const (
 	onEtcd     = "etcd"
 )
 
-// progressNotify is how an etcd is set up for Kubernetes: so that the caches of what does not change know that they are not old. The API server could not compare
+// progressNotify is how an etcd is set up for Kubernetes, and the default of Stele: so that the caches of what does not change know that they are not old. The API server could not compare
 // them with the store otherwise, once it has compacted.
 const progressNotify = "--watch-progress-notify-interval=5s"
 
@@ -65,7 +65,7 @@ func startStore(t *testing.T, setup string) *store {
 	}
 	for i := range n {
 		r := stele.New(t, stele.Options{Endpoint: endpoint, Plain: true, Args: []string{
-			"--name", fmt.Sprintf("replica-%d", i+1), progressNotify,
+			"--name", fmt.Sprintf("replica-%d", i+1),
 		}})
 		s.servers, s.targets = append(s.servers, r), append(s.targets, r.Target)
 	}
