@@ -163,28 +163,33 @@ func (r *replica) sample(t *testing.T, commits int64) sample {
 func TestOneClient(t *testing.T) {
 	onEach(t, func(t *testing.T, kind string) {
 		list := start(t, 3, stele.Options{Endpoint: database.Shared(t, kind).DSN(t), Plain: true})
-		rounds := 50
+		const together = 20
+		rounds, slack := 5, 20*time.Millisecond // other tests that run beside take the processor and the disk
 		if measuring() {
-			rounds = 500
+			rounds, slack = 25, 2*time.Millisecond
 		}
 		ctx := bounded(t)
-		median := func(over replicas) time.Duration {
-			var took []time.Duration
-			for range 2 * rounds {
-				begin := time.Now()
-				if _, err := over[rand.IntN(len(over))].kv().Put(ctx, &pb.PutRequest{Key: []byte("one-client"), Value: []byte("v")}); err != nil {
-					t.Fatal(err)
-				}
-				took = append(took, time.Since(begin))
+		write := func(to *replica) time.Duration {
+			begin := time.Now()
+			if _, err := to.kv().Put(ctx, &pb.PutRequest{Key: []byte("one-client"), Value: []byte("v")}); err != nil {
+				t.Fatal(err)
 			}
-			return percentile(took, 50)
+			return time.Since(begin)
 		}
-		one := median(list[:1])
-		three := median(list)
-		t.Logf("a write takes %v on one replica and %v on three", one, three)
+		var one, three []time.Duration
+		for range rounds {
+			for range together {
+				one = append(one, write(list[0]))
+			}
+			for range together {
+				three = append(three, write(list[rand.IntN(len(list))]))
+			}
+		}
+		onOne, onThree := percentile(one, 50), percentile(three, 50)
+		t.Logf("a write takes %v on one replica and %v on three", onOne, onThree)
 		// The replica must learn of the others' writes first.
-		if bound := 3*one + 2*time.Millisecond; three > bound {
-			t.Errorf("a write on three replicas in turn takes %v, want at most %v", three, bound)
+		if bound := 3*onOne + slack; onThree > bound {
+			t.Errorf("a write on three replicas takes %v, want at most %v", onThree, bound)
 		}
 	})
 }
