@@ -11,6 +11,9 @@ CRASHTIME ?= 5m
 SOAKTIME ?= 5m
 FAULTTIME ?= 30s
 
+# Which of the drivers' tests test-drivers runs.
+DRIVERTESTS ?= .
+
 # What the API server's storage tests run against; each result must be that of etcd, when etcd is among them.
 APISERVER_TARGETS ?= etcd sqlite postgres mariadb postgres:3
 
@@ -54,7 +57,7 @@ test-bench: ## the tests of the benchmark itself
 
 .PHONY: test-drivers
 test-drivers: ## the conformance tests of the drivers, on a Galera cluster and through PgBouncer too
-	STELE_TEST_GALERA=1 STELE_TEST_PGBOUNCER=1 go test -race -v -count=1 -timeout 60m ./drivers/...
+	STELE_TEST_GALERA=1 STELE_TEST_PGBOUNCER=1 go test -race -v -count=1 -timeout 60m -run '$(DRIVERTESTS)' ./drivers/...
 
 .PHONY: test-databases
 test-databases: ## the rules, the black-box and the differential tests on PostgreSQL, on MariaDB, and with three replicas on PostgreSQL
