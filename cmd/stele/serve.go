@@ -84,6 +84,10 @@ func (c *config) datastore(
 	if cache == 0 {
 		cache = -1 // none; the store's 0 is its default
 	}
+	advertised := c.advertiseClientURLs
+	if len(advertised) == 0 {
+		advertised = []string{endpoint.Absolute(listener.URL())}
+	}
 	return endpoint.Options{
 		Logger:     log,
 		Endpoint:   c.database.endpoint,
@@ -101,7 +105,7 @@ func (c *config) datastore(
 			Listeners:           []*server.Listener{listener},
 			Gatherer:            registry,
 			Name:                c.name,
-			AdvertiseClientURLs: c.advertiseClientURLs,
+			AdvertiseClientURLs: advertised,
 			MaxRequestBytes:     c.maxRequestBytes,
 			MaxTxnOps:           c.maxTxnOps,
 		},
