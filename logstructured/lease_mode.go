@@ -108,10 +108,10 @@ func (s *step) convertToTTL(remaining func(*lease) int64) (keys int, err error) 
 			puts = append(puts, Entry{Kind: KindPut, Key: r.key, Value: value, Lease: left, CreateRevision: r.create, Version: r.version + 1})
 		}
 	}
+	s.record(RecordChange{Name: recordLeaseMode, Value: []byte(LeaseModeTTL)})
 	for _, id := range s.st.leaseIDs() {
 		s.writeControl(Entry{Kind: KindLease, Revision: s.st.revision, Lease: id})
 	}
-	s.record(RecordChange{Name: recordLeaseMode, Value: []byte(LeaseModeTTL)})
 	for _, e := range puts {
 		s.write(e)
 	}

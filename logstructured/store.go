@@ -17,7 +17,8 @@ const (
 	// maxQueuedBytes bounds the requests that wait for the writer; further ones wait outside.
 	maxQueuedBytes = 64 << 20
 	// maxQueuedRequests bounds their number.
-	maxQueuedRequests = 4096
+	maxQueuedRequests       = 4096
+	defaultCompactRetention = 5 * time.Minute
 	// maxRereads is how often a read starts over because a compaction went over what it was reading.
 	maxRereads = 5
 )
@@ -52,7 +53,7 @@ func (o Options) withDefaults() Options {
 	}
 	setDefault(&o.RequestTimeout, 7*time.Second)
 	setDefault(&o.PollInterval, 10*time.Millisecond)
-	setDefault(&o.CompactRetention, 5*time.Minute)
+	setDefault(&o.CompactRetention, defaultCompactRetention)
 	setDefault(&o.ProgressInterval, 5*time.Second)
 	if o.LeaseMode == "" {
 		o.LeaseMode = LeaseModeTTL

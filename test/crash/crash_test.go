@@ -77,12 +77,16 @@ func TestEtcd(t *testing.T) {
 
 // TestOne kills the only stele process on a file.
 func TestOne(t *testing.T) {
-	crash(t, newStele(t, 1), plan(t, 25*time.Second))
+	victim := newStele(t, 1)
+	crash(t, victim, plan(t, 25*time.Second))
+	victim.servers[0].Check(t)
 }
 
 // TestTwo runs two stele processes on one file and kills one after the other: the log's guard must hold between them.
 func TestTwo(t *testing.T) {
-	crash(t, newStele(t, 2), plan(t, 15*time.Second))
+	victim := newStele(t, 2)
+	crash(t, victim, plan(t, 15*time.Second))
+	victim.servers[0].Check(t)
 }
 
 // steleVictim is some stele processes on one file.

@@ -119,6 +119,7 @@ func (f fault) record(t *testing.T, c *cluster) *crash.Recorded {
 	if n := rec.Unavailable(); n > limit {
 		t.Errorf("a healthy replica acknowledged nothing for %v", n)
 	}
+	c.servers[0].Check(t)
 	return rec
 }
 

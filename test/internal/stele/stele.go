@@ -7,8 +7,10 @@
 package stele
 
 import (
+	"bytes"
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -51,6 +53,7 @@ type Server struct {
 	Dir string
 	// Endpoint is the DSN.
 	Endpoint string
+	binary   string
 }
 
 // New prepares a server without starting it. It is stopped at the end of the test.
@@ -74,8 +77,9 @@ func New(t testing.TB, opts Options) *Server {
 	if s.Endpoint == "" {
 		s.Endpoint = Database(t, s.Dir)
 	}
+	s.binary = opts.binary(t)
 	s.Server = process.New(t, process.Config{
-		Binary:       opts.binary(t),
+		Binary:       s.binary,
 		Args:         append([]string{"--listen-address", s.Target, "--endpoint", s.Endpoint}, opts.Args...),
 		Dir:          s.Dir,
 		Env:          opts.Env,
@@ -84,6 +88,19 @@ func New(t testing.TB, opts Options) *Server {
 		StopTimeout:  opts.StopTimeout,
 	})
 	return s
+}
+
+// Check lets `stele check` look for mistakes in the database.
+func (s *Server) Check(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, s.binary, "check", "--endpoint", s.Endpoint).CombinedOutput()
+	if err != nil {
+		t.Errorf("stele check: %v\n%s", err, out)
+		return
+	}
+	t.Logf("check: %s", bytes.TrimSpace(out))
 }
 
 // Start runs a server and returns when it is ready.

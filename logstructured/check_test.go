@@ -1,0 +1,140 @@
+package logstructured_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	ls "github.com/stele-db/stele/logstructured"
+)
+
+// mustCheck finds nothing wrong with a log.
+func mustCheck(t testing.TB, log ls.Log) *ls.CheckResult {
+	t.Helper()
+	result, err := ls.Check(context.Background(), log, 0, func(p ls.Problem) { t.Errorf("check: %s", p) })
+	if err != nil {
+		t.Fatalf("check: %v", err)
+	}
+	return result
+}
+
+// TestCheckOfRandomHistories finds nothing wrong with what a store wrote, before, while and after rows were deleted.
+func TestCheckOfRandomHistories(t *testing.T) {
+	t.Parallel()
+	path := tempDatabase(t)
+	log := openSQLite(t, path)
+	defer log.Close()
+	opts := ls.Options{CompactRetention: time.Nanosecond}
+	run := &sequence{oracle: newOracle(), gen: &generator{chooser: testRand(t)}, store: startStore(t, openSQLite(t, path), opts)}
+	for range 30 {
+		for range 20 {
+			run.step(t)
+		}
+		result := mustCheck(t, log)
+		if int64(result.Revision) != run.oracle.rev() || result.Problems != 0 {
+			t.Fatalf("at revision %d: %+v", run.oracle.rev(), result)
+		}
+	}
+	res, err := run.store.Range(testContext(t), &ls.RangeRequest{KeyRange: everything, CountOnly: true})
+	if err != nil || mustCheck(t, log).Keys != int(res.Count) {
+		t.Errorf("%d keys: %+v, %v", res.Count, mustCheck(t, log), err)
+	}
+}
+
+// TestCheckOfLeases converts leases there and back.
+func TestCheckOfLeases(t *testing.T) {
+	t.Parallel()
+	db := &memDatabase{}
+	store := startStore(t, memLog{db}, ls.Options{})
+	putLeased(t, store, 100, "a", "b")
+	if _, err := store.ConvertLeases(testContext(t), ls.LeaseModeEtcd); err != nil {
+		t.Fatal(err)
+	}
+	store.stop(t)
+	store = startStore(t, memLog{db}, modeEtcd)
+	id := mustGrant(t, store, 0, 100)
+	putLeased(t, store, id, "c", "b")
+	mustGrant(t, store, 5, 100)
+	if _, err := store.LeaseKeepAlive(testContext(t), 5); err != nil {
+		t.Fatal(err)
+	}
+	if result := mustCheck(t, memLog{db}); result.Leases != 3 || result.Keys != 3 {
+		t.Errorf("%+v", result)
+	}
+	if _, err := store.LeaseRevoke(testContext(t), id); err != nil {
+		t.Fatal(err)
+	}
+	if result := mustCheck(t, memLog{db}); result.Leases != 2 || result.Keys != 1 {
+		t.Errorf("%+v", result)
+	}
+	if _, err := store.ConvertLeases(testContext(t), ls.LeaseModeTTL); err != nil {
+		t.Fatal(err)
+	}
+	mustCheck(t, memLog{db})
+}
+
+// TestCheckFinds breaks a log in one place each.
+func TestCheckFinds(t *testing.T) {
+	t.Parallel()
+	db := &memDatabase{}
+	store := startStore(t, memLog{db}, modeEtcd)
+	mustGrant(t, store, 7, 1000)                                            // position 2, after the mode
+	store.mustPut(t, "a", "1")                                              // 3, revision 2
+	store.mustPut(t, "a", "2")                                              // 4, revision 3
+	putLeased(t, store, 7, "leased")                                        // 5, revision 4
+	if _, err := store.Txn(testContext(t), &ls.TxnRequest{Success: []ls.Op{ // 6 and 7, revision 5
+		&ls.PutRequest{Key: []byte("x")}, &ls.PutRequest{Key: []byte("y")},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.DeleteRange(testContext(t), &ls.DeleteRangeRequest{KeyRange: ls.KeyRange{Key: []byte("a")}}); err != nil { // 8, revision 6
+		t.Fatal(err)
+	}
+	store.mustPut(t, "a", "3") // 9, revision 7
+	store.stop(t)
+	mustCheck(t, memLog{db})
+	whole := db.backup()
+	for name, test := range map[string]struct {
+		change func()
+		want   string
+	}{
+		"a row is missing":           {func() { db.rows = slices.Delete(db.rows, 4, 5) }, "position 5: is missing, beyond the deletion floor 0"},
+		"a revision is missing":      {func() { db.rows, db.floor = slices.Delete(db.rows, 4, 5), 5 }, "has revision 5, after 3"},
+		"the newest row is missing":  {func() { db.rows = db.rows[:8] }, "the log's end is said to be 9/"},
+		"a revision goes back":       {func() { db.rows[3].Revision = 1 }, "has revision 1, after 2"},
+		"a sub-revision comes twice": {func() { db.rows[6].Sub = 0 }, "has sub-revision 0 of revision 5, after 0"},
+		"a version":                  {func() { db.rows[3].Version = 7 }, "has version 7 and create revision 2, after 1 and 2"},
+		"a create revision":          {func() { db.rows[3].CreateRevision = 3 }, "has version 2 and create revision 3, after 1 and 2"},
+		"a history from nowhere":     {func() { db.rows[5].Version, db.rows[5].CreateRevision = 2, 3 }, "has a history that is not there"},
+		"a created key that is old":  {func() { db.rows[8].Version = 4 }, "creates a key with version 4"},
+		"a second deletion":          {func() { db.rows[8].Kind, db.rows[8].Version, db.rows[8].CreateRevision = ls.KindTombstone, 0, 0 }, "deletes a key that is deleted"},
+		"a lease that is not there":  {func() { db.rows[1].Lease = 8 }, "has lease 7, which was not granted"},
+		"a revoked lease with keys": {func() {
+			db.rows[8] = ls.Entry{Position: 9, ID: db.rows[8].ID, Kind: ls.KindLease, Lease: 7, Revision: 6}
+		}, "revokes lease 7, to which 1 keys belong"},
+		"an unknown kind":        {func() { db.rows[8].Kind = 99 }, "is of kind 99"},
+		"times within an append": {func() { db.rows[6].Time++ }, "has another time than the entry before it"},
+		"a floor beyond the end": {func() { db.floor = 100 }, "the deletion floor 100 is beyond the end 9"},
+		"no append ID":           {func() { db.rows[2].ID = 0 }, "has no append ID"},
+		"a compaction of the future": {func() {
+			db.rows[8] = ls.Entry{Position: 9, ID: db.rows[8].ID, Kind: ls.KindCompaction, Revision: 50}
+		}, "compacts revision 50, beyond 6"},
+		"rows that should be gone": {func() {
+			db.rows[8] = ls.Entry{Position: 9, ID: db.rows[8].ID, Kind: ls.KindCompaction, Revision: 6, Time: ls.Timestamp(time.Now().Add(-time.Hour).UnixMilli())}
+		}, "2 rows of what was compacted at"},
+	} {
+		db.restore(whole)
+		test.change()
+		var problems []string
+		result, err := ls.Check(testContext(t), memLog{db}, 0, func(p ls.Problem) { problems = append(problems, p.String()) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all := strings.Join(problems, "\n"); !strings.Contains(all, test.want) || result.Problems != len(problems) {
+			t.Errorf("%s: %s", name, fmt.Sprint(problems))
+		}
+	}
+}
