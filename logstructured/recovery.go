@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -81,6 +82,21 @@ func (w *writer) recover(ctx context.Context, st *state, leases *expiry, logger 
 		"served-revision": served, "revision": st.revision, "compact-revision": st.compact, "term": st.term,
 	}).Error("THE DATABASE WENT BACK IN TIME: writes that had been acknowledged are lost. Every earlier revision counts as compacted, so that all watchers list again")
 	return nil
+}
+
+// Recover makes the revision jump by bump and counts everything before as compacted, so that no revision that clients may have seen in a history that was lost
+// is used again and all of them list again: for a database that was put back to an older state while nobody looked. It returns the new revision.
+func (s *Store) Recover(ctx context.Context, bump Revision) (Revision, error) {
+	var revision Revision
+	err := s.write(ctx, 0, func(st *step) error {
+		if bump < 1 || bump > math.MaxInt64-st.st.revision {
+			return fmt.Errorf("cannot raise revision %d by %d", st.st.revision, bump)
+		}
+		revision = st.st.revision + bump
+		st.writeControl(Entry{Kind: KindRecovery, Revision: revision, Version: int64(st.st.term) + 1})
+		return nil
+	})
+	return revision, err
 }
 
 // continues tells whether nothing in st contradicts what was applied before: the rows that are left of that time are the same. It costs one

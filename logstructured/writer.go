@@ -358,6 +358,9 @@ func (w *writer) accepted(e *Entry) {
 	case KindRecovery:
 		w.cuts = nil
 		w.store.metrics.recoveries.Inc()
+		if e.ID.tag() == w.turns.tag {
+			break // and it was asked for here
+		}
 		w.store.logger.WithFields(logrus.Fields{"revision": e.Revision, "term": e.Version}).
 			Error("another replica found that THE DATABASE WENT BACK IN TIME: every earlier revision counts as compacted, so that all watchers list again")
 	case KindCompaction:
