@@ -77,7 +77,7 @@ func doubleDashes(args []string) []string {
 		}
 		name, isFlag := strings.CutPrefix(arg, "-")
 		name, _, _ = strings.Cut(name, "=")
-		if isFlag && len(name) > 1 && (known.Lookup(name) != nil || slices.Contains([]string{"version", "help", "print"}, name)) {
+		if isFlag && len(name) > 1 && (known.Lookup(name) != nil || slices.Contains([]string{"version", "help", "print", "bump-revision", "mark-compacted"}, name)) {
 			arg = "-" + arg
 		}
 		out = append(out, arg)

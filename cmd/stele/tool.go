@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 
 	"github.com/sirupsen/logrus"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/stele-db/stele/drivers"
@@ -17,30 +19,54 @@ import (
 type tool struct {
 	database databaseConfig
 	log      logConfig
+
+	flags          *pflag.FlagSet
+	stdout, stderr io.Writer
 }
 
-// flags are those of serving that say which database, and how to log.
-func (t *tool) flags(fs *pflag.FlagSet) {
-	t.database.connectionFlags(fs)
-	t.log.flags(fs)
+// command completes cmd: own declares the flags of its own, to which come those of serving that say which database, and how to log. Arguments are refused, unless
+// cmd.Args says otherwise.
+func (t *tool) command(cmd *cobra.Command, own func(*pflag.FlagSet), run func(ctx context.Context, args []string) error) *cobra.Command {
+	t.flags = pflag.NewFlagSet(cmd.Name(), pflag.ContinueOnError)
+	if own != nil {
+		own(t.flags)
+	}
+	t.database.connectionFlags(t.flags)
+	t.log.flags(t.flags)
+	if cmd.Args == nil {
+		cmd.Args = func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 { // which may be a DSN with a password: it is not repeated
+				return fmt.Errorf("stele %s takes flags only; name the database with --endpoint", cmd.Name())
+			}
+			return nil
+		}
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		t.stdout, t.stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
+		if err := applyEnvironment(t.flags, os.LookupEnv); err != nil {
+			return err
+		}
+		t.database.password = os.Getenv(passwordVariable)
+		return run(cmd.Context(), args)
+	}
+	cmd.Flags().SortFlags = false
+	cmd.Flags().AddFlagSet(t.flags)
+	return cmd
 }
 
-// environment sets the flags that are not on the command line.
-func (t *tool) environment(flags *pflag.FlagSet) error {
-	t.database.password = os.Getenv(passwordVariable)
-	return applyEnvironment(flags, os.LookupEnv)
-}
+// name is the database for people to read.
+func (t *tool) name() string { return drivers.Describe(t.database.endpoint) }
 
 // open opens the database, which the caller closes.
-func (t *tool) open(ctx context.Context, flags *pflag.FlagSet, stderr io.Writer) (logstructured.Log, *logrus.Entry, error) {
-	log, err := t.log.logger(stderr)
+func (t *tool) open(ctx context.Context) (logstructured.Log, *logrus.Entry, error) {
+	log, err := t.log.logger(t.stderr)
 	if err != nil {
 		return nil, nil, err
 	}
 	if err := t.database.check(); err != nil {
 		return nil, nil, err
 	}
-	connection, err := t.database.options(flags, log)
+	connection, err := t.database.options(t.flags, log)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -49,4 +75,23 @@ func (t *tool) open(ctx context.Context, flags *pflag.FlagSet, stderr io.Writer)
 		return nil, nil, fmt.Errorf("--endpoint: %w", err)
 	}
 	return database, log, nil
+}
+
+// withStore opens a store, runs it while use does, and stops it.
+func (t *tool) withStore(ctx context.Context, opts logstructured.Options, use func(*logstructured.Store) error) error {
+	database, log, err := t.open(ctx)
+	if err != nil {
+		return err
+	}
+	opts.Logger = log
+	store, err := logstructured.Open(ctx, database, opts)
+	if err != nil {
+		return fmt.Errorf("--endpoint: cannot read %s: %w", t.name(), err)
+	}
+	running, stop := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- store.Run(running) }()
+	err = use(store)
+	stop()
+	return errors.Join(err, <-done)
 }
