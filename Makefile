@@ -44,11 +44,16 @@ test-unit: ## the product's own tests
 test-blackbox: ## the binary beside a real etcd: differential, kill -9, faults, replicas, documentation (short runs)
 	cd test && STELE_DIFF_SEEDS=2 STELE_TEST_CRASH_DURATION=8s go test -race -p 3 -count=1 -timeout 9m ./...
 
-.PHONY: test-databases-short
+.PHONY: test-databases-short test-mariadb-short test-postgres-short
 test-databases-short: ## etcd's rules and some random requests on MariaDB, and on PostgreSQL with three replicas (without -race: it is in the others)
+	$(MAKE) -j2 --output-sync=target test-mariadb-short test-postgres-short
+
+test-mariadb-short:
 	cd test && STELE_TEST_DATABASE=mariadb go test -count=1 -timeout 9m ./semantics
-	cd test && STELE_TEST_DATABASE=postgres STELE_TEST_REPLICAS=3 go test -count=1 -timeout 9m ./semantics
 	cd test && STELE_TEST_DATABASE=mariadb STELE_DIFF_SEEDS=1 STELE_DIFF_REQUESTS=600 STELE_DIFF_ROUNDS=12 go test -count=1 -timeout 9m -run '^Test(Requests|Watch)$$' ./differential
+
+test-postgres-short:
+	cd test && STELE_TEST_DATABASE=postgres STELE_TEST_REPLICAS=3 go test -count=1 -timeout 9m ./semantics
 	cd test && STELE_TEST_DATABASE=postgres STELE_TEST_REPLICAS=3 STELE_DIFF_SEEDS=1 STELE_DIFF_REQUESTS=600 STELE_DIFF_ROUNDS=12 go test -count=1 -timeout 9m -run '^Test(Requests|Watch)$$' ./differential
 
 .PHONY: test-bench
