@@ -37,6 +37,7 @@ type config struct {
 
 	metricsAddress   string
 	metricsIgnoreTLS bool
+	metricsProfiling bool
 
 	log logConfig
 }
@@ -73,6 +74,7 @@ func (c *config) flags() *pflag.FlagSet {
 
 	fs.StringVar(&c.metricsAddress, "metrics-bind-address", "0", "also serve /metrics on this address; 0 leaves them on the client port only")
 	fs.BoolVar(&c.metricsIgnoreTLS, "metrics-ignore-tls-config", false, "serve --metrics-bind-address in plain text even when the client port has TLS")
+	fs.BoolVar(&c.metricsProfiling, "metrics-enable-profiling", false, "also serve /debug/pprof on --metrics-bind-address")
 
 	c.log.flags(fs)
 
@@ -102,7 +104,7 @@ func isKine(name string) bool {
 	case "listen-address", "endpoint", "server-cert-file", "server-key-file", "trusted-ca-file",
 		"datastore-poll-interval", "watch-progress-notify-interval",
 		"compact-interval", "compact-interval-jitter", "compact-timeout", "compact-min-retain",
-		"metrics-bind-address", "metrics-ignore-tls-config", "log-format", "debug":
+		"metrics-bind-address", "metrics-ignore-tls-config", "metrics-enable-profiling", "log-format", "debug":
 		return true
 	}
 	return false

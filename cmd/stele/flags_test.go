@@ -39,7 +39,7 @@ var kineCommandLine = []string{
 // The flags above that go on working; the others are retired. (The flags of the client port's TLS have tests of their own.)
 var kineHonoured = []string{
 	"listen-address", "endpoint", "log-format", "metrics-bind-address", "datastore-poll-interval",
-	"metrics-ignore-tls-config", "watch-progress-notify-interval", "compact-interval", "compact-interval-jitter",
+	"metrics-ignore-tls-config", "metrics-enable-profiling", "watch-progress-notify-interval", "compact-interval", "compact-interval-jitter",
 	"compact-timeout", "compact-min-retain", "debug",
 	"ca-file", "cert-file", "key-file", "skip-verify",
 	"datastore-max-idle-connections", "datastore-max-open-connections",

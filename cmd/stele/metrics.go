@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,9 +23,12 @@ func newRegistry() *prometheus.Registry {
 }
 
 // listenMetrics returns the listener of --metrics-bind-address, or nil when there is to be none. Metrics hold no keys and no
-// values, and the address is there only because the flag says so: plain text is served on it wherever it is.
+// values, nor do profiles, and the address is there only because the flag says so: plain text is served on it wherever it is.
 func (c *config) listenMetrics(ctx context.Context) (net.Listener, error) {
 	if c.metricsAddress == "" || c.metricsAddress == "0" {
+		if c.metricsProfiling {
+			return nil, errors.New("--metrics-enable-profiling: profiles are served on --metrics-bind-address only, which is not set; add, say, --metrics-bind-address=127.0.0.1:8080")
+		}
 		return nil, nil
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.metricsAddress)
@@ -56,10 +60,17 @@ func cause(err error) error {
 
 const metricsShutdownTimeout = 2 * time.Second
 
-// serveMetrics serves /metrics on listener until ctx ends.
-func serveMetrics(ctx context.Context, listener net.Listener, gatherer prometheus.Gatherer) error {
+// serveMetrics serves /metrics on listener until ctx ends, and if profiling is set /debug/pprof/.
+func serveMetrics(ctx context.Context, listener net.Listener, gatherer prometheus.Gatherer, profiling bool) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
+	if profiling {
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		// Not its cmdline: an --endpoint on it may have a password.
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	}
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {

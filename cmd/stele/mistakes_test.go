@@ -45,6 +45,8 @@ func TestMistakes(t *testing.T) {
 			args: []string{"--listen-address=https://127.0.0.1:0"}, want: []string{"--listen-address", "--server-cert-file"}},
 		"metrics port in use": {
 			args: []string{"--listen-address=127.0.0.1:0", "--metrics-bind-address=" + busy}, want: []string{"--metrics-bind-address", busy, "in use"}},
+		"profiles without a port for them": {
+			args: []string{"--listen-address=127.0.0.1:0", "--metrics-enable-profiling"}, want: []string{"--metrics-enable-profiling", "--metrics-bind-address"}},
 		"certificate without key":  {args: []string{"--server-cert-file=x"}, want: []string{"--server-cert-file", "--server-key-file"}},
 		"key without certificate":  {args: []string{"--server-key-file=x"}, want: []string{"--server-cert-file", "--server-key-file"}},
 		"CA without certificate":   {args: []string{"--trusted-ca-file=x"}, want: []string{"--trusted-ca-file", "--server-cert-file"}},

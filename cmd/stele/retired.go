@@ -19,7 +19,6 @@ type retiredFlag struct {
 var retired = []retiredFlag{
 	{name: "slow-sql-threshold", why: slowSQL},
 	{name: "slow-sql-warning-threshold", why: slowSQL},
-	{name: "metrics-enable-profiling", boolean: true, why: "profiles are not served yet"},
 	{name: "emulated-etcd-version", why: "Stele reports the etcd version whose API it serves"},
 	{name: "compact-batch-size", why: "rows are deleted in batches that the database driver sizes"},
 	{name: "poll-batch-size", why: "entries are read in batches bounded by bytes"},

@@ -66,7 +66,7 @@ func serve(ctx context.Context, cfg *config, flags *pflag.FlagSet, stdout, stder
 	group.Go(func() error { return datastore.Run(ctx) })
 	if metrics != nil {
 		log.WithField("address", metrics.Addr()).Info("serving metrics")
-		group.Go(func() error { return serveMetrics(ctx, metrics, registry) })
+		group.Go(func() error { return serveMetrics(ctx, metrics, registry, cfg.metricsProfiling) })
 	}
 	context.AfterFunc(ctx, func() { log.Info("stopping: finishing the requests in flight; a second signal ends at once") })
 	if err := group.Wait(); err != nil {

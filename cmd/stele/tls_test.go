@@ -155,6 +155,23 @@ func TestMetricsMayIgnoreTLS(t *testing.T) {
 	}
 }
 
+func TestProfilesAreServedOnlyWhenAskedFor(t *testing.T) {
+	const path = "/debug/pprof/goroutine?debug=1"
+	p := start(t, t.TempDir(), "--metrics-bind-address=127.0.0.1:0", "--metrics-enable-profiling")
+	if got := fetch(t, http.DefaultClient, "http://"+metricsAddress(t, p)+path); !strings.Contains(got, "goroutine profile:") {
+		t.Errorf("profile: %.200s", got)
+	}
+	p = start(t, t.TempDir(), "--metrics-bind-address=127.0.0.1:0")
+	resp, err := http.Get("http://" + metricsAddress(t, p) + path) //nolint:noctx // bounded by the test's deadline
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusNotFound {
+		t.Errorf("without the flag: %s", resp.Status)
+	}
+}
+
 var metricsLine = regexp.MustCompile(`serving metrics.* address="?([0-9.:]+)`)
 
 func metricsAddress(t *testing.T, p *program) string {
