@@ -37,6 +37,9 @@ func TestPages(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(tools, "etcdctl"), []byte(wrapper), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(filepath.Join(tools, "pg_ctl"), []byte(pgCtl), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	for _, path := range append(paths, root+"/README.md") {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			t.Parallel()
@@ -73,6 +76,13 @@ func runPage(t *testing.T, p *page, tools string) {
 	servers := startServers(t, p)
 	for _, s := range servers {
 		s.files(t, dir)
+	}
+	if len(servers) > 0 {
+		// What a page starts as another user has to find its files.
+		if err := os.Chmod(dir, 0o711); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { stopSecond(t, tools, dir) })
 	}
 	// The passwords of the administrators, for the servers' own tools.
 	env = append(env, "PGPASSWORD=admin", "MYSQL_PWD=admin")
