@@ -51,6 +51,9 @@ func Check(ctx context.Context, log Log, retention time.Duration, report func(Pr
 	if err != nil {
 		return nil, fmt.Errorf("read the log: %w", err)
 	}
+	if err := c.state.unfinishedImport(); err != nil {
+		return nil, err
+	}
 	c.end(end, retention)
 	result := &CheckResult{
 		Entries: c.entries, Leases: len(c.granted), Problems: c.problems,
@@ -73,9 +76,10 @@ type checker struct {
 
 	at       Position
 	previous Entry
-	// revision is the current one, and writes how many entries of keys it has so far.
+	// revision is the current one, and writes how many entries of keys it has so far. jumped tells that it has none and never will.
 	revision Revision
 	writes   int64
+	jumped   bool
 	newest   map[string]*row
 	// granted are the leases of mode etcd, and keys the number of live keys that name a lease.
 	granted map[LeaseID]bool
@@ -85,6 +89,10 @@ type checker struct {
 	jumps []jump
 	// pasts are the rows of a key's history of which the beginning is not there.
 	pasts []Position
+	// strays are writes with a lease that was not granted before them, and imported the position at which an import ended: leases that had
+	// ended in the source are named in its history only.
+	strays   []stray
+	imported Position
 	// supersededAt counts rows by the revision that superseded them.
 	supersededAt map[Revision]int
 	compactions  []compaction
@@ -93,6 +101,11 @@ type checker struct {
 type jump struct {
 	at       Position
 	from, to Revision
+}
+
+type stray struct {
+	at    Position
+	lease LeaseID
 }
 
 type compaction struct {
@@ -144,10 +157,12 @@ func (c *checker) key(e *Entry) {
 		if e.Sub < c.writes {
 			c.problem("has sub-revision %d of revision %d, after %d", e.Sub, e.Revision, c.writes-1)
 		}
+	case e.Revision == c.revision && c.jumped:
+		c.problem("has revision %d, which was jumped over", e.Revision)
 	case e.Revision != max(c.revision, 1)+1:
 		c.jumps = append(c.jumps, jump{e.Position, c.revision, e.Revision})
 	}
-	c.revision, c.writes = e.Revision, e.Sub+1
+	c.revision, c.writes, c.jumped = e.Revision, e.Sub+1, false
 
 	name := string(e.Key)
 	r := newRow(e)
@@ -192,7 +207,7 @@ func (c *checker) put(e *Entry, former *row, known bool) {
 	case mode == LeaseModeTTL && (e.Lease < 0 || e.Lease > MaxLeaseTTL):
 		c.problem("has lease %d, which is no TTL", e.Lease)
 	case mode == LeaseModeEtcd && !c.granted[e.Lease]:
-		c.problem("has lease %d, which was not granted", e.Lease)
+		c.strays = append(c.strays, stray{e.Position, e.Lease})
 	}
 }
 
@@ -208,7 +223,7 @@ func (c *checker) control(e *Entry) {
 		if e.Revision <= c.revision {
 			c.problem("recovers to revision %d, after %d", e.Revision, c.revision)
 		}
-		c.revision, c.writes = e.Revision, 0
+		c.revision, c.writes, c.jumped = e.Revision, 0, false
 		c.compactions = append(c.compactions, compaction{e.Revision, e.Time})
 	case KindLease:
 		if e.Version != 0 {
@@ -219,6 +234,15 @@ func (c *checker) control(e *Entry) {
 			c.problem("revokes lease %d, to which %d keys belong", e.Lease, n)
 		}
 		delete(c.granted, e.Lease)
+	case KindRecord:
+		if string(e.Key) == recordImport {
+			c.imported = e.Position
+		}
+	case KindJump:
+		if e.Revision <= c.revision {
+			c.problem("jumps to revision %d, after %d", e.Revision, c.revision)
+		}
+		c.revision, c.writes, c.jumped = max(c.revision, e.Revision), 0, true
 	case KindRenewal:
 		if len(e.Value)%8 != 0 || len(e.Value) == 0 {
 			c.problem("keeps leases alive in %d bytes", len(e.Value))
@@ -247,6 +271,13 @@ func (c *checker) end(end End, retention time.Duration) {
 		if compact < 0 {
 			c.at = at
 			c.problem("has a history that is not there, but nothing was compacted")
+		}
+	}
+	for _, s := range c.strays {
+		// A lease that was revoked later may be deleted, before the floor.
+		if s.at > max(end.Floor, c.imported) {
+			c.at = s.at
+			c.problem("has lease %d, which was not granted", s.lease)
 		}
 	}
 	c.at = 0

@@ -16,6 +16,14 @@ var (
 	ErrCorrupt = errors.New("database is corrupt")
 )
 
+// What [StartImport] reports, and [Open] and [Check] of a log to which an import did not come to its end.
+var (
+	// ErrImportUnfinished means that the log holds the beginning of an import: nobody but the import may read it.
+	ErrImportUnfinished = errors.New("an import into this database is not finished")
+	// ErrImportTarget means that the log holds something else than the beginning of the same import.
+	ErrImportTarget = errors.New("cannot import into this database")
+)
+
 // What the store's methods return. Every error of theirs wraps one of these or a context's error;
 // a server maps them with errors.Is. The names and meanings are etcd's.
 var (

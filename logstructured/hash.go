@@ -29,9 +29,9 @@ func (s *Store) HashKV(ctx context.Context, revision Revision) (*HashKVResult, e
 	if revision <= 0 {
 		revision = snap.revision
 	}
-	hash, err := s.hashRows(ctx, snap.hashed(revision), snap.compact)
+	hash, err := s.values.hash(ctx, snap.hashed(revision))
 	if err != nil {
-		return nil, err
+		return nil, s.compactedIfGone(err)
 	}
 	return &HashKVResult{Hash: hash, Revision: snap.revision, HashRevision: revision, CompactRevision: snap.compact}, nil
 }
@@ -39,8 +39,8 @@ func (s *Store) HashKV(ctx context.Context, revision Revision) (*HashKVResult, e
 // Hash hashes everything stored. It differs between stores with the same history, as etcd's does.
 func (s *Store) Hash(ctx context.Context) (hash uint32, revision Revision, err error) {
 	snap := s.snapshot()
-	hash, err = s.hashRows(ctx, snap.hashed(snap.revision), snap.compact)
-	return hash, snap.revision, err
+	hash, err = s.values.hash(ctx, snap.hashed(snap.revision))
+	return hash, snap.revision, s.compactedIfGone(err)
 }
 
 // hashed returns the rows that a hash at revision covers, in the order of their revisions: all above the compact revision,
@@ -70,14 +70,15 @@ func (s *snapshot) hashed(revision Revision) []*row {
 	return rows
 }
 
-func (s *Store) hashRows(ctx context.Context, rows []*row, compact Revision) (uint32, error) {
+// hash hashes rows in the order given. errValueGone means that one was deleted meanwhile.
+func (v *values) hash(ctx context.Context, rows []*row) (uint32, error) {
 	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
 	sum.Write([]byte("key")) // the name of etcd's bucket
 	var buf []byte
 	for batch := range slices.Chunk(rows, hashBatch) {
 		values := make([][]byte, len(batch))
-		if err := s.values.loadAll(ctx, batch, func(i int, data []byte) { values[i] = data }); err != nil {
-			return 0, s.compactedIfGone(err)
+		if err := v.loadAll(ctx, batch, func(i int, data []byte) { values[i] = data }); err != nil {
+			return 0, err
 		}
 		for i, r := range batch {
 			buf = r.appendRevision(buf[:0])

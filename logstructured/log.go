@@ -46,6 +46,8 @@ const (
 	KindLease Kind = 6
 	// KindRenewal lets each of some leases, whose IDs of 8 bytes, the highest first, are the Value, last its whole TTL from the entry's Time on.
 	KindRenewal Kind = 7
+	// KindJump makes the entry's Revision the current revision without a write: an import keeps the revisions of a history that has gaps.
+	KindJump Kind = 8
 )
 
 // Entry is one row of the log. Entries never change after they were appended.

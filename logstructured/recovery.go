@@ -31,6 +31,9 @@ func (w *writer) rebuild(ctx context.Context, cause error) error {
 		return fmt.Errorf("%w: the database now holds the store of cluster %x, and this is cluster %x: restart to serve it", ErrCorrupt, end.ClusterID, w.store.cluster)
 	}
 	st, leases, err := load(ctx, w.store.log, end, asked)
+	if err == nil {
+		err = st.unfinishedImport()
+	}
 	if err != nil {
 		return err
 	}

@@ -47,6 +47,13 @@ type garbage struct {
 	tombstones []deadRow
 	// control are entries that are not of keys: dead as soon as another one has taken their place.
 	control []Position
+	// jumps are of use until a compaction has passed them: its entry holds the revision then.
+	jumps []deadJump
+}
+
+type deadJump struct {
+	position Position
+	at       Revision
 }
 
 type deadRow struct {
@@ -155,12 +162,15 @@ func (st *state) applyControl(e *Entry) {
 		st.applyRecord(e)
 	case KindLease:
 		st.applyLease(e)
+	case KindJump:
+		st.revision = max(st.revision, e.Revision)
+		st.garbage.jumps = append(st.garbage.jumps, deadJump{e.Position, e.Revision})
 	}
 }
 
 // known returns an error if an entry is of a kind that a later version made up: without knowing what it changes one cannot go on.
 func (e *Entry) known() error {
-	if e.Kind < KindPut || e.Kind > KindRenewal {
+	if e.Kind < KindPut || e.Kind > KindJump {
 		return fmt.Errorf("%w: position %d is of kind %d", errUnknownKind, e.Position, e.Kind)
 	}
 	return nil
@@ -230,6 +240,10 @@ func (st *state) trim(limit int, dropped []*row) ([]*row, bool) {
 			(*queue)[0] = deadRow{}
 			*queue = (*queue)[1:]
 		}
+	}
+	for len(st.garbage.jumps) > 0 && st.garbage.jumps[0].at <= st.compact {
+		st.bury(st.garbage.jumps[0].position)
+		st.garbage.jumps = st.garbage.jumps[1:]
 	}
 	return dropped, false
 }

@@ -120,10 +120,16 @@ func Open(ctx context.Context, log Log, opts Options) (s *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := st.unfinishedImport(); err != nil {
+		return nil, err
+	}
 	if st.mode != opts.LeaseMode {
 		if st, leases, err = claimLeaseMode(ctx, log, st, opts.LeaseMode); err != nil {
 			return nil, err
 		}
+	}
+	if err := st.unfinishedImport(); err != nil {
+		return nil, err
 	}
 	log = boundedLog{log, opts.RequestTimeout}
 	s = &Store{

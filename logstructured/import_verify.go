@@ -1,0 +1,140 @@
+package logstructured
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"time"
+)
+
+// Digest sums up what can be read of a history: its newest keys, and all of its writes from the compact revision on.
+type Digest struct {
+	// Keys that live at the end.
+	Keys int
+	// Writes above the compact revision, tombstones included, and those that were current at the compact revision.
+	Writes int
+	// Sum is over key, value, revision, sub-revision, create revision, version and lease of these writes.
+	Sum [2]uint64
+}
+
+// Digester makes a Digest of writes that are added in the order of their revisions. It keeps 50 to 100 bytes for each key.
+type Digester struct {
+	compact Revision
+	digest  Digest
+	newest  map[[16]byte]digested
+}
+
+// digested is the newest write of a key that lives.
+type digested struct {
+	sum [2]uint64
+	// compacted tells that the next write up to the compact revision makes it unreadable.
+	compacted bool
+}
+
+// NewDigester makes one for a history that is compacted at a revision, 0 or less if it is not.
+func NewDigester(compact Revision) *Digester {
+	return &Digester{compact: compact, newest: map[[16]byte]digested{}}
+}
+
+// Add adds a put or a tombstone; other entries count for nothing.
+func (d *Digester) Add(e *Entry) {
+	if e.Kind != KindPut && e.Kind != KindTombstone {
+		return
+	}
+	key := [16]byte(sum256(e.Key))
+	compacted := e.Revision <= d.compact
+	if former, ok := d.newest[key]; ok && former.compacted && compacted {
+		d.digest.Writes--
+		d.digest.Sum[0] -= former.sum[0]
+		d.digest.Sum[1] -= former.sum[1]
+	}
+	sum := e.sum()
+	if !compacted || e.Kind == KindPut {
+		d.digest.Writes++
+		d.digest.Sum[0] += sum[0]
+		d.digest.Sum[1] += sum[1]
+	}
+	if e.Kind == KindPut {
+		d.newest[key] = digested{sum, compacted}
+	} else {
+		delete(d.newest, key)
+	}
+}
+
+// Digest is that of what was added so far.
+func (d *Digester) Digest() Digest {
+	d.digest.Keys = len(d.newest)
+	return d.digest
+}
+
+func sum256(b []byte) []byte {
+	sum := sha256.Sum256(b)
+	return sum[:16]
+}
+
+// sum hashes what a source and a log have in common.
+func (e *Entry) sum() [2]uint64 {
+	h := sha256.New()
+	var head [56]byte
+	for i, n := range []uint64{
+		uint64(e.Kind), uint64(e.Revision), uint64(e.Sub), uint64(e.CreateRevision), uint64(e.Version), uint64(e.Lease), uint64(len(e.Key)),
+	} {
+		binary.BigEndian.PutUint64(head[8*i:], n)
+	}
+	h.Write(head[:])
+	h.Write(e.Key)
+	h.Write(e.Value)
+	sum := h.Sum(nil)
+	return [2]uint64{binary.BigEndian.Uint64(sum), binary.BigEndian.Uint64(sum[8:])}
+}
+
+// Digest reads all that is in the log anew, values included, and returns the digest of it for a compact revision. progress, if not nil, is told how many entries were read.
+func (m *Import) Digest(ctx context.Context, compact Revision, progress func(entries int)) (Digest, error) {
+	if err := m.Flush(ctx); err != nil {
+		return Digest{}, err
+	}
+	d := NewDigester(compact)
+	read := 0
+	for at := Position(0); at < m.head.Position; {
+		entries, end, err := m.log.Read(ctx, at, maxImportEntries)
+		switch {
+		case err != nil:
+			return Digest{}, fmt.Errorf("read the log: %w", err)
+		case end.Head != m.head:
+			return Digest{}, fmt.Errorf("%w: something else writes to it", ErrImportTarget)
+		case len(entries) == 0 || entries[0].Position != at+1:
+			return Digest{}, fmt.Errorf("%w: nothing stands at position %d", ErrCorrupt, at+1)
+		}
+		for i := range entries {
+			d.Add(&entries[i])
+		}
+		at = entries[len(entries)-1].Position
+		read += len(entries)
+		if progress != nil {
+			progress(read)
+		}
+	}
+	return d.Digest(), nil
+}
+
+// HashKV reads all that is in the log anew and hashes it as [Store.HashKV] does, for a history whose current and compact revisions are these.
+func (m *Import) HashKV(ctx context.Context, revision, compact Revision) (uint32, error) {
+	if err := m.Flush(ctx); err != nil {
+		return 0, err
+	}
+	asked := time.Now()
+	end, err := m.log.End(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("read the log's end: %w", err)
+	}
+	st, _, err := load(ctx, m.log, end, asked)
+	if err != nil {
+		return 0, err
+	}
+	if compact > 0 {
+		st.compact = compact
+	}
+	v := &values{log: m.log}
+	return v.hash(ctx, st.hashed(revision))
+}
