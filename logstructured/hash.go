@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"hash"
 	"hash/crc32"
 	"slices"
 
@@ -64,39 +65,59 @@ func (s *snapshot) hashed(revision Revision) []*row {
 		}
 		return true
 	})
-	slices.SortFunc(rows, func(a, b *row) int {
-		return cmp.Or(cmp.Compare(a.revision, b.revision), cmp.Compare(a.sub, b.sub))
-	})
+	slices.SortFunc(rows, compareRevisions)
 	return rows
+}
+
+func compareRevisions(a, b *row) int {
+	return cmp.Or(cmp.Compare(a.revision, b.revision), cmp.Compare(a.sub, b.sub))
 }
 
 // hash hashes rows in the order given. errValueGone means that one was deleted meanwhile.
 func (v *values) hash(ctx context.Context, rows []*row) (uint32, error) {
-	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
-	sum.Write([]byte("key")) // the name of etcd's bucket
-	var buf []byte
+	h := newHasher()
 	for batch := range slices.Chunk(rows, hashBatch) {
 		values := make([][]byte, len(batch))
 		if err := v.loadAll(ctx, batch, func(i int, data []byte) { values[i] = data }); err != nil {
 			return 0, err
 		}
 		for i, r := range batch {
-			buf = r.appendRevision(buf[:0])
-			sum.Write(buf)
-			kv := &mvccpb.KeyValue{Key: r.key}
-			if !r.tombstone() {
-				kv = (&answer{}).keyValue(r)
-				kv.Value = values[i]
-			}
-			var err error
-			if buf, err = (proto.MarshalOptions{Deterministic: true}).MarshalAppend(buf[:0], kv); err != nil {
+			if err := h.add(r, values[i]); err != nil {
 				return 0, err
 			}
-			sum.Write(buf)
 		}
 	}
-	return sum.Sum32(), nil
+	return h.sum(), nil
 }
+
+// hasher hashes rows as they would stand in etcd's bucket.
+type hasher struct {
+	crc hash.Hash32
+	buf []byte
+}
+
+func newHasher() *hasher {
+	h := &hasher{crc: crc32.New(crc32.MakeTable(crc32.Castagnoli))}
+	h.crc.Write([]byte("key")) // the name of the bucket
+	return h
+}
+
+func (h *hasher) add(r *row, value []byte) (err error) {
+	h.buf = r.appendRevision(h.buf[:0])
+	h.crc.Write(h.buf)
+	kv := &mvccpb.KeyValue{Key: r.key}
+	if !r.tombstone() {
+		kv.CreateRevision, kv.ModRevision, kv.Version, kv.Lease = int64(r.create), int64(r.revision), r.version, int64(r.lease)
+		kv.Value = value
+	}
+	if h.buf, err = (proto.MarshalOptions{Deterministic: true}).MarshalAppend(h.buf[:0], kv); err != nil {
+		return err
+	}
+	h.crc.Write(h.buf)
+	return nil
+}
+
+func (h *hasher) sum() uint32 { return h.crc.Sum32() }
 
 // appendRevision appends the key of etcd's key bucket: revision, '_', sub-revision, and 't' for a tombstone.
 func (r *row) appendRevision(b []byte) []byte {

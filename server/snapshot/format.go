@@ -1,0 +1,104 @@
+package snapshot
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+)
+
+// The names of etcd's buckets and of what is in them.
+var (
+	bucketKey            = []byte("key")
+	bucketMeta           = []byte("meta")
+	bucketLease          = []byte("lease")
+	bucketAlarm          = []byte("alarm")
+	bucketCluster        = []byte("cluster")
+	bucketMembers        = []byte("members")
+	bucketMembersRemoved = []byte("members_removed")
+	bucketAuth           = []byte("auth")
+	bucketAuthUsers      = []byte("authUsers")
+	bucketAuthRoles      = []byte("authRoles")
+
+	buckets = [][]byte{
+		bucketKey, bucketMeta, bucketLease, bucketAlarm, bucketCluster, bucketMembers, bucketMembersRemoved,
+		bucketAuth, bucketAuthUsers, bucketAuthRoles,
+	}
+
+	metaScheduledCompact = []byte("scheduledCompactRev")
+	metaFinishedCompact  = []byte("finishedCompactRev")
+	metaConsistentIndex  = []byte("consistent_index")
+	metaTerm             = []byte("term")
+	metaConfState        = []byte("confState")
+	metaStorageVersion   = []byte("storageVersion")
+	clusterVersion       = []byte("clusterVersion")
+	authEnabled          = []byte("authEnabled")
+	authRevision         = []byte("authRevision")
+)
+
+var (
+	// ErrCorrupt means that a file is not a snapshot, or is damaged.
+	ErrCorrupt = errors.New("not an intact etcd snapshot")
+	// ErrNoChecksum means that a file is not followed by its SHA-256, as the database in an etcd's data directory is not.
+	ErrNoChecksum = errors.New("the snapshot has no checksum")
+
+	errEnough = errors.New("enough")
+)
+
+// Revision is one entry of the history: what became of one key at a revision.
+type Revision struct {
+	// Main is the revision, Sub the sub-revision: the order within it, from 0.
+	Main, Sub int64
+	// Tombstone tells that the key was deleted. KV then has nothing but the key.
+	Tombstone bool
+	KV        *mvccpb.KeyValue
+}
+
+// Lease is a granted lease.
+type Lease struct {
+	ID int64
+	// TTL and Remaining are in seconds. Remaining is the TTL if the file does not say how much was left.
+	TTL, Remaining int64
+}
+
+// Item is a user or a role: its name, and the marshalled authpb.User or authpb.Role.
+type Item struct {
+	Name  string
+	Value []byte
+}
+
+// Auth is what etcd's Auth service stores.
+type Auth struct {
+	Enabled bool
+	// Revision counts the changes; 0 if there never was one.
+	Revision uint64
+	Users    []Item
+	Roles    []Item
+}
+
+// revisionBytes is the length of a key of the history, less the mark of a tombstone.
+const revisionBytes = 8 + 1 + 8
+
+// appendRevision appends the key of the history.
+func appendRevision(b []byte, main, sub int64, tombstone bool) []byte {
+	b = binary.BigEndian.AppendUint64(b, uint64(main))
+	b = append(b, '_')
+	b = binary.BigEndian.AppendUint64(b, uint64(sub))
+	if tombstone {
+		b = append(b, 't')
+	}
+	return b
+}
+
+func parseRevision(b []byte) (main, sub int64, tombstone bool, err error) {
+	tombstone = len(b) == revisionBytes+1 && b[revisionBytes] == 't'
+	if len(b) != revisionBytes && !tombstone || b[8] != '_' {
+		return 0, 0, false, fmt.Errorf("%w: %x is no revision", ErrCorrupt, b)
+	}
+	main, sub = int64(binary.BigEndian.Uint64(b)), int64(binary.BigEndian.Uint64(b[9:]))
+	if main < 0 || sub < 0 {
+		return 0, 0, false, fmt.Errorf("%w: %x is a negative revision", ErrCorrupt, b)
+	}
+	return main, sub, tombstone, nil
+}

@@ -1,0 +1,296 @@
+package snapshot
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/server/v3/lease/leasepb"
+	"google.golang.org/protobuf/proto"
+)
+
+// OpenOptions are the options of [Open].
+type OpenOptions struct {
+	// AllowNoChecksum accepts a file without one, such as the database member/snap/db of an etcd that was stopped.
+	AllowNoChecksum bool
+}
+
+// Info describes a snapshot.
+type Info struct {
+	// Size is that of the file in bytes, checksum included.
+	Size int64
+	// Digest is the SHA-256 of the database. Verified tells that the file says so, too.
+	Digest   [sha256.Size]byte
+	Verified bool
+	// StorageVersion is the version of etcd whose format it has, such as "3.7.0", empty before 3.6; ClusterVersion that of the cluster.
+	StorageVersion, ClusterVersion string
+	// Revision is the current revision, at least 1.
+	Revision int64
+	// CompactRevision is -1 if there was no compaction. What is below and no longer visible may be there all the same.
+	CompactRevision int64
+	// ConsistentIndex and Term say up to where in its raft log the etcd was.
+	ConsistentIndex, Term uint64
+}
+
+// File is a snapshot to read. Its methods may be called concurrently.
+type File struct {
+	info Info
+	db   *bbolt.DB
+}
+
+// lockPatience is how long to wait for an etcd that has the file open.
+const lockPatience = time.Second
+
+// Open reads the whole file once for its checksum, and opens it. [ErrCorrupt], [ErrNoChecksum] and the errors of the file system are possible.
+func Open(path string, opts OpenOptions) (*File, error) {
+	f := &File{}
+	if err := f.verify(path, opts); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	err := guarded(func() (err error) {
+		f.db, err = bbolt.Open(path, 0, &bbolt.Options{ReadOnly: true, Timeout: lockPatience})
+		return err
+	})
+	switch {
+	case errors.Is(err, bbolterrors.ErrTimeout):
+		return nil, fmt.Errorf("%s: another process has it open; stop the etcd, or take a snapshot of it", path)
+	case err != nil && !errors.Is(err, ErrCorrupt):
+		return nil, fmt.Errorf("%s: %w: %w", path, ErrCorrupt, err)
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if err := f.readInfo(); err != nil {
+		_ = f.db.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return f, nil
+}
+
+// verify computes the digest and compares it with the one that follows the database: its length is a multiple of 512 bytes.
+func (f *File) verify(path string, opts OpenOptions) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }() // it was only read
+	stat, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	f.info.Size = stat.Size()
+	content := f.info.Size
+	if f.info.Verified = content%512 == sha256.Size; f.info.Verified {
+		content -= sha256.Size
+	}
+	digest := sha256.New()
+	if _, err := io.CopyN(digest, file, content); err != nil {
+		return err
+	}
+	copy(f.info.Digest[:], digest.Sum(nil))
+	if !f.info.Verified {
+		if !opts.AllowNoChecksum {
+			return ErrNoChecksum
+		}
+		return nil
+	}
+	var said [sha256.Size]byte
+	if _, err := io.ReadFull(file, said[:]); err != nil {
+		return err
+	}
+	if said != f.info.Digest {
+		return fmt.Errorf("%w: its checksum is %x, and should be %x", ErrCorrupt, f.info.Digest, said)
+	}
+	return nil
+}
+
+func (f *File) readInfo() error {
+	return f.view(func(tx *bbolt.Tx) error {
+		for _, name := range [][]byte{bucketKey, bucketMeta} {
+			if tx.Bucket(name) == nil {
+				return fmt.Errorf("%w: there is no bucket %q", ErrCorrupt, name)
+			}
+		}
+		meta := tx.Bucket(bucketMeta)
+		f.info.Revision, f.info.CompactRevision = 1, -1
+		for _, name := range [][]byte{metaFinishedCompact, metaScheduledCompact} { // an etcd goes on with what was scheduled
+			if value := meta.Get(name); value != nil {
+				revision, _, _, err := parseRevision(value)
+				if err != nil {
+					return err
+				}
+				f.info.CompactRevision = max(f.info.CompactRevision, revision)
+			}
+		}
+		f.info.Revision = max(f.info.Revision, f.info.CompactRevision)
+		if last, _ := tx.Bucket(bucketKey).Cursor().Last(); last != nil {
+			revision, _, _, err := parseRevision(last)
+			if err != nil {
+				return err
+			}
+			f.info.Revision = max(f.info.Revision, revision)
+		}
+		f.info.StorageVersion = string(meta.Get(metaStorageVersion))
+		f.info.ConsistentIndex, f.info.Term = number(meta.Get(metaConsistentIndex)), number(meta.Get(metaTerm))
+		if cluster := tx.Bucket(bucketCluster); cluster != nil {
+			f.info.ClusterVersion = string(cluster.Get(clusterVersion))
+		}
+		return nil
+	})
+}
+
+// number returns 0 for what is not there.
+func number(b []byte) uint64 {
+	if len(b) != 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(b)
+}
+
+// Info describes the snapshot.
+func (f *File) Info() Info { return f.info }
+
+// Close closes the file.
+func (f *File) Close() error { return f.db.Close() }
+
+// Entries returns the number of entries of the history, those that [File.Revisions] passes over included.
+func (f *File) Entries() (entries int, err error) {
+	err = f.view(func(tx *bbolt.Tx) error {
+		entries = tx.Bucket(bucketKey).Stats().KeyN
+		return nil
+	})
+	return entries, err
+}
+
+// Revisions calls fn with the history in its order, from after the given revision and sub-revision on ((0, 0) is before everything: etcd's first revision is 2), until fn
+// returns an error, which it then returns. fn may keep what it is given. Entries without a key, which tools put there to raise the current revision, are
+// passed over.
+func (f *File) Revisions(afterMain, afterSub int64, fn func(Revision) error) error {
+	return f.view(func(tx *bbolt.Tx) error {
+		cursor := tx.Bucket(bucketKey).Cursor()
+		// A tombstone follows where a put of the same number would be.
+		first := appendRevision(nil, afterMain, afterSub, true)
+		k, v := cursor.Seek(first)
+		if bytes.Equal(k, first) {
+			k, v = cursor.Next()
+		}
+		for k != nil {
+			revision, err := parseEntry(k, v)
+			if err != nil {
+				return err
+			}
+			if len(revision.KV.Key) > 0 {
+				if err := fn(revision); err != nil {
+					return err
+				}
+			}
+			k, v = cursor.Next()
+		}
+		return nil
+	})
+}
+
+func parseEntry(k, v []byte) (r Revision, err error) {
+	r.KV = &mvccpb.KeyValue{}
+	if r.Main, r.Sub, r.Tombstone, err = parseRevision(k); err != nil {
+		return r, err
+	}
+	if err := proto.Unmarshal(v, r.KV); err != nil {
+		return r, fmt.Errorf("%w: revision %d/%d: %w", ErrCorrupt, r.Main, r.Sub, err)
+	}
+	if !r.Tombstone && len(r.KV.Key) > 0 && r.KV.ModRevision != r.Main {
+		return r, fmt.Errorf("%w: revision %d/%d is said to be %d", ErrCorrupt, r.Main, r.Sub, r.KV.ModRevision)
+	}
+	return r, nil
+}
+
+// Leases returns all leases, those with negative IDs last.
+func (f *File) Leases() (leases []Lease, err error) {
+	err = f.each(bucketLease, func(_, v []byte) error {
+		var l leasepb.Lease
+		if err := proto.Unmarshal(v, &l); err != nil {
+			return fmt.Errorf("%w: a lease: %w", ErrCorrupt, err)
+		}
+		lease := Lease{ID: l.ID, TTL: l.TTL, Remaining: l.RemainingTTL}
+		if lease.Remaining <= 0 {
+			lease.Remaining = lease.TTL
+		}
+		leases = append(leases, lease)
+		return nil
+	})
+	return leases, err
+}
+
+// Auth returns users and roles.
+func (f *File) Auth() (*Auth, error) {
+	auth := &Auth{}
+	err := f.each(bucketAuth, func(k, v []byte) error {
+		switch {
+		case bytes.Equal(k, authEnabled):
+			auth.Enabled = len(v) == 1 && v[0] == 1
+		case bytes.Equal(k, authRevision):
+			auth.Revision = number(v)
+		}
+		return nil
+	})
+	for _, kind := range []struct {
+		bucket []byte
+		items  *[]Item
+	}{{bucketAuthUsers, &auth.Users}, {bucketAuthRoles, &auth.Roles}} {
+		if err != nil {
+			break
+		}
+		err = f.each(kind.bucket, func(k, v []byte) error {
+			*kind.items = append(*kind.items, Item{string(k), bytes.Clone(v)})
+			return nil
+		})
+	}
+	return auth, err
+}
+
+// Alarms returns the alarms that were raised, which name members of the cluster that made the snapshot.
+func (f *File) Alarms() (alarms []*etcdserverpb.AlarmMember, err error) {
+	err = f.each(bucketAlarm, func(k, _ []byte) error {
+		alarm := &etcdserverpb.AlarmMember{}
+		if err := proto.Unmarshal(k, alarm); err != nil {
+			return fmt.Errorf("%w: an alarm: %w", ErrCorrupt, err)
+		}
+		alarms = append(alarms, alarm)
+		return nil
+	})
+	return alarms, err
+}
+
+// each calls fn with everything in a bucket, which need not be there.
+func (f *File) each(bucket []byte, fn func(k, v []byte) error) error {
+	return f.view(func(tx *bbolt.Tx) error {
+		if b := tx.Bucket(bucket); b != nil {
+			return b.ForEach(fn)
+		}
+		return nil
+	})
+}
+
+func (f *File) view(fn func(*bbolt.Tx) error) error {
+	return guarded(func() error { return f.db.View(fn) })
+}
+
+// guarded turns a panic, which is how bbolt tells of pages that make no sense, into an error, and so does it with a page beyond the end of the file.
+func guarded(fn func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", ErrCorrupt, p)
+		}
+	}()
+	return fn()
+}

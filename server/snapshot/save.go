@@ -1,0 +1,79 @@
+package snapshot
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"os"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/pkg/version"
+)
+
+// Build writes an export to the file path, without checksum, and returns its HashKV. progress, if not nil, is told how many entries of how many are
+// written, now and then.
+func Build(ctx context.Context, path string, x *logstructured.Export, progress func(written, of int)) (hashKV uint32, err error) {
+	w, err := Create(path)
+	if err != nil {
+		return 0, err
+	}
+	written := 0
+	hashKV, err = x.Read(ctx, func(entries []logstructured.Entry) error {
+		for i := range entries {
+			if err := w.Put(revision(&entries[i])); err != nil {
+				return err
+			}
+		}
+		written += len(entries)
+		if progress != nil {
+			progress(written, x.Len())
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		return 0, errors.Join(err, w.Abort())
+	}
+	return hashKV, w.Finish(meta(x))
+}
+
+func revision(e *logstructured.Entry) Revision {
+	kv := &mvccpb.KeyValue{Key: e.Key}
+	if e.Kind == logstructured.KindTombstone {
+		return Revision{Main: int64(e.Revision), Sub: e.Sub, Tombstone: true, KV: kv}
+	}
+	kv.Value, kv.CreateRevision, kv.ModRevision = e.Value, int64(e.CreateRevision), int64(e.Revision)
+	kv.Version, kv.Lease = e.Version, int64(e.Lease)
+	return Revision{Main: int64(e.Revision), Sub: e.Sub, KV: kv}
+}
+
+func meta(x *logstructured.Export) Meta {
+	m := Meta{
+		Revision: int64(x.Revision), CompactRevision: int64(x.CompactRevision),
+		Index: uint64(max(x.Position, 1)), Term: x.Term,
+		StorageVersion: version.EtcdCluster, ClusterVersion: version.EtcdCluster,
+	}
+	for _, l := range x.Leases {
+		m.Leases = append(m.Leases, Lease{ID: int64(l.ID), TTL: l.TTL, Remaining: l.Remaining})
+	}
+	return m
+}
+
+// AppendChecksum completes a file of [Build], so that etcd's tools take it, and makes it durable.
+func AppendChecksum(path string) (err error) {
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	digest := sha256.New()
+	if _, err := io.Copy(digest, file); err != nil {
+		return err
+	}
+	if _, err := file.Write(digest.Sum(nil)); err != nil { // the copy has read up to the end
+		return err
+	}
+	return file.Sync()
+}
