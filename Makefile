@@ -10,6 +10,7 @@ FUZZTIME ?= 10s
 CRASHTIME ?= 5m
 SOAKTIME ?= 5m
 FAULTTIME ?= 30s
+LEASES ?= 100000
 
 # Which of the drivers' tests test-drivers runs.
 DRIVERTESTS ?= .
@@ -73,6 +74,10 @@ test-databases: ## the rules, the black-box and the differential tests on Postgr
 .PHONY: test-replicas
 test-replicas: ## what several replicas promise, measured and asserted: needs a quiet machine
 	cd test && STELE_TEST_MEASURE=1 go test -v -count=1 -timeout 30m ./replicas
+
+.PHONY: test-leases
+test-leases: ## LEASES (100,000) leases of mode etcd on SQLite, PostgreSQL and MariaDB: grants, keep-alives, a restart, expiry; 2 minutes each
+	cd test && for database in sqlite postgres mariadb; do STELE_TEST_DATABASE=$$database STELE_TEST_LEASES=$(LEASES) go test -v -count=1 -timeout 30m ./leases || exit 1; done
 
 .PHONY: test-faults
 test-faults: ## three replicas on Postgres, MariaDB, a synchronous standby and Galera, while each of them fails, for FAULTTIME (30s) each; about 20 minutes

@@ -202,17 +202,16 @@ func (ev *evaluation) renew() {
 }
 
 // expire lets everything expire whose deadline has passed on the database's clock. It goes through an append like any write: of several
-// processes that sweep, one is first.
-func (w *writer) expire(ctx context.Context) {
+// processes that sweep, one is first. It returns whether more may be due already.
+func (w *writer) expire(ctx context.Context) (more bool) {
 	if w.st.mode == LeaseModeEtcd {
-		w.expireLeases(ctx)
-	} else {
-		w.expireKeys(ctx)
+		return w.expireLeases(ctx)
 	}
+	return w.expireKeys(ctx)
 }
 
 // expireKeys deletes the keys whose TTL is over, in one revision.
-func (w *writer) expireKeys(ctx context.Context) {
+func (w *writer) expireKeys(ctx context.Context) (more bool) {
 	var due []*row
 	now := w.leases.reading(time.Now())
 	for len(due) < maxExpireBatch {
@@ -225,7 +224,7 @@ func (w *writer) expireKeys(ctx context.Context) {
 		}
 	}
 	if len(due) == 0 {
-		return
+		return false
 	}
 	slices.SortFunc(due, func(a, b *row) int { return bytes.Compare(a.key, b.key) })
 	expired := 0
@@ -243,13 +242,14 @@ func (w *writer) expireKeys(ctx context.Context) {
 		for _, r := range due {
 			heap.Push(&w.leases.rows, r)
 		}
-		return
+		return false
 	}
 	w.store.metrics.expired.Add(float64(expired))
+	return len(due) == maxExpireBatch
 }
 
 // expireLeases revokes the leases that have ended, each in a revision of its own as if its holder had done so.
-func (w *writer) expireLeases(ctx context.Context) {
+func (w *writer) expireLeases(ctx context.Context) (more bool) {
 	var due []LeaseID
 	now := w.leases.reading(time.Now())
 	for len(due) < maxExpireBatch {
@@ -266,8 +266,9 @@ func (w *writer) expireLeases(ctx context.Context) {
 		due = append(due, d.id)
 	}
 	if len(due) == 0 {
-		return
+		return false
 	}
+	more = len(due) == maxExpireBatch
 	expired := make([]int, len(due))
 	revocations := make([]func(*step) error, len(due))
 	for i, id := range due {
@@ -286,8 +287,11 @@ func (w *writer) expireLeases(ctx context.Context) {
 		}
 		if err == nil {
 			w.store.metrics.expired.Add(float64(expired[i]))
+		} else {
+			more = false
 		}
 	}
+	return more
 }
 
 // commitOwn commits requests of the writer's own and returns the error of each.

@@ -87,24 +87,26 @@ func (w *writer) run(ctx context.Context) error {
 			w.commit(ctx, w.collect(first))
 		case <-s.behind:
 			s.health.observe(ctx, w.catchUp(ctx))
-			w.sweep(ctx)
-			poll.Reset(w.pollInterval())
+			poll.Reset(w.sweep(ctx))
 		case <-poll.C:
 			w.follow(ctx)
-			w.sweep(ctx)
-			poll.Reset(w.pollInterval())
+			poll.Reset(w.sweep(ctx))
 		case <-more:
 		}
 	}
 }
 
-// sweep drops what time has made superfluous. It costs next to nothing when there is none.
-func (w *writer) sweep(ctx context.Context) {
+// sweep drops what time has made superfluous, in bounded steps, and returns how long the next one may wait. It costs next to nothing when there is none.
+func (w *writer) sweep(ctx context.Context) time.Duration {
+	next := w.pollInterval()
 	if w.store.health.answers() {
 		w.leases.served(time.Now())
-		w.expire(ctx)
+		if w.expire(ctx) {
+			next = 0
+		}
 	}
 	w.cutHistory()
+	return next
 }
 
 var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
