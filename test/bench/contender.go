@@ -131,6 +131,11 @@ var contenders = append([]contender{
 			}
 		},
 	},
+	{
+		name: "grpc", title: "gRPC alone (a map in memory)",
+		pkg: "./echo", cgo: "0", source: benchModule,
+		args: func(p place) []string { return []string{"--listen-address", p.address} },
+	},
 	stele(contender{name: "stele" + baselineSuffix, title: "Stele, SQLite, the baseline binary", binary: baselineBinary}),
 	kine(contender{name: "kine", title: "kine, SQLite FULL", durable: true}, kineSQLite("FULL")),
 	kine(contender{name: "kine-unsynced", title: "kine, SQLite default (commits not synced)"}, kineSQLite("NORMAL")),
