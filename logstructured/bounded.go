@@ -13,8 +13,7 @@ const (
 	deleteTime = time.Minute
 )
 
-// boundedLog ends the calls to a database that does not answer. What one request waits for is bounded by the
-// request; this is for the calls that serve many. Scan, Defragment and Size are left to their callers.
+// boundedLog ends the calls to a database that does not answer. Scan, Defragment and Size are left to their callers.
 type boundedLog struct {
 	Log
 	timeout time.Duration
@@ -30,6 +29,12 @@ func (l boundedLog) Read(ctx context.Context, after Position, limit int) ([]Entr
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
 	return l.Log.Read(ctx, after, limit)
+}
+
+func (l boundedLog) Values(ctx context.Context, positions []Position) (Values, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	return l.Log.Values(ctx, positions)
 }
 
 func (l boundedLog) Append(ctx context.Context, head Head, id AppendID, entries []Entry) error {

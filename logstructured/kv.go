@@ -9,8 +9,6 @@ import (
 // Range reads keys. It asks the database for the end of the log first, unless it is serializable or at a revision that
 // was applied here.
 func (s *Store) Range(ctx context.Context, r *RangeRequest) (*RangeResult, error) {
-	ctx, cancel := s.bound(ctx)
-	defer cancel()
 	if !r.Serializable && (r.Revision <= 0 || r.Revision > s.snapshot().revision) {
 		if err := s.linearize(ctx); err != nil {
 			return nil, err
@@ -99,8 +97,6 @@ func (s *Store) Txn(ctx context.Context, r *TxnRequest) (*TxnResult, error) {
 }
 
 func (s *Store) readTxn(ctx context.Context, r *TxnRequest) (*TxnResult, error) {
-	ctx, cancel := s.bound(ctx)
-	defer cancel()
 	if !r.Serializable {
 		if err := s.linearize(ctx); err != nil {
 			return nil, err

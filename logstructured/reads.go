@@ -78,16 +78,18 @@ func (rd *reads) join(notify func(*round)) *round {
 	return r
 }
 
-// linearize returns once everything has been applied that any process had committed when it was called.
+// linearize returns once everything has been applied that any process had committed when it was called. It takes no longer than
+// the store's timeout.
 func (s *Store) linearize(ctx context.Context) error {
+	expired := s.timeouts.begin()
 	for {
 		r := s.reads.join(nil)
 		select {
 		case <-r.done:
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-s.stopped:
-			return ErrStopped
+		case <-expired:
+			return s.ended()
 		}
 		if r.err != nil {
 			return r.err
@@ -105,8 +107,8 @@ func (s *Store) linearize(ctx context.Context) error {
 			case <-moved:
 			case <-ctx.Done():
 				return context.Cause(ctx)
-			case <-s.stopped:
-				return ErrStopped
+			case <-expired:
+				return s.ended()
 			}
 		}
 	}

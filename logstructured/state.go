@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+
+	"github.com/tidwall/btree"
 )
 
 // snapshot is the published state: immutable, held by readers as long as they like.
@@ -37,6 +39,17 @@ type state struct {
 	// recovery is the position of the newest entry of that kind, 0 if none, and recovered its revision.
 	recovery  Position
 	recovered Revision
+	// hint is where in the tree the last key was found: a write looks for its key, and then puts it there.
+	hint btree.PathHint
+	// probe is what get looks for.
+	probe keyIndex
+}
+
+// get returns the key's history, or nil.
+func (st *state) get(key []byte) *keyIndex {
+	st.probe.key = key
+	ki, _ := st.keys.GetHint(&st.probe, &st.hint)
+	return ki
 }
 
 // garbage remembers which rows a compaction will make unreachable, in order of the revision that does, so that
@@ -111,7 +124,7 @@ func (st *state) add(r *row) {
 			st.dead.Delete(prev)
 		}
 	}
-	st.keys.Set(next)
+	st.keys.SetHint(next, &st.hint)
 	if r.tombstone() {
 		st.dead.Set(next)
 	}

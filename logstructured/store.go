@@ -80,6 +80,8 @@ type Store struct {
 	health  health
 	writer  *writer
 	members members
+	// timeouts ends requests, and when the store has stopped all of them.
+	timeouts *timeouts
 	// notified tells that the database tells of appends.
 	notified atomic.Bool
 
@@ -139,7 +141,7 @@ func Open(ctx context.Context, log Log, opts Options) (s *Store, err error) {
 		queue:   make(chan *request, maxQueuedRequests),
 		queued:  semaphore.NewWeighted(maxQueuedBytes),
 		behind:  make(chan struct{}, 1),
-		stopped: make(chan struct{}),
+		stopped: make(chan struct{}), timeouts: newTimeouts(opts.RequestTimeout),
 	}
 	s.reads = newReads(log, &s.applied)
 	s.health.logger = opts.Logger
@@ -162,6 +164,7 @@ func (s *Store) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.writer.run(ctx) })
 	g.Go(func() error { return s.reads.run(ctx) })
+	g.Go(func() error { return s.timeouts.run(ctx) })
 	g.Go(func() error { return s.deleteRows(ctx) })
 	if n, ok := s.log.(boundedLog).Log.(Notifier); ok {
 		g.Go(func() error { return s.listen(ctx, n) })
@@ -171,6 +174,7 @@ func (s *Store) Run(ctx context.Context) error {
 	}
 	err := g.Wait()
 	close(s.stopped)
+	s.timeouts.stop()
 	s.hub.stop()
 	return errors.Join(err, s.log.Close())
 }
@@ -194,7 +198,8 @@ func (s *Store) listen(ctx context.Context, n Notifier) error {
 
 func (s *Store) snapshot() *snapshot { return s.hub.current.Load() }
 
-// bound gives a request without a deadline, or with a late one, that of the store.
+// bound gives a request without a deadline, or with a late one, that of the store. It is for what is rare: what every request
+// waits for ends with [timeouts].
 func (s *Store) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= s.opts.RequestTimeout {
 		return ctx, func() {}
@@ -202,38 +207,60 @@ func (s *Store) bound(ctx context.Context) (context.Context, context.CancelFunc)
 	return context.WithTimeoutCause(ctx, s.opts.RequestTimeout, ErrTimeout)
 }
 
+// ended is why a channel of timeouts was closed.
+func (s *Store) ended() error {
+	select {
+	case <-s.stopped:
+		return ErrStopped
+	default:
+		return ErrTimeout
+	}
+}
+
 // write hands evaluate to the writer and waits until what it wrote is committed. evaluate may run several times, and its
 // results may be looked at only if write returns nil. size approximates the bytes of the request.
 func (s *Store) write(ctx context.Context, size int, evaluate func(*step) error) error {
-	ctx, cancel := s.bound(ctx)
-	defer cancel()
+	expired := s.timeouts.begin()
 	weight := min(int64(size)+1024, maxQueuedBytes)
-	if err := s.queued.Acquire(ctx, weight); err != nil {
-		return context.Cause(ctx)
+	if err := s.reserve(ctx, weight); err != nil {
+		return err
 	}
 	defer s.queued.Release(weight)
 
-	r := &request{ctx: ctx, evaluate: evaluate, done: make(chan error, 1), size: weight}
+	r := &request{ctx: ctx, expired: expired, evaluate: evaluate, done: make(chan error, 1), size: weight}
 	select {
 	case s.queue <- r:
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case <-s.stopped:
-		return ErrStopped
+	case <-expired:
+		return s.ended()
 	}
 	select {
 	case err := <-r.done:
 		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case <-s.stopped:
+	case <-expired:
 		select {
 		case err := <-r.done: // the last append was answered before the store stopped
 			return err
 		default:
-			return ErrStopped
+			return s.ended()
 		}
 	}
+}
+
+// reserve waits for room in the queue.
+func (s *Store) reserve(ctx context.Context, weight int64) error {
+	if s.queued.TryAcquire(weight) {
+		return nil
+	}
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	if s.queued.Acquire(ctx, weight) != nil {
+		return context.Cause(ctx)
+	}
+	return nil
 }
 
 // compactedIfGone answers a read of what was deleted.
@@ -276,7 +303,5 @@ func (s *Store) Term() uint64 { return s.snapshot().term }
 
 // Ready returns nil when a linearizable read succeeds.
 func (s *Store) Ready(ctx context.Context) error {
-	ctx, cancel := s.bound(ctx)
-	defer cancel()
 	return s.linearize(ctx)
 }

@@ -19,8 +19,10 @@ const (
 
 // request is a write on its way through the writer.
 type request struct {
-	// ctx is the client's: when it has ended before the request was evaluated, it is not evaluated at all.
+	// ctx is the client's: when nobody waits any more before the request was evaluated, it is not evaluated at all.
 	ctx context.Context //nolint:containedctx // a queued request carries its client's
+	// expired is closed when the request has had its time; nil is never.
+	expired <-chan struct{}
 	// evaluate runs on the writer's goroutine, possibly several times, and leaves its result where the closure says.
 	evaluate func(*step) error
 	// err is what the last evaluation returned. It becomes known only with the outcome of the batch, because it may
@@ -30,6 +32,19 @@ type request struct {
 	done chan error
 	// size in bytes, for the bound on what waits.
 	size int64
+}
+
+// gone returns why nobody waits for the outcome any more, or nil.
+func (r *request) gone() error {
+	if r.ctx.Err() != nil {
+		return context.Cause(r.ctx)
+	}
+	select {
+	case <-r.expired:
+		return ErrTimeout
+	default:
+		return nil
+	}
 }
 
 // writer is the goroutine that owns the state: it evaluates, appends, follows and trims.
@@ -213,8 +228,8 @@ func (w *writer) evaluate(batch []*request, sp savepoint) (ev *evaluation, evalu
 		if len(ev.entries) >= maxBatchEntries || ev.size >= maxBatchBytes {
 			return ev, evaluated, batch[i:]
 		}
-		if r.ctx.Err() != nil {
-			r.done <- context.Cause(r.ctx)
+		if err := r.gone(); err != nil {
+			r.done <- err
 			continue
 		}
 		before := len(ev.entries)
@@ -309,7 +324,7 @@ func (w *writer) resolve(ctx context.Context, id AppendID, ev *evaluation, batch
 // awaited tells whether a client still waits for one of the requests.
 func awaited(batch []*request) bool {
 	for _, r := range batch {
-		if r.ctx.Err() == nil {
+		if r.gone() == nil {
 			return true
 		}
 	}
