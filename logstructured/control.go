@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"strings"
+	"sync/atomic"
 
 	"github.com/tidwall/btree"
 )
@@ -15,8 +16,9 @@ type control struct {
 	leases   *btree.BTreeG[*lease]
 	attached *btree.BTreeG[attachment]
 	records  *btree.BTreeG[*record]
-	// recorded is the position of the newest record, or of the removal of one.
+	// recorded is the position of the newest record, or of the removal of one, and edition another one after each of these.
 	recorded Position
+	edition  *edition
 }
 
 func (c *control) copyControl() control {
@@ -78,6 +80,33 @@ func (r Records) Ascend(prefix string, fn func(name string, value []byte) bool) 
 // Version grows with every change of a record.
 func (r Records) Version() Position { return r.c.recorded }
 
+// edition stands for one state of all records, by its address: after the database went back in time, a version may mean another one.
+type edition struct{ _ Position }
+
+// Derived keeps what is made of the records until they change. It may be used concurrently.
+type Derived[T any] struct {
+	derive func(Records) T
+	last   atomic.Pointer[derivation[T]]
+}
+
+type derivation[T any] struct {
+	from  *edition
+	value T
+}
+
+// Derive returns a Derived that calls derive.
+func Derive[T any](derive func(Records) T) *Derived[T] { return &Derived[T]{derive: derive} }
+
+// Of returns what is made of r.
+func (d *Derived[T]) Of(r Records) T {
+	last := d.last.Load()
+	if last == nil || last.from != r.c.edition {
+		last = &derivation[T]{r.c.edition, d.derive(r)}
+		d.last.Store(last)
+	}
+	return last.value
+}
+
 // RecordChange sets a record, or removes it.
 type RecordChange struct {
 	Name   string
@@ -129,7 +158,7 @@ func (ev *evaluation) nextPosition() Position {
 // applyRecord sets or removes a record. What it takes the place of is dead.
 func (st *state) applyRecord(e *Entry) {
 	name := string(e.Key)
-	st.recorded = e.Position
+	st.recorded, st.edition = e.Position, new(edition)
 	if st.records != nil {
 		if former, ok := st.records.Get(&record{name: name}); ok {
 			st.bury(former.position)

@@ -15,6 +15,9 @@ func (s *Store) Range(ctx context.Context, r *RangeRequest) (*RangeResult, error
 		}
 	}
 	return reread(ctx, s, func(snap *snapshot, a *answer) (*RangeResult, error) {
+		if err := snap.pass(r.Guard); err != nil {
+			return nil, err
+		}
 		if err := snap.checkRevision(r.Revision); err != nil {
 			return nil, err
 		}
@@ -28,6 +31,9 @@ func (s *Store) Put(ctx context.Context, r *PutRequest) (*PutResult, error) {
 	var result *PutResult
 	var a answer
 	err := s.write(ctx, len(r.Key)+len(r.Value), func(st *step) (err error) {
+		if err := st.st.pass(r.Guard); err != nil {
+			return err
+		}
 		if err := st.checkPut(r); err != nil {
 			return err
 		}
@@ -66,6 +72,9 @@ func (s *Store) DeleteRange(ctx context.Context, r *DeleteRangeRequest) (*Delete
 	var result *DeleteRangeResult
 	var a answer
 	err := s.write(ctx, len(r.Key)+len(r.End), func(st *step) error {
+		if err := st.st.pass(r.Guard); err != nil {
+			return err
+		}
 		result = st.deleteRange(r)
 		a = st.answer
 		return nil
@@ -86,6 +95,9 @@ func (s *Store) Txn(ctx context.Context, r *TxnRequest) (*TxnResult, error) {
 	var result *TxnResult
 	var a answer
 	err := s.write(ctx, size, func(st *step) (err error) {
+		if err := st.st.pass(r.Guard); err != nil {
+			return err
+		}
 		result, err = st.txn(r)
 		a = st.answer
 		return err
@@ -103,6 +115,9 @@ func (s *Store) readTxn(ctx context.Context, r *TxnRequest) (*TxnResult, error) 
 		}
 	}
 	return reread(ctx, s, func(snap *snapshot, a *answer) (*TxnResult, error) {
+		if err := snap.pass(r.Guard); err != nil {
+			return nil, err
+		}
 		st := s.reading(ctx, snap)
 		result, err := st.txn(r)
 		*a = st.answer

@@ -1,6 +1,7 @@
 package logstructured
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,7 +35,10 @@ var ErrLeaseMode = errors.New("this server runs with --lease-mode=ttl, where the
 
 // LeaseGrant grants a lease of ttl seconds, and a random ID if id is 0. In [LeaseModeTTL] the ID is the TTL and nothing is stored: id must be 0 or
 // that TTL.
-func (s *Store) LeaseGrant(ctx context.Context, id LeaseID, ttl int64) (*LeaseGrantResult, error) {
+func (s *Store) LeaseGrant(ctx context.Context, id LeaseID, ttl int64, guards ...Guard) (*LeaseGrantResult, error) {
+	if err := s.snapshot().pass(guards...); err != nil {
+		return nil, err
+	}
 	if ttl > MaxLeaseTTL {
 		return nil, ErrLeaseTTLTooLarge
 	}
@@ -47,6 +51,9 @@ func (s *Store) LeaseGrant(ctx context.Context, id LeaseID, ttl int64) (*LeaseGr
 	}
 	result := &LeaseGrantResult{TTL: ttl}
 	err := s.write(ctx, 0, func(st *step) error {
+		if err := st.st.pass(guards...); err != nil {
+			return err
+		}
 		result.Revision, result.ID = st.st.revision, id
 		for result.ID == 0 || id == 0 && st.st.lease(result.ID) != nil {
 			result.ID = LeaseID(rand.Int64())
@@ -68,9 +75,9 @@ func (s *step) grant(id LeaseID, ttl int64) {
 }
 
 // LeaseRevoke ends a lease and deletes its keys, in one revision, and returns the current one.
-func (s *Store) LeaseRevoke(ctx context.Context, id LeaseID) (Revision, error) {
+func (s *Store) LeaseRevoke(ctx context.Context, id LeaseID, guards ...Guard) (Revision, error) {
 	var revision Revision
-	err := s.writeLease(ctx, func(st *step) error {
+	err := s.writeLease(ctx, guards, func(st *step) error {
 		if st.st.lease(id) == nil {
 			return ErrLeaseNotFound
 		}
@@ -93,9 +100,9 @@ func (s *step) revoke(id LeaseID) (keys int) {
 
 // LeaseKeepAlive lets a lease last its whole TTL from now on. It is in the log when LeaseKeepAlive returns: all that are under way at the same time share
 // an entry of it.
-func (s *Store) LeaseKeepAlive(ctx context.Context, id LeaseID) (*LeaseGrantResult, error) {
+func (s *Store) LeaseKeepAlive(ctx context.Context, id LeaseID, guards ...Guard) (*LeaseGrantResult, error) {
 	result := &LeaseGrantResult{ID: id}
-	err := s.writeLease(ctx, func(st *step) error {
+	err := s.writeLease(ctx, guards, func(st *step) error {
 		l := st.st.lease(id)
 		if l == nil {
 			return ErrLeaseNotFound
@@ -111,10 +118,10 @@ func (s *Store) LeaseKeepAlive(ctx context.Context, id LeaseID) (*LeaseGrantResu
 }
 
 // LeaseTimeToLive tells how long a lease lasts, and its keys if they are asked for. [ErrLeaseNotFound] comes with the current revision.
-func (s *Store) LeaseTimeToLive(ctx context.Context, id LeaseID, keys bool) (*LeaseTimeToLiveResult, error) {
+func (s *Store) LeaseTimeToLive(ctx context.Context, id LeaseID, keys bool, guards ...Guard) (*LeaseTimeToLiveResult, error) {
 	result := &LeaseTimeToLiveResult{ID: id}
 	found := false
-	err := s.writeLease(ctx, func(st *step) error {
+	err := s.writeLease(ctx, guards, func(st *step) error {
 		result.Revision = st.st.revision
 		l := st.st.lease(id)
 		if found = l != nil; !found {
@@ -136,8 +143,8 @@ func (s *Store) LeaseTimeToLive(ctx context.Context, id LeaseID, keys bool) (*Le
 }
 
 // Leases returns the IDs of all leases, those that end first first.
-func (s *Store) Leases(ctx context.Context) (ids []LeaseID, revision Revision, err error) {
-	err = s.writeLease(ctx, func(st *step) error {
+func (s *Store) Leases(ctx context.Context, guards ...Guard) (ids []LeaseID, revision Revision, err error) {
+	err = s.writeLease(ctx, guards, func(st *step) error {
 		ids, revision = st.st.leaseIDs(), st.st.revision
 		slices.SortStableFunc(ids, s.writer.leases.compare)
 		return nil
@@ -157,11 +164,16 @@ func (c *control) leaseIDs() (ids []LeaseID) {
 }
 
 // writeLease is write for what only [LeaseModeEtcd] has.
-func (s *Store) writeLease(ctx context.Context, evaluate func(*step) error) error {
+func (s *Store) writeLease(ctx context.Context, guards []Guard, evaluate func(*step) error) error {
 	if err := s.OwnLeases(); err != nil {
-		return err
+		return cmp.Or(s.snapshot().pass(guards...), err)
 	}
-	return s.write(ctx, 0, evaluate)
+	return s.write(ctx, 0, func(st *step) error {
+		if err := st.st.pass(guards...); err != nil {
+			return err
+		}
+		return evaluate(st)
+	})
 }
 
 // checkLease refuses leases that do not exist, and in [LeaseModeTTL] IDs that cannot be a TTL.

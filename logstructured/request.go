@@ -63,6 +63,8 @@ type RangeRequest struct {
 	// The filters; 0 is none.
 	MinModRevision, MaxModRevision       Revision
 	MinCreateRevision, MaxCreateRevision Revision
+	// Guard is nil or may refuse. Ignored inside a transaction.
+	Guard Guard
 }
 
 // RangeResult is what a [RangeRequest] read.
@@ -84,6 +86,8 @@ type PutRequest struct {
 	PrevKV      bool
 	IgnoreValue bool
 	IgnoreLease bool
+	// Guard is nil or may refuse. Ignored inside a transaction.
+	Guard Guard
 }
 
 // PutResult is the outcome of a [PutRequest].
@@ -97,6 +101,8 @@ type PutResult struct {
 type DeleteRangeRequest struct {
 	KeyRange
 	PrevKV bool
+	// Guard is nil or may refuse. Ignored inside a transaction.
+	Guard Guard
 }
 
 // DeleteRangeResult is the outcome of a [DeleteRangeRequest].
@@ -149,6 +155,8 @@ type TxnRequest struct {
 	Failure  []Op
 	// Serializable lets a transaction without writes skip asking the database for the end of the log.
 	Serializable bool
+	// Guard is nil or may refuse. That of a nested transaction is ignored.
+	Guard Guard
 }
 
 // TxnResult is the outcome of a [TxnRequest].

@@ -40,6 +40,8 @@ type WatchRequest struct {
 	ProgressNotify bool
 	// NoPut and NoDelete drop the events of that type.
 	NoPut, NoDelete bool
+	// Guard is nil or may refuse the creation. It is not asked again for events.
+	Guard Guard
 }
 
 // WatchResponse is one message of a watch stream, in the order in which it must be sent.
@@ -49,7 +51,7 @@ type WatchResponse struct {
 	Revision Revision
 	Created  bool
 	Canceled bool
-	// Err tells why a creation failed: ErrDuplicateWatchID, ErrEmptyWatchRange or ErrCompacted (negative start).
+	// Err tells why a creation failed: ErrDuplicateWatchID, ErrEmptyWatchRange, ErrCompacted (negative start) or what the guard said.
 	Err error
 	// CompactRevision is set when the watcher was canceled because it needs a revision below it.
 	CompactRevision Revision
@@ -178,9 +180,13 @@ func (ws *WatchStream) Create(r WatchRequest) {
 	defer ws.signal()
 	snap := ws.hub.current.Load()
 	response := WatchResponse{WatchID: InvalidWatchID, Revision: snap.revision, Created: true, Canceled: true}
+	refusal := snap.pass(r.Guard)
+	r.Guard = nil
 	switch {
 	case r.StartRevision < 0:
 		response.Err = ErrCompacted
+	case refusal != nil:
+		response.Err = refusal
 	case !r.single() && !r.fromKey() && bytes.Compare(r.Key, r.End) >= 0:
 		response.Err = ErrEmptyWatchRange
 	case r.ID != 0 && ws.watchers[r.ID] != nil:

@@ -2,89 +2,205 @@ package server
 
 import (
 	"context"
+	"encoding/base64"
+	"errors"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/server/auth"
 )
 
-// authServer is etcd's Auth service while authentication does not exist.
+// authServer is etcd's Auth service.
 type authServer struct {
 	pb.UnsafeAuthServer
 	*member
 }
 
-func (s *authServer) AuthStatus(context.Context, *pb.AuthStatusRequest) (*pb.AuthStatusResponse, error) {
-	return &pb.AuthStatusResponse{
-		Header: s.header(&pb.ResponseHeader{}, s.store.Revision()),
-		// etcd's own start value.
-		AuthRevision: 1,
-	}, nil
+// edit makes the change that fn decides on, if r is permitted at that place in the log. It also serves what changes nothing, which then is linearizable, as in
+// etcd.
+func (s *authServer) edit(ctx context.Context, r any, fn func(*auth.State) (auth.Changes, error)) (*pb.ResponseHeader, error) {
+	revision, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (logstructured.Revision, error) {
+		return s.store.UpdateRecords(ctx, func(records logstructured.Records) ([]logstructured.RecordChange, error) {
+			if err := guard(logstructured.Moment{Records: records}); err != nil {
+				return nil, err
+			}
+			st := s.auth.state.Of(records)
+			if err := st.Err(); err != nil {
+				return nil, err
+			}
+			return fn(st)
+		})
+	})
+	if err != nil {
+		return nil, authStatus(err)
+	}
+	return s.header(&pb.ResponseHeader{}, revision), nil
 }
 
-// Authenticate answers as etcd does without authentication: etcd's client then goes on without a token.
-func (s *authServer) Authenticate(context.Context, *pb.AuthenticateRequest) (*pb.AuthenticateResponse, error) {
-	return nil, rpctypes.ErrGRPCAuthNotEnabled
+// authStatus is toStatus; what has no code in etcd's auth is of code Unknown there.
+func authStatus(err error) error {
+	if st := status.Convert(toStatus(err)); st.Code() == codes.Internal {
+		return status.Error(codes.Unknown, err.Error())
+	}
+	return toStatus(err)
 }
 
-var errAuth = unimplemented("users, roles and passwords are not available; " +
-	"to decide who may connect, serve over TLS and require client certificates")
-
-func (s *authServer) AuthEnable(context.Context, *pb.AuthEnableRequest) (*pb.AuthEnableResponse, error) {
-	return nil, errAuth
+func (s *authServer) AuthEnable(ctx context.Context, r *pb.AuthEnableRequest) (*pb.AuthEnableResponse, error) {
+	header, err := s.edit(ctx, r, (*auth.State).Enable)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.AuthEnableResponse{Header: header}, nil
 }
 
-func (s *authServer) AuthDisable(context.Context, *pb.AuthDisableRequest) (*pb.AuthDisableResponse, error) {
-	return nil, errAuth
+func (s *authServer) AuthDisable(ctx context.Context, r *pb.AuthDisableRequest) (*pb.AuthDisableResponse, error) {
+	header, err := s.edit(ctx, r, (*auth.State).Disable)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.AuthDisableResponse{Header: header}, nil
 }
 
-func (s *authServer) UserAdd(context.Context, *pb.AuthUserAddRequest) (*pb.AuthUserAddResponse, error) {
-	return nil, errAuth
+func (s *authServer) AuthStatus(ctx context.Context, r *pb.AuthStatusRequest) (*pb.AuthStatusResponse, error) {
+	resp := &pb.AuthStatusResponse{}
+	var err error
+	resp.Header, err = s.edit(ctx, r, func(st *auth.State) (auth.Changes, error) {
+		resp.Enabled, resp.AuthRevision = st.Enabled, st.Revision()
+		return nil, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return resp, nil
 }
 
-func (s *authServer) UserGet(context.Context, *pb.AuthUserGetRequest) (*pb.AuthUserGetResponse, error) {
-	return nil, errAuth
+// Authenticate checks the password on a state that is not older than the request.
+func (s *authServer) Authenticate(ctx context.Context, r *pb.AuthenticateRequest) (*pb.AuthenticateResponse, error) {
+	if err := s.store.Ready(ctx); err != nil {
+		return nil, toStatus(err)
+	}
+	for {
+		st := s.auth.current()
+		if err := st.CheckPassword(r.Name, r.Password); err != nil {
+			return nil, authStatus(err)
+		}
+		token, err := s.auth.tokens.Issue(st, r.Name)
+		if errors.Is(err, auth.ErrNoSecret) {
+			_, err = s.store.UpdateRecords(ctx, func(records logstructured.Records) ([]logstructured.RecordChange, error) {
+				return s.auth.state.Of(records).NewSecret()
+			})
+			if err == nil {
+				continue
+			}
+		}
+		if err != nil {
+			return nil, authStatus(err)
+		}
+		// A token of a state that has passed would be refused at its first use.
+		if s.auth.current() != st {
+			continue
+		}
+		return &pb.AuthenticateResponse{Header: s.header(&pb.ResponseHeader{}, s.store.Revision()), Token: token}, nil
+	}
 }
 
-func (s *authServer) UserList(context.Context, *pb.AuthUserListRequest) (*pb.AuthUserListResponse, error) {
-	return nil, errAuth
+// hash makes what is kept of a password. It costs so much that it is done only for who may ask for it.
+func (s *authServer) hash(ctx context.Context, r any, password string) ([]byte, error) {
+	if err := s.auth.admitted(ctx, r); err != nil {
+		return nil, authStatus(err)
+	}
+	hash, err := auth.Hash(password, s.auth.bcryptCost)
+	if err != nil {
+		return nil, status.Error(codes.Unknown, err.Error())
+	}
+	return hash, nil
 }
 
-func (s *authServer) UserDelete(context.Context, *pb.AuthUserDeleteRequest) (*pb.AuthUserDeleteResponse, error) {
-	return nil, errAuth
+func (s *authServer) UserAdd(ctx context.Context, r *pb.AuthUserAddRequest) (*pb.AuthUserAddResponse, error) {
+	var hash []byte
+	var err error
+	if !r.GetOptions().GetNoPassword() {
+		if hash, err = s.hash(ctx, r, r.Password); err != nil {
+			return nil, err
+		}
+	}
+	header, err := s.edit(ctx, r, func(st *auth.State) (auth.Changes, error) { return st.AddUser(r.Name, hash, r.Options) })
+	if err != nil {
+		return nil, err
+	}
+	return &pb.AuthUserAddResponse{Header: header}, nil
 }
 
-func (s *authServer) UserChangePassword(context.Context, *pb.AuthUserChangePasswordRequest) (*pb.AuthUserChangePasswordResponse, error) {
-	return nil, errAuth
+func (s *authServer) UserGet(ctx context.Context, r *pb.AuthUserGetRequest) (*pb.AuthUserGetResponse, error) {
+	resp := &pb.AuthUserGetResponse{}
+	var err error
+	resp.Header, err = s.edit(ctx, r, func(st *auth.State) (_ auth.Changes, err error) {
+		resp.Roles, err = st.User(r.Name)
+		return nil, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return resp, nil
 }
 
-func (s *authServer) UserGrantRole(context.Context, *pb.AuthUserGrantRoleRequest) (*pb.AuthUserGrantRoleResponse, error) {
-	return nil, errAuth
+func (s *authServer) UserList(ctx context.Context, r *pb.AuthUserListRequest) (*pb.AuthUserListResponse, error) {
+	resp := &pb.AuthUserListResponse{}
+	var err error
+	resp.Header, err = s.edit(ctx, r, func(st *auth.State) (auth.Changes, error) {
+		resp.Users = st.Users()
+		return nil, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return resp, nil
 }
 
-func (s *authServer) UserRevokeRole(context.Context, *pb.AuthUserRevokeRoleRequest) (*pb.AuthUserRevokeRoleResponse, error) {
-	return nil, errAuth
+func (s *authServer) UserDelete(ctx context.Context, r *pb.AuthUserDeleteRequest) (*pb.AuthUserDeleteResponse, error) {
+	header, err := s.edit(ctx, r, func(st *auth.State) (auth.Changes, error) { return st.DeleteUser(r.Name) })
+	if err != nil {
+		return nil, err
+	}
+	return &pb.AuthUserDeleteResponse{Header: header}, nil
 }
 
-func (s *authServer) RoleAdd(context.Context, *pb.AuthRoleAddRequest) (*pb.AuthRoleAddResponse, error) {
-	return nil, errAuth
+func (s *authServer) UserChangePassword(ctx context.Context, r *pb.AuthUserChangePasswordRequest) (*pb.AuthUserChangePasswordResponse, error) {
+	hash, err := base64.StdEncoding.DecodeString(r.HashedPassword)
+	badHash := err != nil
+	if r.Password != "" {
+		if hash, err = s.hash(ctx, r, r.Password); err != nil {
+			return nil, err
+		}
+		badHash = false
+	}
+	header, err := s.edit(ctx, r, func(st *auth.State) (auth.Changes, error) {
+		if badHash {
+			return nil, auth.ErrBadHash
+		}
+		return st.ChangePassword(r.Name, hash)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &pb.AuthUserChangePasswordResponse{Header: header}, nil
 }
 
-func (s *authServer) RoleGet(context.Context, *pb.AuthRoleGetRequest) (*pb.AuthRoleGetResponse, error) {
-	return nil, errAuth
+func (s *authServer) UserGrantRole(ctx context.Context, r *pb.AuthUserGrantRoleRequest) (*pb.AuthUserGrantRoleResponse, error) {
+	header, err := s.edit(ctx, r, func(st *auth.State) (auth.Changes, error) { return st.GrantRole(r.User, r.Role) })
+	if err != nil {
+		return nil, err
+	}
+	return &pb.AuthUserGrantRoleResponse{Header: header}, nil
 }
 
-func (s *authServer) RoleList(context.Context, *pb.AuthRoleListRequest) (*pb.AuthRoleListResponse, error) {
-	return nil, errAuth
-}
-
-func (s *authServer) RoleDelete(context.Context, *pb.AuthRoleDeleteRequest) (*pb.AuthRoleDeleteResponse, error) {
-	return nil, errAuth
-}
-
-func (s *authServer) RoleGrantPermission(context.Context, *pb.AuthRoleGrantPermissionRequest) (*pb.AuthRoleGrantPermissionResponse, error) {
-	return nil, errAuth
-}
-
-func (s *authServer) RoleRevokePermission(context.Context, *pb.AuthRoleRevokePermissionRequest) (*pb.AuthRoleRevokePermissionResponse, error) {
-	return nil, errAuth
+func (s *authServer) UserRevokeRole(ctx context.Context, r *pb.AuthUserRevokeRoleRequest) (*pb.AuthUserRevokeRoleResponse, error) {
+	header, err := s.edit(ctx, r, func(st *auth.State) (auth.Changes, error) { return st.RevokeRole(r.Name, r.Role) })
+	if err != nil {
+		return nil, err
+	}
+	return &pb.AuthUserRevokeRoleResponse{Header: header}, nil
 }

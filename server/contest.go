@@ -107,8 +107,8 @@ func prefixEnd(prefix []byte) []byte {
 }
 
 func (c *contest) awaitDelete(ctx context.Context, key []byte, from int64) error {
-	err := c.watch(ctx, logstructured.WatchRequest{
-		KeyRange: logstructured.KeyRange{Key: key}, StartRevision: logstructured.Revision(from), NoPut: true,
+	err := c.watch(ctx, &pb.WatchCreateRequest{
+		Key: key, StartRevision: from, Filters: []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NOPUT},
 	}, func(int64, *mvccpb.Event) error { return errSeen })
 	if errors.Is(err, errSeen) {
 		return nil
@@ -120,7 +120,7 @@ func (c *contest) awaitDelete(ctx context.Context, key []byte, from int64) error
 var errSeen = errors.New("seen")
 
 // watch calls fn with the current revision and each event, until that or the watch fails.
-func (c *contest) watch(ctx context.Context, r logstructured.WatchRequest, fn func(revision int64, ev *mvccpb.Event) error) error {
+func (c *contest) watch(ctx context.Context, r *pb.WatchCreateRequest, fn func(revision int64, ev *mvccpb.Event) error) error {
 	ws := c.store.NewWatchStream()
 	defer ws.Close()
 	remove, err := c.streams.add(ws.Close)
@@ -128,11 +128,14 @@ func (c *contest) watch(ctx context.Context, r logstructured.WatchRequest, fn fu
 		return err
 	}
 	defer remove()
-	ws.Create(r)
+	ws.Create(c.authorizedWatch(ctx, r))
 	for {
 		resp, err := ws.Next(ctx)
 		if err != nil {
 			return toStatus(err)
+		}
+		if resp.Err != nil {
+			return toStatus(resp.Err)
 		}
 		if resp.Canceled {
 			return toStatus(logstructured.ErrCompacted)

@@ -116,9 +116,7 @@ func (s *electionServer) observeOne(ctx context.Context, prefix []byte, stream v
 	if err := stream.Send(leader); err != nil {
 		return err
 	}
-	err = s.watch(ctx, logstructured.WatchRequest{
-		KeyRange: logstructured.KeyRange{Key: leader.Kv.Key}, StartRevision: logstructured.Revision(leader.Header.Revision + 1),
-	}, func(revision int64, ev *mvccpb.Event) error {
+	err = s.watch(ctx, &pb.WatchCreateRequest{Key: leader.Kv.Key, StartRevision: leader.Header.Revision + 1}, func(revision int64, ev *mvccpb.Event) error {
 		if ev.Type == mvccpb.Event_DELETE {
 			return errSeen
 		}
@@ -132,8 +130,8 @@ func (s *electionServer) observeOne(ctx context.Context, prefix []byte, stream v
 
 // firstPut waits for somebody to campaign.
 func (s *electionServer) firstPut(ctx context.Context, prefix []byte, from int64) (kv *mvccpb.KeyValue, err error) {
-	err = s.watch(ctx, logstructured.WatchRequest{
-		KeyRange: logstructured.KeyRange{Key: prefix, End: prefixEnd(prefix)}, StartRevision: logstructured.Revision(from + 1), NoDelete: true,
+	err = s.watch(ctx, &pb.WatchCreateRequest{
+		Key: prefix, RangeEnd: prefixEnd(prefix), StartRevision: from + 1, Filters: []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NODELETE},
 	}, func(_ int64, ev *mvccpb.Event) error {
 		kv = ev.Kv
 		return errSeen

@@ -74,7 +74,20 @@ func cancelReason(err error) string {
 			return c.reason
 		}
 	}
+	if isAuth(err) {
+		return err.Error() // with the code, in etcd
+	}
 	return status.Convert(toStatus(err)).Message()
+}
+
+// isAuth tells whether err is a refusal of the authority.
+func isAuth(err error) bool {
+	switch status.Code(err) {
+	case codes.PermissionDenied, codes.Unauthenticated, codes.InvalidArgument:
+		return true
+	default:
+		return false
+	}
 }
 
 // unimplemented tells what is missing and what to do instead.

@@ -21,10 +21,12 @@ import (
 type gateway struct {
 	conn *grpc.ClientConn
 	mux  *runtime.ServeMux
+	// certificates tells whether clients are known by their certificates: then they must not take it that they are here, too.
+	certificates func() bool
 }
 
 // newGateway makes a gateway to the server that serves queue.
-func newGateway(queue *connQueue) (*gateway, error) {
+func newGateway(queue *connQueue, a *authorizer) (*gateway, error) {
 	conn, err := grpc.NewClient("passthrough:///gateway",
 		grpc.WithTransportCredentials(insecure.NewCredentials()), // it does not leave the process
 		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) {
@@ -37,7 +39,7 @@ func newGateway(queue *connQueue) (*gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &gateway{conn: conn, mux: runtime.NewServeMux(runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.HTTPBodyMarshaler{
+	g := &gateway{conn: conn, certificates: a.byCertificate, mux: runtime.NewServeMux(runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.HTTPBodyMarshaler{
 		Marshaler: &runtime.JSONPb{
 			MarshalOptions:   protojson.MarshalOptions{UseProtoNames: true},
 			UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: true},
@@ -58,6 +60,14 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// etcd's name of the API before it was finished.
 	if rest, beta := strings.CutPrefix(r.URL.Path, "/v3beta/"); beta {
 		r.URL.Path = "/v3/" + rest
+	}
+	if r.TLS != nil && g.certificates() {
+		for _, chain := range r.TLS.VerifiedChains {
+			if len(chain) > 0 && chain[0].Subject.CommonName != "" {
+				http.Error(w, "CommonName of client sending a request against gateway will be ignored and not used as expected", http.StatusBadRequest)
+				return
+			}
+		}
 	}
 	g.mux.ServeHTTP(w, r)
 }

@@ -22,7 +22,11 @@ func (s *kvServer) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResp
 	if err := checkRange(r); err != nil {
 		return nil, err
 	}
-	result, err := s.store.Range(ctx, toRange(r))
+	req := toRange(r)
+	result, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (*logstructured.RangeResult, error) {
+		req.Guard = guard
+		return s.store.Range(ctx, req)
+	})
 	if err != nil {
 		return nil, toStatus(err)
 	}
@@ -38,7 +42,11 @@ func (s *kvServer) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse, 
 	if err := checkSize(r, boundOfPut(r), s.maxRequestBytes); err != nil {
 		return nil, err
 	}
-	result, err := s.store.Put(ctx, toPut(r))
+	req := toPut(r)
+	result, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (*logstructured.PutResult, error) {
+		req.Guard = guard
+		return s.store.Put(ctx, req)
+	})
 	if err != nil {
 		return nil, toStatus(err)
 	}
@@ -54,7 +62,11 @@ func (s *kvServer) DeleteRange(ctx context.Context, r *pb.DeleteRangeRequest) (*
 	if err := checkSize(r, boundOfDeleteRange(r), s.maxRequestBytes); err != nil {
 		return nil, err
 	}
-	result, err := s.store.DeleteRange(ctx, toDeleteRange(r))
+	req := toDeleteRange(r)
+	result, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (*logstructured.DeleteRangeResult, error) {
+		req.Guard = guard
+		return s.store.DeleteRange(ctx, req)
+	})
 	if err != nil {
 		return nil, toStatus(err)
 	}
@@ -72,7 +84,11 @@ func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, 
 			return nil, err
 		}
 	}
-	result, err := s.store.Txn(ctx, toTxn(r))
+	req := toTxn(r)
+	result, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (*logstructured.TxnResult, error) {
+		req.Guard = guard
+		return s.store.Txn(ctx, req)
+	})
 	if err != nil {
 		return nil, toStatus(err)
 	}
@@ -82,6 +98,9 @@ func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, 
 }
 
 func (s *kvServer) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.CompactionResponse, error) {
+	if err := s.auth.admitted(ctx, r); err != nil {
+		return nil, toStatus(err)
+	}
 	revision, err := s.store.Compact(ctx, logstructured.Revision(r.Revision), r.Physical)
 	if err != nil {
 		return nil, toStatus(err)
@@ -115,7 +134,10 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServe
 	)
 	for {
 		req.Limit = min(chunk, left)
-		result, err := s.store.Range(stream.Context(), req)
+		result, err := authorized(stream.Context(), s.auth, r, func(guard logstructured.Guard) (*logstructured.RangeResult, error) {
+			req.Guard = guard
+			return s.store.Range(stream.Context(), req)
+		})
 		if err != nil {
 			return toStatus(err)
 		}

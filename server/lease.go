@@ -22,7 +22,9 @@ type leaseServer struct {
 }
 
 func (s *leaseServer) LeaseGrant(ctx context.Context, r *pb.LeaseGrantRequest) (*pb.LeaseGrantResponse, error) {
-	result, err := s.store.LeaseGrant(ctx, logstructured.LeaseID(r.ID), r.TTL)
+	result, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (*logstructured.LeaseGrantResult, error) {
+		return s.store.LeaseGrant(ctx, logstructured.LeaseID(r.ID), r.TTL, guard)
+	})
 	if err != nil {
 		return nil, toStatus(err)
 	}
@@ -34,7 +36,9 @@ func (s *leaseServer) LeaseGrant(ctx context.Context, r *pb.LeaseGrantRequest) (
 }
 
 func (s *leaseServer) LeaseRevoke(ctx context.Context, r *pb.LeaseRevokeRequest) (*pb.LeaseRevokeResponse, error) {
-	revision, err := s.store.LeaseRevoke(ctx, logstructured.LeaseID(r.ID))
+	revision, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (logstructured.Revision, error) {
+		return s.store.LeaseRevoke(ctx, logstructured.LeaseID(r.ID), guard)
+	})
 	if err != nil {
 		return nil, toStatus(err)
 	}
@@ -42,7 +46,9 @@ func (s *leaseServer) LeaseRevoke(ctx context.Context, r *pb.LeaseRevokeRequest)
 }
 
 func (s *leaseServer) LeaseTimeToLive(ctx context.Context, r *pb.LeaseTimeToLiveRequest) (*pb.LeaseTimeToLiveResponse, error) {
-	result, err := s.store.LeaseTimeToLive(ctx, logstructured.LeaseID(r.ID), r.Keys)
+	result, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (*logstructured.LeaseTimeToLiveResult, error) {
+		return s.store.LeaseTimeToLive(ctx, logstructured.LeaseID(r.ID), r.Keys, guard)
+	})
 	if errors.Is(err, logstructured.ErrLeaseNotFound) {
 		return &pb.LeaseTimeToLiveResponse{Header: s.header(&pb.ResponseHeader{}, result.Revision), ID: r.ID, TTL: -1}, nil
 	}
@@ -59,8 +65,12 @@ func (s *leaseServer) LeaseTimeToLive(ctx context.Context, r *pb.LeaseTimeToLive
 	return resp, nil
 }
 
-func (s *leaseServer) LeaseLeases(ctx context.Context, _ *pb.LeaseLeasesRequest) (*pb.LeaseLeasesResponse, error) {
-	ids, revision, err := s.store.Leases(ctx)
+func (s *leaseServer) LeaseLeases(ctx context.Context, r *pb.LeaseLeasesRequest) (*pb.LeaseLeasesResponse, error) {
+	var ids []logstructured.LeaseID
+	revision, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (revision logstructured.Revision, err error) {
+		ids, revision, err = s.store.Leases(ctx, guard)
+		return revision, err
+	})
 	if err != nil {
 		return nil, toStatus(err)
 	}
@@ -136,20 +146,22 @@ func (s *leaseServer) receiveKeepAlives(ctx context.Context, stream pb.Lease_Lea
 			return nil
 		}
 		s.streams.receivers.Go(func() {
-			resp, err := s.keepAlive(ctx, req.ID)
+			resp, err := s.keepAlive(ctx, req)
 			answer <- keptAlive{resp, err}
 		})
 	}
 }
 
-func (s *leaseServer) keepAlive(ctx context.Context, id int64) (*pb.LeaseKeepAliveResponse, error) {
-	result, err := s.store.LeaseKeepAlive(ctx, logstructured.LeaseID(id))
+func (s *leaseServer) keepAlive(ctx context.Context, r *pb.LeaseKeepAliveRequest) (*pb.LeaseKeepAliveResponse, error) {
+	result, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (*logstructured.LeaseGrantResult, error) {
+		return s.store.LeaseKeepAlive(ctx, logstructured.LeaseID(r.ID), guard)
+	})
 	if errors.Is(err, logstructured.ErrLeaseNotFound) {
 		// A TTL of 0 tells the client so and leaves the stream to its other leases.
-		return &pb.LeaseKeepAliveResponse{Header: s.header(&pb.ResponseHeader{}, s.store.Revision()), ID: id}, nil
+		return &pb.LeaseKeepAliveResponse{Header: s.header(&pb.ResponseHeader{}, s.store.Revision()), ID: r.ID}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &pb.LeaseKeepAliveResponse{Header: s.header(&pb.ResponseHeader{}, result.Revision), ID: id, TTL: result.TTL}, nil
+	return &pb.LeaseKeepAliveResponse{Header: s.header(&pb.ResponseHeader{}, result.Revision), ID: r.ID, TTL: result.TTL}, nil
 }

@@ -18,11 +18,12 @@ type member struct {
 	store     *logstructured.Store
 	clusterID uint64
 	memberID  uint64
+	auth      *authorizer
 }
 
 // newMember announces this replica to those that share the store's database.
 func newMember(store *logstructured.Store, opts *Options) *member {
-	m := &member{store: store, clusterID: store.ClusterID(), memberID: opts.MemberID}
+	m := &member{store: store, clusterID: store.ClusterID(), memberID: opts.MemberID, auth: newAuthorizer(store, opts)}
 	if m.memberID == 0 {
 		m.memberID = memberIDOf(m.clusterID, opts)
 	}

@@ -2,12 +2,15 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 	"google.golang.org/grpc"
+
+	"github.com/stele-db/stele/server/auth"
 )
 
 // Limits that etcd has too, with etcd's defaults.
@@ -45,6 +48,14 @@ type Options struct {
 	// MemberID in headers; 0 derives one from the store's cluster ID, the machine's name, Name and AdvertiseClientURLs.
 	MemberID uint64
 
+	// AuthTokens are what clients get for their password; nil is simple tokens, which last for [auth.DefaultTokenTTL] after each use.
+	AuthTokens auth.Tokens
+	// BcryptCost is that of hashing passwords; 0 is [auth.DefaultBcryptCost].
+	BcryptCost int
+	// ClientCertAuth takes the common name of a client's verified certificate for the name of its user, if it sends no token. Whether there must be
+	// a certificate is the listener's to say.
+	ClientCertAuth bool
+
 	// MaxRequestBytes bounds a write request; 0 is [DefaultMaxRequestBytes].
 	MaxRequestBytes int
 	// MaxTxnOps bounds a transaction; 0 is [DefaultMaxTxnOps].
@@ -79,6 +90,17 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.MaxTxnOps < 0 {
 		return o, errors.New("server: the maximum number of transaction operations must be positive")
+	}
+	setDefault(&o.BcryptCost, auth.DefaultBcryptCost)
+	if err := auth.CheckBcryptCost(o.BcryptCost); err != nil {
+		return o, fmt.Errorf("server: %w", err)
+	}
+	if o.AuthTokens == nil {
+		tokens, err := auth.NewTokens("simple", auth.DefaultTokenTTL)
+		if err != nil {
+			return o, err
+		}
+		o.AuthTokens = tokens
 	}
 	setDefault(&o.Name, "default")
 	setDefault(&o.MaxRequestBytes, DefaultMaxRequestBytes)

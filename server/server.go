@@ -69,7 +69,7 @@ func New(store *logstructured.Store, opts Options) (*Server, error) {
 	metrics.InitializeMetrics(s.grpc)
 
 	s.dispatch = newDispatcher(opts.Logger, opts.HandshakeTimeout, opts.MaxHandshakes)
-	if s.gateway, err = newGateway(s.dispatch.grpc); err != nil {
+	if s.gateway, err = newGateway(s.dispatch.grpc, m.auth); err != nil {
 		return nil, err
 	}
 	s.http = &http.Server{

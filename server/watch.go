@@ -41,7 +41,7 @@ func (s *watchServer) Watch(stream pb.Watch_WatchServer) error {
 	creates := make(chan bool, maxPendingCreates)
 	s.streams.receivers.Go(func() {
 		// A client that will ask for nothing more (EOF) still gets its events.
-		if err := receiveWatch(ctx, stream, ws, creates); err != nil {
+		if err := s.receive(ctx, stream, ws, creates); err != nil {
 			cancel(err)
 		}
 	})
@@ -69,9 +69,9 @@ func watchError(ctx context.Context, err error) error {
 	return rpctypes.ErrGRPCWatchCanceled
 }
 
-// receiveWatch passes requests on until the client has no more of them. Into creates goes, in their order, whether
+// receive passes requests on until the client has no more of them. Into creates goes, in their order, whether
 // each creation asked for fragments.
-func receiveWatch(ctx context.Context, stream pb.Watch_WatchServer, ws *logstructured.WatchStream, creates chan<- bool) error {
+func (s *watchServer) receive(ctx context.Context, stream pb.Watch_WatchServer, ws *logstructured.WatchStream, creates chan<- bool) error {
 	for {
 		req, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -90,7 +90,7 @@ func receiveWatch(ctx context.Context, stream pb.Watch_WatchServer, ws *logstruc
 			case <-ctx.Done():
 				return nil
 			}
-			ws.Create(toWatch(r.CreateRequest))
+			ws.Create(s.authorizedWatch(ctx, r.CreateRequest))
 		case *pb.WatchRequest_CancelRequest:
 			if r.CancelRequest != nil {
 				ws.Cancel(logstructured.WatchID(r.CancelRequest.WatchId))

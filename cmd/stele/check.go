@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/server/auth"
 )
 
 // check looks at everything that can be judged without touching the network or the disk.
@@ -21,6 +22,10 @@ func (c *config) check() error {
 		return errors.New("--server-key-file is set and --server-cert-file is not; set both, or neither for plain text")
 	case c.trustedCAFile != "" && c.serverCertFile == "":
 		return errors.New("--trusted-ca-file demands client certificates, which need TLS; set --server-cert-file and --server-key-file too")
+	case c.clientCertAuth && c.serverCertFile == "":
+		return errors.New("--client-cert-auth demands client certificates, which need TLS; set --server-cert-file and --server-key-file too")
+	case auth.CheckBcryptCost(c.bcryptCost) != nil:
+		return fmt.Errorf("--bcrypt-cost: %d: %w", c.bcryptCost, auth.ErrBcryptCost)
 	case c.maxRequestBytes < 1 || c.maxRequestBytes > math.MaxInt32-(1<<20):
 		return fmt.Errorf("--max-request-bytes: %d is not between 1 and %d", c.maxRequestBytes, math.MaxInt32-(1<<20))
 	case c.maxTxnOps < 1:

@@ -112,7 +112,6 @@ func explain(err error) error {
 var etcdNames = map[string]string{
 	"listen-client-urls":          "--listen-address",
 	"data-dir":                    "--endpoint=sqlite://<file>",
-	"client-cert-auth":            "--trusted-ca-file, which by itself demands client certificates",
 	"listen-metrics-urls":         "--metrics-bind-address",
 	"listen-peer-urls":            "nothing: replicas meet in the database and need no peer address",
 	"initial-cluster":             "nothing: replicas meet in the database and need no peer address",

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/stele-db/stele/server/auth"
 )
 
 // config is what the flags say. Defaults stand in flags and, with the reasons, in docs/configuration.md.
@@ -16,6 +18,11 @@ type config struct {
 	serverCertFile      string
 	serverKeyFile       string
 	trustedCAFile       string
+	clientCertAuth      bool
+
+	authToken    string
+	authTokenTTL uint
+	bcryptCost   int
 
 	database databaseConfig
 
@@ -54,6 +61,10 @@ func (c *config) flags() *pflag.FlagSet {
 	fs.StringVar(&c.serverCertFile, "server-cert-file", "", "certificate for the client port; turns TLS on")
 	fs.StringVar(&c.serverKeyFile, "server-key-file", "", "private key of --server-cert-file")
 	fs.StringVar(&c.trustedCAFile, "trusted-ca-file", "", "CA that client certificates must be signed by; turns client certificates on")
+	fs.BoolVar(&c.clientCertAuth, "client-cert-auth", false, "demand client certificates; with users, the common name of one is the name of its user")
+	fs.StringVar(&c.authToken, "auth-token", "simple", "what clients get for a password: simple, or jwt,sign-method=METHOD,priv-key=FILE,pub-key=FILE,ttl=5m")
+	fs.UintVar(&c.authTokenTTL, "auth-token-ttl", 300, "seconds that a simple token lasts without being used")
+	fs.IntVar(&c.bcryptCost, "bcrypt-cost", auth.DefaultBcryptCost, "cost of hashing passwords, from 4 to 31: each one more takes twice as long")
 
 	c.database.flags(fs)
 	fs.DurationVar(&c.pollInterval, "datastore-poll-interval", 10*time.Millisecond, "how often to look for what other replicas wrote")

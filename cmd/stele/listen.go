@@ -19,7 +19,7 @@ func (c *config) certificates(log *logrus.Entry) (*server.Certificates, error) {
 		return nil, nil
 	}
 	certs, err := server.LoadCertificates(server.CertificateOptions{
-		Logger: log, CertFile: c.serverCertFile, KeyFile: c.serverKeyFile, TrustedCAFile: c.trustedCAFile,
+		Logger: log, CertFile: c.serverCertFile, KeyFile: c.serverKeyFile, TrustedCAFile: c.trustedCAFile, ClientCertAuth: c.clientCertAuth,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("--server-cert-file, --server-key-file, --trusted-ca-file: %w; name readable PEM files that belong together", err)

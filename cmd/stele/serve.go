@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
@@ -14,6 +15,7 @@ import (
 	"github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/pkg/endpoint"
 	"github.com/stele-db/stele/server"
+	"github.com/stele-db/stele/server/auth"
 	"github.com/stele-db/stele/server/compactor"
 )
 
@@ -35,6 +37,10 @@ func serve(ctx context.Context, cfg *config, flags *pflag.FlagSet, stdout, stder
 	if err != nil {
 		return err
 	}
+	tokens, err := auth.NewTokens(cfg.authToken, time.Duration(cfg.authTokenTTL)*time.Second)
+	if err != nil {
+		return fmt.Errorf("--auth-token: %w", err)
+	}
 	certs, err := cfg.certificates(log)
 	if err != nil {
 		return err
@@ -49,7 +55,7 @@ func serve(ctx context.Context, cfg *config, flags *pflag.FlagSet, stdout, stder
 		return err
 	}
 	registry := newRegistry()
-	datastore, err := endpoint.Open(ctx, cfg.datastore(log, registry, listener, connection, schedule))
+	datastore, err := endpoint.Open(ctx, cfg.datastore(log, registry, listener, connection, schedule, tokens))
 	if err != nil {
 		_ = listener.Close()
 		if metrics != nil {
@@ -79,6 +85,7 @@ func serve(ctx context.Context, cfg *config, flags *pflag.FlagSet, stdout, stder
 // datastore is what the flags say about the database, the store and the server.
 func (c *config) datastore(
 	log *logrus.Entry, registry *prometheus.Registry, listener *server.Listener, connection connect.Options, schedule compactor.Schedule,
+	tokens auth.Tokens,
 ) endpoint.Options {
 	cache := c.valueCacheBytes
 	if cache == 0 {
@@ -106,6 +113,9 @@ func (c *config) datastore(
 			Gatherer:            registry,
 			Name:                c.name,
 			AdvertiseClientURLs: advertised,
+			AuthTokens:          tokens,
+			BcryptCost:          c.bcryptCost,
+			ClientCertAuth:      c.clientCertAuth,
 			MaxRequestBytes:     c.maxRequestBytes,
 			MaxTxnOps:           c.maxTxnOps,
 		},

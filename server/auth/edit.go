@@ -1,0 +1,216 @@
+package auth
+
+import (
+	"bytes"
+	"slices"
+
+	"go.etcd.io/etcd/api/v3/authpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// Changes are what an edit does to the records; none, if it changes nothing.
+type Changes = []logstructured.RecordChange
+
+// Enable lets requests be checked from now on. The user root must exist and have the role root. It leaves the auth revision.
+func (s *State) Enable() (Changes, error) {
+	if s.Enabled {
+		return nil, nil
+	}
+	root := s.users[Root]
+	if root == nil {
+		return nil, rpctypes.ErrGRPCRootUserNotExist
+	}
+	if !root.root() {
+		return nil, rpctypes.ErrGRPCRootRoleNotExist
+	}
+	return Changes{{Name: RecordEnabled, Value: EncodeEnabled()}}, nil
+}
+
+// Disable lets every request pass, and makes all simple tokens invalid for good.
+func (s *State) Disable() (Changes, error) {
+	if !s.Enabled {
+		return nil, nil
+	}
+	changes := Changes{{Name: RecordEnabled, Remove: true}}
+	if s.secret != nil {
+		changes = append(changes, logstructured.RecordChange{Name: recordSecret, Remove: true})
+	}
+	return s.change(changes...), nil
+}
+
+// AddUser adds a user. password is its hash, nil for one that has none.
+func (s *State) AddUser(name string, password []byte, options *authpb.UserAddOptions) (Changes, error) {
+	if name == "" {
+		return nil, rpctypes.ErrGRPCUserEmpty
+	}
+	if s.users[name] != nil {
+		return nil, rpctypes.ErrGRPCUserAlreadyExist
+	}
+	if options == nil {
+		options = &authpb.UserAddOptions{}
+	}
+	return s.putUser(&authpb.User{Name: []byte(name), Password: password, Options: options})
+}
+
+func (s *State) putUser(u *authpb.User) (Changes, error) {
+	change, err := put(UserPrefix, u.Name, u)
+	return s.change(change), err
+}
+
+// editUser puts a copy of a user that fn has changed.
+func (s *State) editUser(name string, fn func(*authpb.User) error) (Changes, error) {
+	u := s.users[name]
+	if u == nil {
+		return nil, rpctypes.ErrGRPCUserNotFound
+	}
+	edited := proto.CloneOf(u.User)
+	edited.Name = []byte(name)
+	if err := fn(edited); err != nil {
+		return nil, err
+	}
+	return s.putUser(edited)
+}
+
+// DeleteUser deletes a user.
+func (s *State) DeleteUser(name string) (Changes, error) {
+	if s.Enabled && name == Root {
+		return nil, rpctypes.ErrGRPCInvalidAuthMgmt
+	}
+	if s.users[name] == nil {
+		return nil, rpctypes.ErrGRPCUserNotFound
+	}
+	return s.change(logstructured.RecordChange{Name: UserPrefix + name, Remove: true}), nil
+}
+
+// ChangePassword sets the hash of a user's password. One that was added without a password stays so.
+func (s *State) ChangePassword(name string, password []byte) (Changes, error) {
+	return s.editUser(name, func(u *authpb.User) error {
+		if u.GetOptions().GetNoPassword() {
+			password = nil
+		}
+		u.Password = password
+		return nil
+	})
+}
+
+// GrantRole gives a role to a user. The role root need not exist.
+func (s *State) GrantRole(name, role string) (Changes, error) {
+	u := s.users[name]
+	if u == nil {
+		return nil, rpctypes.ErrGRPCUserNotFound
+	}
+	if role != Root && s.roles[role] == nil {
+		return nil, rpctypes.ErrGRPCRoleNotFound
+	}
+	if slices.Contains(u.Roles, role) {
+		return nil, nil
+	}
+	return s.editUser(name, func(u *authpb.User) error {
+		u.Roles = append(u.Roles, role)
+		slices.Sort(u.Roles)
+		return nil
+	})
+}
+
+// RevokeRole takes a role from a user.
+func (s *State) RevokeRole(name, role string) (Changes, error) {
+	if s.Enabled && name == Root && role == Root {
+		return nil, rpctypes.ErrGRPCInvalidAuthMgmt
+	}
+	return s.editUser(name, func(u *authpb.User) error {
+		had := len(u.Roles)
+		u.Roles = slices.DeleteFunc(u.Roles, func(r string) bool { return r == role })
+		if len(u.Roles) == had {
+			return rpctypes.ErrGRPCRoleNotGranted
+		}
+		return nil
+	})
+}
+
+// AddRole adds a role without permissions.
+func (s *State) AddRole(name string) (Changes, error) {
+	if name == "" {
+		return nil, rpctypes.ErrGRPCRoleEmpty
+	}
+	if s.roles[name] != nil {
+		return nil, rpctypes.ErrGRPCRoleAlreadyExist
+	}
+	return s.putRole(&authpb.Role{Name: []byte(name)})
+}
+
+func (s *State) putRole(r *authpb.Role) (Changes, error) {
+	change, err := put(RolePrefix, r.Name, r)
+	return s.change(change), err
+}
+
+// DeleteRole deletes a role and takes it from all users.
+func (s *State) DeleteRole(name string) (Changes, error) {
+	if s.Enabled && name == Root {
+		return nil, rpctypes.ErrGRPCInvalidAuthMgmt
+	}
+	if s.roles[name] == nil {
+		return nil, rpctypes.ErrGRPCRoleNotFound
+	}
+	changes := Changes{{Name: RolePrefix + name, Remove: true}}
+	for _, of := range s.userNames {
+		u := s.users[of]
+		if !slices.Contains(u.Roles, name) {
+			continue
+		}
+		edited := proto.CloneOf(u.User)
+		edited.Roles = slices.DeleteFunc(edited.Roles, func(r string) bool { return r == name })
+		change, err := put(UserPrefix, []byte(of), edited)
+		if err != nil {
+			return nil, err
+		}
+		changes = append(changes, change)
+	}
+	return s.change(changes...), nil
+}
+
+// GrantPermission gives a permission on a range to a role, in the place of one on the same range.
+func (s *State) GrantPermission(role string, p *authpb.Permission) (Changes, error) {
+	if p == nil {
+		return nil, rpctypes.ErrGRPCPermissionNotGiven
+	}
+	if _, ok := toRange(p.Key, p.RangeEnd); !ok {
+		return nil, rpctypes.ErrGRPCInvalidAuthMgmt
+	}
+	r := s.roles[role]
+	if r == nil {
+		return nil, rpctypes.ErrGRPCRoleNotFound
+	}
+	edited := proto.CloneOf(r)
+	had := false
+	for _, there := range edited.KeyPermission {
+		if sameRange(there, p.Key, p.RangeEnd) {
+			there.PermType, had = p.PermType, true
+		}
+	}
+	if !had {
+		edited.KeyPermission = append(edited.KeyPermission, &authpb.Permission{Key: p.Key, RangeEnd: p.RangeEnd, PermType: p.PermType})
+		slices.SortStableFunc(edited.KeyPermission, func(a, b *authpb.Permission) int { return bytes.Compare(a.Key, b.Key) })
+	}
+	return s.putRole(edited)
+}
+
+func sameRange(p *authpb.Permission, key, end []byte) bool {
+	return bytes.Equal(p.Key, key) && bytes.Equal(p.RangeEnd, end)
+}
+
+// RevokePermission takes the permission on a range from a role.
+func (s *State) RevokePermission(role string, key, end []byte) (Changes, error) {
+	r := s.roles[role]
+	if r == nil {
+		return nil, rpctypes.ErrGRPCRoleNotFound
+	}
+	edited := proto.CloneOf(r)
+	edited.KeyPermission = slices.DeleteFunc(edited.KeyPermission, func(p *authpb.Permission) bool { return sameRange(p, key, end) })
+	if len(edited.KeyPermission) == len(r.KeyPermission) {
+		return nil, rpctypes.ErrGRPCPermissionNotGranted
+	}
+	return s.putRole(edited)
+}

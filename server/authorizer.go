@@ -1,0 +1,147 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+
+	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/server/auth"
+)
+
+// authorizer decides who may do what. As long as auth is disabled it costs a request no more than finding that out.
+type authorizer struct {
+	store  *logstructured.Store
+	tokens auth.Tokens
+	// certificates tells that the common name of a client's certificate is the name of its user.
+	certificates bool
+	bcryptCost   int
+	state        *logstructured.Derived[*auth.State]
+	// open is the guard of requests that were begun while auth was disabled.
+	open logstructured.Guard
+}
+
+// errEnabled means that auth was enabled since a request was begun.
+var errEnabled = errors.New("auth was enabled meanwhile")
+
+func newAuthorizer(store *logstructured.Store, opts *Options) *authorizer {
+	a := &authorizer{
+		store: store, tokens: opts.AuthTokens, certificates: opts.ClientCertAuth, bcryptCost: opts.BcryptCost,
+		state: logstructured.Derive(auth.Read),
+	}
+	a.open = func(at logstructured.Moment) error {
+		if a.state.Of(at.Records).Enabled {
+			return errEnabled
+		}
+		return nil
+	}
+	return a
+}
+
+// current is the state as it was applied here.
+func (a *authorizer) current() *auth.State { return a.state.Of(a.store.Records()) }
+
+// authorized makes call with a guard for request r, one of etcd's messages, and once more if auth was enabled meanwhile.
+func authorized[T any](ctx context.Context, a *authorizer, r any, call func(logstructured.Guard) (T, error)) (T, error) {
+	st := a.current()
+	guard := a.open
+	if st.Enabled {
+		guard = a.guard(ctx, r, st)
+	}
+	result, err := call(guard)
+	if errors.Is(err, errEnabled) {
+		return call(a.guard(ctx, r, st))
+	}
+	return result, err
+}
+
+// admitted checks a request that the store does not evaluate. Where it would be answered from memory it is not worth a question to the database; otherwise
+// the answer holds for what other replicas have acknowledged, too.
+func (a *authorizer) admitted(ctx context.Context, r any) error {
+	return a.store.Check(ctx, a.guard(ctx, r, a.current()), !cheap(r))
+}
+
+// guard checks request r. What can be found out about its sender on st is found out at once, because a guard is asked while others wait.
+func (a *authorizer) guard(ctx context.Context, r any, st *auth.State) logstructured.Guard {
+	sender := &sender{authorizer: a}
+	if st.Enabled {
+		sender.identify(ctx, st)
+	}
+	return func(at logstructured.Moment) error {
+		st := a.state.Of(at.Records)
+		if !st.Enabled {
+			return nil
+		}
+		sender.identify(ctx, st)
+		if sender.err != nil {
+			return sender.err
+		}
+		return permit(st, sender.id, r, at)
+	}
+}
+
+// sender is who sends a request, on one state.
+type sender struct {
+	*authorizer
+	st  *auth.State
+	id  auth.Identity
+	err error
+}
+
+// identify finds out by the token, or else by the certificate.
+func (s *sender) identify(ctx context.Context, st *auth.State) {
+	if s.st == st {
+		return
+	}
+	s.st, s.id, s.err = st, auth.Identity{}, nil
+	token := metadata.ValueFromIncomingContext(ctx, rpctypes.TokenFieldNameGRPC)
+	if len(token) == 0 {
+		token = metadata.ValueFromIncomingContext(ctx, rpctypes.TokenFieldNameSwagger)
+	}
+	if len(token) > 0 {
+		s.id, s.err = s.tokens.Identify(st, strings.TrimPrefix(token[0], "Bearer "))
+		return
+	}
+	if name, ok := commonName(ctx); ok && s.certificates {
+		s.id = st.Certificate(name)
+	}
+}
+
+// commonName is that of the client's verified certificate. A request of a JSON gateway comes over the gateway's connection, whose certificate is not that of
+// who asks.
+func commonName(ctx context.Context) (string, bool) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return "", false
+	}
+	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok || len(metadata.ValueFromIncomingContext(ctx, "grpcgateway-accept")) > 0 {
+		return "", false
+	}
+	for _, chain := range info.State.VerifiedChains {
+		if len(chain) > 0 {
+			return chain[0].Subject.CommonName, true
+		}
+	}
+	return "", false
+}
+
+// byCertificate tells whether a certificate is enough to be somebody.
+func (a *authorizer) byCertificate() bool { return a.certificates && a.current().Enabled }
+
+// authorizedWatch is r with a guard. A watch outlives its creation, so what other replicas have acknowledged is waited for, as long as the database can tell.
+func (m *member) authorizedWatch(ctx context.Context, r *pb.WatchCreateRequest) logstructured.WatchRequest {
+	st := m.auth.current()
+	if st.Enabled && m.store.Ready(ctx) == nil {
+		st = m.auth.current()
+	}
+	req := toWatch(r)
+	req.Guard = m.auth.guard(ctx, r, st)
+	return req
+}
