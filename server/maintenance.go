@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 
+	"github.com/sirupsen/logrus"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"github.com/stele-db/stele/logstructured"
@@ -13,6 +14,10 @@ import (
 type maintenanceServer struct {
 	pb.UnsafeMaintenanceServer
 	*member
+	logger  *logrus.Entry
+	streams *streamSet
+	// snapshots has room for those that are being sent.
+	snapshots chan struct{}
 }
 
 // Status describes this replica. All replicas write; the one that is there for longest is called leader, so that all name the same. The
@@ -77,10 +82,6 @@ func (s *maintenanceServer) Alarm(_ context.Context, r *pb.AlarmRequest) (*pb.Al
 	return &pb.AlarmResponse{Header: s.header(&pb.ResponseHeader{}, s.store.Revision())}, nil
 }
 
-func (s *maintenanceServer) Snapshot(*pb.SnapshotRequest, pb.Maintenance_SnapshotServer) error {
-	return errSnapshot
-}
-
 func (s *maintenanceServer) MoveLeader(context.Context, *pb.MoveLeaderRequest) (*pb.MoveLeaderResponse, error) {
 	return nil, errMoveLeader
 }
@@ -91,7 +92,6 @@ func (s *maintenanceServer) Downgrade(context.Context, *pb.DowngradeRequest) (*p
 
 var (
 	errAlarm      = unimplemented("alarms cannot be set or disarmed: there is no quota, and writes resume by themselves once the database has space again")
-	errSnapshot   = unimplemented("snapshots are not available; back up the database with its own tools")
 	errMoveLeader = unimplemented("there is no leader to move: every replica on the database writes")
 	errDowngrade  = unimplemented("there is no cluster version to downgrade; stop this version and start the other one")
 )

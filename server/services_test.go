@@ -83,7 +83,7 @@ func TestEveryMethodAnswers(t *testing.T) {
 	conn := r.dial(t)
 	works := []string{
 		"KV/Range", "KV/RangeStream", "KV/Put", "KV/DeleteRange", "KV/Txn", "KV/Compact", "Watch/Watch", "Lease/LeaseGrant", "Lease/LeaseRevoke", "Lease/LeaseKeepAlive", "Lease/LeaseTimeToLive", "Lease/LeaseLeases", "Cluster/MemberList",
-		"Maintenance/Alarm", "Maintenance/Status", "Maintenance/Defragment", "Maintenance/Hash", "Maintenance/HashKV", "Auth/AuthStatus", "Auth/Authenticate", "Auth/AuthEnable", "Auth/AuthDisable",
+		"Maintenance/Alarm", "Maintenance/Status", "Maintenance/Defragment", "Maintenance/Hash", "Maintenance/HashKV", "Maintenance/Snapshot", "Auth/AuthStatus", "Auth/Authenticate", "Auth/AuthEnable", "Auth/AuthDisable",
 		"Auth/UserAdd", "Auth/UserGet", "Auth/UserList", "Auth/UserDelete", "Auth/UserChangePassword", "Auth/UserGrantRole", "Auth/UserRevokeRole",
 		"Auth/RoleAdd", "Auth/RoleGet", "Auth/RoleList", "Auth/RoleDelete", "Auth/RoleGrantPermission", "Auth/RoleRevokePermission",
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/pkg/version"
+	"github.com/stele-db/stele/server/auth"
 )
 
 // Build writes an export to the file path, without checksum, and returns its HashKV. progress, if not nil, is told how many entries of how many are
@@ -58,7 +59,27 @@ func meta(x *logstructured.Export) Meta {
 	for _, l := range x.Leases {
 		m.Leases = append(m.Leases, Lease{ID: int64(l.ID), TTL: l.TTL, Remaining: l.Remaining})
 	}
+	m.Auth = authOf(x.Records)
 	return m
+}
+
+func authOf(records logstructured.Records) Auth {
+	a := Auth{Revision: 1} // etcd's own start value
+	enabled, _ := records.Get(auth.RecordEnabled)
+	a.Enabled = len(enabled) == 1 && enabled[0] == 1
+	if revision, ok := records.Get(auth.RecordRevision); ok {
+		a.Revision = number(revision)
+	}
+	for _, kind := range []struct {
+		prefix string
+		items  *[]Item
+	}{{auth.UserPrefix, &a.Users}, {auth.RolePrefix, &a.Roles}} {
+		records.Ascend(kind.prefix, func(name string, value []byte) bool {
+			*kind.items = append(*kind.items, Item{name[len(kind.prefix):], value})
+			return true
+		})
+	}
+	return a
 }
 
 // AppendChecksum completes a file of [Build], so that etcd's tools take it, and makes it durable.

@@ -83,6 +83,12 @@ func Variant() bool {
 	return stele.Kind() != stele.SQLite || os.Getenv("STELE_TEST_REPLICAS") != ""
 }
 
+// Of makes clients of a server that runs.
+func Of(t testing.TB, name, address string, process Process) *Target {
+	t.Helper()
+	return newTarget(t, name, address, process)
+}
+
 func newTarget(t testing.TB, name, address string, process Process) *Target {
 	t.Helper()
 	return withConn(connect.GRPC(t, address), &Target{
