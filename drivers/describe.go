@@ -16,7 +16,7 @@ const defaultDatabase = "kubernetes"
 
 // Remote tells that dsn is that of a server, so that TLS, a password and a pool of connections have a meaning.
 func Remote(dsn string) bool {
-	scheme, _, err := split(dsn)
+	scheme, _, err := Split(dsn)
 	return err == nil && scheme != "sqlite"
 }
 
@@ -24,7 +24,7 @@ func Remote(dsn string) bool {
 // There is never a user, a password or an option in it (but for the prefix of the tables). Of a DSN that is wrong, or whose password could be taken for
 // something else because its special characters are not escaped, nothing but the scheme is left.
 func Describe(dsn string) string {
-	scheme, rest, err := split(dsn)
+	scheme, rest, err := Split(dsn)
 	if err != nil {
 		before, _, found := strings.Cut(dsn, "://")
 		if !found || strings.ContainsAny(before, ":@") {

@@ -40,7 +40,7 @@ type Options struct {
 // The error of any other scheme wraps [ErrUnsupported]. An error that trying again cannot mend wraps
 // [connect.ErrConfiguration]: every one of a file, and those of a server that its driver tells apart.
 func Open(ctx context.Context, dsn string, opts Options) (logstructured.Log, error) {
-	scheme, rest, err := split(dsn)
+	scheme, rest, err := Split(dsn)
 	if err != nil {
 		return nil, connect.Configuration(err)
 	}
@@ -50,7 +50,7 @@ func Open(ctx context.Context, dsn string, opts Options) (logstructured.Log, err
 	case "mysql":
 		return opened(mysql.Open(ctx, scheme+"://"+rest, mysql.Options{Logger: opts.Logger, Options: opts.Options}))
 	default:
-		log, err := opened(sqlite.Open(ctx, rest, sqlite.Options{Logger: opts.Logger}))
+		log, err := opened(sqlite.Open(ctx, rest, sqlite.Options{Logger: opts.Logger, BesideKine: opts.BesideKine}))
 		return log, connect.Configuration(err)
 	}
 }
@@ -58,7 +58,7 @@ func Open(ctx context.Context, dsn string, opts Options) (logstructured.Log, err
 // Schema returns the statements that create what [Open] would create at dsn: each is complete and ends with a semicolon. Nothing is asked of
 // the database.
 func Schema(dsn string) ([]string, error) {
-	scheme, rest, err := split(dsn)
+	scheme, rest, err := Split(dsn)
 	if err != nil {
 		return nil, connect.Configuration(err)
 	}

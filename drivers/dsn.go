@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// split returns the scheme that names the driver ("sqlite", "postgres" or "mysql") and what follows "://". Its errors wrap [ErrUnsupported]
+// Split returns the scheme that names the driver ("sqlite", "postgres" or "mysql") and what follows "://". Its errors wrap [ErrUnsupported]
 // and show nothing of the DSN but the scheme.
-func split(dsn string) (scheme, rest string, err error) {
+func Split(dsn string) (scheme, rest string, err error) {
 	if dsn == "" {
 		dsn = DefaultDSN
 	}

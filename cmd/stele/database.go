@@ -21,6 +21,8 @@ type databaseConfig struct {
 	passwordFile string
 	tls          connect.TLS
 	pool         connect.Pool
+	// besideKine lets a log begin beside a table of kine's.
+	besideKine bool
 }
 
 // passwordVariable has no flag.
@@ -75,12 +77,12 @@ func (c *databaseConfig) options(flags *pflag.FlagSet, log *logrus.Entry) (conne
 		if c.password != "" {
 			log.Warn(passwordVariable + " has no effect: an SQLite file has no password")
 		}
-		return connect.Options{}, nil
+		return connect.Options{BesideKine: c.besideKine}, nil
 	}
 	if _, err := c.tls.Config(); err != nil {
 		return connect.Options{}, fmt.Errorf("--ca-file, --cert-file, --key-file: %w; name readable PEM files that belong together", err)
 	}
-	opts := connect.Options{Password: c.password, TLS: c.tls, Pool: c.pool}
+	opts := connect.Options{Password: c.password, TLS: c.tls, Pool: c.pool, BesideKine: c.besideKine}
 	if c.passwordFile != "" {
 		content, err := os.ReadFile(c.passwordFile)
 		if err != nil {

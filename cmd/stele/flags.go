@@ -67,6 +67,7 @@ func (c *config) flags() *pflag.FlagSet {
 	fs.IntVar(&c.bcryptCost, "bcrypt-cost", auth.DefaultBcryptCost, "cost of hashing passwords, from 4 to 31: each one more takes twice as long")
 
 	c.database.flags(fs)
+	fs.BoolVar(&c.database.besideKine, "beside-kine", false, "begin an empty log although the database holds a table kine, which is not to be imported")
 	fs.DurationVar(&c.pollInterval, "datastore-poll-interval", 10*time.Millisecond, "how often to look for what other replicas wrote")
 	fs.Int64Var(&c.valueCacheBytes, "value-cache-bytes", 256<<20, "memory for cached values; 0 caches none")
 	fs.DurationVar(&c.requestTimeout, "request-timeout", 7*time.Second, "end requests whose client set no earlier deadline")

@@ -44,6 +44,7 @@ func (t *tool) printSchema() error {
 }
 
 func (t *tool) createSchema(ctx context.Context) error {
+	t.database.besideKine = true // the log stays empty
 	database, _, err := t.open(ctx)
 	if err != nil {
 		return err

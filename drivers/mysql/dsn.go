@@ -31,6 +31,8 @@ type config struct {
 	prefix   string
 	// maxValue is the largest value that must fit, in bytes.
 	maxValue int
+	// besideKine lets a log begin beside a table of kine's.
+	besideKine bool
 }
 
 var validPrefix = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,39}$`)
@@ -128,6 +130,7 @@ func (cfg *config) apply(opts connect.Options) error {
 	if opts.MaxValueBytes > 0 {
 		cfg.maxValue = opts.MaxValueBytes
 	}
+	cfg.besideKine = opts.BesideKine
 	for _, server := range cfg.servers {
 		if opts.Password != "" {
 			server.Passwd = opts.Password

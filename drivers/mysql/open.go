@@ -137,6 +137,11 @@ func (l *Log) start(ctx context.Context, list []migration) error {
 		return err
 	}
 	l.warnAboutDurability(has)
+	if !l.cfg.besideKine {
+		if err := refuseKine(ctx, l.pool, l.cfg); err != nil {
+			return err
+		}
+	}
 	return migrate(ctx, l.pool, l.cfg, list)
 }
 
@@ -175,6 +180,9 @@ func openError(err error) error {
 	var failure *openFailure
 	if errors.As(err, &failure) {
 		return connect.Configuration(failure)
+	}
+	if errors.Is(err, connect.ErrKine) {
+		return connect.Configuration(fmt.Errorf("mysql: %w", err))
 	}
 	switch number(err) {
 	case errDenied, errDatabaseDenied, errTableDenied, errColumnDenied, errPrivilegeNeeded, errNoPassword:

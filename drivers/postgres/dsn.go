@@ -35,6 +35,8 @@ type config struct {
 	schema string
 	// pooler tells that a pooler in transaction mode is between us and the server, whether or not it shows.
 	pooler bool
+	// besideKine lets a log begin beside a table of kine's.
+	besideKine bool
 	// maxIdle is how many idle connections the pool keeps, 0 is as many as it may have.
 	maxIdle int32
 }
@@ -115,6 +117,7 @@ func (cfg *config) apply(opts connect.Options) error {
 	if opts.Password != "" {
 		c.Password = opts.Password
 	}
+	cfg.besideKine = opts.BesideKine
 	if opts.TLS.Wanted() {
 		if err := applyTLS(c, opts.TLS); err != nil {
 			return err

@@ -81,7 +81,12 @@ func (l *Log) start(ctx context.Context, migrations []migration) error {
 	if err != nil {
 		return openError("connect", err)
 	}
-	err = migrate(ctx, w.pg, l.cfg, migrations)
+	if !l.cfg.besideKine {
+		err = refuseKine(ctx, w.pg, l.cfg.prefix)
+	}
+	if err == nil {
+		err = migrate(ctx, w.pg, l.cfg, migrations)
+	}
 	unlock()
 	if err != nil {
 		return openError("prepare the tables", err)
@@ -95,6 +100,9 @@ func (l *Log) start(ctx context.Context, migrations []migration) error {
 // openError tells what an administrator has to change from what may pass.
 func openError(op string, err error) error {
 	var failure *openFailure
+	if errors.Is(err, connect.ErrKine) {
+		return connect.Configuration(fmt.Errorf("postgres: %w", err))
+	}
 	if errors.As(err, &failure) {
 		return connect.Configuration(fmt.Errorf("postgres: cannot %s: %w", op, failure))
 	}

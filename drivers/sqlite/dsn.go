@@ -16,6 +16,7 @@ type config struct {
 	externalCheckpoint bool
 	busyTimeout        time.Duration
 	checkpointInterval time.Duration
+	besideKine         bool
 
 	// For tests only.
 	vfs         string // SQLite's name of the virtual file system, "" is the default
@@ -81,4 +82,10 @@ func parseTimeout(value string) (time.Duration, error) {
 		err = errors.New("is negative")
 	}
 	return d, err
+}
+
+// Path returns the absolute path of the file that a DSN names.
+func Path(dsn string) (string, error) {
+	cfg, _, err := parseDSN(dsn)
+	return cfg.path, err
 }

@@ -83,7 +83,7 @@ func (l *Log) initialize(created bool) (err error) {
 	if c.readOnly() {
 		return &Error{Code: sqlite3.SQLITE_READONLY, Message: "the file could be opened for reading only"}
 	}
-	if _, err := schemaVersion(c, l.cfg.path); err != nil {
+	if _, err := schemaVersion(c, l.cfg); err != nil {
 		return err // before anything is written
 	}
 	if created {
@@ -114,7 +114,7 @@ func (l *Log) initialize(created bool) (err error) {
 		return err
 	}
 	l.pageSize.Store(page[0])
-	if err := migrate(c, l.cfg.path); err != nil {
+	if err := migrate(c, l.cfg); err != nil {
 		return err
 	}
 	if created {

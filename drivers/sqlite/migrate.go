@@ -30,15 +30,15 @@ func readMigrations() []string {
 }
 
 // migrate brings the schema up to date, in one transaction.
-func migrate(c *conn, path string) error {
-	if version, err := schemaVersion(c, path); err != nil || version == len(migrations) {
+func migrate(c *conn, cfg config) error {
+	if version, err := schemaVersion(c, cfg); err != nil || version == len(migrations) {
 		return err
 	}
 	if err := c.exec(`BEGIN IMMEDIATE`); err != nil {
 		return err
 	}
 	err := func() error {
-		version, err := schemaVersion(c, path) // another process may have been faster
+		version, err := schemaVersion(c, cfg) // another process may have been faster
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/logstructured"
 )
 
@@ -21,6 +22,8 @@ type Options struct {
 	Logger *logrus.Entry
 	// CheckpointInterval is how often the WAL is copied into the file while there are appends; 0 is 200 ms.
 	CheckpointInterval time.Duration
+	// BesideKine lets a log begin in a file that holds kine's table.
+	BesideKine bool
 }
 
 // Open opens the log at dsn (see the package's documentation), creating file and directory if there is none.
@@ -36,6 +39,7 @@ func Open(ctx context.Context, dsn string, opts Options) (*Log, error) {
 	if cfg.checkpointInterval = opts.CheckpointInterval; cfg.checkpointInterval == 0 {
 		cfg.checkpointInterval = 200 * time.Millisecond
 	}
+	cfg.besideKine = opts.BesideKine
 	return open(ctx, cfg, opts.Logger)
 }
 
@@ -112,7 +116,7 @@ func inspect(cfg config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
-	_, err = schemaVersion(c, cfg.path)
+	_, err = schemaVersion(c, cfg)
 	var e *Error
 	if errors.As(err, &e) && e.primary() == sqlite3.SQLITE_READONLY {
 		return nil // a crash left something to recover first, which takes a connection that may write; initialize looks again
@@ -120,38 +124,56 @@ func inspect(cfg config) (err error) {
 	return err
 }
 
-// schemaVersion returns the number of the newest migration applied, 0 for an empty database.
-func schemaVersion(c *conn, path string) (int, error) {
+// schemaVersion returns the number of the newest migration applied, 0 for a database without a log in which one may begin.
+func schemaVersion(c *conn, cfg config) (int, error) {
 	tables, err := c.strings(`SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY name`)
 	if err != nil {
 		return 0, err
 	}
-	foreign := ""
+	kine, foreign, version := false, "", 0
 	for _, table := range tables {
 		switch {
 		case table == "stele_schema":
-			version, err := c.int64s(`SELECT version FROM stele_schema`, 1)
-			if err != nil {
+			if version, err = readSchemaVersion(c, cfg.path); err != nil {
 				return 0, err
 			}
-			if len(version) == 0 || version[0] < 1 {
-				return 0, &openFailure{path, "holds a Stele log without a schema version: restore it from a backup", logstructured.ErrCorrupt}
-			}
-			if int(version[0]) > len(migrations) {
-				return 0, &openFailure{path: path, text: fmt.Sprintf(
-					"was written by a newer version of Stele (schema %d, this version knows %d): run that version or a later one", version[0], len(migrations))}
-			}
-			return int(version[0]), nil
 		case table == "kine":
-			return 0, &openFailure{path: path, text: "is kine's database: name another file (importing kine's table comes in a later version)"}
-		case !strings.HasPrefix(table, "_litestream_"):
+			kine = true
+		case !strings.HasPrefix(table, "_litestream_") && !strings.HasPrefix(table, "stele_"):
 			foreign = table
 		}
 	}
-	if foreign != "" {
-		return 0, &openFailure{path: path, text: fmt.Sprintf("is the database of another program (it has a table %q and no Stele log): name another file", foreign)}
+	switch {
+	case kine && !cfg.besideKine:
+		empty := []int64{0}
+		if version > 0 {
+			if empty, err = c.int64s(`SELECT NOT EXISTS (SELECT 1 FROM stele_log)`, 1); err != nil {
+				return 0, err
+			}
+		}
+		if version == 0 || empty[0] != 0 {
+			return 0, connect.ErrKine
+		}
+	case version == 0 && foreign != "" && !kine:
+		return 0, &openFailure{path: cfg.path, text: fmt.Sprintf("is the database of another program (it has a table %q and no Stele log): name another file", foreign)}
 	}
-	return 0, nil
+	return version, nil
+}
+
+// readSchemaVersion reads the row of stele_schema, which is there.
+func readSchemaVersion(c *conn, path string) (int, error) {
+	version, err := c.int64s(`SELECT version FROM stele_schema`, 1)
+	if err != nil {
+		return 0, err
+	}
+	if len(version) == 0 || version[0] < 1 {
+		return 0, &openFailure{path, "holds a Stele log without a schema version: restore it from a backup", logstructured.ErrCorrupt}
+	}
+	if int(version[0]) > len(migrations) {
+		return 0, &openFailure{path: path, text: fmt.Sprintf(
+			"was written by a newer version of Stele (schema %d, this version knows %d): run that version or a later one", version[0], len(migrations))}
+	}
+	return int(version[0]), nil
 }
 
 // openFailure is a reason not to open a file, in one sentence.
@@ -168,6 +190,9 @@ func openError(path string, err error) error {
 	var failure *openFailure
 	if errors.As(err, &failure) {
 		return failure
+	}
+	if errors.Is(err, connect.ErrKine) {
+		return fmt.Errorf("sqlite: %s: %w", path, err)
 	}
 	var e *Error
 	if !errors.As(err, &e) {

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/logstructured"
 )
 
@@ -123,7 +124,7 @@ func TestOpenErrors(t *testing.T) {
 		}, want: `is the database of another program (it has a table "invoices" and no Stele log)`},
 		{name: "kine", make: func(t *testing.T, path string) {
 			makeDB(t, path, `PRAGMA journal_mode = WAL; CREATE TABLE kine (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT); INSERT INTO kine (name) VALUES ('/a')`)
-		}, want: "is kine's database: name another file (importing kine's table comes in a later version)"},
+		}, want: "stop kine and run `stele import --from=kine` with the same --endpoint", wantErr: connect.ErrKine},
 		{name: "read-only file", nobody: true, make: func(t *testing.T, path string) {
 			makeLog(t, path)
 			chmod(t, path, 0o444)

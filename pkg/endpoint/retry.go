@@ -37,7 +37,7 @@ func retry(ctx context.Context, log *logrus.Entry, endpoint string, limit time.D
 			}
 			return nil
 		case ctx.Err() != nil, !drivers.Remote(endpoint), errors.Is(err, connect.ErrConfiguration),
-			errors.Is(err, logstructured.ErrCorrupt), errors.Is(err, logstructured.ErrLeaseModeMismatch):
+			errors.Is(err, logstructured.ErrCorrupt), errors.Is(err, logstructured.ErrLeaseModeMismatch), errors.Is(err, logstructured.ErrImportUnfinished):
 			return err
 		case limit > 0 && time.Since(begin) >= limit:
 			return err

@@ -10,5 +10,6 @@
 //   - A page that has commands for db.example:5432 or db.example:3306 gets a PostgreSQL or a MariaDB of its own from scripts/databases, with the
 //     certificates in the working directory as postgres-db-ca.crt, mariadb-db-client.key and so on, and the administrator's password in the environment
 //     (psql -U postgres, mariadb -u root). What the page itself starts with pg_ctl in the directory base, on port 5433, is stopped with the page.
+//   - migrate.md finds kine's table in db/state.db.
 //   - stele and etcdctl are built from this checkout. The port 2379 of the pages is replaced by a free one.
 package docs

@@ -73,6 +73,9 @@ func runPage(t *testing.T, p *page, tools string) {
 	if filepath.Base(p.name) == "README.md" {
 		checkout(t, dir)
 	}
+	if filepath.Base(p.name) == "migrate.md" {
+		kineTable(t, dir)
+	}
 	servers := startServers(t, p)
 	for _, s := range servers {
 		s.files(t, dir)

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/logstructured"
+)
+
+const importHelp = `Fill the database --endpoint, which must be empty of Stele's data, with the history of another store, and exit. Every revision is kept, so that clients go on with
+the revisions that they know. Stop what writes to the source before: an import notices when it was written meanwhile, and says so.
+
+Nobody can serve the database before all of it is there and was compared with the source, by count and checksum. An import that was interrupted goes on where it stopped when the same command runs
+again.
+
+  --from=kine   kine's table in the same database, or in that of --source`
+
+// importConfig is what the flags say about an import.
+type importConfig struct {
+	from, source, table string
+	leaseMode           string
+	dryRun              bool
+	// password is that of the environment.
+	password, passwordFile string
+	tls                    connect.TLS
+}
+
+// sourcePasswordVariable has no flag.
+const sourcePasswordVariable = "STELE_SOURCE_PASSWORD"
+
+func (c *importConfig) flags(fs *pflag.FlagSet) {
+	fs.StringVar(&c.from, "from", "", "what the source is: kine")
+	fs.StringVar(&c.source, "source", "", "database to read, as --endpoint has it (default: that of --endpoint itself)")
+	fs.StringVar(&c.table, "source-table", "kine", "name of kine's table")
+	fs.StringVar(&c.passwordFile, "source-password-file", "", "file with the password for --source; or set "+sourcePasswordVariable)
+	fs.StringVar(&c.tls.CAFile, "source-ca-file", "", "CA that the certificate of --source must be signed by; this and the next three turn TLS to it on")
+	fs.StringVar(&c.tls.CertFile, "source-cert-file", "", "client certificate for --source")
+	fs.StringVar(&c.tls.KeyFile, "source-key-file", "", "private key of --source-cert-file")
+	fs.BoolVar(&c.tls.SkipVerify, "source-skip-verify", false, "do not verify the certificate of --source")
+	fs.StringVar(&c.leaseMode, "lease-mode", "ttl", "the --lease-mode with which the database will be served")
+	fs.BoolVar(&c.dryRun, "dry-run", false, "read the source and say what would be imported, and change nothing")
+}
+
+// sources are the kinds of them, by the value of --from.
+var sources = map[string]func(ctx context.Context, t *tool, c *importConfig) (source, error){
+	"kine": openKine,
+}
+
+func newImportCommand() *cobra.Command {
+	var t tool
+	var c importConfig
+	return t.command(&cobra.Command{Use: "import", Short: "Fill an empty database with the history of another store", Long: importHelp}, c.flags,
+		func(ctx context.Context, _ []string) error {
+			c.password = os.Getenv(sourcePasswordVariable)
+			return t.importFrom(ctx, &c)
+		})
+}
+
+// check looks at what can be judged without the network or the disk.
+func (c *importConfig) check() error {
+	switch {
+	case c.from == "":
+		return fmt.Errorf("--from is missing: write what to import from, such as --from=%s", strings.Join(c.kinds(), " or --from="))
+	case sources[c.from] == nil:
+		return fmt.Errorf("--from: %q is not %s", c.from, strings.Join(c.kinds(), " or "))
+	case logstructured.LeaseMode(c.leaseMode).Valid() != nil:
+		return fmt.Errorf("--lease-mode: %q is neither ttl nor etcd", c.leaseMode)
+	case c.passwordFile != "" && c.password != "":
+		return errors.New("--source-password-file and " + sourcePasswordVariable + " are two ways to give the password; set one of them")
+	case (c.tls.CertFile == "") != (c.tls.KeyFile == ""):
+		return errors.New("--source-cert-file and --source-key-file go together; set both, or neither for no client certificate")
+	}
+	return nil
+}
+
+func (c *importConfig) kinds() []string {
+	kinds := make([]string, 0, len(sources))
+	for kind := range sources {
+		kinds = append(kinds, kind)
+	}
+	slices.Sort(kinds)
+	return kinds
+}
+
+// connection reads the files.
+func (c *importConfig) connection() (connect.Options, error) {
+	if _, err := c.tls.Config(); err != nil {
+		return connect.Options{}, fmt.Errorf("--source-ca-file, --source-cert-file, --source-key-file: %w; name readable PEM files that belong together", err)
+	}
+	opts := connect.Options{Password: c.password, TLS: c.tls}
+	if c.passwordFile != "" {
+		content, err := os.ReadFile(c.passwordFile)
+		if err != nil {
+			return connect.Options{}, fmt.Errorf("--source-password-file: %w; name a readable file that holds the password and nothing else", err)
+		}
+		opts.Password = strings.TrimRight(string(content), "\r\n")
+	}
+	return opts, nil
+}

@@ -1,0 +1,92 @@
+package kine
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// row is one of the table.
+type row struct {
+	id               int64
+	name             []byte
+	created, deleted bool
+	create, previous int64
+	lease            int64
+	value            []byte
+}
+
+// The bounds of a page, which is read into memory at once.
+const (
+	pageRows  = 2000
+	pageBytes = 4 << 20
+)
+
+// rowsSQL leaves old_value out: it is the value of another row, or of none that anyone may read.
+const rowsSQL = `SELECT id, name, created, deleted, create_revision, prev_revision, lease, value FROM {table} WHERE id > ? ORDER BY id LIMIT 2000`
+
+// Read calls fn with all writes in the order of their revisions, read from one snapshot, of which it returns the survey, and what became of which rows. The keys and values belong to fn.
+// Errors of fn end it and are returned.
+func (t *Table) Read(ctx context.Context, fn func(logstructured.Entry) error) (s Survey, h *History, err error) {
+	conn, err := t.db.Conn(ctx)
+	if err != nil {
+		return s, nil, fmt.Errorf("kine: connect: %w", err)
+	}
+	defer func() {
+		// In whatever state it is: the transaction ends with the connection.
+		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+		_ = conn.Close()
+	}()
+	for _, statement := range t.begin {
+		if _, err := conn.ExecContext(ctx, statement); err != nil {
+			return s, nil, fmt.Errorf("kine: begin to read: %w", err)
+		}
+	}
+	if s, err = t.survey(ctx, conn); err != nil {
+		return s, nil, err
+	}
+	h = newHistory()
+	for after, more := int64(0), true; more; {
+		var page []row
+		if page, more, err = t.page(ctx, conn, after); err != nil {
+			return s, nil, fmt.Errorf("kine: read the rows after id %d: %w", after, err)
+		}
+		for i := range page {
+			after = page[i].id
+			if e, ok := h.next(&page[i]); ok {
+				if err := fn(e); err != nil {
+					return s, nil, err
+				}
+			}
+		}
+	}
+	return s, h, nil
+}
+
+// page reads the rows that follow an id.
+func (t *Table) page(ctx context.Context, conn *sql.Conn, after int64) (page []row, more bool, err error) {
+	rows, err := conn.QueryContext(ctx, t.sql(rowsSQL), after)
+	if err != nil {
+		return nil, false, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	size := 0
+	for rows.Next() {
+		var r row
+		var created, deleted, create, previous, lease sql.NullInt64
+		if err := rows.Scan(&r.id, &r.name, &created, &deleted, &create, &previous, &lease, &r.value); err != nil {
+			return nil, false, err
+		}
+		r.created, r.deleted = created.Int64 != 0, deleted.Int64 != 0
+		r.create, r.previous, r.lease = create.Int64, previous.Int64, lease.Int64
+		page = append(page, r)
+		if size += len(r.name) + len(r.value); size >= pageBytes {
+			return page, true, nil
+		}
+	}
+	return page, len(page) == pageRows, rows.Err()
+}

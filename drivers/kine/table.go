@@ -1,0 +1,132 @@
+package kine
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/stele-db/stele/drivers"
+	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/logstructured"
+)
+
+// DefaultTable is kine's name of its table.
+const DefaultTable = "kine"
+
+// Options say more about a table than its DSN.
+type Options struct {
+	// Logger is required.
+	Logger *logrus.Entry
+	// Table is its name; empty is [DefaultTable].
+	Table string
+	connect.Options
+}
+
+// ErrNotKine means that the database has no such table, or that it is not kine's.
+var ErrNotKine = errors.New("not a table of kine")
+
+// Table is kine's, opened for reading.
+type Table struct {
+	db   *sql.DB
+	name string
+	// begin are the statements that begin a transaction in which all queries read the same snapshot.
+	begin []string
+	// after is the placeholder of a parameter.
+	parameter string
+}
+
+// validTable is what is a name in all three databases without quotes, with a schema or database before it.
+var validTable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$`)
+
+// Open opens the table in the database at dsn, which has the forms of [drivers.Open], and looks whether it is kine's. Nothing is created or changed.
+func Open(ctx context.Context, dsn string, opts Options) (t *Table, err error) {
+	t = &Table{name: opts.Table}
+	if t.name == "" {
+		t.name = DefaultTable
+	}
+	if !validTable.MatchString(t.name) {
+		return nil, connect.Configuration(fmt.Errorf("kine: table %q: its name must match %s", t.name, validTable))
+	}
+	scheme, rest, err := drivers.Split(dsn)
+	if err != nil {
+		return nil, connect.Configuration(err)
+	}
+	switch scheme {
+	case "postgres":
+		err = t.openPostgres(scheme+"://"+rest, opts)
+	case "mysql":
+		err = t.openMySQL(scheme+"://"+rest, opts)
+	default:
+		err = t.openSQLite(rest)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := t.identify(ctx); err != nil {
+		return nil, errors.Join(err, t.db.Close())
+	}
+	return t, nil
+}
+
+// Close releases the database.
+func (t *Table) Close() error { return t.db.Close() }
+
+// sql puts the table's name, which was validated, into a statement, and this database's parameter.
+func (t *Table) sql(statement string) string {
+	return strings.NewReplacer("{table}", t.name, "?", t.parameter).Replace(statement)
+}
+
+// columnsSQL fails unless the table has all columns of kine's.
+const columnsSQL = `SELECT id, name, created, deleted, create_revision, prev_revision, lease, value, old_value FROM {table} WHERE id = -1`
+
+// identify returns an error unless the table is kine's: it has the columns, and the row that kine makes first.
+func (t *Table) identify(ctx context.Context) error {
+	if _, err := t.db.ExecContext(ctx, t.sql(columnsSQL)); err != nil {
+		if ping := t.db.PingContext(ctx); ping != nil {
+			return fmt.Errorf("kine: cannot connect: %w", ping)
+		}
+		return fmt.Errorf("%w: cannot read the columns of kine's from %s: %w", ErrNotKine, t.name, err)
+	}
+	survey, err := t.Survey(ctx)
+	if err == nil && survey.markers == 0 {
+		err = fmt.Errorf("%w: %s has no row named %s, which kine makes first", ErrNotKine, t.name, compactKey)
+	}
+	return err
+}
+
+// Survey is what a table holds at one moment. Two that are equal are those of a table that was not written in between.
+type Survey struct {
+	// Rows of all kinds.
+	Rows int64
+	// Revision is the current one, which is the highest id.
+	Revision        logstructured.Revision
+	CompactRevision logstructured.Revision
+	// markers are the rows named compactKey.
+	markers int64
+}
+
+// surveySQL reads the whole primary key; that takes as long as counting.
+const surveySQL = `SELECT COUNT(*), COALESCE(MAX(id), 0),
+  COALESCE((SELECT MAX(prev_revision) FROM {table} WHERE name = 'compact_rev_key'), 0),
+  (SELECT COUNT(*) FROM {table} WHERE name = 'compact_rev_key')
+FROM {table}`
+
+// Survey looks at the table.
+func (t *Table) Survey(ctx context.Context) (Survey, error) { return t.survey(ctx, t.db) }
+
+type querier interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+func (t *Table) survey(ctx context.Context, q querier) (s Survey, err error) {
+	err = q.QueryRowContext(ctx, t.sql(surveySQL)).Scan(&s.Rows, &s.Revision, &s.CompactRevision, &s.markers)
+	if err != nil {
+		return s, fmt.Errorf("kine: survey %s: %w", t.name, err)
+	}
+	return s, nil
+}

@@ -1,0 +1,46 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/stele-db/stele/drivers/connect"
+)
+
+// refuseKine returns an error if there is a table named kine, and nothing in the log yet.
+func refuseKine(ctx context.Context, db *sql.DB, cfg *config) error {
+	entries, err := look(ctx, db, cfg.sql(`SELECT 1 FROM stele_log LIMIT 1`))
+	if err != nil || entries == found {
+		return err
+	}
+	kine, err := look(ctx, db, `SELECT 1 FROM kine LIMIT 1`)
+	if err == nil && kine != missing {
+		err = connect.ErrKine
+	}
+	return err
+}
+
+// presence is what a table has.
+type presence uint8
+
+const (
+	missing presence = iota
+	// empty is also a table that may not be read.
+	empty
+	found
+)
+
+func look(ctx context.Context, db *sql.DB, query string) (presence, error) {
+	var one int
+	err := db.QueryRowContext(ctx, query).Scan(&one)
+	switch {
+	case err == nil:
+		return found, nil
+	case errors.Is(err, sql.ErrNoRows), isNumber(err, errTableDenied):
+		return empty, nil
+	case isNumber(err, errNoSuchTable):
+		return missing, nil
+	}
+	return empty, err
+}
