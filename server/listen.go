@@ -90,7 +90,8 @@ func bind(ctx context.Context, network, address string) (net.Listener, error) {
 	return l, nil
 }
 
-// removeStale removes a Unix socket that nobody serves on: a process that was killed leaves it behind.
+// removeStale removes a Unix socket that nobody serves on: a process that was killed leaves it behind. One that goes away meanwhile is removed by
+// whoever served on it until now.
 func removeStale(ctx context.Context, path string) error {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -108,10 +109,13 @@ func removeStale(ctx context.Context, path string) error {
 		_ = conn.Close()
 		return syscall.EADDRINUSE
 	}
-	if !errors.Is(err, syscall.ECONNREFUSED) {
-		return err
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		err = os.Remove(path)
 	}
-	return os.Remove(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // reasonOf leaves out of an error what the caller says anyway.
