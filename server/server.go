@@ -10,7 +10,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	grpcprom "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
@@ -60,13 +59,14 @@ func New(store *logstructured.Store, opts Options) (*Server, error) {
 		s.register(m)
 		return s, nil
 	}
-	metrics, err := registered(opts.Registerer, grpcprom.NewServerMetrics())
+	metrics, err := registered(opts.Registerer, newRPCMetrics())
 	if err != nil {
 		return nil, err
 	}
-	s.grpc = grpc.NewServer(grpcOptions(opts, metrics, streams)...)
+	calls := calls{}
+	s.grpc = grpc.NewServer(grpcOptions(opts, calls, streams)...)
 	s.register(m)
-	metrics.InitializeMetrics(s.grpc)
+	calls.add(metrics, s.grpc)
 
 	s.dispatch = newDispatcher(opts.Logger, opts.HandshakeTimeout, opts.MaxHandshakes)
 	if s.gateway, err = newGateway(s.dispatch.grpc, m.auth); err != nil {
@@ -101,7 +101,7 @@ func registered[C prometheus.Collector](r prometheus.Registerer, c C) (C, error)
 // streamWorkers is a cluster's watch streams (Kubernetes opens some sixty) and its usual concurrency. They cost half a megabyte.
 const streamWorkers = 256
 
-func grpcOptions(opts Options, metrics *grpcprom.ServerMetrics, streams *streamSet) []grpc.ServerOption {
+func grpcOptions(opts Options, calls calls, streams *streamSet) []grpc.ServerOption {
 	recovered := recovery.WithRecoveryHandlerContext(func(_ context.Context, p any) error {
 		opts.Logger.WithFields(logrus.Fields{"panic": p, "stack": string(debug.Stack())}).Error("a request panicked")
 		return status.Error(codes.Internal, "etcdserver: internal error")
@@ -114,8 +114,8 @@ func grpcOptions(opts Options, metrics *grpcprom.ServerMetrics, streams *streamS
 		grpc.MaxConcurrentStreams(math.MaxUint32),
 		grpc.MaxRecvMsgSize(opts.MaxRequestBytes + grpcOverheadBytes),
 		grpc.MaxSendMsgSize(math.MaxInt32),
-		grpc.ChainUnaryInterceptor(metrics.UnaryServerInterceptor(), recovery.UnaryServerInterceptor(recovered)),
-		grpc.ChainStreamInterceptor(metrics.StreamServerInterceptor(), recovery.StreamServerInterceptor(recovered), streams.interceptHealth),
+		grpc.ChainUnaryInterceptor(calls.interceptUnary, recovery.UnaryServerInterceptor(recovered)),
+		grpc.ChainStreamInterceptor(calls.interceptStream, recovery.StreamServerInterceptor(recovered), streams.interceptHealth),
 		// A goroutine that has grown its stack for one request serves the next; more are started when all are busy.
 		// Watch streams keep one each, so there are more than of processors.
 		grpc.NumStreamWorkers(streamWorkers),
