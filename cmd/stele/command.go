@@ -57,7 +57,7 @@ func newCommand() *cobra.Command {
 			return err
 		},
 	}
-	root.AddCommand(serveCommand, newSchemaCommand(), newLeaseModeCommand(), newCheckCommand(), newRecoverCommand(), newImportCommand(), versionCommand)
+	root.AddCommand(serveCommand, newSchemaCommand(), newLeaseModeCommand(), newCheckCommand(), newRecoverCommand(), newExportCommand(), newImportCommand(), versionCommand)
 	for _, cmd := range []*cobra.Command{root, serveCommand} {
 		cmd.Flags().SortFlags = false
 		cmd.Flags().AddFlagSet(flags)

@@ -275,3 +275,23 @@ func TestSnapshotNeedsRoom(t *testing.T) {
 		t.Error("there is a snapshot")
 	}
 }
+
+// TestExport compares what `stele export` writes beside a running server.
+func TestExport(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), snapshotTimeout)
+	defer cancel()
+	endpoint := stele.Database(t, t.TempDir())
+	s := stele.Start(t, stele.Options{Endpoint: endpoint})
+	server := target.Of(t, "stele", s.Target, s)
+	h := history{T: t, ctx: ctx, Target: server, r: rand.New(rand.NewPCG(3, 5)), mode: "ttl"}
+	h.write(100)
+	h.compact()
+	h.write(50)
+	path := filepath.Join(t.TempDir(), "snapshot.db")
+	out := call(ctx, t, stele.Binary(t, t.TempDir(), false), "export", "--endpoint", endpoint, path)
+	if want := fmt.Sprintf("revision %d", h.revision); !strings.Contains(out, want) {
+		t.Errorf("%q does not say %q", out, want)
+	}
+	h.compare(tool(t, "etcdutl"), path)
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+
+	"github.com/sirupsen/logrus"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/server/snapshot"
+)
+
+const exportHelp = `Write everything that the database holds into FILE, as of one moment, in the format of etcd's snapshots, and exit: revisions, history from the
+compact revision on, leases, users and roles. "etcdutl snapshot restore FILE" makes an etcd of it.
+
+Servers may go on meanwhile; nothing in the database is changed. FILE must not exist, and is there when it is complete and was read back and compared with
+the database.`
+
+func newExportCommand() *cobra.Command {
+	var t tool
+	var dryRun bool
+	return t.command(&cobra.Command{
+		Use: "export FILE", Short: "Write an etcd snapshot of the database", Long: exportHelp,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 { // which may be a DSN with a password: it is not repeated
+				return errors.New("stele export takes the name of the file and flags: stele export snapshot.db; name the database with --endpoint")
+			}
+			return nil
+		},
+	}, func(flags *pflag.FlagSet) {
+		flags.BoolVar(&dryRun, "dry-run", false, "read the database and say what would be written, and write nothing")
+	}, func(ctx context.Context, args []string) error { return t.export(ctx, args[0], dryRun) })
+}
+
+// export writes file, or only reads what it would hold.
+func (t *tool) export(ctx context.Context, file string, dryRun bool) (err error) {
+	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
+		if err == nil {
+			err = errors.New("exists; name another file")
+		}
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	database, log, err := t.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, database.Close()) }()
+	x, err := logstructured.ExportLog(ctx, database)
+	switch {
+	case err != nil:
+		return fmt.Errorf("--endpoint: cannot read %s: %w", t.name(), err)
+	case x.Position == 0:
+		return fmt.Errorf("--endpoint: there is nothing to export in %s; name the database that is served", t.name())
+	}
+	if dryRun {
+		return t.exportNothing(ctx, log, x)
+	}
+	return t.exportTo(ctx, log, x, file)
+}
+
+func (t *tool) exportNothing(ctx context.Context, log *logrus.Entry, x *logstructured.Export) error {
+	p := newProgress(t.stderr, log, "reading", int64(x.Len()))
+	defer p.end()
+	read := 0
+	sum, err := x.Read(ctx, func(entries []logstructured.Entry) error {
+		read += len(entries)
+		p.set(int64(read))
+		return ctx.Err()
+	})
+	if err != nil {
+		return overtaken(err)
+	}
+	p.end()
+	return t.exported(x, sum, "nothing was written")
+}
+
+// exportTo gives a file its name when it is complete.
+func (t *tool) exportTo(ctx context.Context, log *logrus.Entry, x *logstructured.Export, file string) error {
+	partial := fmt.Sprintf("%s.%08x.partial", file, rand.Uint32())
+	p := newProgress(t.stderr, log, "writing", int64(x.Len()))
+	defer p.end()
+	sum, err := snapshot.Build(ctx, partial, x, func(written, _ int) { p.set(int64(written)) })
+	if err != nil { // and the file is not there
+		return overtaken(err)
+	}
+	p.end()
+	err = snapshot.AppendChecksum(partial)
+	if err == nil {
+		log.Info("reading the file back to compare it")
+		err = verifyExport(partial, x, sum)
+	}
+	if err == nil {
+		err = publishFile(partial, file)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(partial))
+	}
+	return t.exported(x, sum, "written to "+file+", and compared with what is there")
+}
+
+// overtaken says what to do when a compaction came in between.
+func overtaken(err error) error {
+	if errors.Is(err, logstructured.ErrCompacted) {
+		return fmt.Errorf("%w: run the same command again", err)
+	}
+	return err
+}
+
+// verifyExport compares a file with what the database said.
+func verifyExport(path string, x *logstructured.Export, sum uint32) (err error) {
+	f, err := snapshot.Open(path, snapshot.OpenOptions{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	written, err := f.HashKV(0)
+	if err != nil {
+		return err
+	}
+	info := f.Info()
+	if written != sum || info.Revision != int64(x.Revision) || info.CompactRevision != int64(x.CompactRevision) {
+		return fmt.Errorf("what was written is not what the database holds: hash %d at revision %d, compact revision %d, and not %d at %d, %d",
+			written, info.Revision, info.CompactRevision, sum, x.Revision, x.CompactRevision)
+	}
+	return nil
+}
+
+// publishFile renames a file to a name that nothing must have.
+func publishFile(from, to string) error {
+	err := os.Link(from, to)
+	switch {
+	case err == nil:
+		err = os.Remove(from)
+	case errors.Is(err, fs.ErrExist):
+		return err
+	default: // a file system without hard links
+		err = os.Rename(from, to)
+	}
+	if err != nil {
+		return err
+	}
+	directory, err := os.Open(filepath.Dir(to))
+	if err != nil {
+		return err
+	}
+	return errors.Join(directory.Sync(), directory.Close())
+}
+
+// exported says what an export holds. The hash is the one that `etcdctl endpoint hashkv --rev` shows.
+func (t *tool) exported(x *logstructured.Export, sum uint32, outcome string) error {
+	_, err := fmt.Fprintf(t.stdout, "%s: %d entries, %d leases, revision %d, compact revision %d, hash %d: %s\n",
+		t.name(), x.Len(), len(x.Leases), x.Revision, x.CompactRevision, sum, outcome)
+	return err
+}
