@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"strings"
 
@@ -124,7 +125,11 @@ func commonName(ctx context.Context) (string, bool) {
 	if !ok || len(metadata.ValueFromIncomingContext(ctx, "grpcgateway-accept")) > 0 {
 		return "", false
 	}
-	for _, chain := range info.State.VerifiedChains {
+	return verifiedName(&info.State)
+}
+
+func verifiedName(state *tls.ConnectionState) (string, bool) {
+	for _, chain := range state.VerifiedChains {
 		if len(chain) > 0 {
 			return chain[0].Subject.CommonName, true
 		}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"math"
 	"net"
 	"net/http"
@@ -61,15 +62,35 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if rest, beta := strings.CutPrefix(r.URL.Path, "/v3beta/"); beta {
 		r.URL.Path = "/v3/" + rest
 	}
-	if r.TLS != nil && g.certificates() {
-		for _, chain := range r.TLS.VerifiedChains {
-			if len(chain) > 0 && chain[0].Subject.CommonName != "" {
-				http.Error(w, "CommonName of client sending a request against gateway will be ignored and not used as expected", http.StatusBadRequest)
-				return
-			}
+	if state := tlsState(r); state != nil && g.certificates() {
+		if name, ok := verifiedName(state); ok && name != "" {
+			http.Error(w, "CommonName of client sending a request against gateway will be ignored and not used as expected", http.StatusBadRequest)
+			return
 		}
 	}
 	g.mux.ServeHTTP(w, r)
+}
+
+// tlsKey is where the context of a request has the TLS state that net/http does not see, because the dispatcher looked at the first bytes.
+type tlsKey struct{}
+
+func withTLSState(ctx context.Context, conn net.Conn) context.Context {
+	if g, ok := conn.(*greeting); ok {
+		if secured, ok := g.Conn.(*tls.Conn); ok {
+			state := secured.ConnectionState()
+			return context.WithValue(ctx, tlsKey{}, &state)
+		}
+	}
+	return ctx
+}
+
+// tlsState is nil for plain text.
+func tlsState(r *http.Request) *tls.ConnectionState {
+	if r.TLS != nil {
+		return r.TLS
+	}
+	state, _ := r.Context().Value(tlsKey{}).(*tls.ConnectionState)
+	return state
 }
 
 func (g *gateway) close() error { return g.conn.Close() }

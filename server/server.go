@@ -76,6 +76,7 @@ func New(store *logstructured.Store, opts Options) (*Server, error) {
 		Handler:           newHTTPHandler(m, opts.Gatherer, s.grpc, s.gateway),
 		ReadHeaderTimeout: opts.HandshakeTimeout,
 		IdleTimeout:       5 * time.Minute,
+		ConnContext:       withTLSState,
 		// What clients do wrong is not for the operator to read.
 		ErrorLog: stdlog.New(io.Discard, "", 0),
 		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: math.MaxInt32},

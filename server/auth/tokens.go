@@ -52,7 +52,7 @@ func NewTokens(specification string, ttl time.Duration) (Tokens, error) {
 	case kind == "jwt":
 		return newJWT(options)
 	}
-	return nil, fmt.Errorf("%w: it is simple, or jwt,sign-method=...,priv-key=...", ErrTokenOptions)
+	return nil, fmt.Errorf("%w: it is simple, or jwt,sign-method=METHOD,priv-key=FILE", ErrTokenOptions)
 }
 
 // Certificate is the identity of whoever shows a certificate with that common name.

@@ -20,11 +20,11 @@ import (
 // maxMessage lets clients send more than any server takes, so that it is the server that refuses.
 const maxMessage = 256 << 20
 
-// GRPC returns a plain connection to target ("127.0.0.1:2379", "unix:///run/stele.sock") that is closed at the
+// GRPC returns a connection to target ("127.0.0.1:2379", "unix:///run/stele.sock"), plain unless opts say otherwise, that is closed at the
 // end of the test.
-func GRPC(t testing.TB, target string) *grpc.ClientConn {
+func GRPC(t testing.TB, target string, opts ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()
-	conn, err := dial(target)
+	conn, err := dial(target, opts...)
 	if err != nil {
 		t.Fatalf("dial %s: %v", target, err)
 	}
@@ -70,8 +70,8 @@ func Client(t testing.TB, targets ...string) *clientv3.Client {
 }
 
 // Ready waits until the health service of target answers SERVING, ctx ends or stopped is closed.
-func Ready(ctx context.Context, target string, stopped <-chan struct{}) error {
-	conn, err := dial(target)
+func Ready(ctx context.Context, target string, stopped <-chan struct{}, opts ...grpc.DialOption) error {
+	conn, err := dial(target, opts...)
 	if err != nil {
 		return err
 	}
@@ -110,8 +110,8 @@ func check(ctx context.Context, client grpc_health_v1.HealthClient) (grpc_health
 }
 
 func dial(target string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
-	return grpc.NewClient(target, append(opts,
+	return grpc.NewClient(target, append([]grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(maxMessage), grpc.MaxCallRecvMsgSize(maxMessage)),
-	)...)
+	}, opts...)...)
 }

@@ -7,6 +7,8 @@ import (
 	"context"
 	"testing"
 
+	"google.golang.org/grpc"
+
 	"github.com/stele-db/stele/test/internal/port"
 	"github.com/stele-db/stele/test/internal/process"
 )
@@ -17,6 +19,8 @@ type Options struct {
 	Dir string
 	// Args are added to the command line.
 	Args []string
+	// TLS are dial options for a server that Args make speak TLS.
+	TLS []grpc.DialOption
 	// Fsync makes commits durable. The reference of a comparison does not need it, a benchmark does.
 	Fsync bool
 }
@@ -38,6 +42,9 @@ func Start(t testing.TB, opts Options) *Server {
 		s.Dir = t.TempDir()
 	}
 	client, peer := "http://"+s.Target, "http://"+port.Free(t)
+	if opts.TLS != nil {
+		client = "https://" + s.Target
+	}
 	args := []string{
 		"--data-dir", s.Dir,
 		"--listen-client-urls", client, "--advertise-client-urls", client,
@@ -53,6 +60,7 @@ func Start(t testing.TB, opts Options) *Server {
 		Args:   append(args, opts.Args...),
 		Dir:    s.Dir,
 		Target: s.Target,
+		Dial:   opts.TLS,
 	})
 	// Its data is thrown away; and asked to stop it would end by the signal, which looks like a failure.
 	t.Cleanup(func() { _ = s.Kill() })

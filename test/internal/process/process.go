@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/stele-db/stele/test/internal/connect"
 )
 
@@ -25,6 +27,8 @@ type Config struct {
 	Env []string
 	// Target is where the health service answers.
 	Target string
+	// Dial are options for connecting to it; none is plain text.
+	Dial []grpc.DialOption
 	// ReadyTimeout bounds every start; 0 is 60 s.
 	ReadyTimeout time.Duration
 	// StopTimeout bounds a graceful stop, after which the process is killed; 0 is 30 s.
@@ -102,7 +106,7 @@ func (s *Server) WaitReady(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.config.ReadyTimeout)
 	defer cancel()
-	if err := connect.Ready(ctx, s.config.Target, p.exited); err != nil {
+	if err := connect.Ready(ctx, s.config.Target, p.exited, s.config.Dial...); err != nil {
 		return fmt.Errorf("%w\n%s", err, tail(s.Logs(), 4000))
 	}
 	return nil

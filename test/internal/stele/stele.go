@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/stele-db/stele/drivers/drivertest/database"
 	"github.com/stele-db/stele/test/internal/port"
 	"github.com/stele-db/stele/test/internal/process"
@@ -27,6 +29,8 @@ type Options struct {
 	Dir string
 	// Endpoint is the DSN; empty is an empty database of its own, as STELE_TEST_DATABASE says.
 	Endpoint string
+	// TLS are dial options for a server that Args make speak TLS.
+	TLS []grpc.DialOption
 	// Socket listens on a unix socket instead of a port.
 	Socket bool
 	// Race builds with the race detector even if the test does without, and Plain without even if the test has it: for
@@ -84,6 +88,7 @@ func New(t testing.TB, opts Options) *Server {
 		Dir:          s.Dir,
 		Env:          opts.Env,
 		Target:       s.Target,
+		Dial:         opts.TLS,
 		ReadyTimeout: opts.ReadyTimeout,
 		StopTimeout:  opts.StopTimeout,
 	})
