@@ -43,7 +43,7 @@ func (m *rpcMetrics) Collect(ch chan<- prometheus.Metric) {
 }
 
 // calls counts the calls of one server. The counters of each method are looked up once: looking them up each time was a twentieth of what
-// a small request costs. It is complete before the first call.
+// a small request costs. It is complete before the first call; methods that were registered later are not counted.
 type calls map[string]*methodMetrics
 
 // methodMetrics are the counters of one method; ok is that of the calls that succeeded.
@@ -95,6 +95,9 @@ func (m *methodMetrics) ended(err error) {
 
 func (c calls) interceptUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	method := c[info.FullMethod]
+	if method == nil {
+		return handler(ctx, req)
+	}
 	method.started.Inc()
 	method.received.Inc()
 	resp, err := handler(ctx, req)
@@ -107,6 +110,9 @@ func (c calls) interceptUnary(ctx context.Context, req any, info *grpc.UnaryServ
 
 func (c calls) interceptStream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	method := c[info.FullMethod]
+	if method == nil {
+		return handler(srv, ss)
+	}
 	method.started.Inc()
 	err := handler(srv, countedStream{ss, method})
 	method.ended(err)
