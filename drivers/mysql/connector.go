@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"net"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -30,6 +31,7 @@ func newConnector(cfg *config, logger *logrus.Entry, syncWait int) (*connector, 
 	for _, server := range cfg.servers {
 		server := server.Clone()
 		server.Logger = debugLogger{logger}
+		server.DialFunc = dial
 		one, err := mysql.NewConnector(server)
 		if err != nil {
 			return nil, errDSN
@@ -38,6 +40,18 @@ func newConnector(cfg *config, logger *logrus.Entry, syncWait int) (*connector, 
 		c.timeout = server.Timeout
 	}
 	return c, nil
+}
+
+// dialed is the key of a context's value that points to where dial leaves the connection.
+type dialed struct{}
+
+// dial is the driver's own way of connecting, and remembers the connection for [session.watched].
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	if to, ok := ctx.Value(dialed{}).(*net.Conn); ok {
+		*to = conn
+	}
+	return conn, err
 }
 
 // debugLogger logs what the driver has to say about connections that break. The calls that are affected return errors.
@@ -81,11 +95,12 @@ func (c *connector) another() {
 func (c *connector) connect(ctx context.Context, n int) (driver.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	conn, err := c.servers[n].Connect(ctx)
+	var network net.Conn
+	conn, err := c.servers[n].Connect(context.WithValue(ctx, dialed{}, &network))
 	if err != nil {
 		return nil, err
 	}
-	s, err := newSession(conn)
+	s, err := newSession(conn, network)
 	if err == nil {
 		err = c.prepareSession(ctx, s)
 	}

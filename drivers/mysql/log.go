@@ -78,16 +78,22 @@ func (l *Log) read(ctx context.Context, f func(context.Context, *session) error)
 		if !ok {
 			return fmt.Errorf("a pooled connection is a %T", c) // cannot happen
 		}
-		if result = f(ctx, s); result != nil && giveUp(result) {
+		unwatched, release := s.watched(ctx)
+		result = f(unwatched, s)
+		if !release() || result != nil && giveUp(result) {
 			return driver.ErrBadConn // which closes it
 		}
 		return nil
 	})
 	if result != nil {
+		result = because(ctx, result)
 		if elsewhere(result) {
 			l.readServer.another()
 		}
-		return because(ctx, result)
+		return result
+	}
+	if errors.Is(err, driver.ErrBadConn) {
+		return nil // ctx ended when everything had been done
 	}
 	return err
 }

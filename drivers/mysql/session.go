@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strconv"
+	"time"
 )
 
 // rawConn is what the driver's connections can do.
@@ -30,17 +32,28 @@ type rawStmt interface {
 // converts and boxes every column, and may send again what it thinks was not sent; it only keeps the pool here.
 type session struct {
 	rawConn
+	// network is what the connection goes over.
+	network  net.Conn
 	prepared map[string]rawStmt
 	// galera tells that the server is a node of a Galera cluster.
 	galera bool
 }
 
-func newSession(conn driver.Conn) (*session, error) {
+func newSession(conn driver.Conn, network net.Conn) (*session, error) {
 	raw, ok := conn.(rawConn)
 	if !ok {
 		return nil, fmt.Errorf("a connection of the driver is a %T", conn) // cannot happen
 	}
-	return &session{rawConn: raw, prepared: map[string]rawStmt{}}, nil
+	return &session{rawConn: raw, network: network, prepared: map[string]rawStmt{}}, nil
+}
+
+// watched returns a context for calls of this session that the driver need not watch, which it does by waking a goroutine twice for each
+// statement: half of what asking for the end of the log cost. When ctx ends the connection is interrupted all the same. release tells whether the
+// connection can go on being used.
+func (s *session) watched(ctx context.Context) (unwatched context.Context, release func() bool) {
+	return context.WithoutCancel(ctx), context.AfterFunc(ctx, func() {
+		_ = s.network.SetDeadline(time.Unix(1, 0)) // long ago; on a closed connection it is of no use and does no harm
+	})
 }
 
 // Close closes the connection. Saying good-bye to the server is a courtesy that a broken connection cannot extend.
