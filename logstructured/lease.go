@@ -36,14 +36,14 @@ var ErrLeaseMode = errors.New("this server runs with --lease-mode=ttl, where the
 // LeaseGrant grants a lease of ttl seconds, and a random ID if id is 0. In [LeaseModeTTL] the ID is the TTL and nothing is stored: id must be 0 or
 // that TTL.
 func (s *Store) LeaseGrant(ctx context.Context, id LeaseID, ttl int64, guards ...Guard) (*LeaseGrantResult, error) {
-	if err := s.snapshot().pass(guards...); err != nil {
-		return nil, err
-	}
 	if ttl > MaxLeaseTTL {
-		return nil, ErrLeaseTTLTooLarge
+		return nil, cmp.Or(s.passHere(ctx, guards...), ErrLeaseTTLTooLarge)
 	}
 	ttl = max(ttl, minLeaseTTL)
 	if s.opts.LeaseMode == LeaseModeTTL {
+		if err := s.passHere(ctx, guards...); err != nil {
+			return nil, err
+		}
 		if id != 0 && id != LeaseID(ttl) {
 			return nil, ErrLeaseMode
 		}
@@ -166,7 +166,7 @@ func (c *control) leaseIDs() (ids []LeaseID) {
 // writeLease is write for what only [LeaseModeEtcd] has.
 func (s *Store) writeLease(ctx context.Context, guards []Guard, evaluate func(*step) error) error {
 	if err := s.OwnLeases(); err != nil {
-		return cmp.Or(s.snapshot().pass(guards...), err)
+		return cmp.Or(s.passHere(ctx, guards...), err)
 	}
 	return s.write(ctx, 0, func(st *step) error {
 		if err := st.st.pass(guards...); err != nil {

@@ -87,6 +87,15 @@ func (a *authorizer) guard(ctx context.Context, r any, st *auth.State) logstruct
 	}
 }
 
+// upToDate waits, for a linearizable read at a revision of its own, until what other replicas have acknowledged holds here. The store needs not: what is read does
+// not change; but whether it may be read does.
+func (a *authorizer) upToDate(ctx context.Context, r *pb.RangeRequest) error {
+	if r.Revision <= 0 || r.Serializable || !a.current().Enabled {
+		return nil
+	}
+	return a.store.Ready(ctx)
+}
+
 // sender is who sends a request, on one state.
 type sender struct {
 	*authorizer

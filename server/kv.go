@@ -23,6 +23,9 @@ func (s *kvServer) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResp
 		return nil, err
 	}
 	req := toRange(r)
+	if err := s.auth.upToDate(ctx, r); err != nil {
+		return nil, toStatus(err)
+	}
 	result, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (*logstructured.RangeResult, error) {
 		req.Guard = guard
 		return s.store.Range(ctx, req)
@@ -118,6 +121,9 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServe
 		return err
 	}
 	req := toRange(r)
+	if err := s.auth.upToDate(stream.Context(), r); err != nil {
+		return toStatus(err)
+	}
 	req.SortTarget, req.SortOrder = logstructured.SortByKey, logstructured.SortNone
 	left := int64(math.MaxInt64)
 	if r.Limit > 0 {

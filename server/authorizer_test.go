@@ -1,0 +1,113 @@
+package server
+
+import (
+	"context"
+	"testing"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/server/auth"
+)
+
+// As long as auth is disabled, a request pays nothing for it.
+func TestDisabledAuthIsFree(t *testing.T) {
+	r := serve(t, nil)
+	a, ctx := r.watch.auth, metadata.NewIncomingContext(t.Context(), metadata.Pairs("token", "t"))
+	put, req := &pb.PutRequest{Key: []byte("k")}, &logstructured.PutRequest{}
+	records := logstructured.Moment{Records: a.store.Records()}
+	allocated := testing.AllocsPerRun(100, func() {
+		_, err := authorized(ctx, a, put, func(guard logstructured.Guard) (logstructured.Revision, error) {
+			req.Guard = guard
+			return 1, guard(records)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	if allocated != 0 {
+		t.Errorf("%v allocations", allocated)
+	}
+}
+
+// Every request of etcd's services has its place among the permissions: root may send it, and only what is in open anybody.
+func TestEveryRequestIsPermittedToRoot(t *testing.T) {
+	r := serve(t, nil)
+	client := pb.NewAuthClient(r.dial(t))
+	ctx := within(t)
+	if _, err := client.UserAdd(ctx, &pb.AuthUserAddRequest{Name: auth.Root, Password: "secret"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.UserGrantRole(ctx, &pb.AuthUserGrantRoleRequest{User: auth.Root, Role: auth.Root}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.AuthEnable(ctx, &pb.AuthEnableRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	st := r.watch.auth.current()
+	at := logstructured.Moment{Records: r.watch.store.Records()}
+	// Nobody's own user is nobody; a transaction of nothing reads nothing.
+	open := []proto.Message{&pb.AuthStatusRequest{}, &pb.AuthUserGetRequest{}, &pb.TxnRequest{}}
+	requests := 0
+	for i := range pb.File_rpc_proto.Services().Len() {
+		methods := pb.File_rpc_proto.Services().Get(i).Methods()
+		for j := range methods.Len() {
+			kind, err := protoregistry.GlobalTypes.FindMessageByName(methods.Get(j).Input().FullName())
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := kind.New().Interface()
+			switch m.(type) {
+			case *pb.AuthenticateRequest:
+				continue
+			case *pb.WatchRequest:
+				m = &pb.WatchCreateRequest{}
+			}
+			requests++
+			if err := permit(st, st.Certificate(auth.Root), m, at); err != nil {
+				t.Errorf("%T as root: %v", m, err)
+			}
+			isOpen := false
+			for _, o := range open {
+				isOpen = isOpen || proto.MessageName(o) == proto.MessageName(m)
+			}
+			if err := permit(st, auth.Identity{}, m, at); (err == nil) != isOpen {
+				t.Errorf("%T as nobody: %v", m, err)
+			}
+		}
+	}
+	if requests < 40 {
+		t.Errorf("only %d requests were tried", requests)
+	}
+	sameStatus(t, permit(st, st.Certificate(auth.Root), &pb.ResponseHeader{}, at), rpctypes.ErrGRPCPermissionDenied)
+}
+
+// A request that was begun before auth was enabled is checked all the same.
+func TestAuthIsEnabledMeanwhile(t *testing.T) {
+	r := serve(t, nil)
+	client := pb.NewAuthClient(r.dial(t))
+	ctx := within(t)
+	if _, err := client.UserAdd(ctx, &pb.AuthUserAddRequest{Name: auth.Root, Password: "secret"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.UserGrantRole(ctx, &pb.AuthUserGrantRoleRequest{User: auth.Root, Role: auth.Root}); err != nil {
+		t.Fatal(err)
+	}
+	calls := 0
+	_, err := authorized(context.Background(), r.watch.auth, &pb.PutRequest{Key: []byte("k")}, func(guard logstructured.Guard) (*logstructured.PutResult, error) {
+		if calls++; calls == 1 {
+			if _, err := client.AuthEnable(ctx, &pb.AuthEnableRequest{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return r.watch.store.Put(ctx, &logstructured.PutRequest{Key: []byte("k"), Guard: guard})
+	})
+	sameStatus(t, err, rpctypes.ErrGRPCUserEmpty)
+	if revision := r.watch.store.Revision(); calls != 2 || revision != 1 {
+		t.Errorf("%d calls took the revision to %d", calls, revision)
+	}
+}
