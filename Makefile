@@ -10,6 +10,7 @@ FUZZTIME ?= 10s
 CRASHTIME ?= 5m
 SOAKTIME ?= 5m
 FAULTTIME ?= 30s
+MIGRATEROWS ?= 1000000
 LEASES ?= 100000
 
 # Which of the drivers' tests test-drivers runs.
@@ -126,6 +127,13 @@ test-embed: ## a program that embeds kine beside the same one on Stele; the firs
 test-embed-kubernetes: ## the same, and a kube-apiserver on the socket of such a program (builds Kubernetes if need be)
 	cd test/embed && CGO_ENABLED=0 go test -tags kubernetes -v -count=1 -timeout 40m .
 
+.PHONY: test-migrate test-migrate-short
+test-migrate: ## tables that a real kine wrote, imported from and into each database; MIGRATEROWS (1000000) rows for the time; about 10 minutes
+	cd test/migrate && STELE_TEST_MIGRATE=all STELE_TEST_MIGRATE_ROWS=$(MIGRATEROWS) CGO_ENABLED=0 go test -vet=off -v -count=1 -timeout 60m .
+
+test-migrate-short: ## the same with fewer pairs and rows, about 2 minutes
+	cd test/migrate && CGO_ENABLED=0 go test -vet=off -count=1 -timeout 20m .
+
 .PHONY: test-soak
 test-soak: ## memory, file size, a million keys, a full disk; the soak itself for SOAKTIME (5m)
 	cd test && STELE_TEST_SOAK_DURATION=$(SOAKTIME) go test -tags soak -v -count=1 -timeout 60m ./soak
@@ -162,6 +170,7 @@ tidy: ## go mod tidy in every module
 	cd test && go mod tidy
 	cd test/bench && go mod tidy
 	cd test/embed && go mod tidy
+	cd test/migrate && go mod tidy
 	cd test/apiserver && go mod tidy && go mod tidy -modfile=kubernetes137.mod
 	cd test/kubernetes && go mod tidy
 	cd test/kubernetes/programs && go mod tidy

@@ -1,0 +1,124 @@
+package migrate
+
+import (
+	"bytes"
+	"database/sql"
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stele-db/stele/drivers/drivertest/database"
+	"github.com/stele-db/stele/test/internal/stele"
+)
+
+// begin starts an import that does not have to end.
+func begin(t *testing.T, source, target string) (*exec.Cmd, *bytes.Buffer) {
+	t.Helper()
+	said := &bytes.Buffer{}
+	cmd := exec.CommandContext(t.Context(), stele.Binary(t, t.TempDir(), false), "import", "--from=kine", "--source", source, "--endpoint", target)
+	cmd.Stdout, cmd.Stderr = said, said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd, said
+}
+
+// until waits for a condition.
+func until(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !condition(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("it never came true that %s", what)
+		}
+		select {
+		case <-t.Context().Done():
+			t.Fatal(t.Context().Err())
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// TestKilled kills an import three times, at a quarter, a half and three quarters, and lets it end then.
+func TestKilled(t *testing.T) {
+	const rows = 40_000
+	source := filled(t, stele.SQLite, rows)
+	for _, kind := range []string{stele.SQLite, database.Postgres, database.MariaDB} {
+		t.Run(kind, func(t *testing.T) {
+			target := place(t, kind)
+			var db *sql.DB
+			written := func() (n int64) {
+				if db == nil {
+					db = sqlOf(t, target)
+				}
+				_ = db.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM stele_log`).Scan(&n) // the table may not be there yet
+				return n
+			}
+			for quarter := range int64(3) {
+				cmd, said := begin(t, source, target)
+				until(t, "rows are imported", func() bool { return written() > (quarter+1)*rows/4 })
+				if err := cmd.Process.Kill(); err != nil {
+					t.Fatalf("kill: %v\n%s", err, said)
+				}
+				if err := cmd.Wait(); err == nil {
+					t.Fatalf("the import ended before it could be killed\n%s", said)
+				}
+				for _, command := range [][]string{{"check"}, {"serve", "--listen-address", "127.0.0.1:0"}} {
+					out, err := run(t, append(command, "--endpoint", target)...)
+					if err == nil || !strings.Contains(out, "run the `stele import` from kine's table kine in "+strings.TrimPrefix(source, "sqlite://")+" again") {
+						t.Errorf("stele %s on an unfinished import: %v\n%s", command[0], err, out)
+					}
+				}
+			}
+			other := filled(t, stele.SQLite, 1000)
+			if out, err := run(t, "import", "--from=kine", "--source", other, "--endpoint", target); err == nil || !strings.Contains(out, "run that one again, or empty the database") {
+				t.Errorf("an import from another source: %v\n%s", err, out)
+			}
+			out, err := run(t, "import", "--from=kine", "--source", source, "--endpoint", target)
+			if err != nil || !strings.Contains(out, "going on with an import that was interrupted") || !strings.Contains(out, fmt.Sprintf("%d writes, ", rows-1)) {
+				t.Fatalf("the last attempt: %v\n%s", err, out)
+			}
+			if out, err := run(t, "check", "--endpoint", target); err != nil {
+				t.Errorf("check: %v\n%s", err, out)
+			}
+			if out, err := run(t, "import", "--from=kine", "--source", source, "--endpoint", target); err == nil || !strings.Contains(out, "it is not empty") {
+				t.Errorf("a second import: %v\n%s", err, out)
+			}
+		})
+	}
+}
+
+// TestWrittenMeanwhile lets somebody write to the table while it is imported.
+func TestWrittenMeanwhile(t *testing.T) {
+	const rows = 20_000
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			source, target := filled(t, kind, rows), place(t, stele.SQLite)
+			db := sqlOf(t, source)
+			cmd, said := begin(t, source, target)
+			ended := make(chan error, 1)
+			go func() { ended <- cmd.Wait() }()
+			id, err := int64(rows), error(nil)
+			for writing := true; writing; {
+				id++
+				if _, err := db.ExecContext(t.Context(), fmt.Sprintf(`INSERT INTO kine (id, name, created, deleted, create_revision, prev_revision, lease, value)
+					VALUES (%d, '/registry/events/%d', 1, 0, NULL, 0, 0, 'v')`, id, id)); err != nil {
+					t.Fatal(err)
+				}
+				select {
+				case err = <-ended:
+					writing = false
+				case <-time.After(20 * time.Millisecond): // a write now and then is what is tested
+				}
+			}
+			if err == nil || !strings.Contains(said.String(), "was written while it was imported: stop what serves it, and run the same command again") {
+				t.Fatalf("an import of what is written: %v\n%s", err, said)
+			}
+			out, err := run(t, "import", "--from=kine", "--source", source, "--endpoint", target)
+			if err != nil || !strings.Contains(out, fmt.Sprintf("revision %d, ", id)) {
+				t.Errorf("when nobody writes any more: %v\n%s", err, out)
+			}
+		})
+	}
+}
