@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +14,8 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // liar is a server that keeps nothing and gets one thing wrong.
@@ -24,11 +28,20 @@ type liar struct {
 	loseEvery, eventLoss, eventTwice int64
 	// short leaves a key out of lists.
 	short int
+	// wrongKey sends events of other keys than were written, noPrev sends none of the previous values, stale answers gets as of an older revision.
+	wrongKey, noPrev, stale bool
 
 	mu       sync.Mutex
 	puts     int64
 	revision int64
-	streams  []chan *mvccpb.Event
+	streams  []liarStream
+	// kvs is what transactions have stored.
+	kvs map[string]*mvccpb.KeyValue
+}
+
+type liarStream struct {
+	prefix string
+	events chan *mvccpb.Event
 }
 
 func (l *liar) Put(_ context.Context, r *pb.PutRequest) (*pb.PutResponse, error) {
@@ -39,22 +52,91 @@ func (l *liar) Put(_ context.Context, r *pb.PutRequest) (*pb.PutResponse, error)
 		l.revision++
 	}
 	e := &mvccpb.Event{Kv: &mvccpb.KeyValue{Key: r.Key, Value: r.Value, ModRevision: l.puts}}
+	l.send(e)
+	return &pb.PutResponse{}, nil
+}
+
+func (l *liar) send(e *mvccpb.Event) {
 	for _, s := range l.streams {
+		if !strings.HasPrefix(string(e.Kv.Key), s.prefix) {
+			continue
+		}
 		if l.eventLoss == 0 || l.puts%l.eventLoss != 0 {
-			s <- e
+			s.events <- e
 		}
 		if l.eventTwice != 0 && l.puts%l.eventTwice == 0 {
-			s <- e
+			s.events <- e
 		}
 	}
-	return &pb.PutResponse{}, nil
+}
+
+// Txn is the mix's: a put or a deletion of the one key that is compared.
+func (l *liar) Txn(_ context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.kvs == nil {
+		return nil, status.Error(codes.Unimplemented, "no transactions")
+	}
+	key := r.Compare[0].Key
+	l.puts++
+	l.revision++
+	prev := l.kvs[string(key)]
+	now := &mvccpb.KeyValue{Key: key, ModRevision: l.revision, CreateRevision: l.revision}
+	if prev != nil {
+		now.CreateRevision = prev.CreateRevision
+	}
+	e := &mvccpb.Event{Kv: now, PrevKv: prev}
+	if put := r.Success[0].GetRequestPut(); put != nil {
+		now.Value = put.Value
+		l.kvs[string(key)] = now
+	} else {
+		e.Type = mvccpb.DELETE
+		delete(l.kvs, string(key))
+	}
+	if l.noPrev {
+		e.PrevKv = nil
+	}
+	if l.wrongKey {
+		e.Kv = &mvccpb.KeyValue{Key: append(bytes.Clone(key), 'x'), Value: now.Value, ModRevision: now.ModRevision, CreateRevision: now.CreateRevision}
+	}
+	l.send(e)
+	return &pb.TxnResponse{Succeeded: true, Header: &pb.ResponseHeader{Revision: l.revision}}, nil
+}
+
+// stored answers a get, a list of objects, or the count of a prefix, all of them for the mix.
+func (l *liar) stored(r *pb.RangeRequest, resp *pb.RangeResponse) {
+	resp.Count = 0
+	if r.CountOnly {
+		for key := range l.kvs {
+			if strings.HasPrefix(key, string(r.Key)) {
+				resp.Count++
+			}
+		}
+		return
+	}
+	if found, ok := l.kvs[string(r.Key)]; ok {
+		found = &mvccpb.KeyValue{Key: found.Key, Value: found.Value, ModRevision: found.ModRevision}
+		if l.stale {
+			found.ModRevision--
+		}
+		resp.Kvs, resp.Count = []*mvccpb.KeyValue{found}, 1
+	}
 }
 
 func (l *liar) Range(_ context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	resp := &pb.RangeResponse{Header: &pb.ResponseHeader{Revision: l.revision}, Count: l.revision}
-	if strings.HasPrefix(string(r.Key), "/registry/objects/") {
+	switch objects := newObjectSet("/registry/objects/", 600); {
+	case l.kvs != nil && len(r.RangeEnd) > 0 && !r.CountOnly:
+		first, _ := slices.BinarySearch(objects.keys, string(r.Key))
+		resp.Count, resp.More = int64(len(objects.keys)-first), true
+		for _, key := range objects.keys[first:][:listPage] {
+			resp.Kvs = append(resp.Kvs, &mvccpb.KeyValue{Key: []byte(key), Value: make([]byte, valueSize)})
+		}
+	case l.kvs != nil:
+		l.stored(r, resp)
+	case strings.HasPrefix(string(r.Key), "/registry/objects/"):
 		resp.Count = 1
 		for range 1 - l.short {
 			resp.Kvs = append(resp.Kvs, &mvccpb.KeyValue{Key: r.Key, Value: make([]byte, valueSize)})
@@ -64,12 +146,13 @@ func (l *liar) Range(_ context.Context, r *pb.RangeRequest) (*pb.RangeResponse, 
 }
 
 func (l *liar) Watch(stream pb.Watch_WatchServer) error {
-	if _, err := stream.Recv(); err != nil {
+	create, err := stream.Recv()
+	if err != nil {
 		return err
 	}
 	events := make(chan *mvccpb.Event, 1<<16)
 	l.mu.Lock()
-	l.streams = append(l.streams, events)
+	l.streams = append(l.streams, liarStream{string(create.GetCreateRequest().Key), events})
 	l.mu.Unlock()
 	if err := stream.Send(&pb.WatchResponse{Created: true}); err != nil {
 		return err
@@ -121,15 +204,23 @@ func measureLiar(t *testing.T, l *liar, w workload, arrive time.Duration) (resul
 }
 
 func TestMeasureAcceptsRightAnswers(t *testing.T) {
-	for _, w := range []workload{putWorkload(4), getWorkload(4), watchLatencyWorkload(3), watchFanOutWorkload(3, 1)} {
-		got, err := measureLiar(t, &liar{}, w, 30*time.Second)
+	for _, w := range []workload{putWorkload(4), getWorkload(4), watchLatencyWorkload(3), watchFanOutWorkload("fanout", 3, 1, 32), mixWorkload(4, 3)} {
+		l := &liar{}
+		if strings.HasPrefix(w.name, "mix") {
+			l.kvs = map[string]*mvccpb.KeyValue{}
+		}
+		got, err := measureLiar(t, l, w, 30*time.Second)
 		if err != nil || got.Rate <= 0 || got.P50 <= 0 || got.P99 < got.P50 {
 			t.Errorf("%s: %+v, %v", w.name, got, err)
+		}
+		if follows := l.kvs != nil; follows != (got.WatchP99 > 0) {
+			t.Errorf("%s: the watch's p99 is %v", w.name, got.WatchP99)
 		}
 	}
 }
 
 func TestMeasureRefusesWrongAnswers(t *testing.T) {
+	none := func() map[string]*mvccpb.KeyValue { return map[string]*mvccpb.KeyValue{} }
 	for _, c := range []struct {
 		what string
 		liar *liar
@@ -138,11 +229,16 @@ func TestMeasureRefusesWrongAnswers(t *testing.T) {
 	}{
 		{"a lost write", &liar{loseEvery: 2}, putWorkload(4), "wrong answers"},
 		{"a lost event", &liar{eventLoss: 2}, watchLatencyWorkload(3), "have not arrived"},
-		{"a lost event of many", &liar{eventLoss: 2}, watchFanOutWorkload(3, 1), "have not arrived"},
+		{"a lost event of many", &liar{eventLoss: 2}, watchFanOutWorkload("fanout", 3, 1, 32), "have not arrived"},
 		{"an event sent twice", &liar{eventTwice: 2}, watchLatencyWorkload(3), "revision"},
 		{"a key not found", &liar{short: 1}, getWorkload(4), "a get answered 0 keys"},
 		{"a wrong list", &liar{}, listWorkload("list", 500, 2, false), "a list answered 1 keys"},
 		{"a wrong count", &liar{}, countWorkload("count", 2, false), "counted 1 of 600"},
+		{"a lost event of the mix", &liar{kvs: none(), eventLoss: 2}, mixWorkload(4, 3), "have not arrived"},
+		{"an event of the mix sent twice", &liar{kvs: none(), eventTwice: 2}, mixWorkload(4, 3), "an event of revision"},
+		{"an event of another key", &liar{kvs: none(), wrongKey: true}, mixWorkload(4, 3), "other changes"},
+		{"an event without the previous value", &liar{kvs: none(), noPrev: true}, mixWorkload(4, 3), "with the previous value false"},
+		{"a get of the past", &liar{kvs: none(), stale: true}, mixWorkload(4, 3), "a get answered 1 keys, revision"},
 		{"an error", &liar{}, txnWorkload(4), "Unimplemented"},
 	} {
 		if _, err := measureLiar(t, c.liar, c.w, 500*time.Millisecond); err == nil || !strings.Contains(err.Error(), c.want) {

@@ -20,16 +20,16 @@ type comparison struct {
 
 // databaseWorkloads leaves out what differs little between databases, so that all of them fit into a quarter of an hour.
 var (
-	databaseWorkloads = regexp.MustCompile(`^(get-64|list-500.*|list-10000.*|watch-latency|txn-64|put-.*)$`)
+	databaseWorkloads = regexp.MustCompile(`^(get-64|list-500.*|list-10000.*|watch-latency|mix-64|txn-64|put-.*)$`)
 	replicaWorkloads  = regexp.MustCompile(`^(get-64|watch-latency|txn-64|put-64|put-256)$`)
 	allWorkloads      = regexp.MustCompile("")
 )
 
 // comparisons are those that have a name, in the order of a whole run. Against what each server is measured is in [report.references].
 var comparisons = []comparison{
-	{"sqlite", "SQLite", []string{"stele", "etcd", "kine", "kine-unsynced"}, allWorkloads},
-	{"postgres", "PostgreSQL", []string{"stele-postgres", "etcd", "kine-postgres"}, databaseWorkloads},
-	{"mariadb", "MariaDB", []string{"stele-mariadb", "etcd", "kine-mariadb"}, databaseWorkloads},
+	{"sqlite", "SQLite", []string{"stele", "etcd", "kine", "kine-unsynced", floor}, allWorkloads},
+	{"postgres", "PostgreSQL", []string{"stele-postgres", "etcd", "kine-postgres", floor}, databaseWorkloads},
+	{"mariadb", "MariaDB", []string{"stele-mariadb", "etcd", "kine-mariadb", floor}, databaseWorkloads},
 	{"replicas-postgres", "Replicas on one PostgreSQL", []string{"stele-postgres-2", "stele-postgres-3", "stele-postgres"}, replicaWorkloads},
 	{"replicas-mariadb", "Replicas on one MariaDB", []string{"stele-mariadb-2", "stele-mariadb-3", "stele-mariadb"}, replicaWorkloads},
 }

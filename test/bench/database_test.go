@@ -182,9 +182,9 @@ func TestLeastShare(t *testing.T) {
 func TestServers(t *testing.T) {
 	for list, want := range map[string][][]string{
 		"stele,etcd":              {{"stele", "etcd"}},
-		"postgres":                {{"stele-postgres", "etcd", "kine-postgres"}},
-		"mariadb,kine,stele":      {{"kine", "stele"}, {"stele-mariadb", "etcd", "kine-mariadb"}},
-		"replicas-mariadb,sqlite": {{"stele-mariadb-2", "stele-mariadb-3", "stele-mariadb"}, {"stele", "etcd", "kine", "kine-unsynced"}},
+		"postgres":                {{"stele-postgres", "etcd", "kine-postgres", "grpc"}},
+		"mariadb,kine,stele":      {{"kine", "stele"}, {"stele-mariadb", "etcd", "kine-mariadb", "grpc"}},
+		"replicas-mariadb,sqlite": {{"stele-mariadb-2", "stele-mariadb-3", "stele-mariadb"}, {"stele", "etcd", "kine", "kine-unsynced", "grpc"}},
 	} {
 		got, err := parseServers(list, false)
 		if err != nil || len(got) != len(want) {

@@ -115,6 +115,7 @@ func parse(args []string, stderr io.Writer) (*invocation, error) {
 		set.IntVar(&s.connections, "connections", s.connections, "connections to each server; rounded up so that replicas have as many each")
 		set.IntVar(&s.objects, "objects", s.objects, "objects stored before anything is measured")
 		set.IntVar(&s.large, "large", s.large, "objects of the large set, which has workloads of its own (0: none; 100000 is usual)")
+		set.BoolVar(&s.sweep, "sweep", false, "also get, txn and put with 1, 4, 16, 64 and 256 clients")
 		set.IntVar(&s.watchRate, "watch-rate", s.watchRate, "writes a second of the watch latency workload")
 		set.IntVar(&s.syncWrites, "sync-writes", s.syncWrites, "writes under strace that count syncs (0: do not count)")
 		set.StringVar(&v.markdown, "markdown", "", "also write Markdown to this file")

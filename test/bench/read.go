@@ -59,26 +59,28 @@ func listWorkload(name string, page, clients int, large bool) workload {
 	return workload{
 		name: name + largeSuffix(large), title: fmt.Sprintf("List of %d objects with values, %d clients%s", page, clients, ofLarge(large)), unit: "list", large: large,
 		run: func(ctx context.Context, s *slot) (sample, error) {
-			set := s.set(large)
-			return s.closedLoop(ctx, clients, func(n int) func(context.Context) error {
-				req, buf := &pb.RangeRequest{RangeEnd: prefixEnd(set.prefix), Limit: int64(page)}, &rawMessage{}
-				return func(ctx context.Context) error {
-					// At least one object is left behind the page, so that each answer has to count.
-					first := rand.IntN(len(set.keys) - page)
-					req.Key = append(req.Key[:0], set.keys[first]...)
-					a, err := s.client.rangeRaw(ctx, n, req, buf)
-					if err != nil {
-						return err
-					}
-					if a.kvs != page || !a.more || a.count != int64(len(set.keys)-first) ||
-						string(a.firstKey) != set.keys[first] || a.values != page*valueSize {
-						return fmt.Errorf("a list answered %d keys, count %d of %d, more %t, %d bytes of values",
-							a.kvs, a.count, len(set.keys)-first, a.more, a.values)
-					}
-					return nil
-				}
-			})
+			return s.closedLoop(ctx, clients, func(n int) func(context.Context) error { return s.listPages(n, page, s.set(large)) })
 		},
+	}
+}
+
+// listPages is the n-th client's listing of one page after the other, anywhere in set.
+func (s *slot) listPages(n, page int, set objectSet) func(context.Context) error {
+	req, buf := &pb.RangeRequest{RangeEnd: prefixEnd(set.prefix), Limit: int64(page)}, &rawMessage{}
+	return func(ctx context.Context) error {
+		// At least one object is left behind the page, so that each answer has to count.
+		first := rand.IntN(len(set.keys) - page)
+		req.Key = append(req.Key[:0], set.keys[first]...)
+		a, err := s.client.rangeRaw(ctx, n, req, buf)
+		if err != nil {
+			return err
+		}
+		if a.kvs != page || !a.more || a.count != int64(len(set.keys)-first) ||
+			string(a.firstKey) != set.keys[first] || a.values != page*valueSize {
+			return fmt.Errorf("a list answered %d keys, count %d of %d, more %t, %d bytes of values",
+				a.kvs, a.count, len(set.keys)-first, a.more, a.values)
+		}
+		return nil
 	}
 }
 

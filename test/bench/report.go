@@ -4,84 +4,11 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-// result is what one slot gave. Its zero figures mean: not measured.
-type result struct {
-	// Rate is operations a second.
-	Rate float64 `json:"rate"`
-	// P50 and P99 are latencies in microseconds.
-	P50 float64 `json:"p50_us"`
-	P99 float64 `json:"p99_us"`
-	// ServerCPU and ClientCPU are microseconds an operation; DatabaseCPU is the part of ServerCPU that a database server took.
-	ServerCPU   float64 `json:"server_cpu_us"`
-	DatabaseCPU float64 `json:"database_cpu_us,omitempty"`
-	ClientCPU   float64 `json:"client_cpu_us"`
-	// DiskBytes is what was written to the disk, in bytes for each write that the server acknowledged.
-	DiskBytes float64 `json:"disk_bytes_per_write,omitempty"`
-	// LeastShare is the share (0 to 1) of the acknowledged writes that went through the replica with the fewest; 0 is not
-	// counted. Clients are spread evenly, and each goes on when its write was acknowledged.
-	LeastShare float64 `json:"least_share,omitempty"`
-	Note       string  `json:"note,omitempty"`
-	Error      string  `json:"error,omitempty"`
-}
-
-func newResult(s settings, got sample, server usage, client time.Duration) (result, error) {
-	if got.ops == 0 {
-		return result{}, fmt.Errorf("no operation was completed in %s", s.duration)
-	}
-	r := result{
-		Rate:        float64(got.ops) / s.duration.Seconds(),
-		P50:         micros(percentile(got.latencies, 50)),
-		P99:         micros(percentile(got.latencies, 99)),
-		ServerCPU:   micros(server.cpu) / float64(got.total),
-		DatabaseCPU: micros(server.database) / float64(got.total),
-		ClientCPU:   micros(client) / float64(got.total),
-		Note:        got.note,
-	}
-	if got.writes > 0 {
-		r.DiskBytes = float64(server.written) / float64(got.writes)
-	}
-	return r, nil
-}
-
-// leastShare is the result's figure of that name.
-func leastShare(got sample, c *client) float64 {
-	if c.replicas == 1 || got.writes == 0 || len(got.byClient) < c.replicas {
-		return 0
-	}
-	byReplica := make([]int64, c.replicas)
-	var all int64
-	for n, writes := range got.byClient {
-		byReplica[c.replica(n)] += writes
-		all += writes
-	}
-	return float64(slices.Min(byReplica)) / float64(max(1, all))
-}
-
-func (r result) String() string {
-	if r.Error != "" {
-		return "FAILED: " + r.Error
-	}
-	text := fmt.Sprintf("%9.0f/s  p50 %8.0f us  p99 %8.0f us  cpu %6.1f us", r.Rate, r.P50, r.P99, r.ServerCPU)
-	if r.DatabaseCPU > 0 {
-		text += fmt.Sprintf(" (database %.1f us)", r.DatabaseCPU)
-	}
-	return strings.TrimSpace(text + "  " + r.remark())
-}
-
-// remark is what to know beside the figures.
-func (r result) remark() string {
-	if r.LeastShare == 0 {
-		return r.Note
-	}
-	return strings.TrimSuffix(fmt.Sprintf("least share of a replica %.0f %%; %s", 100*r.LeastShare, r.Note), "; ")
-}
 
 // row is one workload on one server.
 type row struct {
@@ -239,34 +166,6 @@ func figures(rounds []result, f func(result) float64) []float64 {
 		out[i] = f(r)
 	}
 	return out
-}
-
-// medianResult is the median of every figure over the rounds without error, but the smallest share of all; with no such round it
-// has the first error.
-func medianResult(rounds []result) result {
-	var good []result
-	var m result
-	for _, r := range rounds {
-		if r.Error == "" {
-			good = append(good, r)
-		} else if m.Error == "" {
-			m.Error = r.Error
-		}
-		if r.Note != "" {
-			m.Note = r.Note
-		}
-		if r.LeastShare > 0 && (m.LeastShare == 0 || r.LeastShare < m.LeastShare) {
-			m.LeastShare = r.LeastShare
-		}
-	}
-	m.Rate = median(figures(good, rate))
-	m.P50 = median(figures(good, func(r result) float64 { return r.P50 }))
-	m.P99 = median(figures(good, p99))
-	m.ServerCPU = median(figures(good, func(r result) float64 { return r.ServerCPU }))
-	m.DatabaseCPU = median(figures(good, func(r result) float64 { return r.DatabaseCPU }))
-	m.ClientCPU = median(figures(good, func(r result) float64 { return r.ClientCPU }))
-	m.DiskBytes = median(figures(good, func(r result) float64 { return r.DiskBytes }))
-	return m
 }
 
 // failures describes every server and every slot that failed.

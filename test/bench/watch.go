@@ -25,7 +25,8 @@ type watcherState struct {
 	revision int64
 }
 
-// openWatch opens a stream on the n-th client's connection and returns once all its watchers are created.
+// openWatch opens a stream on the n-th client's connection and returns once all its watchers are created. They ask for previous values, as
+// those of kube-apiserver do.
 func openWatch(ctx context.Context, c *client, n int, prefix string, watchers int) (*watchStream, error) {
 	desc := &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}
 	stream, err := c.conn(n).NewStream(ctx, desc, pb.Watch_Watch_FullMethodName)
@@ -34,14 +35,15 @@ func openWatch(ctx context.Context, c *client, n int, prefix string, watchers in
 	}
 	w := &watchStream{stream: stream, watchers: make(map[int64]*watcherState, watchers)}
 	create := &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{
-		CreateRequest: &pb.WatchCreateRequest{Key: []byte(prefix), RangeEnd: prefixEnd(prefix)},
+		CreateRequest: &pb.WatchCreateRequest{Key: []byte(prefix), RangeEnd: prefixEnd(prefix), PrevKv: true},
 	}}
-	for range watchers {
-		if err := stream.SendMsg(create); err != nil {
-			return nil, err
+	for asked, answered := 0, 0; answered < watchers; answered++ {
+		// So few are under way that neither side fills the other's window.
+		for ; asked < watchers && asked < answered+100; asked++ {
+			if err := stream.SendMsg(create); err != nil {
+				return nil, err
+			}
 		}
-	}
-	for range watchers {
 		if err := stream.RecvMsg(&w.buf); err != nil {
 			return nil, err
 		}
@@ -82,8 +84,8 @@ func (w *watchStream) receive(ctx context.Context, f func(number uint64, now tim
 			if !ok {
 				return fmt.Errorf("an event for watch id %d, which does not exist", id)
 			}
-			if e.modRevision <= state.revision || len(e.value) != valueSize {
-				return fmt.Errorf("revision %d after %d, %d bytes of value", e.modRevision, state.revision, len(e.value))
+			if e.deleted || e.modRevision <= state.revision || len(e.value) != valueSize {
+				return fmt.Errorf("revision %d after %d, %d bytes of value, deletion %t", e.modRevision, state.revision, len(e.value), e.deleted)
 			}
 			state.revision = e.modRevision
 			state.events++
@@ -143,17 +145,20 @@ func (w *watchWrites) arrived(n uint64) (sent time.Time, last bool) {
 }
 
 // wait returns when all events have come.
-func (w *watchWrites) wait(ctx context.Context) error {
-	deadline := time.After(w.slot.arrive)
+func (w *watchWrites) wait(ctx context.Context) error { return w.slot.arrival(ctx, w.missing.Load) }
+
+// arrival returns when no event is missing.
+func (s *slot) arrival(ctx context.Context, missing func() int64) error {
+	deadline := time.After(s.arrive)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for w.missing.Load() != 0 {
+	for missing() != 0 {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-deadline:
-			return fmt.Errorf("%d events have not arrived %s after the last write", w.missing.Load(), w.slot.arrive)
+			return fmt.Errorf("%d events have not arrived %s after the last write", missing(), s.arrive)
 		}
 	}
 	return nil

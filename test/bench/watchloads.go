@@ -86,11 +86,11 @@ func (s *slot) paced(ctx context.Context, writers int, until time.Time, write fu
 
 // watchFanOutWorkload writes as fast as all watchers can see it: at most window writes are on their way to any
 // watcher. The latency is from sending a write to its last event. One operation is one event.
-func watchFanOutWorkload(streams, perStream int) workload {
-	const writers, window = 4, 32
+func watchFanOutWorkload(name string, streams, perStream, window int) workload {
+	const writers = 4
 	watchers := streams * perStream
 	return workload{
-		name: "watch-fanout", title: fmt.Sprintf("Events to %d watchers on %d streams", watchers, streams), unit: "event",
+		name: name, title: fmt.Sprintf("Events to %d watchers on %d streams, at most %d writes under way", watchers, streams, window), unit: "event",
 		run: func(ctx context.Context, s *slot) (sample, error) {
 			writes := newWatchWrites(s)
 			var measured span

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
@@ -13,9 +11,9 @@ import (
 const (
 	rangeHeader, rangeKvs, rangeMore, rangeCount      = 1, 2, 3, 4
 	headerRevision                                    = 3
-	kvKey, kvModRevision, kvValue                     = 1, 3, 5
+	kvKey, kvCreateRevision, kvModRevision, kvValue   = 1, 2, 3, 5
 	watchID, watchCreated, watchCanceled, watchEvents = 2, 3, 4, 11
-	eventType, eventKv                                = 1, 2
+	eventType, eventKv, eventPrevKv                   = 1, 2, 3
 )
 
 // fields calls f for each field of message. Varints come as number, everything length-delimited as data.
@@ -50,9 +48,11 @@ func fields(message []byte, f func(num protowire.Number, number uint64, data []b
 // rangeAnswer is a scanned RangeResponse. firstKey aliases the answer.
 type rangeAnswer struct {
 	revision, count int64
-	kvs             int
-	more            bool
-	firstKey        []byte
+	// modRevision is the first key's.
+	modRevision int64
+	kvs         int
+	more        bool
+	firstKey    []byte
 	// values is the sum of the lengths of the values.
 	values int
 }
@@ -70,10 +70,12 @@ func scanRange(message []byte) (rangeAnswer, error) {
 			})
 		case rangeKvs:
 			a.kvs++
-			return fields(data, func(num protowire.Number, _ uint64, data []byte) error {
+			return fields(data, func(num protowire.Number, number uint64, data []byte) error {
 				switch {
 				case num == kvKey && a.kvs == 1:
 					a.firstKey = data
+				case num == kvModRevision && a.kvs == 1:
+					a.modRevision = int64(number)
 				case num == kvValue:
 					a.values += len(data)
 				}
@@ -95,10 +97,11 @@ type watchAnswer struct {
 	created, canceled bool
 }
 
-// watchEvent is one event of it; value aliases the answer.
+// watchEvent is one event of it; key and value alias the answer.
 type watchEvent struct {
-	modRevision int64
-	value       []byte
+	deleted, hasPrev            bool
+	createRevision, modRevision int64
+	key, value                  []byte
 }
 
 // scanWatch calls f for each event, in order, with the watch id known.
@@ -129,12 +132,16 @@ func scanEvent(message []byte) (watchEvent, error) {
 	err := fields(message, func(num protowire.Number, number uint64, data []byte) error {
 		switch num {
 		case eventType:
-			if number != 0 {
-				return fmt.Errorf("an event of type %d where only puts are made", number)
-			}
+			e.deleted = number != 0
+		case eventPrevKv:
+			e.hasPrev = true
 		case eventKv:
 			return fields(data, func(num protowire.Number, number uint64, data []byte) error {
 				switch num {
+				case kvKey:
+					e.key = data
+				case kvCreateRevision:
+					e.createRevision = int64(number)
 				case kvModRevision:
 					e.modRevision = int64(number)
 				case kvValue:

@@ -64,8 +64,9 @@ func TestScanWatch(t *testing.T) {
 		t.Errorf("scanned %+v, %v", a, err)
 	}
 	deletion := &pb.WatchResponse{Events: []*mvccpb.Event{{Type: mvccpb.DELETE, Kv: &mvccpb.KeyValue{Key: []byte("k")}}}}
-	if _, err := scanWatch(encode(t, deletion), note); err == nil {
-		t.Error("an event that no write made was accepted")
+	deleted := false
+	if _, err := scanWatch(encode(t, deletion), func(_ int64, e watchEvent) error { deleted = e.deleted; return nil }); err != nil || !deleted {
+		t.Errorf("a deletion was scanned as %t, %v", deleted, err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,6 +17,8 @@ type workload struct {
 	unit string
 	// large tells that it needs the large set of objects.
 	large bool
+	// updated tells that it needs the large set after every object was updated: it comes last, since the servers are different then.
+	updated bool
 	// paced tells that its rate is given, so that servers differ in latency only.
 	paced bool
 	run   func(context.Context, *slot) (sample, error)
@@ -44,6 +47,8 @@ type sample struct {
 	byClient []int64
 	// writes were acknowledged: the revision must have moved by so many. live keys must be under the slot's prefix.
 	writes, live int64
+	// watch is from sending a write to receiving its event, sorted, where that is not what latencies are.
+	watch []time.Duration
 	// note says what a reader of the row must know.
 	note string
 }
@@ -126,20 +131,50 @@ var workloads = []workload{
 	listWorkload("list-10000", 10_000, 2, true),
 	countWorkload("count", 8, true),
 	watchLatencyWorkload(50),
-	watchFanOutWorkload(10, 100),
+	watchFanOutWorkload("watch-fanout", 10, 100, 32),
+	watchFanOutWorkload("watch-fanout-1000-streams", 1000, 1, 32),
+	watchFanOutWorkload("watch-fanout-10000", 10, 1000, 4),
+	mixWorkload(64, 20),
 	txnWorkload(64),
 	txnWorkload(256),
 	putWorkload(1),
 	putWorkload(64),
 	putWorkload(256),
+	updated(listWorkload("list-500", listPage, 8, true)),
+	updated(listWorkload("list-10000", 10_000, 2, true)),
+}
+
+// sweepClients are the numbers of clients of a sweep.
+var sweepClients = []int{1, 4, 16, 64, 256}
+
+var ofSweep = regexp.MustCompile(`^(get|txn|put)-\d+$`)
+
+// sweep is the workloads of all, and those of a sweep that it lacks before the first that needs updated objects.
+func sweep(all []workload) []workload {
+	var added []workload
+	for _, of := range []func(int) workload{getWorkload, txnWorkload, putWorkload} {
+		for _, clients := range sweepClients {
+			w := of(clients)
+			if !slices.ContainsFunc(all, func(have workload) bool { return have.name == w.name }) {
+				added = append(added, w)
+			}
+		}
+	}
+	last := slices.IndexFunc(all, func(w workload) bool { return w.updated })
+	return slices.Concat(all[:last], added, all[last:])
 }
 
 // selectWorkloads returns those whose names match, reads first: they then see the same objects on every server,
 // however many writes it manages later.
 func selectWorkloads(s settings, names *regexp.Regexp) []workload {
+	from := workloads
+	if s.sweep {
+		from = sweep(workloads)
+	}
 	var selected []workload
-	for _, w := range workloads {
-		if names.MatchString(w.name) && (!w.large || s.large > 0) {
+	for _, w := range from {
+		chosen := names.MatchString(w.name) || s.sweep && ofSweep.MatchString(w.name)
+		if chosen && (!w.large || s.large > 0) {
 			selected = append(selected, w)
 		}
 	}

@@ -44,12 +44,50 @@ func txnWorkload(clients int) workload {
 			var next atomic.Uint64
 			var live atomic.Int64
 			got, err := s.closedLoop(ctx, clients, func(n int) func(context.Context) error {
-				return newObjectClient(s.client.kv(n), s.prefix, &next, &live).step
+				return (&objectClient{kv: s.client.kv(n), prefix: s.prefix, next: &next, live: &live, txns: newObjectTxns()}).step
 			})
 			got.writes, got.live = got.total, live.Load()
 			return got, err
 		},
 	}
+}
+
+// objectTxns are the guarded transactions of a kube-apiserver, for one client that sends one at a time.
+type objectTxns struct {
+	compare                *pb.Compare
+	put                    *pb.PutRequest
+	get                    *pb.RangeRequest
+	del                    *pb.DeleteRangeRequest
+	create, update, remove *pb.TxnRequest
+}
+
+func newObjectTxns() *objectTxns {
+	t := &objectTxns{
+		compare: &pb.Compare{Target: pb.Compare_MOD, Result: pb.Compare_EQUAL},
+		put:     &pb.PutRequest{Value: newValue()}, get: &pb.RangeRequest{}, del: &pb.DeleteRangeRequest{},
+	}
+	compares := []*pb.Compare{t.compare}
+	put := []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{RequestPut: t.put}}}
+	get := []*pb.RequestOp{{Request: &pb.RequestOp_RequestRange{RequestRange: t.get}}}
+	del := []*pb.RequestOp{{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: t.del}}}
+	t.create = &pb.TxnRequest{Compare: compares, Success: put}
+	t.update = &pb.TxnRequest{Compare: compares, Success: put, Failure: get}
+	t.remove = &pb.TxnRequest{Compare: compares, Success: del, Failure: get}
+	return t
+}
+
+// commit sends one of t for the key, whose mod revision must be the given one (0 if it is not there), and returns the revision of the write.
+func (t *objectTxns) commit(ctx context.Context, kv pb.KVClient, txn *pb.TxnRequest, key []byte, modRevision int64) (int64, error) {
+	t.compare.Key, t.put.Key, t.get.Key, t.del.Key = key, key, key, key
+	t.compare.TargetUnion = &pb.Compare_ModRevision{ModRevision: modRevision}
+	resp, err := kv.Txn(ctx, txn)
+	if err != nil {
+		return 0, err
+	}
+	if !resp.Succeeded {
+		return 0, errNotSucceeded
+	}
+	return resp.Header.Revision, nil
 }
 
 // objectClient walks through the life of one object after the other.
@@ -59,54 +97,31 @@ type objectClient struct {
 	next   *atomic.Uint64
 	live   *atomic.Int64
 
-	stage   int // 0 create, 1 update, 2 delete
-	key     []byte
-	compare *pb.Compare
-	put     *pb.PutRequest
-	get     *pb.RangeRequest
-	del     *pb.DeleteRangeRequest
-	txns    [3]*pb.TxnRequest
+	txns     *objectTxns
+	stage    int // 0 create, 1 update, 2 delete
+	key      []byte
+	revision int64
 }
 
-func newObjectClient(kv pb.KVClient, prefix string, next *atomic.Uint64, live *atomic.Int64) *objectClient {
-	c := &objectClient{
-		kv: kv, prefix: prefix, next: next, live: live,
-		compare: &pb.Compare{Target: pb.Compare_MOD, Result: pb.Compare_EQUAL},
-		put:     &pb.PutRequest{Value: newValue()}, get: &pb.RangeRequest{}, del: &pb.DeleteRangeRequest{},
+func (c *objectClient) step(ctx context.Context) (err error) {
+	txn := c.txns.update
+	switch c.stage {
+	case 0:
+		c.key, c.revision = appendKey(c.key[:0], c.prefix, c.next.Add(1)), 0
+		txn = c.txns.create
+	case 2:
+		txn = c.txns.remove
 	}
-	compares := []*pb.Compare{c.compare}
-	put := []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{RequestPut: c.put}}}
-	get := []*pb.RequestOp{{Request: &pb.RequestOp_RequestRange{RequestRange: c.get}}}
-	del := []*pb.RequestOp{{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: c.del}}}
-	c.txns = [3]*pb.TxnRequest{
-		{Compare: compares, Success: put},
-		{Compare: compares, Success: put, Failure: get},
-		{Compare: compares, Success: del, Failure: get},
-	}
-	return c
-}
-
-func (c *objectClient) step(ctx context.Context) error {
-	if c.stage == 0 {
-		c.key = appendKey(c.key[:0], c.prefix, c.next.Add(1))
-		c.compare.Key, c.put.Key, c.get.Key, c.del.Key = c.key, c.key, c.key, c.key
-		c.compare.TargetUnion = &pb.Compare_ModRevision{ModRevision: 0}
-	}
-	resp, err := c.kv.Txn(ctx, c.txns[c.stage])
-	if err != nil {
+	if c.revision, err = c.txns.commit(ctx, c.kv, txn, c.key, c.revision); err != nil {
 		return err
 	}
-	if !resp.Succeeded {
-		return errNotSucceeded
-	}
-	c.compare.TargetUnion = &pb.Compare_ModRevision{ModRevision: resp.Header.Revision}
 	switch c.stage {
 	case 0:
 		c.live.Add(1)
 	case 2:
 		c.live.Add(-1)
 	}
-	c.stage = (c.stage + 1) % len(c.txns)
+	c.stage = (c.stage + 1) % 3
 	return nil
 }
 
@@ -130,9 +145,5 @@ func store(ctx context.Context, c *client, set objectSet) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	stored, err := c.count(ctx, set.prefix)
-	if err == nil && stored != int64(len(set.keys)) {
-		err = fmt.Errorf("stored %d objects, the server counts %d", len(set.keys), stored)
-	}
-	return err
+	return stored(ctx, c, set)
 }
