@@ -65,6 +65,9 @@ func ExportLog(ctx context.Context, log Log) (*Export, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := st.unfinishedImport(); err != nil {
+		return nil, err
+	}
 	return newExport(log, &st.snapshot, leases.ends(&st.control)), nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -21,7 +22,10 @@ the revisions that they know. Stop what writes to the source before: an import n
 Nobody can serve the database before all of it is there and was compared with the source, by count and checksum. An import that was interrupted goes on where it stopped when the same command runs
 again.
 
-  --from=kine   kine's table in the same database, or in that of --source`
+  --from=kine   kine's table in the same database, or in that of --source
+  --from=etcd   a running etcd, or another server of its API, whose URL is --source (http://..., https://...); or a file of
+                ` + "`etcdctl snapshot save`" + `, whose path is --source
+  --from=stele  another database of Stele's, --source`
 
 // importConfig is what the flags say about an import.
 type importConfig struct {
@@ -31,14 +35,21 @@ type importConfig struct {
 	// password is that of the environment.
 	password, passwordFile string
 	tls                    connect.TLS
+
+	// The rest is for a running etcd, and named as etcdctl names it.
+	user, caCert, cert, key string
+	skipTLSVerify           bool
+	follow                  bool
+	untilRevision           int64
+	skipHashCheck           bool
 }
 
 // sourcePasswordVariable has no flag.
 const sourcePasswordVariable = "STELE_SOURCE_PASSWORD"
 
 func (c *importConfig) flags(fs *pflag.FlagSet) {
-	fs.StringVar(&c.from, "from", "", "what the source is: kine")
-	fs.StringVar(&c.source, "source", "", "database to read, as --endpoint has it (default: that of --endpoint itself)")
+	fs.StringVar(&c.from, "from", "", "what the source is: kine, etcd or stele")
+	fs.StringVar(&c.source, "source", "", "database to read, as --endpoint has it (kine's default: that of --endpoint itself), or an etcd's URL, or the path of a snapshot of its")
 	fs.StringVar(&c.table, "source-table", "kine", "name of kine's table")
 	fs.StringVar(&c.passwordFile, "source-password-file", "", "file with the password for --source; or set "+sourcePasswordVariable)
 	fs.StringVar(&c.tls.CAFile, "source-ca-file", "", "CA that the certificate of --source must be signed by; this and the next three turn TLS to it on")
@@ -46,6 +57,14 @@ func (c *importConfig) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.tls.KeyFile, "source-key-file", "", "private key of --source-cert-file")
 	fs.BoolVar(&c.tls.SkipVerify, "source-skip-verify", false, "do not verify the certificate of --source")
 	fs.StringVar(&c.leaseMode, "lease-mode", "ttl", "the --lease-mode with which the database will be served")
+	fs.StringVar(&c.user, "user", "", "user of a running etcd that asks for one: name or name:password; or the password as for a database")
+	fs.StringVar(&c.caCert, "cacert", "", "CA that the certificate of a running etcd must be signed by")
+	fs.StringVar(&c.cert, "cert", "", "client certificate for a running etcd")
+	fs.StringVar(&c.key, "key", "", "private key of --cert")
+	fs.BoolVar(&c.skipTLSVerify, "insecure-skip-tls-verify", false, "do not verify the certificate of a running etcd")
+	fs.BoolVar(&c.follow, "follow", false, "go on with what a running etcd writes until SIGINT or SIGTERM, and end where it then is")
+	fs.Int64Var(&c.untilRevision, "until-revision", 0, "go on with what a running etcd writes up to this revision, and end with it")
+	fs.BoolVar(&c.skipHashCheck, "skip-hash-check", false, "take a snapshot without checksum, such as a copy of member/snap/db")
 	fs.BoolVar(&c.dryRun, "dry-run", false, "read the source and say what would be imported, and change nothing")
 }
 
@@ -69,10 +88,16 @@ func (c *importConfig) check() error {
 	switch {
 	case c.from == "":
 		return fmt.Errorf("--from is missing: write what to import from, such as --from=%s", strings.Join(c.kinds(), " or --from="))
-	case sources[c.from] == nil:
+	case sources[c.from] == nil && copies[c.from] == nil:
 		return fmt.Errorf("--from: %q is not %s", c.from, strings.Join(c.kinds(), " or "))
 	case logstructured.LeaseMode(c.leaseMode).Valid() != nil:
 		return fmt.Errorf("--lease-mode: %q is neither ttl nor etcd", c.leaseMode)
+	case c.follow && c.untilRevision != 0:
+		return errors.New("--follow and --until-revision are two ways to say when to end; set one of them")
+	case c.untilRevision < 0:
+		return fmt.Errorf("--until-revision: %d is no revision", c.untilRevision)
+	case (c.cert == "") != (c.key == ""):
+		return errors.New("--cert and --key go together; set both, or neither for no client certificate")
 	case c.passwordFile != "" && c.password != "":
 		return errors.New("--source-password-file and " + sourcePasswordVariable + " are two ways to give the password; set one of them")
 	case (c.tls.CertFile == "") != (c.tls.KeyFile == ""):
@@ -83,9 +108,8 @@ func (c *importConfig) check() error {
 
 func (c *importConfig) kinds() []string {
 	kinds := make([]string, 0, len(sources))
-	for kind := range sources {
-		kinds = append(kinds, kind)
-	}
+	kinds = slices.AppendSeq(kinds, maps.Keys(sources))
+	kinds = slices.AppendSeq(kinds, maps.Keys(copies))
 	slices.Sort(kinds)
 	return kinds
 }
@@ -95,13 +119,18 @@ func (c *importConfig) connection() (connect.Options, error) {
 	if _, err := c.tls.Config(); err != nil {
 		return connect.Options{}, fmt.Errorf("--source-ca-file, --source-cert-file, --source-key-file: %w; name readable PEM files that belong together", err)
 	}
-	opts := connect.Options{Password: c.password, TLS: c.tls}
-	if c.passwordFile != "" {
-		content, err := os.ReadFile(c.passwordFile)
-		if err != nil {
-			return connect.Options{}, fmt.Errorf("--source-password-file: %w; name a readable file that holds the password and nothing else", err)
-		}
-		opts.Password = strings.TrimRight(string(content), "\r\n")
+	password, err := c.readPassword()
+	return connect.Options{Password: password, TLS: c.tls}, err
+}
+
+// readPassword returns that of the file, or of the environment.
+func (c *importConfig) readPassword() (string, error) {
+	if c.passwordFile == "" {
+		return c.password, nil
 	}
-	return opts, nil
+	content, err := os.ReadFile(c.passwordFile)
+	if err != nil {
+		return "", fmt.Errorf("--source-password-file: %w; name a readable file that holds the password and nothing else", err)
+	}
+	return strings.TrimRight(string(content), "\r\n"), nil
 }

@@ -48,6 +48,9 @@ func (t *tool) importFrom(ctx context.Context, c *importConfig) (err error) {
 	if err := errors.Join(c.check(), t.database.check()); err != nil {
 		return err
 	}
+	if copies[c.from] != nil {
+		return t.copyFrom(ctx, c, log)
+	}
 	src, err := sources[c.from](ctx, t, c)
 	if err != nil {
 		return err

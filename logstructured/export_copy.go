@@ -1,0 +1,62 @@
+package logstructured
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// What a copy of a log, or of another store, needs beside its history.
+
+// LeaseMode is that of the exported log.
+func (x *Export) LeaseMode() LeaseMode { return x.Records.c.mode }
+
+// Keys is the number of keys that live.
+func (x *Export) Keys() int {
+	live := map[string]struct{}{}
+	for _, r := range x.rows {
+		if r.tombstone() {
+			delete(live, string(r.key))
+		} else {
+			live[string(r.key)] = struct{}{}
+		}
+	}
+	return len(live)
+}
+
+// Settings are the records that a copy takes over: all but those that say what the log itself is.
+func (r Records) Settings() (changes []RecordChange) {
+	r.Ascend("", func(name string, value []byte) bool {
+		if name != recordLeaseMode && name != recordImport {
+			changes = append(changes, RecordChange{Name: name, Value: value})
+		}
+		return true
+	})
+	return changes
+}
+
+// LiveLeases are the leases that the keys that live have at the end of what was written, each once and in no order. It reads the metadata of the whole log.
+func (m *Import) LiveLeases(ctx context.Context) ([]LeaseID, error) {
+	if err := m.Flush(ctx); err != nil {
+		return nil, err
+	}
+	asked := time.Now()
+	end, err := m.log.End(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the log's end: %w", err)
+	}
+	st, _, err := load(ctx, m.log, end, asked)
+	if err != nil {
+		return nil, err
+	}
+	found := map[LeaseID]bool{}
+	var leases []LeaseID
+	st.keys.Scan(func(ki *keyIndex) bool {
+		if id := ki.newest().lease; id != 0 && !found[id] {
+			found[id] = true
+			leases = append(leases, id)
+		}
+		return true
+	})
+	return leases, nil
+}

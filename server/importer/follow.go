@@ -1,0 +1,186 @@
+package importer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// followInterval is how often what has come is appended, and the source asked how far it is.
+const followInterval = time.Second
+
+// follow copies what happens until the cut-over.
+func (l *live) follow(ctx context.Context) error {
+	heard := time.Now()
+	for {
+		before := l.at
+		err := l.watch(ctx)
+		if err == nil || ctx.Err() != nil {
+			return errors.Join(err, context.Cause(ctx))
+		}
+		if l.at != before {
+			heard = time.Now()
+		}
+		if !transient(err) && !errors.Is(err, io.EOF) || time.Since(heard) > patience {
+			return err
+		}
+		l.opts.Logger.WithError(err).Warn("the source is out of reach; trying again")
+		if err := pause(ctx, time.Second); err != nil {
+			return err
+		}
+	}
+}
+
+// reached tells whether everything up to the cut-over was handed over.
+func (l *live) reached() bool { return l.cut > 0 && l.complete >= l.cut }
+
+// watch follows by one watch, and returns nil once the cut-over is reached.
+func (l *live) watch(ctx context.Context) error {
+	if l.reached() {
+		return l.target.Flush(ctx)
+	}
+	var receiving sync.WaitGroup
+	defer receiving.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := l.source.watch.Watch(ctx)
+	if err != nil {
+		return err
+	}
+	l.revision, l.sub = 0, 0
+	// What is there already comes once more: a watch that begins in the future tells nobody how far the source is.
+	create := &pb.WatchCreateRequest{Key: []byte{0}, RangeEnd: []byte{0}, StartRevision: max(l.complete, 1), ProgressNotify: true, Fragment: true}
+	if err := stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}}); err != nil {
+		return err
+	}
+	responses := make(chan *pb.WatchResponse)
+	failed := make(chan error, 1)
+	receiving.Go(func() { failed <- forward(ctx, stream, responses) })
+	return l.receive(ctx, stream, responses, failed)
+}
+
+// forward hands over what comes on a watch until that ends.
+func forward(ctx context.Context, stream pb.Watch_WatchClient, responses chan<- *pb.WatchResponse) error {
+	for {
+		resp, err := stream.Recv()
+		if err != nil {
+			return fmt.Errorf("watch the source: %w", err)
+		}
+		select {
+		case responses <- resp:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (l *live) receive(ctx context.Context, stream pb.Watch_WatchClient, responses <-chan *pb.WatchResponse, failed <-chan error) error {
+	ticker := time.NewTicker(followInterval)
+	defer ticker.Stop()
+	cutOver := l.opts.CutOver
+	if l.cut > 0 {
+		cutOver = nil
+	}
+	for !l.reached() {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case err := <-failed:
+			return err
+		case resp := <-responses:
+			if err := l.take(ctx, resp); err != nil {
+				return err
+			}
+			if resp.Created {
+				// Answered once the watch has caught up, also if nothing happens any more.
+				if err := requestProgress(stream); err != nil {
+					return err
+				}
+			}
+		case <-cutOver:
+			cutOver = nil
+			revision, err := l.source.revision(ctx)
+			if err != nil {
+				return err
+			}
+			l.cut = revision
+			if err := requestProgress(stream); err != nil {
+				return err
+			}
+		case <-ticker.C:
+			if err := l.target.Flush(ctx); err != nil {
+				return err
+			}
+			if err := requestProgress(stream); err != nil {
+				return err
+			}
+		}
+	}
+	return l.target.Flush(ctx)
+}
+
+func requestProgress(stream pb.Watch_WatchClient) error {
+	return stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}})
+}
+
+// take writes the events of a response.
+func (l *live) take(ctx context.Context, resp *pb.WatchResponse) error {
+	switch {
+	case resp.CompactRevision > 0:
+		return fmt.Errorf("%w: the copy has come to revision %d, and everything up to %d is compacted: empty the target and import again, or compact the source less often",
+			ErrSourceCompacted, l.complete, resp.CompactRevision)
+	case resp.Canceled:
+		return fmt.Errorf("the source has ended the watch: %s", resp.CancelReason)
+	case resp.Created:
+		return nil
+	}
+	for _, e := range resp.Events {
+		if e.Kv.ModRevision != l.revision {
+			// What came before is complete.
+			l.revision, l.sub, l.complete = e.Kv.ModRevision, 0, max(l.complete, e.Kv.ModRevision-1)
+		}
+		if l.reached() {
+			break
+		}
+		if err := l.event(ctx, e); err != nil {
+			return err
+		}
+		l.sub++
+	}
+	switch {
+	case l.reached() || resp.Fragment: // a fragment may end within a revision
+	case len(resp.Events) > 0:
+		l.complete = max(l.complete, l.revision) // and not the header's revision, which may be ahead of the events
+	default:
+		l.complete = max(l.complete, resp.Header.Revision)
+	}
+	l.opts.progress(StageFollow, l.complete, max(resp.Header.Revision, l.complete))
+	return nil
+}
+
+// event writes one event, unless that was done before.
+func (l *live) event(ctx context.Context, e *mvccpb.Event) error {
+	at := logstructured.ImportPoint{Revision: logstructured.Revision(l.revision), Sub: l.sub}
+	if at.Revision < l.at.Revision || at.Revision == l.at.Revision && at.Sub <= l.at.Sub {
+		return nil
+	}
+	entry := logstructured.Entry{Kind: logstructured.KindTombstone, Revision: at.Revision, Sub: at.Sub, Key: e.Kv.Key}
+	if e.Type == mvccpb.Event_PUT {
+		entry.Kind, entry.Value, entry.Version, entry.Lease = logstructured.KindPut, e.Kv.Value, e.Kv.Version, logstructured.LeaseID(e.Kv.Lease)
+		entry.CreateRevision = logstructured.Revision(e.Kv.CreateRevision)
+	}
+	if err := l.target.Write(ctx, entry); err != nil {
+		return err
+	}
+	l.at = at
+	l.done++
+	return nil
+}
