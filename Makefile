@@ -39,8 +39,9 @@ run: ## serve on 127.0.0.1:2379 from ./db/state.db
 test: test-unit test-blackbox test-databases-short test-bench ## everything below that is a test and short, with the race detector
 
 .PHONY: test-unit
-test-unit: ## the product's own tests
+test-unit: ## the product's own tests, and what operations may allocate (which the race detector would change)
 	go test -race -p 3 -timeout 9m ./...
+	go test -count=1 -run '^TestAllocations$$' ./server
 
 .PHONY: test-blackbox
 test-blackbox: ## the binary beside a real etcd: differential, kill -9, faults, replicas, documentation (short runs)

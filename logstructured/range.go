@@ -20,19 +20,23 @@ type answer struct{ fills []fill }
 
 // keyValue makes the key-value of a row.
 func (a *answer) keyValue(r *row) *mvccpb.KeyValue {
-	kv := &mvccpb.KeyValue{
-		Key:            r.key,
-		CreateRevision: int64(r.create),
-		ModRevision:    int64(r.revision),
-		Version:        r.version,
-		Lease:          int64(r.lease),
-	}
+	kv := &mvccpb.KeyValue{}
+	a.fillIn(kv, r)
+	return kv
+}
+
+// fillIn makes kv, which is zero, the key-value of a row.
+func (a *answer) fillIn(kv *mvccpb.KeyValue, r *row) {
+	kv.Key = r.key
+	kv.CreateRevision = int64(r.create)
+	kv.ModRevision = int64(r.revision)
+	kv.Version = r.version
+	kv.Lease = int64(r.lease)
 	if data, ok := r.cached(); ok {
 		kv.Value = data
 	} else {
 		a.fills = append(a.fills, fill{kv, r})
 	}
-	return kv
 }
 
 // complete reads the missing values.
@@ -95,28 +99,27 @@ func (v *view) rangeKeys(r *RangeRequest, a *answer, load func([]*row) ([][]byte
 		result.More = true
 	}
 	result.KVs = make([]*mvccpb.KeyValue, len(rows))
+	kvs := make([]mvccpb.KeyValue, len(rows)) // all in one piece: they live and die together
 	for i, row := range rows {
+		result.KVs[i] = &kvs[i]
 		if r.KeysOnly {
-			result.KVs[i] = r.withoutValue(row)
+			r.fillInWithoutValue(&kvs[i], row)
 		} else {
-			result.KVs[i] = a.keyValue(row)
+			a.fillIn(&kvs[i], row)
 		}
 	}
 	return result, nil
 }
 
-// withoutValue leaves the lease out too, unless the range is ordered by value, because etcd then answers from its index.
-func (r *RangeRequest) withoutValue(row *row) *mvccpb.KeyValue {
-	kv := &mvccpb.KeyValue{
-		Key:            row.key,
-		CreateRevision: int64(row.create),
-		ModRevision:    int64(row.revision),
-		Version:        row.version,
-	}
+// fillInWithoutValue leaves the lease out too, unless the range is ordered by value, because etcd then answers from its index.
+func (r *RangeRequest) fillInWithoutValue(kv *mvccpb.KeyValue, row *row) {
+	kv.Key = row.key
+	kv.CreateRevision = int64(row.create)
+	kv.ModRevision = int64(row.revision)
+	kv.Version = row.version
 	if r.SortTarget == SortByValue {
 		kv.Lease = int64(row.lease)
 	}
-	return kv
 }
 
 // sorted tells whether the result is in another order than the index.
