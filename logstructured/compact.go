@@ -16,6 +16,9 @@ func (s *Store) Compact(ctx context.Context, revision Revision, physical bool) (
 	var current Revision
 	var position Position
 	err := s.write(ctx, 0, func(st *step) error {
+		if err := st.admit(0); err != nil {
+			return err
+		}
 		current = st.st.revision
 		if revision < 0 || revision <= st.st.compact {
 			return ErrCompacted

@@ -204,6 +204,9 @@ func (ev *evaluation) renew() {
 // expire lets everything expire whose deadline has passed on the database's clock. It goes through an append like any write: of several
 // processes that sweep, one is first. It returns whether more may be due already.
 func (w *writer) expire(ctx context.Context) (more bool) {
+	if w.store.alarms.Of(Records{&w.published.control}).corrupt {
+		return false // until somebody has looked what is wrong
+	}
 	if w.st.mode == LeaseModeEtcd {
 		return w.expireLeases(ctx)
 	}

@@ -30,7 +30,13 @@ func (s *Store) Range(ctx context.Context, r *RangeRequest) (*RangeResult, error
 func (s *Store) Put(ctx context.Context, r *PutRequest) (*PutResult, error) {
 	var result *PutResult
 	var a answer
+	if err := s.admit(ctx, r.cost()); err != nil {
+		return nil, err
+	}
 	err := s.write(ctx, len(r.Key)+len(r.Value), func(st *step) (err error) {
+		if err := st.admit(r.cost()); err != nil {
+			return err
+		}
 		if err := st.st.pass(r.Guard); err != nil {
 			return err
 		}
@@ -72,6 +78,9 @@ func (s *Store) DeleteRange(ctx context.Context, r *DeleteRangeRequest) (*Delete
 	var result *DeleteRangeResult
 	var a answer
 	err := s.write(ctx, len(r.Key)+len(r.End), func(st *step) error {
+		if err := st.admit(0); err != nil {
+			return err
+		}
 		if err := st.st.pass(r.Guard); err != nil {
 			return err
 		}
@@ -91,10 +100,17 @@ func (s *Store) Txn(ctx context.Context, r *TxnRequest) (*TxnResult, error) {
 	if !writes {
 		return s.readTxn(ctx, r)
 	}
+	cost := r.cost()
+	if err := s.admit(ctx, cost); err != nil {
+		return nil, err
+	}
 	s.prefetch(ctx, r)
 	var result *TxnResult
 	var a answer
 	err := s.write(ctx, size, func(st *step) (err error) {
+		if err := st.admit(cost); err != nil {
+			return err
+		}
 		if err := st.st.pass(r.Guard); err != nil {
 			return err
 		}

@@ -36,6 +36,12 @@ var ErrLeaseMode = errors.New("this server runs with --lease-mode=ttl, where the
 // LeaseGrant grants a lease of ttl seconds, and a random ID if id is 0. In [LeaseModeTTL] the ID is the TTL and nothing is stored: id must be 0 or
 // that TTL.
 func (s *Store) LeaseGrant(ctx context.Context, id LeaseID, ttl int64, guards ...Guard) (*LeaseGrantResult, error) {
+	if err := s.admit(ctx, leaseCost); err != nil {
+		return nil, err
+	}
+	if err := s.alarms.Of(s.Records()).admit(leaseCost); err != nil {
+		return nil, err
+	}
 	if ttl > MaxLeaseTTL {
 		return nil, cmp.Or(s.passHere(ctx, guards...), ErrLeaseTTLTooLarge)
 	}
@@ -51,6 +57,9 @@ func (s *Store) LeaseGrant(ctx context.Context, id LeaseID, ttl int64, guards ..
 	}
 	result := &LeaseGrantResult{TTL: ttl}
 	err := s.write(ctx, 0, func(st *step) error {
+		if err := st.admit(leaseCost); err != nil {
+			return err
+		}
 		if err := st.st.pass(guards...); err != nil {
 			return err
 		}
@@ -78,6 +87,9 @@ func (s *step) grant(id LeaseID, ttl int64) {
 func (s *Store) LeaseRevoke(ctx context.Context, id LeaseID, guards ...Guard) (Revision, error) {
 	var revision Revision
 	err := s.writeLease(ctx, guards, func(st *step) error {
+		if err := st.admit(0); err != nil {
+			return err
+		}
 		if st.st.lease(id) == nil {
 			return ErrLeaseNotFound
 		}

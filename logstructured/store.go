@@ -41,6 +41,8 @@ type Options struct {
 	CompactRetention time.Duration
 	// LeaseMode tells what a lease is; empty is [LeaseModeTTL]. It must be that of the log, unless that is empty.
 	LeaseMode LeaseMode
+	// QuotaBytes is how much the database may take up before writes are refused; 0 or less is no limit.
+	QuotaBytes int64
 	// ProgressInterval is the period of watch progress notifications; 0 is 5 s, which is how an etcd is set up for Kubernetes.
 	ProgressInterval time.Duration
 }
@@ -80,6 +82,8 @@ type Store struct {
 	health  health
 	writer  *writer
 	members members
+	quota   quota
+	alarms  *Derived[*alarms]
 	// timeouts ends requests, and when the store has stopped all of them.
 	timeouts *timeouts
 	// notified tells that the database tells of appends.
@@ -138,6 +142,7 @@ func Open(ctx context.Context, log Log, opts Options) (s *Store, err error) {
 		log: log, opts: opts, logger: opts.Logger, metrics: m, cluster: end.ClusterID,
 		values: values{log: log, budget: opts.ValueCacheBytes},
 		hub:    newHub(m), deleter: newDeleter(),
+		quota: quota{log: log, bytes: opts.QuotaBytes}, alarms: Derive(readAlarms),
 		queue:   make(chan *request, maxQueuedRequests),
 		queued:  semaphore.NewWeighted(maxQueuedBytes),
 		behind:  make(chan struct{}, 1),
@@ -166,6 +171,9 @@ func (s *Store) Run(ctx context.Context) error {
 	g.Go(func() error { return s.reads.run(ctx) })
 	g.Go(func() error { return s.timeouts.run(ctx) })
 	g.Go(func() error { return s.deleteRows(ctx) })
+	if s.quota.bytes > 0 {
+		g.Go(func() error { return s.quota.run(ctx) })
+	}
 	if n, ok := s.log.(boundedLog).Log.(Notifier); ok {
 		g.Go(func() error { return s.listen(ctx, n) })
 	}

@@ -12,6 +12,7 @@ import (
 type evaluation struct {
 	st     *state
 	values *values
+	alarms *Derived[*alarms]
 
 	entries []Entry
 	// rows holds the row of each entry, nil for entries that are not of a key.

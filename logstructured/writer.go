@@ -223,7 +223,7 @@ func finish(batch []*request, err error) {
 // evaluate runs as many requests of the batch as one append should carry, on the state, which is left as if they were
 // committed. It answers those whose client has gone. evaluated wait for the append; rest have not been looked at.
 func (w *writer) evaluate(batch []*request, sp savepoint) (ev *evaluation, evaluated, rest []*request) {
-	ev = &evaluation{st: w.st, values: &w.store.values}
+	ev = &evaluation{st: w.st, values: &w.store.values, alarms: w.store.alarms}
 	for i, r := range batch {
 		if len(ev.entries) >= maxBatchEntries || ev.size >= maxBatchBytes {
 			return ev, evaluated, batch[i:]

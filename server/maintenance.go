@@ -34,14 +34,16 @@ func (s *maintenanceServer) Status(ctx context.Context, _ *pb.StatusRequest) (*p
 	return &pb.StatusResponse{
 		Header:           s.header(&pb.ResponseHeader{}, st.Revision),
 		Version:          version.Etcd,
-		StorageVersion:   version.EtcdCluster,
+		StorageVersion:   s.clusterVersion(),
 		Leader:           leader,
 		RaftIndex:        uint64(st.Applied),
 		RaftAppliedIndex: uint64(st.Applied),
 		RaftTerm:         st.Term,
 		DbSize:           st.Size.Total,
 		DbSizeInUse:      st.Size.InUse,
-		DowngradeInfo:    &pb.DowngradeInfo{},
+		DbSizeQuota:      s.store.Quota(),
+		DowngradeInfo:    s.downgrade(),
+		Errors:           s.alarmTexts(),
 	}, nil
 }
 
@@ -73,25 +75,3 @@ func (s *maintenanceServer) Defragment(ctx context.Context, _ *pb.DefragmentRequ
 	}
 	return &pb.DefragmentResponse{}, nil
 }
-
-// Alarm lists the alarms, of which there are none yet.
-func (s *maintenanceServer) Alarm(_ context.Context, r *pb.AlarmRequest) (*pb.AlarmResponse, error) {
-	if r.Action != pb.AlarmRequest_GET {
-		return nil, errAlarm
-	}
-	return &pb.AlarmResponse{Header: s.header(&pb.ResponseHeader{}, s.store.Revision())}, nil
-}
-
-func (s *maintenanceServer) MoveLeader(context.Context, *pb.MoveLeaderRequest) (*pb.MoveLeaderResponse, error) {
-	return nil, errMoveLeader
-}
-
-func (s *maintenanceServer) Downgrade(context.Context, *pb.DowngradeRequest) (*pb.DowngradeResponse, error) {
-	return nil, errDowngrade
-}
-
-var (
-	errAlarm      = unimplemented("alarms cannot be set or disarmed: there is no quota, and writes resume by themselves once the database has space again")
-	errMoveLeader = unimplemented("there is no leader to move: every replica on the database writes")
-	errDowngrade  = unimplemented("there is no cluster version to downgrade; stop this version and start the other one")
-)

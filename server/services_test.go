@@ -83,7 +83,7 @@ func TestEveryMethodAnswers(t *testing.T) {
 	conn := r.dial(t)
 	works := []string{
 		"KV/Range", "KV/RangeStream", "KV/Put", "KV/DeleteRange", "KV/Txn", "KV/Compact", "Watch/Watch", "Lease/LeaseGrant", "Lease/LeaseRevoke", "Lease/LeaseKeepAlive", "Lease/LeaseTimeToLive", "Lease/LeaseLeases", "Cluster/MemberList",
-		"Maintenance/Alarm", "Maintenance/Status", "Maintenance/Defragment", "Maintenance/Hash", "Maintenance/HashKV", "Maintenance/Snapshot", "Auth/AuthStatus", "Auth/Authenticate", "Auth/AuthEnable", "Auth/AuthDisable",
+		"Maintenance/Alarm", "Maintenance/Status", "Maintenance/Defragment", "Maintenance/Hash", "Maintenance/HashKV", "Maintenance/Snapshot", "Maintenance/MoveLeader", "Maintenance/Downgrade", "Auth/AuthStatus", "Auth/Authenticate", "Auth/AuthEnable", "Auth/AuthDisable",
 		"Auth/UserAdd", "Auth/UserGet", "Auth/UserList", "Auth/UserDelete", "Auth/UserChangePassword", "Auth/UserGrantRole", "Auth/UserRevokeRole",
 		"Auth/RoleAdd", "Auth/RoleGet", "Auth/RoleList", "Auth/RoleDelete", "Auth/RoleGrantPermission", "Auth/RoleRevokePermission",
 	}
@@ -135,16 +135,6 @@ func invoke(ctx context.Context, conn *grpc.ClientConn, service protoreflect.Ser
 		return err
 	}
 	return stream.RecvMsg(dynamicpb.NewMessage(method.Output()))
-}
-
-func TestUnimplementedAlarms(t *testing.T) {
-	r := serve(t, nil)
-	for _, action := range []pb.AlarmRequest_AlarmAction{pb.AlarmRequest_ACTIVATE, pb.AlarmRequest_DEACTIVATE} {
-		_, err := pb.NewMaintenanceClient(r.dial(t)).Alarm(within(t), &pb.AlarmRequest{Action: action})
-		if status.Code(err) != codes.Unimplemented {
-			t.Errorf("%v: %v", action, err)
-		}
-	}
 }
 
 func TestReflection(t *testing.T) {

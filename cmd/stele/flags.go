@@ -31,6 +31,7 @@ type config struct {
 	requestTimeout   time.Duration
 	maxRequestBytes  int
 	maxTxnOps        int
+	quotaBytes       int64
 	leaseMode        string
 	progressInterval time.Duration
 
@@ -73,6 +74,7 @@ func (c *config) flags() *pflag.FlagSet {
 	fs.DurationVar(&c.requestTimeout, "request-timeout", 7*time.Second, "end requests whose client set no earlier deadline")
 	fs.IntVar(&c.maxRequestBytes, "max-request-bytes", 1536*1024, "largest request accepted")
 	fs.IntVar(&c.maxTxnOps, "max-txn-ops", 128, "most operations in a transaction")
+	fs.Int64Var(&c.quotaBytes, "quota-backend-bytes", 0, "refuse writes once the database takes up this much, until the alarm is disarmed; 0 is no limit")
 	fs.StringVar(&c.leaseMode, "lease-mode", "ttl", "what a lease is: ttl (a time to live of keys, nothing is stored) or etcd (all that etcd's leases are)")
 	fs.DurationVar(&c.progressInterval, "watch-progress-notify-interval", 5*time.Second, "period of watch progress notifications")
 

@@ -33,7 +33,6 @@ var retired = []retiredFlag{
 	{name: "s3-session-token", why: t4},
 	{name: "s3-profile", why: t4},
 	{name: "s3-ca-bundle", why: t4},
-	{name: "quota-backend-bytes", etcd: true, why: "there is no quota yet; the disk is the limit"},
 }
 
 const (

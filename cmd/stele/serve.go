@@ -105,6 +105,7 @@ func (c *config) datastore(
 			RequestTimeout:   c.requestTimeout,
 			PollInterval:     c.pollInterval,
 			CompactRetention: c.compactRetention,
+			QuotaBytes:       c.quotaBytes,
 			LeaseMode:        logstructured.LeaseMode(c.leaseMode),
 			ProgressInterval: c.progressInterval,
 		},

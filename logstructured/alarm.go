@@ -1,0 +1,120 @@
+package logstructured
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// AlarmType says what an alarm is about, in etcd's numbering.
+type AlarmType int32
+
+const (
+	// AlarmNone stands for all types.
+	AlarmNone AlarmType = 0
+	// AlarmNoSpace refuses what needs more room, with [ErrNoSpace].
+	AlarmNoSpace AlarmType = 1
+	// AlarmCorrupt refuses every write of a client, with [ErrCorrupt].
+	AlarmCorrupt AlarmType = 2
+)
+
+// Alarm is raised for a member, holds for all replicas, and stays until somebody clears it.
+type Alarm struct {
+	Type   AlarmType
+	Member uint64
+}
+
+// prefixAlarms begins the names of the records of alarms, which are otherwise empty.
+const prefixAlarms = "alarm/"
+
+func (a Alarm) record() string { return fmt.Sprintf("%s%d/%016x", prefixAlarms, a.Type, a.Member) }
+
+func parseAlarm(name string) (a Alarm, err error) {
+	kind, member, _ := strings.Cut(strings.TrimPrefix(name, prefixAlarms), "/")
+	n, err := strconv.ParseInt(kind, 10, 32)
+	if err != nil {
+		return a, err
+	}
+	a.Type = AlarmType(n)
+	a.Member, err = strconv.ParseUint(member, 16, 64)
+	return a, err
+}
+
+// alarms are all that are raised.
+type alarms struct {
+	all              []Alarm
+	noSpace, corrupt bool
+}
+
+func readAlarms(records Records) *alarms {
+	as := &alarms{}
+	records.Ascend(prefixAlarms, func(name string, _ []byte) bool {
+		if a, err := parseAlarm(name); err == nil {
+			as.all = append(as.all, a)
+			as.noSpace = as.noSpace || a.Type == AlarmNoSpace
+			as.corrupt = as.corrupt || a.Type == AlarmCorrupt
+		}
+		return true
+	})
+	return as
+}
+
+// admit refuses a write of a client that takes up cost bytes, 0 if it does not store anything new.
+func (as *alarms) admit(cost int) error {
+	switch {
+	case as.corrupt:
+		return fmt.Errorf("%w: an alarm says so", ErrCorrupt)
+	case as.noSpace && cost > 0:
+		return fmt.Errorf("%w: an alarm says so", ErrNoSpace)
+	}
+	return nil
+}
+
+// admit is what every write of a client asks first, at its place in the log.
+func (s *step) admit(cost int) error { return s.alarms.Of(Records{&s.st.control}).admit(cost) }
+
+// Alarms returns those that are raised, by type and member, as they were applied here.
+func (s *Store) Alarms() []Alarm { return s.alarms.Of(s.Records()).all }
+
+// RaiseAlarm raises an alarm unless it is raised, and returns the current revision.
+func (s *Store) RaiseAlarm(ctx context.Context, a Alarm) (Revision, error) {
+	raised := false
+	revision, err := s.UpdateRecords(ctx, func(records Records) ([]RecordChange, error) {
+		if _, raised = records.Get(a.record()); raised {
+			return nil, nil
+		}
+		return []RecordChange{{Name: a.record()}}, nil
+	})
+	if err == nil && !raised {
+		s.logger.WithField("alarm", a.Type).WithField("member", fmt.Sprintf("%x", a.Member)).Warn("an alarm was raised")
+	}
+	return revision, err
+}
+
+// ClearAlarm ends an alarm and tells whether it was raised, and the current revision.
+func (s *Store) ClearAlarm(ctx context.Context, a Alarm) (raised bool, revision Revision, err error) {
+	revision, err = s.UpdateRecords(ctx, func(records Records) ([]RecordChange, error) {
+		if _, raised = records.Get(a.record()); !raised {
+			return nil, nil
+		}
+		return []RecordChange{{Name: a.record(), Remove: true}}, nil
+	})
+	if err == nil && raised {
+		s.logger.WithField("alarm", a.Type).WithField("member", fmt.Sprintf("%x", a.Member)).Info("an alarm was cleared")
+	}
+	return raised, revision, err
+}
+
+// String is etcd's name.
+func (t AlarmType) String() string {
+	switch t {
+	case AlarmNone:
+		return "NONE"
+	case AlarmNoSpace:
+		return "NOSPACE"
+	case AlarmCorrupt:
+		return "CORRUPT"
+	}
+	return strconv.Itoa(int(t))
+}

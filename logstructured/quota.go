@@ -1,0 +1,132 @@
+package logstructured
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// keyCost and leaseCost approximate what a key and a lease take up beside their bytes; etcd's.
+	keyCost   = 256
+	leaseCost = 64
+	// sizeInterval is how often the database is asked for its size while there is a quota.
+	sizeInterval = 5 * time.Second
+	// sizeFresh is the age up to which an answer is good enough to raise an alarm.
+	sizeFresh = 200 * time.Millisecond
+	// sizeTimeout bounds the question, and so what waits for its answer.
+	sizeTimeout = 5 * time.Second
+)
+
+// quota compares what the database takes up with a limit, without asking it on every write: to what it answered last is added what was admitted here since.
+type quota struct {
+	log   Log
+	bytes int64
+
+	inUse atomic.Int64
+	// admitted counts the bytes that were admitted since the question that inUse is the answer to.
+	admitted atomic.Int64
+
+	mu    sync.Mutex
+	asked time.Time
+}
+
+// fits tells whether cost bytes more are within the limit. Before it says no it asks the database.
+func (q *quota) fits(ctx context.Context, cost int) (bool, error) {
+	if q.bytes <= 0 || q.within(cost) {
+		return true, nil
+	}
+	if err := q.refresh(ctx); err != nil {
+		return false, err
+	}
+	return q.within(cost), nil
+}
+
+func (q *quota) within(cost int) bool {
+	return q.inUse.Load()+q.admitted.Load()+int64(cost) < q.bytes
+}
+
+// admit counts a request that was let through.
+func (q *quota) admit(cost int) {
+	if q.bytes > 0 {
+		q.admitted.Add(int64(cost))
+	}
+}
+
+// refresh asks the database, unless it was just asked.
+func (q *quota) refresh(ctx context.Context) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if time.Since(q.asked) < sizeFresh {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, sizeTimeout)
+	defer cancel()
+	before := q.admitted.Load()
+	size, err := q.log.Size(ctx)
+	if err != nil {
+		return err
+	}
+	q.asked = time.Now()
+	q.inUse.Store(size.InUse)
+	q.admitted.Add(-before)
+	return nil
+}
+
+// run keeps the answer fresh until ctx ends. What is written by other replicas is not known otherwise.
+func (q *quota) run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		_ = q.refresh(ctx) // the next one may do better; that the database is lost is told by what needs it
+		pause(ctx, sizeInterval)
+	}
+	return nil
+}
+
+// admit refuses a request of a client that takes up cost bytes if that is beyond the quota, and raises the alarm for it.
+func (s *Store) admit(ctx context.Context, cost int) error {
+	if s.quota.bytes <= 0 || cost == 0 {
+		return nil
+	}
+	fits, err := s.quota.fits(ctx, cost)
+	switch {
+	case err != nil:
+		return unavailable(ctx, "ask for the size", err)
+	case fits:
+		s.quota.admit(cost)
+		return nil
+	}
+	if !s.alarms.Of(s.Records()).noSpace {
+		s.members.mu.Lock()
+		self := s.members.self.ID
+		s.members.mu.Unlock()
+		if _, err := s.RaiseAlarm(ctx, Alarm{AlarmNoSpace, self}); err != nil {
+			s.logger.WithError(err).Warn("could not raise the alarm that the quota is used up")
+		}
+	}
+	return fmt.Errorf("%w: the quota of %d bytes is used up", ErrNoSpace, s.quota.bytes)
+}
+
+// Quota is the limit of what the database may take up in bytes, 0 if there is none.
+func (s *Store) Quota() int64 { return max(0, s.quota.bytes) }
+
+// cost approximates the bytes that a transaction stores: that of its dearer branch, as etcd has it.
+func (t *TxnRequest) cost() int {
+	dearest := 0
+	for _, branch := range [][]Op{t.Success, t.Failure} {
+		cost := 0
+		for _, op := range branch {
+			switch op := op.(type) {
+			case *PutRequest:
+				cost += op.cost()
+			case *TxnRequest:
+				cost += op.cost()
+			}
+		}
+		dearest = max(dearest, cost)
+	}
+	return dearest
+}
+
+func (p *PutRequest) cost() int { return keyCost + len(p.Key) + len(p.Value) }

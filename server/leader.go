@@ -1,0 +1,135 @@
+package server
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/pkg/version"
+)
+
+// MoveLeader answers as etcd does, as long as the leader is to stay. Which replica is called leader follows from which is there for longest.
+func (s *maintenanceServer) MoveLeader(ctx context.Context, r *pb.MoveLeaderRequest) (*pb.MoveLeaderResponse, error) {
+	replicas, err := s.store.Replicas(ctx, true)
+	switch {
+	case err != nil:
+		return nil, toStatus(err)
+	case len(replicas) > 0 && replicas[0].ID != s.memberID:
+		return nil, rpctypes.ErrGRPCNotLeader
+	case r.TargetID == s.memberID:
+		return &pb.MoveLeaderResponse{}, nil
+	case !slices.ContainsFunc(replicas, func(replica logstructured.Replica) bool { return replica.ID == r.TargetID }):
+		return nil, rpctypes.ErrGRPCBadLeaderTransferee
+	}
+	return nil, errMoveLeader
+}
+
+var errMoveLeader = status.Error(codes.FailedPrecondition,
+	"stele: the leader is the replica that is there for longest, and every replica writes: restart this one to make the next one the leader")
+
+// recordDowngrade holds the version that a downgrade was enabled to.
+const recordDowngrade = "downgrade"
+
+// Downgrade answers as an etcd with one member. The database needs no preparation for another version of Stele that it does not say by itself, so what is
+// enabled is shown by Status, and that is all.
+func (s *maintenanceServer) Downgrade(ctx context.Context, r *pb.DowngradeRequest) (*pb.DowngradeResponse, error) {
+	if r.Action == pb.DowngradeRequest_CANCEL {
+		revision, err := s.store.UpdateRecords(ctx, func(records logstructured.Records) ([]logstructured.RecordChange, error) {
+			if _, enabled := records.Get(recordDowngrade); !enabled {
+				return nil, nil // which is no error in etcd
+			}
+			return []logstructured.RecordChange{{Name: recordDowngrade, Remove: true}}, nil
+		})
+		return s.downgraded(version.EtcdCluster, revision, err)
+	}
+	target, err := minorOf(r.Version)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.store.Ready(ctx); err != nil {
+		return nil, toStatus(err)
+	}
+	current := s.clusterVersion()
+	switch r.Action {
+	case pb.DowngradeRequest_VALIDATE:
+		return s.downgraded(current, s.store.Revision(), s.validDowngrade(target, s.store.Records()))
+	case pb.DowngradeRequest_ENABLE:
+		revision, err := s.store.UpdateRecords(ctx, func(records logstructured.Records) ([]logstructured.RecordChange, error) {
+			if err := s.validDowngrade(target, records); err != nil {
+				return nil, err
+			}
+			return []logstructured.RecordChange{{Name: recordDowngrade, Value: []byte(target)}}, nil
+		})
+		return s.downgraded(current, revision, err)
+	}
+	return nil, status.Error(codes.Unknown, "etcdserver: unknown method")
+}
+
+func (s *maintenanceServer) downgraded(from string, revision logstructured.Revision, err error) (*pb.DowngradeResponse, error) {
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return &pb.DowngradeResponse{Header: s.header(&pb.ResponseHeader{}, revision), Version: strings.TrimSuffix(from, ".0")}, nil
+}
+
+// validDowngrade refuses what is not the minor version before that of the cluster. Once a downgrade is enabled the cluster is of the target's version.
+func (s *maintenanceServer) validDowngrade(target string, records logstructured.Records) error {
+	if minorBefore(clusterVersionOf(records)) != target {
+		return rpctypes.ErrGRPCInvalidDowngradeTargetVersion
+	}
+	if _, enabled := records.Get(recordDowngrade); enabled {
+		return rpctypes.ErrGRPCDowngradeInProcess
+	}
+	return nil
+}
+
+// clusterVersion is what etcd calls the versions of the cluster and of the storage.
+func (m *member) clusterVersion() string { return clusterVersionOf(m.store.Records()) }
+
+func clusterVersionOf(records logstructured.Records) string {
+	if target, ok := records.Get(recordDowngrade); ok {
+		return string(target)
+	}
+	return version.EtcdCluster
+}
+
+// downgrade is what Status says of it.
+func (m *member) downgrade() *pb.DowngradeInfo {
+	target, enabled := m.store.Records().Get(recordDowngrade)
+	return &pb.DowngradeInfo{Enabled: enabled, TargetVersion: string(target)}
+}
+
+// minorOf makes "3.6.0" of "3.6" and of "3.6.5".
+func minorOf(text string) (string, error) {
+	parts := strings.Split(text, ".")
+	if len(parts) == 2 {
+		parts = append(parts, "0")
+	}
+	if len(parts) != 3 {
+		return "", rpctypes.ErrGRPCWrongDowngradeVersionFormat
+	}
+	for _, part := range parts {
+		if _, err := strconv.ParseUint(part, 10, 32); err != nil {
+			return "", rpctypes.ErrGRPCWrongDowngradeVersionFormat
+		}
+	}
+	return parts[0] + "." + parts[1] + ".0", nil
+}
+
+// minorBefore is the version that can be downgraded to.
+func minorBefore(of string) string {
+	major, rest, _ := strings.Cut(of, ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	n, err := strconv.Atoi(minor)
+	if err != nil || n == 0 {
+		return ""
+	}
+	return major + "." + strconv.Itoa(n-1) + ".0"
+}
