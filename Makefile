@@ -36,7 +36,7 @@ run: ## serve on 127.0.0.1:2379 from ./db/state.db
 	go run ./cmd/stele
 
 .PHONY: test
-test: test-unit test-blackbox test-databases-short test-bench ## everything below that is a test and short, with the race detector
+test: test-unit test-blackbox test-bench ## what is short of everything below, with the race detector
 
 .PHONY: test-unit
 test-unit: ## the product's own tests, and what operations may allocate (which the race detector would change)
