@@ -89,6 +89,10 @@ test-faults: ## three replicas on Postgres, MariaDB, a synchronous standby and G
 test-docs: ## run the commands of README.md and docs/ (part of test-blackbox)
 	cd test && go test -count=1 ./docs
 
+.PHONY: test-etcdctl
+test-etcdctl: ## a session of every command of etcdctl beside etcd, and snapshots that an etcd goes on with (part of test-blackbox), under 2 minutes
+	cd test && go test -v -count=1 -timeout 9m ./etcdctl
+
 .PHONY: test-differential
 test-differential: ## random requests to Stele and etcd, answers compared, 20 seeds
 	cd test && STELE_DIFF_SEEDS=20 go test -v -count=1 -timeout 60m ./differential

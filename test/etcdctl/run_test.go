@@ -1,4 +1,4 @@
-package blackbox
+package etcdctl
 
 import (
 	"bytes"
@@ -8,84 +8,31 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/stele-db/stele/test/internal/process"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
 	"github.com/stele-db/stele/test/internal/target"
 )
 
 const commandTimeout = 60 * time.Second
 
-// command is one call of etcdctl.
-type command struct {
-	args  string
-	stdin string
-	// background calls go on until they have printed lines lines.
-	lines int
-}
-
-// session is what a person might type. Both servers begin empty, so that revisions are the same.
-var session = []command{
-	{args: "put foo bar"},
-	{args: "put foo baz --prev-kv"},
-	{args: "put foo1 value-one"},
-	{args: "put foo2 value-two"},
-	{args: "put empty ''"},
-	{args: "get foo"},
-	{args: "get foo --rev=2"},
-	{args: "get foo --rev=99"},
-	{args: "get foo --prefix"},
-	{args: "get foo --prefix --keys-only"},
-	{args: "get foo --prefix --count-only --write-out=fields"},
-	{args: "get foo --prefix --print-value-only"},
-	{args: "get foo --prefix --sort-by=VALUE --order=DESCEND --limit=2"},
-	{args: "get foo --from-key"},
-	{args: "get foo foo2"},
-	{args: "get missing"},
-	{args: "get foo --write-out=json"},
-	{args: "get foo --prefix --write-out=json"},
-	{args: "get foo --hex"},
-	{args: "txn", stdin: "value(\"foo\") = \"baz\"\nversion(\"foo1\") > \"0\"\n\nput foo txn-success\nget foo\ndel foo2 --prev-kv\n\nput foo txn-failure\n\n"},
-	{args: "txn", stdin: "mod(\"foo\") < \"1\"\n\nput foo txn-success\n\nget foo1 --prefix\n\n"},
-	{args: "txn --write-out=json", stdin: "create(\"new\") = \"0\"\n\nput new 1\n\n\n"},
-	{args: "del foo1 --prev-kv"},
-	{args: "del missing"},
-	{args: "put foo --lease=7fffffffffffffff", stdin: "x"},
-	{args: "put foo --ignore-value"},
-	{args: "put missing --ignore-value"},
-	{args: "watch foo --prefix --rev=2", lines: 24},
-	{args: "watch foo --prefix --rev=2 --prev-kv --write-out=json", lines: 1},
-	{args: "watch --rev=1 foo foo2", lines: 15},
-	{args: "endpoint hashkv"},
-	{args: "endpoint hashkv --rev=5 --write-out=json"},
-	{args: "compaction 4"},
-	{args: "compaction 4"},
-	{args: "compaction 99"},
-	{args: "compaction 6 --physical"},
-	{args: "get foo --rev=3"},
-	{args: "watch foo --rev=3"},
-	{args: "endpoint health"},
-	{args: "endpoint health --write-out=json"},
-	{args: "endpoint status --write-out=json"},
-	{args: "endpoint status"},
-	{args: "endpoint hashkv"},
-	{args: "defrag"},
-	{args: "member list"},
-	{args: "lease grant 60"},
-	{args: "lease grant 9000000001"},
-	{args: "alarm list"},
-	{args: "auth status"},
-	{args: "del --prefix ''"},
-	{args: "get --prefix ''"},
-}
-
-// TestEtcdctl compares what etcdctl prints and its exit code.
-func TestEtcdctl(t *testing.T) {
-	etcdctl := process.Program{Name: "etcdctl", Package: "go.etcd.io/etcd/etcdctl/v3", Dir: "."}.Binary(t, t.TempDir())
-	reference, subject := target.Reference(t), target.Subject(t)
+// TestSession compares what etcdctl prints and its exit code.
+func TestSession(t *testing.T) {
+	t.Parallel()
+	etcdctl := tool(t, "etcdctl")
+	reference := newTerminal(t, target.Reference(t))
+	var subject *terminal
+	if target.SubjectIsEtcd() {
+		subject = newTerminal(t, target.Subject(t))
+	} else {
+		subject = newTerminal(t, target.Stele(t, "--lease-mode=etcd"))
+	}
 	for _, c := range session {
 		t.Run(c.args, func(t *testing.T) {
 			want, got := c.run(t, etcdctl, reference), c.run(t, etcdctl, subject)
@@ -99,16 +46,52 @@ func TestEtcdctl(t *testing.T) {
 	}
 }
 
+// terminal is where a session is typed.
+type terminal struct {
+	*target.Target
+	dir string
+	// lease is the ID of the newest one.
+	lease string
+}
+
+func newTerminal(t *testing.T, server *target.Target) *terminal {
+	t.Helper()
+	return &terminal{Target: server, dir: t.TempDir()}
+}
+
+// fill replaces what a person would have copied from the screen.
+func (s *terminal) fill(ctx context.Context, t *testing.T, args string) []string {
+	t.Helper()
+	fields := strings.Fields(args)
+	for i, a := range fields {
+		a = strings.ReplaceAll(a, "''", "")
+		a = strings.ReplaceAll(a, "LEASE", s.lease)
+		a = strings.ReplaceAll(a, "SNAPSHOT", filepath.Join(s.dir, "snapshot"))
+		if a == "MEMBER" {
+			status, err := s.Maintenance.Status(ctx, &pb.StatusRequest{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			a = strconv.FormatUint(status.Leader, 16)
+		}
+		fields[i] = a
+	}
+	return fields
+}
+
+var grantedLease = regexp.MustCompile(`lease ([0-9a-f]{16}) granted`)
+
 // run returns the output and the exit code, without what may differ.
-func (c command) run(t *testing.T, etcdctl string, server *target.Target) string {
+func (c command) run(t *testing.T, etcdctl string, server *terminal) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), commandTimeout)
 	defer cancel()
-	args := strings.Fields(c.args)
-	for i, a := range args {
-		args[i] = strings.ReplaceAll(a, "''", "")
+	if c.alarm != pb.AlarmType_NONE {
+		if _, err := server.Maintenance.Alarm(ctx, &pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, Alarm: c.alarm, MemberID: 0xfe}); err != nil {
+			t.Fatal(err)
+		}
 	}
-	cmd := exec.CommandContext(ctx, etcdctl, args...)
+	cmd := exec.CommandContext(ctx, etcdctl, server.fill(ctx, t, c.args)...)
 	cmd.Env = append(os.Environ(), "ETCDCTL_ENDPOINTS="+c.endpoints(server))
 	if err := server.CatchUp(ctx); err != nil {
 		t.Fatal(err)
@@ -133,6 +116,9 @@ func (c command) run(t *testing.T, etcdctl string, server *target.Target) string
 		return plain(out.String(), server)
 	}
 	err := cmd.Run()
+	if granted := grantedLease.FindStringSubmatch(out.String()); granted != nil {
+		server.lease = granted[1]
+	}
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatalf("%s: %v", c.args, err)
@@ -144,8 +130,8 @@ func (c command) run(t *testing.T, etcdctl string, server *target.Target) string
 }
 
 // endpoints are all replicas, but for what answers once for each endpoint.
-func (c command) endpoints(server *target.Target) string {
-	for _, each := range []string{"endpoint", "defrag"} {
+func (c command) endpoints(server *terminal) string {
+	for _, each := range []string{"endpoint", "defrag", "snapshot", "move-leader"} {
 		if strings.HasPrefix(c.args, each) {
 			return server.Address
 		}
@@ -170,7 +156,8 @@ func copyLines(to io.Writer, from io.Reader, lines int) error {
 }
 
 // plain replaces the server's identities, sizes and times.
-func plain(text string, server *target.Target) string {
+func plain(text string, server *terminal) string {
+	text = strings.ReplaceAll(text, server.dir, "DIR")
 	for _, address := range server.Addresses {
 		text = strings.ReplaceAll(text, address, "ADDRESS")
 	}
@@ -200,5 +187,13 @@ var replacements = []struct {
 	{regexp.MustCompile(`[0-9a-f]{12,16}, 3\.[67]\.\d+, 3\.[67]\.0, .*?B, .*?B, \d+%, .*?B, true, false, \d+, \d+, \d+,`), `MEMBER, VERSION, SIZE, true, false, RAFT,`},
 	// member list: member ID and peer URL.
 	{regexp.MustCompile(`[0-9a-f]{12,16}, started, default, (http://127\.0\.0\.1:\d+)?, `), `MEMBER, started, default, PEER, `},
-	{regexp.MustCompile(`lease [0-9a-f]{16} granted`), `lease ID granted`},
+	{regexp.MustCompile(`\b[0-9a-f]{16}\b`), `ID`},
+	{regexp.MustCompile(`\b(mutex|election)/[0-9a-f]{13,16}\b`), `$1/ID`},
+	{regexp.MustCompile(`"Lease" : \d+`), `"Lease" : N`},
+	{regexp.MustCompile(`remaining\(\d+s\)`), `remaining(TIME)`},
+	// endpoint status in fields.
+	{regexp.MustCompile(`"(DBSize|DBSizeInUse|DBSizeQuota|Leader|RaftIndex|RaftAppliedIndex)" : \d+`), `"$1" : N`},
+	// Both kinds of white space that the text form of a message has.
+	{regexp.MustCompile(`memberID:254 +alarm:`), `memberID:254 alarm:`},
+	{regexp.MustCompile(`Leadership transferred from \w+ to \w+`), `Leadership transferred from ID to ID`},
 }
