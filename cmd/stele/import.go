@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -30,6 +31,7 @@ again.
 // importConfig is what the flags say about an import.
 type importConfig struct {
 	from, source, table string
+	quiet               time.Duration
 	leaseMode           string
 	dryRun              bool
 	// password is that of the environment.
@@ -56,6 +58,7 @@ func (c *importConfig) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.tls.CertFile, "source-cert-file", "", "client certificate for --source")
 	fs.StringVar(&c.tls.KeyFile, "source-key-file", "", "private key of --source-cert-file")
 	fs.BoolVar(&c.tls.SkipVerify, "source-skip-verify", false, "do not verify the certificate of --source")
+	fs.DurationVar(&c.quiet, "source-quiet", 3*time.Second, "how long nothing may have been written to kine's table: what serves a cluster writes every few seconds")
 	fs.StringVar(&c.leaseMode, "lease-mode", "ttl", "the --lease-mode with which the database will be served")
 	fs.StringVar(&c.user, "user", "", "user of a running etcd that asks for one: name or name:password; or the password as for a database")
 	fs.StringVar(&c.caCert, "cacert", "", "CA that the certificate of a running etcd must be signed by")
@@ -90,6 +93,8 @@ func (c *importConfig) check() error {
 		return fmt.Errorf("--from is missing: write what to import from, such as --from=%s", strings.Join(c.kinds(), " or --from="))
 	case sources[c.from] == nil && copies[c.from] == nil:
 		return fmt.Errorf("--from: %q is not %s", c.from, strings.Join(c.kinds(), " or "))
+	case c.quiet < 0:
+		return fmt.Errorf("--source-quiet: %v is negative; 0 does not wait", c.quiet)
 	case logstructured.LeaseMode(c.leaseMode).Valid() != nil:
 		return fmt.Errorf("--lease-mode: %q is neither ttl nor etcd", c.leaseMode)
 	case c.follow && c.untilRevision != 0:

@@ -70,7 +70,7 @@ func (t *tool) importFrom(ctx context.Context, c *importConfig) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, database.Close()) }()
-	run := &importRun{tool: t, log: log, source: src, database: database, mode: logstructured.LeaseMode(c.leaseMode)}
+	run := &importRun{tool: t, log: log, source: src, database: database, mode: logstructured.LeaseMode(c.leaseMode), quiet: c.quiet}
 	read, err := run.run(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -116,12 +116,15 @@ type importRun struct {
 	source   source
 	database logstructured.Log
 	mode     logstructured.LeaseMode
+	// quiet is how long the source must not have changed.
+	quiet time.Duration
 }
 
 // errWritten means that the source changes while it is read.
 var errWritten = errors.New("was written while it was imported: stop what serves it, and run the same command again")
 
 func (r *importRun) run(ctx context.Context) (*contents, error) {
+	looked := time.Now()
 	before, err := r.source.outline(ctx)
 	if err != nil {
 		return nil, err
@@ -146,6 +149,14 @@ func (r *importRun) run(ctx context.Context) (*contents, error) {
 	copied = nil
 	if err != nil {
 		return nil, err
+	}
+	if before != first.outline {
+		return nil, fmt.Errorf("%s %w", r.source.name(), errWritten)
+	}
+	select {
+	case <-time.After(time.Until(looked.Add(r.quiet))):
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 	second, err := r.verify(ctx, m, first)
 	if err != nil {

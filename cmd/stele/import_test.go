@@ -37,7 +37,7 @@ func makeKine(t *testing.T, dir, script string) {
 // ran runs a command in dir to its end.
 func ran(t *testing.T, dir string, code int, args []string, want ...string) {
 	t.Helper()
-	p := launch(t, dir, nil, args...)
+	p := launch(t, dir, []string{"STELE_SOURCE_QUIET=0s"}, args...)
 	got := p.wait()
 	said := p.stdout.String() + p.stderr.String()
 	for _, w := range want {
@@ -92,14 +92,15 @@ func TestImportMistakes(t *testing.T) {
 	dir := t.TempDir()
 	makeKine(t, dir, `CREATE TABLE kine AS SELECT 2 AS id, '/a' AS name, 1 AS created, 0 AS deleted, 0 AS create_revision, 0 AS prev_revision, 0 AS lease, '' AS value, '' AS old_value`)
 	for args, want := range map[string]string{
-		"":                              "--from is missing: write what to import from, such as --from=kine",
-		"--from=consul":                 `--from: "consul" is not kine`,
+		"":                              "--from is missing: write what to import from, such as --from=",
+		"--from=consul":                 `--from: "consul" is not `,
 		"--from=kine --lease-mode=kine": "--lease-mode",
 		"--from=kine --source=oracle://u:hunter2@h":     "--source: unknown scheme",
 		"--from=kine --source=none.db":                  "--source: kine: ",
 		"--from=kine --source-table=a;b":                "a;b",
 		"--from=kine --source-table=other":              "not a table of kine",
 		"--from=kine":                                   "has no row named compact_rev_key",
+		"--from=kine --source-quiet=-1s":                "--source-quiet",
 		"--from=kine --source-cert-file=x":              "--source-key-file",
 		"--from=kine --source-ca-file=/no/such":         "--source-ca-file",
 		"--from=kine --source-password-file=/no/such":   "--source-password-file",

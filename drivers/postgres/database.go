@@ -3,6 +3,7 @@ package postgres
 import (
 	"database/sql"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/stele-db/stele/drivers/connect"
@@ -17,5 +18,9 @@ func Database(dsn string, opts connect.Options) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return stdlib.OpenDB(*cfg.pool.ConnConfig), nil
+	c := cfg.pool.ConnConfig
+	if cfg.pooler {
+		c.DefaultQueryExecMode = pgx.QueryExecModeExec // prepared statements belong to a connection, and a pooler changes it
+	}
+	return stdlib.OpenDB(*c), nil
 }

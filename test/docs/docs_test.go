@@ -69,7 +69,7 @@ func runPage(t *testing.T, p *page, tools string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	env := []string{"PATH=" + tools + ":" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "LANG=C", "TMPDIR=" + t.TempDir(), "STELE_LISTEN_ADDRESS=" + address}
+	env := []string{"PATH=" + tools + ":" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "LANG=C", "TMPDIR=" + t.TempDir(), "STELE_LISTEN_ADDRESS=" + address, "STELE_SOURCE_QUIET=0s"}
 	if filepath.Base(p.name) == "README.md" {
 		checkout(t, dir)
 	}

@@ -21,7 +21,9 @@ func run(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*patience) // a million rows take a while on a busy machine
 	defer cancel()
-	out, err := exec.CommandContext(ctx, stele.Binary(t, t.TempDir(), false), args...).CombinedOutput()
+	cmd := exec.CommandContext(ctx, stele.Binary(t, t.TempDir(), false), args...)
+	cmd.Env = append(os.Environ(), "STELE_SOURCE_QUIET=0s")
+	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
 
