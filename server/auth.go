@@ -5,9 +5,11 @@ import (
 	"encoding/base64"
 	"errors"
 
+	"github.com/sirupsen/logrus"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/server/auth"
@@ -17,11 +19,16 @@ import (
 type authServer struct {
 	pb.UnsafeAuthServer
 	*member
+	logger          *logrus.Entry
+	maxRequestBytes int
 }
 
 // edit makes the change that fn decides on, if r is permitted at that place in the log. It also serves what changes nothing, which then is linearizable, as in
 // etcd.
-func (s *authServer) edit(ctx context.Context, r any, fn func(*auth.State) (auth.Changes, error)) (*pb.ResponseHeader, error) {
+func (s *authServer) edit(ctx context.Context, r proto.Message, fn func(*auth.State) (auth.Changes, error)) (*pb.ResponseHeader, error) {
+	if err := checkSize(r, s.maxRequestBytes, s.maxRequestBytes); err != nil {
+		return nil, err
+	}
 	revision, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (logstructured.Revision, error) {
 		return s.store.UpdateRecords(ctx, func(records logstructured.Records) ([]logstructured.RecordChange, error) {
 			if err := guard(logstructured.Moment{Records: records}); err != nil {
@@ -53,6 +60,7 @@ func (s *authServer) AuthEnable(ctx context.Context, r *pb.AuthEnableRequest) (*
 	if err != nil {
 		return nil, err
 	}
+	s.logger.Info("auth is enabled: every request needs a user")
 	return &pb.AuthEnableResponse{Header: header}, nil
 }
 
@@ -61,6 +69,7 @@ func (s *authServer) AuthDisable(ctx context.Context, r *pb.AuthDisableRequest) 
 	if err != nil {
 		return nil, err
 	}
+	s.logger.Warn("auth is disabled: whoever can connect may do everything")
 	return &pb.AuthDisableResponse{Header: header}, nil
 }
 

@@ -267,6 +267,13 @@ var authRules = []rule{
 		login := e.post("POST", "/v3/auth/authenticate", `{"name":"web","password":"web"}`)
 		equal(e, "authenticate", strings.Contains(login, `"token":"`), true)
 	}},
+	{"a name is bounded as a request is", func(e *env) {
+		m := e.edit()
+		_, err := m.auth.RoleAdd(m.ctx, &pb.AuthRoleAddRequest{Name: strings.Repeat("x", 1600<<10)})
+		fails(e, codes.InvalidArgument, "etcdserver: request is too large", 0, err)
+		_, err = m.auth.UserAdd(m.ctx, &pb.AuthUserAddRequest{Name: "long", Password: strings.Repeat("x", 73)})
+		fails(e, codes.Unknown, "bcrypt: password length exceeds 72 bytes", 0, err)
+	}},
 	{"health needs no token", func(e *env) {
 		equal(e, "health", e.post("GET", "/health", ""), `200 {"health":"true","reason":""}`)
 		equal(e, "ready", e.post("GET", "/readyz", ""), "200 ok\n")
