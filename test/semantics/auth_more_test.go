@@ -58,7 +58,7 @@ func TestRandomPermissions(t *testing.T) {
 			m.role(name(i)+"too", "", 0)
 			m.user(name(i), name(i), name(i)+"too")
 		}
-		for range 1 + random.IntN(5) {
+		for range 3 + random.IntN(6) {
 			key, end := randomRange()
 			role, kind := name(i)+[]string{"", "too"}[random.IntN(2)], authpb.Permission_Type(random.IntN(3))
 			for _, m := range setups {
