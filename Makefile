@@ -146,12 +146,17 @@ test-soak: ## memory, file size, a million keys, a full disk; the soak itself fo
 .PHONY: test-kubernetes
 test-kubernetes: ## a whole control plane of Kubernetes on SQLite, PostgreSQL, MariaDB and three replicas, about 20 minutes; see test/kubernetes/README.md
 	test/kubernetes/build
-	cd test/kubernetes && STELE_TEST_KUBERNETES_BIN=$(CURDIR)/test/kubernetes/bin STELE_TEST_KUBERNETES=sqlite,postgres,mariadb,replicas CGO_ENABLED=0 go test -vet=off -v -count=1 -timeout 90m .
+	cd test/kubernetes && STELE_TEST_KUBERNETES_BIN=$(CURDIR)/test/kubernetes/bin STELE_TEST_KUBERNETES=sqlite,postgres,mariadb,replicas CGO_ENABLED=0 go test -vet=off -v -count=1 -timeout 90m -run '^TestControlPlane$$' .
+
+.PHONY: test-migrate-kubernetes
+test-migrate-kubernetes: ## an API server that goes on where it was when its store is moved from kine, from an etcd's snapshot, and from a running etcd; 2 minutes
+	test/kubernetes/build
+	cd test/kubernetes && STELE_TEST_KUBERNETES_BIN=$(CURDIR)/test/kubernetes/bin CGO_ENABLED=0 go test -vet=off -v -count=1 -timeout 30m -run '^TestMigration$$' .
 
 .PHONY: test-kubernetes-sqlite
 test-kubernetes-sqlite: ## the same on SQLite alone, about 4 minutes
 	test/kubernetes/build
-	cd test/kubernetes && STELE_TEST_KUBERNETES_BIN=$(CURDIR)/test/kubernetes/bin STELE_TEST_KUBERNETES=sqlite CGO_ENABLED=0 go test -vet=off -v -count=1 -timeout 30m .
+	cd test/kubernetes && STELE_TEST_KUBERNETES_BIN=$(CURDIR)/test/kubernetes/bin STELE_TEST_KUBERNETES=sqlite CGO_ENABLED=0 go test -vet=off -v -count=1 -timeout 30m -run '^TestControlPlane$$' .
 
 .PHONY: bench
 bench: ## Stele beside etcd and kine on SQLite, PostgreSQL and MariaDB, about 12 minutes; see test/bench/README.md

@@ -82,10 +82,14 @@ func (l *live) run(ctx context.Context, r *Result) error {
 			return err
 		}
 	}
-	if err := l.follow(ctx); err != nil {
+	err := l.follow(ctx)
+	if err != nil {
 		return err
 	}
 	r.Revision, r.Writes = logstructured.Revision(l.cut), int(l.done)
+	if r.Keys, err = l.source.keys(ctx, l.cut); err != nil {
+		return err
+	}
 	leases, err := l.leases(ctx, r)
 	if err != nil {
 		return err

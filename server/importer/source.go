@@ -242,6 +242,19 @@ func (e *etcd) revision(ctx context.Context) (revision int64, err error) {
 	return revision, nil
 }
 
+// keys counts the keys at a revision.
+func (e *etcd) keys(ctx context.Context, revision int64) (keys int, err error) {
+	err = retry(ctx, func(ctx context.Context) error {
+		resp, err := e.kv.Range(ctx, &pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}, CountOnly: true, Revision: revision})
+		keys = int(resp.GetCount())
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("ask the source for the number of its keys: %w", err)
+	}
+	return keys, nil
+}
+
 // compactRevision is told to a watcher of revision 1; -1 if there is none.
 func (e *etcd) compactRevision(ctx context.Context) (logstructured.Revision, error) {
 	var asking sync.WaitGroup

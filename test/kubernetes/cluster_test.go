@@ -44,6 +44,9 @@ type cluster struct {
 	api   *apiServer
 	// leaders are the first candidates, which lead until they are killed, by the name of the program.
 	leaders map[string]*program
+	// address is that of the next API server; empty is a free one. args are added to its command line.
+	address string
+	args    []string
 	// stopping is the kwok of the node that stops.
 	stopping *program
 
@@ -95,31 +98,36 @@ func (c *cluster) spawn(t *testing.T, name, binary string, env []string, args ..
 // startAPIServer starts the nth API server (1, 2, ...), without waiting for it.
 func (c *cluster) startAPIServer(t *testing.T, n int) *apiServer {
 	t.Helper()
-	address := port.Free(t)
+	address := c.address
+	if address == "" {
+		address = port.Free(t)
+	}
 	name := fmt.Sprintf("kube-apiserver-%d", n)
 	c.certs.server(t, name)
 	a := &apiServer{begin: time.Now(), address: address, kubeconfig: c.certs.client(t, name+"-admin", address, "admin", "system:masters")}
+	args := []string{
+		"--etcd-servers=" + c.store.urls(),
+		"--bind-address=127.0.0.1", "--secure-port=" + portOf(address),
+		// Only recorded: a loopback address is refused.
+		"--advertise-address=" + advertised(n),
+		"--client-ca-file=" + c.certs.path("ca.crt"),
+		"--tls-cert-file=" + c.certs.path(name+".crt"), "--tls-private-key-file=" + c.certs.path(name+".key"),
+		"--service-account-issuer=https://kubernetes.default.svc",
+		"--service-account-key-file=" + c.certs.path("service-account.key"),
+		"--service-account-signing-key-file=" + c.certs.path("service-account.key"),
+		"--service-cluster-ip-range=10.96.0.0/16",
+		"--authorization-mode=Node,RBAC",
+		"--event-ttl=" + eventTTL.String(),
+		"--etcd-compaction-interval=" + compactInterval.String(),
+		"--profiling=false",
+	}
 	a.program = c.spawn(t, name, "kube-apiserver",
 		[]string{
 			"KUBE_WATCHCACHE_CONSISTENCY_CHECKER=true",
 			"STELE_TEST_CHECK_PERIOD=" + checkPeriod.String(),
 			"STELE_TEST_HOST=" + name,
 		},
-		"--etcd-servers="+c.store.urls(),
-		"--bind-address=127.0.0.1", "--secure-port="+portOf(address),
-		// Only recorded: a loopback address is refused.
-		"--advertise-address="+advertised(n),
-		"--client-ca-file="+c.certs.path("ca.crt"),
-		"--tls-cert-file="+c.certs.path(name+".crt"), "--tls-private-key-file="+c.certs.path(name+".key"),
-		"--service-account-issuer=https://kubernetes.default.svc",
-		"--service-account-key-file="+c.certs.path("service-account.key"),
-		"--service-account-signing-key-file="+c.certs.path("service-account.key"),
-		"--service-cluster-ip-range=10.96.0.0/16",
-		"--authorization-mode=Node,RBAC",
-		"--event-ttl="+eventTTL.String(),
-		"--etcd-compaction-interval="+compactInterval.String(),
-		"--profiling=false",
-	)
+		append(args, c.args...)...)
 	config, err := clientcmd.BuildConfigFromFlags("", a.kubeconfig)
 	if err != nil {
 		t.Fatal(err)

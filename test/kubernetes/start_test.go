@@ -24,18 +24,7 @@ const (
 func checkReady(t *testing.T, c *cluster) string {
 	begin := time.Now()
 	c.api = c.startAPIServer(t, 1)
-	// Until it listens there is nothing to ask: its client would back off.
-	await(t, 2*time.Minute, func(context.Context) error {
-		if err := c.api.check(); err != nil {
-			return stop{err}
-		}
-		conn, err := net.Dial("tcp", c.api.address)
-		if err != nil {
-			return err
-		}
-		return conn.Close()
-	})
-	await(t, 2*time.Minute, c.api.ready)
+	c.awaitReady(t)
 	took := time.Since(begin)
 	await(t, time.Minute, func(ctx context.Context) error {
 		leases, err := identities(ctx, c.api)
@@ -48,6 +37,23 @@ func checkReady(t *testing.T, c *cluster) string {
 		return errors.New("the API server has no Lease")
 	})
 	return short(took)
+}
+
+// awaitReady waits until the API server that was started last is ready.
+func (c *cluster) awaitReady(t *testing.T) {
+	t.Helper()
+	// Until it listens there is nothing to ask: its client would back off.
+	await(t, 2*time.Minute, func(context.Context) error {
+		if err := c.api.check(); err != nil {
+			return stop{err}
+		}
+		conn, err := net.Dial("tcp", c.api.address)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	})
+	await(t, 2*time.Minute, c.api.ready)
 }
 
 // checkNodesReady starts everything else, the first candidates of each program alone so that they lead, and then the second ones.

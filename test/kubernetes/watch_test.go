@@ -27,37 +27,9 @@ func checkWatchFrom(t *testing.T, c *cluster) string {
 	begin := time.Now()
 	for _, resource := range []schema.GroupVersionResource{cached, uncached} {
 		client := c.api.dynamic.Resource(resource).Namespace(namespace)
-		start, err := client.List(t.Context(), metav1.ListOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		var want []seen
-		record := func(kind watch.EventType, object *unstructured.Unstructured, err error) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			want = append(want, seen{kind, object.GetName(), object.GetResourceVersion()})
-		}
-		for i := range objects {
-			object := newObject(resource, namespace, fmt.Sprint("object-", i))
-			object.SetLabels(map[string]string{"watched": "yes"})
-			created, err := client.Create(t.Context(), object, metav1.CreateOptions{})
-			record(watch.Added, created, err)
-			created.SetAnnotations(map[string]string{"changed": "yes"})
-			updated, err := client.Update(t.Context(), created, metav1.UpdateOptions{})
-			record(watch.Modified, updated, err)
-			if err := client.Delete(t.Context(), object.GetName(), metav1.DeleteOptions{}); err != nil {
-				t.Fatal(err)
-			}
-			// The version of a deletion is not in its answer.
-			record(watch.Deleted, object, nil)
-		}
-		got := watchFrom(t, client, start.GetResourceVersion(), len(want))
-		for i := range got {
-			if got[i].kind == watch.Deleted {
-				want[i].version = got[i].version
-			}
-		}
+		from, want := change(t, client, resource, namespace, objects)
+		got := watchFrom(t, client, from, len(want))
+		deletions(got, want)
 		if !slices.Equal(got, want) {
 			t.Errorf("%s: events are\n%v\nwant\n%v", resource.Resource, got, want)
 		}
@@ -68,6 +40,44 @@ func checkWatchFrom(t *testing.T, c *cluster) string {
 		}
 	}
 	return fmt.Sprintf("%d events in %s", 2*3*objects, short(time.Since(begin)))
+}
+
+// change creates, updates and deletes objects, and returns the resource version before and the events that a watch from there must show.
+func change(t *testing.T, client dynamic.ResourceInterface, resource schema.GroupVersionResource, namespace string, objects int) (from string, want []seen) {
+	t.Helper()
+	start, err := client.List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := func(kind watch.EventType, object *unstructured.Unstructured, err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, seen{kind, object.GetName(), object.GetResourceVersion()})
+	}
+	for i := range objects {
+		object := newObject(resource, namespace, fmt.Sprint("object-", i))
+		object.SetLabels(map[string]string{"watched": "yes"})
+		created, err := client.Create(t.Context(), object, metav1.CreateOptions{})
+		record(watch.Added, created, err)
+		created.SetAnnotations(map[string]string{"changed": "yes"})
+		updated, err := client.Update(t.Context(), created, metav1.UpdateOptions{})
+		record(watch.Modified, updated, err)
+		if err := client.Delete(t.Context(), object.GetName(), metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		record(watch.Deleted, object, nil)
+	}
+	return start.GetResourceVersion(), want
+}
+
+// deletions takes the versions of deletions, which are not in their answers, from the events.
+func deletions(got, want []seen) {
+	for i := range got {
+		if got[i].kind == watch.Deleted {
+			want[i].version = got[i].version
+		}
+	}
 }
 
 // watchFrom are the next n events from a resource version.
