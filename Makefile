@@ -166,6 +166,13 @@ bench: ## Stele beside etcd and kine on SQLite, PostgreSQL and MariaDB, about 12
 bench-quick: ## the same in two minutes: shows that it works, not to be quoted
 	cd test/bench && go run . -quick -servers all
 
+# What bench-check compares the working tree with.
+BASE ?= HEAD
+
+.PHONY: bench-check
+bench-check: ## is the working tree slower or costlier than BASE (a git revision; the last commit)? paired runs on SQLite, about 5 minutes; BENCHFLAGS='-servers stele-postgres' elsewhere
+	cd test/bench && go run . -check '$(BASE)' $(BENCHFLAGS)
+
 .PHONY: lint
 lint: ## golangci-lint over every module (the first run builds it)
 	scripts/lint

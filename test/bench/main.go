@@ -29,6 +29,8 @@ type invocation struct {
 	comparisons []comparison
 	// markdown and json are files for reports beside the tables on standard output, if not empty.
 	markdown, json string
+	// base, if not empty, is the revision of Stele that this one is to be compared with; nothing else is done then.
+	base string
 	// keep leaves the servers' data behind.
 	keep bool
 }
@@ -47,6 +49,9 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 		_, _ = fmt.Fprintln(stderr, "data and logs stay in", dir)
 	} else {
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	}
+	if v.base != "" {
+		return v.checkRegressions(ctx, dir, stdout, stderr)
 	}
 	reports, err := v.compare(ctx, dir, stdout, stderr)
 	failed := 0
@@ -121,6 +126,7 @@ func parse(args []string, stderr io.Writer) (*invocation, error) {
 		set.StringVar(&v.markdown, "markdown", "", "also write Markdown to this file")
 		set.StringVar(&v.json, "json", "", "also write JSON, with each round, to this file: a list with an object for each comparison")
 		set.BoolVar(&v.keep, "keep", false, "keep the servers' data and logs (not those of database servers)")
+		set.StringVar(&v.base, "check", "", "a git revision: compare only this Stele with that one, and fail if this one is clearly slower or costlier")
 		set.BoolVar(&quick, "quick", false, "seconds a server, to show that everything works; other flags still count")
 	}
 	for _, a := range args { // the other flags' defaults depend on this one
@@ -135,8 +141,22 @@ func parse(args []string, stderr io.Writer) (*invocation, error) {
 	if set.NArg() > 0 {
 		return nil, fmt.Errorf("unexpected argument %q", set.Arg(0))
 	}
+	if v.base != "" {
+		if s.baseline != "" {
+			return nil, errors.New("-check builds its baseline itself: leave -baseline out")
+		}
+		given := map[string]bool{}
+		set.Visit(func(f *flag.Flag) { given[f.Name] = true })
+		s.forCheck(given)
+		if !given["servers"] {
+			servers = "stele"
+		}
+		if workloads == "" {
+			workloads = checkWorkloads
+		}
+	}
 	var err error
-	if v.comparisons, err = parseServers(servers, s.baseline != ""); err != nil {
+	if v.comparisons, err = parseServers(servers, s.baseline != "" || v.base != ""); err != nil {
 		return nil, err
 	}
 	chosen, err := regexp.Compile(workloads)
