@@ -159,12 +159,19 @@ test-kubernetes-sqlite: ## the same on SQLite alone, about 4 minutes
 	cd test/kubernetes && STELE_TEST_KUBERNETES_BIN=$(CURDIR)/test/kubernetes/bin STELE_TEST_KUBERNETES=sqlite CGO_ENABLED=0 go test -vet=off -v -count=1 -timeout 30m -run '^TestControlPlane$$' .
 
 .PHONY: bench
-bench: ## Stele beside etcd and kine on SQLite, PostgreSQL and MariaDB, about 12 minutes; see test/bench/README.md
+bench: ## Stele beside etcd and kine on SQLite, PostgreSQL and MariaDB, about a quarter of an hour; see test/bench/README.md
 	cd test/bench && go run . -servers all -duration 1s
 
 .PHONY: bench-quick
-bench-quick: ## the same in two minutes: shows that it works, not to be quoted
+bench-quick: ## the same in two or three minutes: shows that it works, not to be quoted
 	cd test/bench && go run . -quick -servers all
+
+.PHONY: bench-docs
+bench-docs: ## the figures and plots of docs/performance.md, about an hour and a half on a quiet machine
+	mkdir -p bin
+	cd test/bench && go run . -servers all -sweep -large 100000 -rounds 5 -duration 1s -json ../../bin/bench.json
+	cd test/bench && go run . -restart 100000,1000000 -json ../../bin/restart.json
+	cd test/bench && go run . -render ../../bin/bench.json,../../bin/restart.json -docs ../../docs/performance.md
 
 # What bench-check compares the working tree with.
 BASE ?= HEAD

@@ -115,7 +115,7 @@ func (l *liar) stored(r *pb.RangeRequest, resp *pb.RangeResponse) {
 		return
 	}
 	if found, ok := l.kvs[string(r.Key)]; ok {
-		found = &mvccpb.KeyValue{Key: found.Key, Value: found.Value, ModRevision: found.ModRevision}
+		found = &mvccpb.KeyValue{Key: found.Key, Value: found.Value, ModRevision: found.ModRevision, Version: found.Version}
 		if l.stale {
 			found.ModRevision--
 		}
@@ -169,8 +169,8 @@ func (l *liar) Watch(stream pb.Watch_WatchServer) error {
 	}
 }
 
-// measureLiar runs w against l for a moment, waits arrive for late events, and returns what measure says.
-func measureLiar(t *testing.T, l *liar, w workload, arrive time.Duration) (result, error) {
+// serve serves l until the end of the test.
+func (l *liar) serve(t *testing.T) *client {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -194,6 +194,13 @@ func measureLiar(t *testing.T, l *liar, w workload, arrive time.Duration) (resul
 			t.Error(err)
 		}
 	})
+	return c
+}
+
+// measureLiar runs w against l for a moment, waits arrive for late events, and returns what measure says.
+func measureLiar(t *testing.T, l *liar, w workload, arrive time.Duration) (result, error) {
+	t.Helper()
+	c := l.serve(t)
 	s := defaultSettings()
 	s.warmup, s.duration, s.settle, s.arrive = 0, 300*time.Millisecond, time.Millisecond, arrive
 	b := &bench{settings: s, dir: t.TempDir(), progress: io.Discard}
@@ -243,6 +250,40 @@ func TestMeasureRefusesWrongAnswers(t *testing.T) {
 	} {
 		if _, err := measureLiar(t, c.liar, c.w, 500*time.Millisecond); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want an error with %q", c.what, err, c.want)
+		}
+	}
+}
+
+// TestSurvived: a server that came back without something has no figure.
+func TestSurvived(t *testing.T) {
+	set := newObjectSet("/registry/objects/", 3)
+	for _, c := range []struct {
+		what string
+		lie  func(*liar)
+		want string
+	}{
+		{"nothing is amiss", func(*liar) {}, ""},
+		{"an older revision", func(l *liar) { l.revision-- }, "the revision is 6 and was 7"},
+		{"a lost key", func(l *liar) { delete(l.kvs, set.keys[1]) }, "stored 3 objects, the server counts 2"},
+		{"lost values", func(l *liar) {
+			for _, kv := range l.kvs {
+				kv.Value = nil
+			}
+		}, "objects/"},
+		{"updates that nobody made", func(l *liar) {
+			for _, kv := range l.kvs {
+				kv.Version = 2
+			}
+		}, "objects/"},
+	} {
+		l := &liar{revision: 7, kvs: map[string]*mvccpb.KeyValue{}}
+		for _, key := range set.keys {
+			l.kvs[key] = &mvccpb.KeyValue{Key: []byte(key), Value: newValue(), Version: 1}
+		}
+		c.lie(l)
+		err := survived(t.Context(), l.serve(t), set, 7)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: got %v, want %q", c.what, err, c.want)
 		}
 	}
 }

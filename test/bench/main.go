@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"syscall"
 )
 
@@ -27,8 +28,12 @@ func main() {
 type invocation struct {
 	settings
 	comparisons []comparison
-	// markdown and json are files for reports beside the tables on standard output, if not empty.
-	markdown, json string
+	// markdown and json are files for reports beside the tables on standard output, plots is a directory for SVG files; empty is none.
+	markdown, json, plots string
+	// render is JSON of earlier runs, separated by commas: if it is not empty, nothing is measured, and the reports are made from that.
+	render string
+	// docs is the page whose measured section is replaced, if not empty.
+	docs string
 	// base, if not empty, is the revision of Stele that this one is to be compared with; nothing else is done then.
 	base string
 	// keep leaves the servers' data behind.
@@ -40,6 +45,13 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 	v, err := parse(args, stderr)
 	if err != nil {
 		return err
+	}
+	if v.render != "" {
+		reports, err := readReports(strings.Split(v.render, ","))
+		if err != nil {
+			return err
+		}
+		return v.write(reports)
 	}
 	dir, err := makeRunDir(v.dir)
 	if err != nil {
@@ -62,7 +74,12 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 		err = errors.Join(err, fmt.Errorf("%d failures, listed above", failed))
 	}
 	// What was measured is written even if something failed later.
-	return errors.Join(err,
+	return errors.Join(err, v.write(reports))
+}
+
+// write makes the files that were asked for.
+func (v *invocation) write(reports []*report) error {
+	return errors.Join(
 		writeFile(v.markdown, func(w io.Writer) error {
 			for _, r := range reports {
 				if err := r.writeMarkdown(w); err != nil {
@@ -71,7 +88,9 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 			}
 			return nil
 		}),
-		writeFile(v.json, func(w io.Writer) error { return writeJSON(w, reports) }))
+		writeFile(v.json, func(w io.Writer) error { return writeJSON(w, reports) }),
+		writePlots(v.plots, reports),
+		writePage(v.docs, reports))
 }
 
 // compare makes the comparisons, each in a directory below dir, and prints the table of each to stdout when it is there.
@@ -82,7 +101,11 @@ func (v *invocation) compare(ctx context.Context, dir string, stdout, stderr io.
 		if err := os.Mkdir(b.dir, 0o755); err != nil {
 			return reports, err
 		}
-		if err := b.run(ctx); err != nil {
+		measure := b.run
+		if len(v.restarts) > 0 {
+			measure = b.restart
+		}
+		if err := measure(ctx); err != nil {
 			return reports, fmt.Errorf("%s: %w", c.title, err)
 		}
 		reports = append(reports, b.report)
@@ -103,7 +126,7 @@ func parse(args []string, stderr io.Writer) (*invocation, error) {
 	v := &invocation{settings: defaultSettings()}
 	s := &v.settings
 	var quick bool
-	var servers, workloads string
+	var servers, workloads, restarts string
 	set := flag.NewFlagSet("bench", flag.ContinueOnError)
 	set.SetOutput(stderr)
 	define := func() {
@@ -120,11 +143,15 @@ func parse(args []string, stderr io.Writer) (*invocation, error) {
 		set.IntVar(&s.connections, "connections", s.connections, "connections to each server; rounded up so that replicas have as many each")
 		set.IntVar(&s.objects, "objects", s.objects, "objects stored before anything is measured")
 		set.IntVar(&s.large, "large", s.large, "objects of the large set, which has workloads of its own (0: none; 100000 is usual)")
+		set.StringVar(&restarts, "restart", "", "instead of workloads: numbers of keys, as in 100000,1000000, with which the -servers ("+restartServers+") are killed and started again")
 		set.BoolVar(&s.sweep, "sweep", false, "also get, txn and put with 1, 4, 16, 64 and 256 clients")
 		set.IntVar(&s.watchRate, "watch-rate", s.watchRate, "writes a second of the watch latency workload")
 		set.IntVar(&s.syncWrites, "sync-writes", s.syncWrites, "writes under strace that count syncs (0: do not count)")
 		set.StringVar(&v.markdown, "markdown", "", "also write Markdown to this file")
 		set.StringVar(&v.json, "json", "", "also write JSON, with each round, to this file: a list with an object for each comparison")
+		set.StringVar(&v.plots, "plots", "", "also draw plots into this directory")
+		set.StringVar(&v.render, "render", "", "measure nothing, but make the reports from the JSON of earlier runs: files, separated by commas")
+		set.StringVar(&v.docs, "docs", "", "also put the tables and plots into the measured section of this page; its plots go to a directory beside it, which is called like it")
 		set.BoolVar(&v.keep, "keep", false, "keep the servers' data and logs (not those of database servers)")
 		set.StringVar(&v.base, "check", "", "a git revision: compare only this Stele with that one, and fail if this one is clearly slower or costlier")
 		set.BoolVar(&quick, "quick", false, "seconds a server, to show that everything works; other flags still count")
@@ -141,12 +168,19 @@ func parse(args []string, stderr io.Writer) (*invocation, error) {
 	if set.NArg() > 0 {
 		return nil, fmt.Errorf("unexpected argument %q", set.Arg(0))
 	}
+	given := map[string]bool{}
+	set.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	var err error
+	if s.restarts, err = parseRestarts(restarts); err != nil {
+		return nil, err
+	}
+	if len(s.restarts) > 0 && !given["servers"] {
+		servers = restartServers
+	}
 	if v.base != "" {
 		if s.baseline != "" {
 			return nil, errors.New("-check builds its baseline itself: leave -baseline out")
 		}
-		given := map[string]bool{}
-		set.Visit(func(f *flag.Flag) { given[f.Name] = true })
 		s.forCheck(given)
 		if !given["servers"] {
 			servers = "stele"
@@ -155,9 +189,15 @@ func parse(args []string, stderr io.Writer) (*invocation, error) {
 			workloads = checkWorkloads
 		}
 	}
-	var err error
 	if v.comparisons, err = parseServers(servers, s.baseline != "" || v.base != ""); err != nil {
 		return nil, err
+	}
+	if len(s.restarts) > 0 {
+		of, err := restartComparison(v.comparisons)
+		if err != nil {
+			return nil, err
+		}
+		v.comparisons = []comparison{of}
 	}
 	chosen, err := regexp.Compile(workloads)
 	if err != nil {

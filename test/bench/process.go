@@ -32,7 +32,7 @@ type process struct {
 	err    error // Wait's, to be read after exited was closed
 }
 
-// launch starts binary as c on a free loopback port with an empty data directory below dir, behind the command
+// launch starts binary as c on a free loopback port with its data directory below dir, made if it is not there, behind the command
 // wrapper if that is not empty. Database and replica of the place are given. It does not wait until the server is ready.
 func launch(c contender, binary, dir string, at place, wrapper ...string) (_ *process, err error) {
 	p := &process{dir: filepath.Join(dir, "data"), log: filepath.Join(dir, "log"), exited: make(chan struct{})}
@@ -101,6 +101,18 @@ func (p *process) stop() error {
 		<-p.exited
 		return errors.Join(fmt.Errorf("pid %d ignored SIGTERM for %s", p.pid, stopTimeout), err)
 	}
+}
+
+// kill ends the process at once.
+func (p *process) kill() error {
+	select {
+	case <-p.exited:
+		return fmt.Errorf("the server had ended by itself: %w; it said:\n%s", p.err, p.lastWords())
+	default:
+	}
+	err := p.cmd.Process.Kill()
+	<-p.exited
+	return err
 }
 
 // lastWords is the end of what the server printed.

@@ -60,7 +60,9 @@ func TestQuickRun(t *testing.T) {
 }
 
 func TestArguments(t *testing.T) {
-	for _, args := range [][]string{{"-rounds", "0"}, {"-servers", ""}, {"-servers", "mongodb"}, {"-servers", "postgres,all"}, {"-objects", "10"}, {"-large", "5"}, {"-workloads", "("}, {"-nonsense"}, {"argument"}} {
+	for _, args := range [][]string{{"-rounds", "0"}, {"-servers", ""}, {"-servers", "mongodb"}, {"-servers", "postgres,all"}, {"-objects", "10"}, {"-large", "5"}, {"-workloads", "("}, {"-nonsense"}, {"argument"},
+		{"-restart", "many"}, {"-restart", "0"}, {"-restart", "10", "-servers", "kine"}, {"-check", "HEAD", "-baseline", "x"},
+	} {
 		if _, err := parse(args, &strings.Builder{}); err == nil {
 			t.Errorf("%q were accepted", args)
 		}
@@ -69,4 +71,23 @@ func TestArguments(t *testing.T) {
 	if err != nil || s.rounds != 5 || s.objects >= defaultSettings().objects {
 		t.Errorf("-quick and -rounds together gave %+v, %v", s, err)
 	}
+}
+
+// TestRestart kills servers with some keys, and starts them again on the same data.
+func TestRestart(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "report.json")
+	var stdout, stderr strings.Builder
+	if err := command(t.Context(), []string{"-restart", "250", "-servers", "stele,etcd", "-rounds", "1", "-json", file}, &stdout, &stderr); err != nil {
+		t.Fatalf("%v\n%s\n%s", err, stderr.String(), stdout.String())
+	}
+	reports, err := readReports([]string{file})
+	if err != nil || len(reports[0].Restarts) != 2 {
+		t.Fatalf("%v\n%s", err, stdout.String())
+	}
+	for _, r := range reports[0].Restarts {
+		if len(r.Warm) != 1 || len(r.Dropped) != 1 || r.Warm[0] <= 0 || r.Dropped[0] <= 0 || r.RSSStarted == 0 || r.Disk == 0 || r.Keys != 250 {
+			t.Errorf("%+v", r)
+		}
+	}
+	line(t, stdout.String(), "etcd: etcd", "250", "(")
 }

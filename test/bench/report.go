@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -75,6 +76,8 @@ type report struct {
 	Conditions conditions   `json:"conditions"`
 	Servers    []*serverRow `json:"servers"`
 	Rows       []*row       `json:"rows"`
+	// Restarts are there instead of rows if restarts were measured.
+	Restarts []*restartRow `json:"restarts,omitempty"`
 }
 
 func newReport(s settings, of comparison, dir string) (*report, error) {
@@ -168,12 +171,43 @@ func figures(rounds []result, f func(result) float64) []float64 {
 	return out
 }
 
+// row is the row of the workload on the server, nil if there is none with a figure.
+func (r *report) row(workload, server string) *row {
+	for _, found := range r.Rows {
+		if found.Workload == workload && found.Server == server && found.Median.Rate > 0 {
+			return found
+		}
+	}
+	return nil
+}
+
+// workloads is a row of each workload, in order.
+func (r *report) workloads() []*row {
+	var out []*row
+	for _, candidate := range r.Rows {
+		if !slices.ContainsFunc(out, func(have *row) bool { return have.Workload == candidate.Workload }) {
+			out = append(out, candidate)
+		}
+	}
+	return out
+}
+
+// hasFloor tells whether gRPC alone took part.
+func (r *report) hasFloor() bool {
+	return slices.ContainsFunc(r.Servers, func(s *serverRow) bool { return s.Name == floor })
+}
+
 // failures describes every server and every slot that failed.
 func (r *report) failures() []string {
 	var out []string
 	for _, s := range r.Servers {
 		if s.Error != "" {
 			out = append(out, s.Name+" took no part: "+s.Error)
+		}
+	}
+	for _, row := range r.Restarts {
+		if row.Error != "" {
+			out = append(out, fmt.Sprintf("restart of %s with %d keys: %s", row.Server, row.Keys, row.Error))
 		}
 	}
 	for _, row := range r.Rows {

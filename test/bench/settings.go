@@ -28,6 +28,8 @@ type settings struct {
 	watchRate int
 	// arrive is how long events may come after the last write before they count as lost.
 	arrive time.Duration
+	// restarts are the numbers of keys with which restarts are measured, instead of any workload.
+	restarts []int
 	// sweep adds workloads with more numbers of clients.
 	sweep bool
 	// syncWrites is how many writes the sync count makes; 0 leaves it out.

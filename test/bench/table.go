@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -16,10 +17,16 @@ type table struct {
 
 // tables lays r out for people: the workloads, then the servers.
 func (r *report) tables() []table {
+	if len(r.Restarts) > 0 {
+		return []table{r.restartTable()}
+	}
 	against := r.references()
 	work := table{heading: []string{"workload, server", "ops/s"}}
 	for _, s := range against {
 		work.heading = append(work.heading, "x "+s.Name)
+	}
+	if r.hasFloor() {
+		work.heading = append(work.heading, "of gRPC alone")
 	}
 	work.heading = append(work.heading, "p50 ms", "p99 ms", "server CPU us/op"+r.ofDatabase(), "client CPU us/op", "disk B/write", "remarks")
 	last := ""
@@ -78,17 +85,10 @@ func (r *report) cells(row *row, against []*serverRow) []string {
 	}
 	cells = append(cells, fmt.Sprintf("%.0f", m.Rate))
 	for _, s := range against {
-		than, ok := row.Than[s.Name]
-		switch {
-		case row.Server == s.Name:
-			cells = append(cells, "1")
-		case !ok:
-			cells = append(cells, "-")
-		case len(row.Rounds) == 1:
-			cells = append(cells, fmt.Sprintf("%.2f", than.Median))
-		default:
-			cells = append(cells, fmt.Sprintf("%.2f (%.2f-%.2f)", than.Median, than.Min, than.Max))
-		}
+		cells = append(cells, row.than(s.Name))
+	}
+	if r.hasFloor() {
+		cells = append(cells, row.share())
 	}
 	disk := "-"
 	if m.DiskBytes > 0 {
@@ -114,17 +114,53 @@ func (r *report) cells(row *row, against []*serverRow) []string {
 		cpu, fmt.Sprintf("%.1f", m.ClientCPU), disk, strings.Join(remarks, "; "))
 }
 
+// than is how many times better row is than that of the server, "-" if that is not known. row may be nil.
+func (row *row) than(server string) string {
+	if row == nil {
+		return "-"
+	}
+	than, ok := row.Than[server]
+	switch {
+	case row.Server == server:
+		return "1"
+	case !ok:
+		return "-"
+	case len(row.Rounds) == 1:
+		return fmt.Sprintf("%.2f", than.Median)
+	}
+	return fmt.Sprintf("%.2f (%.2f-%.2f)", than.Median, than.Min, than.Max)
+}
+
+// share is how much of the rate of gRPC alone row reaches. row may be nil.
+func (row *row) share() string {
+	if row == nil {
+		return "-"
+	}
+	than, ok := row.Than[floor]
+	if !ok {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f %%", 100*than.Median)
+}
+
+func milliseconds(us float64) string { return fmt.Sprintf("%.2f ms", us/1000) }
+
 func megabytes(n int64) string { return fmt.Sprintf("%.1f", float64(n)/1e6) }
 
 // preamble says under which conditions the figures hold.
 func (r *report) preamble() []string {
 	c := r.Conditions
-	lines := []string{
-		fmt.Sprintf("%s, %d CPUs shared by servers and client, Linux %s, %s; data on %s, a 4 KiB append and sync takes %.0f us; load average %s before, %s after; %.0f s in all.",
-			c.Started.UTC().Format("2006-01-02 15:04 UTC"), c.CPUs, c.Kernel, c.Go, c.FileSystem, c.SyncMicros, c.LoadBefore, c.LoadAfter, c.Seconds),
-		fmt.Sprintf("%d rounds of %s, alternating; keys of %d B, values of %d B; %d connections; %d objects stored beforehand%s; paced watch at %d writes/s.",
+	lines := []string{fmt.Sprintf("%s, %d CPUs shared by servers and client, Linux %s, %s; data on %s, a 4 KiB append and sync takes %.0f us; load average %s before, %s after; %.0f s in all.",
+		c.Started.UTC().Format("2006-01-02 15:04 UTC"), c.CPUs, c.Kernel, c.Go, c.FileSystem, c.SyncMicros, c.LoadBefore, c.LoadAfter, c.Seconds)}
+	if before, err := strconv.ParseFloat(c.LoadBefore, 64); err == nil && before > float64(c.CPUs) {
+		lines = append(lines, "The machine was busy with something else: this shows that the measurement works, and its figures are not to be quoted.")
+	}
+	if len(r.Restarts) > 0 {
+		lines = append(lines, fmt.Sprintf("One server at a time, killed %d times each way; keys of %d B, values of %d B, one revision each. Medians, and the extremes in parentheses.", c.Rounds, keySize, valueSize))
+	} else {
+		lines = append(lines, fmt.Sprintf("%d rounds of %s, alternating; keys of %d B, values of %d B; %d connections; %d objects stored beforehand%s; paced watch at %d writes/s.",
 			c.Rounds, c.Duration, keySize, valueSize, c.Connections, c.Objects, largeText(c.Large), c.WatchRate),
-		"Medians of the rounds; x is how many times better than that server (by rate, in watch-latency by p99), the median of the rounds' pairs (and the extremes).",
+			"Medians of the rounds; x is how many times better than that server (by rate, in watch-latency by p99), the median of the rounds' pairs (and the extremes).")
 	}
 	if c.Database != "" {
 		lines = append(lines, fmt.Sprintf("Each server that needs one has a database server of its own: %s.", c.Database))
@@ -184,6 +220,17 @@ func (t table) writeText(out *strings.Builder) {
 	}
 }
 
+func (t table) writeMarkdown(out *strings.Builder) {
+	fmt.Fprintf(out, "| %s |\n|---|%s\n", strings.Join(t.heading, " | "), strings.Repeat("---:|", len(t.heading)-1))
+	for _, row := range t.rows {
+		if len(row) == 1 {
+			row = []string{"**" + row[0] + "**"}
+		}
+		cells := append(row, make([]string, len(t.heading)-len(row))...)
+		fmt.Fprintf(out, "| %s |\n", strings.Join(cells, " | "))
+	}
+}
+
 // writeMarkdown prints r as Markdown tables.
 func (r *report) writeMarkdown(w io.Writer) error {
 	var out strings.Builder
@@ -192,14 +239,7 @@ func (r *report) writeMarkdown(w io.Writer) error {
 		fmt.Fprintf(&out, "%s\n\n", line)
 	}
 	for _, t := range r.tables() {
-		fmt.Fprintf(&out, "| %s |\n|---|%s\n", strings.Join(t.heading, " | "), strings.Repeat("---:|", len(t.heading)-1))
-		for _, row := range t.rows {
-			if len(row) == 1 {
-				row = []string{"**" + row[0] + "**"}
-			}
-			cells := append(row, make([]string, len(t.heading)-len(row))...)
-			fmt.Fprintf(&out, "| %s |\n", strings.Join(cells, " | "))
-		}
+		t.writeMarkdown(&out)
 		out.WriteByte('\n')
 	}
 	for _, f := range r.failures() {

@@ -47,6 +47,20 @@ func (t *target) launch(ctx context.Context, binary, dir string, connections int
 	return g.Wait()
 }
 
+// kill ends t's processes as a power cut would, but not its database. They can be launched again.
+func (t *target) kill() error {
+	var errs []error
+	if t.client != nil {
+		errs = append(errs, t.client.close())
+		t.client = nil
+	}
+	for _, p := range t.procs {
+		errs = append(errs, p.kill())
+	}
+	t.procs = nil
+	return errors.Join(errs...)
+}
+
 // usage is that of all processes, the database's included. What dir's device has written takes the place of what the processes
 // were charged with, where it is known: the kernel charges a process with all of a large page for a change to a part of it, a
 // hundred times what goes to the disk when Postgres fills its log.

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// The measured section of a page is between these two lines.
+const (
+	sectionBegin = "<!-- measured: begin (make bench-docs writes this section) -->"
+	sectionEnd   = "<!-- measured: end -->"
+)
+
+// readReports reads what writeJSON has written, of all files.
+func readReports(files []string) ([]*report, error) {
+	var out []*report
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		var reports []*report
+		if err := json.Unmarshal(data, &reports); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		for _, r := range reports {
+			if r == nil || slices.ContainsFunc(out, func(have *report) bool { return have.Name == r.Name }) {
+				return nil, fmt.Errorf("%s has a comparison that is empty or in another file too", file)
+			}
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
+
+// writePage replaces the measured section of the page file, and draws its plots. It refuses reports with failures: wrong answers are no figures.
+func writePage(file string, reports []*report) error {
+	if file == "" {
+		return nil
+	}
+	for _, r := range reports {
+		if failures := r.failures(); len(failures) > 0 {
+			return fmt.Errorf("%s is left as it is, since the run had failures: %s", file, strings.Join(failures, "; "))
+		}
+	}
+	page, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	directory := strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
+	changed, err := replaceSection(string(page), section(directory, reports))
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	if err := writePlots(filepath.Join(filepath.Dir(file), directory), reports); err != nil {
+		return err
+	}
+	return os.WriteFile(file, []byte(changed), 0o644)
+}
+
+var errNoSection = errors.New("the page has no measured section, or more than one")
+
+func replaceSection(page, section string) (string, error) {
+	before, rest, found := strings.Cut(page, sectionBegin)
+	_, after, foundEnd := strings.Cut(rest, sectionEnd)
+	if !found || !foundEnd || strings.Contains(after, sectionBegin) || strings.Contains(after, sectionEnd) {
+		return "", errNoSection
+	}
+	return before + sectionBegin + "\n\n" + section + "\n" + sectionEnd + after, nil
+}
+
+// section is the tables and plots of the reports as Markdown; the plots are in the directory beside the page.
+func section(directory string, reports []*report) string {
+	var out strings.Builder
+	for _, r := range reports {
+		fmt.Fprintf(&out, "### %s\n\n", r.Title)
+		for _, line := range r.preamble() {
+			fmt.Fprintf(&out, "%s\n\n", line)
+		}
+		for _, p := range r.plots() {
+			fmt.Fprintf(&out, "![%s](%s/%s)\n\n", p.caption, directory, p.file)
+			fmt.Fprintf(&out, "*%s.*\n\n", p.caption)
+		}
+		for _, t := range r.pageTables() {
+			t.writeMarkdown(&out)
+			out.WriteByte('\n')
+		}
+	}
+	return strings.TrimRight(out.String(), "\n") + "\n"
+}
+
+// pageTables are those of a page: less wide than those of a run, with a row for each workload.
+func (r *report) pageTables() []table {
+	if len(r.Restarts) > 0 {
+		return []table{r.restartTable()}
+	}
+	tables := []table{r.rates(), r.costs()}
+	return append(tables, r.tables()[1])
+}
+
+// rates has the throughput (of paced workloads the p99) of each server, and how the first one compares.
+func (r *report) rates() table {
+	against := r.references()
+	t := table{heading: []string{"operations/s"}}
+	for _, s := range r.Servers {
+		t.heading = append(t.heading, s.Name)
+	}
+	for _, s := range against {
+		t.heading = append(t.heading, r.Servers[0].Name+" x "+s.Name)
+	}
+	if r.hasFloor() {
+		t.heading = append(t.heading, "share of gRPC alone")
+	}
+	for _, title := range r.workloads() {
+		name := title.Title
+		if title.Paced {
+			name += " (p99)"
+		}
+		cells := []string{name}
+		for _, s := range r.Servers {
+			row := r.row(title.Workload, s.Name)
+			switch {
+			case row == nil:
+				cells = append(cells, "")
+			case row.Paced:
+				cells = append(cells, milliseconds(row.Median.P99))
+			default:
+				cells = append(cells, fmt.Sprintf("%.0f", row.Median.Rate))
+			}
+		}
+		first := r.row(title.Workload, r.Servers[0].Name)
+		for _, s := range against {
+			cells = append(cells, first.than(s.Name))
+		}
+		if r.hasFloor() {
+			cells = append(cells, first.share())
+		}
+		t.rows = append(t.rows, cells)
+	}
+	return t
+}
+
+// costs has what an operation costs each server.
+func (r *report) costs() table {
+	t := table{heading: []string{"p99; CPU of an operation; bytes written for a write of 1 KiB"}}
+	for _, s := range r.Servers {
+		t.heading = append(t.heading, s.Name)
+	}
+	for _, title := range r.workloads() {
+		cells := []string{title.Title}
+		for _, s := range r.Servers {
+			row := r.row(title.Workload, s.Name)
+			if row == nil {
+				cells = append(cells, "")
+				continue
+			}
+			m := row.Median
+			text := fmt.Sprintf("%s; %.0f us", milliseconds(m.P99), m.ServerCPU)
+			if m.DiskBytes > 0 && !strings.HasPrefix(title.Workload, "watch") {
+				text += fmt.Sprintf("; %.1f kB", m.DiskBytes/1000)
+			}
+			if m.WatchP99 > 0 {
+				text += "; watch p99 " + milliseconds(m.WatchP99)
+			}
+			cells = append(cells, text)
+		}
+		t.rows = append(t.rows, cells)
+	}
+	return t
+}
