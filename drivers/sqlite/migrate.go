@@ -10,7 +10,7 @@ import (
 var migrationFiles embed.FS
 
 // migrations are the scripts in the order of their numbers, which start at 1 and have no gap (a test sees to it).
-// They are additive: an older version that opened the file before goes on working.
+// They are additive: a version that knows N of them goes on working with a file whose `compatible` is N or less, whatever a newer version has added to it.
 var migrations = readMigrations()
 
 func readMigrations() []string {
@@ -29,9 +29,12 @@ func readMigrations() []string {
 	return scripts
 }
 
+// compatible is the number of migrations that a version must know to use a file after all of them.
+const compatible = 1
+
 // migrate brings the schema up to date, in one transaction.
 func migrate(c *conn, cfg config) error {
-	if version, err := schemaVersion(c, cfg); err != nil || version == len(migrations) {
+	if done, err := migrated(c, cfg); err != nil || done {
 		return err
 	}
 	if err := c.exec(`BEGIN IMMEDIATE`); err != nil {
@@ -47,7 +50,15 @@ func migrate(c *conn, cfg config) error {
 				return fmt.Errorf("migration %d: %w", version+1, err)
 			}
 		}
-		if err := c.exec(fmt.Sprintf(`UPDATE stele_schema SET version = %d`, version)); err != nil {
+		// Not a migration of its own: versions from before it read the number of migrations only, and would refuse one more.
+		if has, err := hasCompatible(c); err != nil {
+			return err
+		} else if !has {
+			if err := c.exec(`ALTER TABLE stele_schema ADD COLUMN compatible INTEGER NOT NULL DEFAULT 1`); err != nil {
+				return err
+			}
+		}
+		if err := c.exec(fmt.Sprintf(raiseVersionSQL, version, compatible)); err != nil {
 			return err
 		}
 		return c.exec(`COMMIT`)
@@ -56,4 +67,15 @@ func migrate(c *conn, cfg config) error {
 		_ = c.exec(`ROLLBACK`) // the connection is closed next, which rolls back as well
 	}
 	return err
+}
+
+const raiseVersionSQL = `UPDATE stele_schema SET version = max(version, %d), compatible = max(compatible, %d)`
+
+// migrated tells whether there is nothing to do.
+func migrated(c *conn, cfg config) (bool, error) {
+	version, err := schemaVersion(c, cfg)
+	if err != nil || version < len(migrations) {
+		return false, err
+	}
+	return hasCompatible(c)
 }

@@ -160,20 +160,32 @@ func schemaVersion(c *conn, cfg config) (int, error) {
 	return version, nil
 }
 
-// readSchemaVersion reads the row of stele_schema, which is there.
+// readSchemaVersion reads the row of stele_schema, which is there. Files that an early version made have no column that says which versions may use them.
 func readSchemaVersion(c *conn, path string) (int, error) {
-	version, err := c.int64s(`SELECT version FROM stele_schema`, 1)
+	query := `SELECT version, 1 FROM stele_schema`
+	if has, err := hasCompatible(c); err != nil {
+		return 0, err
+	} else if has {
+		query = `SELECT version, compatible FROM stele_schema`
+	}
+	row, err := c.int64s(query, 2)
 	if err != nil {
 		return 0, err
 	}
-	if len(version) == 0 || version[0] < 1 {
+	if len(row) == 0 || row[0] < 1 {
 		return 0, &openFailure{path, "holds a Stele log without a schema version: restore it from a backup", logstructured.ErrCorrupt}
 	}
-	if int(version[0]) > len(migrations) {
+	if int(row[1]) > len(migrations) {
 		return 0, &openFailure{path: path, text: fmt.Sprintf(
-			"was written by a newer version of Stele (schema %d, this version knows %d): run that version or a later one", version[0], len(migrations))}
+			"was changed by a newer version of Stele to schema %d, which a version that knows schema %d can use, and this one knows only %d: run a newer version",
+			row[0], row[1], len(migrations))}
 	}
-	return int(version[0]), nil
+	return int(row[0]), nil
+}
+
+func hasCompatible(c *conn) (bool, error) {
+	found, err := c.int64s(`SELECT count(*) FROM pragma_table_info('stele_schema') WHERE name = 'compatible'`, 1)
+	return err == nil && found[0] > 0, err
 }
 
 // openFailure is a reason not to open a file, in one sentence.

@@ -113,8 +113,8 @@ func TestOpenErrors(t *testing.T) {
 		}, want: "is damaged: restore it from a backup", wantErr: logstructured.ErrCorrupt},
 		{name: "newer schema", make: func(t *testing.T, path string) {
 			makeLog(t, path)
-			makeDB(t, path, `UPDATE stele_schema SET version = 1000`)
-		}, want: "was written by a newer version of Stele (schema 1000, this version knows 1): run that version or a later one"},
+			makeDB(t, path, `UPDATE stele_schema SET version = 1000, compatible = 999`)
+		}, want: "was changed by a newer version of Stele to schema 1000, which a version that knows schema 999 can use, and this one knows only 1: run a newer version"},
 		{name: "no schema version", make: func(t *testing.T, path string) {
 			makeLog(t, path)
 			makeDB(t, path, `DELETE FROM stele_schema`)

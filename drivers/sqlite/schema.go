@@ -12,5 +12,5 @@ func Schema() []string {
 		"BEGIN IMMEDIATE;",
 	}
 	statements = append(statements, migrations...)
-	return append(statements, fmt.Sprintf("UPDATE stele_schema SET version = %d;", len(migrations)), "COMMIT;")
+	return append(statements, fmt.Sprintf(raiseVersionSQL+";", len(migrations), compatible), "COMMIT;")
 }

@@ -24,6 +24,10 @@ CREATE TABLE stele_store (
 );
 INSERT INTO stele_store (one, floor, cluster_id, settled) VALUES (1, 0, random() | 1, 0);
 
--- One row: the number of the newest migration that was applied.
-CREATE TABLE stele_schema (version INTEGER NOT NULL);
+-- One row: the number of the newest migration that was applied, and the number of migrations that a version must know to use the file.
+-- Files from before the second column get it when they are opened.
+CREATE TABLE stele_schema (
+  version    INTEGER NOT NULL,
+  compatible INTEGER NOT NULL DEFAULT 1
+);
 INSERT INTO stele_schema (version) VALUES (1);
