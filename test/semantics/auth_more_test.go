@@ -42,9 +42,9 @@ func TestRandomPermissions(t *testing.T) {
 			}
 		}
 	}
+	servers := []*target.Target{target.Reference(t, cheapPasswords), target.Subject(t, cheapPasswords)}
 	ctx, cancel := context.WithTimeout(t.Context(), ruleTimeout)
 	defer cancel()
-	servers := []*target.Target{target.Reference(t, cheapPasswords), target.Subject(t, cheapPasswords)}
 	setups := make([]setup, len(servers))
 	for i, s := range servers {
 		setups[i] = setUp(ctx, t, s)
