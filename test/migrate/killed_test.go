@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"database/sql"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -40,7 +41,7 @@ func until(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// TestKilled kills an import three times, at a quarter, a half and three quarters, and lets it end then.
+// TestKilled kills an import at a quarter and at a half, interrupts it at three quarters, and lets it end then.
 func TestKilled(t *testing.T) {
 	const rows = 40_000
 	source := filled(t, stele.SQLite, rows)
@@ -58,11 +59,15 @@ func TestKilled(t *testing.T) {
 			for quarter := range int64(3) {
 				cmd, said := begin(t, source, target)
 				until(t, "rows are imported", func() bool { return written() > (quarter+1)*rows/4 })
-				if err := cmd.Process.Kill(); err != nil {
-					t.Fatalf("kill: %v\n%s", err, said)
+				signal := os.Kill
+				if quarter == 2 {
+					signal = os.Interrupt
 				}
-				if err := cmd.Wait(); err == nil {
-					t.Fatalf("the import ended before it could be killed\n%s", said)
+				if err := cmd.Process.Signal(signal); err != nil {
+					t.Fatalf("%v: %v\n%s", signal, err, said)
+				}
+				if err := cmd.Wait(); err == nil || signal == os.Interrupt && !strings.Contains(said.String(), "interrupted: run the same command again") {
+					t.Fatalf("%v: the import ended with %v\n%s", signal, err, said)
 				}
 				for _, command := range [][]string{{"check"}, {"serve", "--listen-address", "127.0.0.1:0"}} {
 					out, err := run(t, append(command, "--endpoint", target)...)
@@ -75,6 +80,22 @@ func TestKilled(t *testing.T) {
 			if out, err := run(t, "import", "--from=kine", "--source", other, "--endpoint", target); err == nil || !strings.Contains(out, "run that one again, or empty the database") {
 				t.Errorf("an import from another source: %v\n%s", err, out)
 			}
+			changed := sqlOf(t, source)
+			change := func(value string) {
+				t.Helper()
+				if _, err := changed.ExecContext(t.Context(), `UPDATE kine SET old_value = value, value = ? WHERE id = ?`, value, rows/2); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var value string
+			if err := changed.QueryRowContext(t.Context(), `SELECT value FROM kine WHERE id = ?`, rows/2).Scan(&value); err != nil {
+				t.Fatal(err)
+			}
+			change("changed")
+			if out, err := run(t, "import", "--from=kine", "--source", source, "--endpoint", target); err == nil || !strings.Contains(out, "--endpoint: what was imported is not what kine's table") {
+				t.Errorf("an import of which a part was changed since: %v\n%s", err, out)
+			}
+			change(value)
 			out, err := run(t, "import", "--from=kine", "--source", source, "--endpoint", target)
 			if err != nil || !strings.Contains(out, "going on with an import that was interrupted") || !strings.Contains(out, fmt.Sprintf("%d writes, ", rows-1)) {
 				t.Fatalf("the last attempt: %v\n%s", err, out)
