@@ -248,9 +248,12 @@ func TestMeasureRefusesWrongAnswers(t *testing.T) {
 		{"a get of the past", &liar{kvs: none(), stale: true}, mixWorkload(4, 3), "a get answered 1 keys, revision"},
 		{"an error", &liar{}, txnWorkload(4), "Unimplemented"},
 	} {
-		if _, err := measureLiar(t, c.liar, c.w, 500*time.Millisecond); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: got %v, want an error with %q", c.what, err, c.want)
-		}
+		t.Run(c.what, func(t *testing.T) {
+			t.Parallel()
+			if _, err := measureLiar(t, c.liar, c.w, 500*time.Millisecond); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want an error with %q", err, c.want)
+			}
+		})
 	}
 }
 
@@ -284,6 +287,25 @@ func TestSurvived(t *testing.T) {
 		err := survived(t.Context(), l.serve(t), set, 7)
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: got %v, want %q", c.what, err, c.want)
+		}
+	}
+}
+
+// TestNothingDone: a slot without any operation is repeated, and is a failure if that does not help.
+func TestNothingDone(t *testing.T) {
+	for answersAt, want := range map[int]string{1: "", 3: "", 4: errNothingDone.Error()} {
+		tries := 0
+		w := workload{name: "slow", run: func(context.Context, *slot) (sample, error) {
+			if tries++; tries < answersAt {
+				return sample{}, nil
+			}
+			return sample{ops: 1, total: 1}, nil
+		}}
+		b := &bench{settings: defaultSettings(), dir: t.TempDir(), progress: io.Discard}
+		b.settle = 0
+		got := b.slot(t.Context(), w, &target{client: (&liar{}).serve(t), procs: []*process{ownProcess()}})
+		if !strings.HasPrefix(got.Error, want) || (got.Error == "") != (want == "") {
+			t.Errorf("an answer at try %d: %q, want %q", answersAt, got.Error, want)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 // TestDatabases runs replicas on one database and a single Stele on the other, for a moment.
 func TestDatabases(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "report.json")
 	var stdout, stderr strings.Builder
 	err := command(t.Context(), []string{
@@ -70,6 +71,7 @@ func (o onText) Write(p []byte) (int, error) {
 
 // TestInterruption: whenever a run is interrupted, nothing of it stays.
 func TestInterruption(t *testing.T) {
+	t.Parallel()
 	c, _ := findContender("stele-postgres")
 	binary, _, err := c.build(t.Context(), defaultSettings(), t.TempDir())
 	if err != nil {

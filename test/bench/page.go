@@ -57,10 +57,30 @@ func writePage(file string, reports []*report) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
-	if err := writePlots(filepath.Join(filepath.Dir(file), directory), reports); err != nil {
+	plots := filepath.Join(filepath.Dir(file), directory)
+	if err := removePlots(plots); err != nil {
+		return err
+	}
+	if err := writePlots(plots, reports); err != nil {
 		return err
 	}
 	return os.WriteFile(file, []byte(changed), 0o644)
+}
+
+// removePlots removes those of earlier runs from dir, which may have drawn what the next one does not.
+func removePlots(dir string) error {
+	for _, kind := range []string{"throughput-*.svg", "latency-*.svg"} {
+		found, err := filepath.Glob(filepath.Join(dir, kind))
+		if err != nil {
+			return err
+		}
+		for _, file := range found {
+			if err := os.Remove(file); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 var errNoSection = errors.New("the page has no measured section, or more than one")

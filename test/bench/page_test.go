@@ -53,6 +53,16 @@ func TestPage(t *testing.T) {
 	if err := os.WriteFile(page, []byte(before+sectionBegin+"\nold\n"+sectionEnd+after), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	// What an earlier run drew and this one does not is gone, what is not the benchmark's own stays.
+	stale, other := filepath.Join(dir, "speed", "latency-mongodb.svg"), filepath.Join(dir, "speed", "logo.svg")
+	if err := os.Mkdir(filepath.Dir(stale), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{stale, other} {
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	var last string
 	for range 2 { // the second time over the first one's
 		if err := command(t.Context(), []string{"-render", bench + "," + restart, "-docs", page}, io.Discard, io.Discard); err != nil {
@@ -66,6 +76,12 @@ func TestPage(t *testing.T) {
 			t.Error("written twice, the page is another one")
 		}
 		last = string(text)
+	}
+	if _, err := os.Stat(stale); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("an old plot is still there: %v", err)
+	}
+	if _, err := os.Stat(other); err != nil {
+		t.Error(err)
 	}
 	if !strings.HasPrefix(last, before) || !strings.HasSuffix(last, after) || strings.Contains(last, "old") {
 		t.Errorf("the rest of the page changed:\n%s", last)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,14 +18,12 @@ type plot struct {
 	figure
 }
 
-// sweepTitles are the panels of throughput, by what sweepName finds before the number of clients.
+// sweepTitles are the panels of throughput, by what ofSweep finds before the number of clients.
 var sweepTitles = []struct{ of, title string }{
 	{"get", "Linearizable get"},
 	{"txn", "Create, update, delete"},
 	{"put", "Put of a new key"},
 }
-
-var sweepName = regexp.MustCompile(`^(get|txn|put)-(\d+)$`)
 
 // plots are those that r has figures for.
 func (r *report) plots() []plot {
@@ -49,7 +46,7 @@ func (r *report) throughput() figure {
 		p := panel{title: of.title, xLabel: "clients", yLabel: "operations/s"}
 		byServer := map[string][]point{}
 		for _, row := range r.Rows {
-			m := sweepName.FindStringSubmatch(row.Workload)
+			m := ofSweep.FindStringSubmatch(row.Workload)
 			if len(m) == 0 || m[1] != of.of || row.Median.Rate == 0 {
 				continue
 			}
@@ -68,7 +65,7 @@ func (r *report) throughput() figure {
 				p.xTicks = append(p.xTicks, tick{clients, m[2]})
 			}
 		}
-		if len(p.xTicks) < 2 {
+		if len(p.xTicks) < 3 {
 			continue
 		}
 		slices.SortFunc(p.xTicks, func(a, b tick) int { return cmp.Compare(a.at, b.at) })

@@ -75,6 +75,7 @@ func TestArguments(t *testing.T) {
 
 // TestRestart kills servers with some keys, and starts them again on the same data.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "report.json")
 	var stdout, stderr strings.Builder
 	if err := command(t.Context(), []string{"-restart", "250", "-servers", "stele,etcd", "-rounds", "1", "-json", file}, &stdout, &stderr); err != nil {
@@ -90,4 +91,26 @@ func TestRestart(t *testing.T) {
 		}
 	}
 	line(t, stdout.String(), "etcd: etcd", "250", "(")
+}
+
+// TestSweep: each kind has all numbers of clients once, in order, and what has no number is as it was.
+func TestSweep(t *testing.T) {
+	names := func(of []workload) string {
+		var out []string
+		for _, w := range of {
+			out = append(out, w.name)
+		}
+		return strings.Join(out, " ")
+	}
+	s := settings{sweep: true, large: 20_000}
+	if got, want := names(selectWorkloads(s, replicaWorkloads)), "get-1 get-4 get-16 get-64 get-256 watch-latency txn-1 txn-4 txn-16 txn-64 txn-256 put-1 put-4 put-16 put-64 put-256"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if got, want := len(selectWorkloads(s, allWorkloads)), len(workloads)+15-6; got != want {
+		t.Errorf("%d workloads instead of %d", got, want)
+	}
+	// What is updated comes last.
+	if all := selectWorkloads(s, allWorkloads); names(all[len(all)-2:]) != "list-500-updated list-10000-updated" {
+		t.Errorf("the last are %s", names(all[len(all)-2:]))
+	}
 }

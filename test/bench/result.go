@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,9 +32,12 @@ type result struct {
 	Error      string  `json:"error,omitempty"`
 }
 
+// errNothingDone means that there is nothing to make a figure of.
+var errNothingDone = errors.New("no operation was completed")
+
 func newResult(s settings, got sample, server usage, client time.Duration) (result, error) {
 	if got.ops == 0 {
-		return result{}, fmt.Errorf("no operation was completed in %s", s.duration)
+		return result{}, fmt.Errorf("%w in %s", errNothingDone, s.duration)
 	}
 	r := result{
 		Rate:        float64(got.ops) / s.duration.Seconds(),

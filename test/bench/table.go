@@ -110,7 +110,7 @@ func (r *report) cells(row *row, against []*serverRow) []string {
 	if m.DatabaseCPU > 0 {
 		cpu += fmt.Sprintf(" (%.1f)", m.DatabaseCPU)
 	}
-	return append(cells, fmt.Sprintf("%.2f", m.P50/1000), fmt.Sprintf("%.2f", m.P99/1000),
+	return append(cells, latency(m.P50), latency(m.P99),
 		cpu, fmt.Sprintf("%.1f", m.ClientCPU), disk, strings.Join(remarks, "; "))
 }
 
@@ -143,7 +143,15 @@ func (row *row) share() string {
 	return fmt.Sprintf("%.0f %%", 100*than.Median)
 }
 
-func milliseconds(us float64) string { return fmt.Sprintf("%.2f ms", us/1000) }
+// latency is us in milliseconds, "-" if there was none to measure: no operation began and ended in the measured time.
+func latency(us float64) string {
+	if us == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f", us/1000)
+}
+
+func milliseconds(us float64) string { return strings.TrimPrefix(latency(us)+" ms", "- ms") }
 
 func megabytes(n int64) string { return fmt.Sprintf("%.1f", float64(n)/1e6) }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"regexp"
-	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -147,21 +146,26 @@ var workloads = []workload{
 // sweepClients are the numbers of clients of a sweep.
 var sweepClients = []int{1, 4, 16, 64, 256}
 
-var ofSweep = regexp.MustCompile(`^(get|txn|put)-\d+$`)
+var ofSweep = regexp.MustCompile(`^(get|txn|put)-(\d+)$`)
 
-// sweep is the workloads of all, and those of a sweep that it lacks before the first that needs updated objects.
+// sweep is the workloads of all, but each that ofSweep selects with every number of clients, in the place of the first of its kind.
 func sweep(all []workload) []workload {
-	var added []workload
-	for _, of := range []func(int) workload{getWorkload, txnWorkload, putWorkload} {
-		for _, clients := range sweepClients {
-			w := of(clients)
-			if !slices.ContainsFunc(all, func(have workload) bool { return have.name == w.name }) {
-				added = append(added, w)
+	kinds := map[string]func(int) workload{"get": getWorkload, "txn": txnWorkload, "put": putWorkload}
+	var out []workload
+	for _, w := range all {
+		m := ofSweep.FindStringSubmatch(w.name)
+		if len(m) == 0 {
+			out = append(out, w)
+			continue
+		}
+		if of := kinds[m[1]]; of != nil {
+			for _, clients := range sweepClients {
+				out = append(out, of(clients))
 			}
+			delete(kinds, m[1])
 		}
 	}
-	last := slices.IndexFunc(all, func(w workload) bool { return w.updated })
-	return slices.Concat(all[:last], added, all[last:])
+	return out
 }
 
 // selectWorkloads returns those whose names match, reads first: they then see the same objects on every server,

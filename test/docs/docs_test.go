@@ -20,6 +20,15 @@ var plainBlocks = map[string]string{
 	"go run ./cmd/stele": "TestPages runs the README's first",
 	"stele --endpoint=postgres://kube@db.example:5432/kube --datastore-password-file=password": "docs/databases.md has the same",
 	"make test": "the whole of it includes this test",
+	`make bench-quick      # two or three minutes: shows that it works, not to be quoted
+make bench            # a quarter of an hour: all databases
+make bench-docs       # an hour and a half: writes the figures and plots of this page`: "test/bench runs them all for seconds, in its TestQuickRun, TestDatabases and TestPage",
+	`cd test/bench
+go run . -servers all -sweep -large 100000 -rounds 5 -duration 1s -json ../../bin/bench.json
+go run . -restart 100000,1000000 -json ../../bin/restart.json
+go run . -render ../../bin/bench.json,../../bin/restart.json -docs ../../docs/performance.md`: "its TestPage writes such a page, and its TestRestart restarts",
+	`make bench-check BASE=HEAD~1
+make bench-check BASE=origin/main BENCHFLAGS='-servers stele-postgres -workloads put'`: "its TestBuildRevision, TestJudge and TestChanges are the parts of it",
 }
 
 func TestPages(t *testing.T) {
