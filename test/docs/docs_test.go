@@ -29,6 +29,7 @@ go run . -restart 100000,1000000 -json ../../bin/restart.json
 go run . -render ../../bin/bench.json,../../bin/restart.json -docs ../../docs/performance.md`: "its TestPage writes such a page, and its TestRestart restarts",
 	`make bench-check BASE=HEAD~1
 make bench-check BASE=origin/main BENCHFLAGS='-servers stele-postgres -workloads put'`: "its TestBuildRevision, TestJudge and TestChanges are the parts of it",
+	"etcdutl snapshot restore database.snapshot --data-dir etcd-data\netcd --data-dir etcd-data": "test/etcdctl does the same",
 }
 
 func TestPages(t *testing.T) {
