@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -9,28 +10,60 @@ import (
 	"github.com/stele-db/stele/test/crash"
 )
 
-// TestDatabaseKilled kills the database server by SIGKILL and starts it again.
+// TestDatabaseKilled kills the database server by SIGKILL and starts it again. MariaDB without a binary log shows a commit before it is on the disk: if
+// that moment is hit, some replica has applied what is gone afterwards, and all must tell of the recovery. Such a run is made again.
 func TestDatabaseKilled(t *testing.T) {
 	on(t, []string{database.Postgres, database.MariaDB}, func(t *testing.T, db *database.Server) {
-		c := newCluster(t, db, [replicas]process{})
-		f := fault{faults: 1, min: 500 * time.Millisecond, max: 2 * time.Second, slack: 30 * time.Second}
-		f.disturb = func(ctx context.Context, r *crash.Running) error {
-			for !r.Enough() {
-				if err := r.Between(ctx); err != nil {
-					return err
-				}
-				r.Happened()
-				from := r.Now()
-				db.Kill(t, 1)
-				db.Restart(t, 1)
-				restarted := r.Now()
-				if err := allBack(ctx, r, 30*time.Second); err != nil {
-					return err
-				}
-				t.Logf("the database was away for %v, all replicas were back %v later", (restarted - from).Round(time.Millisecond), (r.Now() - restarted).Round(time.Millisecond))
+		const runs = 5
+		for run := 1; ; run++ {
+			c := newCluster(t, db, [replicas]process{})
+			f := killing(t, db)
+			rec := f.record(t, c)
+			if rec == nil {
+				return
 			}
-			return nil
+			if lowest, highest := rec.Terms(0, forever); db.Kind == database.MariaDB && lowest != highest && run < runs {
+				t.Logf("run %d: the database has lost an entry that it had shown", run)
+				recovered(t, c)
+				continue
+			}
+			f.assess(t, rec)
+			return
 		}
-		f.run(t, c)
 	})
+}
+
+func killing(t *testing.T, db *database.Server) fault {
+	f := fault{faults: 1, min: 500 * time.Millisecond, max: 2 * time.Second, slack: 30 * time.Second}
+	f.disturb = func(ctx context.Context, r *crash.Running) error {
+		for !r.Enough() {
+			if err := r.Between(ctx); err != nil {
+				return err
+			}
+			r.Happened()
+			from := r.Now()
+			db.Kill(t, 1)
+			db.Restart(t, 1)
+			restarted := r.Now()
+			if err := allBack(ctx, r, 30*time.Second); err != nil {
+				return err
+			}
+			t.Logf("the database was away for %v, all replicas were back %v later", (restarted - from).Round(time.Millisecond), (r.Now() - restarted).Round(time.Millisecond))
+		}
+		return nil
+	}
+	return f
+}
+
+// recovered stops a cluster whose replicas must all have told of a recovery.
+func recovered(t *testing.T, c *cluster) {
+	t.Helper()
+	for i, server := range c.servers {
+		if !strings.Contains(server.Logs(), "WENT BACK IN TIME") {
+			t.Errorf("replica %d has not told the operator", i)
+		}
+		if err := server.Stop(); err != nil {
+			t.Error(err)
+		}
+	}
 }

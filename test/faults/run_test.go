@@ -83,10 +83,14 @@ func (f fault) plan(t *testing.T) crash.Plan {
 // run runs and judges.
 func (f fault) run(t *testing.T, c *cluster) {
 	t.Helper()
-	rec := f.record(t, c)
-	if rec == nil {
-		return
+	if rec := f.record(t, c); rec != nil {
+		f.assess(t, rec)
 	}
+}
+
+// assess judges a run in which the database lost nothing.
+func (f fault) assess(t *testing.T, rec *crash.Recorded) {
+	t.Helper()
 	if lowest, highest := rec.Terms(0, forever); lowest != highest {
 		t.Errorf("the raft term rose from %d to %d, though the database has lost nothing", lowest, highest)
 	}
