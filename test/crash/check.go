@@ -39,7 +39,7 @@ func checkExpiry(rec *Recorded, report *Report) {
 	gone := firstSeen(rec)
 	for _, k := range rec.leased {
 		at, deleted := gone[k.key]
-		// The life of the key begins at its put, that of an etcd lease at its grant.
+		// The life of the key begins at its put, that of an etcd lease at its grant, and again when it is kept alive.
 		from := k.called
 		if !rec.onTime {
 			from = k.granted
@@ -47,6 +47,7 @@ func checkExpiry(rec *Recorded, report *Report) {
 		switch {
 		case !deleted && k.acknowledged:
 			report.violate("leased key %q was never deleted", k.key)
+		case deleted && k.revoked:
 		case deleted && at < from+k.ttl:
 			report.violate("leased key %q was deleted after %v, before its TTL of %v", k.key, at-from, k.ttl)
 		case deleted && rec.onTime && at > k.acked+k.ttl+slack:

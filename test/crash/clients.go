@@ -35,6 +35,8 @@ type recorder struct {
 	start time.Time
 	// servers is their number.
 	servers int
+	// ownLeases tells that leases can be kept alive and revoked.
+	ownLeases bool
 	// gate is held for reading during every request, and for writing at the cuts between windows.
 	gate sync.RWMutex
 
@@ -50,12 +52,14 @@ type recorder struct {
 // leasedKey is a key that must vanish.
 type leasedKey struct {
 	key string
-	// granted is before the grant, called before the put, acked after it.
+	// granted is before the grant, or before it was kept alive, called before the put, acked after it.
 	granted, called, acked time.Duration
 	ttl                    time.Duration
 	acknowledged           bool
 	// rev is the put's revision, if it was acknowledged.
 	rev int64
+	// revoked tells that its lease was revoked, or may have been.
+	revoked bool
 }
 
 func (r *recorder) now() time.Duration { return time.Since(r.start) }
@@ -114,6 +118,8 @@ func send(ctx context.Context, conn *grpc.ClientConn, request proto.Message) (pr
 		return kv.Txn(ctx, q)
 	case *pb.CompactionRequest:
 		return kv.Compact(ctx, q)
+	case *pb.LeaseRevokeRequest:
+		return pb.NewLeaseClient(conn).LeaseRevoke(ctx, q)
 	default:
 		return nil, fmt.Errorf("crash: no call for %T", request)
 	}
@@ -164,10 +170,43 @@ func (r *recorder) leasedPut(ctx context.Context, g *generator, conn *grpc.Clien
 	k.key = leasePrefix + string(value)
 	op := r.do(ctx, conn, g.client, server, &pb.PutRequest{Key: []byte(k.key), Value: value, Lease: lease.ID})
 	k.called, k.acked, k.acknowledged, k.rev = op.Call, op.Return, op.Outcome == Acked, revision(op.Response)
+	if r.ownLeases && k.acknowledged {
+		op = r.holdLease(ctx, g, conn, server, &k, lease.ID, op)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.leased = append(r.leased, k)
 	return op
+}
+
+// holdLease revokes a lease, keeps it alive, or leaves it alone. It returns the last operation.
+func (r *recorder) holdLease(ctx context.Context, g *generator, conn *grpc.ClientConn, server int, k *leasedKey, id int64, op *Op) *Op {
+	switch g.rand.IntN(3) {
+	case 0:
+		op = r.do(ctx, conn, g.client, server, &pb.LeaseRevokeRequest{ID: id})
+		k.revoked = op.Outcome != Rejected
+	case 1:
+		begin := r.now()
+		if ttl, err := keepAlive(ctx, conn, id); err == nil && ttl > 0 {
+			k.granted = begin
+		}
+	}
+	return op
+}
+
+// keepAlive keeps a lease alive once.
+func keepAlive(ctx context.Context, conn *grpc.ClientConn, id int64) (ttl int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	stream, err := pb.NewLeaseClient(conn).LeaseKeepAlive(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if err := stream.Send(&pb.LeaseKeepAliveRequest{ID: id}); err != nil {
+		return 0, err
+	}
+	resp, err := stream.Recv()
+	return resp.GetTTL(), err
 }
 
 // awaitServer returns when a linearizable read succeeded or ctx ended.

@@ -7,7 +7,7 @@
 //   - Replay: a watch of everything from revision 1 is the total order of the writes. Each acknowledged request is
 //     applied to a model of etcd at its revision, and the answer must be the model's to the last field. Every revision
 //     from 2 on exists and belongs to exactly one request (acknowledged, or of unknown outcome) or to an expired
-//     lease; every acknowledged write has its revision; real time and revisions agree.
+//     lease (or is the revocation of one); every acknowledged write has its revision; real time and revisions agree.
 //   - Linear: porcupine searches an order of the requests that explains all answers. A request of unknown outcome may take
 //     effect at any time after its call.
 //   - Watches: events come in order, once, all of them, whole revisions at a time; prev_kv and the revisions in them

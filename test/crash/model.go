@@ -96,7 +96,7 @@ type Result struct {
 }
 
 // Apply evaluates a request: *pb.RangeRequest, *pb.PutRequest, *pb.DeleteRangeRequest, *pb.TxnRequest,
-// *pb.CompactionRequest or *Expire. The errors are errCompacted and errFuture.
+// *pb.LeaseRevokeRequest, *pb.CompactionRequest or *Expire. The errors are errCompacted and errFuture.
 func (s *State) Apply(request any) (Result, error) {
 	w := &writer{before: s, now: s}
 	var response proto.Message
@@ -115,6 +115,13 @@ func (s *State) Apply(request any) (Result, error) {
 		resp := w.txn(r)
 		resp.Header.Revision = w.now.Rev
 		response = resp
+	case *pb.LeaseRevokeRequest:
+		for _, kv := range s.kvs {
+			if kv.Lease == r.ID {
+				w.deleteRange(&pb.DeleteRangeRequest{Key: kv.Key})
+			}
+		}
+		response = &pb.LeaseRevokeResponse{Header: header(w.now.Rev)}
 	case *pb.CompactionRequest:
 		if r.Revision <= s.Compacted {
 			return Result{}, errCompacted

@@ -152,7 +152,7 @@ func modelError(err error) error {
 	}
 }
 
-// leaseNotFound answers a put whose lease ran out between the grant and the put.
+// leaseNotFound answers a put or a revocation whose lease had run out before.
 func leaseNotFound(err error) bool {
 	return errors.Is(rpctypes.Error(err), rpctypes.ErrLeaseNotFound)
 }

@@ -195,7 +195,7 @@ func replayAcked(t *Timeline, h *History, op *Op, report *Report) {
 // changed tells whether a response is one to a request that made a revision.
 func changed(response proto.Message) bool {
 	switch r := response.(type) {
-	case *pb.PutResponse:
+	case *pb.PutResponse, *pb.LeaseRevokeResponse: // only leases that have a key are revoked
 		return true
 	case *pb.DeleteRangeResponse:
 		return r.Deleted > 0

@@ -63,7 +63,7 @@ func Run(ctx context.Context, victim Victim, plan Plan) (*Recorded, error) {
 		plan.Disturb = func(ctx context.Context, r *Running) error { return r.kill(ctx) }
 	}
 	r := &Running{plan: plan, victim: victim, rand: rand.New(rand.NewPCG(plan.Seed, 1<<63))}
-	r.start, r.servers = time.Now(), len(victim.Targets())
+	r.start, r.servers, r.ownLeases = time.Now(), len(victim.Targets()), !victim.ExpiresOnTime()
 	defer r.close()
 	if err := r.connect(); err != nil {
 		return nil, err

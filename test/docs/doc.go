@@ -11,5 +11,6 @@
 //     certificates in the working directory as postgres-db-ca.crt, mariadb-db-client.key and so on, and the administrator's password in the environment
 //     (psql -U postgres, mariadb -u root). What the page itself starts with pg_ctl in the directory base, on port 5433, is stopped with the page.
 //   - migrate.md finds kine's table in db/state.db.
+//   - A page that has commands for etcd.example:2379 gets an etcd of its own.
 //   - stele and etcdctl are built from this checkout. The port 2379 of the pages is replaced by a free one.
 package docs

@@ -109,8 +109,9 @@ func runPage(t *testing.T, p *page, tools string) {
 			t.Fatalf("go run ./cmd/stele: %v\n%s", err, out)
 		}
 	}
+	source := startEtcd(t, p)
 	for _, c := range p.commands {
-		text := strings.ReplaceAll(c.text, "2379", free)
+		text := strings.ReplaceAll(strings.ReplaceAll(c.text, etcdAddress, source), "2379", free)
 		for _, s := range servers {
 			text = s.real(text)
 		}
