@@ -94,6 +94,9 @@ func TestImportOfRandomHistories(t *testing.T) {
 		}
 		mustCheck(t, memLog{db})
 		copied := startStore(t, memLog{db}, ls.Options{})
+		if want.CompactRevision == 0 {
+			want.CompactRevision = -1 // compacting revision 0 compacts nothing, and is not copied
+		}
 		if got, err := copied.HashKV(testContext(t), 0); err != nil || *got != *want {
 			t.Errorf("the copy hashes to %+v, %v; want %+v", got, err, want)
 		}
