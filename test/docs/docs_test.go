@@ -13,8 +13,6 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-const root = "../.."
-
 // plainBlocks are the commands that are shown without their output, and where they are tested.
 var plainBlocks = map[string]string{
 	"go run ./cmd/stele": "TestPages runs the README's first",

@@ -20,6 +20,9 @@ type shell struct {
 	lines chan string
 }
 
+// root is the top of the source tree.
+const root = "../.."
+
 const endOfCommand = "--end-of-command--"
 
 // newShell starts a shell in dir. Nothing of the caller's environment gets in but what Go needs.
