@@ -92,6 +92,8 @@ type Store struct {
 	// queue holds the requests that wait for the writer, queued bounds their bytes.
 	queue  chan *request
 	queued *semaphore.Weighted
+	// group decides how many requests an append should have.
+	group groupCommit
 	// behind tells the writer to look whether the log has moved on.
 	behind chan struct{}
 	// stopped is closed when Run has ended everything.
@@ -145,6 +147,7 @@ func Open(ctx context.Context, log Log, opts Options) (s *Store, err error) {
 		quota: quota{log: log, bytes: opts.QuotaBytes}, alarms: Derive(readAlarms),
 		queue:   make(chan *request, maxQueuedRequests),
 		queued:  semaphore.NewWeighted(maxQueuedBytes),
+		group:   newGroupCommit(),
 		behind:  make(chan struct{}, 1),
 		stopped: make(chan struct{}), timeouts: newTimeouts(opts.RequestTimeout),
 	}
@@ -238,6 +241,7 @@ func (s *Store) write(ctx context.Context, size int, evaluate func(*step) error)
 	r := &request{ctx: ctx, expired: expired, evaluate: evaluate, done: make(chan error, 1), size: weight}
 	select {
 	case s.queue <- r:
+		s.group.arrived(len(s.queue))
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-expired:

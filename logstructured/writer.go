@@ -126,15 +126,24 @@ func (w *writer) sweep(ctx context.Context) time.Duration {
 
 var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-// collect takes what waits behind first without waiting for more: the requests that arrive while an append is on its way to
-// the disk are the next append.
-//
-// An empty queue does not mean that nobody is about to send: yielding lets the goroutines that can run do so first. It
-// costs an idle process nothing. (Waiting by the clock was tried and is slower.)
+// collect takes what waits behind first: the requests that arrive while an append is on its way to the disk are the next append.
 func (w *writer) collect(first *request) []*request {
+	batch, full := w.drain([]*request{first})
+	if missing := w.store.group.size() - len(batch); missing > 0 && !full {
+		w.store.group.await(missing, func() int { return len(w.store.queue) })
+		batch, _ = w.drain(batch)
+	}
+	return batch
+}
+
+// drain takes what is in the queue, and tells whether one append should not hold more. An empty queue does not mean that nobody is about to send: yielding lets the goroutines that can run
+// do so first. It costs an idle process nothing.
+func (w *writer) drain(batch []*request) (_ []*request, full bool) {
 	const yields = 3
-	batch := []*request{first}
-	size := first.size
+	var size int64
+	for _, r := range batch {
+		size += r.size
+	}
 	for yielded := 0; len(batch) < maxBatchEntries && size < maxBatchBytes; {
 		select {
 		case r := <-w.store.queue:
@@ -142,12 +151,12 @@ func (w *writer) collect(first *request) []*request {
 			size += r.size
 		default:
 			if yielded++; yielded > yields {
-				return batch
+				return batch, false
 			}
 			runtime.Gosched()
 		}
 	}
-	return batch
+	return batch, true
 }
 
 // refuse answers everything that waits when the store stops.
@@ -268,6 +277,7 @@ func (w *writer) append(ctx context.Context, ev *evaluation, batch []*request) e
 	if err == nil {
 		w.st.head = after(w.published.head, id, ev.entries)
 		w.turns.taken(time.Since(start))
+		w.store.group.appended(len(batch), len(w.store.queue), time.Since(start))
 		w.current = start
 	}
 	return err
