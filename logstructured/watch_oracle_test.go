@@ -31,13 +31,16 @@ func TestWatchOracle(t *testing.T) {
 				compacted atomic.Int64
 				finished  = make(chan struct{})
 				streams   []*recordedStream
+				steps     []chan struct{} // what the streams' owners live by: a clock would run differently on each machine
 			)
 			compacted.Store(-1)
 			for range 5 {
 				s := recordStream(t, store)
 				streams = append(streams, s)
+				step := make(chan struct{}, 1)
+				steps = append(steps, step)
 				own := &generator{chooser: rand.New(rand.NewSource(rnd.Int63()))}
-				wg.Go(func() { disturb(s, own, &compacted, finished) })
+				wg.Go(func() { disturb(s, own, &compacted, step, finished) })
 			}
 			var compactions []int64
 			for range scaled(t, 350) {
@@ -45,6 +48,9 @@ func TestWatchOracle(t *testing.T) {
 				if run.oracle.compacted != compacted.Load() {
 					compacted.Store(run.oracle.compacted)
 					compactions = append(compactions, run.oracle.compacted)
+				}
+				for _, step := range steps {
+					step <- struct{}{}
 				}
 			}
 			close(finished)
@@ -72,8 +78,8 @@ func TestWatchOracle(t *testing.T) {
 	}
 }
 
-// disturb creates and cancels watchers, asks for progress, and keeps the reader from reading, until finished.
-func disturb(s *recordedStream, gen *generator, compacted *atomic.Int64, finished <-chan struct{}) {
+// disturb creates and cancels watchers, asks for progress, and keeps the reader from reading, between steps of the writer, until finished.
+func disturb(s *recordedStream, gen *generator, compacted *atomic.Int64, step, finished <-chan struct{}) {
 	var live []ls.WatchID
 	for id := ls.WatchID(1); ; id++ {
 		gen.now = int64(s.store.Revision())
@@ -89,22 +95,25 @@ func disturb(s *recordedStream, gen *generator, compacted *atomic.Int64, finishe
 			s.requestProgress()
 		default:
 			s.hold.Lock()
-			wait(finished, time.Duration(gen.Intn(300))*time.Millisecond)
+			await(step, gen.Intn(40), finished)
 			s.hold.Unlock()
 		}
-		if wait(finished, time.Duration(gen.Intn(40))*time.Millisecond) {
+		if await(step, 1+gen.Intn(6), finished) {
 			return
 		}
 	}
 }
 
-func wait(finished <-chan struct{}, d time.Duration) bool {
-	select {
-	case <-finished:
-		return true
-	case <-time.After(d):
-		return false
+// await lets the writer make steps, and tells whether it has finished.
+func await(step <-chan struct{}, steps int, finished <-chan struct{}) bool {
+	for range steps {
+		select {
+		case <-finished:
+			return true
+		case <-step:
+		}
 	}
+	return false
 }
 
 func (g *generator) watchRequest(id ls.WatchID) ls.WatchRequest {
