@@ -118,7 +118,7 @@ func (s *stream) session(ctx context.Context, conn *grpc.ClientConn, session *Se
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	defer cancel()
-	asking.Go(func() { s.ask(ctx, client) })
+	asking.Go(func() { s.ask(ctx, cancel, client) })
 
 	goal := int64(0)
 	if s.wander {
@@ -144,13 +144,19 @@ func (s *stream) session(ctx context.Context, conn *grpc.ClientConn, session *Se
 	}
 }
 
-// ask asks for progress; at the end of the run every stream does, to learn that it has seen everything.
-func (s *stream) ask(ctx context.Context, client pb.Watch_WatchClient) {
-	if s.askProgress > 0 {
-		requestProgress(ctx, client, s.askProgress, nil)
-		return
+// ask asks for progress; at the end of the run every stream does, to learn that it has seen everything. A stream that knows that already is ended: its
+// watchers may all begin in the future, and then there is no answer.
+func (s *stream) ask(ctx context.Context, end func(), client pb.Watch_WatchClient) {
+	every := s.askProgress
+	if every == 0 {
+		every = 100 * time.Millisecond
 	}
-	requestProgress(ctx, client, 100*time.Millisecond, func() bool { return s.target.Load() > 0 })
+	requestProgress(ctx, client, every, func() bool {
+		if s.finished() {
+			end()
+		}
+		return s.askProgress > 0 || s.target.Load() > 0
+	})
 }
 
 // requestProgress asks again and again until ctx ends or the stream breaks, because a server may pass over a request while a

@@ -31,7 +31,7 @@ func TestSession(t *testing.T) {
 	if target.SubjectIsEtcd() {
 		subject = newTerminal(t, target.Subject(t))
 	} else {
-		subject = newTerminal(t, target.Stele(t, "--lease-mode=etcd"))
+		subject = newTerminal(t, target.Stele(t, "--lease-mode=etcd", cheapPasswords))
 	}
 	for _, c := range session {
 		t.Run(c.args, func(t *testing.T) {
