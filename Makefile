@@ -36,7 +36,8 @@ run: ## serve on 127.0.0.1:2379 from ./db/state.db
 	go run ./cmd/stele
 
 .PHONY: test
-test: test-unit test-blackbox test-bench ## what is short of everything below, with the race detector
+test: test-unit ## what is short of everything below, with the race detector
+	$(MAKE) -j2 --output-sync=target test-blackbox test-bench
 
 .PHONY: test-unit
 test-unit: ## the product's own tests, and what operations may allocate (which the race detector would change)
@@ -45,7 +46,7 @@ test-unit: ## the product's own tests, and what operations may allocate (which t
 
 .PHONY: test-blackbox
 test-blackbox: ## the binary beside a real etcd: differential, kill -9, faults, replicas, documentation (short runs)
-	cd test && STELE_DIFF_SEEDS=2 STELE_TEST_CRASH_DURATION=8s go test -race -p 3 -count=1 -timeout 9m ./...
+	cd test && STELE_DIFF_SEEDS=2 STELE_TEST_CRASH_DURATION=6s go test -race -p 3 -count=1 -timeout 9m ./...
 
 .PHONY: test-databases-short test-mariadb-short test-postgres-short
 test-databases-short: ## etcd's rules and some random requests on MariaDB, and on PostgreSQL with three replicas (without -race: it is in the others)
