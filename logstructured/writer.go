@@ -136,8 +136,8 @@ func (w *writer) collect(first *request) []*request {
 	return batch
 }
 
-// drain takes what is in the queue, and tells whether one append should not hold more. An empty queue does not mean that nobody is about to send: yielding lets the goroutines that can run
-// do so first. It costs an idle process nothing.
+// drain takes what is in the queue, and tells whether one append should not hold more. An empty queue does not mean that nobody is about to
+// send: yielding lets the goroutines that can run do so first. It costs an idle process nothing.
 func (w *writer) drain(batch []*request) (_ []*request, full bool) {
 	const yields = 3
 	var size int64

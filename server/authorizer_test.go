@@ -34,17 +34,23 @@ func TestDisabledAuthIsFree(t *testing.T) {
 	}
 }
 
-// Every request of etcd's services has its place among the permissions: root may send it, and only what is in open anybody.
-func TestEveryRequestIsPermittedToRoot(t *testing.T) {
-	r := serve(t, nil)
-	client := pb.NewAuthClient(r.dial(t))
-	ctx := within(t)
+// addRoot adds what auth needs to be enabled.
+func addRoot(ctx context.Context, t *testing.T, client pb.AuthClient) {
+	t.Helper()
 	if _, err := client.UserAdd(ctx, &pb.AuthUserAddRequest{Name: auth.Root, Password: "secret"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := client.UserGrantRole(ctx, &pb.AuthUserGrantRoleRequest{User: auth.Root, Role: auth.Root}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Every request of etcd's services has its place among the permissions: root may send it, and only what is in open anybody.
+func TestEveryRequestIsPermittedToRoot(t *testing.T) {
+	r := serve(t, nil)
+	client := pb.NewAuthClient(r.dial(t))
+	ctx := within(t)
+	addRoot(ctx, t, client)
 	if _, err := client.AuthEnable(ctx, &pb.AuthEnableRequest{}); err != nil {
 		t.Fatal(err)
 	}
@@ -91,12 +97,7 @@ func TestAuthIsEnabledMeanwhile(t *testing.T) {
 	r := serve(t, nil)
 	client := pb.NewAuthClient(r.dial(t))
 	ctx := within(t)
-	if _, err := client.UserAdd(ctx, &pb.AuthUserAddRequest{Name: auth.Root, Password: "secret"}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := client.UserGrantRole(ctx, &pb.AuthUserGrantRoleRequest{User: auth.Root, Role: auth.Root}); err != nil {
-		t.Fatal(err)
-	}
+	addRoot(ctx, t, client)
 	calls := 0
 	_, err := authorized(context.Background(), r.watch.auth, &pb.PutRequest{Key: []byte("k")}, func(guard logstructured.Guard) (*logstructured.PutResult, error) {
 		if calls++; calls == 1 {
