@@ -16,6 +16,9 @@ LEASES ?= 100000
 # Which of the drivers' tests test-drivers runs.
 DRIVERTESTS ?= .
 
+# The databases that test-engines runs on.
+ENGINES ?= mysql mariadb-11.8 postgres-13 postgres-17 postgres-18 tidb
+
 # What the API server's storage tests run against; each result must be that of etcd, when etcd is among them.
 APISERVER_TARGETS ?= etcd sqlite postgres mariadb postgres:3
 
@@ -73,6 +76,10 @@ test-databases: ## the rules, the black-box and the differential tests on Postgr
 	cd test && STELE_TEST_DATABASE=postgres go test -race -v -count=1 -timeout 60m ./semantics ./blackbox ./differential
 	cd test && STELE_TEST_DATABASE=mariadb go test -race -v -count=1 -timeout 60m ./semantics ./blackbox ./differential
 	cd test && STELE_TEST_DATABASE=postgres STELE_TEST_REPLICAS=3 go test -race -v -count=1 -timeout 60m ./semantics ./blackbox ./differential
+
+.PHONY: test-engines
+test-engines: ## conformance tests and etcd's rules on other databases and versions (ENGINES: see scripts/database-programs), which it downloads or builds; about half an hour
+	scripts/test-engines $(ENGINES)
 
 .PHONY: test-replicas
 test-replicas: ## what several replicas promise, measured and asserted: needs a quiet machine

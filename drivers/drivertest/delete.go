@@ -203,16 +203,16 @@ func (s suite) defragmentGivesSpaceBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if full.Total < 500*20_000 || full.InUse > full.Total || full.InUse < 500*20_000 {
+	if _, excused := s.Exceptions[Sized]; !excused && (full.Total < 500*20_000 || full.InUse > full.Total || full.InUse < 500*20_000) {
 		t.Errorf("size of 10 MB of values is %+v", full)
 	}
 	if err := logs[0].Delete(ctx, logstructured.Head{}, upTo(1, head.Position), head.Position); err != nil {
 		t.Fatal(err)
 	}
-	s.except(t, SpaceReturned)
 	if err := logs[0].Defragment(ctx); err != nil {
 		t.Fatal(err)
 	}
+	s.except(t, SpaceReturned)
 	empty, err := logs[1].Size(ctx)
 	if err != nil {
 		t.Fatal(err)

@@ -127,6 +127,10 @@ var sessionSettings = []struct{ name, value string }{
 	{"net_write_timeout", "600"},
 	// MySQL 8 remembers sizes for a day.
 	{"information_schema_stats_expiry", "0"},
+	// TiDB runs the branches of a UNION ALL side by side otherwise; the row of the end is to come before the others.
+	{"tidb_executor_concurrency", "1"},
+	// As on Galera: no statement is tried again behind our back.
+	{"tidb_retry_limit", "0"},
 }
 
 // prepareSession makes the session independent of the server's defaults.

@@ -96,7 +96,7 @@ func TestTLSNames(t *testing.T) {
 
 // TestSilentServer names a server first that accepts connections and says nothing.
 func TestSilentServer(t *testing.T) {
-	s := database.Shared(t, database.MariaDB)
+	s := database.Shared(t, kind())
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

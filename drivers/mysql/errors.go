@@ -48,6 +48,12 @@ const (
 	errNoPassword        = 1698
 	errInsecure          = 3159 // MySQL: require_secure_transport
 	errTiKVTooLarge      = 8004 // TiDB: transaction is too large
+	errTiDBRetried       = 8002 // TiDB: a transaction that lost cannot be tried again
+	errTiDBCommitFailed  = 8022 // TiDB: the commit failed and was rolled back
+	errTiDBTooLarge      = 8025 // TiDB: a row is too large
+	errTiDBSchemaChanged = 8028 // TiDB: the tables changed meanwhile
+	errTiDBUnsupported   = 8200 // TiDB: a statement that MySQL has
+	errTiKVWriteConflict = 9007 // TiDB: another transaction was faster
 )
 
 // number returns the server's error number, 0 if err is not the server's.
@@ -81,7 +87,7 @@ func sentinelOf(err error) error {
 		return logstructured.ErrNoSpace
 	case errPreventsStatement, errReadOnlyMode, errInReadOnly:
 		return logstructured.ErrReadOnly
-	case errPacketTooLarge, errTiKVTooLarge:
+	case errPacketTooLarge, errTiKVTooLarge, errTiDBTooLarge:
 		return logstructured.ErrTooLarge
 	}
 	return nil
@@ -108,11 +114,11 @@ func outcomeOf(err error) outcome {
 	switch number(err) {
 	case errDuplicateEntry:
 		return conflicted
-	case errDeadlock, errRecordChanged:
+	case errDeadlock, errRecordChanged, errTiDBRetried, errTiDBCommitFailed, errTiDBSchemaChanged, errTiKVWriteConflict:
 		return contended
 	case errPreventsStatement, errReadOnlyMode, errInReadOnly, // refused before it began
 		errDiskFull, errTableFull, // the statement was rolled back
-		errPacketTooLarge, errTiKVTooLarge,
+		errPacketTooLarge, errTiKVTooLarge, errTiDBTooLarge,
 		errTooManyConns, errOutOfResources, errTooManyStatements, errUnknownStatement,
 		errDatabaseDenied, errDenied, errTableDenied, errColumnDenied, errPrivilegeNeeded,
 		errNoDatabase, errUnknownDatabase, errNoSuchTable, errUnknownColumn, errDataTooLong:

@@ -25,6 +25,12 @@ func TestOutcomes(t *testing.T) {
 		{server(1062), conflicted},
 		{server(1213), contended},
 		{server(1020), contended},
+		{server(9007), contended},
+		{server(8002), contended},
+		{server(8028), contended},
+		{server(8025), failed},
+		{server(8501), unknown},
+		{server(9001), unknown},
 		{server(1205), unknown},
 		{server(1317), unknown},
 		{server(1047), unknown},
@@ -48,7 +54,7 @@ func TestOutcomes(t *testing.T) {
 	}
 	for n, want := range map[uint16]error{
 		1290: logstructured.ErrReadOnly, 1836: logstructured.ErrReadOnly, 1792: logstructured.ErrReadOnly,
-		1114: logstructured.ErrNoSpace, 1021: logstructured.ErrNoSpace, 1153: logstructured.ErrTooLarge,
+		1114: logstructured.ErrNoSpace, 1021: logstructured.ErrNoSpace, 1153: logstructured.ErrTooLarge, 8004: logstructured.ErrTooLarge, 8025: logstructured.ErrTooLarge,
 	} {
 		if err := translate("append", server(n)); !errors.Is(err, want) {
 			t.Errorf("%v is not %v", err, want)

@@ -13,6 +13,14 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(database.Main(m)) }
 
+// kind is STELE_TEST_MYSQL: what the tests run on, if they need nothing that only one kind of server has.
+func kind() string {
+	if kind := os.Getenv("STELE_TEST_MYSQL"); kind != "" {
+		return kind
+	}
+	return database.MariaDB
+}
+
 // quiet logs nowhere.
 func quiet() *logrus.Entry {
 	logger := logrus.New()

@@ -25,8 +25,8 @@ func openList(t *testing.T, dsn string, list []migration) *Log {
 	return l
 }
 
-// admin runs statements as the superuser.
-func admin(t testing.TB, s *database.Server, statements ...string) {
+// asAdmin runs f on a connection of the superuser.
+func asAdmin(t testing.TB, s *database.Server, f func(*session) error) {
 	t.Helper()
 	cfg, err := parseDSN(s.Env(t, "ADMIN_DSN_1"))
 	if err != nil {
@@ -44,16 +44,37 @@ func admin(t testing.TB, s *database.Server, statements ...string) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	for _, statement := range statements {
-		if err := conn.(*session).execute(context.Background(), statement); err != nil {
-			t.Fatalf("%s: %v", statement, err)
-		}
+	if err := f(conn.(*session)); err != nil {
+		t.Fatal(err)
 	}
+}
+
+// admin runs statements as the superuser.
+func admin(t testing.TB, s *database.Server, statements ...string) {
+	t.Helper()
+	asAdmin(t, s, func(c *session) error {
+		for _, statement := range statements {
+			if err := c.execute(context.Background(), statement); err != nil {
+				return fmt.Errorf("%s: %w", statement, err)
+			}
+		}
+		return nil
+	})
+}
+
+// variablesOf returns those of the variables that the server has, with their values.
+func variablesOf(t testing.TB, s *database.Server, names []string) (has map[string]string) {
+	t.Helper()
+	asAdmin(t, s, func(c *session) (err error) {
+		has, err = c.variables(context.Background(), names...)
+		return err
+	})
+	return has
 }
 
 // TestRollingUpgrade lets a newer version migrate under an older one that goes on working.
 func TestRollingUpgrade(t *testing.T) {
-	dsn := database.Shared(t, database.MariaDB).DSN(t)
+	dsn := database.Shared(t, kind()).DSN(t)
 	newer := append(append([]migration{}, migrations...), migration{statements: []string{
 		`ALTER TABLE stele_log ADD COLUMN extra INT NOT NULL DEFAULT 7`,
 		`CREATE TABLE IF NOT EXISTS stele_more (a INT PRIMARY KEY) ENGINE = InnoDB`,
@@ -94,7 +115,7 @@ func TestMigrationsAreNumbered(t *testing.T) {
 
 // TestTwoPrefixes keeps two clusters in one database, both opened by several replicas at once, in a database that the first creates.
 func TestTwoPrefixes(t *testing.T) {
-	s := database.Shared(t, database.MariaDB)
+	s := database.Shared(t, kind())
 	name := s.Database(t) + "_new"
 	t.Cleanup(func() { admin(t, s, "DROP DATABASE "+name) })
 	dsn := s.In(s.Env(t, "DSN"), name)
@@ -139,7 +160,7 @@ func TestTwoPrefixes(t *testing.T) {
 
 // TestMissingRights opens as users who may do less and less, and then as one for whom all was prepared by the statements of Schema.
 func TestMissingRights(t *testing.T) {
-	s := database.Shared(t, database.MariaDB)
+	s := database.Shared(t, kind())
 	name := s.Database(t)
 	as := func(user, db string) string {
 		return "mysql://" + user + ":secret@tcp(" + s.Address(1) + ")/" + db
@@ -175,7 +196,7 @@ func TestMissingRights(t *testing.T) {
 }
 
 func TestPacketTooSmall(t *testing.T) {
-	s := database.Shared(t, database.MariaDB)
+	s := database.Shared(t, kind())
 	dsn := s.DSN(t)
 	_, err := Open(context.Background(), dsn, Options{Logger: quiet(), Options: connect.Options{MaxValueBytes: 64 << 20}})
 	if err == nil || !strings.Contains(err.Error(), "max_allowed_packet") || !strings.Contains(err.Error(), "SET GLOBAL") || !strings.Contains(err.Error(), "lower the limit of requests") {

@@ -62,6 +62,9 @@ func (l *Log) rows(ctx context.Context, s *session, query string, args []driver.
 		if found {
 			return f(row)
 		}
+		if integer(row[3]) != 0 { // the kind, which an entry has
+			return errors.New("the server sends the parts of a UNION ALL in disorder")
+		}
 		end, found = endOf(row), true
 		if end.ClusterID == 0 {
 			return errNoStore

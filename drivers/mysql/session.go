@@ -151,7 +151,7 @@ func (s *session) query(ctx context.Context, statement string, args []driver.Nam
 func (s *session) snapshot(ctx context.Context, f func() error) error {
 	err := s.execute(ctx, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ") // the next one only
 	if err == nil {
-		err = s.execute(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+		err = s.execute(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT") // TiDB's takes no READ ONLY beside it
 	}
 	if err == nil {
 		err = f()

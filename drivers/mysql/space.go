@@ -61,6 +61,9 @@ func (l *Log) Defragment(ctx context.Context) error {
 			}
 			return nil
 		})
+		if isNumber(err, errTiDBUnsupported) {
+			return nil // TiKV gives space back by itself
+		}
 		if err == nil && failed != nil {
 			err = fmt.Errorf("optimize: %w", failed)
 		}

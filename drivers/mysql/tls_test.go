@@ -12,7 +12,7 @@ import (
 )
 
 func TestTLS(t *testing.T) {
-	s := database.Shared(t, database.MariaDB)
+	s := database.Shared(t, kind())
 	dsn := s.DSN(t)
 	ca, cert, key := s.Env(t, "CA"), s.Env(t, "CLIENT_CERT"), s.Env(t, "CLIENT_KEY")
 	certified := strings.Replace(dsn, "stele:stele@", "certificate@", 1) // a user who must show a certificate

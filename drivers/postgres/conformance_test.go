@@ -68,7 +68,7 @@ func throughProxy(t testing.TB, dsn, address string, p *proxy.Proxy) string {
 	return before + ":" + proxyPort + after
 }
 
-func TestConformance(t *testing.T) { conform(t, database.Postgres, 1) }
+func TestConformance(t *testing.T) { conform(t, kind(), 1) }
 
 // TestConformanceThroughPgBouncer has a pooler in transaction mode in between, which is found out and not told. It takes a minute, so the default
 // run has TestPoolerIsFoundOut in its place.

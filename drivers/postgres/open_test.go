@@ -88,7 +88,7 @@ func mustEnd(t testing.TB, l *Log) logstructured.End {
 }
 
 func TestOpenCreatesTheDatabase(t *testing.T) {
-	s := database.Shared(t, database.Postgres)
+	s := database.Shared(t, kind())
 	name := "made_by_open"
 	execute(t, s, "", "CREATE ROLE maker LOGIN CREATEDB PASSWORD 'maker'")
 	t.Cleanup(func() { execute(t, s, "", "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)", "DROP ROLE maker") })
@@ -131,7 +131,7 @@ func as(t testing.TB, dsn, user, password string) string {
 }
 
 func TestMissingRightsNameTheStatement(t *testing.T) {
-	s := database.Shared(t, database.Postgres)
+	s := database.Shared(t, kind())
 	name := s.Database(t)
 	execute(t, s, name, "CREATE ROLE guest LOGIN PASSWORD 'secret'", "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
 	t.Cleanup(func() { execute(t, s, name, "DROP OWNED BY guest", "DROP ROLE guest") })
@@ -171,7 +171,7 @@ func TestMissingRightsNameTheStatement(t *testing.T) {
 
 // TestTwoLogsInOneDatabase has one with another prefix and one in another schema beside the usual one.
 func TestTwoLogsInOneDatabase(t *testing.T) {
-	dsn := database.Shared(t, database.Postgres).DSN(t)
+	dsn := database.Shared(t, kind()).DSN(t)
 	logs := []*Log{
 		mustOpen(t, dsn),
 		mustOpen(t, withOption(dsn, "table_prefix=other_40_letters_is_the_most_there_can_b")),
@@ -198,7 +198,7 @@ func TestTwoLogsInOneDatabase(t *testing.T) {
 
 // TestRollingUpgrade lets a version that knows one migration more work beside this one.
 func TestRollingUpgrade(t *testing.T) {
-	dsn := database.Shared(t, database.Postgres).DSN(t)
+	dsn := database.Shared(t, kind()).DSN(t)
 	cfg := func() *config {
 		cfg, err := parseDSN(dsn)
 		if err != nil {
@@ -298,11 +298,11 @@ func TestOpenOfAnUnreachableServerReturns(t *testing.T) {
 }
 
 func TestPoolerIsFoundOut(t *testing.T) {
-	l := mustOpen(t, database.Shared(t, database.Postgres).DSN(t))
+	l := mustOpen(t, database.Shared(t, kind()).DSN(t))
 	if l.pooled.Load() {
 		t.Error("a server is taken for a pooler")
 	}
-	l = mustOpen(t, withOption(database.Shared(t, database.Postgres).DSN(t), "pooler=transaction"))
+	l = mustOpen(t, withOption(database.Shared(t, kind()).DSN(t), "pooler=transaction"))
 	if !l.pooled.Load() {
 		t.Error("the option is not heeded")
 	}
@@ -316,7 +316,7 @@ func TestPoolerIsFoundOut(t *testing.T) {
 }
 
 func TestReadOnlyServer(t *testing.T) {
-	s := database.Shared(t, database.Postgres)
+	s := database.Shared(t, kind())
 	dsn := s.DSN(t)
 	l := mustOpen(t, dsn)
 	ctx := within(t, 20*time.Second)

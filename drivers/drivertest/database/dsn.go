@@ -52,7 +52,9 @@ func (s *Server) Database(t testing.TB) string {
 	return name
 }
 
-func (s *Server) postgres() bool { return s.Kind != MariaDB && s.Kind != Galera }
+func (s *Server) postgres() bool {
+	return s.Kind == PgBouncer || strings.HasPrefix(s.Kind, Postgres)
+}
 
 func (s *Server) owner() string {
 	if s.postgres() {

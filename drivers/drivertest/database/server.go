@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// The kinds of servers.
+// The kinds of servers. There are also those of a version, such as "postgres-17" or "mariadb-11.8": see scripts/databases.
 const (
 	// Postgres is one PostgreSQL server.
 	Postgres = "postgres"
@@ -30,6 +30,10 @@ const (
 	MariaDB = "mariadb"
 	// Galera is a cluster of three MariaDB servers.
 	Galera = "galera"
+	// MySQL is one MySQL server.
+	MySQL = "mysql"
+	// TiDB is one TiDB server that has its storage in itself.
+	TiDB = "tidb"
 )
 
 // Server is a database server, or several that belong together. Its methods fail the test that they are called for.

@@ -25,9 +25,9 @@ CREATE TABLE IF NOT EXISTS stele_store (
   settled    BIGINT  NOT NULL
 ) ENGINE = InnoDB DEFAULT CHARSET = binary;
 
--- The identity of the store is random and not 0. (RANDOM_BYTES is not in MariaDB 10.6.)
+-- The identity of the store is random and not 0. (RANDOM_BYTES is not in MariaDB 10.6, MD5 not in MySQL from 9.6 on.)
 INSERT IGNORE INTO stele_store (one, floor, cluster_id, settled)
-VALUES (1, 0, CAST(CONV(LEFT(MD5(CONCAT(UUID(), RAND())), 15), 16, 10) AS SIGNED) | 1, 0);
+VALUES (1, 0, CAST(CONV(LEFT(SHA2(CONCAT(UUID(), RAND()), 256), 15), 16, 10) AS SIGNED) | 1, 0);
 
 CREATE TABLE IF NOT EXISTS stele_replica (
   id      BIGINT   NOT NULL PRIMARY KEY,
