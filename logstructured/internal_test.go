@@ -151,12 +151,16 @@ func TestTurnsAfterRest(t *testing.T) {
 	mine := turns{tag: 1}
 	mine.foreign(2)
 	mine.taken(time.Hour)
-	mine.skip()
+	mine.skip(1)
 	if len(mine.due) != 1 {
 		t.Error("right after its append a replica does not wait for the others")
 	}
 	mine.last = mine.last.Add(-time.Hour)
-	mine.skip()
+	mine.skip(crowd)
+	if len(mine.due) != 1 {
+		t.Error("a replica with many clients does not wait for the others")
+	}
+	mine.skip(1)
 	if len(mine.due) != 0 {
 		t.Error("a replica that had nothing to append waits for the others")
 	}
@@ -164,7 +168,7 @@ func TestTurnsAfterRest(t *testing.T) {
 	mine.taken(time.Hour)
 	mine.last = mine.last.Add(-time.Hour)
 	mine.conflicted(true)
-	mine.skip()
+	mine.skip(1)
 	if len(mine.due) != 1 {
 		t.Error("after an append in vain a replica does not wait for the others")
 	}

@@ -9,14 +9,16 @@ import (
 
 const (
 	// turnAppends is how long a turn lasts, in appends of average length: whoever has it must learn of the append before it, evaluate
-	// its requests anew and append them. minTurn and maxTurn bound it.
-	turnAppends = 4
+	// its requests anew and append them, on a busy machine. minTurn and maxTurn bound it.
+	turnAppends = 8
 	minTurn     = 2 * time.Millisecond
 	maxTurn     = 50 * time.Millisecond
 	// maxTurns bounds how many other replicas are waited for.
 	maxTurns = 16
 	// contended is how long after an append in vain others are taken to write as well.
 	contended = time.Second
+	// crowd is how many requests an append should have, from which on a queue that is empty for a moment says nothing.
+	crowd = 4
 	// minTurnPoll is the shortest time between two looks at the log's end while waiting, where the database does not tell.
 	minTurnPoll = 300 * time.Microsecond
 )
@@ -53,10 +55,10 @@ type turns struct {
 	last, beaten time.Time
 }
 
-// skip lets nobody be waited for if there was nothing to append for a good part of an append's time, and others do not write at the same time: they had their time.
-// Otherwise one client whose requests go to any of the replicas would wait for all the others with each of them.
-func (t *turns) skip() {
-	if time.Since(t.last) > t.took/2 && time.Since(t.beaten) > contended {
+// skip lets nobody be waited for if there was nothing to append for a good part of an append's time, few clients write, and others do not write at the same
+// time: they had their time. Otherwise one client whose requests go to any of the replicas would wait for all the others with each of them.
+func (t *turns) skip(requests int) {
+	if time.Since(t.last) > t.took/2 && time.Since(t.beaten) > contended && requests < crowd {
 		t.due = t.due[:0]
 	}
 }
@@ -115,7 +117,7 @@ func (t *turns) look() time.Duration {
 
 // awaitTurn waits while it is another replica's turn.
 func (w *writer) awaitTurn(ctx context.Context) {
-	w.turns.skip()
+	w.turns.skip(w.store.group.size())
 	for len(w.turns.due) > 0 && ctx.Err() == nil {
 		wait := time.Until(w.turns.until)
 		if wait <= 0 {

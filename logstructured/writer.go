@@ -179,6 +179,7 @@ func (w *writer) commit(ctx context.Context, batch []*request) {
 		if !first {
 			w.awaitTurn(ctx)
 		}
+		w.followTold(ctx)
 		sp := w.st.savepoint()
 		ev, evaluated, rest := w.evaluate(batch, sp)
 		if len(evaluated) == 0 {

@@ -152,13 +152,15 @@ func (s suite) deleteLetsAppendsThrough(t *testing.T) {
 	last := head.Position
 	done := make(chan struct{})
 	var wg sync.WaitGroup
+	var took time.Duration
 	wg.Go(func() {
 		defer close(done)
 		start := time.Now()
 		if err := logs[0].Delete(ctx, logstructured.Head{}, upTo(1, last), last); err != nil {
 			t.Errorf("Delete: %v", err)
 		}
-		t.Logf("deleting %d rows took %v", deleteRows, time.Since(start).Round(time.Millisecond))
+		took = time.Since(start)
+		t.Logf("deleting %d rows took %v", deleteRows, took.Round(time.Millisecond))
 	})
 	var longest [2]time.Duration
 	appended := [2]int{}
@@ -182,8 +184,9 @@ func (s suite) deleteLetsAppendsThrough(t *testing.T) {
 	}
 	wg.Wait()
 	t.Logf("meanwhile appends on the deleting and the other replica: %v, the longest %v", appended, longest)
-	if appended[0] < 5 || appended[1] < 5 {
-		t.Error("appends hardly got through")
+	// An append that waits for the disk may take 100 ms, and a few rows are deleted in less.
+	if want := int(min(took/(400*time.Millisecond), 5)); appended[0] < want || appended[1] < want {
+		t.Errorf("appends hardly got through: %v in %v", appended, took)
 	}
 	if got := readAll(t, logs[1], deleteRows); len(got) != appended[0]+appended[1] {
 		t.Errorf("%d entries, want %d", len(got), appended[0]+appended[1])

@@ -121,6 +121,12 @@ func (l *Log) openPool(ctx context.Context) error {
 		l.configure(&c.Config)
 		return nil
 	}
+	p.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
+		if !l.pooled.Load() {
+			planOnce(ctx, c.PgConn())
+		}
+		return nil
+	}
 	// A connection that broke while it was idle is found out by the request itself, which is then made again.
 	p.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false }
 	if keep := l.cfg.maxIdle; keep > 0 {

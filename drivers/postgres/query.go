@@ -85,18 +85,13 @@ SELECT position, id, floor, cluster_id, ` + nowSQL + `,
 	pg_logical_emit_message(true, 'stele', ''),
 	` + durableSQL + `
 FROM {prefix}_head`, nil},
-		// The running sum stops the server, and not only the client, at the bound in bytes. The lengths of values are known without
-		// fetching them. The rows come in order, but nothing promises it: Read looks, because an ORDER BY here would sort them again.
+		// The rows come in order, but nothing promises it: Read looks, because an ORDER BY here would sort them again.
 		read: query{"stele_read", `
 SELECT h.position, h.id, h.floor, h.cluster_id, ` + nowSQL + `,
 	l.position, l.id, l.time, l.kind, l.revision, l.sub, l.key, l.create_revision, l.version, l.lease, l.value
 FROM {prefix}_head h LEFT JOIN (
-	SELECT * FROM (
-		SELECT *, sum(octet_length(key) + octet_length(value)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING)
-			- octet_length(key) - octet_length(value) AS before
-		FROM (SELECT * FROM {prefix}_log WHERE position > $1 ORDER BY position LIMIT $2) AS next
-	) AS summed WHERE before < $3
-) AS l ON true`, []uint32{pgtype.Int8OID, pgtype.Int8OID, pgtype.Int8OID}},
+	SELECT * FROM {prefix}_log WHERE position > $1 ORDER BY position LIMIT $2
+) AS l ON true`, []uint32{pgtype.Int8OID, pgtype.Int8OID}},
 		scanEnd: query{"stele_scan_end", `
 SELECT position, id, floor, cluster_id, ` + nowSQL + ` FROM {prefix}_head`, nil},
 		scan: query{"stele_scan", `

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"slices"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -140,18 +141,30 @@ func (l *Log) snapshot(ctx context.Context, op string, f func(_ context.Context,
 	}
 }
 
+// errEnough ends a query before its last row, and closes the connection: that is cheaper than to take the rest.
+var errEnough = errors.New("enough")
+
 // Read implements [logstructured.Log].
 func (l *Log) Read(ctx context.Context, after logstructured.Position, limit int) ([]logstructured.Entry, logstructured.End, error) {
 	var entries []logstructured.Entry
-	params := int8Params(int64(after), int64(limit), readBytes)
+	params := int8Params(int64(after), int64(limit))
 	end, err := l.snapshot(ctx, "read", func(bound context.Context, c *pgconn.PgConn, _ logstructured.Position) (logstructured.End, error) {
 		entries = nil
-		end, err := l.withEnd(bound, c, &l.sql.read, params, func(row [][]byte) {
+		size := 0
+		end, err := l.withEnd(bound, c, &l.sql.read, params, func(row [][]byte) error {
+			if size >= readBytes {
+				return errEnough
+			}
 			e := entryOf(row)
 			e.Value = slices.Clone(row[10])
 			e.ValueSize = len(e.Value)
+			size += len(e.Key) + len(e.Value)
 			entries = append(entries, e)
+			return nil
 		})
+		if errors.Is(err, errEnough) {
+			err = nil
+		}
 		return end, err
 	})
 	if err != nil {
@@ -165,17 +178,17 @@ func (l *Log) Read(ctx context.Context, after logstructured.Position, limit int)
 }
 
 // withEnd runs a query whose rows begin with the end, and calls each with the rest of those that have one.
-func (l *Log) withEnd(ctx context.Context, c *pgconn.PgConn, q *query, params [][]byte, each func(row [][]byte)) (logstructured.End, error) {
+func (l *Log) withEnd(ctx context.Context, c *pgconn.PgConn, q *query, params [][]byte, each func(row [][]byte) error) (logstructured.End, error) {
 	var end logstructured.End
 	found := false
 	err := l.rows(ctx, c, q, params, func(row [][]byte) error {
 		if !found {
 			end, found = endOf(row), true
 		}
-		if row[endColumns] != nil {
-			each(row[endColumns:])
+		if row[endColumns] == nil {
+			return nil
 		}
-		return nil
+		return each(row[endColumns:])
 	})
 	if err == nil && !found {
 		err = errNoHead
@@ -198,9 +211,10 @@ func (l *Log) Values(ctx context.Context, positions []logstructured.Position) (l
 			clear(v.Values[first:last])
 			clear(v.IDs[first:last])
 			clear(v.Found[first:last])
-			return l.withEnd(bound, c, &l.sql.values, params, func(row [][]byte) {
+			return l.withEnd(bound, c, &l.sql.values, params, func(row [][]byte) error {
 				i := first + int(int64Of(row[0])) - 1
 				v.IDs[i], v.Values[i], v.Found[i] = logstructured.AppendID(int64Of(row[1])), slices.Clone(row[2]), true
+				return nil
 			})
 		})
 		if err != nil {

@@ -122,6 +122,7 @@ func (l *Log) connectWriter(ctx context.Context) (*writer, error) {
 			_ = w.pg.Close(ctx)
 			return nil, err
 		}
+		planOnce(ctx, w.pg)
 	}
 	if l.sql == nil {
 		// CockroachDB has no notifications.
