@@ -115,6 +115,7 @@ func grpcOptions(opts Options, calls calls, streams *streamSet) []grpc.ServerOpt
 		grpc.MaxConcurrentStreams(math.MaxUint32),
 		grpc.MaxRecvMsgSize(opts.MaxRequestBytes + grpcOverheadBytes),
 		grpc.MaxSendMsgSize(math.MaxInt32),
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.ChainUnaryInterceptor(calls.interceptUnary, recovery.UnaryServerInterceptor(recovered)),
 		grpc.ChainStreamInterceptor(calls.interceptStream, recovery.StreamServerInterceptor(recovered), streams.interceptHealth),
 		// A goroutine that has grown its stack for one request serves the next; more are started when all are busy.
