@@ -34,6 +34,8 @@ const (
 	HugeAppend Category = "huge append"
 	// LargeAppend is an append of 100 MiB.
 	LargeAppend Category = "large append"
+	// LargeEntry is an entry of more than 6 MiB.
+	LargeEntry Category = "large entry"
 	// Sized is that Size tells at once what the log takes up.
 	Sized Category = "sized"
 	// SpaceReturned is that Defragment after Delete makes the database smaller.

@@ -109,6 +109,14 @@ func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructu
 	for try := 0; try < lagTries && errors.Is(err, logstructured.ErrConflict) && l.lagged(ctx, w, head); try++ {
 		at, err = l.append(ctx, w, head, id, entries)
 	}
+	for try := 0; try < contendedTries && w.lostToNobody(err); try++ {
+		if at, err = l.append(ctx, w, head, id, entries); errors.Is(err, logstructured.ErrConflict) {
+			// Unless it was ourselves, the time before.
+			if other, ok := l.standsAfter(ctx, w, head); !ok || other == id {
+				err = fmt.Errorf("%w: %v may be followed by it: %w", logstructured.ErrUnknown, head, errTriedAgain)
+			}
+		}
+	}
 	l.unlockWriter(w, err)
 	if err != nil {
 		return translate("append", because(ctx, err))
@@ -143,6 +151,18 @@ func (l *Log) lagged(ctx context.Context, w *writer, head logstructured.Head) bo
 		return nil
 	})
 	return err == nil && newest == head
+}
+
+// contendedTries bounds how often an append is tried again that TiDB gave up for one that came to nothing.
+const contendedTries = 10
+
+// errTriedAgain is why an append that conflicts is not known to have failed.
+var errTriedAgain = errors.New("it was tried again")
+
+// lostToNobody tells whether TiDB broke an append off for another transaction that has left nothing behind (it was rolled back, or is not done yet): TiDB gives up where others wait. Trying
+// again needs no certainty about the first time: both would insert the same row.
+func (w *writer) lostToNobody(err error) bool {
+	return isNumber(err, errTiKVWriteConflict) && !errors.Is(err, logstructured.ErrConflict) && w.s.IsValid()
 }
 
 // fits tells whether one statement can carry entries.

@@ -30,6 +30,7 @@ func exceptions() map[drivertest.Category]string {
 		return nil
 	}
 	return map[drivertest.Category]string{
+		drivertest.LargeEntry:    "TiDB's limit is 6 MiB unless it is configured",
 		drivertest.Sized:         "TiDB estimates sizes from statistics that it gathers later",
 		drivertest.SpaceReturned: "TiKV gives space back when it compacts, and nobody can ask it to",
 	}

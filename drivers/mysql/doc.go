@@ -11,7 +11,7 @@
 //     sent, every error is a definite failure.
 //   - Sessions do not depend on the server's defaults (connector.go): strict mode, READ COMMITTED, UTC, bytes instead of characters.
 //   - Times are the server's clock, UTC_TIMESTAMP, which is the same for all rows of a statement.
-//   - Statements for appending are sent once. Neither this package nor the driver sends one again whose outcome is not known.
+//   - Statements for appending are sent once. Neither this package nor the driver sends one again whose outcome is not known, with one exception, on TiDB: below.
 //   - What the server reports is told apart by its number (errors.go). Whoever is not sure says [logstructured.ErrUnknown].
 //
 // # Galera
@@ -20,6 +20,11 @@
 // and Confirm see what any node acknowledged. INSERT does not wait: the cluster decides when it commits. If its guard fails, the log asks, waiting, whether
 // the node was only behind, and then tries again. A conflict between nodes (error 1213) is a conflict if another append's entry stands at the guarded position,
 // and unknown otherwise.
+//
+// # TiDB
+//
+// TiDB breaks an INSERT off (error 9007) where others let it wait for another transaction, also if that one is then rolled back. If nothing stands at the guarded position, the log tries again. Should
+// the first one have taken effect after all, the second one fails on its own row, which is then unknown and not a conflict.
 //
 // # Limits
 //

@@ -149,7 +149,8 @@ func runMigration(ctx context.Context, db *sql.DB, statement string) error {
 			return nil
 		case errDenied, errDatabaseDenied, errTableDenied, errColumnDenied, errPrivilegeNeeded:
 			return &openFailure{text: fmt.Sprintf("the user may not create the tables; have it run (all statements: stele schema --print):\n%s;\n", statement), err: err}
-		case errDeadlock, errLockWaitTimeout, errRecordChanged, errDefinitionChanged:
+		case errDeadlock, errLockWaitTimeout, errRecordChanged, errDefinitionChanged, errTiKVWriteConflict, errTiDBCommitFailed, errTiDBSchemaChanged,
+			errNoSuchTable: // TiDB does not see at once what another replica creates
 			if try == 10 {
 				return err
 			}
