@@ -9,6 +9,8 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc/codes"
+
+	"github.com/stele-db/stele/test/internal/stele"
 )
 
 const (
@@ -152,6 +154,9 @@ var alarmRules = []rule{
 		e.alarm(pb.AlarmRequest_DEACTIVATE, 9, 77)
 	}},
 	{"a full database raises NOSPACE", func(e *env) {
+		if stele.Kind() == "tidb" {
+			e.Skip("TiDB's size is an estimate that comes late: docs/databases.md")
+		}
 		large := strings.Repeat("x", 300_000)
 		var err error
 		for i := 0; err == nil; i++ {
