@@ -56,11 +56,11 @@ type conditions struct {
 	CPUs    int       `json:"cpus"`
 	Go      string    `json:"go"`
 	// Database is the version of the database server, if there is one.
-	Database    string  `json:"database,omitempty"`
-	FileSystem  string  `json:"file_system"`
-	SyncMicros  float64 `json:"sync_us"`
-	LoadBefore  string  `json:"load_before"`
-	LoadAfter   string  `json:"load_after"`
+	Database   string  `json:"database,omitempty"`
+	FileSystem string  `json:"file_system"`
+	SyncMicros float64 `json:"sync_us"`
+	// Others is the part of the processors' time, 0 to 1, that others took just before the servers were started.
+	Others      float64 `json:"others"`
 	Rounds      int     `json:"rounds"`
 	Duration    string  `json:"duration"`
 	Connections int     `json:"connections"`
@@ -82,7 +82,7 @@ type report struct {
 
 func newReport(s settings, of comparison, dir string) (*report, error) {
 	c := conditions{
-		Started: time.Now(), CPUs: runtime.NumCPU(), Go: runtime.Version(), LoadBefore: load(),
+		Started: time.Now(), CPUs: runtime.NumCPU(), Go: runtime.Version(),
 		Rounds: s.rounds, Duration: s.duration.String(), Connections: s.connections,
 		Objects: s.objects, Large: s.large, WatchRate: s.watchRate,
 	}
@@ -92,6 +92,9 @@ func newReport(s settings, of comparison, dir string) (*report, error) {
 	}
 	c.Kernel = unix.ByteSliceToString(uts.Release[:])
 	var err error
+	if c.Others, err = busy(); err != nil {
+		return nil, err
+	}
 	if c.FileSystem, _, err = fileSystem(dir); err != nil {
 		return nil, err
 	}
@@ -101,15 +104,6 @@ func newReport(s settings, of comparison, dir string) (*report, error) {
 	}
 	c.SyncMicros = micros(latency)
 	return &report{Name: of.name, Title: of.title, Conditions: c}, nil
-}
-
-// load is the machine's load average over the last minute: above the number of CPUs, others were busy too.
-func load() string {
-	text, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return "unknown"
-	}
-	return strings.Fields(string(text) + " unknown")[0]
 }
 
 // server returns the row of c, made if it is new.
@@ -139,7 +133,6 @@ func (r *report) add(w workload, t *target, got result) {
 // finish computes medians and ratios.
 func (r *report) finish() {
 	r.Conditions.Seconds = time.Since(r.Conditions.Started).Seconds()
-	r.Conditions.LoadAfter = load()
 	for _, row := range r.Rows {
 		row.Median = medianResult(row.Rounds)
 	}

@@ -155,12 +155,15 @@ func milliseconds(us float64) string { return strings.TrimPrefix(latency(us)+" m
 
 func megabytes(n int64) string { return fmt.Sprintf("%.1f", float64(n)/1e6) }
 
+// tooBusy is the part of the CPUs' time that others may take.
+const tooBusy = 0.1
+
 // preamble says under which conditions the figures hold.
 func (r *report) preamble() []string {
 	c := r.Conditions
-	lines := []string{fmt.Sprintf("%s, %d CPUs shared by servers and client, Linux %s, %s; data on %s, a 4 KiB append and sync takes %.0f us; load average %s before, %s after; %.0f s in all.",
-		c.Started.UTC().Format("2006-01-02 15:04 UTC"), c.CPUs, c.Kernel, c.Go, c.FileSystem, c.SyncMicros, c.LoadBefore, c.LoadAfter, c.Seconds)}
-	if before, err := strconv.ParseFloat(c.LoadBefore, 64); err == nil && before > float64(c.CPUs) {
+	lines := []string{fmt.Sprintf("%s, %d CPUs shared by servers and client, Linux %s, %s; data on %s, a 4 KiB append and sync takes %.0f us; others took %.0f %% of the CPUs' time before it; %.0f s in all.",
+		c.Started.UTC().Format("2006-01-02 15:04 UTC"), c.CPUs, c.Kernel, c.Go, c.FileSystem, c.SyncMicros, 100*c.Others, c.Seconds)}
+	if c.Others > tooBusy {
 		lines = append(lines, "The machine was busy with something else: this shows that the measurement works, and its figures are not to be quoted.")
 	}
 	if len(r.Restarts) > 0 {
