@@ -18,7 +18,7 @@ func busy() (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	time.Sleep(busyFor)
+	<-time.After(busyFor)
 	idleThen, allThen, err := processorTime()
 	if err != nil {
 		return 0, err
