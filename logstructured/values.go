@@ -73,6 +73,7 @@ func (v *values) sweep() {
 	last := len(v.ring) - 1
 	v.ring[v.hand], v.ring[last] = v.ring[last], slot{}
 	v.ring = v.ring[:last]
+	v.hand++ // what took the place is the newest: its turn comes when the hand has been round
 }
 
 // forget drops the values of rows that nobody can reach any more.
