@@ -116,9 +116,8 @@ func grpcOptions(opts Options, calls calls, streams *streamSet) []grpc.ServerOpt
 		grpc.MaxRecvMsgSize(opts.MaxRequestBytes + grpcOverheadBytes),
 		grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.ForceServerCodecV2(newCodec()),
-		// Fewer writes for lists and for the answers of a group of requests; connections that have nothing to write hold no buffer.
+		// Fewer writes for lists and for the answers of a group of requests. Connections that have nothing to write hold no buffer.
 		grpc.WriteBufferSize(128 << 10),
-		grpc.SharedWriteBuffer(true),
 		grpc.ChainUnaryInterceptor(calls.interceptUnary, recovery.UnaryServerInterceptor(recovered)),
 		grpc.ChainStreamInterceptor(calls.interceptStream, recovery.StreamServerInterceptor(recovered), streams.interceptHealth),
 		// A goroutine that has grown its stack for one request serves the next; more are started when all are busy.
