@@ -173,3 +173,16 @@ func TestTurnsAfterRest(t *testing.T) {
 		t.Error("after an append in vain a replica does not wait for the others")
 	}
 }
+
+func TestTurnsAfterAnOutage(t *testing.T) {
+	mine := turns{tag: 1}
+	for range 100 {
+		mine.foreign(2)
+		mine.taken(time.Millisecond)
+	}
+	mine.foreign(2)
+	mine.taken(5 * time.Second)
+	if wait := mine.look(); wait > 10*time.Millisecond {
+		t.Errorf("after one append that took 5 s the log's end is looked at after %v", wait)
+	}
+}

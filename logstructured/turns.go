@@ -63,8 +63,10 @@ func (t *turns) skip(requests int) {
 	}
 }
 
-// taken says that this replica has appended, which took so long.
+// taken says that this replica has appended, which took so long. One append whose outcome was unknown for seconds must not make the others wait
+// for as long as that is remembered: where the database does not tell of appends, nobody looks before they are to be expected.
 func (t *turns) taken(took time.Duration) {
+	took = min(took, maxTurn)
 	if t.took == 0 {
 		t.took = took
 	}

@@ -92,19 +92,22 @@ func (s *recordedStream) cancel(id ls.WatchID) {
 	s.Cancel(id)
 }
 
-func (s *recordedStream) requestProgress() {
+// requestProgress returns how many responses there were before.
+func (s *recordedStream) requestProgress() int {
 	s.mu.Lock()
-	s.progress = append(s.progress, progressRequest{int64(s.store.Revision()), len(s.responses)})
+	before := len(s.responses)
+	s.progress = append(s.progress, progressRequest{int64(s.store.Revision()), before})
 	s.mu.Unlock()
 	s.RequestProgress()
+	return before
 }
 
 // synced waits until the stream has told everything up to a revision.
 func (s *recordedStream) synced(t testing.TB, revision int64) {
 	t.Helper()
-	s.requestProgress()
+	before := s.requestProgress() // the answer to an earlier request is not the one to wait for
 	eventually(t, fmt.Sprintf("the stream reports progress up to revision %d", revision), func() bool {
-		return slices.ContainsFunc(s.recorded(), func(r *ls.WatchResponse) bool {
+		return slices.ContainsFunc(s.recorded()[before:], func(r *ls.WatchResponse) bool {
 			return r.WatchID == ls.InvalidWatchID && !r.Created && int64(r.Revision) >= revision
 		})
 	})
