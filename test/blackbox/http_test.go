@@ -15,6 +15,8 @@ import (
 // TestHTTP compares what the client port answers to plain HTTP: status, content type and body.
 func TestHTTP(t *testing.T) {
 	reference, subject := target.Reference(t), target.Subject(t)
+	reference.AwaitStorageVersion(t)
+	subject.AwaitStorageVersion(t)
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodHead, http.MethodDelete} {
 		for _, path := range []string{
 			"/version", "/health", "/health?serializable=true", "/health?exclude=NOSPACE",

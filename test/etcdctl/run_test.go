@@ -33,6 +33,7 @@ func TestSession(t *testing.T) {
 	} else {
 		subject = newTerminal(t, target.Stele(t, "--lease-mode=etcd", cheapPasswords))
 	}
+	reference.AwaitStorageVersion(t)
 	for _, c := range session {
 		t.Run(c.args, func(t *testing.T) {
 			want, got := c.run(t, etcdctl, reference), c.run(t, etcdctl, subject)

@@ -38,9 +38,7 @@ var maintenanceRules = []rule{
 		if !regexp.MustCompile(`^3\.[67]\.\d+$`).MatchString(a.Version) {
 			e.Errorf("version is %q", a.Version)
 		}
-		if !regexp.MustCompile(`^3\.[67]\.0$`).MatchString(a.StorageVersion) {
-			e.Errorf("storage version is %q", a.StorageVersion)
-		}
+		e.AwaitStorageVersion(e.T)
 	}},
 	{"Status grows with every write", func(e *env) {
 		index := func() uint64 {
