@@ -11,6 +11,7 @@ import (
 
 	"github.com/stele-db/stele/drivers"
 	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/drivers/sqlite"
 )
 
 // databaseConfig is what the flags and the environment say about the database.
@@ -93,4 +94,18 @@ func (c *databaseConfig) options(flags *pflag.FlagSet, log *logrus.Entry) (conne
 		}
 	}
 	return opts, nil
+}
+
+// mustExist keeps a file from being made where one is looked for. What is wrong with an endpoint otherwise, its driver says.
+func mustExist(endpoint string) error {
+	scheme, rest, err := drivers.Split(endpoint)
+	if err != nil || scheme != "sqlite" {
+		return nil
+	}
+	path, err := sqlite.Path(rest)
+	if err != nil {
+		return nil
+	}
+	_, err = os.Stat(path)
+	return err
 }

@@ -29,7 +29,15 @@ func TestExport(t *testing.T) {
 	}
 	run(1, "takes the name of the file")
 	run(1, "takes the name of the file", file, file)
-	run(1, "nothing to export", "--endpoint=sqlite://"+filepath.Join(dir, "other.db"), file)
+	other := filepath.Join(dir, "other.db")
+	run(1, "--endpoint: stat "+other+": no such file or directory", "--endpoint=sqlite://"+other, file)
+	if _, err := os.Stat(other); err == nil {
+		t.Error("looking for a database made one")
+	}
+	if err := os.WriteFile(other, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(1, "nothing to export", "--endpoint=sqlite://"+other, file)
 	run(0, "nothing was written", "--dry-run", file)
 	run(1, "no such file or directory", filepath.Join(dir, "missing", "snapshot.db"))
 	const summary = "20 entries, 0 leases, revision 21, compact revision -1, hash "

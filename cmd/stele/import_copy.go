@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -46,12 +45,17 @@ func (t *tool) copyFrom(ctx context.Context, c *importConfig, log *logrus.Entry)
 	if t.flags.Changed("lease-mode") {
 		return fmt.Errorf("--lease-mode: --from=%s keeps the leases as they are; leave the flag out, and convert them afterwards by `stele lease-mode %s`", c.from, c.leaseMode)
 	}
+	if c.from == "stele" {
+		if err := mustExist(c.source); err != nil {
+			return fmt.Errorf("--source: %w", err)
+		}
+	}
 	began := time.Now()
 	r := &copyRun{tool: t, config: c, log: log}
 	var target logstructured.Log
 	if !c.dryRun {
 		t.database.besideKine = true
-		if target, _, err = t.open(ctx); err != nil {
+		if target, _, err = t.create(ctx); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, target.Close()) }()
@@ -183,9 +187,6 @@ func (r *copyRun) etcdSnapshot(ctx context.Context, target logstructured.Log) (_
 
 // stele copies another database of Stele's.
 func (r *copyRun) stele(ctx context.Context, target logstructured.Log) (_ *importer.Result, err error) {
-	if err := r.config.mustExist(); err != nil {
-		return nil, err
-	}
 	connection, err := r.config.connection()
 	if err != nil {
 		return nil, err
@@ -201,20 +202,4 @@ func (r *copyRun) stele(ctx context.Context, target logstructured.Log) (_ *impor
 	}
 	result.Source = drivers.Describe(r.config.source)
 	return result, nil
-}
-
-// mustExist keeps a file from being made where a source is looked for.
-func (c *importConfig) mustExist() error {
-	if drivers.Remote(c.source) {
-		return nil
-	}
-	_, path, err := drivers.Split(c.source)
-	if err != nil {
-		return fmt.Errorf("--source: %w", err)
-	}
-	path, _, _ = strings.Cut(path, "?")
-	if _, err := os.Stat(path); err != nil {
-		return fmt.Errorf("--source: %w", err)
-	}
-	return nil
 }

@@ -65,7 +65,7 @@ func (t *tool) importFrom(ctx context.Context, c *importConfig) (err error) {
 		return err
 	}
 	t.database.besideKine = true
-	database, _, err := t.open(ctx)
+	database, _, err := t.create(ctx)
 	if err != nil {
 		return err
 	}

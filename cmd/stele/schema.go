@@ -45,7 +45,7 @@ func (t *tool) printSchema() error {
 
 func (t *tool) createSchema(ctx context.Context) error {
 	t.database.besideKine = true // the log stays empty
-	database, _, err := t.open(ctx)
+	database, _, err := t.create(ctx)
 	if err != nil {
 		return err
 	}

@@ -57,8 +57,16 @@ func (t *tool) command(cmd *cobra.Command, own func(*pflag.FlagSet), run func(ct
 // name is the database for people to read.
 func (t *tool) name() string { return drivers.Describe(t.database.endpoint) }
 
-// open opens the database, which the caller closes.
+// open opens the database, which the caller closes. A file that is not there is an error, and is not made.
 func (t *tool) open(ctx context.Context) (logstructured.Log, *logrus.Entry, error) {
+	if err := mustExist(t.database.endpoint); err != nil {
+		return nil, nil, fmt.Errorf("--endpoint: %w; name the database that is served", err)
+	}
+	return t.create(ctx)
+}
+
+// create opens the database, which may be new.
+func (t *tool) create(ctx context.Context) (logstructured.Log, *logrus.Entry, error) {
 	log, err := t.log.logger(t.stderr)
 	if err != nil {
 		return nil, nil, err

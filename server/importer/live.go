@@ -44,7 +44,7 @@ type live struct {
 
 // Live copies a running server of etcd's API, which may be another Stele.
 func Live(ctx context.Context, target logstructured.Log, opts LiveOptions) (r *Result, err error) {
-	source, err := connect(ctx, opts.Server)
+	source, err := connect(ctx, opts.Server, opts.Logger)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +144,7 @@ func (l *live) leases(ctx context.Context, r *Result) ([]logstructured.LeaseGran
 		return nil, nil
 	}
 	var ids []*pb.LeaseStatus
-	err := retry(ctx, func(ctx context.Context) error {
+	err := l.source.retry(ctx, func(ctx context.Context) error {
 		resp, err := l.source.lease.LeaseLeases(ctx, &pb.LeaseLeasesRequest{})
 		ids = resp.GetLeases()
 		return err
@@ -160,7 +160,7 @@ func (l *live) leases(ctx context.Context, r *Result) ([]logstructured.LeaseGran
 			l.opts.progress(StageLeases, int64(i), int64(len(ids)))
 		}
 		group.Go(func() error {
-			return retry(asking, func(ctx context.Context) (err error) {
+			return l.source.retry(asking, func(ctx context.Context) (err error) {
 				answers[i], err = l.source.lease.LeaseTimeToLive(ctx, &pb.LeaseTimeToLiveRequest{ID: id.ID})
 				if errors.Is(rpctypes.Error(err), rpctypes.ErrLeaseNotFound) {
 					return nil
@@ -217,7 +217,7 @@ func (l *live) users(ctx context.Context, r *Result) ([]logstructured.RecordChan
 // hash asks for the HashKV, and for the compact revision of which it is.
 func (l *live) hash(ctx context.Context, r *Result) error {
 	compact := r.CompactRevision
-	err := retry(ctx, func(ctx context.Context) (err error) {
+	err := l.source.retry(ctx, func(ctx context.Context) (err error) {
 		if compact, err = l.source.compactRevision(ctx); err != nil {
 			return err
 		}

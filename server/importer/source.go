@@ -11,8 +11,10 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/sirupsen/logrus"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
@@ -75,11 +77,15 @@ type etcd struct {
 	maint  pb.MaintenanceClient
 	auth   pb.AuthClient
 
+	logger *logrus.Entry
+	// away is set while the source does not answer, which is told once.
+	away atomic.Bool
+
 	mu    sync.Mutex
 	token string
 }
 
-func connect(ctx context.Context, server Server) (*etcd, error) {
+func connect(ctx context.Context, server Server, logger *logrus.Entry) (*etcd, error) {
 	target, secure, err := server.address()
 	if err != nil {
 		return nil, fmt.Errorf("the source's address: %w", err)
@@ -92,7 +98,7 @@ func connect(ctx context.Context, server Server) (*etcd, error) {
 		}
 		creds = credentials.NewTLS(config)
 	}
-	e := &etcd{server: server}
+	e := &etcd{server: server, logger: logger}
 	e.conn, err = grpc.NewClient(target,
 		grpc.WithTransportCredentials(creds),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepAliveTime, Timeout: keepAliveTimeout}),
@@ -116,7 +122,7 @@ func (e *etcd) authenticate(ctx context.Context) error {
 	if e.server.User == "" {
 		return nil
 	}
-	return retry(ctx, func(ctx context.Context) error {
+	return e.retry(ctx, func(ctx context.Context) error {
 		resp, err := e.auth.Authenticate(ctx, &pb.AuthenticateRequest{Name: e.server.User, Password: e.server.Password})
 		if errors.Is(rpctypes.Error(err), rpctypes.ErrAuthNotEnabled) {
 			return nil
@@ -176,12 +182,18 @@ func transient(err error) bool {
 }
 
 // retry asks again while the source is out of reach, for patience at most.
-func retry(ctx context.Context, ask func(context.Context) error) error {
+func (e *etcd) retry(ctx context.Context, ask func(context.Context) error) error {
 	began := time.Now()
 	for {
 		err := ask(ctx)
+		if err == nil {
+			e.away.Store(false)
+		}
 		if err == nil || ctx.Err() != nil || !transient(err) || time.Since(began) > patience {
 			return err
+		}
+		if !e.away.Swap(true) {
+			e.logger.WithError(err).Warnf("the source is out of reach; trying again for %v", patience)
 		}
 		if err := pause(ctx, time.Second); err != nil {
 			return err
@@ -203,7 +215,7 @@ func pause(ctx context.Context, d time.Duration) error {
 // look describes the source.
 func (e *etcd) look(ctx context.Context) (*Result, error) {
 	r := &Result{LeaseMode: logstructured.LeaseModeEtcd}
-	err := retry(ctx, func(ctx context.Context) error {
+	err := e.retry(ctx, func(ctx context.Context) error {
 		all, err := e.kv.Range(ctx, &pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}, CountOnly: true})
 		if err != nil {
 			return err
@@ -231,7 +243,7 @@ func (e *etcd) look(ctx context.Context) (*Result, error) {
 }
 
 func (e *etcd) revision(ctx context.Context) (revision int64, err error) {
-	err = retry(ctx, func(ctx context.Context) error {
+	err = e.retry(ctx, func(ctx context.Context) error {
 		resp, err := e.kv.Range(ctx, &pb.RangeRequest{Key: []byte{0}, Limit: 1, KeysOnly: true})
 		revision = resp.GetHeader().GetRevision()
 		return err
@@ -244,7 +256,7 @@ func (e *etcd) revision(ctx context.Context) (revision int64, err error) {
 
 // keys counts the keys at a revision.
 func (e *etcd) keys(ctx context.Context, revision int64) (keys int, err error) {
-	err = retry(ctx, func(ctx context.Context) error {
+	err = e.retry(ctx, func(ctx context.Context) error {
 		resp, err := e.kv.Range(ctx, &pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}, CountOnly: true, Revision: revision})
 		keys = int(resp.GetCount())
 		return err
