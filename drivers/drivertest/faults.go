@@ -164,8 +164,10 @@ func (s suite) answerSwallowed(t *testing.T) {
 func (s suite) deliveredLate(t *testing.T) {
 	type step func(t *testing.T, n *networked, late func(), id logstructured.AppendID) []logstructured.AppendID
 	for name, then := range map[string]step{
-		"nothing else happens": func(_ *testing.T, _ *networked, late func(), id logstructured.AppendID) []logstructured.AppendID {
+		"nothing else happens": func(t *testing.T, n *networked, late func(), id logstructured.AppendID) []logstructured.AppendID {
 			late()
+			// A pooler is done with the client while its server still works.
+			await(t, "the append is there", func() bool { return mustEnd(t, n.direct).Head.ID == id })
 			return []logstructured.AppendID{id}
 		},
 		"it was tried again": func(t *testing.T, n *networked, late func(), id logstructured.AppendID) []logstructured.AppendID {
