@@ -1,6 +1,7 @@
 package logstructured
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/binary"
@@ -103,21 +104,28 @@ func (l *loader) apply(e *Entry) {
 }
 
 func (l *loader) finish() *state {
-	sorted := make([]sortKey, 0, len(l.keys))
+	keys := make([]sortKey, 0, len(l.keys))
 	for _, ki := range l.keys {
-		sorted = append(sorted, sortKey{key: ki})
+		keys = append(keys, sortKey{key: ki})
 	}
-	l.keys = nil
-	sortKeys(sorted, 0, make(chan struct{}, runtime.GOMAXPROCS(0)-1))
-	for i := range sorted {
-		ki := sorted[i].key
-		l.st.keys.Load(ki)
-		if ki.newest().tombstone() {
-			l.st.dead.Load(ki)
+	var dead []sortKey
+	for _, t := range l.st.garbage.tombstones {
+		if ki := l.keys[string(t.row.key)]; ki.newest() == t.row {
+			dead = append(dead, sortKey{key: ki})
 		}
 	}
+	l.keys = nil
+	loadTree(l.st.keys, keys)
+	loadTree(l.st.dead, dead)
 	l.st.attachAll()
 	return l.st
+}
+
+func loadTree(t *tree, keys []sortKey) {
+	sortKeys(keys, 0, make(chan struct{}, runtime.GOMAXPROCS(0)-1))
+	for i := range keys {
+		t.Load(keys[i].key)
+	}
 }
 
 // sortKey is a key with the eight bytes of it that are being compared, so that comparing touches no other memory.
@@ -135,6 +143,7 @@ const sortParallel = 4096
 // behind. Keys have long prefixes in common, and a plain sort would fetch both keys from memory for each of its comparisons. Parts
 // are sorted by goroutines of their own while there is room in busy.
 func sortKeys(keys []sortKey, depth int, busy chan struct{}) {
+	depth += common(keys, depth)
 	for i := range keys {
 		k := &keys[i]
 		k.size = len(k.key.key)
@@ -176,4 +185,25 @@ func sortKeys(keys []sortKey, depth int, busy chan struct{}) {
 			sortKeys(part, depth+8, busy)
 		}
 	}
+}
+
+// common returns how many bytes from depth on all keys have in common. Most keys begin alike, and each eight bytes of that would be fetched
+// from all over the memory for nothing.
+func common(keys []sortKey, depth int) int {
+	if len(keys) == 0 {
+		return 0
+	}
+	prefix := keys[0].key.key[depth:]
+	for i := 1; i < len(keys) && len(prefix) > 0; i++ {
+		key := keys[i].key.key[depth:]
+		if bytes.HasPrefix(key, prefix) {
+			continue
+		}
+		n := 0
+		for n < len(key) && key[n] == prefix[n] {
+			n++
+		}
+		prefix = prefix[:n]
+	}
+	return len(prefix)
 }

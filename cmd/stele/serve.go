@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -55,7 +57,9 @@ func serve(ctx context.Context, cfg *config, flags *pflag.FlagSet, stdout, stder
 		return err
 	}
 	registry := newRegistry()
+	restore := collectLess()
 	datastore, err := endpoint.Open(ctx, cfg.datastore(log, registry, listener, connection, schedule, tokens))
+	restore()
 	if err != nil {
 		_ = listener.Close()
 		if metrics != nil {
@@ -80,6 +84,16 @@ func serve(ctx context.Context, cfg *config, flags *pflag.FlagSet, stdout, stder
 	}
 	log.Info("stopped; everything acknowledged is on disk")
 	return nil
+}
+
+// collectLess makes the garbage collector run less often until restore is called, unless the environment says how often it shall: almost all
+// that is allocated while the index is built stays, and looking at it again and again is a seventh of the time that a start takes.
+func collectLess() (restore func()) {
+	if os.Getenv("GOGC") != "" {
+		return func() {}
+	}
+	percent := debug.SetGCPercent(200)
+	return func() { debug.SetGCPercent(percent) }
 }
 
 // datastore is what the flags say about the database, the store and the server.
