@@ -30,42 +30,56 @@ func TestFairness(t *testing.T) {
 			warm, measured = 2*time.Second, 8*time.Second
 		}
 		endpoint := database.Shared(t, kind).DSN(t)
-		var alone float64
-		run := func(name string, n, clients int) {
+		// In a test of its own, so that the replicas of one measurement have ended before the next.
+		measure := func(name string, n, clients int) (each []float64, total float64) {
 			t.Run(name, func(t *testing.T) {
-				list := start(t, n, stele.Options{Endpoint: endpoint, Plain: true})
-				share, total := share(t, list, clients, warm, measured)
-				if n == 1 {
-					alone = total
-				}
-				for i, s := range share {
-					if least := total / float64(2*n); s < least {
-						t.Errorf("replica %d has %.0f commits/s of %.0f, want at least %.0f", i+1, s, total, least)
-					}
-				}
-				// Beside other tests one of the two may have had the machine to itself.
-				least := 0.3
-				switch {
-				case measuring() && clients == n*writers:
-					least = 0.9
-				case measuring():
-					least = 0.5 // see above: two thirds are the most that three can have
-				}
-				if total < least*alone {
-					t.Errorf("%d replicas commit %.0f writes/s, one commits %.0f", n, total, alone)
-				}
+				each, total = share(t, start(t, n, stele.Options{Endpoint: endpoint, Plain: true}), clients, warm, measured)
 			})
+			return each, total
 		}
-		run("1 replica", 1, writers)
+		_, alone := measure("1 replica", 1, writers)
+		run := func(name string, n, clients int, least float64) {
+			// Beside other tests one of the two may have had the machine to itself: what is so each time is not by chance.
+			for again := 2; ; again-- {
+				each, total := measure(name, n, clients)
+				err := fair(each, total, least*alone)
+				switch {
+				case err == nil:
+					return
+				case measuring() || again == 0 || t.Failed():
+					t.Errorf("%s: %v", name, err)
+					return
+				}
+				t.Logf("%s: %v: once more, after one alone", name, err)
+				_, alone = measure("1 replica", 1, writers)
+			}
+		}
+		least := 0.3
+		if measuring() {
+			least = 0.5 // see above: two thirds are the most that three can have
+		}
 		for n := 2; n <= 3; n++ {
-			run(fmt.Sprintf("%d replicas", n), n, writers)
+			run(fmt.Sprintf("%d replicas", n), n, writers, least)
 		}
 		if measuring() {
 			for n := 2; n <= 3; n++ {
-				run(fmt.Sprintf("%d replicas with more clients", n), n, n*writers)
+				run(fmt.Sprintf("%d replicas with more clients", n), n, n*writers, 0.9)
 			}
 		}
 	})
+}
+
+// fair returns an error if one of the replicas commits less than half of an equal share, or all together less than least a second.
+func fair(each []float64, total, least float64) error {
+	for i, s := range each {
+		if share := total / float64(2*len(each)); s < share {
+			return fmt.Errorf("replica %d has %.0f commits/s of %.0f, want at least %.0f", i+1, s, total, share)
+		}
+	}
+	if total < least {
+		return fmt.Errorf("%d replicas commit %.0f writes/s, want at least %.0f", len(each), total, least)
+	}
+	return nil
 }
 
 // share returns the commits per second of each replica and of all.
