@@ -34,7 +34,7 @@ func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructu
 		return translate("append", l.because(ctx, err))
 	}
 	defer unlock()
-	params, err := w.encode(bound, head, id, entries)
+	params, err := w.encode(bound, head, id, entries, !l.alone.Load())
 	if err != nil {
 		return translate("append", l.because(ctx, err))
 	}
@@ -155,8 +155,8 @@ func (l *Log) giveUp(err error) {
 	}
 }
 
-// encode makes the parameters of an append. All arrays share one buffer: those of a fixed width first, then the keys and values.
-func (w *writer) encode(ctx context.Context, head logstructured.Head, id logstructured.AppendID, entries []logstructured.Entry) ([][]byte, error) {
+// encode makes the parameters of an append that notifies the others or does not. All arrays share one buffer: those of a fixed width first, then the keys and values.
+func (w *writer) encode(ctx context.Context, head logstructured.Head, id logstructured.AppendID, entries []logstructured.Entry, notify bool) ([][]byte, error) {
 	const (
 		scalars     = 4
 		int8Columns = 5 // revision, sub, create_revision, version, lease
@@ -183,7 +183,7 @@ func (w *writer) encode(ctx context.Context, head logstructured.Head, id logstru
 		rest = rest[n:]
 		return b
 	}
-	params := make([][]byte, 0, 12)
+	params := make([][]byte, 0, 13)
 	for _, v := range [scalars]int64{int64(head.Position), int64(head.ID), int64(n), int64(id)} {
 		b := take(8)
 		binary.BigEndian.PutUint64(b, uint64(v))
@@ -217,8 +217,10 @@ func (w *writer) encode(ctx context.Context, head logstructured.Head, id logstru
 		nextKey = putBytesElement(key, nextKey, e.Key)
 		nextValue = putBytesElement(value, nextValue, e.Value)
 	}
-	return append(params, kind, int8Arrays[0], int8Arrays[1], key, int8Arrays[2], int8Arrays[3], int8Arrays[4], value), nil
+	return append(params, kind, int8Arrays[0], int8Arrays[1], key, int8Arrays[2], int8Arrays[3], int8Arrays[4], value, boolParams[notify]), nil
 }
+
+var boolParams = map[bool][]byte{false: {0}, true: {1}}
 
 // putBytesElement puts an element of a bytea array at b[at:] and returns where the next one goes.
 func putBytesElement(b []byte, at int, v []byte) int {

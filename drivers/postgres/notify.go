@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"strconv"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -48,11 +49,7 @@ func (l *Log) listen(ctx context.Context, wake func()) error {
 	}()
 	cfg := l.cfg.pool.ConnConfig.Config.Copy()
 	l.configure(cfg)
-	cfg.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) {
-		if n.PID != l.writerPID.Load() {
-			wake()
-		}
-	}
+	cfg.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) { l.notified(n, wake) }
 	c, err := pgconn.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return err
@@ -61,12 +58,30 @@ func (l *Log) listen(ctx context.Context, wake func()) error {
 	if _, err := c.Exec(ctx, `LISTEN `+channel(l.cfg.prefix)).ReadAll(); err != nil {
 		return err
 	}
+	l.hear() // who came before could not be heard
 	wake()
 	for {
 		if err := c.WaitForNotification(ctx); err != nil {
 			return errors.Join(context.Cause(ctx), err)
 		}
 	}
+}
+
+// notified takes a notification: of an append, or with the ID of a replica that is there.
+func (l *Log) notified(n *pgconn.Notification, wake func()) {
+	switch {
+	case n.Payload == "" && n.PID != l.writerPID.Load():
+		l.hear()
+		wake()
+	case n.Payload != "" && n.Payload != strconv.FormatInt(int64(l.self.Load()), 10): // the database takes an ID for a signed number
+		l.hear()
+	}
+}
+
+// hear takes note that there is another replica, or may be.
+func (l *Log) hear() {
+	l.heard.Add(1)
+	l.alone.Store(false)
 }
 
 // errMoved ends a subscription whose server may not be the primary any more.

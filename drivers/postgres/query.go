@@ -42,9 +42,10 @@ const standsSQL = `SELECT 1 FROM {prefix}_head WHERE $1 = 0 AND $2 = 0
 		OR EXISTS (SELECT FROM {prefix}_log WHERE position = $1 AND id = $2)`
 
 func newQueries(prefix string, notify bool) *queries {
-	notifySQL := ""
+	toldSQL, seenSQL := `$13::boolean`, `NULL` // the parameter has to stand somewhere
 	if notify {
-		notifySQL = `, pg_notify('` + channel(prefix) + `', '')`
+		toldSQL = `CASE WHEN $13 THEN pg_notify('` + channel(prefix) + `', '') END`
+		seenSQL = `pg_notify('` + channel(prefix) + `', $1::text)`
 	}
 	q := &queries{
 		// One autocommit statement, so one round trip and no moment at which a client that stops holds a lock. The UPDATE is the guard: it
@@ -53,7 +54,7 @@ func newQueries(prefix string, notify bool) *queries {
 		append: query{"stele_append", `
 WITH head AS (
 	UPDATE {prefix}_head SET position = $1 + $3, id = $4 WHERE position = $1 AND id = $2
-	RETURNING (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS time` + notifySQL + `, ` + durableSQL + `
+	RETURNING (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS time, ` + toldSQL + `, ` + durableSQL + `
 ), log AS (
 	INSERT INTO {prefix}_log (position, id, time, kind, revision, sub, key, create_revision, version, lease, value)
 	SELECT generate_series($1 + 1, $1 + $3), $4, head.time,
@@ -65,6 +66,7 @@ SELECT time FROM head`, []uint32{
 			pgtype.Int8OID, pgtype.Int8OID, pgtype.Int8OID, pgtype.Int8OID,
 			pgtype.Int2ArrayOID, pgtype.Int8ArrayOID, pgtype.Int8ArrayOID, pgtype.ByteaArrayOID,
 			pgtype.Int8ArrayOID, pgtype.Int8ArrayOID, pgtype.Int8ArrayOID, pgtype.ByteaArrayOID,
+			pgtype.BoolOID,
 		}},
 		// A new version of the head row is something that becomes durable only after what this transaction sees.
 		confirm: query{"stele_confirm", `
@@ -130,7 +132,7 @@ WITH clock AS (
 	INSERT INTO {prefix}_replica (id, name, client_urls, version, since, seen)
 	SELECT $1, $2, $3, $4, now, now FROM clock
 	ON CONFLICT (id) DO UPDATE SET name = $2, client_urls = $3, version = $4, seen = excluded.seen
-	RETURNING id, name, client_urls, version, since, seen
+	RETURNING id, name, client_urls, version, since, seen, ` + seenSQL + `
 )
 SELECT id, name, client_urls, version, since, seen FROM self
 UNION ALL

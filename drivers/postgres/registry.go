@@ -14,7 +14,8 @@ import (
 	"github.com/stele-db/stele/logstructured"
 )
 
-// Register implements [logstructured.Registry]. Replicas that were not seen for ten times ttl are forgotten.
+// Register implements [logstructured.Registry]. Replicas that were not seen for ten times ttl are forgotten. The others are notified, so that one that was
+// alone knows at once that it is not.
 func (l *Log) Register(ctx context.Context, self logstructured.Replica, ttl time.Duration) ([]logstructured.Replica, error) {
 	// As bytes, which JSON keeps whatever they are.
 	urls := make([][]byte, len(self.ClientURLs))
@@ -28,6 +29,8 @@ func (l *Log) Register(ctx context.Context, self logstructured.Replica, ttl time
 	id := binary.BigEndian.AppendUint64(nil, self.ID)
 	milliseconds := binary.BigEndian.AppendUint64(nil, uint64(ttl.Milliseconds()))
 	params := [][]byte{id, []byte(self.Name), urlsJSON, []byte(self.Version), milliseconds}
+	l.self.Store(self.ID)
+	heard := l.heard.Load()
 	var replicas []logstructured.Replica
 	err = l.request(ctx, "register", func(bound context.Context, c *pgconn.PgConn) error {
 		replicas = nil
@@ -53,6 +56,7 @@ func (l *Log) Register(ctx context.Context, self logstructured.Replica, ttl time
 	if err != nil {
 		return nil, err
 	}
+	l.alone.Store(len(replicas) == 1 && l.heard.Load() == heard)
 	// Here, because the database takes an ID for a signed number.
 	slices.SortFunc(replicas, func(a, b logstructured.Replica) int {
 		return cmp.Or(cmp.Compare(a.Since, b.Since), cmp.Compare(a.ID, b.ID))
