@@ -96,16 +96,21 @@ func (c *databaseConfig) options(flags *pflag.FlagSet, log *logrus.Entry) (conne
 	return opts, nil
 }
 
-// mustExist keeps a file from being made where one is looked for. What is wrong with an endpoint otherwise, its driver says.
+// mustExist keeps a file from being made where one is looked for.
 func mustExist(endpoint string) error {
 	scheme, rest, err := drivers.Split(endpoint)
-	if err != nil || scheme != "sqlite" {
+	if err != nil {
+		return err
+	}
+	if scheme != "sqlite" {
 		return nil
 	}
 	path, err := sqlite.Path(rest)
 	if err != nil {
-		return nil
+		return err
 	}
-	_, err = os.Stat(path)
-	return err
+	if _, err := os.Stat(path); err != nil {
+		return fmt.Errorf("%w; name the database that is served", err)
+	}
+	return nil
 }

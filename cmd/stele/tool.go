@@ -60,7 +60,7 @@ func (t *tool) name() string { return drivers.Describe(t.database.endpoint) }
 // open opens the database, which the caller closes. A file that is not there is an error, and is not made.
 func (t *tool) open(ctx context.Context) (logstructured.Log, *logrus.Entry, error) {
 	if err := mustExist(t.database.endpoint); err != nil {
-		return nil, nil, fmt.Errorf("--endpoint: %w; name the database that is served", err)
+		return nil, nil, fmt.Errorf("--endpoint: %w", err)
 	}
 	return t.create(ctx)
 }

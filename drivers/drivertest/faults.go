@@ -167,7 +167,7 @@ func (s suite) deliveredLate(t *testing.T) {
 		"nothing else happens": func(t *testing.T, n *networked, late func(), id logstructured.AppendID) []logstructured.AppendID {
 			late()
 			// A pooler is done with the client while its server still works.
-			await(t, "the append is there", func() bool { return mustEnd(t, n.direct).Head.ID == id })
+			await(t, "the append is there", func() bool { return mustEnd(t, n.direct).ID == id })
 			return []logstructured.AppendID{id}
 		},
 		"it was tried again": func(t *testing.T, n *networked, late func(), id logstructured.AppendID) []logstructured.AppendID {
