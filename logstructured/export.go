@@ -56,16 +56,8 @@ func (s *Store) Export(ctx context.Context) (*Export, error) {
 
 // ExportLog takes the state that a log holds. It writes nothing: other processes may serve the log, in whichever lease mode, or none.
 func ExportLog(ctx context.Context, log Log) (*Export, error) {
-	asked := time.Now()
-	end, err := log.End(ctx)
+	st, leases, _, err := loadServed(ctx, log)
 	if err != nil {
-		return nil, fmt.Errorf("read the log's end: %w", err)
-	}
-	st, leases, err := load(ctx, log, end, asked)
-	if err != nil {
-		return nil, err
-	}
-	if err := st.unfinishedImport(); err != nil {
 		return nil, err
 	}
 	return newExport(log, &st.snapshot, leases.ends(&st.control)), nil

@@ -2,8 +2,6 @@ package logstructured
 
 import (
 	"context"
-	"fmt"
-	"time"
 )
 
 // What a copy of a log, or of another store, needs beside its history.
@@ -40,12 +38,7 @@ func (m *Import) LiveLeases(ctx context.Context) ([]LeaseID, error) {
 	if err := m.Flush(ctx); err != nil {
 		return nil, err
 	}
-	asked := time.Now()
-	end, err := m.log.End(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read the log's end: %w", err)
-	}
-	st, _, err := load(ctx, m.log, end, asked)
+	st, _, _, err := loadLog(ctx, m.log)
 	if err != nil {
 		return nil, err
 	}

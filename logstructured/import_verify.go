@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"time"
 )
 
 // Digest sums up what can be read of a history: its newest keys, and all of its writes from the compact revision on.
@@ -123,12 +122,7 @@ func (m *Import) HashKV(ctx context.Context, revision, compact Revision) (uint32
 	if err := m.Flush(ctx); err != nil {
 		return 0, err
 	}
-	asked := time.Now()
-	end, err := m.log.End(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("read the log's end: %w", err)
-	}
-	st, _, err := load(ctx, m.log, end, asked)
+	st, _, _, err := loadLog(ctx, m.log)
 	if err != nil {
 		return 0, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 )
 
 // ErrLeaseModeMismatch means that the log's leases are of another mode than [Options.LeaseMode].
@@ -34,12 +33,7 @@ func claimLeaseMode(ctx context.Context, log Log, st *state, mode LeaseMode) (*s
 	if err != nil && !errors.Is(err, ErrConflict) {
 		return nil, expiry{}, fmt.Errorf("record the mode of leases: %w", err)
 	}
-	asked := time.Now()
-	end, err := log.End(ctx)
-	if err != nil {
-		return nil, expiry{}, fmt.Errorf("read the log's end: %w", err)
-	}
-	st, leases, err := load(ctx, log, end, asked)
+	st, leases, _, err := loadServed(ctx, log)
 	if err == nil && st.mode != mode {
 		err = leaseModeMismatch(st.mode, mode)
 	}

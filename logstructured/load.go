@@ -16,6 +16,25 @@ import (
 // loadAhead is how many batches of the scan may wait to be indexed: the database is read by one processor while another builds the index.
 const loadAhead = 8
 
+// loadServed is loadLog, and returns an error if the log holds the beginning of an import.
+func loadServed(ctx context.Context, log Log) (st *state, leases expiry, end End, err error) {
+	st, leases, end, err = loadLog(ctx, log)
+	if err == nil {
+		err = st.unfinishedImport()
+	}
+	return st, leases, end, err
+}
+
+// loadLog loads what the log holds now, up to end.
+func loadLog(ctx context.Context, log Log) (st *state, leases expiry, end End, err error) {
+	asked := time.Now()
+	if end, err = log.End(ctx); err != nil {
+		return nil, leases, end, fmt.Errorf("read the log's end: %w", err)
+	}
+	st, leases, err = load(ctx, log, end, asked)
+	return st, leases, end, err
+}
+
 // load reads the metadata of the whole log, which held end when it was asked, and builds the index from it.
 func load(ctx context.Context, log Log, end End, asked time.Time) (st *state, leases expiry, err error) {
 	leases.start(end.Now, asked)

@@ -120,24 +120,14 @@ func Open(ctx context.Context, log Log, opts Options) (s *Store, err error) {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	start := time.Now()
-	end, err := log.End(ctx)
+	st, leases, end, err := loadServed(ctx, log)
 	if err != nil {
-		return nil, fmt.Errorf("read the log's end: %w", err)
-	}
-	st, leases, err := load(ctx, log, end, start)
-	if err != nil {
-		return nil, err
-	}
-	if err := st.unfinishedImport(); err != nil {
 		return nil, err
 	}
 	if st.mode != opts.LeaseMode {
 		if st, leases, err = claimLeaseMode(ctx, log, st, opts.LeaseMode); err != nil {
 			return nil, err
 		}
-	}
-	if err := st.unfinishedImport(); err != nil {
-		return nil, err
 	}
 	log = boundedLog{log, opts.RequestTimeout}
 	s = &Store{
