@@ -1,17 +1,9 @@
 package server
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"math/big"
-	"net"
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -21,87 +13,15 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+
+	"github.com/stele-db/stele/pkg/tls/tlstest"
 )
 
-// authority makes certificates in a directory of its own.
-type authority struct {
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	// caFile holds the authority's own certificate.
-	caFile string
-}
-
-func newAuthority(t testing.TB) *authority {
+// serving loads a new server certificate with opts.
+func serving(t testing.TB, ca *tlstest.Authority, opts CertificateOptions) *Certificates {
 	t.Helper()
-	a := &authority{dir: t.TempDir()}
-	a.caFile = filepath.Join(a.dir, "ca.crt")
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
-	}
-	a.key = newKey(t)
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &a.key.PublicKey, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if a.cert, err = x509.ParseCertificate(der); err != nil {
-		t.Fatal(err)
-	}
-	writePEM(t, a.caFile, "CERTIFICATE", der)
-	return a
-}
-
-func newKey(t testing.TB) *ecdsa.PrivateKey {
-	t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
-}
-
-func writePEM(t testing.TB, name, kind string, der []byte) {
-	t.Helper()
-	if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (a *authority) pool() *x509.CertPool {
-	pool := x509.NewCertPool()
-	pool.AddCert(a.cert)
-	return pool
-}
-
-// issue writes a certificate for 127.0.0.1 and its key to name.crt and name.key.
-func (a *authority) issue(t testing.TB, name string, serial int64) (certFile, keyFile string) {
-	t.Helper()
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	key := newKey(t)
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certFile, keyFile = filepath.Join(a.dir, name+".crt"), filepath.Join(a.dir, name+".key")
-	writePEM(t, certFile, "CERTIFICATE", der)
-	writePEM(t, keyFile, "PRIVATE KEY", keyDER)
-	return certFile, keyFile
-}
-
-// server loads a new server certificate with opts.
-func (a *authority) server(t testing.TB, opts CertificateOptions) *Certificates {
-	t.Helper()
-	opts.Logger = quiet()
-	opts.CertFile, opts.KeyFile = a.issue(t, "server", 2)
+	cert := ca.Issue(t, "server")
+	opts.Logger, opts.CertFile, opts.KeyFile = quiet(), cert.CertFile, cert.KeyFile
 	certs, err := LoadCertificates(opts)
 	if err != nil {
 		t.Fatal(err)
@@ -109,14 +29,11 @@ func (a *authority) server(t testing.TB, opts CertificateOptions) *Certificates 
 	return certs
 }
 
-// client returns a TLS configuration with a new client certificate.
-func (a *authority) client(t testing.TB, name string) *tls.Config {
+// issued returns a client configuration with a new certificate.
+func issued(t testing.TB, ca *tlstest.Authority, name string) *tls.Config {
 	t.Helper()
-	cert, err := tls.LoadX509KeyPair(a.issue(t, name, 3))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &tls.Config{RootCAs: a.pool(), Certificates: []tls.Certificate{cert}}
+	ca.Issue(t, name)
+	return ca.Client(t, name)
 }
 
 func secure(cfg *tls.Config) grpc.DialOption {
@@ -124,21 +41,21 @@ func secure(cfg *tls.Config) grpc.DialOption {
 }
 
 func TestClientCertificates(t *testing.T) {
-	ca, stranger := newAuthority(t), newAuthority(t)
-	certs := ca.server(t, CertificateOptions{TrustedCAFile: ca.caFile, ClientCertAuth: true})
+	ca, stranger := tlstest.New(t), tlstest.New(t)
+	certs := serving(t, ca, CertificateOptions{TrustedCAFile: ca.CAFile(), ClientCertAuth: true})
 	r := serve(t, func(o *Options) { o.Listeners = []*Listener{listen(t, "https://127.0.0.1:0", certs)} })
 	get := func(cfg *tls.Config) error {
 		_, err := pb.NewKVClient(dial(t, r.addr().String(), secure(cfg))).Range(within(t), &pb.RangeRequest{Key: key})
 		return err
 	}
-	if err := get(ca.client(t, "alice")); err != nil {
+	if err := get(issued(t, ca, "alice")); err != nil {
 		t.Errorf("with a certificate: %v", err)
 	}
-	if err := get(&tls.Config{RootCAs: ca.pool()}); status.Code(err) != codes.Unavailable {
+	if err := get(ca.Client(t, "")); status.Code(err) != codes.Unavailable {
 		t.Errorf("without a certificate: %v", err)
 	}
-	other := stranger.client(t, "mallory")
-	other.RootCAs = ca.pool()
+	other := issued(t, stranger, "mallory")
+	other.RootCAs = ca.Client(t, "").RootCAs
 	if err := get(other); status.Code(err) != codes.Unavailable {
 		t.Errorf("with another authority's certificate: %v", err)
 	}
@@ -150,19 +67,19 @@ func TestClientCertificates(t *testing.T) {
 
 // Naming an authority is enough, as with etcd.
 func TestTrustedAuthorityAsksForCertificates(t *testing.T) {
-	ca := newAuthority(t)
-	if got := ca.server(t, CertificateOptions{TrustedCAFile: ca.caFile}).current().ClientAuth; got != tls.RequireAndVerifyClientCert {
+	ca := tlstest.New(t)
+	if got := serving(t, ca, CertificateOptions{TrustedCAFile: ca.CAFile()}).current().ClientAuth; got != tls.RequireAndVerifyClientCert {
 		t.Errorf("client certificates: %v", got)
 	}
-	if got := ca.server(t, CertificateOptions{}).current().ClientAuth; got != tls.NoClientCert {
+	if got := serving(t, ca, CertificateOptions{}).current().ClientAuth; got != tls.NoClientCert {
 		t.Errorf("client certificates: %v", got)
 	}
 }
 
 // The handlers know the client's certificate.
 func TestPeerHasItsCertificate(t *testing.T) {
-	ca := newAuthority(t)
-	l := listen(t, "https://127.0.0.1:0", ca.server(t, CertificateOptions{TrustedCAFile: ca.caFile}))
+	ca := tlstest.New(t)
+	l := listen(t, "https://127.0.0.1:0", serving(t, ca, CertificateOptions{TrustedCAFile: ca.CAFile()}))
 	d := newDispatcher(quiet(), patience, 10)
 	go d.accept(l)
 	seen := make(chan *peer.Peer, 1)
@@ -177,7 +94,7 @@ func TestPeerHasItsCertificate(t *testing.T) {
 		d.stop()
 		s.Stop()
 	})
-	conn := dial(t, l.Addr().String(), secure(ca.client(t, "alice")))
+	conn := dial(t, l.Addr().String(), secure(issued(t, ca, "alice")))
 	_, _ = pb.NewKVClient(conn).Range(within(t), &pb.RangeRequest{Key: key})
 	select {
 	case p := <-seen:
@@ -192,43 +109,48 @@ func TestPeerHasItsCertificate(t *testing.T) {
 
 // New connections get the new certificate; a broken one is not used.
 func TestCertificatesAreReadAgain(t *testing.T) {
-	ca := newAuthority(t)
-	certs := ca.server(t, CertificateOptions{CheckInterval: time.Millisecond})
+	ca := tlstest.New(t)
+	certs := serving(t, ca, CertificateOptions{CheckInterval: time.Millisecond})
 	r := serve(t, func(o *Options) { o.Listeners = []*Listener{listen(t, "https://127.0.0.1:0", certs)} })
-	serial := func() int64 {
-		conn, err := tls.Dial("tcp", r.addr().String(), &tls.Config{RootCAs: ca.pool(), NextProtos: []string{"h2"}})
+	serial := func() *big.Int {
+		conn, err := tls.Dial("tcp", r.addr().String(), &tls.Config{RootCAs: ca.Client(t, "").RootCAs, NextProtos: []string{"h2"}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		return conn.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
+		return conn.ConnectionState().PeerCertificates[0].SerialNumber
 	}
-	if got := serial(); got != 2 {
-		t.Fatalf("serial %d", got)
+	issue := func() *big.Int {
+		cert := ca.Issue(t, "server")
+		pair, err := tls.LoadX509KeyPair(cert.CertFile, cert.KeyFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pair.Leaf.SerialNumber
 	}
-	certFile, _ := ca.issue(t, "server", 77)
-	eventually(t, "the new certificate is used", func() bool { return serial() == 77 })
-	if err := os.WriteFile(certFile, []byte("not a certificate"), 0o600); err != nil {
+	renewed := issue()
+	eventually(t, "the new certificate is used", func() bool { return serial().Cmp(renewed) == 0 })
+	if err := os.WriteFile(ca.File("server.crt"), []byte("not a certificate"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for range 5 {
-		if got := serial(); got != 77 {
+		if got := serial(); got.Cmp(renewed) != 0 {
 			t.Errorf("serial %d while the file is broken", got)
 		}
 	}
-	ca.issue(t, "server", 78)
-	eventually(t, "the repaired certificate is used", func() bool { return serial() == 78 })
+	repaired := issue()
+	eventually(t, "the repaired certificate is used", func() bool { return serial().Cmp(repaired) == 0 })
 }
 
 func TestCertificateFilesThatCannotBeUsed(t *testing.T) {
-	ca := newAuthority(t)
-	certFile, keyFile := ca.issue(t, "server", 2)
-	_, otherKey := ca.issue(t, "other", 3)
+	ca := tlstest.New(t)
+	server, other := ca.Issue(t, "server"), ca.Issue(t, "other")
+	certFile, keyFile := server.CertFile, server.KeyFile
 	for name, opts := range map[string]CertificateOptions{
 		"no key":          {CertFile: certFile},
 		"no certificate":  {KeyFile: keyFile},
 		"absent":          {CertFile: certFile + "x", KeyFile: keyFile},
-		"of another key":  {CertFile: certFile, KeyFile: otherKey},
+		"of another key":  {CertFile: certFile, KeyFile: other.KeyFile},
 		"no such CA":      {CertFile: certFile, KeyFile: keyFile, TrustedCAFile: "/absent"},
 		"a CA that isn't": {CertFile: certFile, KeyFile: keyFile, TrustedCAFile: keyFile},
 	} {

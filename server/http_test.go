@@ -10,6 +10,8 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+
+	"github.com/stele-db/stele/pkg/tls/tlstest"
 )
 
 // reply is what a test compares of an HTTP response.
@@ -120,9 +122,9 @@ func TestHealthOfAStoppedStore(t *testing.T) {
 
 // HTTP clients that offer HTTP/2 and HTTP/1.1 reach the endpoints by either, and gRPC clients that look like them are served.
 func TestTLSClientsOfBothKinds(t *testing.T) {
-	ca := newAuthority(t)
+	ca := tlstest.New(t)
 	r := serve(t, func(o *Options) {
-		o.Listeners = []*Listener{listen(t, "https://127.0.0.1:0", ca.server(t, CertificateOptions{}))}
+		o.Listeners = []*Listener{listen(t, "https://127.0.0.1:0", serving(t, ca, CertificateOptions{}))}
 	})
 	url := r.opts.Listeners[0].URL()
 	for name, c := range map[string]struct {
@@ -135,7 +137,7 @@ func TestTLSClientsOfBothKinds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := &http.Client{Transport: &http.Transport{
-				TLSClientConfig:   &tls.Config{RootCAs: ca.pool(), NextProtos: c.protos},
+				TLSClientConfig:   &tls.Config{RootCAs: ca.Client(t, "").RootCAs, NextProtos: c.protos},
 				ForceAttemptHTTP2: c.major == 2,
 			}}
 			defer client.CloseIdleConnections()
@@ -147,7 +149,7 @@ func TestTLSClientsOfBothKinds(t *testing.T) {
 	}
 	for name, protos := range map[string][]string{"h2 alone": {"h2"}, "h2 and HTTP/1.1": {"h2", "http/1.1"}} {
 		t.Run("gRPC, "+name, func(t *testing.T) {
-			conn := dial(t, r.addr().String(), grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: ca.pool(), NextProtos: protos})))
+			conn := dial(t, r.addr().String(), grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: ca.Client(t, "").RootCAs, NextProtos: protos})))
 			if _, err := pb.NewKVClient(conn).Put(within(t), &pb.PutRequest{Key: key, Value: make([]byte, 100_000)}); err != nil {
 				t.Fatal(err)
 			}

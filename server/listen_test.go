@@ -14,11 +14,13 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/stele-db/stele/pkg/tls/tlstest"
 )
 
 func TestListenAddresses(t *testing.T) {
-	ca := newAuthority(t)
-	certs := ca.server(t, CertificateOptions{})
+	ca := tlstest.New(t)
+	certs := serving(t, ca, CertificateOptions{})
 	dir := t.TempDir()
 	for _, c := range []struct {
 		address string
@@ -119,17 +121,17 @@ func TestUnixSocket(t *testing.T) {
 }
 
 func TestSeveralListeners(t *testing.T) {
-	ca := newAuthority(t)
+	ca := tlstest.New(t)
 	r := serve(t, func(o *Options) {
 		o.Listeners = []*Listener{
 			listen(t, "http://127.0.0.1:0", nil),
-			listen(t, "https://127.0.0.1:0", ca.server(t, CertificateOptions{})),
+			listen(t, "https://127.0.0.1:0", serving(t, ca, CertificateOptions{})),
 		}
 	})
 	if _, err := pb.NewKVClient(r.dial(t)).Put(within(t), &pb.PutRequest{Key: key}); err != nil {
 		t.Error(err)
 	}
-	conn := dial(t, r.opts.Listeners[1].Addr().String(), secure(ca.client(t, "alice")))
+	conn := dial(t, r.opts.Listeners[1].Addr().String(), secure(issued(t, ca, "alice")))
 	list, err := pb.NewClusterClient(conn).MemberList(within(t), &pb.MemberListRequest{Linearizable: true})
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/pkg/tls/tlstest"
 )
 
 func databaseOptions(t *testing.T, password string, args ...string) (connect.Options, string) {
@@ -35,19 +36,18 @@ func databaseOptions(t *testing.T, password string, args ...string) (connect.Opt
 }
 
 func TestDatabaseOptions(t *testing.T) {
-	ca := newAuthority(t)
-	ca.client("db")
+	cert := tlstest.New(t).Issue(t, "db")
 	file := filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(file, []byte(" hunter2 \r\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	opts, said := databaseOptions(t, "", "--endpoint=mysql://u@tcp(h)/d", "--datastore-password-file="+file,
-		"--ca-file="+ca.file("ca.crt"), "--cert-file="+ca.file("db.crt"), "--key-file="+ca.file("db.key"),
+		"--ca-file="+cert.CAFile, "--cert-file="+cert.CertFile, "--key-file="+cert.KeyFile,
 		"--datastore-max-open-connections=7", "--datastore-max-idle-connections=3",
 		"--datastore-connection-max-lifetime=1h", "--datastore-connection-max-idle-time=1m")
 	want := connect.Options{
 		Password: " hunter2 ",
-		TLS:      connect.TLS{CAFile: ca.file("ca.crt"), CertFile: ca.file("db.crt"), KeyFile: ca.file("db.key")},
+		TLS:      connect.TLS{CAFile: cert.CAFile, CertFile: cert.CertFile, KeyFile: cert.KeyFile},
 		Pool:     connect.Pool{MaxOpen: 7, MaxIdle: 3, MaxLifetime: time.Hour, MaxIdleTime: time.Minute},
 	}
 	if opts != want || said != "" {

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/stele-db/stele/drivers/drivertest/database"
+	"github.com/stele-db/stele/pkg/tls/tlstest"
 )
 
 // account is a user of a database server with a password that appears nowhere else, and a database of its own.
@@ -142,7 +143,7 @@ func TestPasswordIsSeenByNobody(t *testing.T) {
 func TestMistakesWithServers(t *testing.T) {
 	forEachServer(t, func(t *testing.T, s *database.Server) {
 		a := newAccount(t, s, false)
-		other := newAuthority(t)
+		other := tlstest.New(t)
 		option := func(dsn, text string) string {
 			if strings.Contains(dsn, "?") {
 				return dsn + "&" + text
@@ -160,7 +161,7 @@ func TestMistakesWithServers(t *testing.T) {
 			"wrong password": {args: []string{"--endpoint=" + a.endpoint(a.user+":hunter2-wrong")}, want: []string{"--endpoint", a.user}},
 			"no password":    {args: []string{"--endpoint=" + a.endpoint(a.user)}, want: []string{"--endpoint", a.user}},
 			"no rights":      {args: []string{"--endpoint=" + good}, want: []string{"--endpoint", "CREATE TABLE", "stele schema --print"}, several: true},
-			"wrong CA":       {args: []string{"--endpoint=" + good, "--ca-file=" + other.file("ca.crt")}, want: []string{"--endpoint", "certificate", "authority"}},
+			"wrong CA":       {args: []string{"--endpoint=" + good, "--ca-file=" + other.CAFile()}, want: []string{"--endpoint", "certificate", "authority"}},
 			"wrong prefix":   {args: []string{"--endpoint=" + option(good, "table_prefix=a-b")}, want: []string{"--endpoint", "table_prefix", "a-b"}},
 			"newer schema": {
 				before: func() {

@@ -19,7 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
-	"github.com/stele-db/stele/pkg/internal/tlstest"
+	"github.com/stele-db/stele/pkg/tls/tlstest"
 	"github.com/stele-db/stele/server"
 )
 

@@ -19,8 +19,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
-	"github.com/stele-db/stele/pkg/internal/tlstest"
 	"github.com/stele-db/stele/pkg/tls"
+	"github.com/stele-db/stele/pkg/tls/tlstest"
 )
 
 // What k3s does: nothing is named, so the database and the socket are in the working directory.

@@ -15,7 +15,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
-	"github.com/stele-db/stele/pkg/internal/tlstest"
+	"github.com/stele-db/stele/pkg/tls/tlstest"
 )
 
 func TestStaleSocketIsReplaced(t *testing.T) {

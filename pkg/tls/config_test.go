@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stele-db/stele/pkg/internal/tlstest"
 	"github.com/stele-db/stele/pkg/tls"
+	"github.com/stele-db/stele/pkg/tls/tlstest"
 )
 
 // handshake connects client to server and returns the client's error.

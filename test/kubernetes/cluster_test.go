@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/stele-db/stele/pkg/tls/tlstest"
 	"github.com/stele-db/stele/test/internal/port"
 )
 
@@ -40,7 +41,7 @@ type cluster struct {
 	store *store
 	bin   string
 	logs  string
-	certs *authority
+	certs authority
 	api   *apiServer
 	// leaders are the first candidates, which lead until they are killed, by the name of the program.
 	leaders map[string]*program
@@ -77,8 +78,8 @@ const (
 // newCluster prepares a control plane on s, whose programs are started by the checks. Logs go to the directory logs.
 func newCluster(t *testing.T, s *store, logs string) *cluster {
 	t.Helper()
-	c := &cluster{life: t, store: s, bin: programs(t), logs: logs, certs: newAuthority(t, t.TempDir()), leaders: map[string]*program{}}
-	c.certs.server(t, "service-account")
+	c := &cluster{life: t, store: s, bin: programs(t), logs: logs, certs: authority{tlstest.New(t)}, leaders: map[string]*program{}}
+	c.certs.Issue(t, "service-account")
 	return c
 }
 
@@ -103,18 +104,18 @@ func (c *cluster) startAPIServer(t *testing.T, n int) *apiServer {
 		address = port.Free(t)
 	}
 	name := fmt.Sprintf("kube-apiserver-%d", n)
-	c.certs.server(t, name)
+	serving := c.certs.Issue(t, name)
 	a := &apiServer{begin: time.Now(), address: address, kubeconfig: c.certs.client(t, name+"-admin", address, "admin", "system:masters")}
 	args := []string{
 		"--etcd-servers=" + c.store.urls(),
 		"--bind-address=127.0.0.1", "--secure-port=" + portOf(address),
 		// Only recorded: a loopback address is refused.
 		"--advertise-address=" + advertised(n),
-		"--client-ca-file=" + c.certs.path("ca.crt"),
-		"--tls-cert-file=" + c.certs.path(name+".crt"), "--tls-private-key-file=" + c.certs.path(name+".key"),
+		"--client-ca-file=" + serving.CAFile,
+		"--tls-cert-file=" + serving.CertFile, "--tls-private-key-file=" + serving.KeyFile,
 		"--service-account-issuer=https://kubernetes.default.svc",
-		"--service-account-key-file=" + c.certs.path("service-account.key"),
-		"--service-account-signing-key-file=" + c.certs.path("service-account.key"),
+		"--service-account-key-file=" + c.certs.File("service-account.key"),
+		"--service-account-signing-key-file=" + c.certs.File("service-account.key"),
 		"--service-cluster-ip-range=10.96.0.0/16",
 		"--authorization-mode=Node,RBAC",
 		"--event-ttl=" + eventTTL.String(),
@@ -167,7 +168,7 @@ func (c *cluster) startCandidate(t *testing.T, name string, n int) *program {
 	conf := c.certs.client(t, fmt.Sprintf("%s-%d", name, n), c.api.address, "system:"+name)
 	args := []string{
 		"--kubeconfig=" + conf, "--authentication-kubeconfig=" + conf, "--authorization-kubeconfig=" + conf,
-		"--bind-address=127.0.0.1", "--secure-port=" + portOf(address), "--cert-dir=" + c.certs.dir,
+		"--bind-address=127.0.0.1", "--secure-port=" + portOf(address), "--cert-dir=" + c.certs.File(""),
 		"--leader-elect=true", "--leader-elect-lease-duration=" + leaseDuration.String(),
 		// Without its own brake, so that it is the store that is measured.
 		"--kube-api-qps=1000", "--kube-api-burst=2000",
@@ -175,8 +176,8 @@ func (c *cluster) startCandidate(t *testing.T, name string, n int) *program {
 	if name == controllerManager {
 		args = append(args,
 			"--use-service-account-credentials=true",
-			"--service-account-private-key-file="+c.certs.path("service-account.key"),
-			"--root-ca-file="+c.certs.path("ca.crt"),
+			"--service-account-private-key-file="+c.certs.File("service-account.key"),
+			"--root-ca-file="+c.certs.CAFile(),
 			"--node-monitor-grace-period="+gracePeriod.String(),
 		)
 	}

@@ -2,23 +2,12 @@ package semantics
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
-	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"go.etcd.io/etcd/api/v3/authpb"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -27,106 +16,44 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/stele-db/stele/pkg/tls/tlstest"
 	"github.com/stele-db/stele/test/internal/connect"
 	"github.com/stele-db/stele/test/internal/etcd"
 	"github.com/stele-db/stele/test/internal/stele"
 	"github.com/stele-db/stele/test/internal/target"
 )
 
-// certificates are signed by one authority, which is one of them.
-type certificates struct {
-	*testing.T
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newCertificates(t *testing.T) *certificates {
-	t.Helper()
-	c := &certificates{T: t, dir: t.TempDir()}
-	c.cert, c.key = c.issue("ca", "ca")
-	return c
-}
-
-// issue writes file.crt and file.key.
-func (c *certificates) issue(file, commonName string) (*x509.Certificate, *ecdsa.PrivateKey) {
-	c.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		c.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: commonName},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		BasicConstraintsValid: true, IsCA: c.cert == nil,
-	}
-	parent, signer := c.cert, c.key
-	if parent == nil {
-		parent, signer = template, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
-	if err != nil {
-		c.Fatal(err)
-	}
-	private, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		c.Fatal(err)
-	}
-	for name, block := range map[string]*pem.Block{".crt": {Type: "CERTIFICATE", Bytes: der}, ".key": {Type: "EC PRIVATE KEY", Bytes: private}} {
-		if err := os.WriteFile(c.path(file+name), pem.EncodeToMemory(block), 0o600); err != nil {
-			c.Fatal(err)
-		}
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		c.Fatal(err)
-	}
-	return cert, key
-}
-
-func (c *certificates) path(name string) string { return filepath.Join(c.dir, name) }
-
-// client is the configuration of whoever shows that certificate.
-func (c *certificates) client(file string) *tls.Config {
-	c.Helper()
-	pair, err := tls.LoadX509KeyPair(c.path(file+".crt"), c.path(file+".key"))
-	if err != nil {
-		c.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(c.cert)
-	return &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}}
-}
-
-func (c *certificates) dial(file string) []grpc.DialOption {
-	return []grpc.DialOption{grpc.WithTransportCredentials(credentials.NewTLS(c.client(file)))}
-}
-
 // TestAuthByCertificate knows users by the common names of their certificates.
 func TestAuthByCertificate(t *testing.T) {
 	t.Parallel()
-	certs := newCertificates(t)
-	certs.issue("server", "server")
+	ca := tlstest.New(t)
+	serving := ca.Issue(t, "server")
 	for _, name := range []string{"root", "reader", "stranger"} {
-		certs.issue(name, name)
+		ca.Issue(t, name)
 	}
-	certs.issue("nameless", "")
-	common := []string{"--client-cert-auth", "--trusted-ca-file", certs.path("ca.crt"), cheapPasswords}
+	ca.Sign(t, "nameless", &x509.Certificate{})
+	common := []string{"--client-cert-auth", "--trusted-ca-file", serving.CAFile, cheapPasswords}
 	run := func(name, address string) {
 		t.Run(name, func(t *testing.T) {
-			runAll(t, &target.Target{Name: name, Address: address}, []rule{{"by certificate", func(e *env) { byCertificate(e, certs) }}})
+			runAll(t, &target.Target{Name: name, Address: address}, []rule{{"by certificate", func(e *env) { byCertificate(e, ca) }}})
 		})
 	}
 	if !target.Variant() {
-		args := append([]string{"--cert-file", certs.path("server.crt"), "--key-file", certs.path("server.key")}, common...)
-		run("etcd", etcd.Start(t, etcd.Options{Args: args, TLS: certs.dial("root")}).Target)
+		args := append([]string{"--cert-file", serving.CertFile, "--key-file", serving.KeyFile}, common...)
+		run("etcd", etcd.Start(t, etcd.Options{Args: args, TLS: shows(t, ca, "root")}).Target)
 	}
-	args := append([]string{"--server-cert-file", certs.path("server.crt"), "--server-key-file", certs.path("server.key")}, common...)
-	run("stele", stele.Start(t, stele.Options{Args: args, TLS: certs.dial("root")}).Target)
+	args := append([]string{"--server-cert-file", serving.CertFile, "--server-key-file", serving.KeyFile}, common...)
+	run("stele", stele.Start(t, stele.Options{Args: args, TLS: shows(t, ca, "root")}).Target)
 }
 
-func byCertificate(e *env, certs *certificates) {
-	by := func(file string) *grpc.ClientConn { return connect.GRPC(e.T, e.Address, certs.dial(file)...) }
+// shows connects with the certificate of that name.
+func shows(t *testing.T, ca *tlstest.Authority, name string) []grpc.DialOption {
+	t.Helper()
+	return []grpc.DialOption{grpc.WithTransportCredentials(credentials.NewTLS(ca.Client(t, name)))}
+}
+
+func byCertificate(e *env, ca *tlstest.Authority) {
+	by := func(name string) *grpc.ClientConn { return connect.GRPC(e.T, e.Address, shows(e.T, ca, name)...) }
 	root := by("root")
 	m := setup{e.T, e.ctx, pb.NewAuthClient(root)}
 	m.user("root", "root")
@@ -168,8 +95,8 @@ func byCertificate(e *env, certs *certificates) {
 	// A gateway's certificate is its own.
 	fails(e, codes.InvalidArgument, noName, 0, read(root, e.key("k"), "grpcgateway-accept", "*/*"))
 
-	post := func(file string, header ...string) string {
-		client := &http.Client{Transport: &http.Transport{TLSClientConfig: certs.client(file)}}
+	post := func(name string, header ...string) string {
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: ca.Client(e.T, name)}}
 		defer client.CloseIdleConnections()
 		req, err := http.NewRequestWithContext(e.ctx, http.MethodPost, "https://"+e.Address+"/v3/kv/range", strings.NewReader(`{"key":"`+e.encoded("k")+`"}`))
 		must(e, 0, err)

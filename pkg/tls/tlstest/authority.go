@@ -1,0 +1,111 @@
+// Package tlstest makes certificates for tests.
+package tlstest
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	stdtls "crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stele-db/stele/pkg/tls"
+)
+
+// Authority signs certificates. Its own and theirs are files in one directory, NAME.crt and NAME.key, which lives as long as the test.
+type Authority struct {
+	dir  string
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+// New makes an authority.
+func New(t testing.TB) *Authority {
+	t.Helper()
+	a := &Authority{dir: t.TempDir()}
+	a.cert, a.key = a.sign(t, "ca", &x509.Certificate{
+		Subject: pkix.Name{CommonName: "ca"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+	})
+	return a
+}
+
+// CAFile is the authority's certificate.
+func (a *Authority) CAFile() string { return a.File("ca.crt") }
+
+// File is one of the authority's files.
+func (a *Authority) File(name string) string { return filepath.Join(a.dir, name) }
+
+// Issue makes a certificate for 127.0.0.1, localhost and the names, good for servers and clients, whose common name and files have the first name. It
+// returns the files with the authority as CAFile. A second certificate of that name replaces the files.
+func (a *Authority) Issue(t testing.TB, names ...string) tls.Config {
+	t.Helper()
+	return a.Sign(t, names[0], &x509.Certificate{
+		Subject:     pkix.Name{CommonName: names[0]},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: append([]string{"localhost"}, names...),
+	})
+}
+
+// Sign is Issue for a certificate that says what the template does. Serial number and validity are filled in.
+func (a *Authority) Sign(t testing.TB, name string, template *x509.Certificate) tls.Config {
+	t.Helper()
+	a.sign(t, name, template)
+	return tls.Config{CAFile: a.CAFile(), CertFile: a.File(name + ".crt"), KeyFile: a.File(name + ".key")}
+}
+
+// Client is what a client connects with that trusts the authority's servers and shows the certificate of that name, or none if there is no name.
+func (a *Authority) Client(t testing.TB, name string) *stdtls.Config {
+	t.Helper()
+	files := tls.Config{CAFile: a.CAFile()}
+	if name != "" {
+		files.CertFile, files.KeyFile = a.File(name+".crt"), a.File(name+".key")
+	}
+	config, err := files.ClientConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return config
+}
+
+// sign writes a certificate and its key. The first certificate signs itself.
+func (a *Authority) sign(t testing.TB, name string, template *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template.SerialNumber = big.NewInt(time.Now().UnixNano())
+	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
+	parent, signer := a.cert, a.key
+	if parent == nil {
+		parent, signer = template, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{
+		name + ".crt": {Type: "CERTIFICATE", Bytes: der},
+		name + ".key": {Type: "EC PRIVATE KEY", Bytes: private},
+	} {
+		if err := os.WriteFile(a.File(file), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert, key
+}
