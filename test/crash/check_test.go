@@ -14,8 +14,8 @@ import (
 
 const steps = 6000
 
-// TestCleanHistories shows that the checkers accept what a right server does.
-func TestCleanHistories(t *testing.T) {
+// TestJudgeCleanHistories shows that the checkers accept what a right server does.
+func TestJudgeCleanHistories(t *testing.T) {
 	for seed := range uint64(10) {
 		rec, _ := fabricate(seed, steps, nil)
 		report := Check(rec, "")
@@ -36,8 +36,8 @@ func isPut(op *Op) bool {
 	return ok
 }
 
-// TestBrokenServers shows that the checkers find what a wrong server does: replay and porcupine each on its own.
-func TestBrokenServers(t *testing.T) {
+// TestJudgeBrokenServers shows that the checkers find what a wrong server does: replay and porcupine each on its own.
+func TestJudgeBrokenServers(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		// fault answers requests instead of the server.
@@ -298,8 +298,8 @@ func TestBrokenServers(t *testing.T) {
 	}
 }
 
-// TestBrokenWatches shows that every broken guarantee of a watch is found and called by its name.
-func TestBrokenWatches(t *testing.T) {
+// TestJudgeBrokenWatches shows that every broken guarantee of a watch is found and called by its name.
+func TestJudgeBrokenWatches(t *testing.T) {
 	// events are the indexes of responses with events of watcher 0.
 	events := func(s *Session) []int {
 		var at []int

@@ -48,7 +48,7 @@ func judgeBoth(rec *Recorded) []string {
 	return slices.Concat(Check(before, "").Violations, Check(after, "").Violations)
 }
 
-func TestCleanRecovery(t *testing.T) {
+func TestJudgeCleanRecovery(t *testing.T) {
 	for seed := range uint64(5) {
 		rec := recovered(seed)
 		before, after := rec.Split()
@@ -67,8 +67,8 @@ func TestCleanRecovery(t *testing.T) {
 	}
 }
 
-// TestBrokenRecoveries shows that what a server must not do when it finds another history is found.
-func TestBrokenRecoveries(t *testing.T) {
+// TestJudgeBrokenRecoveries shows that what a server must not do when it finds another history is found.
+func TestJudgeBrokenRecoveries(t *testing.T) {
 	// acked is a write of the new or the old history.
 	acked := func(rec *Recorded, newer bool) *Op {
 		var found *Op
