@@ -47,7 +47,7 @@ test-unit: ## the product's own tests, and what operations may allocate (which t
 	go test -race -p 3 -timeout 9m ./...
 	go test -count=1 -run '^TestAllocations$$' ./server
 
-# The judge of histories shares nothing between goroutines, and its own tests take ten times as long with the race detector.
+# The judge of histories judges under the race detector in the first command. Its own tests would take ten times as long there.
 .PHONY: test-blackbox
 test-blackbox: ## the binary beside a real etcd: differential, kill -9, faults, replicas, documentation (short runs)
 	cd test && STELE_DIFF_SEEDS=2 STELE_TEST_CRASH_DURATION=6s go test -race -p 3 -count=1 -timeout 9m -skip '^TestJudge' ./...
