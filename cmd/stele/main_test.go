@@ -78,11 +78,11 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
-// launch starts the program in dir, with nothing in the environment but env.
+// launch starts the program in dir, with nothing in the environment but env, and what keeps the race detector from sleeping for a second when it ends.
 func launch(t *testing.T, dir string, env []string, args ...string) *program {
 	t.Helper()
 	p := &program{t: t, dir: dir, cmd: exec.Command(binary, args...), exited: make(chan struct{})}
-	p.cmd.Dir, p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = dir, append([]string{"GORACE=halt_on_error=0"}, env...), &p.stdout, &p.stderr
+	p.cmd.Dir, p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = dir, append([]string{"GORACE=atexit_sleep_ms=100"}, env...), &p.stdout, &p.stderr
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
