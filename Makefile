@@ -23,6 +23,7 @@ ENGINES ?= mysql mariadb-11.8 postgres-13 postgres-17 postgres-18 tidb
 APISERVER_TARGETS ?= etcd sqlite postgres mariadb postgres:3
 
 # Many of the tests wait more than they compute: `go test -p 3` keeps two cores busy.
+
 # A program that was built with the race detector sleeps for a second when it ends, unless told otherwise.
 export GORACE ?= atexit_sleep_ms=100
 
