@@ -64,7 +64,8 @@ func (a *acknowledged) saw(rev int64) {
 	}
 }
 
-// callAll sends random requests from many goroutines, each to one of the stores, and returns all of them.
+// callAll sends random requests from many goroutines, each to one of the stores, and returns all of them. Some fail whatever the
+// generator's luck.
 func callAll(t *testing.T, rnd *rand.Rand, stores []*replica, clients, requests int, start int64) []*call {
 	var (
 		seen  acknowledged
@@ -77,9 +78,12 @@ func callAll(t *testing.T, rnd *rand.Rand, stores []*replica, clients, requests 
 		store := stores[i%len(stores)]
 		wg.Go(func() {
 			ctx := testContext(t)
-			for range requests {
+			for n := range requests {
 				gen.now = seen.Load()
 				c := &call{op: gen.op(), before: seen.Load()}
+				if n%10 == 9 {
+					c.op = gen.failing(i + n/10)
+				}
 				c.res, c.err = store.apply(ctx, c.op)
 				seen.saw(c.revision())
 				c.after = max(int64(store.Revision()), seen.Load())

@@ -179,6 +179,22 @@ func (g *generator) op() ls.Op {
 	}
 }
 
+// failing returns a transaction that fails for the nth of the reasons that one can fail for; for the first only where something was compacted.
+func (g *generator) failing(n int) ls.Op {
+	var cause ls.Op
+	switch n % 4 {
+	case 0:
+		cause = &ls.RangeRequest{KeyRange: g.keyRange(), Revision: 1}
+	case 1:
+		cause = &ls.RangeRequest{KeyRange: g.keyRange(), Revision: ls.Revision(g.now + 1_000_000)}
+	case 2:
+		cause = &ls.PutRequest{Key: []byte("never written"), IgnoreValue: true}
+	case 3:
+		cause = &ls.PutRequest{Key: []byte("never written"), Lease: -1}
+	}
+	return &ls.TxnRequest{Success: []ls.Op{&ls.PutRequest{Key: g.key(), Value: g.value()}, cause}}
+}
+
 // withoutDuplicates applies the rule of etcd's checkIntervals (server/etcdserver/api/v3rpc/key.go) to both branches.
 func withoutDuplicates(r *ls.TxnRequest) bool {
 	_, _, ok := writesOf(r.Success)
