@@ -255,6 +255,9 @@ func (g *generator) deleteRange() *pb.DeleteRangeRequest {
 	if g.chance(50) || g.many() && g.chance(95) {
 		r.RangeEnd = nil
 	}
+	if g.chance(1) {
+		r.Key = nil
+	}
 	return r
 }
 
@@ -268,6 +271,8 @@ func (g *generator) compact() *pb.CompactionRequest {
 		r.Revision = min(max(g.compacted, 0)+1+g.Int64N(20), g.current)
 	case n < 65:
 		r.Revision = g.current
+	case n < 69:
+		r.Revision = g.current + 1 + g.Int64N(3)
 	default:
 		r.Revision = g.someRevision()
 	}
