@@ -34,7 +34,7 @@ func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructu
 		return translate("append", l.because(ctx, err))
 	}
 	defer unlock()
-	params, err := w.encode(bound, head, id, entries, !l.alone.Load())
+	params, err := w.encode(bound, head, id, entries, !l.alone())
 	if err != nil {
 		return translate("append", l.because(ctx, err))
 	}

@@ -34,12 +34,10 @@ type Log struct {
 	// writerPID is the server's process behind the writer: notifications of it are of our own appends.
 	writerPID atomic.Uint32
 
-	// self is the ID under which this process is registered, 0 before. alone tells that no other replica is, so that nobody needs to be notified of appends:
-	// that takes a tenth of the server's time for them. While it is not known, it is false.
-	self  atomic.Uint64
-	alone atomic.Bool
-	// heard counts what told of another replica.
-	heard atomic.Int64
+	// self is the ID under which this process is registered, 0 before.
+	self atomic.Uint64
+	// heard counts what told of another replica, from 1 on. aloneAt is what it was before the registry last showed none, 0 if it showed one.
+	heard, aloneAt atomic.Int64
 
 	// pooled tells that a pooler gives transactions any connection: nothing is prepared, nothing is listened to.
 	pooled atomic.Bool

@@ -58,7 +58,7 @@ func (l *Log) listen(ctx context.Context, wake func()) error {
 	if _, err := c.Exec(ctx, `LISTEN `+channel(l.cfg.prefix)).ReadAll(); err != nil {
 		return err
 	}
-	l.hear() // who came before could not be heard
+	l.heard.Add(1) // a replica that came before could not be heard
 	wake()
 	for {
 		if err := c.WaitForNotification(ctx); err != nil {
@@ -71,17 +71,11 @@ func (l *Log) listen(ctx context.Context, wake func()) error {
 func (l *Log) notified(n *pgconn.Notification, wake func()) {
 	switch {
 	case n.Payload == "" && n.PID != l.writerPID.Load():
-		l.hear()
+		l.heard.Add(1)
 		wake()
 	case n.Payload != "" && n.Payload != strconv.FormatInt(int64(l.self.Load()), 10): // the database takes an ID for a signed number
-		l.hear()
+		l.heard.Add(1)
 	}
-}
-
-// hear takes note that there is another replica, or may be.
-func (l *Log) hear() {
-	l.heard.Add(1)
-	l.alone.Store(false)
 }
 
 // errMoved ends a subscription whose server may not be the primary any more.

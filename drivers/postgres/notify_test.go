@@ -48,7 +48,7 @@ func TestAloneNotifiesNobody(t *testing.T) {
 
 	listen(one)
 	register(one, first)
-	if !one.alone.Load() {
+	if !one.alone() {
 		t.Error("a replica that is registered alone does not know")
 	}
 	woken := listen(two)
@@ -60,21 +60,21 @@ func TestAloneNotifiesNobody(t *testing.T) {
 	if len(woken) > 0 {
 		t.Error("an append of a replica that is alone has notified")
 	}
-	eventually(t, "the first to know that it is not alone", func() bool { return !one.alone.Load() })
-	if three.alone.Load() {
+	eventually(t, "the first to know that it is not alone", func() bool { return !one.alone() })
+	if three.alone() {
 		t.Error("a replica that is not alone does not know")
 	}
 	appendOne()
 	<-woken
 	register(one, first)
-	if one.alone.Load() {
+	if one.alone() {
 		t.Error("a replica takes itself to be alone beside another")
 	}
 	if err := three.Unregister(ctx, third); err != nil {
 		t.Fatal(err)
 	}
 	register(one, first)
-	if !one.alone.Load() {
+	if !one.alone() {
 		t.Error("a replica that is alone again does not know")
 	}
 }

@@ -64,6 +64,7 @@ func newLog(cfg *config, logger *logrus.Entry) *Log {
 	l.writing <- struct{}{}
 	l.several = severalHosts(&cfg.pool.ConnConfig.Config)
 	l.pooled.Store(cfg.pooler)
+	l.heard.Store(1)
 	return l
 }
 
