@@ -178,7 +178,7 @@ func TestInterrupted(t *testing.T) {
 // TestLiveUser copies an etcd that asks who is there.
 func TestLiveUser(t *testing.T) {
 	t.Parallel()
-	server := etcd.Start(t, etcd.Options{Args: []string{"--auth-token-ttl=2"}})
+	server := etcd.Start(t, etcd.Options{Args: []string{"--auth-token-ttl=2", "--bcrypt-cost=4"}})
 	source := connect.Client(t, server.Target)
 	newHistory(t, source).write(30)
 	addUsers(t, source)
@@ -193,7 +193,7 @@ func TestLiveUser(t *testing.T) {
 		t.Errorf("it shows the password: %s", out)
 	}
 	s := stele.Start(t, stele.Options{Endpoint: endpoint, Args: []string{"--lease-mode=etcd"}})
-	root, err := clientv3.New(clientv3.Config{Endpoints: []string{s.Target}, Username: "root", Password: "the password of root", DialTimeout: 10 * time.Second})
+	root, err := clientv3.New(clientv3.Config{Endpoints: []string{s.Target}, Username: "root", Password: "the password of root", DialTimeout: 30 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

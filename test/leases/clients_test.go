@@ -30,11 +30,12 @@ func forAll(ctx context.Context, n, clients int, do func(ctx context.Context, i 
 	return group.Wait()
 }
 
-// keeper is a client that keeps some leases alive on one stream, as etcd's client does: each of them three times during its TTL.
+// keeper is a client that keeps those of its leases that are granted alive on one stream, as etcd's client does: each of them three times during its TTL.
 type keeper struct {
-	conn *grpc.ClientConn
-	ids  []int64
-	ttl  time.Duration
+	conn    *grpc.ClientConn
+	ids     []int64
+	granted []atomic.Bool
+	ttl     time.Duration
 	// answered counts the keep-alives, slowest is how long one took at most, in nanoseconds.
 	answered *atomic.Int64
 	slowest  *atomic.Int64
@@ -65,6 +66,9 @@ func (k keeper) send(ctx context.Context, stream pb.Lease_LeaseKeepAliveClient, 
 	for done := 0; ; {
 		due := int(float64(len(k.ids)) * float64(time.Since(start)) / float64(k.ttl/3))
 		for ; done < due; done++ {
+			if !k.granted[done%len(k.ids)].Load() {
+				continue
+			}
 			sent <- time.Now()
 			if err := stream.Send(&pb.LeaseKeepAliveRequest{ID: k.ids[done%len(k.ids)]}); err != nil {
 				return err

@@ -48,16 +48,18 @@ type scale struct {
 	n      int
 	ttl    time.Duration
 	ids    []int64
+	// granted tells of each lease that it is there.
+	granted []atomic.Bool
 }
 
 func TestScale(t *testing.T) {
-	s := &scale{t: t, n: number(t), ttl: 3 * time.Second}
+	s := &scale{t: t, n: number(t), ttl: 6 * time.Second}
 	if s.n > few {
 		s.ttl = time.Minute
 	}
 	s.server = stele.Start(t, stele.Options{Args: []string{"--lease-mode=etcd"}})
 	s.conn = connect.GRPC(t, s.server.Target)
-	s.ids = make([]int64, s.n)
+	s.ids, s.granted = make([]int64, s.n), make([]atomic.Bool, s.n)
 	for i := range s.ids {
 		s.ids[i] = int64(i) + 1
 	}
@@ -66,8 +68,8 @@ func TestScale(t *testing.T) {
 	var group errgroup.Group
 	var answered, slowest atomic.Int64
 	// From the first grant on, so that none ends before the last is made.
-	s.step("grants", func() { s.grant() })
 	s.keep(keeping, &group, &answered, &slowest)
+	s.step("grants", func() { s.grant() })
 	s.step("puts", func() { s.put() })
 	s.steady(&answered, &slowest)
 	s.restart(stop, &group)
@@ -93,6 +95,7 @@ func (s *scale) grant() {
 	lease := pb.NewLeaseClient(s.conn)
 	s.must(forAll(s.t.Context(), s.n, writers, func(ctx context.Context, i int) error {
 		_, err := lease.LeaseGrant(ctx, &pb.LeaseGrantRequest{ID: s.ids[i], TTL: int64(s.ttl / time.Second)})
+		s.granted[i].Store(err == nil)
 		return err
 	}))
 }
@@ -112,8 +115,9 @@ var everything = &pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}, CountOnly
 // keep lets clients keep all leases alive, each its own.
 func (s *scale) keep(ctx context.Context, group *errgroup.Group, answered, slowest *atomic.Int64) {
 	for i := range keepers {
+		from, to := i*s.n/keepers, (i+1)*s.n/keepers
 		k := keeper{
-			conn: connect.GRPC(s.t, s.server.Target), ids: s.ids[i*s.n/keepers : (i+1)*s.n/keepers], ttl: s.ttl, answered: answered, slowest: slowest,
+			conn: connect.GRPC(s.t, s.server.Target), ids: s.ids[from:to], granted: s.granted[from:to], ttl: s.ttl, answered: answered, slowest: slowest,
 		}
 		group.Go(func() error { return k.run(ctx) })
 	}
