@@ -42,7 +42,7 @@ func (c *config) listen(ctx context.Context, certs *server.Certificates) (*serve
 	}
 	l, err := server.Listen(ctx, address, certs)
 	if err != nil {
-		return nil, fmt.Errorf("--listen-address: %w; name a free address of this machine, such as 127.0.0.1:2379 or unix://stele.sock", err)
+		return nil, fmt.Errorf("--listen-address: %w; name a free address of this machine, such as 127.0.0.1:12379 or unix://stele.sock", err)
 	}
 	return l, nil
 }
