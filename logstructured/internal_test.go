@@ -174,6 +174,26 @@ func TestTurnsAfterRest(t *testing.T) {
 	}
 }
 
+// TestTurnEnds lets a third replica append all the time while one that is silent is waited for.
+func TestTurnEnds(t *testing.T) {
+	mine := turns{tag: 1}
+	mine.foreign(2)
+	mine.foreign(3)
+	mine.taken(time.Millisecond) // 2 and 3 are due, and 2 is silent
+	mine.foreign(3)
+	until := mine.until
+	for range 1000 {
+		mine.foreign(3)
+		if !mine.until.Equal(until) || !slices.Equal(mine.due, []replicaTag{2}) {
+			t.Fatalf("appends of a third prolong the turn by %v, and %v are due", mine.until.Sub(until), mine.due)
+		}
+	}
+	mine.taken(time.Millisecond)
+	if mine.foreign(2); !mine.until.After(until) || !slices.Equal(mine.due, []replicaTag{3}) {
+		t.Error("after the append of the one that was due the next one's turn does not begin")
+	}
+}
+
 func TestTurnsAfterAnOutage(t *testing.T) {
 	mine := turns{tag: 1}
 	for range 100 {

@@ -40,7 +40,7 @@ func newAppendID(tag replicaTag) AppendID {
 // first again, and of several others all would try at once and all but one in vain. So after its append a replica lets each of those that
 // have appended lately do so once more, the one that has waited for longest first. It costs little: what arrives meanwhile goes with the
 // next append. One that does not take its turn is waited for again only after it has appended. No lock is held, so a replica
-// that was stopped holds the others up by one turn and no longer. Only the writer uses it.
+// that was stopped holds the others up by one turn and no longer, whatever the rest of them append meanwhile. Only the writer uses it.
 type turns struct {
 	// tag is this replica's.
 	tag replicaTag
@@ -84,15 +84,19 @@ func (t *turns) conflicted(again bool) {
 	}
 }
 
-// foreign says that another replica has appended.
+// foreign says that another replica has appended. The turn of the one that is waited for goes on meanwhile: it would never end if it began anew
+// with each append of a third.
 func (t *turns) foreign(tag replicaTag) {
 	if tag == t.tag {
 		return
 	}
+	took := len(t.due) > 0 && t.due[0] == tag
 	same := func(other replicaTag) bool { return other == tag }
 	t.due, t.done = slices.DeleteFunc(t.due, same), append(slices.DeleteFunc(t.done, same), tag)
 	t.done = t.done[max(0, len(t.done)-maxTurns):]
-	t.next()
+	if took {
+		t.next()
+	}
 }
 
 // passed says that the one whose turn it was did not take it.
