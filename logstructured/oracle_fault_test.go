@@ -1,6 +1,7 @@
 package logstructured_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -423,5 +424,50 @@ func TestFaultShutdownUnderLoad(t *testing.T) { // not parallel: it counts gorou
 	}
 	if len(acked) > 0 {
 		t.Errorf("%d acknowledged writes are lost", len(acked))
+	}
+}
+
+// TestLargeBehindOthers lets another replica be faster than each large append. Small requests get past the large one, which goes on being tried, and needs only one
+// append that others let pass.
+func TestLargeBehindOthers(t *testing.T) {
+	db := &memDatabase{}
+	other := startStore(t, memLog{db}, ls.Options{})
+	log := newFaultyLog(memLog{db})
+	store := startStore(t, log, ls.Options{})
+	ctx := testContext(t)
+	put := func(r *replica, key string, size int) error {
+		_, err := r.Put(ctx, &ls.PutRequest{Key: []byte(key), Value: bytes.Repeat([]byte("v"), size)})
+		return err
+	}
+	var inVain atomic.Int64
+	log.fail(faults{append: func(ctx context.Context, a *realAppend) error {
+		size := 0
+		for i := range a.entries {
+			size += len(a.entries[i].Value)
+		}
+		if size > 512<<10 {
+			inVain.Add(1)
+			if err := put(other, "other", 1); err != nil {
+				return err
+			}
+		}
+		return a.now(ctx)
+	}})
+	large := make(chan error, 1)
+	go func() { large <- put(store, "large", 1<<20) }()
+	eventually(t, "the large append is in vain", func() bool { return inVain.Load() > 0 })
+	for n := range 100 {
+		if err := put(store, fmt.Sprint("small", n), 1024); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case err := <-large:
+		t.Fatalf("the large append came in: %v", err)
+	default:
+	}
+	log.heal()
+	if err := <-large; err != nil {
+		t.Error(err)
 	}
 }

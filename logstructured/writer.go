@@ -1,6 +1,7 @@
 package logstructured
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,8 @@ import (
 const (
 	maxBatchEntries = 1024
 	maxBatchBytes   = 4 << 20
+	// patientAppends is after how many appends in vain they are made smaller.
+	patientAppends = 2
 )
 
 // request is a write on its way through the writer.
@@ -175,13 +178,18 @@ func (w *writer) refuse() {
 // the batch when their client has gone, or when they are answered. What one append should not carry
 // is left for the next.
 func (w *writer) commit(ctx context.Context, batch []*request) {
+	// inVain counts the appends in a row that others were faster than.
+	inVain := 0
 	for first := true; len(batch) > 0; first = false {
 		if !first {
 			w.awaitTurn(ctx)
 		}
 		w.followTold(ctx)
+		if inVain >= patientAppends {
+			batch = w.smallestFirst(batch)
+		}
 		sp := w.st.savepoint()
-		ev, evaluated, rest := w.evaluate(batch, sp)
+		ev, evaluated, rest := w.evaluate(batch, sp, batchBytes(inVain))
 		if len(evaluated) == 0 {
 			batch = rest
 			continue
@@ -189,12 +197,14 @@ func (w *writer) commit(ctx context.Context, batch []*request) {
 		err := w.append(ctx, ev, evaluated)
 		switch {
 		case err == nil:
+			inVain = 0
 			w.accept(ev)
 			finish(evaluated, nil)
 			batch = rest
 		case errors.Is(err, ErrConflict):
+			inVain++
 			w.store.metrics.conflicts.Inc()
-			w.turns.conflicted(!first)
+			w.turns.conflicted(inVain > 1)
 			w.st.reset(w.published, sp)
 			batch = append(evaluated, rest...)
 			if err := w.catchUp(ctx); err != nil {
@@ -208,6 +218,24 @@ func (w *writer) commit(ctx context.Context, batch []*request) {
 			batch = rest
 		}
 	}
+}
+
+// batchBytes bounds an append before which so many were in vain. A large one is longer on its way to the database than another replica takes for several
+// small ones, and would come too late each time as long as that one has something to append.
+func batchBytes(inVain int) int {
+	const least = 16 << 10
+	if inVain < patientAppends {
+		return maxBatchBytes
+	}
+	return max(maxBatchBytes>>(2*inVain), least)
+}
+
+// smallestFirst adds what waits to a batch that others were faster than, so that a large request does not hold up all small ones. With what is small this
+// replica gets into the log, and so its turn, which the others then wait for, with the large one.
+func (w *writer) smallestFirst(batch []*request) []*request {
+	batch, _ = w.drain(batch)
+	slices.SortStableFunc(batch, func(a, b *request) int { return cmp.Compare(a.size, b.size) })
+	return batch
 }
 
 // complain tells people that appends fail, but not for each one of them.
@@ -232,10 +260,10 @@ func finish(batch []*request, err error) {
 
 // evaluate runs as many requests of the batch as one append should carry, on the state, which is left as if they were
 // committed. It answers those whose client has gone. evaluated wait for the append; rest have not been looked at.
-func (w *writer) evaluate(batch []*request, sp savepoint) (ev *evaluation, evaluated, rest []*request) {
+func (w *writer) evaluate(batch []*request, sp savepoint, limit int) (ev *evaluation, evaluated, rest []*request) {
 	ev = &evaluation{st: w.st, values: &w.store.values, alarms: w.store.alarms}
 	for i, r := range batch {
-		if len(ev.entries) >= maxBatchEntries || ev.size >= maxBatchBytes {
+		if len(ev.entries) >= maxBatchEntries || len(evaluated) > 0 && ev.size+int(r.size) > limit {
 			return ev, evaluated, batch[i:]
 		}
 		if err := r.gone(); err != nil {
@@ -248,7 +276,7 @@ func (w *writer) evaluate(batch []*request, sp savepoint) (ev *evaluation, evalu
 			// It failed halfway, because the database did: take its writes back by starting over without it.
 			r.done <- r.err
 			w.st.reset(w.published, sp)
-			return w.evaluate(slices.Concat(evaluated, batch[i+1:]), sp)
+			return w.evaluate(slices.Concat(evaluated, batch[i+1:]), sp, limit)
 		}
 		evaluated = append(evaluated, r)
 	}

@@ -1,0 +1,74 @@
+package replicas
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/stele-db/stele/drivers/drivertest/database"
+	"github.com/stele-db/stele/test/internal/stele"
+)
+
+// TestLargeBesideMany has one replica write small values without a pause, and on another one client that writes large ones beside a few that do not: a large append
+// takes longer on its way to the database than the other replica's small ones, which must not leave this replica behind.
+func TestLargeBesideMany(t *testing.T) {
+	onEach(t, func(t *testing.T, kind string) {
+		lasts, most := time.Second, 5*time.Second
+		if measuring() {
+			lasts, most = 10*time.Second, time.Second
+		}
+		list := start(t, 2, stele.Options{Endpoint: database.Shared(t, kind).DSN(t), Plain: true})
+		ctx, cancel := context.WithCancel(bounded(t)) // a deadline the servers might see first
+		defer cancel()
+		time.AfterFunc(lasts, cancel)
+		var wg sync.WaitGroup
+		// write returns, once wg is done, how long each of a client's writes took.
+		write := func(to *replica, client string, size int) *[]time.Duration {
+			took := new([]time.Duration)
+			kv, value := to.kv(), []byte(strings.Repeat("v", size))
+			wg.Go(func() {
+				for n := 0; ctx.Err() == nil; n++ {
+					begin := time.Now()
+					_, err := kv.Put(ctx, &pb.PutRequest{Key: fmt.Appendf(nil, "%s/%03d", client, n%50), Value: value})
+					switch {
+					case err == nil:
+						*took = append(*took, time.Since(begin))
+					case ctx.Err() == nil:
+						t.Errorf("put of %d bytes on %s: %v", size, to.name, err)
+						return
+					}
+				}
+			})
+			return took
+		}
+		for n := range writers {
+			write(list[0], fmt.Sprint("many/", n), 1024)
+		}
+		large := write(list[1], "large", 1400<<10)
+		var small [4]*[]time.Duration
+		for n := range small {
+			small[n] = write(list[1], fmt.Sprint("small/", n), 1024)
+		}
+		wg.Wait()
+		for name, took := range map[string][]time.Duration{
+			"large": *large,
+			"small": slices.Concat(*small[0], *small[1], *small[2], *small[3]),
+		} {
+			if len(took) == 0 {
+				t.Errorf("none of the %s writes was acknowledged in %v", name, lasts)
+				continue
+			}
+			t.Logf("%d %s writes took %v, 99 %% at most %v, the longest %v", len(took), name, percentile(took, 50), percentile(took, 99), percentile(took, 100))
+			if longest := percentile(took, 100); longest > most {
+				t.Errorf("a %s write took %v, want at most %v", name, longest, most)
+			}
+		}
+		t.Logf("appends in vain: %.0f", list[1].metric(t, "stele_append_conflicts_total"))
+	})
+}
