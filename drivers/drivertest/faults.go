@@ -166,7 +166,6 @@ func (s suite) deliveredLate(t *testing.T) {
 	for name, then := range map[string]step{
 		"nothing else happens": func(t *testing.T, n *networked, late func(), id logstructured.AppendID) []logstructured.AppendID {
 			late()
-			// A pooler is done with the client while its server still works.
 			await(t, "the append is there", func() bool { return mustEnd(t, n.direct).ID == id })
 			return []logstructured.AppendID{id}
 		},
@@ -191,15 +190,10 @@ func (s suite) deliveredLate(t *testing.T) {
 			return []logstructured.AppendID{other.ID}
 		},
 		"it is tried again at the same time": func(t *testing.T, n *networked, late func(), id logstructured.AppendID) []logstructured.AppendID {
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
-				late()
-			}()
+			late()
 			if err := n.again(t, id); err != nil && !errors.Is(err, logstructured.ErrConflict) {
 				t.Errorf("the append again: %v", err)
 			}
-			<-done
 			return []logstructured.AppendID{id}
 		},
 	} {
@@ -210,7 +204,11 @@ func (s suite) deliveredLate(t *testing.T) {
 			ctx, cancel := context.WithCancel(testContext(t))
 			defer cancel()
 			id, result := n.append(ctx)
-			await(t, "the statement is on its way", func() bool { return old.Held(proxy.ToServer) > 0 })
+			sent := 0
+			await(t, "the statement is on its way", func() bool {
+				sent = old.Held(proxy.ToServer)
+				return sent > 0
+			})
 			start := time.Now()
 			cancel()
 			mustBeUnknown(t, received(t, result))
@@ -219,12 +217,12 @@ func (s suite) deliveredLate(t *testing.T) {
 			}
 			old.CutClients(proxy.Reset)
 			n.expect(t)
-			late := func() {
-				old.Set(proxy.ToServer, proxy.Forward)
-				// The server has read the statement and the end of the stream, and closed its side.
-				await(t, "the server has done it", func() bool { return old.Ended() })
-			}
-			n.expect(t, then(t, n, late, id)...)
+			// A pooler drops a statement behind which it finds the end.
+			ids := then(t, n, func() { old.Deliver(proxy.ToServer, sent) }, id)
+			old.Set(proxy.ToServer, proxy.Forward)
+			// The server has read the statement and the end of the stream, and closed its side.
+			await(t, "the server has done it", func() bool { return old.Ended() })
+			n.expect(t, ids...)
 			mustAppend(t, n.through, mustEnd(t, n.through).Head, puts(11, 1))
 		})
 	}

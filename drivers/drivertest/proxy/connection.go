@@ -57,6 +57,13 @@ func (cs Connections) Held(d Direction) int {
 	return held
 }
 
+// Deliver delivers that many bytes of what is held in one direction of each connection, and goes on holding the rest and the end of the stream.
+func (cs Connections) Deliver(d Direction, bytes int) {
+	for _, c := range cs {
+		c.pipes[d].set(func(p *pipe) { p.passing = bytes })
+	}
+}
+
 // Ended tells whether all of the connections have ended in both directions, on both sides.
 func (cs Connections) Ended() bool {
 	for _, c := range cs {

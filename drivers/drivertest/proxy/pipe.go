@@ -17,6 +17,8 @@ type pipe struct {
 	mode    Mode
 	delay   time.Duration
 	chunks  []chunk
+	// passing is how many bytes are delivered although they are held.
+	passing int
 	// ended is why nothing more comes (io.EOF, or the error of a reset connection), nil while something may.
 	ended error
 	// cut means that the connection is gone on both sides, and deaf that the receiver is.
@@ -91,6 +93,15 @@ func (p *pipe) next() (bytes []byte, wait func(), done bool) {
 		p.chunks = nil
 	}
 	changed := p.changed
+	if p.passing > 0 && len(p.chunks) > 0 {
+		first := &p.chunks[0]
+		n := min(p.passing, len(first.bytes))
+		bytes, first.bytes = first.bytes[:n], first.bytes[n:]
+		if p.passing -= n; len(first.bytes) == 0 {
+			p.chunks = p.chunks[1:]
+		}
+		return bytes, nil, false
+	}
 	if p.mode != Forward && (!p.deaf || p.ended == nil) {
 		return nil, func() { <-changed }, false
 	}

@@ -169,6 +169,28 @@ func TestHeldRequestArrivesAfterItsClientIsGone(t *testing.T) {
 	}
 }
 
+func TestHeldRequestArrivesBeforeTheEnd(t *testing.T) {
+	var s server
+	p := Start(t, s.run(t))
+	c, r := dial(t, p)
+	fmt.Fprintln(c, "before")
+	expect(t, r, "[before]\n")
+	old := p.Current()
+	old.Set(ToServer, Hold)
+	fmt.Fprintln(c, "late")
+	await(t, "the request is held", func() bool { return old.Held(ToServer) == 5 })
+	fmt.Fprintln(c, "goodbye")
+	await(t, "more is held", func() bool { return old.Held(ToServer) == 13 })
+	end(c, Close)
+	old.Deliver(ToServer, 5)
+	await(t, "the server gets the request", func() bool { return s.got() == "[before\n late\n]" })
+	if held := old.Held(ToServer); held != 8 || len(s.ended()) != 0 {
+		t.Errorf("%d bytes are held, and the server has seen the end of %d connections", held, len(s.ended()))
+	}
+	old.Set(ToServer, Forward)
+	await(t, "the server gets the rest and the end", func() bool { return s.got() == "[before\n late\n goodbye\n]" && len(s.ended()) == 1 })
+}
+
 func TestSwallowedAnswer(t *testing.T) {
 	var s server
 	p := Start(t, s.run(t))
