@@ -11,8 +11,10 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/protobuf/proto"
 )
 
 // stream is a client with one watch stream, which it opens again whenever it breaks.
@@ -34,10 +36,33 @@ type stream struct {
 	past func() (oldest, newest int64)
 
 	rand *rand.Rand
+	// events are all that came, each once: one that wanders gets the same ones hundreds of times.
+	events map[eventID]*mvccpb.Event
 	// next are the revisions to resume from.
 	next []int64
 	// done is the revision up to which all watchers have seen everything.
 	done atomic.Int64
+}
+
+// eventID tells apart the events that one kind of watcher gets.
+type eventID struct {
+	rev int64
+	key string
+}
+
+// keep replaces the events of a response by equal ones that came before.
+func (s *stream) keep(w *pb.WatchResponse) {
+	if s.events == nil {
+		s.events = map[eventID]*mvccpb.Event{}
+	}
+	for i, e := range w.Events {
+		id := eventID{e.GetKv().GetModRevision(), string(e.GetKv().GetKey())}
+		if same, ok := s.events[id]; ok && proto.Equal(same, e) {
+			w.Events[i] = same
+		} else {
+			s.events[id] = e
+		}
+	}
 }
 
 // run watches until all watchers have reached the target.
@@ -129,7 +154,9 @@ func (s *stream) session(ctx context.Context, conn *grpc.ClientConn, session *Se
 		if err != nil {
 			return
 		}
-		session.Responses = append(session.Responses, Received{At: s.now(), Response: w})
+		at := s.now()
+		s.keep(w)
+		session.Responses = append(session.Responses, Received{At: at, Response: w})
 		if w.Canceled {
 			// The others of this stream that are behind will be canceled, too.
 			for i := range s.next {

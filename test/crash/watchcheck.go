@@ -100,7 +100,9 @@ type watchCheck struct {
 	complain    func(WatchFault, string, ...any)
 
 	created bool
-	due     []expected
+	// due are the events to come next, none only if there are no more; rest is the history behind them.
+	due  []expected
+	rest []Revision
 	// covered is the revision of the last progress notification.
 	covered int64
 	// fragment tells that the last response announced another one.
@@ -123,7 +125,9 @@ func (c *watchCheck) run(responses []Received) {
 			if c.start == 0 {
 				c.start = w.Header.Revision + 1
 			}
-			c.due = c.expect()
+			first := sort.Search(len(c.full), func(i int) bool { return c.full[i].Rev >= c.start })
+			c.rest = c.full[first:]
+			c.next()
 		case !c.created:
 			c.complain(FaultUnexpected, "before created: %v", brief(w))
 			return
@@ -140,22 +144,23 @@ func (c *watchCheck) run(responses []Received) {
 	}
 }
 
-// expect lists the events that are the watcher's, from its start on.
-func (c *watchCheck) expect() []expected {
-	first := sort.Search(len(c.full), func(i int) bool { return c.full[i].Rev >= c.start })
-	var due []expected
-	for _, r := range c.full[first:] {
-		before := len(due)
+// next adds the next revision that has events of the watcher to what is due, and tells whether there is one.
+func (c *watchCheck) next() bool {
+	before := len(c.due)
+	for len(c.rest) > 0 && len(c.due) == before {
+		r := c.rest[0]
+		c.rest = c.rest[1:]
 		for _, e := range r.Events {
 			if inRange(e.Kv.Key, c.spec.Key, c.spec.RangeEnd) && !c.filtered(e) {
-				due = append(due, expected{event: e, rev: r.Rev})
+				c.due = append(c.due, expected{event: e, rev: r.Rev})
 			}
 		}
-		if len(due) > before {
-			due[len(due)-1].last = true
-		}
 	}
-	return due
+	if len(c.due) == before {
+		return false
+	}
+	c.due[len(c.due)-1].last = true
+	return true
 }
 
 func (c *watchCheck) filtered(e *mvccpb.Event) bool {
@@ -230,7 +235,9 @@ func (c *watchCheck) events(r Received) bool {
 			c.complain(FaultAtomic, "fragment that nobody asked for")
 			return false
 		}
-		c.due = c.due[1:]
+		if c.due = c.due[1:]; len(c.due) == 0 {
+			c.next()
+		}
 	}
 	c.fragment = w.Fragment
 	if h, e := w.Header.GetRevision(), w.Events[len(w.Events)-1].Kv.ModRevision; h < e {
@@ -258,6 +265,8 @@ func (c *watchCheck) rightPrevKV(got *mvccpb.Event, want expected, at time.Durat
 // kind names the guarantee that a wrong event breaks.
 func (c *watchCheck) kind(got *mvccpb.Event) WatchFault {
 	rev := got.Kv.ModRevision
+	for c.next() {
+	}
 	for _, d := range c.due {
 		if d.rev == rev && bytes.Equal(d.event.Kv.Key, got.Kv.Key) {
 			if d.rev == c.due[0].rev && d.event == c.due[0].event {
