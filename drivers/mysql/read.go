@@ -145,21 +145,25 @@ func (l *Log) Scan(ctx context.Context, after logstructured.Position, fn func([]
 		end   logstructured.End
 		fnErr error
 	)
-	err := l.read(ctx, func(ctx context.Context, s *session) (err error) {
+	err := l.read(ctx, func(unwatched context.Context, s *session) (err error) {
 		batch := make([]logstructured.Entry, 0, scanBatch)
 		flush := func() error {
+			// What interrupts the connection may come later than rows that are on their way already.
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			if fnErr = fn(batch); fnErr != nil {
 				return errEnough
 			}
 			batch = batch[:0]
 			return nil
 		}
-		return s.snapshot(ctx, func() error {
-			if end, _, err = l.endNow(ctx, s); err != nil {
+		return s.snapshot(unwatched, func() error {
+			if end, _, err = l.endNow(unwatched, s); err != nil {
 				return err
 			}
 			// The rows are used as they come: neither side holds them in memory.
-			err = s.query(ctx, l.sql.scan, arguments(max(0, int64(after))), func(row []driver.Value) error {
+			err = s.query(unwatched, l.sql.scan, arguments(max(0, int64(after))), func(row []driver.Value) error {
 				e := entryOf(row)
 				e.ValueSize = int(integer(row[11]))
 				if batch = append(batch, e); len(batch) == scanBatch {
