@@ -143,17 +143,24 @@ func TestForwardAndEnd(t *testing.T) {
 	await(t, "the connection is forgotten", func() bool { return len(p.Current()) == 0 })
 }
 
+// late returns a proxy to s and a client whose second request, of 5 bytes, is held.
+func late(t *testing.T, s *server) (*Proxy, net.Conn, Connections) {
+	t.Helper()
+	p := Start(t, s.run(t))
+	c, r := dial(t, p)
+	fmt.Fprintln(c, "before")
+	expect(t, r, "[before]\n")
+	old := p.Current()
+	old.Set(ToServer, Hold)
+	fmt.Fprintln(c, "late")
+	await(t, "the request is held", func() bool { return old.Held(ToServer) == 5 })
+	return p, c, old
+}
+
 func TestHeldRequestArrivesAfterItsClientIsGone(t *testing.T) {
 	for _, how := range []Ending{Close, Reset} {
 		var s server
-		p := Start(t, s.run(t))
-		c, r := dial(t, p)
-		fmt.Fprintln(c, "before")
-		expect(t, r, "[before]\n")
-		old := p.Current()
-		old.Set(ToServer, Hold)
-		fmt.Fprintln(c, "late")
-		await(t, "the request is held", func() bool { return old.Held(ToServer) == 5 })
+		p, c, old := late(t, &s)
 		end(c, how)
 		// Meanwhile another connection is served.
 		c2, r2 := dial(t, p)
@@ -171,14 +178,7 @@ func TestHeldRequestArrivesAfterItsClientIsGone(t *testing.T) {
 
 func TestHeldRequestArrivesBeforeTheEnd(t *testing.T) {
 	var s server
-	p := Start(t, s.run(t))
-	c, r := dial(t, p)
-	fmt.Fprintln(c, "before")
-	expect(t, r, "[before]\n")
-	old := p.Current()
-	old.Set(ToServer, Hold)
-	fmt.Fprintln(c, "late")
-	await(t, "the request is held", func() bool { return old.Held(ToServer) == 5 })
+	_, c, old := late(t, &s)
 	fmt.Fprintln(c, "goodbye")
 	await(t, "more is held", func() bool { return old.Held(ToServer) == 13 })
 	end(c, Close)
