@@ -40,7 +40,7 @@ func (s *Store) Put(ctx context.Context, r *PutRequest) (*PutResult, error) {
 		if err := st.st.pass(r.Guard); err != nil {
 			return err
 		}
-		if err := st.checkPut(r); err != nil {
+		if err := st.checkPut(r, nil); err != nil {
 			return err
 		}
 		result, err = st.put(r)

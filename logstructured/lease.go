@@ -29,9 +29,13 @@ const (
 	minLeaseTTL = 2
 )
 
-// ErrLeaseMode answers what needs leases of their own in [LeaseModeTTL].
-var ErrLeaseMode = errors.New("this server runs with --lease-mode=ttl, where the ID of a lease is its TTL and each write of a key starts it anew: " +
-	"there is nothing to choose, keep alive, revoke or list; run it with --lease-mode=etcd for that")
+// ErrLeaseMode answers requests that [LeaseModeTTL] cannot serve.
+var ErrLeaseMode = errors.New("this server runs with --lease-mode=ttl, where a lease is only a TTL: it cannot be chosen, kept alive, revoked or " +
+	"listed; locks, elections and service registries need --lease-mode=etcd")
+
+// ErrLeaseIdentity answers puts of keys that are named after their lease in [LeaseModeTTL].
+var ErrLeaseIdentity = errors.New("this server runs with --lease-mode=ttl, where all leases with the same TTL have the same ID: a key that is named " +
+	"after its lease is not unique; locks, elections and service registries need --lease-mode=etcd")
 
 // LeaseGrant grants a lease of ttl seconds, and a random ID if id is 0. In [LeaseModeTTL] the ID is the TTL and nothing is stored: id must be 0 or
 // that TTL.
@@ -188,10 +192,14 @@ func (s *Store) writeLease(ctx context.Context, guards []Guard, evaluate func(*s
 	})
 }
 
-// checkLease refuses leases that do not exist, and in [LeaseModeTTL] IDs that cannot be a TTL.
-func (c *control) checkLease(id LeaseID) error {
-	if c.mode == LeaseModeTTL && (id <= 0 || id > MaxLeaseTTL) || c.mode == LeaseModeEtcd && c.lease(id) == nil {
-		return fmt.Errorf("%w: %d", ErrLeaseNotFound, id)
+// checkLease returns an error if a put cannot use its lease: the lease does not exist, or is in [LeaseModeTTL] no TTL, or is
+// used there as an identity. compares are those of the put's transaction.
+func (c *control) checkLease(p *PutRequest, compares []Compare) error {
+	switch {
+	case c.mode == LeaseModeTTL && (p.Lease <= 0 || p.Lease > MaxLeaseTTL), c.mode == LeaseModeEtcd && c.lease(p.Lease) == nil:
+		return fmt.Errorf("%w: %d", ErrLeaseNotFound, p.Lease)
+	case c.mode == LeaseModeTTL && p.Lease.names(p.Key) && !comparesModRevision(compares, p.Key):
+		return ErrLeaseIdentity
 	}
 	return nil
 }

@@ -146,7 +146,7 @@ func (s *step) check(t *TxnRequest, branches []bool) (used int, err error) {
 		case *RangeRequest:
 			err = s.checkTxnRange(op)
 		case *PutRequest:
-			err = s.checkPut(op)
+			err = s.checkPut(op, t.Compares)
 		case *TxnRequest:
 			var nested int
 			nested, err = s.check(op, branches[used:])
@@ -167,9 +167,10 @@ func (s *step) checkTxnRange(r *RangeRequest) error {
 	return s.st.checkRevision(r.Revision)
 }
 
-func (s *step) checkPut(p *PutRequest) error {
+// checkPut returns the error of a put that cannot take effect. compares are those of its transaction.
+func (s *step) checkPut(p *PutRequest, compares []Compare) error {
 	if p.Lease != 0 {
-		if err := s.st.checkLease(p.Lease); err != nil {
+		if err := s.st.checkLease(p, compares); err != nil {
 			return err
 		}
 	}

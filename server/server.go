@@ -107,6 +107,7 @@ func grpcOptions(opts Options, calls calls, streams *streamSet) []grpc.ServerOpt
 		opts.Logger.WithFields(logrus.Fields{"panic": p, "stack": string(debug.Stack())}).Error("a request panicked")
 		return status.Error(codes.Internal, "etcdserver: internal error")
 	})
+	leases := newLeaseWarner(opts.Logger)
 	return []grpc.ServerOption{
 		grpc.Creds(handshaken{}),
 		grpc.ConnectionTimeout(opts.HandshakeTimeout),
@@ -118,8 +119,8 @@ func grpcOptions(opts Options, calls calls, streams *streamSet) []grpc.ServerOpt
 		grpc.ForceServerCodecV2(newCodec()),
 		// Fewer writes for lists and for the answers of a group of requests. Connections that have nothing to write hold no buffer.
 		grpc.WriteBufferSize(128 << 10),
-		grpc.ChainUnaryInterceptor(calls.interceptUnary, recovery.UnaryServerInterceptor(recovered)),
-		grpc.ChainStreamInterceptor(calls.interceptStream, recovery.StreamServerInterceptor(recovered), streams.interceptHealth),
+		grpc.ChainUnaryInterceptor(calls.interceptUnary, leases.interceptUnary, recovery.UnaryServerInterceptor(recovered)),
+		grpc.ChainStreamInterceptor(calls.interceptStream, leases.interceptStream, recovery.StreamServerInterceptor(recovered), streams.interceptHealth),
 		// A goroutine that has grown its stack for one request serves the next; more are started when all are busy.
 		// Watch streams keep one each, so there are more than of processors.
 		grpc.NumStreamWorkers(streamWorkers),

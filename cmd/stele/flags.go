@@ -75,7 +75,7 @@ func (c *config) flags() *pflag.FlagSet {
 	fs.IntVar(&c.maxRequestBytes, "max-request-bytes", 1536*1024, "largest request accepted")
 	fs.IntVar(&c.maxTxnOps, "max-txn-ops", 128, "most operations in a transaction")
 	fs.Int64Var(&c.quotaBytes, "quota-backend-bytes", 0, "refuse writes once the database takes up this much, until the alarm is disarmed; 0 is no limit")
-	fs.StringVar(&c.leaseMode, "lease-mode", "ttl", "what a lease is: ttl (a time to live of keys, nothing is stored) or etcd (all that etcd's leases are)")
+	fs.StringVar(&c.leaseMode, "lease-mode", "ttl", "ttl (for Kubernetes: keys expire TTL seconds after their last write) or etcd (for all other programs: etcd's leases)")
 	fs.DurationVar(&c.progressInterval, "watch-progress-notify-interval", 5*time.Second, "period of watch progress notifications")
 
 	fs.DurationVar(&c.compactInterval, "compact-interval", 0, "compact the history this often; 0 leaves it to clients")

@@ -7,10 +7,17 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/stele-db/stele/drivers"
+	"github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/pkg/endpoint"
 	"github.com/stele-db/stele/pkg/version"
 	"github.com/stele-db/stele/server"
 )
+
+// leaseGreetings describe the lease modes and the programs that each of them is for.
+var leaseGreetings = map[logstructured.LeaseMode]string{
+	logstructured.LeaseModeTTL:  "ttl, for Kubernetes (locks, elections, service registries: --lease-mode=etcd)",
+	logstructured.LeaseModeEtcd: "etcd, for all clients",
+}
 
 // greet says where the data is and how to connect, with a command to copy: on standard output, or as fields of a log entry where
 // everything is JSON.
@@ -26,10 +33,12 @@ func (c *config) greet(l *server.Listener, stdout io.Writer, log *logrus.Entry) 
 	}
 	client += " put hello world"
 	if c.log.format == "json" {
-		log.WithFields(logrus.Fields{"version": version.Version, "url": url, "data": data, "connect": client}).Info("Stele serves etcd's API")
+		log.WithFields(logrus.Fields{"version": version.Version, "url": url, "data": data, "connect": client, "lease-mode": c.leaseMode}).
+			Info("Stele serves etcd's API")
 		return
 	}
-	_, err := fmt.Fprintf(stdout, "Stele %s serves etcd's API on %s\n  data     %s\n  connect  %s\n", version.Version, url, data, client)
+	_, err := fmt.Fprintf(stdout, "Stele %s serves etcd's API on %s\n  data     %s\n  leases   %s\n  connect  %s\n",
+		version.Version, url, data, leaseGreetings[logstructured.LeaseMode(c.leaseMode)], client)
 	if err != nil {
 		log.WithError(err).Debug("nobody reads the greeting")
 	}

@@ -38,11 +38,11 @@ func TestLeaseModeEtcd(t *testing.T) {
 	})
 }
 
-// TestLeaseModeTTL tells what to do instead.
+// TestLeaseModeTTL checks that mode ttl refuses what relies on etcd's leases, and names the other mode.
 func TestLeaseModeTTL(t *testing.T) {
-	runAll(t, target.Stele(t), []rule{{"a lease is nothing but a TTL", func(e *env) {
-		const message = "stele: this server runs with --lease-mode=ttl, where the ID of a lease is its TTL and each write of a key starts it anew: " +
-			"there is nothing to choose, keep alive, revoke or list; run it with --lease-mode=etcd for that"
+	runAll(t, target.Stele(t), []rule{{"a lease is only a TTL", func(e *env) {
+		const message = "stele: this server runs with --lease-mode=ttl, where a lease is only a TTL: it cannot be chosen, kept alive, revoked or " +
+			"listed; locks, elections and service registries need --lease-mode=etcd"
 		refused(e, codes.FailedPrecondition, message, func() (*pb.LeaseGrantResponse, error) {
 			return e.Lease.LeaseGrant(e.ctx, &pb.LeaseGrantRequest{ID: 7, TTL: 100})
 		})
@@ -68,6 +68,32 @@ func TestLeaseModeTTL(t *testing.T) {
 		refused(e, codes.FailedPrecondition, message, func() (*v3electionpb.CampaignResponse, error) {
 			return v3electionpb.NewElectionClient(e.Conn).Campaign(e.ctx, &v3electionpb.CampaignRequest{Name: e.key("election")})
 		})
+	}}, {"a key named after its lease is refused and changes nothing", func(e *env) {
+		const message = "stele: this server runs with --lease-mode=ttl, where all leases with the same TTL have the same ID: a key that is named " +
+			"after its lease is not unique; locks, elections and service registries need --lease-mode=etcd"
+		before := e.revision()
+		for _, name := range []string{"60", "3c", "3C", "000000000000003c"} {
+			put := &pb.PutRequest{Key: e.key(name), Value: []byte("v"), Lease: 60}
+			refused(e, codes.FailedPrecondition, message, func() (*pb.PutResponse, error) { return e.KV.Put(e.ctx, put) })
+			for _, compare := range []*pb.Compare{
+				{Key: put.Key, Target: pb.Compare_CREATE, TargetUnion: &pb.Compare_CreateRevision{}},
+				{Key: e.key("other"), Target: pb.Compare_MOD, TargetUnion: &pb.Compare_ModRevision{}},
+			} {
+				refused(e, codes.FailedPrecondition, message, func() (*pb.TxnResponse, error) {
+					return e.KV.Txn(e.ctx, &pb.TxnRequest{Compare: []*pb.Compare{compare}, Success: []*pb.RequestOp{
+						{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: e.key("first")}}},
+						{Request: &pb.RequestOp_RequestPut{RequestPut: put}},
+					}})
+				})
+			}
+		}
+		equal(e, "revision", e.revision(), before)
+	}}, {"an object of Kubernetes may be named like its TTL", func(e *env) {
+		created, err := e.KV.Txn(e.ctx, &pb.TxnRequest{
+			Compare: []*pb.Compare{{Key: e.key("3600"), Target: pb.Compare_MOD, TargetUnion: &pb.Compare_ModRevision{}}},
+			Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: e.key("3600"), Lease: 3600}}}},
+		})
+		equal(e, "succeeded", must(e, created, err).Succeeded, true)
 	}}})
 }
 

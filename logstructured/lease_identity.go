@@ -1,0 +1,35 @@
+package logstructured
+
+import (
+	"bytes"
+	"strconv"
+)
+
+// names reports whether the last element of key, after a slash, is the lease's ID in hexadecimal or decimal. Recipes
+// of etcd's clients name keys so, because the ID of an etcd lease is unique: mutexes and elections in hexadecimal, service
+// registries and some elections in decimal.
+func (id LeaseID) names(key []byte) bool {
+	slash := bytes.LastIndexByte(key, '/')
+	if slash < 0 {
+		return false
+	}
+	name := key[slash+1:]
+	if trimmed := bytes.TrimLeft(name, "0"); len(trimmed) > 0 {
+		name = trimmed
+	}
+	var buf [20]byte
+	return bytes.Equal(name, strconv.AppendInt(buf[:0], int64(id), 10)) ||
+		bytes.EqualFold(name, strconv.AppendInt(buf[:0], int64(id), 16))
+}
+
+// comparesModRevision reports whether one of the compares is about the mod revision of key. Kubernetes writes each object
+// under such a compare and names it as its users please, by chance like a TTL. Recipes compare the create revision or nothing.
+func comparesModRevision(compares []Compare, key []byte) bool {
+	for i := range compares {
+		c := &compares[i]
+		if c.Target == CompareModRevision && len(c.End) == 0 && bytes.Equal(c.Key, key) {
+			return true
+		}
+	}
+	return false
+}
