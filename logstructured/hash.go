@@ -18,10 +18,8 @@ const hashBatch = 1000
 // HashKV hashes the history up to revision (0: the current one), as etcd's storage/mvcc/hash.go does: over the keys
 // and values that its key bucket would hold, so that both give the same for the same history.
 func (s *Store) HashKV(ctx context.Context, revision Revision) (*HashKVResult, error) {
-	if revision <= 0 || revision > s.snapshot().revision {
-		if err := s.Ready(ctx); err != nil {
-			return nil, err
-		}
+	if err := s.linearize(ctx); err != nil {
+		return nil, err
 	}
 	snap := s.snapshot()
 	if err := snap.checkRevision(revision); err != nil {
@@ -39,6 +37,9 @@ func (s *Store) HashKV(ctx context.Context, revision Revision) (*HashKVResult, e
 
 // Hash hashes everything stored. It differs between stores with the same history, as etcd's does.
 func (s *Store) Hash(ctx context.Context) (hash uint32, revision Revision, err error) {
+	if err := s.linearize(ctx); err != nil {
+		return 0, 0, err
+	}
 	snap := s.snapshot()
 	hash, err = s.values.hash(ctx, snap.hashed(snap.revision))
 	return hash, snap.revision, s.compactedIfGone(err)

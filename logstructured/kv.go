@@ -6,10 +6,9 @@ import (
 	"fmt"
 )
 
-// Range reads keys. It asks the database for the end of the log first, unless it is serializable or at a revision that
-// was applied here.
+// Range reads keys. It asks the database for the end of the log first, unless it is serializable.
 func (s *Store) Range(ctx context.Context, r *RangeRequest) (*RangeResult, error) {
-	if !r.Serializable && (r.Revision <= 0 || r.Revision > s.snapshot().revision) {
+	if !r.Serializable {
 		if err := s.linearize(ctx); err != nil {
 			return nil, err
 		}

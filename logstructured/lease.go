@@ -43,21 +43,12 @@ func (s *Store) LeaseGrant(ctx context.Context, id LeaseID, ttl int64, guards ..
 	if err := s.admit(ctx, leaseCost); err != nil {
 		return nil, err
 	}
-	if err := s.alarms.Of(s.Records()).admit(leaseCost); err != nil {
-		return nil, err
-	}
 	if ttl > MaxLeaseTTL {
 		return nil, cmp.Or(s.passHere(ctx, guards...), ErrLeaseTTLTooLarge)
 	}
 	ttl = max(ttl, minLeaseTTL)
 	if s.opts.LeaseMode == LeaseModeTTL {
-		if err := s.passHere(ctx, guards...); err != nil {
-			return nil, err
-		}
-		if id != 0 && id != LeaseID(ttl) {
-			return nil, ErrLeaseMode
-		}
-		return &LeaseGrantResult{Revision: s.Revision(), ID: LeaseID(ttl), TTL: ttl}, nil
+		return s.nameTTL(ctx, id, ttl, guards)
 	}
 	result := &LeaseGrantResult{TTL: ttl}
 	err := s.write(ctx, 0, func(st *step) error {
@@ -81,6 +72,24 @@ func (s *Store) LeaseGrant(ctx context.Context, id LeaseID, ttl int64, guards ..
 		return nil, err
 	}
 	return result, nil
+}
+
+// nameTTL answers LeaseGrant in [LeaseModeTTL]: it writes nothing, but is linearized like a grant that does.
+func (s *Store) nameTTL(ctx context.Context, id LeaseID, ttl int64, guards []Guard) (*LeaseGrantResult, error) {
+	if err := s.linearize(ctx); err != nil {
+		return nil, err
+	}
+	snap := s.snapshot()
+	if err := snap.pass(guards...); err != nil {
+		return nil, err
+	}
+	if err := s.alarms.Of(Records{&snap.control}).admit(leaseCost); err != nil {
+		return nil, err
+	}
+	if id != 0 && id != LeaseID(ttl) {
+		return nil, ErrLeaseMode
+	}
+	return &LeaseGrantResult{Revision: snap.revision, ID: LeaseID(ttl), TTL: ttl}, nil
 }
 
 func (s *step) grant(id LeaseID, ttl int64) {

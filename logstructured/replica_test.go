@@ -101,6 +101,58 @@ func TestReplicaFailuresAreCurrent(t *testing.T) {
 	}
 }
 
+// TestReplicaReadsAtRevisionsAreLinearizable reads through a store that does not follow by itself at a revision that it has applied: the
+// header shows what the other store has acknowledged, and what that one has compacted cannot be read.
+func TestReplicaReadsAtRevisionsAreLinearizable(t *testing.T) {
+	t.Parallel()
+	replicas := startReplicas(t, 2, ls.Options{PollInterval: patience})
+	ctx := testContext(t)
+	writer, reader := replicas[0], replicas[1]
+	reads := map[string]func(at ls.Revision) (header ls.Revision, err error){
+		"range": func(at ls.Revision) (ls.Revision, error) {
+			res, err := reader.Range(ctx, &ls.RangeRequest{KeyRange: everything, Revision: at})
+			if err != nil {
+				return 0, err
+			}
+			return res.Revision, nil
+		},
+		"txn": func(at ls.Revision) (ls.Revision, error) {
+			res, err := reader.Txn(ctx, &ls.TxnRequest{Success: []ls.Op{&ls.RangeRequest{KeyRange: everything, Revision: at}}})
+			if err != nil {
+				return 0, err
+			}
+			return res.Revision, nil
+		},
+		"hash of the keys": func(at ls.Revision) (ls.Revision, error) {
+			res, err := reader.HashKV(ctx, at)
+			if err != nil {
+				return 0, err
+			}
+			return res.Revision, nil
+		},
+	}
+	for what, read := range reads {
+		applied := writer.mustPut(t, "key", "value")
+		if _, err := read(0); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		acknowledged := writer.mustPut(t, "key", "value")
+		if header, err := read(applied); err != nil || header < acknowledged {
+			t.Errorf("%s at revision %d: header revision %d, after %d had been acknowledged elsewhere: %v", what, applied, header, acknowledged, err)
+		}
+		if _, err := writer.Compact(ctx, acknowledged, false); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := read(applied); !errors.Is(err, ls.ErrCompacted) {
+			t.Errorf("%s at revision %d, after %d had been compacted elsewhere: %v", what, applied, acknowledged, err)
+		}
+	}
+	acknowledged := writer.mustPut(t, "key", "value")
+	if granted, err := reader.LeaseGrant(ctx, 0, 60); err != nil || granted.Revision < acknowledged {
+		t.Errorf("lease: %+v, after revision %d had been acknowledged elsewhere: %v", granted, acknowledged, err)
+	}
+}
+
 // TestReplicaSeesWholeRevisions writes and deletes thousands of keys in one revision, more than a follower reads at once, and looks
 // at another replica all the while: it must see all of them or none.
 func TestReplicaSeesWholeRevisions(t *testing.T) {

@@ -62,10 +62,10 @@ func authorized[T any](ctx context.Context, a *authorizer, r any, call func(logs
 	return result, err
 }
 
-// admitted checks a request that the store does not evaluate. Where it would be answered from memory it is not worth a question to the database; otherwise
-// the answer holds for what other replicas have acknowledged, too.
+// admitted checks a request that the store does not evaluate, on a state that is not older than the request. Only a request for the
+// state of this replica is checked on what was applied here.
 func (a *authorizer) admitted(ctx context.Context, r any) error {
-	return a.store.Check(ctx, a.guard(ctx, r, a.current()), !cheap(r))
+	return a.store.Check(ctx, a.guard(ctx, r, a.current()), !local(r))
 }
 
 // guard checks request r. What can be found out about its sender on st is found out at once, because a guard is asked while others wait.
@@ -85,15 +85,6 @@ func (a *authorizer) guard(ctx context.Context, r any, st *auth.State) logstruct
 		}
 		return permit(st, sender.id, r, at)
 	}
-}
-
-// upToDate waits, for a linearizable read at a revision of its own, until what other replicas have acknowledged holds here. The store needs not: what is read does
-// not change; but whether it may be read does.
-func (a *authorizer) upToDate(ctx context.Context, r *pb.RangeRequest) error {
-	if r.Revision <= 0 || r.Serializable || !a.current().Enabled {
-		return nil
-	}
-	return a.store.Ready(ctx)
 }
 
 // sender is who sends a request, on one state.

@@ -23,9 +23,6 @@ func (s *kvServer) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResp
 		return nil, err
 	}
 	req := toRange(r)
-	if err := s.auth.upToDate(ctx, r); err != nil {
-		return nil, toStatus(err)
-	}
 	result, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (*logstructured.RangeResult, error) {
 		req.Guard = guard
 		return s.store.Range(ctx, req)
@@ -121,9 +118,6 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServe
 		return err
 	}
 	req := toRange(r)
-	if err := s.auth.upToDate(stream.Context(), r); err != nil {
-		return toStatus(err)
-	}
 	req.SortTarget, req.SortOrder = logstructured.SortByKey, logstructured.SortNone
 	left := int64(math.MaxInt64)
 	if r.Limit > 0 {
@@ -152,6 +146,7 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServe
 			if req.Revision <= 0 {
 				req.Revision = pinned
 			}
+			req.Serializable = true // the state is no older than the first message's
 		}
 		n := int64(len(result.KVs))
 		left -= n

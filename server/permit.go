@@ -167,13 +167,13 @@ func permitOther(st *auth.State, id auth.Identity, r any) error {
 	return st.Admin(id)
 }
 
-// cheap tells whether r asks for no more than how things stand here.
-func cheap(r any) bool {
+// local reports whether r asks only for the state of this replica, and so is not linearized.
+func local(r any) bool {
 	switch r := r.(type) {
-	case *pb.StatusRequest, *pb.MemberListRequest:
+	case *pb.StatusRequest:
 		return true
-	case *pb.AlarmRequest:
-		return r.Action == pb.AlarmRequest_GET
+	case *pb.MemberListRequest:
+		return !r.Linearizable
 	}
 	return false
 }

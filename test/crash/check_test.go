@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -30,6 +31,23 @@ func TestJudgeCleanHistories(t *testing.T) {
 
 // halfway lets a fault happen once the store has seen something.
 func halfway(s *server) bool { return !s.fired && s.state.Rev > 300 }
+
+// isReadingTxn reports whether op is a transaction that writes nothing and reads at a revision.
+func isReadingTxn(op *Op) bool {
+	r, ok := op.Request.(*pb.TxnRequest)
+	return ok && !writes(r) && len(op.asked()) > 0
+}
+
+// ago is the state some revisions before the current one.
+func (s *server) ago(revisions int) *State {
+	past := s.state
+	for range revisions {
+		if past.prev != nil {
+			past = past.prev
+		}
+	}
+	return past.compactedAt(s.state.Compacted)
+}
 
 func isPut(op *Op) bool {
 	_, ok := op.Request.(*pb.PutRequest)
@@ -256,6 +274,87 @@ func TestJudgeBrokenServers(t *testing.T) {
 				s.fired = true
 				op.Outcome = Rejected
 				op.Err = status.Error(codes.OutOfRange, "etcdserver: mvcc: required revision has been compacted")
+				return true
+			},
+			linear: true,
+		},
+		{
+			name: "a read at a revision has an old header",
+			fault: func(s *server, op *Op) bool {
+				r, ok := op.Request.(*pb.RangeRequest)
+				past := s.ago(20)
+				if !halfway(s) || !ok || r.Serializable || r.Revision == 0 || past.readable(r.Revision) != nil {
+					return false
+				}
+				s.fired = true
+				result, _ := past.Apply(op.Request)
+				op.Response = proto.Clone(result.Response)
+				return true
+			},
+			linear: true,
+		},
+		{
+			name: "a transaction with a read at a revision has an old header",
+			fault: func(s *server, op *Op) bool {
+				past := s.ago(20)
+				if !halfway(s) || !isReadingTxn(op) || past.checkTxn(op.Request.(*pb.TxnRequest)) != nil {
+					return false
+				}
+				s.fired = true
+				result, _ := past.Apply(op.Request)
+				op.Response = proto.Clone(result.Response)
+				return true
+			},
+			linear: true,
+		},
+		{
+			name: "a read at a revision shows another one",
+			fault: func(s *server, op *Op) bool {
+				r, ok := op.Request.(*pb.RangeRequest)
+				if !halfway(s) || !ok || r.Serializable || r.Revision == 0 || s.state.readable(r.Revision) != nil || r.Revision < 30 {
+					return false
+				}
+				other := proto.Clone(r).(*pb.RangeRequest)
+				other.Revision -= 20
+				right, _ := s.state.Apply(r)
+				wrong, err := s.state.compactedAt(0).Apply(other)
+				if err != nil || proto.Equal(right.Response, wrong.Response) {
+					return false
+				}
+				s.fired = true
+				op.Response = proto.Clone(wrong.Response)
+				return true
+			},
+			linear: true,
+		},
+		{
+			name: "a transaction reads a compacted revision",
+			fault: func(s *server, op *Op) bool {
+				r, ok := op.Request.(*pb.TxnRequest)
+				if s.fired || !ok || !errors.Is(s.state.checkTxn(r), errCompacted) || s.state.compactedAt(0).checkTxn(r) != nil {
+					return false
+				}
+				s.fired = true
+				result, _ := s.state.compactedAt(0).Apply(op.Request)
+				op.Response = proto.Clone(result.Response)
+				if result.Next.Rev != s.state.Rev {
+					result.Next = result.Next.compactedAt(s.state.Compacted)
+					s.commit(result)
+				}
+				return true
+			},
+			linear: true,
+		},
+		{
+			name: "a revision that was seen is refused as a future one",
+			fault: func(s *server, op *Op) bool {
+				r, ok := op.Request.(*pb.RangeRequest)
+				if !halfway(s) || !ok || r.Serializable || r.Revision == 0 || r.Revision > s.ago(20).Rev {
+					return false
+				}
+				s.fired = true
+				op.Outcome = Rejected
+				op.Err = status.Error(codes.OutOfRange, "etcdserver: mvcc: required revision is a future revision")
 				return true
 			},
 			linear: true,

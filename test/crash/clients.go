@@ -45,8 +45,10 @@ type recorder struct {
 	// cluster is the id that all headers must have.
 	cluster uint64
 	acked   int
-	leased  []leasedKey
-	faults  []string
+	// compacted is the newest compact revision that was acknowledged.
+	compacted int64
+	leased    []leasedKey
+	faults    []string
 }
 
 // leasedKey is a key that must vanish.
@@ -74,7 +76,7 @@ func (r *recorder) fault(format string, args ...any) {
 func (r *recorder) do(ctx context.Context, conn *grpc.ClientConn, client, server int, request proto.Message) *Op {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	op := &Op{Client: client, Server: server, Request: request, Pinned: r.servers > 1, Call: r.now()}
+	op := &Op{Client: client, Server: server, Request: request, Call: r.now()}
 	response, err := send(ctx, conn, request)
 	op.Return = r.now()
 	op.Outcome = classify(err)
@@ -96,7 +98,16 @@ func (r *recorder) do(ctx context.Context, conn *grpc.ClientConn, client, server
 	if op.Outcome == Acked && changed(op.Response) {
 		r.acked++
 	}
+	if c, ok := request.(*pb.CompactionRequest); ok && op.Outcome == Acked {
+		r.compacted = max(r.compacted, c.Revision)
+	}
 	return op
+}
+
+func (r *recorder) compactRevision() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.compacted
 }
 
 func (r *recorder) ackedWrites() int {
@@ -140,7 +151,7 @@ func (r *recorder) work(ctx context.Context, stop <-chan struct{}, g *generator,
 		if g.client < r.servers && n%25 == 24 {
 			op = r.leasedPut(ctx, g, conn, server)
 		} else {
-			op = r.do(ctx, conn, g.client, server, g.next(compactTo()))
+			op = r.do(ctx, conn, g.client, server, g.next(r.compactRevision(), compactTo()))
 		}
 		r.gate.RUnlock()
 		if op != nil && op.Outcome == Acked {

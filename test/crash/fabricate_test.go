@@ -24,8 +24,9 @@ type server struct {
 	ops   []*Op
 	// before is called before a request is applied; true tells that the fault has answered it.
 	before func(s *server, op *Op) bool
-	// fired tells that the fault has happened.
-	fired bool
+	// fired tells that the fault has happened, and faulty is the request that it has answered.
+	fired  bool
+	faulty *Op
 }
 
 // pending is a request on its way.
@@ -54,13 +55,13 @@ func fabricateFrom(seed uint64, steps int, before func(*server, *Op) bool, base 
 		p := running[i]
 		switch {
 		case p == nil:
-			request := generators[i].next(s.state.Rev)
+			request := generators[i].next(s.state.Compacted, s.state.Rev)
 			if txn, ok := request.(*pb.TxnRequest); ok && len(txn.Success) == len(bigKeys) && len(values(txn)) > 0 &&
 				len(values(txn)[0]) > bigValue {
 				continue
 			}
 			running[i] = &pending{op: &Op{Client: i, Request: request, Call: s.clock}}
-		case s.rand.IntN(60) == 0:
+		case s.rand.IntN(60) == 0 && p.op != s.faulty:
 			// The connection dies before or after the request was applied.
 			p.op.Outcome, p.op.Response = Unknown, nil
 			p.op.Err = status.Error(codes.Unavailable, "gone")
@@ -97,6 +98,7 @@ func (s *server) end(op *Op) {
 
 func (s *server) apply(op *Op) {
 	if s.before != nil && s.before(s, op) {
+		s.faulty = op
 		return
 	}
 	s.answer(op, s.state)

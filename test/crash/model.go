@@ -112,6 +112,9 @@ func (s *State) Apply(request any) (Result, error) {
 	case *pb.DeleteRangeRequest:
 		response = w.deleteRange(r)
 	case *pb.TxnRequest:
+		if err := s.checkTxn(r); err != nil {
+			return Result{}, err
+		}
 		resp := w.txn(r)
 		resp.Header.Revision = w.now.Rev
 		response = resp
@@ -165,15 +168,45 @@ func chain(sum uint64, events []*mvccpb.Event) uint64 {
 	return h.Sum64()
 }
 
+// readable returns the error of a read at rev, which is 0 for the current revision.
+func (s *State) readable(rev int64) error {
+	switch {
+	case rev > s.Rev:
+		return errFuture
+	case rev > 0 && rev < s.Compacted:
+		return errCompacted
+	default:
+		return nil
+	}
+}
+
+// checkTxn returns the error of the first range that the transaction evaluates: all of them are checked on the state before it.
+func (s *State) checkTxn(r *pb.TxnRequest) error {
+	ops := r.Success
+	if !s.holds(r.Compare) {
+		ops = r.Failure
+	}
+	for _, op := range ops {
+		var err error
+		if rr := op.GetRequestRange(); rr != nil {
+			err = s.readable(rr.Revision)
+		}
+		if nested := op.GetRequestTxn(); nested != nil {
+			err = s.checkTxn(nested)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s *State) read(r *pb.RangeRequest) (*pb.RangeResponse, error) {
+	if err := s.readable(r.Revision); err != nil {
+		return nil, err
+	}
 	from := s
 	if r.Revision > 0 {
-		if r.Revision > s.Rev {
-			return nil, errFuture
-		}
-		if r.Revision < s.Compacted {
-			return nil, errCompacted
-		}
 		from = s.at(r.Revision)
 	}
 	kvs := from.within(r.Key, r.RangeEnd)
@@ -278,8 +311,7 @@ func (w *writer) txn(r *pb.TxnRequest) *pb.TxnResponse {
 		one := &pb.ResponseOp{}
 		switch o := op.Request.(type) {
 		case *pb.RequestOp_RequestRange:
-			// Ranges in transactions name no revision here, so they cannot fail.
-			rr, _ := w.now.read(o.RequestRange)
+			rr, _ := w.now.read(o.RequestRange) // checkTxn has found that it can be read
 			one.Response = &pb.ResponseOp_ResponseRange{ResponseRange: rr}
 		case *pb.RequestOp_RequestPut:
 			one.Response = &pb.ResponseOp_ResponsePut{ResponsePut: w.put(o.RequestPut)}

@@ -40,9 +40,6 @@ type Op struct {
 	Term uint64
 	// Err is the answer to a rejected request and what is known about one of unknown outcome.
 	Err error
-	// Pinned tells that the server is one of several. It answers a read at a revision that it has applied from what it has applied
-	// (see architecture.md), so that the header's revision may be behind; the keys never are.
-	Pinned bool
 }
 
 func (op *Op) String() string {
@@ -74,7 +71,7 @@ func revision(response proto.Message) int64 {
 // serializable reads may be answered from the past.
 func (op *Op) serializable() bool {
 	r, ok := op.Request.(*pb.RangeRequest)
-	return ok && (r.Serializable || op.Pinned && r.Revision > 0 && op.Outcome == Acked)
+	return ok && r.Serializable
 }
 
 // readOnly requests cannot change anything. A compaction is none of them.
@@ -101,6 +98,52 @@ func writes(r *pb.TxnRequest) bool {
 		}
 	}
 	return false
+}
+
+// asked are the revisions that the request names: all of them, or of an answered transaction those in the branches that it took.
+func (op *Op) asked() []int64 {
+	switch r := op.Request.(type) {
+	case *pb.RangeRequest:
+		return rangeRevision(nil, r)
+	case *pb.TxnRequest:
+		answer, _ := op.Response.(*pb.TxnResponse)
+		return txnRevisions(nil, r, answer)
+	default:
+		return nil
+	}
+}
+
+func rangeRevision(revs []int64, r *pb.RangeRequest) []int64 {
+	if r.Revision > 0 {
+		revs = append(revs, r.Revision)
+	}
+	return revs
+}
+
+// txnRevisions appends the revisions in the branch that answer shows, or in both without an answer.
+func txnRevisions(revs []int64, r *pb.TxnRequest, answer *pb.TxnResponse) []int64 {
+	branches := [][]*pb.RequestOp{r.Success, r.Failure}
+	switch {
+	case answer != nil && answer.Succeeded:
+		branches = branches[:1]
+	case answer != nil:
+		branches = branches[1:]
+	}
+	for _, ops := range branches {
+		for i, op := range ops {
+			if rr := op.GetRequestRange(); rr != nil {
+				revs = rangeRevision(revs, rr)
+			}
+			if nested := op.GetRequestTxn(); nested != nil {
+				var inner *pb.TxnResponse
+				if answer != nil && i < len(answer.Responses) {
+					inner = answer.Responses[i].GetResponseTxn()
+				}
+				revs = txnRevisions(revs, nested, inner)
+			}
+		}
+	}
+	return revs
 }
 
 // values are those of all puts in a request, branches not taken included.

@@ -2,8 +2,11 @@ package crash
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
 // realTime relates revisions to the clock: what was seen when.
@@ -58,6 +61,10 @@ func (rt *realTime) possible(call time.Duration, rev int64) bool {
 func checkRealTime(t *Timeline, h *History, report *Report) {
 	rt := newRealTime(h)
 	for _, op := range h.Ops {
+		if refusedAsFuture(op, rt.seen.before(op.Call)) {
+			report.violate("stale: refused as a future revision, but revision %d had been seen before the call: %v",
+				rt.seen.before(op.Call), op)
+		}
 		if op.Outcome != Acked || op.serializable() {
 			continue
 		}
@@ -74,6 +81,18 @@ func checkRealTime(t *Timeline, h *History, report *Report) {
 			report.violate("revision %d was seen before its request was made: %v", t.first()+1+int64(i), owner.Op)
 		}
 	}
+}
+
+// refusedAsFuture reports whether a server refused as a future revision what names no revision above seen.
+func refusedAsFuture(op *Op, seen int64) bool {
+	if op.Outcome != Rejected || op.serializable() || !errors.Is(modelError(op.Err), errFuture) {
+		return false
+	}
+	revs := op.asked()
+	if r, ok := op.Request.(*pb.CompactionRequest); ok {
+		revs = []int64{r.Revision}
+	}
+	return len(revs) == 0 || slices.Max(revs) <= seen
 }
 
 // assignUnclaimed finds for every revision that no acknowledged request claims a request of unknown outcome or an

@@ -111,7 +111,7 @@ func TestJudgeBrokenRecoveries(t *testing.T) {
 		}},
 		{"a revision of the lost history is answered by the new one", "before the history", func(rec *Recorded) {
 			rec.Ops = append(rec.Ops, &Op{
-				Call: rec.Recovery.At + 1, Return: rec.Recovery.At + 2, Pinned: true,
+				Call: rec.Recovery.At + 1, Return: rec.Recovery.At + 2,
 				Request:  &pb.RangeRequest{Key: []byte("none"), Revision: jumpTo - 5},
 				Response: &pb.RangeResponse{Header: header(jumpTo)},
 			})

@@ -234,17 +234,15 @@ func checkCompactions(h *History, report *Report) {
 	byReturn := running(done)
 	byCall := calledCompactions(h)
 	for _, op := range h.Ops {
-		var asked int64
-		switch r := op.Request.(type) {
-		case *pb.RangeRequest:
-			asked = r.Revision
-		case *pb.CompactionRequest:
+		revs := op.asked()
+		if r, ok := op.Request.(*pb.CompactionRequest); ok {
 			// A compaction at the compact revision is refused, a read is not.
-			asked = r.Revision - 1
+			revs = []int64{r.Revision - 1}
 		}
-		if asked <= 0 {
+		if len(revs) == 0 {
 			continue
 		}
+		asked := slices.Min(revs)
 		refused := op.Outcome == Rejected && errors.Is(modelError(op.Err), errCompacted)
 		if op.Outcome == Acked && asked < h.base().Compacted {
 			report.violate("an answer from before the history, which begins at %d: %v", h.base().Rev, op)

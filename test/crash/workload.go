@@ -32,8 +32,10 @@ type generator struct {
 	rand   *rand.Rand
 	seq    int
 	// seen is the newest revision that the client knows of.
-	seen  int64
-	known map[string]*mvccpb.KeyValue
+	seen int64
+	// compacted is the newest compact revision that any client knows of.
+	compacted int64
+	known     map[string]*mvccpb.KeyValue
 }
 
 func newGenerator(client int, seed uint64) *generator {
@@ -67,8 +69,10 @@ func (g *generator) value() []byte {
 	return []byte(v)
 }
 
-// next returns the next request; compactTo is the highest revision that may be compacted.
-func (g *generator) next(compactTo int64) proto.Message {
+// next returns the next request. compacted is the newest compact revision that a client knows of, and compactTo the highest revision
+// that may be compacted.
+func (g *generator) next(compacted, compactTo int64) proto.Message {
+	g.compacted = compacted
 	switch n := g.rand.IntN(1000); {
 	case n < 300:
 		return &pb.PutRequest{Key: g.key(), Value: g.value(), PrevKv: g.rand.IntN(2) == 0}
@@ -78,7 +82,7 @@ func (g *generator) next(compactTo int64) proto.Message {
 		return g.rangeRequest()
 	case n < 600:
 		r := g.rangeRequest()
-		r.Revision = max(1, g.seen-g.rand.Int64N(200)+2)
+		r.Revision = g.revision()
 		return r
 	case n < 630:
 		r := g.rangeRequest()
@@ -101,6 +105,14 @@ func (g *generator) next(compactTo int64) proto.Message {
 	default:
 		return g.txn()
 	}
+}
+
+// revision is one to read at: often just below or at the compact revision, sometimes in the future.
+func (g *generator) revision() int64 {
+	if g.rand.IntN(3) == 0 {
+		return max(1, g.compacted-g.rand.Int64N(5)+1)
+	}
+	return max(1, g.seen-g.rand.Int64N(200)+2)
 }
 
 func (g *generator) rangeRequest() *pb.RangeRequest {
@@ -191,7 +203,11 @@ func (o *txnOps) op(depth int) *pb.RequestOp {
 	case n < 8 && depth > 0:
 		return &pb.RequestOp{Request: &pb.RequestOp_RequestTxn{RequestTxn: o.txn(depth - 1)}}
 	default:
-		return &pb.RequestOp{Request: &pb.RequestOp_RequestRange{RequestRange: o.g.rangeRequest()}}
+		r := o.g.rangeRequest()
+		if o.g.rand.IntN(10) == 0 {
+			r.Revision = o.g.revision()
+		}
+		return &pb.RequestOp{Request: &pb.RequestOp_RequestRange{RequestRange: r}}
 	}
 }
 
