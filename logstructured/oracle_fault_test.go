@@ -279,19 +279,21 @@ func TestFaultReadsGoOn(t *testing.T) {
 			if !errors.Is(err, c.write) {
 				t.Errorf("put: %v, want %v", err, c.write)
 			}
-			_, err = store.Range(ctx, &ls.RangeRequest{KeyRange: everything})
-			if err == nil {
-				t.Errorf("a linearizable read succeeded without the database")
-			} else if !errors.Is(err, ls.ErrUnavailable) && !errors.Is(err, ls.ErrTimeout) && !errors.Is(err, c.write) {
-				t.Errorf("a linearizable read: %v", err)
+			for _, r := range []*ls.RangeRequest{{KeyRange: everything}, {KeyRange: everything, Revision: 2}} {
+				_, err = store.Range(ctx, r)
+				if err == nil {
+					t.Errorf("a linearizable read succeeded without the database: %s", requestText(r))
+				} else if !errors.Is(err, ls.ErrUnavailable) && !errors.Is(err, ls.ErrTimeout) && !errors.Is(err, c.write) {
+					t.Errorf("a linearizable read: %v", err)
+				}
 			}
 			if store.Ready(ctx) == nil {
 				t.Errorf("ready without the database")
 			}
 			for _, r := range []*ls.RangeRequest{
 				{KeyRange: everything, Serializable: true},
-				{KeyRange: everything, Revision: 3},
-				{KeyRange: everything, Revision: 2},
+				{KeyRange: everything, Revision: 3, Serializable: true},
+				{KeyRange: everything, Revision: 2, Serializable: true},
 			} {
 				if res, err := store.Range(ctx, r); err != nil || res.Count != 1 {
 					t.Errorf("%s: %v, %v", requestText(r), res, err)
