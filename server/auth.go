@@ -20,6 +20,7 @@ type authServer struct {
 	pb.UnsafeAuthServer
 	*member
 	logger          *logrus.Entry
+	passwords       *passwords
 	maxRequestBytes int
 }
 
@@ -91,9 +92,15 @@ func (s *authServer) Authenticate(ctx context.Context, r *pb.AuthenticateRequest
 	if err := s.store.Ready(ctx); err != nil {
 		return nil, toStatus(err)
 	}
+	var proven auth.Credential
 	for {
 		st := s.auth.current()
-		if err := st.CheckPassword(r.Name, r.Password); err != nil {
+		credential, err := st.Credential(r.Name, s.auth.bcryptCost)
+		if err == nil && !credential.Same(proven) {
+			err = s.passwords.do(ctx, func() error { return credential.Check(r.Password) })
+			proven = credential
+		}
+		if err != nil {
 			return nil, authStatus(err)
 		}
 		token, err := s.auth.tokens.Issue(st, r.Name)
@@ -116,14 +123,18 @@ func (s *authServer) Authenticate(ctx context.Context, r *pb.AuthenticateRequest
 	}
 }
 
-// hash makes what is kept of a password. It costs so much that it is done only for who may ask for it.
+// hash makes what is kept of a password. It costs so much that it is done only for clients that may ask for it, and in turn.
 func (s *authServer) hash(ctx context.Context, r any, password string) ([]byte, error) {
 	if err := s.auth.admitted(ctx, r); err != nil {
 		return nil, authStatus(err)
 	}
-	hash, err := auth.Hash(password, s.auth.bcryptCost)
+	var hash []byte
+	err := s.passwords.do(ctx, func() (err error) {
+		hash, err = auth.Hash(password, s.auth.bcryptCost)
+		return err
+	})
 	if err != nil {
-		return nil, status.Error(codes.Unknown, err.Error())
+		return nil, authStatus(err)
 	}
 	return hash, nil
 }
@@ -189,6 +200,9 @@ func (s *authServer) UserChangePassword(ctx context.Context, r *pb.AuthUserChang
 	header, err := s.edit(ctx, r, func(st *auth.State) (auth.Changes, error) {
 		if badHash {
 			return nil, auth.ErrBadHash
+		}
+		if err := auth.CheckHash(hash, s.auth.bcryptCost); err != nil {
+			return nil, err
 		}
 		return st.ChangePassword(r.Name, hash)
 	})

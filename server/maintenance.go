@@ -14,10 +14,9 @@ import (
 type maintenanceServer struct {
 	pb.UnsafeMaintenanceServer
 	*member
-	logger  *logrus.Entry
-	streams *streamSet
-	// snapshots has room for those that are being sent.
-	snapshots chan struct{}
+	logger    *logrus.Entry
+	streams   *streamSet
+	snapshots *snapshotSlots
 }
 
 // Status describes this replica. All replicas write; the one that is there for longest is called leader, so that all name the same. The

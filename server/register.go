@@ -47,8 +47,12 @@ func (s *Server) register(m *member) {
 	v3lockpb.RegisterLockServer(s.grpc, &lockServer{contest: contest})
 	v3electionpb.RegisterElectionServer(s.grpc, &electionServer{contest: contest})
 	s.grpc.RegisterService(guarded(pb.Cluster_ServiceDesc, m.auth), &clusterServer{member: m})
-	s.grpc.RegisterService(guarded(pb.Maintenance_ServiceDesc, m.auth), newMaintenanceServer(m, s.opts.Logger, s.streams))
-	pb.RegisterAuthServer(s.grpc, &authServer{member: m, logger: s.opts.Logger, maxRequestBytes: s.opts.MaxRequestBytes})
+	s.grpc.RegisterService(guarded(pb.Maintenance_ServiceDesc, m.auth), &maintenanceServer{
+		member: m, logger: s.opts.Logger, streams: s.streams, snapshots: s.snapshots,
+	})
+	pb.RegisterAuthServer(s.grpc, &authServer{
+		member: m, logger: s.opts.Logger, passwords: s.passwords, maxRequestBytes: s.opts.MaxRequestBytes,
+	})
 	if s.opts.GRPCServer == nil {
 		healthpb.RegisterHealthServer(s.grpc, s.health)
 		reflection.Register(s.grpc)

@@ -30,6 +30,10 @@ type Server struct {
 	health  *health.Server
 	watch   *watchServer
 	streams *streamSet
+	// snapshots bounds those that are being sent.
+	snapshots *snapshotSlots
+	// passwords bounds those that are hashed.
+	passwords *passwords
 
 	// dispatch, http and gateway are nil if grpc is the caller's.
 	dispatch *dispatcher
@@ -49,11 +53,13 @@ func New(store *logstructured.Store, opts Options) (*Server, error) {
 	m := newMember(store, &opts)
 	streams := &streamSet{}
 	s := &Server{
-		opts:    opts,
-		grpc:    opts.GRPCServer,
-		health:  health.NewServer(),
-		watch:   &watchServer{member: m, fragmentBytes: opts.MaxRequestBytes + grpcOverheadBytes, streams: streams},
-		streams: streams,
+		opts:      opts,
+		grpc:      opts.GRPCServer,
+		health:    health.NewServer(),
+		watch:     &watchServer{member: m, fragmentBytes: opts.MaxRequestBytes + grpcOverheadBytes, streams: streams},
+		streams:   streams,
+		snapshots: newSnapshotSlots(),
+		passwords: newPasswords(),
 	}
 	if s.grpc != nil {
 		s.register(m)

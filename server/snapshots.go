@@ -3,7 +3,9 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -16,42 +18,88 @@ import (
 	"github.com/stele-db/stele/server/snapshot"
 )
 
-// maxSnapshots is how many are made at once: each needs as much room for temporary files as an etcd would need.
-const maxSnapshots = 2
+const (
+	// maxSnapshots is the number of snapshots that are made and sent at once: each needs a temporary file as large as the file of an etcd.
+	maxSnapshots = 2
+	// snapshotStall is how long a client may take for the next piece. With the largest windows of HTTP/2 and TCP a slow but living link
+	// moves on by megabytes at a time.
+	snapshotStall = 2 * time.Minute
+	// snapshotWait is how long a client waits for a slot, longer than one that does not read can keep it.
+	snapshotWait = snapshotStall + time.Minute
+)
 
-func newMaintenanceServer(m *member, logger *logrus.Entry, streams *streamSet) *maintenanceServer {
-	return &maintenanceServer{member: m, logger: logger, streams: streams, snapshots: make(chan struct{}, maxSnapshots)}
+// snapshotSlots bounds the snapshots that are made and sent at once.
+type snapshotSlots struct {
+	slots chan struct{}
+	// wait bounds the time until there is a slot, stall the time between two pieces.
+	wait, stall time.Duration
 }
 
-// Snapshot sends what an etcd with the same history would have in its database, as of one moment.
+func newSnapshotSlots() *snapshotSlots {
+	return &snapshotSlots{slots: make(chan struct{}, maxSnapshots), wait: snapshotWait, stall: snapshotStall}
+}
+
+// take waits for a slot. Clients get one in the order in which they came.
+func (s *snapshotSlots) take(ctx context.Context) (release func(), err error) {
+	timer := time.NewTimer(s.wait)
+	defer timer.Stop()
+	select {
+	case s.slots <- struct{}{}:
+		return func() { <-s.slots }, nil
+	case <-timer.C:
+		return nil, status.Errorf(codes.ResourceExhausted, "stele: %d other snapshots are being sent, and none of them ended within %s: try again later",
+			cap(s.slots), s.wait)
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// stalledError ends a snapshot whose client does not read.
+type stalledError struct{ after time.Duration }
+
+func (e stalledError) Error() string {
+	return fmt.Sprintf("stele: the snapshot was ended because the client read nothing of it for %s", e.after)
+}
+
+// GRPCStatus gives the error its code.
+func (e stalledError) GRPCStatus() *status.Status {
+	return status.New(codes.DeadlineExceeded, e.Error())
+}
+
+// Snapshot sends the database that an etcd with the same history would have, as of one moment.
 func (s *maintenanceServer) Snapshot(_ *pb.SnapshotRequest, stream pb.Maintenance_SnapshotServer) error {
-	ctx, cancel := context.WithCancel(stream.Context())
-	defer cancel()
-	remove, err := s.streams.add(cancel)
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	defer cancel(nil)
+	remove, err := s.streams.add(func() { cancel(rpctypes.ErrGRPCStopped) })
 	if err != nil {
 		return err
 	}
 	defer remove()
+	release, err := s.snapshots.take(ctx)
+	if err != nil {
+		return toStatus(err)
+	}
+	defer release()
 	err = s.sendSnapshot(ctx, stream)
 	switch {
 	case err == nil:
 		return nil
-	case ctx.Err() != nil && stream.Context().Err() == nil:
-		return rpctypes.ErrGRPCStopped
+	case ctx.Err() != nil:
+		// The end of the request comes out of a file or the store as an error of theirs.
+		err = context.Cause(ctx)
 	case isFileError(err):
 		s.logger.WithError(err).Error("could not make a snapshot")
 		return status.Error(codes.ResourceExhausted, "stele: no room for the temporary file of a snapshot; the server's log has the reason")
+	}
+	var stalled stalledError
+	if errors.As(err, &stalled) {
+		s.logger.WithFields(logrus.Fields{"client": clientOf(stream.Context()), "after": stalled.after}).
+			Warn("ended a snapshot whose client did not read it")
 	}
 	return toStatus(err)
 }
 
 func (s *maintenanceServer) sendSnapshot(ctx context.Context, stream pb.Maintenance_SnapshotServer) error {
-	select {
-	case s.snapshots <- struct{}{}:
-		defer func() { <-s.snapshots }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 	start := time.Now()
 	export, err := s.store.Export(ctx)
 	if err != nil {
@@ -59,10 +107,18 @@ func (s *maintenanceServer) sendSnapshot(ctx context.Context, stream pb.Maintena
 	}
 	logger := s.logger.WithFields(logrus.Fields{"revision": export.Revision, "entries": export.Len()})
 	logger.Info("making a snapshot for a client")
+	file, err := snapshot.BuildTemporary(ctx, export)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }() // it was only read
 	sent := 0
-	err = snapshot.Stream(ctx, export, func(piece []byte, remaining int64) error {
-		sent += len(piece)
-		return stream.Send(&pb.SnapshotResponse{Blob: piece, RemainingBytes: uint64(remaining), Version: version.EtcdCluster})
+	err = untilStalled(ctx, &s.streams.receivers, s.snapshots.stall, func(progress func()) error {
+		return file.Send(func(piece []byte, remaining int64) error {
+			sent += len(piece)
+			defer progress()
+			return stream.Send(&pb.SnapshotResponse{Blob: piece, RemainingBytes: uint64(remaining), Version: version.EtcdCluster})
+		})
 	})
 	if err != nil {
 		return err
@@ -71,7 +127,24 @@ func (s *maintenanceServer) sendSnapshot(ctx context.Context, stream pb.Maintena
 	return nil
 }
 
-// isFileError tells an error of the file system from one of the store.
+// untilStalled runs send in a goroutine of group and returns its outcome, or an error once send has called progress for the last time longer than
+// stall ago or ctx has ended. Only the end of the request ends a send to a client that does not read.
+func untilStalled(ctx context.Context, group *sync.WaitGroup, stall time.Duration, send func(progress func()) error) error {
+	done, stalled := make(chan error, 1), make(chan struct{})
+	timer := time.AfterFunc(stall, sync.OnceFunc(func() { close(stalled) }))
+	defer timer.Stop()
+	group.Go(func() { done <- send(func() { timer.Reset(stall) }) })
+	select {
+	case err := <-done:
+		return err
+	case <-stalled:
+		return stalledError{stall}
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// isFileError reports whether err is one of the file system, and not of the store.
 func isFileError(err error) bool {
 	var path *os.PathError
 	return errors.As(err, &path)

@@ -1,11 +1,14 @@
 package auth
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"golang.org/x/crypto/bcrypt"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // DefaultBcryptCost is etcd's.
@@ -32,22 +35,95 @@ func Hash(password string, cost int) ([]byte, error) {
 	return bcrypt.GenerateFromPassword([]byte(password), cost)
 }
 
-// CheckPassword returns an error unless that is the password of that user. It takes as long as [Hash].
-func (s *State) CheckPassword(name, password string) error {
+// maxCost is the cost up to which a hash is compared whatever the configured cost is: a comparison cannot be interrupted, takes seconds at
+// this cost and days at the highest one.
+const maxCost = 16
+
+// ErrCostTooHigh answers a hash that [Credential.Check] would not compare with a password.
+var ErrCostTooHigh = status.Errorf(codes.InvalidArgument,
+	"stele: the cost of the hashed password is higher than %d and than --bcrypt-cost: no password would be compared with it", maxCost)
+
+// comparable returns the cost of a hash, and whether passwords are compared with it by a server that hashes at the cost configured.
+func comparable(hash []byte, configured int) (cost int, ok bool) {
+	cost, err := bcrypt.Cost(hash)
+	return cost, err == nil && cost <= max(maxCost, configured)
+}
+
+// CheckHash returns [ErrCostTooHigh] for a hash that would lock its user out.
+func CheckHash(hash []byte, configured int) error {
+	if cost, err := bcrypt.Cost(hash); err == nil && cost > max(maxCost, configured) {
+		return ErrCostTooHigh
+	}
+	return nil
+}
+
+// Credential is what a user proves its identity by with a password. It does not show whether there is such a user.
+type Credential struct {
+	// hash is the user's, or decoy, which no known password fits.
+	hash, decoy []byte
+	// refusal is the outcome whatever the password is, nil if that decides.
+	refusal error
+}
+
+// Credential returns the credential of a user, which may not exist or have no password. configured is the cost of hashing passwords.
+func (s *State) Credential(name string, configured int) (Credential, error) {
 	if s.broken {
-		return errBroken
+		return Credential{}, errBroken
 	}
 	if !s.Enabled {
-		return rpctypes.ErrGRPCAuthNotEnabled
+		return Credential{}, rpctypes.ErrGRPCAuthNotEnabled
 	}
+	decoy := s.decoy(configured)
 	u := s.users[name]
-	switch {
-	case u == nil:
-		return rpctypes.ErrGRPCAuthFailed
-	case u.GetOptions().GetNoPassword():
-		return errPasswordGiven
-	case bcrypt.CompareHashAndPassword(u.Password, []byte(password)) != nil:
+	if u == nil {
+		return Credential{decoy, decoy, rpctypes.ErrGRPCAuthFailed}, nil
+	}
+	if u.GetOptions().GetNoPassword() {
+		return Credential{decoy, decoy, errPasswordGiven}, nil
+	}
+	if _, ok := comparable(u.Password, configured); !ok {
+		return Credential{decoy, decoy, rpctypes.ErrGRPCAuthFailed}, nil
+	}
+	return Credential{hash: u.Password, decoy: decoy}, nil
+}
+
+// Check returns nil if password is that of the credential. It takes as long as [Hash], whether or not there is such a user.
+func (c Credential) Check(password string) error {
+	err := bcrypt.CompareHashAndPassword(c.hash, []byte(password))
+	if err != nil && !errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {
+		// The hash is malformed, which shows at once.
+		_ = bcrypt.CompareHashAndPassword(c.decoy, []byte(password))
+	}
+	if c.refusal != nil {
+		return c.refusal
+	}
+	if err != nil {
 		return rpctypes.ErrGRPCAuthFailed
 	}
 	return nil
+}
+
+// Same reports whether a password that passed the check of c also passes that of other.
+func (c Credential) Same(other Credential) bool {
+	return c.refusal == nil && other.refusal == nil && c.hash != nil && bytes.Equal(c.hash, other.hash)
+}
+
+// decoy returns a hash of no known password that costs as much to compare with as those of most users.
+func (s *State) decoy(configured int) []byte {
+	s.decoyOnce.Do(func() {
+		users := map[int]int{}
+		for _, u := range s.users {
+			if cost, ok := comparable(u.Password, configured); ok {
+				users[cost]++
+			}
+		}
+		most := configured
+		for cost, n := range users {
+			if n > users[most] || n == users[most] && cost < most {
+				most = cost
+			}
+		}
+		s.decoyHash = fmt.Appendf(nil, "$2a$%02d$%s", most, "wVvHAxrPqzjKlmNyEoIuUe3Rz7WYtG9sQkD5bLcXfMhJnTpB0v1S2")
+	})
+	return s.decoyHash
 }

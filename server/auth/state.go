@@ -24,6 +24,9 @@ type State struct {
 	// The names in order.
 	userNames, roleNames []string
 	broken               bool
+
+	decoyOnce sync.Once
+	decoyHash []byte
 }
 
 // user is a user and, once asked for, what it may do.

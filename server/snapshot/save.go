@@ -21,6 +21,11 @@ func Build(ctx context.Context, path string, x *logstructured.Export, progress f
 	if err != nil {
 		return 0, err
 	}
+	return w.build(ctx, x, progress)
+}
+
+// build writes an export and finishes the file, or aborts it.
+func (w *Writer) build(ctx context.Context, x *logstructured.Export, progress func(written, of int)) (hashKV uint32, err error) {
 	written := 0
 	hashKV, err = x.Read(ctx, func(entries []logstructured.Entry) error {
 		for i := range entries {

@@ -12,25 +12,48 @@ import (
 	"github.com/stele-db/stele/logstructured"
 )
 
-// chunkBytes is the size of what [Stream] sends at once, that of etcd.
+// chunkBytes is the size of the pieces of [Temporary.Send], etcd's.
 const chunkBytes = 32 << 10
 
-// Stream sends a snapshot in pieces, with how many bytes of the database follow, and its SHA-256 as the last one. The database is made in a file in the directory for
-// temporary files, which has no name any more when the first piece is sent. send may keep the pieces.
-func Stream(ctx context.Context, x *logstructured.Export, send func(piece []byte, remaining int64) error) (err error) {
-	file, err := buildTemporary(ctx, x)
+// Temporary is a snapshot in a file without a name: its space is free once it is closed, or the process ends.
+type Temporary struct{ file *os.File }
+
+// BuildTemporary writes an export to a file in the directory for temporary files.
+func BuildTemporary(ctx context.Context, x *logstructured.Export) (*Temporary, error) {
+	directory, err := os.MkdirTemp("", "stele-snapshot-")
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("%w; the environment variable TMPDIR names a directory for temporary files", err)
 	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	stat, err := file.Stat()
+	path := filepath.Join(directory, "db")
+	w, err := Create(path)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(directory))
+	}
+	file, err := os.Open(path)
+	// The name goes before the content comes: a process that is killed leaves nothing behind.
+	if err := errors.Join(err, os.RemoveAll(directory)); err != nil {
+		return nil, errors.Join(err, w.Abort(), file.Close())
+	}
+	if _, err := w.build(ctx, x, nil); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return &Temporary{file}, nil
+}
+
+// Close frees the space of the snapshot. A Send that is under way fails.
+func (t *Temporary) Close() error { return t.file.Close() }
+
+// Send calls send with the snapshot in pieces, the number of bytes of the database that follow, and its SHA-256 as the last piece. send may
+// keep the pieces. Send may be called once.
+func (t *Temporary) Send(send func(piece []byte, remaining int64) error) error {
+	stat, err := t.file.Stat()
 	if err != nil {
 		return err
 	}
 	digest := sha256.New()
 	for remaining := stat.Size(); remaining > 0; {
 		piece := make([]byte, min(chunkBytes, remaining))
-		if _, err := io.ReadFull(file, piece); err != nil {
+		if _, err := io.ReadFull(t.file, piece); err != nil {
 			return err
 		}
 		digest.Write(piece)
@@ -40,18 +63,4 @@ func Stream(ctx context.Context, x *logstructured.Export, send func(piece []byte
 		}
 	}
 	return send(digest.Sum(nil), 0)
-}
-
-// buildTemporary returns a file without a name.
-func buildTemporary(ctx context.Context, x *logstructured.Export) (file *os.File, err error) {
-	directory, err := os.MkdirTemp("", "stele-snapshot-")
-	if err != nil {
-		return nil, fmt.Errorf("%w; the environment variable TMPDIR names a directory for temporary files", err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(directory)) }()
-	path := filepath.Join(directory, "db")
-	if _, err := Build(ctx, path, x, nil); err != nil {
-		return nil, err
-	}
-	return os.Open(path)
 }

@@ -30,6 +30,7 @@ type Meta struct {
 // Writer makes the database of a snapshot. It is for one goroutine, and is ended by [Writer.Finish] or [Writer.Abort].
 type Writer struct {
 	path    string
+	file    *os.File
 	db      *bbolt.DB
 	tx      *bbolt.Tx
 	history *bbolt.Bucket
@@ -44,10 +45,11 @@ type Writer struct {
 func Create(path string) (w *Writer, err error) {
 	// Nobody needs the file before it is finished.
 	opts := &bbolt.Options{NoSync: true, NoGrowSync: true, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType}
-	opts.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
-		return os.OpenFile(name, flag|os.O_EXCL, mode)
-	}
 	w = &Writer{path: path}
+	opts.OpenFile = func(name string, flag int, mode os.FileMode) (_ *os.File, err error) {
+		w.file, err = os.OpenFile(name, flag|os.O_EXCL, mode)
+		return w.file, err
+	}
 	if w.db, err = bbolt.Open(path, 0o600, opts); err != nil {
 		return nil, err
 	}
@@ -136,19 +138,23 @@ func (w *Writer) close() error {
 		size = tx.Size()
 		return nil
 	})
-	if err := errors.Join(err, w.db.Close()); err != nil {
-		return err
+	if err == nil {
+		err = w.file.Truncate(size) // not by the path: the file may have no name any more
 	}
-	return os.Truncate(w.path, size)
+	return errors.Join(err, w.db.Close())
 }
 
-// Abort removes the file.
+// Abort removes the file, if it still has its name.
 func (w *Writer) Abort() error {
 	if w.tx != nil {
 		_ = w.tx.Rollback() // which fails if it was ended
 		w.tx = nil
 	}
-	return errors.Join(w.db.Close(), os.Remove(w.path))
+	err := os.Remove(w.path)
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(w.db.Close(), err)
 }
 
 func (w *Writer) putMeta(m Meta) error {

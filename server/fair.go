@@ -1,0 +1,153 @@
+package server
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+)
+
+// fairQueue lets a bounded number of requests run at once. Those that wait are served in turn by client, so that one client with many requests
+// delays another by one request at a time.
+type fairQueue struct {
+	// perClient bounds the requests of one client that wait. Once waiting reaches total, a client may have only one.
+	perClient, total int
+
+	mu      sync.Mutex
+	free    int
+	waiting int
+	// queues hold the requests that wait, by client; order holds the clients that have any, the next one first.
+	queues map[string][]chan struct{}
+	order  []string
+}
+
+func newFairQueue(running, perClient, total int) *fairQueue {
+	return &fairQueue{perClient: perClient, total: total, free: running, queues: map[string][]chan struct{}{}}
+}
+
+// acquire waits until a request of client may run, which ends with a call of release. It fails with etcd's error if too many requests wait.
+func (q *fairQueue) acquire(ctx context.Context, client string) error {
+	ready, err := q.enter(client)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-ready:
+		return nil
+	case <-ctx.Done():
+		q.leave(client, ready)
+		return context.Cause(ctx)
+	}
+}
+
+// enter returns a channel that is closed once the request may run.
+func (q *fairQueue) enter(client string) (chan struct{}, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	ready := make(chan struct{})
+	if q.free > 0 { // then none waits
+		q.free--
+		close(ready)
+		return ready, nil
+	}
+	own := q.queues[client]
+	if len(own) >= q.perClient || len(own) > 0 && q.waiting >= q.total {
+		return nil, rpctypes.ErrGRPCRequestTooManyRequests
+	}
+	if len(own) == 0 {
+		q.order = append(q.order, client)
+	}
+	q.queues[client] = append(own, ready)
+	q.waiting++
+	return ready, nil
+}
+
+// leave takes back a request that does not wait any more. It may have become ready meanwhile.
+func (q *fairQueue) leave(client string, ready chan struct{}) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	select {
+	case <-ready:
+		q.next()
+		return
+	default:
+	}
+	own := q.queues[client]
+	for i, other := range own {
+		if other == ready {
+			own = append(own[:i:i], own[i+1:]...)
+			break
+		}
+	}
+	q.waiting--
+	q.queues[client] = own
+	if len(own) == 0 {
+		delete(q.queues, client)
+		for i, other := range q.order {
+			if other == client {
+				q.order = append(q.order[:i:i], q.order[i+1:]...)
+				break
+			}
+		}
+	}
+}
+
+// release ends a request that ran.
+func (q *fairQueue) release() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.next()
+}
+
+// next hands the place of a request that ended to the next client. q.mu is held.
+func (q *fairQueue) next() {
+	if len(q.order) == 0 {
+		q.free++
+		return
+	}
+	client := q.order[0]
+	q.order = q.order[1:]
+	own := q.queues[client]
+	close(own[0])
+	q.waiting--
+	if own = own[1:]; len(own) == 0 {
+		delete(q.queues, client)
+		return
+	}
+	q.queues[client] = own
+	q.order = append(q.order, client)
+}
+
+// clientOf returns the address that a request comes from, without its port. Of an IPv6 address it is the network of 64 bits, which one
+// machine usually has to itself.
+func clientOf(ctx context.Context) string {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return ""
+	}
+	host := p.Addr.String()
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	if p.Addr.Network() == "pipe" {
+		// The JSON gateway adds the address of its client behind those that the client sent.
+		if forwarded := metadata.ValueFromIncomingContext(ctx, "x-forwarded-for"); len(forwarded) > 0 {
+			last := forwarded[len(forwarded)-1]
+			host = strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:])
+		}
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return host
+	}
+	if ip = ip.Unmap().WithZone(""); ip.Is6() {
+		network, _ := ip.Prefix(64) // it has as many bits
+		return network.String()
+	}
+	return ip.String()
+}

@@ -1,0 +1,121 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// receiveSnapshot reads a snapshot to its end.
+func receiveSnapshot(stream pb.Maintenance_SnapshotClient) (size int, err error) {
+	for {
+		piece, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return size, nil
+		}
+		if err != nil {
+			return size, err
+		}
+		size += len(piece.Blob)
+	}
+}
+
+// Clients that do not read a snapshot lose their slots, to those that wait for one, and are told why.
+func TestSnapshotSlotsOfClientsThatDoNotRead(t *testing.T) {
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
+	store := newStore(t)
+	s, err := New(store, Options{Logger: quiet(), Listeners: []*Listener{listen(t, "http://127.0.0.1:0", nil)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.snapshots.stall = 300 * time.Millisecond
+	r := run(t, s, store)
+	ctx := within(t)
+	for _, key := range []string{"a", "b", "c", "d"} {
+		put := &logstructured.PutRequest{Key: []byte(key), Value: make([]byte, 1<<20)}
+		if _, err := store.Put(ctx, put); err != nil {
+			t.Fatal(err)
+		}
+	}
+	client := pb.NewMaintenanceClient(r.dial(t))
+	var idle []pb.Maintenance_SnapshotClient
+	for range maxSnapshots {
+		stream, err := client.Snapshot(ctx, &pb.SnapshotRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.Recv(); err != nil { // it has its slot
+			t.Fatal(err)
+		}
+		idle = append(idle, stream)
+	}
+	third, err := client.Snapshot(ctx, &pb.SnapshotRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if size, err := receiveSnapshot(third); err != nil || size < 4<<20 {
+		t.Errorf("the client that waited got %d bytes: %v", size, err)
+	}
+	for _, stream := range idle {
+		if _, err := receiveSnapshot(stream); status.Code(err) != codes.DeadlineExceeded || err.Error() == context.DeadlineExceeded.Error() {
+			t.Errorf("a client that did not read: %v", err)
+		}
+	}
+	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
+		t.Errorf("temporary files %v: %v", left, err)
+	}
+}
+
+// A client that finds no slot is refused after a while.
+func TestSnapshotWaitIsBounded(t *testing.T) {
+	slots := newSnapshotSlots()
+	slots.wait = time.Millisecond
+	for range maxSnapshots {
+		if _, err := slots.take(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := slots.take(within(t)); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("without a slot: %v", err)
+	}
+}
+
+// A slow client keeps its slot as long as it reads.
+func TestSlowSnapshotGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var group sync.WaitGroup
+		err := untilStalled(t.Context(), &group, time.Minute, func(progress func()) error {
+			for range 100 {
+				time.Sleep(time.Minute - time.Second) // on the test's own clock
+				progress()
+			}
+			return nil
+		})
+		if err != nil {
+			t.Errorf("with progress: %v", err)
+		}
+		begin := time.Now()
+		err = untilStalled(t.Context(), &group, time.Minute, func(progress func()) error {
+			progress()
+			time.Sleep(time.Hour)
+			progress()
+			return nil
+		})
+		if status.Code(err) != codes.DeadlineExceeded || time.Since(begin) != time.Minute {
+			t.Errorf("without progress, after %s: %v", time.Since(begin), err)
+		}
+		group.Wait()
+	})
+}
