@@ -306,7 +306,9 @@ func (l *Log) resolve(ctx context.Context, w *writer, head logstructured.Head, i
 // standsAfter returns the ID of the entry after head, if there is one that can be seen.
 func (l *Log) standsAfter(ctx context.Context, w *writer, head logstructured.Head) (id logstructured.AppendID, ok bool) {
 	err := w.s.query(ctx, l.sql.stands, arguments(int64(head.Position)+1), func(row []driver.Value) error {
-		id, ok = logstructured.AppendID(integer(row[0])), true
+		if row[0] != nil {
+			id, ok = logstructured.AppendID(integer(row[0])), true
+		}
 		return nil
 	})
 	return id, ok && err == nil
@@ -392,7 +394,7 @@ func (l *Log) insertInSteps(ctx context.Context, w *writer, head logstructured.H
 	if p != nil {
 		_ = p.Close()
 	}
-	return at, nil
+	return at, w.s.refuseReadOnly(ctx)
 }
 
 // Confirm implements [logstructured.Log].
@@ -400,7 +402,9 @@ func (l *Log) Confirm(ctx context.Context, head logstructured.Head) error {
 	return translate("confirm", l.read(ctx, func(ctx context.Context, s *session) error {
 		changed, err := s.change(ctx, l.sql.confirm, arguments(int64(head.Position), int64(head.ID)))
 		if err == nil && changed == 0 {
-			err = fmt.Errorf("%w: %v is not there", logstructured.ErrConflict, head)
+			if err = l.stands(ctx, s, head); err == nil {
+				err = errReadOnlyServer // it was a moment ago
+			}
 		}
 		return err
 	}))

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -62,16 +63,30 @@ func (l debugLogger) Print(v ...any) { l.Debug(v...) }
 // Driver implements [driver.Connector].
 func (c *connector) Driver() driver.Driver { return &mysql.MySQLDriver{} }
 
-// Connect implements [driver.Connector]: the first server that answers.
+// Connect implements [driver.Connector]: the first server that answers and takes writes, or else the first one that answers.
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	first := int(c.first.Load())
-	var errs []error
+	var (
+		errs     []error
+		readOnly *session
+	)
 	for i := range c.servers {
 		n := (first + i) % len(c.servers)
-		conn, err := c.connect(ctx, n)
-		if err == nil {
+		s, err := c.connect(ctx, n)
+		switch {
+		case err != nil:
+		case !s.readOnly:
 			c.first.Store(int32(n))
-			return conn, nil
+			if readOnly != nil {
+				_ = readOnly.Close()
+			}
+			return s, nil
+		case readOnly == nil:
+			readOnly = s
+			continue
+		default:
+			_ = s.Close()
+			continue
 		}
 		errs = append(errs, err)
 		if ctx.Err() != nil {
@@ -79,7 +94,10 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 			break
 		}
 	}
-	if len(errs) == 1 {
+	switch {
+	case readOnly != nil:
+		return readOnly, nil // each statement that writes refuses by itself
+	case len(errs) == 1:
 		return nil, errs[0]
 	}
 	return nil, errors.Join(errs...)
@@ -92,7 +110,7 @@ func (c *connector) another() {
 	}
 }
 
-func (c *connector) connect(ctx context.Context, n int) (driver.Conn, error) {
+func (c *connector) connect(ctx context.Context, n int) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	var network net.Conn
@@ -139,10 +157,11 @@ func (c *connector) prepareSession(ctx context.Context, s *session) error {
 	for _, setting := range sessionSettings {
 		names = append(names, setting.name)
 	}
-	has, err := s.variables(ctx, append(names, "wsrep_on")...)
+	has, err := s.variables(ctx, append(names, "wsrep_on", "read_only")...)
 	if err != nil {
 		return err
 	}
+	s.readOnly = !slices.Contains([]string{"", "0", "OFF"}, strings.ToUpper(has["read_only"]))
 	// SET NAMES binary: parameters are bytes, and nothing is to be converted.
 	set := []string{"NAMES binary"}
 	for _, setting := range sessionSettings {

@@ -42,11 +42,14 @@ func (l *Log) Delete(ctx context.Context, guard logstructured.Head, positions []
 	}))
 }
 
-// stands returns [logstructured.ErrConflict] unless the entry that head names is there.
+// stands returns [logstructured.ErrConflict] unless the entry that head names is there, and [logstructured.ErrReadOnly] if the server takes no writes.
 func (l *Log) stands(ctx context.Context, s *session, head logstructured.Head) error {
 	err := fmt.Errorf("%w: %v is not there", logstructured.ErrConflict, head)
 	if queryErr := s.query(ctx, l.sql.stands, arguments(int64(head.Position)), func(row []driver.Value) error {
-		if logstructured.AppendID(integer(row[0])) == head.ID {
+		switch {
+		case integer(row[1]) == 0:
+			err = errReadOnlyServer
+		case row[0] != nil && logstructured.AppendID(integer(row[0])) == head.ID:
 			err = nil
 		}
 		return nil

@@ -6,6 +6,7 @@
 //   - An append is one autocommit INSERT that carries its own guard: the position of its first row is computed, and is that of the sentinel, a row
 //     that always stands at position 0, if the log does not end at the head that the append names. So a guard that fails is always a duplicate key (error 1062), whatever
 //     mode the server is in; and of two that both find their guard in place the primary key lets one through.
+//   - No statement writes on a server whose read_only is on, whatever the privileges of the user: each carries that check.
 //   - The end of the log is its newest row, which is never deleted. Neither is the sentinel, which is no entry and never returned.
 //   - An append that does not fit into one statement is a transaction that begins with the guarded INSERT. Nothing counts before COMMIT: until that is
 //     sent, every error is a definite failure.

@@ -23,6 +23,7 @@ const (
 	errDenied            = 1045
 	errNoDatabase        = 1046
 	errWsrepNotReady     = 1047 // Galera: the node is not part of the cluster's majority
+	errNullPosition      = 1048 // the guard of an INSERT of ours on a read-only server; nothing else of ours is NULL
 	errUnknownDatabase   = 1049
 	errTableExists       = 1050
 	errUnknownColumn     = 1054
@@ -72,6 +73,9 @@ func translate(op string, err error) error {
 	if err == nil {
 		return nil
 	}
+	if isNumber(err, errNullPosition) {
+		err = errReadOnlyServer
+	}
 	if sentinel := sentinelOf(err); sentinel != nil && !errors.Is(err, sentinel) {
 		return fmt.Errorf("mysql: %s: %w: %w", op, sentinel, err)
 	}
@@ -85,7 +89,7 @@ func sentinelOf(err error) error {
 	switch number(err) {
 	case errDiskFull, errTableFull:
 		return logstructured.ErrNoSpace
-	case errPreventsStatement, errReadOnlyMode, errInReadOnly:
+	case errPreventsStatement, errReadOnlyMode, errInReadOnly, errNullPosition:
 		return logstructured.ErrReadOnly
 	case errPacketTooLarge, errTiKVTooLarge, errTiDBTooLarge:
 		return logstructured.ErrTooLarge
@@ -116,7 +120,7 @@ func outcomeOf(err error) outcome {
 		return conflicted
 	case errDeadlock, errRecordChanged, errTiDBRetried, errTiDBCommitFailed, errTiDBSchemaChanged, errTiKVWriteConflict:
 		return contended
-	case errPreventsStatement, errReadOnlyMode, errInReadOnly, // refused before it began
+	case errPreventsStatement, errReadOnlyMode, errInReadOnly, errNullPosition, // refused before it began
 		errDiskFull, errTableFull, // the statement was rolled back
 		errPacketTooLarge, errTiKVTooLarge, errTiDBTooLarge,
 		errTooManyConns, errOutOfResources, errTooManyStatements, errUnknownStatement,
@@ -130,7 +134,7 @@ func outcomeOf(err error) outcome {
 // giveUp tells that the connection should not be used again after err: it is broken, or another server may do better.
 func giveUp(err error) bool {
 	switch number(err) {
-	case 0, errWsrepNotReady, errPreventsStatement, errReadOnlyMode, errInReadOnly, errPacketTooLarge:
+	case 0, errWsrepNotReady, errPreventsStatement, errReadOnlyMode, errInReadOnly, errNullPosition, errPacketTooLarge:
 		return true
 	}
 	return false
@@ -138,6 +142,9 @@ func giveUp(err error) bool {
 
 // errClosed answers calls after Close.
 var errClosed = errors.New("log is closed")
+
+// errReadOnlyServer reports that the server takes no writes, and that nothing was written.
+var errReadOnlyServer = fmt.Errorf("%w: the server has read_only on: it is a replica or a demoted primary", logstructured.ErrReadOnly)
 
 // errNoStore reports that a row that always stands is gone.
 var errNoStore = fmt.Errorf("%w: the row with the store's identity, or the sentinel of the log, is gone", logstructured.ErrCorrupt)

@@ -140,4 +140,19 @@ func TestGalera(t *testing.T) {
 			}
 		}
 	})
+	t.Run("ReadOnlyNode", func(t *testing.T) {
+		// A log that starts with several servers passes over one that is read-only, even if its user could write there.
+		admin(t, s, "SET GLOBAL read_only = 1") // on the first node
+		t.Cleanup(func() { admin(t, s, "SET GLOBAL read_only = 0") })
+		l := openLog(t, s.In(strings.Replace(s.Env(t, "DSN_1"), s.Address(1), addresses[0]+","+addresses[1], 1), name))
+		defer func() { _ = l.Close() }()
+		end, err := l.End(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		head = mustAppend(t, l, end.Head, drivertest.BenchEntries(1))
+		if err := logs[0].Append(ctx, head, 5, drivertest.BenchEntries(1)); !errors.Is(err, logstructured.ErrReadOnly) {
+			t.Errorf("Append on the read-only node: %v", err)
+		}
+	})
 }

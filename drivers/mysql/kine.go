@@ -9,7 +9,7 @@ import (
 )
 
 // refuseKine returns an error if there is a table named kine, and nothing in the log yet.
-func refuseKine(ctx context.Context, db *sql.DB, cfg *config) error {
+func refuseKine(ctx context.Context, db *sql.Conn, cfg *config) error {
 	entries, err := look(ctx, db, cfg.sql(`SELECT 1 FROM stele_log LIMIT 1`))
 	if err != nil || entries == found {
 		return err
@@ -31,7 +31,7 @@ const (
 	found
 )
 
-func look(ctx context.Context, db *sql.DB, query string) (presence, error) {
+func look(ctx context.Context, db *sql.Conn, query string) (presence, error) {
 	var one int
 	err := db.QueryRowContext(ctx, query).Scan(&one)
 	switch {

@@ -101,7 +101,7 @@ func createDatabaseSQL(name string) string {
 func quoteName(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
 
 // schemaVersion returns the number of the newest migration applied, 0 if there is no log yet, or an error if list is too old to use it.
-func schemaVersion(ctx context.Context, db *sql.DB, cfg *config, list []migration) (int, error) {
+func schemaVersion(ctx context.Context, db *sql.Conn, cfg *config, list []migration) (int, error) {
 	var version, compatible int
 	err := db.QueryRowContext(ctx, cfg.sql(`SELECT version, compatible FROM stele_schema`)).Scan(&version, &compatible)
 	switch {
@@ -118,7 +118,7 @@ func schemaVersion(ctx context.Context, db *sql.DB, cfg *config, list []migratio
 }
 
 // migrate brings the tables up to date.
-func migrate(ctx context.Context, db *sql.DB, cfg *config, list []migration) error {
+func migrate(ctx context.Context, db *sql.Conn, cfg *config, list []migration) error {
 	version, err := schemaVersion(ctx, db, cfg, list)
 	if err != nil {
 		return err
@@ -136,9 +136,24 @@ func migrate(ctx context.Context, db *sql.DB, cfg *config, list []migration) err
 	return runMigration(ctx, db, cfg.sql(fmt.Sprintf(raiseVersionSQL, version, compatibleWith(list))))
 }
 
+// refuseReadOnly returns an error if the server takes no writes: it would not stop a privileged user from changing tables.
+func refuseReadOnly(ctx context.Context, db *sql.Conn) error {
+	var writable bool
+	if err := db.QueryRowContext(ctx, canWrite).Scan(&writable); err != nil {
+		return err
+	}
+	if !writable {
+		return errReadOnlyServer
+	}
+	return nil
+}
+
 // runMigration runs one statement, again when another replica that does the same got in its way.
-func runMigration(ctx context.Context, db *sql.DB, statement string) error {
+func runMigration(ctx context.Context, db *sql.Conn, statement string) error {
 	for try := 0; ; try++ {
+		if err := refuseReadOnly(ctx, db); err != nil {
+			return err
+		}
 		_, err := db.ExecContext(ctx, statement)
 		var e *mysql.MySQLError
 		if err == nil || !errors.As(err, &e) {

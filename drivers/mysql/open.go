@@ -104,8 +104,16 @@ func (l *Log) createDatabase(ctx context.Context) error {
 	}
 	db := sql.OpenDB(c)
 	defer func() { _ = db.Close() }()
+	connection, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = connection.Close() }()
+	if err := refuseReadOnly(ctx, connection); err != nil {
+		return err
+	}
 	statement := createDatabaseSQL(l.cfg.database)
-	switch _, err := db.ExecContext(ctx, statement); number(err) {
+	switch _, err := connection.ExecContext(ctx, statement); number(err) {
 	case errDatabaseDenied, errDenied, errPrivilegeNeeded:
 		return &openFailure{text: "there is no database " + quoteName(l.cfg.database) + " and the user may not create it; have it run:\n" + statement + ";\n", err: err}
 	case errDatabaseExists:
@@ -128,7 +136,7 @@ func (l *Log) start(ctx context.Context, list []migration) error {
 		if !ok {
 			return fmt.Errorf("a pooled connection is a %T", c) // cannot happen
 		}
-		has, err = s.variables(ctx, "max_allowed_packet", "innodb_flush_log_at_trx_commit", "wsrep_on", "read_only", "version")
+		has, err = s.variables(ctx, "max_allowed_packet", "innodb_flush_log_at_trx_commit", "wsrep_on")
 		return err
 	}); err != nil {
 		return err
@@ -138,11 +146,11 @@ func (l *Log) start(ctx context.Context, list []migration) error {
 	}
 	l.warnAboutDurability(has)
 	if !l.cfg.besideKine {
-		if err := refuseKine(ctx, l.pool, l.cfg); err != nil {
+		if err := refuseKine(ctx, conn, l.cfg); err != nil {
 			return err
 		}
 	}
-	return migrate(ctx, l.pool, l.cfg, list)
+	return migrate(ctx, conn, l.cfg, list)
 }
 
 // checkPacket compares max_allowed_packet with the largest value that must fit. A value travels in packets of its own if it is large, and all of it, or else key and value

@@ -44,7 +44,7 @@ func asAdmin(t testing.TB, s *database.Server, f func(*session) error) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	if err := f(conn.(*session)); err != nil {
+	if err := f(conn); err != nil {
 		t.Fatal(err)
 	}
 }

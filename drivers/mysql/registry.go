@@ -12,10 +12,10 @@ import (
 )
 
 const (
-	registerSQL = `INSERT INTO stele_replica (id, name, urls, version, since, seen) VALUES (?, ?, ?, ?, ` + nowSQL + `, ` + nowSQL + `)
+	registerSQL = `INSERT INTO stele_replica (id, name, urls, version, since, seen) VALUES (IF(` + writableSQL + `, ?, NULL), ?, ?, ?, ` + nowSQL + `, ` + nowSQL + `)
 	ON DUPLICATE KEY UPDATE name = VALUES(name), urls = VALUES(urls), version = VALUES(version), seen = VALUES(seen)`
 	registeredSQL = `SELECT id, name, urls, version, since, seen, ` + nowSQL + ` FROM stele_replica`
-	unregisterSQL = `DELETE FROM stele_replica WHERE id = ? AND seen <= ?`
+	unregisterSQL = `DELETE FROM stele_replica WHERE id = ? AND seen <= ? AND ` + writableSQL
 	anyTime       = 1<<63 - 1
 	// forgetAfter is how many times the ttl a replica may be silent before its row is deleted.
 	forgetAfter = 20

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,38 +74,97 @@ func TestServerDefaults(t *testing.T) {
 	}
 }
 
-// TestReadOnlyServer makes the server read-only under a log whose user has no right to write then, and writable again.
+// TestReadOnlyServer makes the server read-only under the log of a user whom it then stops, and of one whom it does not, and writable again.
 func TestReadOnlyServer(t *testing.T) {
 	if kind() == database.TiDB {
 		t.Skip("TiDB has no server that is behind the others and read-only: each answers from what all have committed")
 	}
 	s := database.Shared(t, kind())
-	name := s.Database(t)
-	admin(t, s, "CREATE USER IF NOT EXISTS plain@'127.0.0.1' IDENTIFIED BY 'plain'", "GRANT ALL ON "+name+".* TO plain@'127.0.0.1'")
-	t.Cleanup(func() { admin(t, s, "DROP USER plain@'127.0.0.1'") })
-	l := openLog(t, "mysql://plain:plain@tcp("+s.Address(1)+")/"+name)
+	for user, rights := range map[string]string{"plain": "`%s%%`.*", "privileged": "*.*"} {
+		t.Run(user, func(t *testing.T) {
+			name := s.Database(t)
+			if rights != "*.*" {
+				rights = fmt.Sprintf(rights, name)
+			}
+			admin(t, s, "CREATE USER "+user+"@'127.0.0.1' IDENTIFIED BY 'secret'", "GRANT ALL ON "+rights+" TO "+user+"@'127.0.0.1'")
+			t.Cleanup(func() { admin(t, s, "DROP USER "+user+"@'127.0.0.1'") })
+			refusesToWrite(t, s, name, "mysql://"+user+":secret@tcp("+s.Address(1)+")/")
+		})
+	}
+}
+
+// refusesToWrite checks every call that writes, before and after the server has become read-only.
+func refusesToWrite(t *testing.T, s *database.Server, name, dsn string) {
+	l := openLog(t, dsn+name)
 	defer func() { _ = l.Close() }()
 	ctx := context.Background()
 	head := mustAppend(t, l, logstructured.Head{}, drivertest.BenchEntries(2))
+	head = mustAppend(t, l, head, drivertest.BenchEntries(maxRows+1))
+	self := logstructured.Replica{ID: 7, Name: "seven"}
+	writes := map[string]func(head logstructured.Head) error{
+		"Append":        func(head logstructured.Head) error { return l.Append(ctx, head, 5, drivertest.BenchEntries(1)) },
+		"Append of two": func(head logstructured.Head) error { return l.Append(ctx, head, 5, drivertest.BenchEntries(2)) },
+		"Append in steps": func(head logstructured.Head) error {
+			return l.Append(ctx, head, 5, drivertest.BenchEntries(maxRows+1))
+		},
+		"Confirm": func(head logstructured.Head) error { return l.Confirm(ctx, head) },
+		"Delete": func(head logstructured.Head) error {
+			return l.Delete(ctx, head, []logstructured.Position{1, 2}, 2)
+		},
+		"Register": func(logstructured.Head) error {
+			_, err := l.Register(ctx, self, time.Minute)
+			return err
+		},
+		"Defragment": func(logstructured.Head) error { return l.Defragment(ctx) },
+		"End": func(logstructured.Head) error {
+			_, err := l.End(ctx)
+			return err
+		},
+		"Open with another prefix": func(logstructured.Head) error { return openAndClose(dsn + name + "?table_prefix=other") },
+		"Open of another database": func(logstructured.Head) error { return openAndClose(dsn + name + "_other") },
+	}
+	// Once with a guard that does not hold, so that every statement is prepared before the server changes.
+	for what, write := range writes {
+		if !strings.HasPrefix(what, "Open") && what != "Delete" {
+			if err := write(logstructured.Head{Position: head.Position - 1, ID: 1}); err != nil && !errors.Is(err, logstructured.ErrConflict) {
+				t.Errorf("%s: %v, want a conflict", what, err)
+			}
+		}
+	}
 	admin(t, s, "SET GLOBAL read_only = 1")
-	t.Cleanup(func() { admin(t, s, "SET GLOBAL read_only = 0") })
-	if _, err := l.End(ctx); !errors.Is(err, logstructured.ErrReadOnly) {
-		t.Errorf("End: %v", err)
+	t.Cleanup(func() { admin(t, s, "SET GLOBAL read_only = 0", "DROP DATABASE IF EXISTS "+name+"_other") })
+	for what, write := range writes {
+		for range 2 { // the second on a new connection
+			if err := write(head); !errors.Is(err, logstructured.ErrReadOnly) || errors.Is(err, logstructured.ErrUnknown) {
+				t.Errorf("%s: %v, want read-only", what, err)
+			}
+		}
 	}
-	if err := l.Append(ctx, head, 5, drivertest.BenchEntries(1)); !errors.Is(err, logstructured.ErrReadOnly) || errors.Is(err, logstructured.ErrUnknown) {
-		t.Errorf("Append: %v", err)
+	if err := l.Unregister(ctx, self.ID); err != nil && !errors.Is(err, logstructured.ErrReadOnly) {
+		t.Errorf("Unregister: %v", err)
 	}
-	if err := l.Append(ctx, head, 5, drivertest.BenchEntries(maxRows+1)); !errors.Is(err, logstructured.ErrReadOnly) || errors.Is(err, logstructured.ErrUnknown) {
-		t.Errorf("Append in steps: %v", err)
-	}
-	if err := l.Confirm(ctx, head); !errors.Is(err, logstructured.ErrReadOnly) {
-		t.Errorf("Confirm: %v", err)
-	}
-	if entries, end, err := l.Read(ctx, 0, 10); err != nil || len(entries) != 2 || end.Head != head {
-		t.Errorf("Read: %d entries, %v, %v", len(entries), end, err)
+	entries := 0
+	if _, err := l.Scan(ctx, 0, func(batch []logstructured.Entry) error { entries += len(batch); return nil }); err != nil || entries != 2+maxRows+1 {
+		t.Errorf("Scan: %d entries, %v", entries, err)
 	}
 	admin(t, s, "SET GLOBAL read_only = 0")
+	end, err := l.End(ctx)
+	if err != nil || end.Head != head || end.Floor != 0 {
+		t.Errorf("End: %v, %v; want %v and floor 0: nothing was to be written", end, err, head)
+	}
+	replicas, err := l.Register(ctx, logstructured.Replica{ID: 8}, time.Minute)
+	if err != nil || len(replicas) != 2 {
+		t.Errorf("Register: %v, %v; want the replica that could not be removed, too", replicas, err)
+	}
 	mustAppend(t, l, head, drivertest.BenchEntries(1))
+}
+
+func openAndClose(dsn string) error {
+	l, err := Open(context.Background(), dsn, Options{Logger: quiet()})
+	if err == nil {
+		err = l.Close()
+	}
+	return err
 }
 
 // TestSentinel checks that the sentinel is never seen nor deleted, and that its loss is noticed.

@@ -37,6 +37,8 @@ type session struct {
 	prepared map[string]rawStmt
 	// galera tells that the server is a node of a Galera cluster.
 	galera bool
+	// readOnly reports that the server took no writes when the connection was made.
+	readOnly bool
 }
 
 func newSession(conn driver.Conn, network net.Conn) (*session, error) {
@@ -145,6 +147,16 @@ func (s *session) query(ctx context.Context, statement string, args []driver.Nam
 			return err
 		}
 	}
+}
+
+// refuseReadOnly returns an error if the server takes no writes. COMMIT and statements that change tables cannot carry that check themselves.
+func (s *session) refuseReadOnly(ctx context.Context) error {
+	return s.query(ctx, canWrite, nil, func(row []driver.Value) error {
+		if integer(row[0]) == 0 {
+			return errReadOnlyServer
+		}
+		return nil
+	})
 }
 
 // snapshot runs f with all its queries reading the same snapshot.

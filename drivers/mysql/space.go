@@ -53,6 +53,9 @@ func (l *Log) Size(ctx context.Context) (size logstructured.Size, err error) {
 // Defragment implements [logstructured.Log]. The server rebuilds the table while it is in use; on Galera all nodes wait for it.
 func (l *Log) Defragment(ctx context.Context) error {
 	return translate("defragment", l.read(ctx, func(ctx context.Context, s *session) error {
+		if err := s.refuseReadOnly(ctx); err != nil {
+			return err
+		}
 		var failed error
 		err := s.query(ctx, l.cfg.sql(`OPTIMIZE TABLE stele_log`), nil, func(row []driver.Value) error {
 			// Table, Op, Msg_type, Msg_text. That InnoDB does it by recreating the table is a note.

@@ -9,9 +9,15 @@ const nowSQL = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1
 // what allows an INSERT to read the table that it writes (error 1093).
 const newestSQL = `(SELECT position, id FROM stele_log ORDER BY position DESC LIMIT 1) newest`
 
+// writableSQL reports whether the server's read_only is off. Every statement that writes carries it, because the server itself does not stop a user who
+// has the privilege SUPER, READ ONLY ADMIN or CONNECTION_ADMIN. super_read_only (MySQL) implies read_only, and later versions of MariaDB
+// have names for several ways of being read-only.
+const writableSQL = `CAST(@@global.read_only AS CHAR) IN ('0', 'OFF')`
+
 // guardSQL stands for the position of an append's first row. Parameters: position and id of the head, and the position of the row. If the log does not end
-// at the head it is that of the sentinel, so that the INSERT always fails, in whatever mode the server is.
-const guardSQL = `IF((SELECT newest.position = ? AND newest.id = ? FROM ` + newestSQL + `), ?, 0)`
+// at the head it is that of the sentinel, so that the INSERT always fails, in whatever mode the server is. On a read-only server it is NULL, which
+// fails with an error of its own (1048), and in a mode that turns NULL into 0 with that of the sentinel.
+const guardSQL = `IF(` + writableSQL + `, IF((SELECT newest.position = ? AND newest.id = ? FROM ` + newestSQL + `), ?, 0), NULL)`
 
 // insertSQL begins an append. In the rows that follow, LAST_INSERT_ID(x) is x, and makes the server's answer to the
 // INSERT carry it: that tells the time without another question.
@@ -52,12 +58,13 @@ const endRowValuesSQL = `(SELECT position, id, ` + nowSQL + ` AS time, 0 AS kind
 	FROM stele_log ORDER BY position DESC LIMIT 1) UNION ALL `
 
 const (
-	raiseFloorSQL = `UPDATE stele_store SET floor = ? WHERE floor < ? AND EXISTS (SELECT 1 FROM stele_log WHERE position = ? AND id = ?)`
+	raiseFloorSQL = `UPDATE stele_store SET floor = ? WHERE floor < ? AND ` + writableSQL + ` AND EXISTS (SELECT 1 FROM stele_log WHERE position = ? AND id = ?)`
 	// A consistent read looks for the entry: what was never committed does not count. The counter makes it a change, which has to be made durable.
-	confirmSQL = `UPDATE stele_store SET settled = settled + 1 WHERE EXISTS (SELECT 1 FROM stele_log WHERE position = ? AND id = ?)`
+	confirmSQL = `UPDATE stele_store SET settled = settled + 1 WHERE ` + writableSQL + ` AND EXISTS (SELECT 1 FROM stele_log WHERE position = ? AND id = ?)`
 	newestRow  = `SELECT newest.position, newest.id FROM ` + newestSQL
 	timeSQL    = `SELECT time FROM stele_log WHERE position = ?`
-	standsSQL  = `SELECT id FROM stele_log WHERE position = ?`
+	standsSQL  = `SELECT (SELECT id FROM stele_log WHERE position = ?), ` + writableSQL
+	canWrite   = `SELECT ` + writableSQL
 )
 
 // statements are those with the table prefix in place.
@@ -90,7 +97,7 @@ func newStatements(cfg *config) statements {
 		s.values = append(s.values, list{n, cfg.sql(endRowValuesSQL + `(SELECT position, id, 0, 1, 0, 0, value FROM stele_log WHERE position IN ` + in + ` AND position > 0)`)})
 		if n <= deleteRows {
 			s.remove = append(s.remove, list{n, cfg.sql(`DELETE FROM stele_log WHERE position IN ` + in + ` AND position > 0 AND position < ?
-	AND EXISTS (SELECT 1 FROM (SELECT id FROM stele_log WHERE position = ? AND id = ? LIMIT 1) guard)`)})
+	AND ` + writableSQL + ` AND EXISTS (SELECT 1 FROM (SELECT id FROM stele_log WHERE position = ? AND id = ? LIMIT 1) guard)`)})
 		}
 	}
 	return s
