@@ -53,7 +53,7 @@ test-unit: ## the product's own tests, and what operations may allocate (which t
 # The judge of histories judges under the race detector in the first command. Its own tests would take ten times as long there.
 .PHONY: test-blackbox
 test-blackbox: ## the binary beside a real etcd: differential, kill -9, faults, replicas, documentation (short runs)
-	cd test && STELE_DIFF_SEEDS=2 STELE_TEST_CRASH_DURATION=6s go test -race -p 3 -count=1 -timeout 9m -skip '^TestJudge' ./...
+	cd test && STELE_TEST_DIFF_SEEDS=2 STELE_TEST_CRASH_DURATION=6s go test -race -p 3 -count=1 -timeout 9m -skip '^TestJudge' ./...
 	cd test && go test -count=1 -run '^TestJudge' ./crash
 
 .PHONY: test-databases-short test-mariadb-short test-postgres-short
@@ -62,11 +62,11 @@ test-databases-short: ## etcd's rules and some random requests on MariaDB, and o
 
 test-mariadb-short:
 	cd test && STELE_TEST_DATABASE=mariadb go test -count=1 -timeout 9m ./semantics
-	cd test && STELE_TEST_DATABASE=mariadb STELE_DIFF_SEEDS=1 STELE_DIFF_REQUESTS=600 STELE_DIFF_ROUNDS=12 go test -count=1 -timeout 9m -run '^Test(Requests|Watch)$$' ./differential
+	cd test && STELE_TEST_DATABASE=mariadb STELE_TEST_DIFF_SEEDS=1 STELE_TEST_DIFF_REQUESTS=600 STELE_TEST_DIFF_ROUNDS=12 go test -count=1 -timeout 9m -run '^Test(Requests|Watch)$$' ./differential
 
 test-postgres-short:
 	cd test && STELE_TEST_DATABASE=postgres STELE_TEST_REPLICAS=3 go test -count=1 -timeout 9m ./semantics
-	cd test && STELE_TEST_DATABASE=postgres STELE_TEST_REPLICAS=3 STELE_DIFF_SEEDS=1 STELE_DIFF_REQUESTS=600 STELE_DIFF_ROUNDS=12 go test -count=1 -timeout 9m -run '^Test(Requests|Watch)$$' ./differential
+	cd test && STELE_TEST_DATABASE=postgres STELE_TEST_REPLICAS=3 STELE_TEST_DIFF_SEEDS=1 STELE_TEST_DIFF_REQUESTS=600 STELE_TEST_DIFF_ROUNDS=12 go test -count=1 -timeout 9m -run '^Test(Requests|Watch)$$' ./differential
 
 .PHONY: test-bench
 test-bench: ## the tests of the benchmark itself
@@ -108,7 +108,7 @@ test-etcdctl: ## a session of every command of etcdctl beside etcd, and snapshot
 
 .PHONY: test-differential
 test-differential: ## random requests to Stele and etcd, answers compared, 20 seeds
-	cd test && STELE_DIFF_SEEDS=20 go test -v -count=1 -timeout 60m ./differential
+	cd test && STELE_TEST_DIFF_SEEDS=20 go test -v -count=1 -timeout 60m ./differential
 
 .PHONY: test-crash
 test-crash: ## linearizability and watches under kill -9, for CRASHTIME (5m) each with one and two processes

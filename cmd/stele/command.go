@@ -33,7 +33,7 @@ func newCommand() *cobra.Command {
 		if len(args) > 0 {
 			return fmt.Errorf("%q is neither a command nor a flag; serving takes flags only, see stele --help", args[0])
 		}
-		if err := applyEnvironment(flags, os.LookupEnv); err != nil {
+		if err := applyEnvironment(cmd.Root(), flags, os.Environ()); err != nil {
 			return err
 		}
 		cfg.database.password = os.Getenv(passwordVariable)
@@ -100,22 +100,12 @@ func explain(err error) error {
 		return fmt.Errorf("--%s needs a value: %s", missing.GetFlag().Name, expected(missing.GetFlag()))
 	case errors.As(err, &unknown):
 		name := unknown.GetSpecifiedName()
-		if use, ok := etcdNames[name]; ok {
-			return fmt.Errorf("--%s is etcd's flag; here use %s", name, use)
+		if hint := etcdHint(name); hint != "" {
+			return fmt.Errorf("--%s is a flag of etcd: %s", name, hint)
 		}
 		return fmt.Errorf("unknown flag --%s; stele --help lists the flags", name)
 	}
 	return fmt.Errorf("%w; stele --help lists the flags", err)
-}
-
-// etcdNames helps those who come with etcd's command line. etcd's --cert-file is not here: the name is taken by kine's.
-var etcdNames = map[string]string{
-	"listen-client-urls":          "--listen-address",
-	"data-dir":                    "--endpoint=sqlite://<file>",
-	"listen-metrics-urls":         "--metrics-bind-address",
-	"listen-peer-urls":            "nothing: replicas meet in the database and need no peer address",
-	"initial-cluster":             "nothing: replicas meet in the database and need no peer address",
-	"initial-advertise-peer-urls": "nothing: replicas meet in the database and need no peer address",
 }
 
 func invalidValue(source string, flag *pflag.Flag, value string) error {
@@ -128,6 +118,8 @@ func expected(flag *pflag.Flag) string {
 		return "a duration; write a number with its unit, such as 500ms, 5s or 1h30m"
 	case "int", "int64", "uint":
 		return "a whole number"
+	case "bytes":
+		return "a size; write a number of bytes, or a number with its unit, such as 512MiB or 8GiB"
 	case "bool":
 		return "true or false"
 	default:

@@ -54,6 +54,13 @@ func (c *databaseConfig) connectionFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&c.tls.SkipVerify, "skip-verify", false, "do not verify the certificate of the database")
 }
 
+// clientPortHints name the flags of the client port that etcd calls by the names of the database's.
+var clientPortHints = map[string]string{
+	"cert-file": "; --server-cert-file is the certificate of the client port",
+	"key-file":  "; --server-key-file is the private key of the client port",
+	"ca-file":   "; --trusted-ca-file is the CA of the clients' certificates",
+}
+
 // check looks at what can be judged without reading a file.
 func (c *databaseConfig) check() error {
 	switch {
@@ -72,7 +79,7 @@ func (c *databaseConfig) options(flags *pflag.FlagSet, log *logrus.Entry) (conne
 	if !drivers.Remote(c.endpoint) {
 		for _, name := range serverOnly {
 			if flags.Changed(name) {
-				log.Warnf("--%s has no effect: an SQLite file is not reached over a network", name)
+				log.Warnf("--%s has no effect: an SQLite file is not reached over a network%s", name, clientPortHints[name])
 			}
 		}
 		if c.password != "" {

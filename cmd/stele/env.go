@@ -1,22 +1,36 @@
 package main
 
 import (
+	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
 
-// applyEnvironment sets the flags that the command line left alone from the environment: STELE_<NAME> first, then, for the flags
-// that kine has, KINE_<NAME>. An empty variable counts as unset.
-func applyEnvironment(flags *pflag.FlagSet, lookup func(string) (string, bool)) error {
+// applyEnvironment sets the flags that the command line did not set from environ, whose elements have the form NAME=value. For a
+// flag it reads STELE_<NAME> first and then, if kine has the flag, KINE_<NAME>. An empty variable counts as unset. A variable with
+// the prefix STELE_ that no command of root reads is an error: its name is probably misspelled.
+func applyEnvironment(root *cobra.Command, flags *pflag.FlagSet, environ []string) error {
+	env := make(map[string]string, len(environ))
+	for _, assignment := range environ {
+		if name, value, _ := strings.Cut(assignment, "="); value != "" {
+			env[name] = value
+		}
+	}
+	if err := checkVariables(root, env); err != nil {
+		return err
+	}
 	var err error
 	flags.VisitAll(func(f *pflag.Flag) {
 		if err != nil || f.Changed {
 			return
 		}
 		for _, name := range variables(f) {
-			value, _ := lookup(name)
-			if value == "" {
+			value, ok := env[name]
+			if !ok {
 				continue
 			}
 			if flags.Set(f.Name, value) != nil {
@@ -35,4 +49,28 @@ func variables(f *pflag.Flag) []string {
 		return []string{"STELE_" + suffix, "KINE_" + suffix}
 	}
 	return []string{"STELE_" + suffix}
+}
+
+// foreignVariable matches variables that carry the prefix by chance: those with which Kubernetes describes the services of a
+// namespace to its pods, such as STELE_SERVICE_HOST of a service named stele, and those of Stele's tests.
+var foreignVariable = regexp.MustCompile(`^STELE_((\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_\w+)?)|TEST_\w+)$`)
+
+// checkVariables returns an error if env sets a variable with the prefix STELE_ that no command of root reads.
+func checkVariables(root *cobra.Command, env map[string]string) error {
+	known := []string{passwordVariable, sourcePasswordVariable}
+	for _, cmd := range append(root.Commands(), root) {
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, variables(f)...) })
+	}
+	var unknown []string
+	for name := range env {
+		if strings.HasPrefix(name, "STELE_") && !slices.Contains(known, name) && !foreignVariable.MatchString(name) {
+			unknown = append(unknown, name)
+		}
+	}
+	if len(unknown) == 0 {
+		return nil
+	}
+	slices.Sort(unknown)
+	return fmt.Errorf("%s: no flag has this environment variable; unset it or correct its name (stele --help lists the flags)",
+		strings.Join(unknown, ", "))
 }

@@ -101,8 +101,11 @@ func TestEnvironmentPrecedence(t *testing.T) {
 	if err := flags.Parse([]string{"--compact-min-retain=9"}); err != nil {
 		t.Fatal(err)
 	}
-	lookup := func(name string) (string, bool) { v, ok := env[name]; return v, ok }
-	if err := applyEnvironment(flags, lookup); err != nil {
+	var environ []string
+	for name, value := range env {
+		environ = append(environ, name+"="+value)
+	}
+	if err := applyEnvironment(newCommand(), flags, environ); err != nil {
 		t.Fatal(err)
 	}
 	for flag, want := range map[string]string{
@@ -122,6 +125,100 @@ func TestEnvironmentPrecedence(t *testing.T) {
 	}
 	if !flags.Changed("slow-sql-threshold") {
 		t.Error("a retired flag's variable would go unnoticed")
+	}
+}
+
+func TestUnknownVariables(t *testing.T) {
+	for name, unknown := range map[string]bool{
+		"STELE_LISTEN_ADRESS":       true,
+		"STELE_":                    true,
+		"STELE_PASSWORD":            true,
+		"STELE_LISTEN_ADDRESS":      false,
+		"STELE_DATASTORE_PASSWORD":  false,
+		"STELE_SOURCE_PASSWORD":     false,
+		"STELE_BUMP_REVISION":       false, // of another command
+		"STELE_S3_BUCKET":           false, // retired
+		"STELE_TEST_DATABASE":       false,
+		"STELE_SERVICE_HOST":        false, // of a Kubernetes service named stele
+		"STELE_SERVICE_PORT_CLIENT": false,
+		"STELE_PORT":                false,
+		"STELE_PORT_2379_TCP_ADDR":  false,
+		"STELE_DB_SERVICE_HOST":     false, // of a Kubernetes service named stele-db
+		"KINE_NO_SUCH_FLAG":         false,
+	} {
+		err := checkVariables(newCommand(), map[string]string{name: "x"})
+		if (err != nil) != unknown {
+			t.Errorf("%s: %v, want an error: %v", name, err, unknown)
+		}
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for _, test := range []struct {
+		text  string
+		bytes int64 // -1 is an error
+		shown string
+	}{
+		{"0", 0, "0"},
+		{"1572864", 1572864, "1536KiB"},
+		{"1.5MiB", 1572864, "1536KiB"},
+		{"512MiB", 512 << 20, "512MiB"},
+		{"512 mib", 512 << 20, "512MiB"},
+		{"8GiB", 8 << 30, "8GiB"},
+		{"8GB", 8_000_000_000, "7812500KiB"},
+		{"100k", 100_000, "100000"},
+		{"-1", -1, "-1"},
+		{"much", 7, ""},
+		{"", 7, ""},
+		{"1e3", 7, ""},
+		{"20EiB", 7, ""},
+		{"--1", 7, ""},
+	} {
+		value := int64(7)
+		s := size[int64]{&value}
+		err := s.Set(test.text)
+		if value != test.bytes || (err != nil) != (test.shown == "") {
+			t.Errorf("%q is %d (%v), want %d", test.text, value, err, test.bytes)
+		}
+		if err == nil && s.String() != test.shown {
+			t.Errorf("%q is shown as %s, want %s", test.text, s, test.shown)
+		}
+	}
+}
+
+// etcdFlags are the flags of etcd 3.7.
+const etcdFlags = `
+advertise-client-urls auth-token auth-token-ttl auto-compaction-mode auto-compaction-retention auto-tls
+backend-batch-interval backend-batch-limit backend-bbolt-freelist-type bcrypt-cost
+bootstrap-defrag-threshold-megabytes cert-file cipher-suites client-cert-allowed-hostname client-cert-auth
+client-cert-file client-crl-file client-key-file compact-hash-check-time compaction-batch-limit
+compaction-sleep-interval corrupt-check-time cors data-dir discovery discovery-cacert discovery-cert
+discovery-dial-timeout discovery-endpoints discovery-fallback discovery-insecure-skip-tls-verify
+discovery-insecure-transport discovery-keepalive-time discovery-keepalive-timeout discovery-key discovery-password
+discovery-proxy discovery-request-timeout discovery-srv discovery-srv-name discovery-token discovery-user
+distributed-tracing-address distributed-tracing-instance-id distributed-tracing-sampling-rate
+distributed-tracing-service-name downgrade-check-time election-timeout enable-distributed-tracing enable-grpc-gateway
+enable-log-rotation enable-pprof feature-gates force-new-cluster grpc-keepalive-interval grpc-keepalive-min-time
+grpc-keepalive-timeout heartbeat-interval host-whitelist initial-advertise-peer-urls initial-cluster
+initial-cluster-state initial-cluster-token initial-election-tick-advance key-file listen-client-http-urls
+listen-client-urls listen-metrics-urls listen-peer-urls log-format log-level log-outputs log-rotation-config-json
+logger max-concurrent-streams max-learners max-request-bytes max-snapshots max-txn-ops max-wals memory-mlock metrics
+name peer-auto-tls peer-cert-allowed-cn peer-cert-allowed-hostname peer-cert-file peer-client-cert-auth
+peer-client-cert-file peer-client-key-file peer-crl-file peer-key-file peer-skip-client-san-verification
+peer-trusted-ca-file pre-vote quota-backend-bytes raft-read-timeout raft-write-timeout self-signed-cert-validity
+snapshot-catchup-entries snapshot-count socket-reuse-address socket-reuse-port strict-reconfig-check tls-max-version
+tls-min-version trusted-ca-file unsafe-no-fsync v2-deprecation wal-dir warning-apply-duration
+warning-unary-request-duration watch-progress-notify-interval
+`
+
+// TestEveryFlagOfEtcdIsExplained checks that each flag of etcd exists here or leads to a hint.
+func TestEveryFlagOfEtcdIsExplained(t *testing.T) {
+	flags := (&config{}).flags()
+	for _, name := range strings.Fields(etcdFlags) {
+		exists, hint := flags.Lookup(name) != nil, etcdHint(name)
+		if exists == (hint != "") {
+			t.Errorf("--%s: exists %v, hint %q", name, exists, hint)
+		}
 	}
 }
 

@@ -43,7 +43,7 @@ func (t *tool) command(cmd *cobra.Command, own func(*pflag.FlagSet), run func(ct
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		t.stdout, t.stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
-		if err := applyEnvironment(t.flags, os.LookupEnv); err != nil {
+		if err := applyEnvironment(cmd.Root(), t.flags, os.Environ()); err != nil {
 			return err
 		}
 		t.database.password = os.Getenv(passwordVariable)

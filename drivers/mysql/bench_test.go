@@ -21,9 +21,9 @@ func mustAppend(tb testing.TB, l *Log, head logstructured.Head, entries []logstr
 	return logstructured.Head{Position: head.Position + logstructured.Position(len(entries)), ID: id}
 }
 
-// benchServer is the server that benchmarks use: STELE_BENCH_DATABASE is galera or mariadb, which is the default.
+// benchServer is the server that benchmarks use: STELE_TEST_BENCH_DATABASE is galera or mariadb, which is the default.
 func benchServer(b *testing.B) *database.Server {
-	kind := os.Getenv("STELE_BENCH_DATABASE")
+	kind := os.Getenv("STELE_TEST_BENCH_DATABASE")
 	if kind == "" {
 		kind = database.MariaDB
 	}

@@ -77,8 +77,8 @@ func setting(t *testing.T, name string, otherwise int) int {
 // seeds are those of this run: from the clock, so that every run asks something new.
 func seeds(t *testing.T, otherwise int) []uint64 {
 	t.Helper()
-	first := setting(t, "STELE_DIFF_SEED", int(time.Now().UnixNano()%1_000_000_000))
-	list := make([]uint64, setting(t, "STELE_DIFF_SEEDS", otherwise))
+	first := setting(t, "STELE_TEST_DIFF_SEED", int(time.Now().UnixNano()%1_000_000_000))
+	list := make([]uint64, setting(t, "STELE_TEST_DIFF_SEEDS", otherwise))
 	for i := range list {
 		list[i] = uint64(first + i)
 	}
@@ -87,7 +87,7 @@ func seeds(t *testing.T, otherwise int) []uint64 {
 
 // TestRequests sends the same random requests to both servers, with a kill -9 of the subject in the middle.
 func TestRequests(t *testing.T) {
-	count := setting(t, "STELE_DIFF_REQUESTS", requestsPerSeed)
+	count := setting(t, "STELE_TEST_DIFF_REQUESTS", requestsPerSeed)
 	var compared, failed, different atomic.Int64
 	tolerated := make([]atomic.Int64, len(deliberates))
 	var mu sync.Mutex

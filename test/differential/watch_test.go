@@ -19,7 +19,7 @@ const watchTimeout = 20 * time.Second
 
 // TestWatch creates and cancels random watchers on both servers while both apply the same writes.
 func TestWatch(t *testing.T) {
-	rounds := setting(t, "STELE_DIFF_ROUNDS", 40)
+	rounds := setting(t, "STELE_TEST_DIFF_ROUNDS", 40)
 	var watchers, events, controls, progresses, early, compared atomic.Int64
 	t.Cleanup(func() {
 		t.Logf("watchers: %d, their events compared: %d, creations and cancellations compared: %d, progress responses checked: %d (of etcd's %d too early), writes compared: %d",
