@@ -8,13 +8,8 @@ import (
 	"time"
 )
 
-const (
-	// exportBatch bounds the entries, and exportBatchBytes the bytes of values, that an export reads at once.
-	exportBatch      = 1000
-	exportBatchBytes = 8 << 20
-	// exportBatchTime is how long the database may take for that.
-	exportBatchTime = time.Minute
-)
+// exportBatchTime is how long the database may take for a batch of values.
+const exportBatchTime = time.Minute
 
 // Export is everything that a store holds as of one moment, to be written down in another form: what an etcd would have in its database after a
 // compaction at the compact revision has ended. The rows are in memory already, their values are read as they are asked for.
@@ -30,6 +25,7 @@ type Export struct {
 	Records Records
 
 	log    Log
+	turn   lane
 	rows   []*row
 	hashed []*row
 }
@@ -51,7 +47,7 @@ func (s *Store) Export(ctx context.Context) (*Export, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newExport(s.log, snap, ends), nil
+	return newExport(s.log, s.values.lanes.scans, snap, ends), nil
 }
 
 // ExportLog takes the state that a log holds. It writes nothing: other processes may serve the log, in whichever lease mode, or none.
@@ -60,14 +56,14 @@ func ExportLog(ctx context.Context, log Log) (*Export, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newExport(log, &st.snapshot, leases.ends(&st.control)), nil
+	return newExport(boundedLog{log, exportBatchTime}, lane{}, &st.snapshot, leases.ends(&st.control)), nil
 }
 
-func newExport(log Log, snap *snapshot, ends leaseEnds) *Export {
+func newExport(log Log, turn lane, snap *snapshot, ends leaseEnds) *Export {
 	return &Export{
 		Revision: snap.revision, CompactRevision: snap.compact, Position: snap.head.Position, Term: snap.term,
 		Leases: ends.leases(snap), Records: Records{&snap.control},
-		log: log, rows: snap.compacted(), hashed: snap.hashed(snap.revision),
+		log: log, turn: turn, rows: snap.compacted(), hashed: snap.hashed(snap.revision),
 	}
 }
 
@@ -94,11 +90,7 @@ func (x *Export) Read(ctx context.Context, fn func([]Entry) error) (hashKV uint3
 	hash := newHasher()
 	hashed := x.hashed
 	for rows := x.rows; len(rows) > 0; {
-		n, size := 0, 0
-		for n < len(rows) && n < exportBatch && size < exportBatchBytes {
-			size += len(rows[n].key) + int(rows[n].size)
-			n++
-		}
+		n := valueBatch(rows)
 		entries, err := x.read(ctx, rows[:n])
 		if err != nil {
 			return 0, err
@@ -119,38 +111,24 @@ func (x *Export) Read(ctx context.Context, fn func([]Entry) error) (hashKV uint3
 	return hash.sum(), nil
 }
 
-// read makes entries of rows. Values that are not in memory are not kept there: nobody is about to ask for them.
+// read makes entries of a batch of rows.
 func (x *Export) read(ctx context.Context, rows []*row) ([]Entry, error) {
+	values, err := peek(ctx, x.log, x.turn, rows)
+	if errors.Is(err, errValueGone) {
+		return nil, fmt.Errorf("%w: it was deleted by a compaction while it was waiting to be read: %w", ErrCompacted, err)
+	}
+	if err != nil {
+		return nil, err
+	}
 	entries := make([]Entry, len(rows))
-	var missing []int
-	var positions []Position
 	for i, r := range rows {
 		entries[i] = Entry{
-			Kind: KindPut, Revision: r.revision, Sub: int64(r.sub), Key: r.key, ValueSize: int(r.size),
+			Kind: KindPut, Revision: r.revision, Sub: int64(r.sub), Key: r.key, Value: values[i], ValueSize: int(r.size),
 			CreateRevision: r.create, Version: r.version, Lease: r.lease,
 		}
 		if r.tombstone() {
 			entries[i].Kind = KindTombstone
-		} else if cv := r.value.Load(); cv != nil {
-			entries[i].Value = cv.data
-		} else {
-			missing, positions = append(missing, i), append(positions, r.position)
 		}
-	}
-	if len(missing) == 0 {
-		return entries, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, exportBatchTime)
-	defer cancel()
-	answer, err := x.log.Values(ctx, positions)
-	if err != nil {
-		return nil, unavailable(ctx, "read values", err)
-	}
-	for i, m := range missing {
-		if !answer.Found[i] || answer.IDs[i] != rows[m].id {
-			return nil, fmt.Errorf("%w: revision %d was deleted by a compaction while it was waiting to be read", errors.Join(ErrCompacted, errValueGone), rows[m].revision)
-		}
-		entries[m].Value = answer.Values[i]
 	}
 	return entries, nil
 }

@@ -12,9 +12,6 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// hashBatch is how many values are read at once while hashing.
-const hashBatch = 1000
-
 // HashKV hashes the history up to revision (0: the current one), as etcd's storage/mvcc/hash.go does: over the keys
 // and values that its key bucket would hold, so that both give the same for the same history.
 func (s *Store) HashKV(ctx context.Context, revision Revision) (*HashKVResult, error) {
@@ -28,7 +25,7 @@ func (s *Store) HashKV(ctx context.Context, revision Revision) (*HashKVResult, e
 	if revision <= 0 {
 		revision = snap.revision
 	}
-	hash, err := s.values.hash(ctx, snap.hashed(revision))
+	hash, err := s.hash(ctx, snap, revision)
 	if err != nil {
 		return nil, s.compactedIfGone(err)
 	}
@@ -41,7 +38,7 @@ func (s *Store) Hash(ctx context.Context) (hash uint32, revision Revision, err e
 		return 0, 0, err
 	}
 	snap := s.snapshot()
-	hash, err = s.values.hash(ctx, snap.hashed(snap.revision))
+	hash, err = s.hash(ctx, snap, snap.revision)
 	return hash, snap.revision, s.compactedIfGone(err)
 }
 
@@ -74,19 +71,28 @@ func compareRevisions(a, b *row) int {
 	return cmp.Or(cmp.Compare(a.revision, b.revision), cmp.Compare(a.sub, b.sub))
 }
 
+// hash hashes the snapshot at revision. Requests for the same hash share the work.
+func (s *Store) hash(ctx context.Context, snap *snapshot, revision Revision) (uint32, error) {
+	return s.hashes.do(ctx, hashKey{revision, snap.compact, snap.term}, func(ctx context.Context) (uint32, error) {
+		return s.values.hash(ctx, snap.hashed(revision))
+	})
+}
+
 // hash hashes rows in the order given. errValueGone means that one was deleted meanwhile.
 func (v *values) hash(ctx context.Context, rows []*row) (uint32, error) {
 	h := newHasher()
-	for batch := range slices.Chunk(rows, hashBatch) {
-		values := make([][]byte, len(batch))
-		if err := v.loadAll(ctx, batch, func(i int, data []byte) { values[i] = data }); err != nil {
+	for len(rows) > 0 {
+		n := valueBatch(rows)
+		values, err := peek(ctx, v.log, v.lanes.scans, rows[:n])
+		if err != nil {
 			return 0, err
 		}
-		for i, r := range batch {
+		for i, r := range rows[:n] {
 			if err := h.add(r, values[i]); err != nil {
 				return 0, err
 			}
 		}
+		rows = rows[n:]
 	}
 	return h.sum(), nil
 }

@@ -20,8 +20,7 @@ func (s *Store) Range(ctx context.Context, r *RangeRequest) (*RangeResult, error
 		if err := snap.checkRevision(r.Revision); err != nil {
 			return nil, err
 		}
-		st := s.reading(ctx, snap)
-		return snap.rangeKeys(r, a, st.loadRows)
+		return snap.rangeKeys(r, a, s.reading(ctx, snap).loadRows)
 	})
 }
 
@@ -52,20 +51,25 @@ func (s *Store) Put(ctx context.Context, r *PutRequest) (*PutResult, error) {
 	return result, s.completeCommitted(ctx, &a)
 }
 
-// completeCommitted reads what is missing in the answer to a write that took effect. It does not give up while the client
-// waits: an error would look as if the write had failed.
+// completeCommitted reads what is missing in the answer to a write that took effect. It does not give up at the first failure: an
+// error would look as if the write had failed.
 func (s *Store) completeCommitted(ctx context.Context, a *answer) error {
 	if len(a.fills) == 0 {
 		return nil
 	}
-	ctx, cancel := s.bound(ctx)
-	defer cancel()
+	expired := s.timeouts.begin()
 	for attempt := 0; ; attempt++ {
-		err := a.complete(ctx, &s.values)
-		switch {
-		case err == nil:
+		err := a.complete(ctx, &s.values, s.values.lanes.lists)
+		if err == nil {
 			return nil
-		case ctx.Err() != nil || errors.Is(err, errValueGone):
+		}
+		over := false
+		select {
+		case <-expired:
+			over = true
+		default:
+		}
+		if over || ctx.Err() != nil || errors.Is(err, errValueGone) {
 			return fmt.Errorf("%w, but its former value could not be read: %w", ErrUnknown, err)
 		}
 		pause(ctx, backoff(attempt))
@@ -134,6 +138,7 @@ func (s *Store) readTxn(ctx context.Context, r *TxnRequest) (*TxnResult, error) 
 			return nil, err
 		}
 		st := s.reading(ctx, snap)
+		st.answer = *a
 		result, err := st.txn(r)
 		*a = st.answer
 		return result, err
@@ -142,17 +147,17 @@ func (s *Store) readTxn(ctx context.Context, r *TxnRequest) (*TxnResult, error) 
 
 // reading makes a step that reads a snapshot; it must not write.
 func (s *Store) reading(ctx context.Context, snap *snapshot) *step {
-	ev := &evaluation{st: &state{snapshot: *snap}, values: &s.values}
+	ev := &evaluation{st: &state{snapshot: *snap}, values: &s.values, turn: s.values.lanes.lists}
 	return ev.begin(ctx)
 }
 
 // reread evaluates a read on the current snapshot and completes its answer, and starts over when a row was deleted meanwhile.
 func reread[T any](ctx context.Context, s *Store, evaluate func(*snapshot, *answer) (T, error)) (result T, err error) {
 	for range maxRereads {
-		var a answer
+		a := answer{bounded: true}
 		result, err = evaluate(s.snapshot(), &a)
 		if err == nil {
-			err = a.complete(ctx, &s.values)
+			err = a.complete(ctx, &s.values, s.values.lanes.lists)
 		}
 		if !errors.Is(err, errValueGone) {
 			return result, err
@@ -198,7 +203,7 @@ func (s *Store) prefetch(ctx context.Context, t *TxnRequest) {
 			continue
 		}
 		rows, _ := snap.rows(c.KeyRange, snap.revision, 1000)
-		_ = s.values.loadAll(ctx, rows, func(int, []byte) {})
+		_ = s.values.loadAll(ctx, s.values.lanes.lists, rows, func(int, []byte) {})
 	}
 	for _, branch := range [][]Op{t.Success, t.Failure} {
 		for _, op := range branch {

@@ -16,7 +16,24 @@ type fill struct {
 
 // answer collects what an evaluation left to be read from the database: values that only the client needs are
 // fetched after the append, by the goroutine of the request and not by the writer.
-type answer struct{ fills []fill }
+type answer struct {
+	fills []fill
+	// bounded answers hold at most maxAnswerBytes; bytes is what they hold so far.
+	bounded bool
+	bytes   int64
+}
+
+// check returns an error if rows are too large to be added to the answer.
+func (a *answer) check(rows []*row) error {
+	bytes := a.bytes
+	for _, r := range rows {
+		bytes += r.cost()
+	}
+	if a.bounded && bytes > maxAnswerBytes {
+		return &AnswerTooLargeError{bytes}
+	}
+	return nil
+}
 
 // keyValue makes the key-value of a row.
 func (a *answer) keyValue(r *row) *mvccpb.KeyValue {
@@ -27,20 +44,26 @@ func (a *answer) keyValue(r *row) *mvccpb.KeyValue {
 
 // fillIn makes kv, which is zero, the key-value of a row.
 func (a *answer) fillIn(kv *mvccpb.KeyValue, r *row) {
+	data, ok := r.cached()
+	a.fillInWith(kv, r, data)
+	if !ok {
+		a.fills = append(a.fills, fill{kv, r})
+	}
+}
+
+// fillInWith is fillIn for a row whose value is known.
+func (a *answer) fillInWith(kv *mvccpb.KeyValue, r *row, value []byte) {
 	kv.Key = r.key
 	kv.CreateRevision = int64(r.create)
 	kv.ModRevision = int64(r.revision)
 	kv.Version = r.version
 	kv.Lease = int64(r.lease)
-	if data, ok := r.cached(); ok {
-		kv.Value = data
-	} else {
-		a.fills = append(a.fills, fill{kv, r})
-	}
+	kv.Value = value
+	a.bytes += r.cost()
 }
 
-// complete reads the missing values.
-func (a *answer) complete(ctx context.Context, v *values) error {
+// complete reads the missing values, taking turns with other reads in the same lane.
+func (a *answer) complete(ctx context.Context, v *values, turn lane) error {
 	if len(a.fills) == 0 {
 		return nil
 	}
@@ -48,7 +71,7 @@ func (a *answer) complete(ctx context.Context, v *values) error {
 	for i, f := range a.fills {
 		rows[i] = f.row
 	}
-	return v.loadAll(ctx, rows, func(i int, data []byte) { a.fills[i].kv.Value = data })
+	return v.loadAll(ctx, turn, rows, func(i int, data []byte) { a.fills[i].kv.Value = data })
 }
 
 // checkRevision refuses revisions that cannot be read.
@@ -84,27 +107,39 @@ func (v *view) rangeKeys(r *RangeRequest, a *answer, load func([]*row) ([][]byte
 	if r.filtered() {
 		rows = r.filter(rows)
 	}
+	cut := r.Limit > 0 && int64(len(rows)) > r.Limit
+	if !cut && !r.KeysOnly {
+		if err := a.check(rows); err != nil {
+			return nil, err
+		}
+	}
+	var values [][]byte // of rows, if they had to be read
 	if r.sorted() {
-		sorter := rowSorter{rows: rows, target: r.SortTarget}
 		if r.SortTarget == SortByValue {
 			var err error
-			if sorter.values, err = load(rows); err != nil {
+			if values, err = load(rows); err != nil {
 				return nil, err
 			}
 		}
-		sorter.sort(r.SortOrder)
+		rowSorter{rows, r.SortTarget, values}.sort(r.SortOrder)
 	}
-	if r.Limit > 0 && int64(len(rows)) > r.Limit {
+	if cut {
 		rows = rows[:r.Limit]
 		result.More = true
+		if err := a.check(rows); err != nil && !r.KeysOnly {
+			return nil, err
+		}
 	}
 	result.KVs = make([]*mvccpb.KeyValue, len(rows))
 	kvs := make([]mvccpb.KeyValue, len(rows)) // all in one piece: they live and die together
 	for i, row := range rows {
 		result.KVs[i] = &kvs[i]
-		if r.KeysOnly {
+		switch {
+		case r.KeysOnly:
 			r.fillInWithoutValue(&kvs[i], row)
-		} else {
+		case values != nil:
+			a.fillInWith(&kvs[i], row, values[i])
+		default:
 			a.fillIn(&kvs[i], row)
 		}
 	}

@@ -75,6 +75,7 @@ type Store struct {
 	cluster uint64
 
 	values  values
+	hashes  hashes
 	hub     *hub
 	reads   *reads
 	applied applied
@@ -132,7 +133,7 @@ func Open(ctx context.Context, log Log, opts Options) (s *Store, err error) {
 	log = boundedLog{log, opts.RequestTimeout}
 	s = &Store{
 		log: log, opts: opts, logger: opts.Logger, metrics: m, cluster: end.ClusterID,
-		values: values{log: log, budget: opts.ValueCacheBytes},
+		values: values{log: log, budget: opts.ValueCacheBytes, lanes: newLanes()},
 		hub:    newHub(m), deleter: newDeleter(),
 		quota: quota{log: log, bytes: opts.QuotaBytes}, alarms: Derive(readAlarms),
 		queue:   make(chan *request, maxQueuedRequests),

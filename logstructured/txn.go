@@ -12,6 +12,8 @@ import (
 type evaluation struct {
 	st     *state
 	values *values
+	// turn is the lane in which many values are read. That of the writer is the zero one: everybody waits for it.
+	turn   lane
 	alarms *Derived[*alarms]
 
 	entries []Entry
@@ -219,7 +221,7 @@ func (s *step) run(t *TxnRequest, branches []bool) (result *TxnResult, used int,
 
 func (s *step) loadRows(rows []*row) ([][]byte, error) {
 	data := make([][]byte, len(rows))
-	err := s.values.loadAll(s.ctx, rows, func(i int, d []byte) { data[i] = d })
+	err := s.values.loadAll(s.ctx, s.turn, rows, func(i int, d []byte) { data[i] = d })
 	return data, err
 }
 

@@ -27,6 +27,7 @@ const cachedValueOverhead = 64
 type values struct {
 	log    Log
 	budget int64
+	lanes  lanes
 
 	mu   sync.Mutex
 	size int64 // the sum of the costs in ring
@@ -100,43 +101,59 @@ func (v *values) load(ctx context.Context, r *row) ([]byte, error) {
 		return data, nil
 	}
 	var data []byte
-	err := v.loadAll(ctx, []*row{r}, func(_ int, d []byte) { data = d })
+	err := v.loadAll(ctx, lane{}, []*row{r}, func(_ int, d []byte) { data = d })
 	return data, err
 }
 
 // loadAll calls fn with the value of each row, in no particular order; those that are not cached come from the database in
-// one question. errValueGone means that a row was deleted meanwhile.
-func (v *values) loadAll(ctx context.Context, rows []*row, fn func(i int, data []byte)) error {
-	var missing []int
+// batches, each in its turn. errValueGone means that a row was deleted meanwhile.
+func (v *values) loadAll(ctx context.Context, turn lane, rows []*row, fn func(i int, data []byte)) error {
+	var missing []*row
+	var at []int // the index in rows of each
+	var size int64
 	for i, r := range rows {
 		if data, ok := r.cached(); ok {
 			fn(i, data)
 		} else if !r.tombstone() {
-			missing = append(missing, i)
+			missing, at = append(missing, r), append(at, i)
+			size += r.cost()
 		}
 	}
 	if len(missing) == 0 {
 		return nil
 	}
-	positions := make([]Position, len(missing))
-	for i, m := range missing {
-		positions[i] = rows[m].position
-	}
-	answer, err := v.log.Values(ctx, positions)
-	if err != nil {
-		return unavailable(ctx, "read values", err)
-	}
-	for i, m := range missing {
-		if !answer.Found[i] || answer.IDs[i] != rows[m].id {
-			return fmt.Errorf("%w: position %d", errValueGone, positions[i])
+	if turn = turn.of(size); turn.turns != nil {
+		release, err := v.lanes.hold(ctx, size)
+		if err != nil {
+			return err
 		}
-		cv := &cachedValue{data: answer.Values[i]}
-		if rows[m].value.CompareAndSwap(nil, cv) {
-			v.admit(rows[m], cv)
+		defer release()
+	}
+	// A read that would leave little else in the cache is not kept there.
+	keep := size <= v.budget/2
+	for len(missing) > 0 {
+		n := valueBatch(missing)
+		data, err := fetch(ctx, v.log, turn, missing[:n])
+		if err != nil {
+			return err
 		}
-		fn(m, cv.data)
+		for i, r := range missing[:n] {
+			if keep {
+				v.keep(r, data[i])
+			}
+			fn(at[i], data[i])
+		}
+		missing, at = missing[n:], at[n:]
 	}
 	return nil
+}
+
+// keep puts a value that was read into the cache.
+func (v *values) keep(r *row, data []byte) {
+	cv := &cachedValue{data: data}
+	if r.value.CompareAndSwap(nil, cv) {
+		v.admit(r, cv)
+	}
 }
 
 // unavailable turns a failure of the database into [ErrUnavailable] or, if it did not answer in time, [ErrTimeout]; unless it was the

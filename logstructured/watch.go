@@ -458,7 +458,7 @@ func (s *Store) events(ctx context.Context, snap *snapshot, rows []*row, prevKV 
 		}
 		events[i] = ev
 	}
-	return events, a.complete(ctx, &s.values)
+	return events, a.complete(ctx, &s.values, s.values.lanes.watches)
 }
 
 // previous returns the live row that r replaced, or nil if there was none or it was compacted.

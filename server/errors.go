@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"math"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/codes"
@@ -48,6 +49,11 @@ func toStatus(err error) error {
 		if errors.Is(err, s.err) {
 			return s.status
 		}
+	}
+	var tooLarge *logstructured.AnswerTooLargeError
+	if errors.As(err, &tooLarge) {
+		// What gRPC says in etcd, once everything was read.
+		return status.Errorf(codes.ResourceExhausted, "grpc: trying to send message larger than max (%d vs. %d)", tooLarge.Bytes, math.MaxInt32)
 	}
 	if _, ok := status.FromError(err); ok {
 		return err

@@ -15,8 +15,13 @@ import (
 	"github.com/stele-db/stele/logstructured"
 )
 
-// maxReaders bounds the reading connections. Each costs up to a mebibyte of page cache.
-const maxReaders = 4
+// The reading connections of each class. Each costs up to a mebibyte of page cache, from its first use on.
+const (
+	// maxFollowers serve End and Read. The store has one caller for each of them at a time, or few: none waits for lists of values.
+	maxFollowers = 2
+	// maxReaders serve everything else: more than there are bulk reads at a time.
+	maxReaders = 6
+)
 
 // Log is a [logstructured.Log] in a SQLite file.
 type Log struct {
@@ -34,8 +39,8 @@ type Log struct {
 	// pageSize is that of the file.
 	pageSize atomic.Int64
 
-	// readers holds maxReaders elements: idle connections, and nil for those not opened yet.
-	readers chan *reader
+	// followers and readers hold maxFollowers and maxReaders elements: idle connections, and nil for those not opened yet.
+	followers, readers class
 
 	// closed is closed by Close; closing makes that happen once.
 	closed  chan struct{}
@@ -51,17 +56,15 @@ var _ logstructured.Log = (*Log)(nil)
 
 func newLog(cfg config, logger *logrus.Entry) *Log {
 	l := &Log{
-		cfg:     cfg,
-		logger:  logger,
-		writing: make(chan struct{}, 1),
-		readers: make(chan *reader, maxReaders),
-		closed:  make(chan struct{}),
-		stop:    func() {},
+		cfg:       cfg,
+		logger:    logger,
+		writing:   make(chan struct{}, 1),
+		followers: newClass(maxFollowers),
+		readers:   newClass(maxReaders),
+		closed:    make(chan struct{}),
+		stop:      func() {},
 	}
 	l.writing <- struct{}{}
-	for range maxReaders {
-		l.readers <- nil
-	}
 	return l
 }
 
@@ -210,9 +213,11 @@ func (l *Log) close() error {
 
 func (l *Log) closeConns() error {
 	var errs []error
-	for range maxReaders {
-		if r := <-l.readers; r != nil {
-			errs = append(errs, r.c.close())
+	for _, c := range []class{l.followers, l.readers} {
+		for range cap(c) {
+			if r := <-c; r != nil {
+				errs = append(errs, r.c.close())
+			}
 		}
 	}
 	l.checkpointing.Lock()
@@ -232,7 +237,7 @@ func (l *Log) closeConns() error {
 // Size implements [logstructured.Log]: the database file, without the WAL, which is bounded and transient.
 func (l *Log) Size(ctx context.Context) (logstructured.Size, error) {
 	var size logstructured.Size
-	err := l.read(ctx, func(r *reader) error {
+	err := l.read(ctx, l.readers, func(r *reader) error {
 		v, err := r.c.int64s(`SELECT page_count * page_size, freelist_count * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size`, 2)
 		if err == nil {
 			size.Total, size.InUse = v[0], v[0]-v[1]

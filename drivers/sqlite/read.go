@@ -19,6 +19,17 @@ const endSQL = `SELECT
 // now is the database's clock: SQLite has none but that of the machine, which all processes that share the file are on.
 func now() logstructured.Timestamp { return logstructured.Timestamp(time.Now().UnixMilli()) }
 
+// class holds the connections that calls of one kind share.
+type class chan *reader
+
+func newClass(n int) class {
+	c := make(class, n)
+	for range n {
+		c <- nil
+	}
+	return c
+}
+
 // reader is a connection for reading with its statements.
 type reader struct {
 	c                *conn
@@ -67,18 +78,18 @@ func (l *Log) newReader() (*reader, error) {
 	return r, nil
 }
 
-// read runs f with a reading connection, again when the database was busy (which readers of a WAL meet only while
+// read runs f with a connection of class from, again when the database was busy (which readers of a WAL meet only while
 // it is recovered or removed). f must leave all statements reset, or return an error.
-func (l *Log) read(ctx context.Context, f func(*reader) error) error {
+func (l *Log) read(ctx context.Context, from class, f func(*reader) error) error {
 	var r *reader
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-l.closed:
 		return errClosed
-	case r = <-l.readers:
+	case r = <-from:
 	}
-	defer func() { l.readers <- r }()
+	defer func() { from <- r }()
 	if err := l.live(ctx); err != nil {
 		return err
 	}
@@ -99,9 +110,9 @@ func (l *Log) read(ctx context.Context, f func(*reader) error) error {
 }
 
 // snapshot runs f in a read transaction and returns the end of the log as of the same snapshot.
-func (l *Log) snapshot(ctx context.Context, f func(*reader) error) (logstructured.End, error) {
+func (l *Log) snapshot(ctx context.Context, from class, f func(*reader) error) (logstructured.End, error) {
 	var end logstructured.End
-	err := l.read(ctx, func(r *reader) error {
+	err := l.read(ctx, from, func(r *reader) error {
 		if err := r.begin.run(); err != nil {
 			return err
 		}
@@ -144,7 +155,7 @@ var errNoStore = errors.Join(logstructured.ErrCorrupt, errors.New("table stele_s
 
 // End implements [logstructured.Log].
 func (l *Log) End(ctx context.Context) (end logstructured.End, err error) {
-	err = l.read(ctx, func(r *reader) (err error) {
+	err = l.read(ctx, l.followers, func(r *reader) (err error) {
 		end, err = r.readEnd()
 		return err
 	})
@@ -157,7 +168,7 @@ const readBytes = 8 << 20
 // Read implements [logstructured.Log].
 func (l *Log) Read(ctx context.Context, after logstructured.Position, limit int) ([]logstructured.Entry, logstructured.End, error) {
 	var entries []logstructured.Entry
-	end, err := l.snapshot(ctx, func(r *reader) error {
+	end, err := l.snapshot(ctx, l.followers, func(r *reader) error {
 		entries = entries[:0]
 		r.read.bindInt64(1, int64(after))
 		r.read.bindInt64(2, int64(limit))
@@ -170,10 +181,9 @@ func (l *Log) Read(ctx context.Context, after logstructured.Position, limit int)
 			e.Value = slices.Clone(r.read.blob(10))
 			e.ValueSize = len(e.Value)
 			entries = append(entries, e)
-			if size += len(e.Key) + len(e.Value); len(entries)%64 == 0 {
-				if err := l.live(ctx); err != nil {
-					return err
-				}
+			size += len(e.Key) + len(e.Value)
+			if err := l.live(ctx); err != nil {
+				return err
 			}
 		}
 		r.read.reset()
@@ -208,7 +218,7 @@ const scanBatch = 512
 func (l *Log) Scan(ctx context.Context, after logstructured.Position, fn func([]logstructured.Entry) error) (logstructured.End, error) {
 	var fnErr error
 	called := false
-	end, err := l.snapshot(ctx, func(r *reader) error {
+	end, err := l.snapshot(ctx, l.readers, func(r *reader) error {
 		if called { // a busy database shows before the first row; fn must not see rows twice if it ever shows later
 			return errScanEnded
 		}
@@ -257,13 +267,11 @@ func (l *Log) Values(ctx context.Context, positions []logstructured.Position) (l
 		Found:  make([]bool, len(positions)),
 	}
 	var err error
-	v.End, err = l.snapshot(ctx, func(r *reader) error {
+	v.End, err = l.snapshot(ctx, l.readers, func(r *reader) error {
 		// One seek each, in one snapshot: within the process there is no round trip that a list would save.
 		for i, position := range positions {
-			if i%1024 == 1023 {
-				if err := l.live(ctx); err != nil {
-					return err
-				}
+			if err := l.live(ctx); err != nil {
+				return err
 			}
 			r.value.bindInt64(1, int64(position))
 			row, err := r.value.step()
