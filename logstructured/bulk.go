@@ -8,21 +8,24 @@ import (
 )
 
 const (
-	// valueBatchRows and valueBatchBytes bound the rows, and the bytes of their keys and values, of one call of [Log.Values]. A row that is larger
-	// is a batch of its own.
+	// valueBatchRows and valueBatchBytes bound the rows, and the bytes of their keys and values, of one call of
+	// [Log.Values]. A row that is larger is a batch of its own.
 	valueBatchRows  = 4096
 	valueBatchBytes = 8 << 20
 	// interactiveBytes bounds a read that does not wait for its turn among the lists.
 	interactiveBytes = 1 << 20
-	// largeBytes is the size from which on the answers that are being read together stay below maxLargeBytes, unless it is a single one.
+	// largeBytes is the size from which on the answers that are being read together stay below maxLargeBytes, unless it
+	// is a single one.
 	largeBytes    = 256 << 20
 	maxLargeBytes = 1 << 30
 )
 
-// lanes share the database among the reads of many values: those of one kind take turns, and a turn is one batch, so that each of
-// them makes progress and none keeps a connection from the others. Drivers have more connections than there are turns.
+// lanes share the database among the reads of many values: those of one kind take turns, and a turn is one batch, so
+// that each of them makes progress and none keeps a connection from the others. Drivers have more connections than
+// there are turns.
 type lanes struct {
-	// lists are the answers to clients, watches the events of the past, and scans the hashes and snapshots of everything.
+	// lists are the answers to clients, watches the events of the past, and scans the hashes and snapshots of
+	// everything.
 	lists, watches, scans lane
 	// large bounds the memory of answers that are so large that making several at once gains nothing.
 	large *semaphore.Weighted
@@ -95,8 +98,8 @@ func valueBatch(rows []*row) (n int) {
 	return n
 }
 
-// fetch asks the database for the values of a batch of rows, none of which is a tombstone, when it is their turn. errValueGone means
-// that a row was deleted.
+// fetch asks the database for the values of a batch of rows, none of which is a tombstone, when it is their turn.
+// errValueGone means that a row was deleted.
 func fetch(ctx context.Context, log Log, turn lane, rows []*row) ([][]byte, error) {
 	positions := make([]Position, len(rows))
 	for i, r := range rows {
@@ -118,8 +121,8 @@ func fetch(ctx context.Context, log Log, turn lane, rows []*row) ([][]byte, erro
 	return answer.Values, nil
 }
 
-// peek returns the values of a batch of rows, nil for tombstones, and leaves the value cache as it is: the caller goes through the whole
-// history once, and clients would lose what they use.
+// peek returns the values of a batch of rows, nil for tombstones, and leaves the value cache as it is: the caller goes
+// through the whole history once, and clients would lose what they use.
 func peek(ctx context.Context, log Log, turn lane, rows []*row) ([][]byte, error) {
 	data := make([][]byte, len(rows))
 	var missing []*row

@@ -19,7 +19,8 @@ type hashes struct {
 
 // hashing is a computation. hash and err are set when done is closed.
 type hashing struct {
-	// waiting is the number of requests for it, guarded by hashes.mu; the last one that gives up cancels the computation.
+	// waiting is the number of requests for it, guarded by hashes.mu; the last one that gives up cancels the
+	// computation.
 	waiting int
 	cancel  context.CancelFunc
 	done    chan struct{}
@@ -27,8 +28,8 @@ type hashing struct {
 	err     error
 }
 
-// do returns the result of compute, or the cause of ctx's end if that comes first. The context of compute ends when no request waits
-// for it.
+// do returns the result of compute, or the cause of ctx's end if that comes first. The context of compute ends when no
+// request waits for it.
 func (h *hashes) do(ctx context.Context, key hashKey, compute func(context.Context) (uint32, error)) (uint32, error) {
 	run := h.join(ctx, key, compute)
 	defer h.leave(key, run)

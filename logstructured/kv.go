@@ -51,8 +51,8 @@ func (s *Store) Put(ctx context.Context, r *PutRequest) (*PutResult, error) {
 	return result, s.completeCommitted(ctx, &a)
 }
 
-// completeCommitted reads what is missing in the answer to a write that took effect. It does not give up at the first failure: an
-// error would look as if the write had failed.
+// completeCommitted reads what is missing in the answer to a write that took effect. It does not give up at the first
+// failure: an error would look as if the write had failed.
 func (s *Store) completeCommitted(ctx context.Context, a *answer) error {
 	if len(a.fills) == 0 {
 		return nil

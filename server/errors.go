@@ -53,7 +53,8 @@ func toStatus(err error) error {
 	var tooLarge *logstructured.AnswerTooLargeError
 	if errors.As(err, &tooLarge) {
 		// What gRPC says in etcd, once everything was read.
-		return status.Errorf(codes.ResourceExhausted, "grpc: trying to send message larger than max (%d vs. %d)", tooLarge.Bytes, math.MaxInt32)
+		const text = "grpc: trying to send message larger than max (%d vs. %d)"
+		return status.Errorf(codes.ResourceExhausted, text, tooLarge.Bytes, math.MaxInt32)
 	}
 	if _, ok := status.FromError(err); ok {
 		return err

@@ -35,6 +35,10 @@ func TestEveryErrorHasItsStatus(t *testing.T) {
 		{logstructured.ErrReadOnly, codes.Unavailable, "etcdserver: the database is read-only, no write was made"},
 		{logstructured.ErrCorrupt, codes.DataLoss, "etcdserver: corrupt cluster"},
 		{logstructured.ErrUnknown, codes.Unavailable, "etcdserver: the database did not confirm the write, which may have taken effect"},
+		{
+			&logstructured.AnswerTooLargeError{Bytes: 3 << 30}, codes.ResourceExhausted,
+			"grpc: trying to send message larger than max (3221225472 vs. 2147483647)",
+		},
 		// The more telling of two.
 		{errors.Join(logstructured.ErrUnavailable, logstructured.ErrNoSpace), codes.ResourceExhausted, "etcdserver: mvcc: database space exceeded"},
 		{errors.Join(logstructured.ErrUnavailable, logstructured.ErrUnknown), codes.Unavailable, "etcdserver: the database did not confirm the write, which may have taken effect"},

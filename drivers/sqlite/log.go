@@ -17,7 +17,8 @@ import (
 
 // The reading connections of each class. Each costs up to a mebibyte of page cache, from its first use on.
 const (
-	// maxFollowers serve End and Read. The store has one caller for each of them at a time, or few: none waits for lists of values.
+	// maxFollowers serve End and Read. The store has one caller for each of them at a time, or few: none waits for
+	// lists of values.
 	maxFollowers = 2
 	// maxReaders serve everything else: more than there are bulk reads at a time.
 	maxReaders = 6
@@ -39,7 +40,8 @@ type Log struct {
 	// pageSize is that of the file.
 	pageSize atomic.Int64
 
-	// followers and readers hold maxFollowers and maxReaders elements: idle connections, and nil for those not opened yet.
+	// followers and readers hold maxFollowers and maxReaders elements: idle connections, and nil for those not opened
+	// yet.
 	followers, readers class
 
 	// closed is closed by Close; closing makes that happen once.

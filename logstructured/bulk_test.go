@@ -1,0 +1,243 @@
+package logstructured_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	ls "github.com/stele-db/stele/logstructured"
+)
+
+// scarceLog is a log with as many connections for values as SQLite's driver has. A call for more than a mebibyte keeps
+// its connection until the test lets it go on.
+type scarceLog struct {
+	memLog
+	connections chan struct{}
+
+	mu       sync.Mutex
+	goOn     chan struct{} // nil lets all calls through
+	underWay int
+	largest  int // the most bytes that one call answered with
+	asked    int // the number of positions of all calls
+}
+
+func newScarceLog() *scarceLog {
+	return &scarceLog{memLog: memLog{&memDatabase{}}, connections: make(chan struct{}, 6)}
+}
+
+func (l *scarceLog) Values(ctx context.Context, positions []ls.Position) (ls.Values, error) {
+	select {
+	case l.connections <- struct{}{}:
+		defer func() { <-l.connections }()
+	case <-ctx.Done():
+		return ls.Values{}, ctx.Err()
+	}
+	v, err := l.memLog.Values(ctx, positions)
+	size := 0
+	for _, value := range v.Values {
+		size += len(value)
+	}
+	l.mu.Lock()
+	l.largest = max(l.largest, size)
+	l.asked += len(positions)
+	goOn := l.goOn
+	if size > 1<<20 && goOn != nil {
+		l.underWay++
+	}
+	l.mu.Unlock()
+	if size > 1<<20 && goOn != nil {
+		select {
+		case <-goOn:
+		case <-ctx.Done():
+			return ls.Values{}, ctx.Err()
+		}
+	}
+	return v, err
+}
+
+// hold makes large calls wait until release is called.
+func (l *scarceLog) hold() (release func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	goOn := make(chan struct{})
+	l.goOn, l.underWay = goOn, 0
+	return sync.OnceFunc(func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		close(goOn)
+		l.goOn = nil
+	})
+}
+
+// held returns how many calls wait, or have waited, since hold.
+func (l *scarceLog) held() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.underWay
+}
+
+// questions returns the number of values asked for so far.
+func (l *scarceLog) questions() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.asked
+}
+
+const (
+	largeKeys  = 40
+	largeValue = 512 << 10
+)
+
+// startLarge runs a store with values of half a mebibyte, and no value cache unless cache is positive.
+func startLarge(t *testing.T, log ls.Log, cache int64) *replica {
+	t.Helper()
+	r := startStore(t, log, ls.Options{ValueCacheBytes: cache, RequestTimeout: patience})
+	for i := range largeKeys {
+		value := make([]byte, largeValue)
+		value[0] = byte(largeKeys - i)
+		if _, err := r.Put(testContext(t), &ls.PutRequest{Key: fmt.Appendf(nil, "large/%02d", i), Value: value}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.mustPut(t, "small", "value")
+	return r
+}
+
+func everyLarge(target ls.SortTarget) *ls.RangeRequest {
+	return &ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("large/"), End: []byte("large0")}, SortTarget: target}
+}
+
+// TestBulkReadsLeaveRoom has clients read everything at once, in any number and in any way, and keeps their reads
+// waiting: a small read that the cache cannot answer is answered all the same. Then all of them finish.
+func TestBulkReadsLeaveRoom(t *testing.T) {
+	log := newScarceLog()
+	r := startLarge(t, log, -1)
+	release := log.hold()
+	defer release()
+	ctx := testContext(t)
+	var clients sync.WaitGroup
+	for range 8 {
+		clients.Go(func() {
+			res, err := r.Range(ctx, everyLarge(ls.SortByValue))
+			if err != nil || len(res.KVs) != largeKeys {
+				t.Errorf("sorted by value: %v", err)
+				return
+			}
+			for i, kv := range res.KVs {
+				if len(kv.Value) != largeValue || kv.Value[0] != byte(i+1) {
+					t.Errorf("key %q is at %d", kv.Key, i)
+				}
+			}
+		})
+		clients.Go(func() {
+			res, err := r.Range(ctx, everyLarge(ls.SortByKey))
+			if err != nil || len(res.KVs) != largeKeys || len(res.KVs[7].Value) != largeValue {
+				t.Errorf("list: %v", err)
+			}
+		})
+		clients.Go(func() {
+			if _, _, err := r.Hash(ctx); err != nil {
+				t.Errorf("hash: %v", err)
+			}
+		})
+		clients.Go(func() {
+			ws := r.NewWatchStream()
+			defer ws.Close()
+			ws.Create(ls.WatchRequest{KeyRange: ls.KeyRange{Key: []byte("large/"), End: []byte("large0")}, StartRevision: 1})
+			for events := 0; events < largeKeys; {
+				res, err := ws.Next(ctx)
+				if err != nil {
+					t.Errorf("watch: %v", err)
+					return
+				}
+				events += len(res.Events)
+			}
+		})
+	}
+	eventually(t, "lists, watches and hashes read", func() bool { return log.held() == 4 })
+	short, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	res, err := r.Range(short, &ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("small")}})
+	if err != nil || string(res.KVs[0].Value) != "value" {
+		t.Fatalf("a small read beside bulk reads: %v", err)
+	}
+	r.mustPut(t, "small", "another")
+	release()
+	clients.Wait()
+	if log.largest > 9<<20 {
+		t.Errorf("one question was answered with %d bytes", log.largest)
+	}
+}
+
+// TestSortReadsEachValueOnce sorts what the cache does not hold.
+func TestSortReadsEachValueOnce(t *testing.T) {
+	log := newScarceLog()
+	r := startLarge(t, log, -1)
+	before := log.questions()
+	if _, err := r.Range(testContext(t), everyLarge(ls.SortByValue)); err != nil {
+		t.Fatal(err)
+	}
+	if n := log.questions() - before; n != largeKeys {
+		t.Errorf("%d values were read, want %d", n, largeKeys)
+	}
+}
+
+// TestBulkReadStopsWithItsClient lets the client go while its first batch is being read.
+func TestBulkReadStopsWithItsClient(t *testing.T) {
+	for name, read := range map[string]func(context.Context, *ls.Store) error{
+		"list": func(ctx context.Context, s *ls.Store) error {
+			_, err := s.Range(ctx, everyLarge(ls.SortByKey))
+			return err
+		},
+		"hash": func(ctx context.Context, s *ls.Store) error {
+			_, err := s.HashKV(ctx, 0)
+			return err
+		},
+		"snapshot": func(ctx context.Context, s *ls.Store) error {
+			x, err := s.Export(ctx)
+			if err == nil {
+				_, err = x.Read(ctx, func([]ls.Entry) error { return nil })
+			}
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			log := newScarceLog()
+			r := startLarge(t, log, -1)
+			before := log.questions()
+			defer log.hold()()
+			ctx, cancel := context.WithCancel(testContext(t))
+			outcome := make(chan error, 1)
+			go func() { outcome <- read(ctx, r.Store) }()
+			eventually(t, "the first batch is being read", func() bool { return log.held() == 1 })
+			cancel()
+			if err := <-outcome; !errors.Is(err, context.Canceled) {
+				t.Errorf("the outcome is %v", err)
+			}
+			eventually(t, "the connection is free", func() bool { return len(log.connections) == 0 })
+			if n := log.questions() - before; n > largeKeys/2 {
+				t.Errorf("%d of %d values were asked for", n, largeKeys)
+			}
+		})
+	}
+}
+
+// TestHashLeavesTheCache hashes more than the cache holds: what clients read stays in it.
+func TestHashLeavesTheCache(t *testing.T) {
+	log := newScarceLog()
+	r := startLarge(t, log, 4*largeValue)
+	small := &ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("small")}}
+	if _, err := r.Range(testContext(t), small); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.HashKV(testContext(t), 0); err != nil {
+		t.Fatal(err)
+	}
+	before := log.questions()
+	if _, err := r.Range(testContext(t), small); err != nil || log.questions() != before {
+		t.Errorf("a value was read again after a hash (%v)", err)
+	}
+}
