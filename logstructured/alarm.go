@@ -19,6 +19,9 @@ const (
 	AlarmCorrupt AlarmType = 2
 )
 
+// Known reports whether t is the type of an alarm that can be raised.
+func (t AlarmType) Known() bool { return t == AlarmNoSpace || t == AlarmCorrupt }
+
 // Alarm is raised for a member, holds for all replicas, and stays until somebody clears it.
 type Alarm struct {
 	Type   AlarmType
@@ -47,10 +50,11 @@ type alarms struct {
 	noSpace, corrupt bool
 }
 
+// readAlarms leaves out alarms of unknown types, which clients could raise in older versions.
 func readAlarms(records Records) *alarms {
 	as := &alarms{}
 	records.Ascend(prefixAlarms, func(name string, _ []byte) bool {
-		if a, err := parseAlarm(name); err == nil {
+		if a, err := parseAlarm(name); err == nil && a.Type.Known() {
 			as.all = append(as.all, a)
 			as.noSpace = as.noSpace || a.Type == AlarmNoSpace
 			as.corrupt = as.corrupt || a.Type == AlarmCorrupt

@@ -6,6 +6,9 @@ import (
 	"slices"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/stele-db/stele/logstructured"
 )
@@ -25,6 +28,9 @@ func (s *maintenanceServer) alarm(ctx context.Context, r *pb.AlarmRequest, resp 
 	alarm := logstructured.Alarm{Type: logstructured.AlarmType(r.Alarm), Member: r.MemberID}
 	switch {
 	case r.Action == pb.AlarmRequest_ACTIVATE && r.Alarm != pb.AlarmType_NONE:
+		if err := s.checkAlarm(ctx, alarm); err != nil {
+			return 0, err
+		}
 		resp.Alarms = []*pb.AlarmMember{{MemberID: r.MemberID, Alarm: r.Alarm}}
 		return s.store.RaiseAlarm(ctx, alarm)
 	case r.Action == pb.AlarmRequest_DEACTIVATE && r.Alarm != pb.AlarmType_NONE:
@@ -43,6 +49,26 @@ func (s *maintenanceServer) alarm(ctx context.Context, r *pb.AlarmRequest, resp 
 	return s.store.Revision(), nil
 }
 
+// checkAlarm refuses an alarm that nothing could have raised. So there are no more than two for each replica, and two that name none.
+func (s *maintenanceServer) checkAlarm(ctx context.Context, a logstructured.Alarm) error {
+	if !a.Type.Known() {
+		return status.Errorf(codes.InvalidArgument, "stele: there is no alarm of type %d", a.Type)
+	}
+	if a.Member == 0 {
+		return nil
+	}
+	for _, refresh := range []bool{false, true} {
+		replicas, err := s.store.Replicas(ctx, refresh)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(replicas, func(r logstructured.Replica) bool { return r.ID == a.Member }) {
+			return nil
+		}
+	}
+	return rpctypes.ErrGRPCMemberNotFound
+}
+
 // alarms returns those of a type, NONE being all, in no order that etcd would promise.
 func (m *member) alarms(of pb.AlarmType) (alarms []*pb.AlarmMember) {
 	for _, a := range m.store.Alarms() {
@@ -53,10 +79,16 @@ func (m *member) alarms(of pb.AlarmType) (alarms []*pb.AlarmMember) {
 	return alarms
 }
 
-// alarmTexts are the alarms in Status.
+// maxAlarmTexts is the number of alarms of each type that Status lists.
+const maxAlarmTexts = 16
+
+// alarmTexts are the alarms in Status. Older versions let clients raise any number.
 func (m *member) alarmTexts() (texts []string) {
+	listed := map[pb.AlarmType]int{}
 	for _, a := range m.alarms(pb.AlarmType_NONE) {
-		texts = append(texts, a.String())
+		if listed[a.Alarm]++; listed[a.Alarm] <= maxAlarmTexts {
+			texts = append(texts, a.String())
+		}
 	}
 	return texts
 }
@@ -64,12 +96,8 @@ func (m *member) alarmTexts() (texts []string) {
 // unhealthy is the reason of /health if an alarm is raised whose name is not among excluded, and otherwise empty.
 func (m *member) unhealthy(excluded []string) string {
 	for _, a := range m.alarms(pb.AlarmType_NONE) {
-		switch name := a.Alarm.String(); {
-		case slices.Contains(excluded, name):
-		case a.Alarm == pb.AlarmType_NOSPACE, a.Alarm == pb.AlarmType_CORRUPT:
+		if name := a.Alarm.String(); !slices.Contains(excluded, name) {
 			return "ALARM " + name
-		default:
-			return "ALARM UNKNOWN"
 		}
 	}
 	return ""

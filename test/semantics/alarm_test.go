@@ -30,6 +30,13 @@ func (e *env) alarm(action pb.AlarmRequest_AlarmAction, alarm pb.AlarmType, memb
 	return a.Alarms
 }
 
+// member is the ID of the member that answers.
+func (e *env) member() uint64 {
+	e.Helper()
+	a, err := e.Maintenance.Status(e.ctx, &pb.StatusRequest{})
+	return must(e, a, err).Header.MemberId
+}
+
 // health is the status code and body of a path.
 func (e *env) health(path string) string {
 	e.Helper()
@@ -100,9 +107,10 @@ var alarmRules = []rule{
 		equal(e, "quota", must(e, a, err).DbSizeQuota, 4_000_000)
 	}},
 	{"NOSPACE stops what grows", func(e *env) {
-		raised := e.alarm(pb.AlarmRequest_ACTIVATE, pb.AlarmType_NOSPACE, 77)
-		equal(e, "raised", fmt.Sprint(len(raised), raised[0].MemberID, raised[0].Alarm), "1 77 NOSPACE")
-		equal(e, "raised again", len(e.alarm(pb.AlarmRequest_ACTIVATE, pb.AlarmType_NOSPACE, 77)), 1)
+		member := e.member()
+		raised := e.alarm(pb.AlarmRequest_ACTIVATE, pb.AlarmType_NOSPACE, member)
+		equal(e, "raised", fmt.Sprint(len(raised), raised[0].MemberID == member, raised[0].Alarm), "1 true NOSPACE")
+		equal(e, "raised again", len(e.alarm(pb.AlarmRequest_ACTIVATE, pb.AlarmType_NOSPACE, member)), 1)
 		e.del("k")
 		refused(e, codes.ResourceExhausted, noSpaceText, func() (*pb.PutResponse, error) {
 			return e.KV.Put(e.ctx, &pb.PutRequest{Key: e.key("k")})
@@ -118,19 +126,20 @@ var alarmRules = []rule{
 		equal(e, "listed of another type", len(e.alarm(pb.AlarmRequest_GET, pb.AlarmType_CORRUPT, 0)), 0)
 		a, err := e.Maintenance.Status(e.ctx, &pb.StatusRequest{})
 		equal(e, "errors", len(must(e, a, err).Errors), 1)
-		equal(e, "error", strings.ReplaceAll(a.Errors[0], "  ", " "), "memberID:77 alarm:NOSPACE")
+		equal(e, "error", strings.ReplaceAll(a.Errors[0], "  ", " "), fmt.Sprintf("memberID:%d alarm:NOSPACE", member))
 		equal(e, "health", e.health("/health"), `503 {"health":"false","reason":"ALARM NOSPACE"}`)
 		equal(e, "health without it", e.health("/health?exclude=NOSPACE"), `200 {"health":"true","reason":""}`)
 		equal(e, "ready", e.health("/readyz/data_corruption"), "200 ok")
 
-		equal(e, "another member's", len(e.alarm(pb.AlarmRequest_DEACTIVATE, pb.AlarmType_NOSPACE, 78)), 0)
-		equal(e, "of no type", len(e.alarm(pb.AlarmRequest_DEACTIVATE, pb.AlarmType_NONE, 77)), 0)
-		equal(e, "cleared", len(e.alarm(pb.AlarmRequest_DEACTIVATE, pb.AlarmType_NOSPACE, 77)), 1)
+		equal(e, "another member's", len(e.alarm(pb.AlarmRequest_DEACTIVATE, pb.AlarmType_NOSPACE, member+1)), 0)
+		equal(e, "of no type", len(e.alarm(pb.AlarmRequest_DEACTIVATE, pb.AlarmType_NONE, member)), 0)
+		equal(e, "cleared", len(e.alarm(pb.AlarmRequest_DEACTIVATE, pb.AlarmType_NOSPACE, member)), 1)
 		e.put("k", "")
 	}},
 	{"CORRUPT stops every write", func(e *env) {
 		e.put("k", "")
-		e.alarm(pb.AlarmRequest_ACTIVATE, pb.AlarmType_CORRUPT, 77)
+		member := e.member()
+		e.alarm(pb.AlarmRequest_ACTIVATE, pb.AlarmType_CORRUPT, member)
 		refused(e, codes.DataLoss, corruptText, func() (*pb.PutResponse, error) {
 			return e.KV.Put(e.ctx, &pb.PutRequest{Key: e.key("k")})
 		})
@@ -138,7 +147,7 @@ var alarmRules = []rule{
 		equal(e, "health", e.health("/health"), `503 {"health":"false","reason":"ALARM CORRUPT"}`)
 		equal(e, "ready", e.health("/readyz/data_corruption"), "503 [-]data_corruption failed: alarm activated: CORRUPT")
 		equal(e, "live", e.health("/livez"), "200 ok")
-		equal(e, "cleared", len(e.alarm(pb.AlarmRequest_DEACTIVATE, pb.AlarmType_CORRUPT, 77)), 1)
+		equal(e, "cleared", len(e.alarm(pb.AlarmRequest_DEACTIVATE, pb.AlarmType_CORRUPT, member)), 1)
 		e.put("k", "")
 		equal(e, "ready again", e.health("/readyz/data_corruption"), "200 ok")
 	}},
@@ -146,12 +155,11 @@ var alarmRules = []rule{
 		equal(e, "raised", len(e.alarm(pb.AlarmRequest_ACTIVATE, pb.AlarmType_NONE, 77)), 0)
 		equal(e, "alarms", len(e.alarm(pb.AlarmRequest_GET, pb.AlarmType_NONE, 0)), 0)
 	}},
-	{"an alarm of an unknown type is kept", func(e *env) {
-		e.alarm(pb.AlarmRequest_ACTIVATE, 9, 77)
-		equal(e, "alarms", len(e.alarm(pb.AlarmRequest_GET, 9, 0)), 1)
-		equal(e, "health", e.health("/health"), `503 {"health":"false","reason":"ALARM UNKNOWN"}`)
-		e.put("k", "")
-		e.alarm(pb.AlarmRequest_DEACTIVATE, 9, 77)
+	{"an alarm names no member", func(e *env) {
+		equal(e, "raised", len(e.alarm(pb.AlarmRequest_ACTIVATE, pb.AlarmType_NOSPACE, 0)), 1)
+		equal(e, "raised again", len(e.alarm(pb.AlarmRequest_ACTIVATE, pb.AlarmType_NOSPACE, 0)), 1)
+		equal(e, "alarms", len(e.alarm(pb.AlarmRequest_GET, pb.AlarmType_NONE, 0)), 1)
+		equal(e, "cleared", len(e.alarm(pb.AlarmRequest_DEACTIVATE, pb.AlarmType_NOSPACE, 0)), 1)
 	}},
 	{"a full database raises NOSPACE", func(e *env) {
 		if stele.Kind() == "tidb" {
