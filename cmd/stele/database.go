@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/pflag"
@@ -47,7 +46,7 @@ func (c *databaseConfig) flags(fs *pflag.FlagSet) {
 // connectionFlags are those that a single connection needs, too.
 func (c *databaseConfig) connectionFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.endpoint, "endpoint", "", "database to store in: sqlite://PATH, postgres://..., mysql://... (default: sqlite://./db/state.db)")
-	fs.StringVar(&c.passwordFile, "datastore-password-file", "", "file with the database password, which replaces that of --endpoint; or set "+passwordVariable)
+	fs.StringVar(&c.passwordFile, "datastore-password-file", "", "file with the database password, which replaces that of --endpoint and is read again for each connection; or set "+passwordVariable)
 	fs.StringVar(&c.tls.CAFile, "ca-file", "", "CA that the certificate of the database must be signed by; this and the next three turn TLS to the database on")
 	fs.StringVar(&c.tls.CertFile, "cert-file", "", "client certificate for the database")
 	fs.StringVar(&c.tls.KeyFile, "key-file", "", "private key of --cert-file")
@@ -90,15 +89,9 @@ func (c *databaseConfig) options(flags *pflag.FlagSet, log *logrus.Entry) (conne
 	if _, err := c.tls.Config(); err != nil {
 		return connect.Options{}, fmt.Errorf("--ca-file, --cert-file, --key-file: %w; name readable PEM files that belong together", err)
 	}
-	opts := connect.Options{Password: c.password, TLS: c.tls, Pool: c.pool, BesideKine: c.besideKine}
-	if c.passwordFile != "" {
-		content, err := os.ReadFile(c.passwordFile)
-		if err != nil {
-			return connect.Options{}, fmt.Errorf("--datastore-password-file: %w; name a readable file that holds the password and nothing else", err)
-		}
-		if opts.Password = strings.TrimRight(string(content), "\r\n"); opts.Password == "" {
-			return connect.Options{}, fmt.Errorf("--datastore-password-file: %s is empty; write the password into it", c.passwordFile)
-		}
+	opts := connect.Options{Password: c.password, PasswordFile: c.passwordFile, TLS: c.tls, Pool: c.pool, BesideKine: c.besideKine}
+	if _, err := opts.ReadPassword(); err != nil {
+		return connect.Options{}, fmt.Errorf("--datastore-password-file: %w; name a readable file that holds the password and nothing else", err)
 	}
 	return opts, nil
 }

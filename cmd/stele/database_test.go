@@ -46,9 +46,9 @@ func TestDatabaseOptions(t *testing.T) {
 		"--datastore-max-open-connections=7", "--datastore-max-idle-connections=3",
 		"--datastore-connection-max-lifetime=1h", "--datastore-connection-max-idle-time=1m")
 	want := connect.Options{
-		Password: " hunter2 ",
-		TLS:      connect.TLS{CAFile: cert.CAFile, CertFile: cert.CertFile, KeyFile: cert.KeyFile},
-		Pool:     connect.Pool{MaxOpen: 7, MaxIdle: 3, MaxLifetime: time.Hour, MaxIdleTime: time.Minute},
+		PasswordFile: file,
+		TLS:          connect.TLS{CAFile: cert.CAFile, CertFile: cert.CertFile, KeyFile: cert.KeyFile},
+		Pool:         connect.Pool{MaxOpen: 7, MaxIdle: 3, MaxLifetime: time.Hour, MaxIdleTime: time.Minute},
 	}
 	if opts != want || said != "" {
 		t.Errorf("options %+v; said %q", opts, said)

@@ -17,6 +17,8 @@ const DefaultMaxValueBytes = 1536 * 1024
 type Options struct {
 	// Password replaces the DSN's; empty leaves that.
 	Password string
+	// PasswordFile holds the password instead, followed by a newline or not. It is read again for each connection.
+	PasswordFile string
 	// TLS of the connection, beside what the DSN says.
 	TLS TLS
 	// Pool bounds the connections.
@@ -48,7 +50,7 @@ type TLS struct {
 // Wanted tells whether any of it is set, which demands TLS.
 func (t TLS) Wanted() bool { return t != TLS{} }
 
-// Config reads the files. The server's name is left to the caller.
+// Config reads the files, which connections do again each time. The server's name is left to the caller.
 func (t TLS) Config() (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: t.SkipVerify} //nolint:gosec // only if the operator says so
 	if t.CAFile != "" {

@@ -13,11 +13,19 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/sirupsen/logrus"
+
+	"github.com/stele-db/stele/drivers/connect"
 )
 
 // connector opens connections whose sessions are as this package needs them, whatever the server's defaults are.
 type connector struct {
-	servers []driver.Connector
+	// count is the number of servers, files how to connect to them, and passwords the choice of passwords for it.
+	count     int
+	files     *connect.Files[[]*mysql.Config]
+	passwords connect.Passwords
+	logger    *logrus.Entry
+	// noDatabase leaves the database of the DSN out, which may be missing.
+	noDatabase bool
 	// timeout bounds one attempt, greeting and authentication included: a server that is stopped still accepts connections.
 	timeout time.Duration
 	// first is the index of the server to try first: the last one that worked.
@@ -28,16 +36,13 @@ type connector struct {
 }
 
 func newConnector(cfg *config, logger *logrus.Entry, syncWait int) (*connector, error) {
-	c := &connector{syncWait: syncWait, timeout: dialTimeout}
+	c := &connector{
+		count: len(cfg.servers), files: connect.NewFiles(cfg.servers, cfg.again), logger: logger, syncWait: syncWait, timeout: dialTimeout,
+	}
 	for _, server := range cfg.servers {
-		server := server.Clone()
-		server.Logger = debugLogger{logger}
-		server.DialFunc = dial
-		one, err := mysql.NewConnector(server)
-		if err != nil {
+		if _, err := mysql.NewConnector(server); err != nil {
 			return nil, errDSN
 		}
-		c.servers = append(c.servers, one)
 		c.timeout = server.Timeout
 	}
 	return c, nil
@@ -70,8 +75,8 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 		errs     []error
 		readOnly *session
 	)
-	for i := range c.servers {
-		n := (first + i) % len(c.servers)
+	for i := range c.count {
+		n := (first + i) % c.count
 		s, err := c.connect(ctx, n)
 		switch {
 		case err != nil:
@@ -90,7 +95,7 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 		}
 		errs = append(errs, err)
 		if ctx.Err() != nil {
-			c.first.CompareAndSwap(int32(n), int32((n+1)%len(c.servers))) // this one took all the time there was
+			c.first.CompareAndSwap(int32(n), int32((n+1)%c.count)) // this one took all the time there was
 			break
 		}
 	}
@@ -105,28 +110,56 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 
 // another makes the next connection go to another server, if there is one.
 func (c *connector) another() {
-	if n := c.first.Load(); len(c.servers) > 1 {
-		c.first.CompareAndSwap(n, (n+1)%int32(len(c.servers)))
+	if n := c.first.Load(); c.count > 1 {
+		c.first.CompareAndSwap(n, (n+1)%int32(c.count))
 	}
 }
 
 func (c *connector) connect(ctx context.Context, n int) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	var network net.Conn
-	conn, err := c.servers[n].Connect(context.WithValue(ctx, dialed{}, &network))
+	s, password, err := c.authenticate(ctx, n)
+	if refusesPassword(err) && c.passwords.Refused(password) {
+		s, password, err = c.authenticate(ctx, n)
+	}
 	if err != nil {
 		return nil, err
 	}
-	s, err := newSession(conn, network)
-	if err == nil {
-		err = c.prepareSession(ctx, s)
-	}
-	if err != nil {
-		_ = conn.Close()
+	c.passwords.Accepted(password)
+	if err := c.prepareSession(ctx, s); err != nil {
+		_ = s.Close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// authenticate makes a connection, with the password that it returns.
+func (c *connector) authenticate(ctx context.Context, n int) (_ *session, password string, _ error) {
+	servers, err := c.files.Current()
+	if err != nil {
+		c.logger.WithError(err).Warn("cannot read the password or the certificates for the database again, and connect with what was read before; mend the files")
+	}
+	server := servers[n].Clone()
+	server.Passwd = c.passwords.Pick(server.Passwd)
+	server.Logger = debugLogger{c.logger}
+	server.DialFunc = dial
+	if c.noDatabase {
+		server.DBName = ""
+	}
+	one, err := mysql.NewConnector(server)
+	if err != nil {
+		return nil, server.Passwd, errDSN
+	}
+	var network net.Conn
+	conn, err := one.Connect(context.WithValue(ctx, dialed{}, &network))
+	if err != nil {
+		return nil, server.Passwd, err
+	}
+	s, err := newSession(conn, network)
+	if err != nil {
+		_ = conn.Close()
+	}
+	return s, server.Passwd, err
 }
 
 // sessionSettings are set in every session where the server has them.

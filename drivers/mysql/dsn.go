@@ -25,6 +25,10 @@ const (
 
 // config is what a DSN and the options say.
 type config struct {
+	// dsn and opts are where the rest comes from.
+	dsn  string
+	opts connect.Options
+
 	// servers are the same but for the address; the first one that answers is used.
 	servers  []*mysql.Config
 	database string
@@ -42,6 +46,7 @@ var errDSN = errors.New("mysql: the DSN is not of the form mysql://user:password
 	"(several hosts are separated by commas; special characters in the database's name and in values of options are URL-encoded)")
 
 func parseDSN(dsn string) (*config, error) {
+	given := dsn
 	dsn = strings.TrimPrefix(dsn, "mysql://")
 	if dsn == "" {
 		dsn = defaultServer
@@ -56,7 +61,7 @@ func parseDSN(dsn string) (*config, error) {
 	if err != nil {
 		return nil, errDSN
 	}
-	cfg := &config{database: server.DBName, prefix: defaultPrefix, maxValue: connect.DefaultMaxValueBytes}
+	cfg := &config{dsn: given, database: server.DBName, prefix: defaultPrefix, maxValue: connect.DefaultMaxValueBytes}
 	if cfg.database == "" {
 		cfg.database = defaultDatabase
 	}
@@ -130,10 +135,14 @@ func (cfg *config) apply(opts connect.Options) error {
 	if opts.MaxValueBytes > 0 {
 		cfg.maxValue = opts.MaxValueBytes
 	}
-	cfg.besideKine = opts.BesideKine
+	cfg.besideKine, cfg.opts = opts.BesideKine, opts
+	password, err := opts.ReadPassword()
+	if err != nil {
+		return fmt.Errorf("mysql: password: %w", err)
+	}
 	for _, server := range cfg.servers {
-		if opts.Password != "" {
-			server.Passwd = opts.Password
+		if password != "" {
+			server.Passwd = password
 		}
 		if !opts.TLS.Wanted() {
 			continue
@@ -147,6 +156,18 @@ func (cfg *config) apply(opts connect.Options) error {
 		server.AllowFallbackToPlaintext = false
 	}
 	return nil
+}
+
+// again returns the servers according to what the files say now that the options name: the password and certificates.
+func (cfg *config) again() ([]*mysql.Config, error) {
+	fresh, err := parseDSN(cfg.dsn)
+	if err == nil {
+		err = fresh.apply(cfg.opts)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return fresh.servers, nil
 }
 
 // sql puts the table prefix into a statement of this package.

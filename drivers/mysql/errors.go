@@ -140,6 +140,9 @@ func giveUp(err error) bool {
 	return false
 }
 
+// refusesPassword reports whether a server refused to authenticate a connection.
+func refusesPassword(err error) bool { return isNumber(err, errDenied) || isNumber(err, errNoPassword) }
+
 // errClosed answers calls after Close.
 var errClosed = errors.New("log is closed")
 

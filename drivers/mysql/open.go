@@ -91,17 +91,11 @@ func (l *Log) createDatabase(ctx context.Context) error {
 	if !isNumber(err, errUnknownDatabase) {
 		return err
 	}
-	server := *l.cfg
-	server.servers = nil
-	for _, s := range l.cfg.servers {
-		s = s.Clone()
-		s.DBName = ""
-		server.servers = append(server.servers, s)
-	}
-	c, err := newConnector(&server, l.logger, syncReads)
+	c, err := newConnector(l.cfg, l.logger, syncReads)
 	if err != nil {
 		return err
 	}
+	c.noDatabase = true
 	db := sql.OpenDB(c)
 	defer func() { _ = db.Close() }()
 	connection, err := db.Conn(ctx)

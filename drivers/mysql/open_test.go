@@ -32,13 +32,11 @@ func asAdmin(t testing.TB, s *database.Server, f func(*session) error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, server := range cfg.servers {
-		server.DBName = ""
-	}
 	c, err := newConnector(cfg, quiet(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.noDatabase = true
 	conn, err := c.connect(context.Background(), 0)
 	if err != nil {
 		t.Fatal(err)

@@ -28,6 +28,10 @@ const (
 
 // config is what the DSN and the options say.
 type config struct {
+	// dsn and opts are where the rest comes from.
+	dsn  string
+	opts connect.Options
+
 	pool *pgxpool.Config
 	// prefix of the tables' names, valid as an identifier without quotes.
 	prefix string
@@ -65,7 +69,7 @@ func parseDSN(dsn string) (*config, error) {
 	if c.Database == "" {
 		c.Database = DefaultDatabase
 	}
-	cfg := &config{pool: pool, prefix: DefaultPrefix}
+	cfg := &config{dsn: dsn, pool: pool, prefix: DefaultPrefix}
 	if !strings.Contains(rest, "pool_max_conns") {
 		pool.MaxConns = defaultMaxConns
 	}
@@ -113,9 +117,14 @@ func parseReason(dsn string, err error) string {
 
 // apply lets the options override what the DSN says.
 func (cfg *config) apply(opts connect.Options) error {
+	cfg.opts = opts
 	c := cfg.pool.ConnConfig
-	if opts.Password != "" {
-		c.Password = opts.Password
+	password, err := opts.ReadPassword()
+	if err != nil {
+		return fmt.Errorf("postgres: password: %w", err)
+	}
+	if password != "" {
+		c.Password = password
 	}
 	cfg.besideKine = opts.BesideKine
 	if opts.TLS.Wanted() {
@@ -137,6 +146,18 @@ func (cfg *config) apply(opts connect.Options) error {
 		p.MaxConnIdleTime = opts.Pool.MaxIdleTime
 	}
 	return nil
+}
+
+// again returns how to connect according to what the files say now that the DSN and the options name: passwords and certificates.
+func (cfg *config) again() (*pgconn.Config, error) {
+	fresh, err := parseDSN(cfg.dsn)
+	if err == nil {
+		err = fresh.apply(cfg.opts)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &fresh.pool.ConnConfig.Config, nil
 }
 
 // applyTLS demands TLS of every host, whatever sslmode says: none is left to connect to without.

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/pkg/tls/tlstest"
 )
 
 func TestParseDSN(t *testing.T) {
@@ -127,6 +129,54 @@ func TestOptionsOverrideTheDSN(t *testing.T) {
 	}
 	if err := cfg.apply(connect.Options{TLS: connect.TLS{CAFile: filepath.Join(t.TempDir(), "none")}}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a CA that is not there: %v", err)
+	}
+}
+
+// TestFilesAreReadAgain replaces what the DSN and the options name: a certificate, and a password of PostgreSQL's own file.
+func TestFilesAreReadAgain(t *testing.T) {
+	authority := tlstest.New(t)
+	cert := authority.Issue(t, "one")
+	passfile := filepath.Join(t.TempDir(), "pgpass")
+	write := func(password string) {
+		if err := os.WriteFile(passfile, []byte("h:5432:*:u:"+password+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("one")
+	dsn := "postgres://u@h/db?sslmode=verify-full&passfile=" + passfile
+	for in, test := range map[string]struct {
+		dsn  string
+		opts connect.TLS
+	}{
+		"DSN":     {dsn + "&sslrootcert=" + cert.CAFile + "&sslcert=" + cert.CertFile + "&sslkey=" + cert.KeyFile, connect.TLS{}},
+		"options": {dsn, connect.TLS{CAFile: cert.CAFile, CertFile: cert.CertFile, KeyFile: cert.KeyFile}},
+	} {
+		cfg, err := parseDSN(test.dsn)
+		if err == nil {
+			err = cfg.apply(connect.Options{TLS: test.opts})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := cfg.pool.ConnConfig
+		next := authority.Issue(t, "two")
+		for from, to := range map[string]string{next.CertFile: cert.CertFile, next.KeyFile: cert.KeyFile} {
+			content, err := os.ReadFile(from)
+			if err == nil {
+				err = os.WriteFile(to, content, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		write("two of " + in)
+		after, err := cfg.again()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Equal(before.TLSConfig.Certificates[0].Certificate[0], after.TLSConfig.Certificates[0].Certificate[0]) || before.Password == after.Password {
+			t.Errorf("%s: the certificate or the password %q is as before", in, after.Password)
+		}
 	}
 }
 

@@ -104,6 +104,12 @@ func staleConnection(err error) bool {
 	return false
 }
 
+// refusesPassword reports whether a server, or a pooler, refused to authenticate a connection.
+func refusesPassword(err error) bool {
+	c := code(err)
+	return pgerrcode.IsInvalidAuthorizationSpecification(c) || c == pgerrcode.ProtocolViolation // PgBouncer's before 1.19
+}
+
 // severity is FATAL or PANIC if the error ends the connection, and ERROR if it does not.
 func severity(e *pgconn.PgError) string {
 	if e.SeverityUnlocalized != "" {

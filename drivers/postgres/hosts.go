@@ -10,7 +10,28 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// configure prepares the configuration of one connection, which is not shared with others.
+// connConfig returns the configuration of one new connection, which is not shared with others.
+func (l *Log) connConfig() *pgconn.Config {
+	c, err := l.files.Current()
+	if err != nil {
+		l.logger.WithError(err).Warn("cannot read the password or the certificates for the database again, and connect with what was read before; mend the files")
+	}
+	c = c.Copy()
+	c.Password = l.passwords.Pick(c.Password)
+	l.configure(c)
+	return c
+}
+
+// authenticated runs connect, and again if the server refused the password and there is another one to try.
+func (l *Log) authenticated(connect func() error) error {
+	err := connect()
+	var e *pgconn.ConnectError
+	if errors.As(err, &e) && refusesPassword(err) && l.passwords.Refused(e.Config.Password) {
+		err = connect()
+	}
+	return err
+}
+
 func (l *Log) configure(c *pgconn.Config) {
 	turn := l.hosts.order(c)
 	c.OnNotice = keepNotice
@@ -20,6 +41,7 @@ func (l *Log) configure(c *pgconn.Config) {
 	c.ValidateConnect = func(ctx context.Context, pg *pgconn.PgConn) error {
 		established.Store(true)
 		pg.CustomData()[turnKey] = turn
+		l.passwords.Accepted(c.Password)
 		// With several hosts, or several addresses of one, only a server that takes writes is of use.
 		err := pgconn.ValidateConnectTargetSessionAttrsReadWrite(ctx, pg)
 		established.Store(err == nil)

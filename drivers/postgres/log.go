@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/sirupsen/logrus"
 
+	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/logstructured"
 )
 
@@ -22,6 +23,9 @@ type Log struct {
 	sql    *queries
 	pool   *pgxpool.Pool
 	hosts  hosts
+	// files is how to connect, and passwords the choice of passwords for it.
+	files     *connect.Files[*pgconn.Config]
+	passwords connect.Passwords
 	// several tells that the DSN names more than one server.
 	several bool
 
@@ -129,8 +133,11 @@ func (l *Log) request(ctx context.Context, op string, f func(context.Context, *p
 }
 
 func (l *Log) requestOnce(ctx context.Context, f func(context.Context, *pgconn.PgConn) error) error {
-	c, err := l.pool.Acquire(ctx)
-	if err != nil {
+	var c *pgxpool.Conn
+	if err := l.authenticated(func() (err error) {
+		c, err = l.pool.Acquire(ctx)
+		return err
+	}); err != nil {
 		return err
 	}
 	defer c.Release()

@@ -47,10 +47,13 @@ func (l *Log) listen(ctx context.Context, wake func()) error {
 		cancel(nil)
 		<-watched
 	}()
-	cfg := l.cfg.pool.ConnConfig.Config.Copy()
-	l.configure(cfg)
-	cfg.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) { l.notified(n, wake) }
-	c, err := pgconn.ConnectConfig(ctx, cfg)
+	var c *pgconn.PgConn
+	err := l.authenticated(func() (err error) {
+		cfg := l.connConfig()
+		cfg.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) { l.notified(n, wake) }
+		c, err = pgconn.ConnectConfig(ctx, cfg)
+		return err
+	})
 	if err != nil {
 		return err
 	}

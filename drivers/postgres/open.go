@@ -61,6 +61,7 @@ func newLog(cfg *config, logger *logrus.Entry) *Log {
 			}
 		},
 	}
+	l.files = connect.NewFiles(&cfg.pool.ConnConfig.Config, cfg.again)
 	l.writing <- struct{}{}
 	l.several = severalHosts(&cfg.pool.ConnConfig.Config)
 	l.pooled.Store(cfg.pooler)
@@ -119,7 +120,7 @@ func openError(op string, err error) error {
 func (l *Log) openPool(ctx context.Context) error {
 	p := l.cfg.pool
 	p.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
-		l.configure(&c.Config)
+		c.Config = *l.connConfig()
 		return nil
 	}
 	p.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
@@ -146,7 +147,7 @@ const MaintenanceDatabase = "postgres"
 
 // createDatabase creates the database of the DSN, unless another replica was faster.
 func (l *Log) createDatabase(ctx context.Context) (err error) {
-	cfg := l.cfg.pool.ConnConfig.Config.Copy()
+	cfg := l.connConfig()
 	cfg.Database = MaintenanceDatabase
 	cfg.RuntimeParams = nil
 	c, err := pgconn.ConnectConfig(ctx, cfg)

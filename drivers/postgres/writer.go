@@ -96,15 +96,16 @@ func (l *Log) awaitWriter(ctx context.Context) (*writer, error) {
 
 func (l *Log) connectWriter(ctx context.Context) (*writer, error) {
 	w := &writer{epoch: l.epoch.Load()}
-	cfg := l.cfg.pool.ConnConfig.Config.Copy()
-	l.configure(cfg)
-	cfg.BuildFrontend = func(r io.Reader, out io.Writer) *pgproto3.Frontend {
-		w.wire = &wire{Writer: out} // of the host that is being tried: the last one stays
-		return pgproto3.NewFrontend(r, w.wire)
-	}
-	cfg.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler { return &canceler{pg: c, cancels: l.cancels} }
-	var err error
-	if w.pg, err = pgconn.ConnectConfig(ctx, cfg); err != nil {
+	if err := l.authenticated(func() (err error) {
+		cfg := l.connConfig()
+		cfg.BuildFrontend = func(r io.Reader, out io.Writer) *pgproto3.Frontend {
+			w.wire = &wire{Writer: out} // of the host that is being tried: the last one stays
+			return pgproto3.NewFrontend(r, w.wire)
+		}
+		cfg.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler { return &canceler{pg: c, cancels: l.cancels} }
+		w.pg, err = pgconn.ConnectConfig(ctx, cfg)
+		return err
+	}); err != nil {
 		return nil, err
 	}
 	pid, err := backendPID(ctx, w.pg)
