@@ -3,6 +3,7 @@ package logstructured
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -78,8 +79,24 @@ func (as *alarms) admit(cost int) error {
 // admit is what every write of a client asks first, at its place in the log.
 func (s *step) admit(cost int) error { return s.alarms.Of(Records{&s.st.control}).admit(cost) }
 
-// Alarms returns those that are raised, by type and member, as they were applied here.
-func (s *Store) Alarms() []Alarm { return s.alarms.Of(s.Records()).all }
+// Alarms returns those that are raised, by type and member, as they were applied here. While the database is corrupt an alarm of this
+// replica says so, which is not in the log: nothing can be written there.
+func (s *Store) Alarms() []Alarm {
+	all := s.alarms.Of(s.Records()).all
+	if !s.Corrupt() {
+		return all
+	}
+	s.members.mu.Lock()
+	own := Alarm{AlarmCorrupt, s.members.self.ID}
+	s.members.mu.Unlock()
+	if slices.Contains(all, own) {
+		return all
+	}
+	return append(slices.Clone(all), own)
+}
+
+// Corrupt reports whether the database was corrupt when it was last asked.
+func (s *Store) Corrupt() bool { return s.health.corrupt.Load() }
 
 // RaiseAlarm raises an alarm unless it is raised, and returns the current revision.
 func (s *Store) RaiseAlarm(ctx context.Context, a Alarm) (Revision, error) {

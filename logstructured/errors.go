@@ -14,6 +14,9 @@ var (
 	ErrReadOnly = errors.New("database is read-only")
 	// ErrCorrupt means that what is stored is not what a Log may hold.
 	ErrCorrupt = errors.New("database is corrupt")
+	// ErrSyncFailed means that the operating system reported a failed sync and may have dropped what it had not written yet.
+	// A Log that returns it does nothing more; the process has to end, so that the next one recovers what the disk holds.
+	ErrSyncFailed = errors.New("a sync to disk failed")
 )
 
 // What [StartImport] reports, and [Open] and [Check] of a log to which an import did not come to its end.

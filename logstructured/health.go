@@ -2,6 +2,8 @@ package logstructured
 
 import (
 	"context"
+	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -11,11 +13,23 @@ import (
 type health struct {
 	logger *logrus.Entry
 	lost   time.Time
+	// failed is a failure with which the store ends.
+	failed error
+	// corrupt reports whether the database was corrupt when it was last asked. Any goroutine may read it.
+	corrupt atomic.Bool
 }
 
 func (h *health) observe(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	h.corrupt.Store(errors.Is(err, ErrCorrupt))
 	switch {
-	case ctx.Err() != nil:
+	case errors.Is(err, ErrSyncFailed):
+		h.failed = err
+	case err != nil && h.lost.IsZero() && errors.Is(err, ErrCorrupt):
+		h.lost = time.Now()
+		h.logger.WithError(err).Error("the database is corrupt; refusing all writes and linearizable reads, with the alarm CORRUPT")
 	case err != nil && h.lost.IsZero():
 		h.lost = time.Now()
 		h.logger.WithError(err).Error("the database does not answer; trying again until it does")

@@ -158,7 +158,7 @@ func Open(ctx context.Context, log Log, opts Options) (s *Store, err error) {
 
 // Run appends, follows, expires and compacts until ctx ends; then it lets the append that is under way finish,
 // ends all requests and watch streams with [ErrStopped], closes the log and returns. A failing database is
-// no reason to return.
+// no reason to return, unless it reports [ErrSyncFailed].
 func (s *Store) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.writer.run(ctx) })
@@ -178,7 +178,10 @@ func (s *Store) Run(ctx context.Context) error {
 	close(s.stopped)
 	s.timeouts.stop()
 	s.hub.stop()
-	return errors.Join(err, s.log.Close())
+	if closeErr := s.log.Close(); err == nil || !errors.Is(closeErr, ErrSyncFailed) { // which err then is, too
+		err = errors.Join(err, closeErr)
+	}
+	return err
 }
 
 // listen lets the database wake the writer.
@@ -285,7 +288,7 @@ func (s *Store) Defragment(ctx context.Context) error {
 // Status asks the database for its size and describes the store.
 func (s *Store) Status(ctx context.Context) (*Status, error) {
 	size, err := s.log.Size(ctx)
-	if err != nil {
+	if err != nil && !s.health.corrupt.Load() { // the alarm is what Status has to show then
 		return nil, unavailable(ctx, "ask for the size", err)
 	}
 	snap := s.snapshot()

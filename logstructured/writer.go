@@ -92,6 +92,10 @@ func (w *writer) run(ctx context.Context) error {
 	poll := time.NewTimer(w.pollInterval())
 	defer poll.Stop()
 	for {
+		if s.health.failed != nil {
+			w.refuse()
+			return s.health.failed
+		}
 		var more <-chan struct{}
 		if w.trim() {
 			more = closed
@@ -213,7 +217,7 @@ func (w *writer) commit(ctx context.Context, batch []*request) {
 			}
 		default:
 			w.st.reset(w.published, sp)
-			w.complain(err)
+			w.failing(ctx, err)
 			finish(evaluated, failed(ctx, "append", err))
 			batch = rest
 		}
@@ -236,6 +240,15 @@ func (w *writer) smallestFirst(batch []*request) []*request {
 	batch, _ = w.drain(batch)
 	slices.SortStableFunc(batch, func(a, b *request) int { return cmp.Compare(a.size, b.size) })
 	return batch
+}
+
+// failing notes a failed append. Those that the follower would not notice by itself are for health at once.
+func (w *writer) failing(ctx context.Context, err error) {
+	if errors.Is(err, ErrSyncFailed) || errors.Is(err, ErrCorrupt) {
+		w.store.health.observe(ctx, err)
+		return
+	}
+	w.complain(err)
 }
 
 // complain tells people that appends fail, but not for each one of them.
@@ -330,7 +343,7 @@ func (w *writer) resolve(ctx context.Context, id AppendID, ev *evaluation, batch
 		}
 		next, err := w.entryAfter(ctx, guard)
 		switch {
-		case errors.Is(err, errEntryGone):
+		case errors.Is(err, errEntryGone), errors.Is(err, ErrSyncFailed), errors.Is(err, ErrCorrupt):
 			return fmt.Errorf("%w: %w: %w", ErrUnavailable, ErrUnknown, err)
 		case err != nil:
 		case next == nil:

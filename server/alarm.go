@@ -40,7 +40,7 @@ func (s *maintenanceServer) alarm(ctx context.Context, r *pb.AlarmRequest, resp 
 		}
 		return revision, err
 	}
-	if err := s.store.Ready(ctx); err != nil {
+	if err := s.store.Ready(ctx); err != nil && !s.store.Corrupt() { // a database that is corrupt must not hide the alarm
 		return 0, err
 	}
 	if r.Action == pb.AlarmRequest_GET {

@@ -119,14 +119,14 @@ func (l *Log) unlockWriter() {
 func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructured.AppendID, entries []logstructured.Entry) error {
 	w, err := l.lockWriter(ctx)
 	if err != nil {
-		return translate("append", err)
+		return l.translate("append", err)
 	}
 	defer l.unlockWriter()
 	if err := retryBusy(ctx, l.cfg.busyTimeout, w.begin.run); err != nil {
-		return translate("append", err)
+		return l.translate("append", err)
 	}
 	if err := w.check(head); err != nil {
-		return translate("append", err)
+		return l.translate("append", err)
 	}
 	at := now() // under the write lock: later appends are not earlier, unless the clock is set back
 	for i := range entries {
@@ -135,7 +135,7 @@ func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructu
 		entries[i].Time = at
 	}
 	if err := l.insert(ctx, w, entries); err != nil {
-		return translate("append", err)
+		return l.translate("append", err)
 	}
 	if err := w.commit.run(); err != nil {
 		return l.commitFailed(w, head, err)
@@ -215,16 +215,20 @@ func (w *writer) insertBatch(ins insert, entries []logstructured.Entry) error {
 // commitFailed tells what became of an append whose COMMIT returned err: see the package's documentation.
 func (l *Log) commitFailed(w *writer, head logstructured.Head, err error) error {
 	if isBusy(err) {
-		return translate("commit", err) // the transaction is still open; unlockWriter rolls it back
+		return l.translate("commit", err) // the transaction is still open; unlockWriter rolls it back
 	}
 	var e *Error
 	if errors.As(err, &e) && (e.primary() == sqlite3.SQLITE_FULL || e.Code == sqlite3.SQLITE_IOERR_WRITE) {
-		return translate("commit", err)
+		return l.translate("commit", err)
+	}
+	if errors.Is(sentinelOf(err), logstructured.ErrSyncFailed) {
+		return fmt.Errorf("%w: %w", logstructured.ErrUnknown, l.translate("commit", err))
 	}
 	if settleErr := w.settle(head); settleErr != nil {
+		l.inspectFailure(settleErr)
 		return fmt.Errorf("sqlite: commit: %w: %w (and then: %w)", logstructured.ErrUnknown, err, settleErr)
 	}
-	return translate("commit", err)
+	return l.translate("commit", err)
 }
 
 // settle makes sure that an append after head whose COMMIT failed does not come back to life.
@@ -248,7 +252,7 @@ func (w *writer) settle(head logstructured.Head) error {
 
 // Confirm implements [logstructured.Log].
 func (l *Log) Confirm(ctx context.Context, head logstructured.Head) error {
-	return translate("confirm", l.write(ctx, func(w *writer) error {
+	return l.translate("confirm", l.write(ctx, func(w *writer) error {
 		if err := w.stands(head); err != nil {
 			return err
 		}

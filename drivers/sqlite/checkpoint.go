@@ -38,6 +38,9 @@ func (l *Log) checkpointLoop(ctx context.Context) {
 			continue
 		}
 		err := l.checkpoint()
+		if l.failure.Load() != nil {
+			return
+		}
 		if err != nil {
 			l.dirty.Store(true)
 			if !failing {
@@ -75,6 +78,9 @@ type walState struct {
 
 // runCheckpoint runs one checkpoint. A busy database is no error: the next one will find it idle.
 func (l *Log) runCheckpoint(mode string) (walState, error) {
+	if f := l.failure.Load(); f != nil {
+		return walState{}, f
+	}
 	if l.checkpoints == nil {
 		c, err := openConn(l.cfg.path, readWrite, l.cfg.vfs)
 		if err != nil {
@@ -92,6 +98,9 @@ func (l *Log) runCheckpoint(mode string) (walState, error) {
 	if err != nil {
 		_ = l.checkpoints.close()
 		l.checkpoints = nil
+		if f := l.inspectFailure(err); f != nil {
+			return walState{}, f
+		}
 		return walState{}, err
 	}
 	return walState{busy: v[0] != 0, pages: v[1], copied: v[2]}, nil
@@ -104,7 +113,7 @@ func (l *Log) checkpointFully() {
 	if l.connsClosed {
 		return
 	}
-	if _, err := l.runCheckpoint("TRUNCATE"); err != nil {
+	if _, err := l.runCheckpoint("TRUNCATE"); err != nil && l.failure.Load() == nil {
 		l.logger.WithError(err).Warn("The last checkpoint of the SQLite file failed; the next start will do it")
 	}
 }
@@ -113,14 +122,14 @@ func (l *Log) checkpointFully() {
 // log for its duration; where there is no such room, or another program does the checkpoints, it gives back only whole free pages.
 func (l *Log) Defragment(ctx context.Context) error {
 	if err := l.vacuum(ctx, 0); err != nil {
-		return translate("defragment", err)
+		return l.translate("defragment", err)
 	}
 	if l.cfg.externalCheckpoint {
 		return nil
 	}
 	if err := l.rewrite(ctx); err != nil {
-		if !errors.Is(translate("", err), logstructured.ErrNoSpace) {
-			return translate("defragment", err)
+		if !errors.Is(sentinelOf(err), logstructured.ErrNoSpace) {
+			return l.translate("defragment", err)
 		}
 		l.logger.WithError(err).Warn("No room to rewrite the SQLite file; only its free pages were given back")
 	}

@@ -72,8 +72,6 @@ func TestFailedCommit(t *testing.T) {
 		// want of Append: a sentinel, or nil for a plain failure
 		want error
 	}{
-		{"sync once", "sync", sqlite3.SQLITE_IOERR_FSYNC, 1, nil},
-		{"sync for good", "sync", sqlite3.SQLITE_IOERR_FSYNC, 1 << 30, logstructured.ErrUnknown},
 		{"write once", "write", sqlite3.SQLITE_IOERR_WRITE, 1, nil},
 		{"write for good", "write", sqlite3.SQLITE_IOERR_WRITE, 1 << 30, nil},
 		{"full", "write", sqlite3.SQLITE_FULL, 1 << 30, logstructured.ErrNoSpace},

@@ -53,13 +53,16 @@ func openConn(path string, mode openMode, vfs string) (*conn, error) {
 	ppDB := sqlite3.Xsqlite3_malloc(c.tls, ptrSize)
 	if ppDB == 0 {
 		c.tls.Close()
-		return nil, &Error{Code: sqlite3.SQLITE_NOMEM, Message: "out of memory"}
+		return nil, errNoMemory
 	}
 	defer sqlite3.Xsqlite3_free(c.tls, ppDB)
 	rc := sqlite3.Xsqlite3_open_v2(c.tls, zName, ppDB, int32(mode)|sqlite3.SQLITE_OPEN_NOMUTEX|sqlite3.SQLITE_OPEN_EXRESCODE, zVfs)
 	c.db = *(*uintptr)(cptr(ppDB))
 	if rc != sqlite3.SQLITE_OK {
 		err := c.error(rc)
+		return nil, errors.Join(err, c.close())
+	}
+	if err := c.keepWAL(true); err != nil {
 		return nil, errors.Join(err, c.close())
 	}
 	return c, nil
@@ -117,11 +120,16 @@ func (c *conn) close() error {
 	return err
 }
 
-// keepWAL makes close leave the write-ahead log alone: no checkpoint, no removal.
-func (c *conn) keepWAL() error {
-	args := libc.NewVaList(int32(1), uintptr(0))
+// keepWAL makes close leave the write-ahead log alone, or else checkpoint and remove it when this connection is the last one.
+// Connections are opened with true: a connection that is closed after an error must not checkpoint.
+func (c *conn) keepWAL(keep bool) error {
+	var noCheckpoint int32
+	if keep {
+		noCheckpoint = 1
+	}
+	args := libc.NewVaList(noCheckpoint, uintptr(0))
 	if args == 0 {
-		return &Error{Code: sqlite3.SQLITE_NOMEM, Message: "out of memory"}
+		return errNoMemory
 	}
 	defer libc.Xfree(c.tls, args)
 	if rc := sqlite3.Xsqlite3_db_config(c.tls, c.db, sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, args); rc != sqlite3.SQLITE_OK {
@@ -254,7 +262,7 @@ func (c *conn) compile(sql string, flags uint32) (*stmt, error) {
 	const ptrSize = int32(unsafe.Sizeof(uintptr(0)))
 	ppStmt := sqlite3.Xsqlite3_malloc(c.tls, ptrSize)
 	if ppStmt == 0 {
-		return nil, &Error{Code: sqlite3.SQLITE_NOMEM, Message: "out of memory"}
+		return nil, errNoMemory
 	}
 	defer sqlite3.Xsqlite3_free(c.tls, ppStmt)
 	if rc := sqlite3.Xsqlite3_prepare_v3(c.tls, c.db, zSQL, -1, flags, ppStmt, 0); rc != sqlite3.SQLITE_OK {
@@ -341,7 +349,7 @@ func (a *arena) reserve(tls *libc.TLS, n int) error {
 		a.p, a.size = p, size
 		return nil
 	}
-	return &Error{Code: sqlite3.SQLITE_NOMEM, Message: "out of memory"}
+	return errNoMemory
 }
 
 // put copies b into room that reserve has made.

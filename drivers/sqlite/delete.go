@@ -26,7 +26,7 @@ func (l *Log) Delete(ctx context.Context, guard logstructured.Head, positions []
 		return w.raiseFloor.run()
 	})
 	if err != nil {
-		return translate("delete", err)
+		return l.translate("delete", err)
 	}
 	if !slices.IsSorted(positions) {
 		positions = slices.Clone(positions)
@@ -40,13 +40,13 @@ func (l *Log) Delete(ctx context.Context, guard logstructured.Head, positions []
 			positions, err = w.deleteSome(positions)
 			return err
 		}); err != nil {
-			return translate("delete", err)
+			return l.translate("delete", err)
 		}
 		if err := l.yieldWriter(ctx); err != nil {
-			return translate("delete", err)
+			return l.translate("delete", err)
 		}
 	}
-	return translate("delete", l.vacuum(ctx, vacuumKeepBytes))
+	return l.translate("delete", l.vacuum(ctx, vacuumKeepBytes))
 }
 
 // write runs f in one transaction.

@@ -13,10 +13,13 @@ import (
 	"github.com/stele-db/stele/logstructured"
 )
 
-// translate wraps err in the sentinel of its code. It is the only place that knows what SQLite's codes mean.
-func translate(op string, err error) error {
+// translate wraps err in the sentinel of its code, and notes a failure after which the log does nothing more.
+func (l *Log) translate(op string, err error) error {
 	if err == nil {
 		return nil
+	}
+	if f := l.inspectFailure(err); f != nil {
+		return f
 	}
 	if sentinel := sentinelOf(err); sentinel != nil {
 		return fmt.Errorf("sqlite: %s: %w: %w", op, sentinel, err)
@@ -24,10 +27,14 @@ func translate(op string, err error) error {
 	return fmt.Errorf("sqlite: %s: %w", op, err)
 }
 
+// sentinelOf is the only place that knows the meaning of SQLite's codes.
 func sentinelOf(err error) error {
 	var e *Error
 	if !errors.As(err, &e) {
 		return nil
+	}
+	if e.Code == sqlite3.SQLITE_READONLY_DBMOVED {
+		return logstructured.ErrCorrupt
 	}
 	switch e.primary() {
 	case sqlite3.SQLITE_FULL:
@@ -37,6 +44,13 @@ func sentinelOf(err error) error {
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
 		return logstructured.ErrCorrupt
 	case sqlite3.SQLITE_IOERR:
+		switch e.Code {
+		case sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC:
+			// Whatever the reason: the kernel reports it once, and forgets the pages that it could not write.
+			return logstructured.ErrSyncFailed
+		case sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS, sqlite3.SQLITE_IOERR_DATA:
+			return logstructured.ErrCorrupt
+		}
 		switch e.Errno {
 		case syscall.ENOSPC, syscall.EDQUOT:
 			return logstructured.ErrNoSpace

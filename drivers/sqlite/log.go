@@ -50,6 +50,8 @@ type Log struct {
 
 	// dirty is set by whoever wrote since the last checkpoint.
 	dirty atomic.Bool
+	// failure is the first error after which the log does nothing more, nil while there is none.
+	failure atomic.Pointer[failure]
 	stop  context.CancelFunc
 	done  chan struct{}
 }
@@ -133,6 +135,23 @@ func (l *Log) initialize(created bool) (err error) {
 	return err
 }
 
+// secureWAL makes durable what was recovered. After a sync that failed, or a process that ended in the middle of a commit, the WAL may hold
+// frames that only the kernel's memory has, and that no further sync would write: SQLite recovers and serves them.
+func (l *Log) secureWAL() error {
+	if l.cfg.synchronous == "OFF" {
+		return nil
+	}
+	w := l.writer
+	wal, err := w.c.wal()
+	if err != nil {
+		return err
+	}
+	if err := w.begin.run(); err != nil { // so that no other process writes to the WAL
+		return err
+	}
+	return errors.Join(wal.rewrite(), w.rollback.run())
+}
+
 const (
 	// pageSize is that of new files. It was measured: see DESIGN.md.
 	pageSize       = 4096
@@ -158,9 +177,6 @@ func (l *Log) configure(c *conn, cacheKiB int) error {
 		if err := c.exec(pragma); err != nil {
 			return err
 		}
-	}
-	if l.cfg.externalCheckpoint {
-		return c.keepWAL()
 	}
 	return nil
 }
@@ -188,8 +204,11 @@ func (l *Log) live(ctx context.Context) error {
 	case <-l.closed:
 		return errClosed
 	default:
-		return ctx.Err()
 	}
+	if f := l.failure.Load(); f != nil {
+		return f
+	}
+	return ctx.Err()
 }
 
 // Close implements [logstructured.Log]. It waits for the calls that are under way, which fail soon, but for a COMMIT. Closing again does nothing.
@@ -207,8 +226,16 @@ func (l *Log) close() error {
 		l.checkpointFully()
 	}
 	<-l.writing // and nobody gets it back
+	if l.failure.Load() == nil && !l.cfg.externalCheckpoint && l.writer != nil {
+		if err := l.writer.c.keepWAL(false); err != nil {
+			return errors.Join(fmt.Errorf("sqlite: close %s: %w", l.cfg.path, err), l.closeConns())
+		}
+	}
 	if err := l.closeConns(); err != nil {
 		return fmt.Errorf("sqlite: close %s: %w", l.cfg.path, err)
+	}
+	if f := l.failure.Load(); f != nil {
+		return f
 	}
 	return nil
 }
@@ -247,7 +274,7 @@ func (l *Log) Size(ctx context.Context) (logstructured.Size, error) {
 		return err
 	})
 	if err != nil {
-		return size, translate("size", err)
+		return size, l.translate("size", err)
 	}
 	info, err := os.Stat(l.cfg.path)
 	if err != nil {

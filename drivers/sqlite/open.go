@@ -59,6 +59,9 @@ func open(ctx context.Context, cfg config, logger *logrus.Entry) (*Log, error) {
 	if err != nil {
 		return nil, openError(cfg.path, errors.Join(err, l.closeConns()))
 	}
+	if err := retryBusy(ctx, cfg.busyTimeout, l.secureWAL); err != nil {
+		return nil, openError(cfg.path, errors.Join(err, l.closeConns()))
+	}
 	if err := l.start(ctx); err != nil {
 		return nil, openError(cfg.path, err)
 	}

@@ -159,7 +159,7 @@ func (l *Log) End(ctx context.Context) (end logstructured.End, err error) {
 		end, err = r.readEnd()
 		return err
 	})
-	return end, translate("end", err)
+	return end, l.translate("end", err)
 }
 
 // readBytes bounds the keys and values of one answer of Read.
@@ -190,7 +190,7 @@ func (l *Log) Read(ctx context.Context, after logstructured.Position, limit int)
 		return nil
 	})
 	if err != nil {
-		return nil, end, translate("read", err)
+		return nil, end, l.translate("read", err)
 	}
 	return entries, end, nil
 }
@@ -253,7 +253,7 @@ func (l *Log) Scan(ctx context.Context, after logstructured.Position, fn func([]
 	if fnErr != nil {
 		return end, fnErr
 	}
-	return end, translate("scan", err)
+	return end, l.translate("scan", err)
 }
 
 // errScanEnded ends a scan whose rows cannot be handed over.
@@ -285,5 +285,5 @@ func (l *Log) Values(ctx context.Context, positions []logstructured.Position) (l
 		}
 		return nil
 	})
-	return v, translate("values", err)
+	return v, l.translate("values", err)
 }

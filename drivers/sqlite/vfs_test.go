@@ -67,6 +67,22 @@ func (f *diskFile) apply(op diskOp) {
 	copy(f.safe[op.off:], op.data)
 }
 
+// lose is what a kernel does when the write-back of some pages fails: it reports that to the next sync, once, and takes the pages for written.
+// Those that got to the disk before stay there.
+func (f *diskFile) lose() {
+	for _, op := range f.pending {
+		for off := 0; off < len(op.data); off += 512 {
+			if rand.N(2) == 0 {
+				f.apply(diskOp{op.off + int64(off), op.data[off:min(off+512, len(op.data))]})
+			}
+		}
+		if op.data == nil {
+			f.apply(op)
+		}
+	}
+	f.pending = nil
+}
+
 // survival is what becomes of writes that were not synced.
 type survival int
 
@@ -309,6 +325,7 @@ func vfsSync(tls *libc.TLS, pFile uintptr, flags int32) int32 {
 	rc := f.disk.before("sync", f.name)
 	defer f.disk.done()
 	if rc != 0 {
+		f.disk.file(f.name).lose()
 		return rc
 	}
 	// The real sync is left out: the disk is the test's, and hundreds of them take their time.

@@ -1,0 +1,52 @@
+package sqlite
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// failure is an error after which the log does nothing more: it neither reads nor writes nor checkpoints, and Close keeps the
+// write-ahead log. Only the next start can recover from it.
+type failure struct {
+	path     string
+	sentinel error
+	cause    error
+	// advice is what the operator can do.
+	advice string
+}
+
+func (f *failure) Error() string {
+	return fmt.Sprintf("sqlite: %s: %v: %v; %s", f.path, f.sentinel, f.cause, f.advice)
+}
+
+func (f *failure) Unwrap() []error { return []error{f.sentinel, f.cause} }
+
+const (
+	syncFailedAdvice = "nothing more is acknowledged, and the -wal file, which holds every acknowledged write, is kept: " +
+		"check the disk, stop all processes that have the file open, and start again"
+	corruptAdvice = "nothing more is read or written: stop Stele, keep a copy of the file and its -wal, and start again; " +
+		"if that fails or `stele check` reports problems, restore a backup"
+)
+
+// fail notes f unless the log has failed before, and returns the failure that counts.
+func (l *Log) fail(f *failure) *failure {
+	f.path = l.cfg.path
+	l.failure.CompareAndSwap(nil, f)
+	return l.failure.Load()
+}
+
+// inspectFailure notes err if it is one after which the log must not go on, and returns the failure then.
+func (l *Log) inspectFailure(err error) *failure {
+	var f *failure
+	switch {
+	case errors.As(err, &f):
+		return f
+	case errors.Is(sentinelOf(err), logstructured.ErrSyncFailed):
+		return l.fail(&failure{advice: syncFailedAdvice, sentinel: logstructured.ErrSyncFailed, cause: err})
+	case errors.Is(sentinelOf(err), logstructured.ErrCorrupt), errors.Is(err, logstructured.ErrCorrupt):
+		return l.fail(&failure{advice: corruptAdvice, sentinel: logstructured.ErrCorrupt, cause: err})
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+package logstructured_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	ls "github.com/stele-db/stele/logstructured"
+)
+
+// A failed sync ends the store, whichever call of the log reports it, and every request that waits gets an error.
+func TestFailedSyncEndsRun(t *testing.T) {
+	t.Parallel()
+	syncFailed := fmt.Errorf("pretended: %w", ls.ErrSyncFailed)
+	always := func(context.Context) error { return syncFailed }
+	for name, f := range map[string]faults{
+		"everything": failing(syncFailed),
+		"read":       {read: always},
+		"append":     {append: func(context.Context, *realAppend) error { return syncFailed }},
+		"commit of unknown outcome": {append: func(context.Context, *realAppend) error {
+			return fmt.Errorf("%w: %w", ls.ErrUnknown, syncFailed)
+		}, read: always},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			log := newFaultyLog(openSQLite(t, tempDatabase(t)))
+			r := startStore(t, log, ls.Options{RequestTimeout: patience})
+			log.fail(f)
+			if res, err := r.Put(testContext(t), &ls.PutRequest{Key: []byte("a"), Value: []byte("1")}); err == nil {
+				t.Errorf("Put returned %v", res)
+			}
+			select {
+			case err := <-r.done:
+				r.done <- nil
+				if !errors.Is(err, ls.ErrSyncFailed) {
+					t.Errorf("Run returned %v", err)
+				}
+			case <-time.After(patience):
+				t.Fatal("Run goes on")
+			}
+			if _, err := r.Put(testContext(t), &ls.PutRequest{Key: []byte("a"), Value: []byte("2")}); !errors.Is(err, ls.ErrStopped) {
+				t.Errorf("Put after the end: %v", err)
+			}
+		})
+	}
+}
+
+// While the database is corrupt an alarm says so, writes and linearizable reads fail, and serializable ones go on.
+func TestCorruptDatabase(t *testing.T) {
+	t.Parallel()
+	log := newFaultyLog(openSQLite(t, tempDatabase(t)))
+	r := startStore(t, log, ls.Options{RequestTimeout: patience})
+	r.Announce(ls.Replica{ID: 7})
+	r.mustPut(t, "a", "1")
+	log.failAll(fmt.Errorf("pretended: %w", ls.ErrCorrupt))
+	eventually(t, "the alarm", r.Corrupt)
+	if !slices.Contains(r.Alarms(), ls.Alarm{Type: ls.AlarmCorrupt, Member: 7}) {
+		t.Errorf("alarms: %v", r.Alarms())
+	}
+	if _, err := r.Put(testContext(t), &ls.PutRequest{Key: []byte("a"), Value: []byte("2")}); !errors.Is(err, ls.ErrCorrupt) {
+		t.Errorf("Put: %v", err)
+	}
+	if err := r.Ready(testContext(t)); !errors.Is(err, ls.ErrCorrupt) {
+		t.Errorf("Ready: %v", err)
+	}
+	if _, err := r.Status(testContext(t)); err != nil {
+		t.Errorf("Status: %v", err)
+	}
+	res, err := r.Range(testContext(t), &ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("a")}, Serializable: true})
+	if err != nil || len(res.KVs) != 1 || string(res.KVs[0].Value) != "1" {
+		t.Errorf("a serializable read: %v, %v", res, err)
+	}
+	log.heal()
+	eventually(t, "the end of the alarm", func() bool { return !r.Corrupt() && len(r.Alarms()) == 0 })
+	r.mustPut(t, "a", "3")
+}
