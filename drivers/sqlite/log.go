@@ -52,8 +52,8 @@ type Log struct {
 	dirty atomic.Bool
 	// failure is the first error after which the log does nothing more, nil while there is none.
 	failure atomic.Pointer[failure]
-	stop  context.CancelFunc
-	done  chan struct{}
+	stop    context.CancelFunc
+	done    chan struct{}
 }
 
 var _ logstructured.Log = (*Log)(nil)
