@@ -24,23 +24,28 @@ type dispatcher struct {
 	http    *connQueue
 	timeout time.Duration
 	max     int
+	// places has room for all connections that may be open.
+	places places
 
 	mu sync.Mutex
 	// greetings are the connections that have not been handed over, oldest first.
 	greetings list.List
-	stopped   bool
-	stopping  chan struct{}
+	// warned is when the log last said that clients wait for a place.
+	warned   time.Time
+	stopped  bool
+	stopping chan struct{}
 	// running counts the goroutines, one per connection that has not been handed over.
 	running sync.WaitGroup
 }
 
-func newDispatcher(log *logrus.Entry, timeout time.Duration, maxGreetings int) *dispatcher {
+func newDispatcher(log *logrus.Entry, timeout time.Duration, maxGreetings, maxConns int) *dispatcher {
 	return &dispatcher{
 		log:      log,
 		grpc:     newConnQueue(),
 		http:     newConnQueue(),
 		timeout:  timeout,
 		max:      maxGreetings,
+		places:   make(places, maxConns),
 		stopping: make(chan struct{}),
 	}
 }
@@ -53,8 +58,11 @@ func (d *dispatcher) accept(l *Listener) {
 	}
 	const shortest, longest = 5 * time.Millisecond, time.Second
 	pause := shortest
-	for {
+	for d.awaitPlace() {
 		conn, err := l.Accept()
+		if err != nil {
+			d.places.leave()
+		}
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
@@ -70,7 +78,48 @@ func (d *dispatcher) accept(l *Listener) {
 			continue
 		}
 		pause = shortest
-		d.greet(conn, cfg)
+		d.greet(&connection{Conn: conn, closed: d.places.leave}, cfg)
+	}
+}
+
+// awaitPlace returns true when another connection may be accepted, and false when the server stops. Until then further
+// clients wait in the operating system's queue, as with etcd; the connections that have not shown what they speak are
+// closed meanwhile, one in each second.
+func (d *dispatcher) awaitPlace() bool {
+	select {
+	case d.places <- struct{}{}:
+		return true
+	default:
+	}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case d.places <- struct{}{}:
+			return true
+		case <-d.stopping:
+			return false
+		case <-tick.C:
+			d.full()
+		}
+	}
+}
+
+// full closes a silent connection, and warns once a minute.
+func (d *dispatcher) full() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closeOldest()
+	if now := time.Now(); now.Sub(d.warned) > time.Minute {
+		d.warned = now
+		d.log.WithField("connections", cap(d.places)).Warn("clients wait, because the other file descriptors are reserved; raise the limit of open files")
+	}
+}
+
+// closeOldest closes the connection that has been silent for longest. d.mu is held.
+func (d *dispatcher) closeOldest() {
+	if oldest := d.greetings.Front(); oldest != nil {
+		_ = d.greetings.Remove(oldest).(net.Conn).Close()
 	}
 }
 
@@ -84,8 +133,7 @@ func (d *dispatcher) greet(conn net.Conn, cfg *tls.Config) {
 		return
 	}
 	if d.greetings.Len() >= d.max {
-		oldest := d.greetings.Front()
-		_ = d.greetings.Remove(oldest).(net.Conn).Close()
+		d.closeOldest()
 	}
 	entry := d.greetings.PushBack(conn)
 	d.running.Add(1)

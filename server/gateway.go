@@ -58,10 +58,7 @@ func newGateway(queue *connQueue, a *authorizer) (*gateway, error) {
 }
 
 func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// etcd's name of the API before it was finished.
-	if rest, beta := strings.CutPrefix(r.URL.Path, "/v3beta/"); beta {
-		r.URL.Path = "/v3/" + rest
-	}
+	r.URL.Path = currentPath(r.URL.Path)
 	if state := tlsState(r); state != nil && g.certificates() {
 		if name, ok := verifiedName(state); ok && name != "" {
 			http.Error(w, "CommonName of client sending a request against gateway will be ignored and not used as expected", http.StatusBadRequest)
@@ -69,6 +66,20 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	g.mux.ServeHTTP(w, r)
+}
+
+// currentPath translates etcd's name of the API from before it was finished.
+func currentPath(path string) string {
+	if rest, beta := strings.CutPrefix(path, "/v3beta/"); beta {
+		return "/v3/" + rest
+	}
+	return path
+}
+
+// clientStream reports whether a client may send any number of messages in the body of a request to path.
+func clientStream(path string) bool {
+	path = currentPath(path)
+	return path == "/v3/watch" || path == "/v3/lease/keepalive"
 }
 
 // tlsKey is where the context of a request has the TLS state that net/http does not see, because the dispatcher looked at the first bytes.

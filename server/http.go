@@ -18,7 +18,7 @@ import (
 
 // newHTTPHandler serves what etcd serves beside gRPC: /version, /health, /livez, /readyz and /metrics. gRPC requests of clients
 // that also speak HTTP/1.1 go on to grpc, and JSON below /v3/ to gateway.
-func newHTTPHandler(m *member, gatherer prometheus.Gatherer, grpc, gateway http.Handler) http.Handler {
+func newHTTPHandler(m *member, gatherer prometheus.Gatherer, grpc, gateway http.Handler, limits httpLimits) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/version", getOnly(m.serveVersion))
 	mux.Handle("/health", getOnly(m.serveHealth))
@@ -36,12 +36,13 @@ func newHTTPHandler(m *member, gatherer prometheus.Gatherer, grpc, gateway http.
 	if gatherer != nil {
 		mux.Handle("/metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
 	}
+	limited := limits.handler(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
 			grpc.ServeHTTP(w, r)
 			return
 		}
-		mux.ServeHTTP(w, r)
+		limited.ServeHTTP(w, r)
 	})
 }
 

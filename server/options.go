@@ -19,6 +19,9 @@ const (
 	DefaultMaxRequestBytes = 1536 * 1024
 	// DefaultMaxTxnOps bounds the compares and the operations of a transaction.
 	DefaultMaxTxnOps = 128
+	// DefaultMaxConcurrentStreams bounds the streams of a connection. etcd has no limit by default. An API server has
+	// some hundreds, and a proxy for etcd's clients one for each watch and waiting request of theirs.
+	DefaultMaxConcurrentStreams = 10_000
 
 	// A message may be larger than the request limit by this much before grpc itself refuses it.
 	grpcOverheadBytes = 512 * 1024
@@ -61,6 +64,14 @@ type Options struct {
 	// MaxTxnOps bounds a transaction; 0 is [DefaultMaxTxnOps].
 	MaxTxnOps int
 
+	// MaxConcurrentStreams bounds the requests and streams that are open on one connection; a client waits with more.
+	// 0 is [DefaultMaxConcurrentStreams].
+	MaxConcurrentStreams uint32
+	// ReservedDescriptors are the file descriptors of the process that clients' connections must leave free; 0 is
+	// [DefaultReservedDescriptors].
+	// Further clients wait until a connection is closed.
+	ReservedDescriptors int
+
 	// KeepAliveMinTime is how often a client may ping before it is sent away; 0 is 5 s.
 	KeepAliveMinTime time.Duration
 	// KeepAliveInterval is the period of the server's own pings on an idle connection; 0 is 2 h.
@@ -71,6 +82,8 @@ type Options struct {
 	// HandshakeTimeout is how long a new connection may take to finish its TLS handshake and to show whether it
 	// speaks gRPC or HTTP; 0 is 10 s.
 	HandshakeTimeout time.Duration
+	// BodyTimeout is how long the body of an HTTP request may take, from the end of its header; 0 is 30 s.
+	BodyTimeout time.Duration
 	// MaxHandshakes is how many connections may be in that state; beyond, the oldest of them is closed. 0 is 4096.
 	MaxHandshakes int
 	// ShutdownTimeout is how long requests in flight may take once the server stops; 0 is 5 s.
@@ -105,10 +118,13 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.Name, "default")
 	setDefault(&o.MaxRequestBytes, DefaultMaxRequestBytes)
 	setDefault(&o.MaxTxnOps, DefaultMaxTxnOps)
+	setDefault(&o.MaxConcurrentStreams, DefaultMaxConcurrentStreams)
+	setDefault(&o.ReservedDescriptors, DefaultReservedDescriptors)
 	setDefault(&o.KeepAliveMinTime, 5*time.Second)
 	setDefault(&o.KeepAliveInterval, 2*time.Hour)
 	setDefault(&o.KeepAliveTimeout, 20*time.Second)
 	setDefault(&o.HandshakeTimeout, 10*time.Second)
+	setDefault(&o.BodyTimeout, bodyTimeout)
 	setDefault(&o.MaxHandshakes, 4096)
 	setDefault(&o.ShutdownTimeout, 5*time.Second)
 	if len(o.AdvertiseClientURLs) == 0 {
@@ -117,6 +133,16 @@ func (o Options) withDefaults() (Options, error) {
 		}
 	}
 	return o, nil
+}
+
+func (o *Options) maxConnections() int {
+	return maxConnections(descriptorLimit(), o.ReservedDescriptors)
+}
+
+func (o *Options) httpLimits() httpLimits {
+	limits := newHTTPLimits(jsonFactor * int64(o.MaxRequestBytes+grpcOverheadBytes))
+	limits.bodyTimeout = o.BodyTimeout
+	return limits
 }
 
 func setDefault[T comparable](v *T, def T) {

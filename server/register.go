@@ -68,7 +68,7 @@ func (s *Server) register(m *member) {
 func (s *Server) serveInjected(group *errgroup.Group) {
 	for _, l := range s.opts.Listeners {
 		group.Go(func() error {
-			if err := s.grpc.Serve(l.Listener); !errors.Is(err, grpc.ErrServerStopped) {
+			if err := s.grpc.Serve(LimitConnections(l.Listener, s.opts.maxConnections())); !errors.Is(err, grpc.ErrServerStopped) {
 				return err
 			}
 			return nil

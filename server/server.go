@@ -74,18 +74,19 @@ func New(store *logstructured.Store, opts Options) (*Server, error) {
 	s.register(m)
 	calls.add(metrics, s.grpc)
 
-	s.dispatch = newDispatcher(opts.Logger, opts.HandshakeTimeout, opts.MaxHandshakes)
+	s.dispatch = newDispatcher(opts.Logger, opts.HandshakeTimeout, opts.MaxHandshakes, opts.maxConnections())
 	if s.gateway, err = newGateway(s.dispatch.grpc, m.auth); err != nil {
 		return nil, err
 	}
 	s.http = &http.Server{
-		Handler:           newHTTPHandler(m, opts.Gatherer, s.grpc, s.gateway),
+		Handler:           newHTTPHandler(m, opts.Gatherer, s.grpc, s.gateway, opts.httpLimits()),
 		ReadHeaderTimeout: opts.HandshakeTimeout,
 		IdleTimeout:       5 * time.Minute,
-		ConnContext:       withTLSState,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ConnContext:       withConnection,
 		// What clients do wrong is not for the operator to read.
 		ErrorLog: stdlog.New(io.Discard, "", 0),
-		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: math.MaxInt32},
+		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: int(min(opts.MaxConcurrentStreams, math.MaxInt32))},
 	}
 	return s, nil
 }
@@ -119,7 +120,8 @@ func grpcOptions(opts Options, calls calls, streams *streamSet) []grpc.ServerOpt
 		grpc.ConnectionTimeout(opts.HandshakeTimeout),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: opts.KeepAliveMinTime}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: opts.KeepAliveInterval, Timeout: opts.KeepAliveTimeout}),
-		grpc.MaxConcurrentStreams(math.MaxUint32),
+		grpc.MaxConcurrentStreams(opts.MaxConcurrentStreams),
+		grpc.MaxHeaderListSize(maxHeaderBytes),
 		grpc.MaxRecvMsgSize(opts.MaxRequestBytes + grpcOverheadBytes),
 		grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.ForceServerCodecV2(newCodec()),

@@ -116,7 +116,7 @@ func expected(flag *pflag.Flag) string {
 	switch flag.Value.Type() {
 	case "duration":
 		return "a duration; write a number with its unit, such as 500ms, 5s or 1h30m"
-	case "int", "int64", "uint":
+	case "int", "int64", "uint", "uint32":
 		return "a whole number"
 	case "bytes":
 		return "a size; write a number of bytes, or a number with its unit, such as 512MiB or 8GiB"

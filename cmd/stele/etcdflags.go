@@ -67,7 +67,7 @@ var etcdHintPrefixes = []struct{ prefix, hint string }{
 // etcdUnsupported are the flags of etcd that have neither an equivalent nor a reason not to exist.
 var etcdUnsupported = []string{
 	"client-cert-allowed-hostname", "client-crl-file", "cipher-suites", "tls-min-version", "tls-max-version", "cors",
-	"max-concurrent-streams", "grpc-keepalive-min-time", "grpc-keepalive-interval", "grpc-keepalive-timeout",
+	"grpc-keepalive-min-time", "grpc-keepalive-interval", "grpc-keepalive-timeout",
 	"warning-apply-duration", "warning-unary-request-duration", "enable-distributed-tracing",
 	"distributed-tracing-address", "distributed-tracing-service-name", "distributed-tracing-instance-id",
 	"distributed-tracing-sampling-rate",

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/stele-db/stele/server"
 	"github.com/stele-db/stele/server/auth"
 )
 
@@ -31,6 +32,7 @@ type config struct {
 	requestTimeout   time.Duration
 	maxRequestBytes  int
 	maxTxnOps        int
+	maxStreams       uint32
 	quotaBytes       int64
 	leaseMode        string
 	progressInterval time.Duration
@@ -74,6 +76,7 @@ func (c *config) flags() *pflag.FlagSet {
 	fs.DurationVar(&c.requestTimeout, "request-timeout", 7*time.Second, "end requests whose client set no earlier deadline")
 	sizeVar(fs, &c.maxRequestBytes, "max-request-bytes", 1536<<10, "largest request accepted")
 	fs.IntVar(&c.maxTxnOps, "max-txn-ops", 128, "most operations in a transaction")
+	fs.Uint32Var(&c.maxStreams, "max-concurrent-streams", server.DefaultMaxConcurrentStreams, "most requests and streams that a client may have open on one connection; 0 is no limit")
 	sizeVar(fs, &c.quotaBytes, "quota-backend-bytes", 0, "refuse writes once the database takes up this much, until the alarm is disarmed; 0 is no limit")
 	fs.StringVar(&c.leaseMode, "lease-mode", "ttl", "ttl (for Kubernetes: keys expire TTL seconds after their last write) or etcd (for all other programs: etcd's leases)")
 	fs.DurationVar(&c.progressInterval, "watch-progress-notify-interval", 5*time.Second, "period of watch progress notifications")

@@ -13,6 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/stele-db/stele/server"
 )
 
 // newRegistry has the process's own metrics; the store and the server add theirs.
@@ -58,7 +60,12 @@ func cause(err error) error {
 	return err
 }
 
-const metricsShutdownTimeout = 2 * time.Second
+const (
+	metricsShutdownTimeout = 2 * time.Second
+	// Scrapers and people with a profiler are few, and send no bodies.
+	maxMetricsConnections = 32
+	maxMetricsBody        = 4 << 10
+)
 
 // serveMetrics serves /metrics on listener until ctx ends, and if profiling is set /debug/pprof/.
 func serveMetrics(ctx context.Context, listener net.Listener, gatherer prometheus.Gatherer, profiling bool) error {
@@ -71,14 +78,16 @@ func serveMetrics(ctx context.Context, listener net.Listener, gatherer prometheu
 		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	}
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	srv := &http.Server{
+		Handler: server.LimitHTTP(mux, maxMetricsBody), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+	}
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), metricsShutdownTimeout)
 		defer cancel()
 		stopped <- srv.Shutdown(ctx)
 	})
-	err := srv.Serve(listener)
+	err := srv.Serve(server.LimitConnections(listener, maxMetricsConnections))
 	if !errors.Is(err, http.ErrServerClosed) {
 		stop()
 		return fmt.Errorf("--metrics-bind-address: %w", err)

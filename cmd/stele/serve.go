@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"runtime/debug"
 	"time"
@@ -105,6 +106,10 @@ func (c *config) datastore(
 	if cache == 0 {
 		cache = -1 // none; the store's 0 is its default
 	}
+	streams := c.maxStreams
+	if streams == 0 {
+		streams = math.MaxUint32
+	}
 	advertised := c.advertiseClientURLs
 	if len(advertised) == 0 {
 		advertised = []string{endpoint.Absolute(listener.URL())}
@@ -124,15 +129,16 @@ func (c *config) datastore(
 			ProgressInterval: c.progressInterval,
 		},
 		Server: server.Options{
-			Listeners:           []*server.Listener{listener},
-			Gatherer:            registry,
-			Name:                c.name,
-			AdvertiseClientURLs: advertised,
-			AuthTokens:          tokens,
-			BcryptCost:          c.bcryptCost,
-			ClientCertAuth:      c.clientCertAuth,
-			MaxRequestBytes:     c.maxRequestBytes,
-			MaxTxnOps:           c.maxTxnOps,
+			Listeners:            []*server.Listener{listener},
+			Gatherer:             registry,
+			Name:                 c.name,
+			AdvertiseClientURLs:  advertised,
+			AuthTokens:           tokens,
+			BcryptCost:           c.bcryptCost,
+			ClientCertAuth:       c.clientCertAuth,
+			MaxRequestBytes:      c.maxRequestBytes,
+			MaxTxnOps:            c.maxTxnOps,
+			MaxConcurrentStreams: streams,
 		},
 		Compaction:     schedule,
 		CompactTimeout: c.compactTimeout,

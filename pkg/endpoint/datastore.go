@@ -68,6 +68,10 @@ func Open(ctx context.Context, opts Options) (*Datastore, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The driver's own bound is far below what is reserved by default.
+	if opts.Server.ReservedDescriptors == 0 && opts.Connection.Pool.MaxOpen > 0 {
+		opts.Server.ReservedDescriptors = server.DefaultReservedDescriptors + opts.Connection.Pool.MaxOpen
+	}
 	opts.Server.Logger, opts.Server.Registerer = opts.Logger, d.metrics.registerer()
 	if d.server, err = server.New(d.store, opts.Server); err != nil {
 		return nil, errors.Join(err, d.closeStore())

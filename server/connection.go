@@ -1,0 +1,97 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"sync"
+)
+
+// connection is one client's connection, below TLS. The dispatcher makes it, and both gRPC and net/http serve it.
+type connection struct {
+	net.Conn
+	once   sync.Once
+	closed func()
+}
+
+// Close closes the connection and gives its place to the next one.
+func (c *connection) Close() error {
+	err := c.Conn.Close()
+	c.once.Do(c.closed)
+	return err
+}
+
+// connectionOf returns the client's connection below conn, or nil if there is none: the gateway's pipe has none.
+func connectionOf(conn net.Conn) *connection {
+	for {
+		switch c := conn.(type) {
+		case *connection:
+			return c
+		case *greeting:
+			conn = c.Conn
+		case *tls.Conn:
+			conn = c.NetConn()
+		default:
+			return nil
+		}
+	}
+}
+
+// places bounds the connections that are open at once.
+type places chan struct{}
+
+// take waits until there is a place, and reports false if stop was closed before.
+func (p places) take(stop <-chan struct{}) bool {
+	select {
+	case p <- struct{}{}:
+		return true
+	case <-stop:
+		return false
+	}
+}
+
+// leave returns a place.
+func (p places) leave() { <-p }
+
+// limitedListener is a listener that accepts a further connection only when one of the former ones has been closed.
+type limitedListener struct {
+	net.Listener
+	places places
+	once   sync.Once
+	closed chan struct{}
+}
+
+// LimitConnections returns a listener on which at most n connections are open at once. Further clients wait in the
+// operating system's queue.
+func LimitConnections(l net.Listener, n int) net.Listener {
+	return &limitedListener{Listener: l, places: make(places, n), closed: make(chan struct{})}
+}
+
+// Accept implements [net.Listener].
+func (l *limitedListener) Accept() (net.Conn, error) {
+	if !l.places.take(l.closed) {
+		return nil, net.ErrClosed
+	}
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		l.places.leave()
+		return nil, err
+	}
+	return &connection{Conn: conn, closed: l.places.leave}, nil
+}
+
+// Close implements [net.Listener].
+func (l *limitedListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.Listener.Close()
+}
+
+// connectionKey is where the context of an HTTP request has its connection.
+type connectionKey struct{}
+
+// withConnection is the context of a connection that net/http serves. net/http does not see TLS itself, because the
+// dispatcher has read the first bytes.
+func withConnection(ctx context.Context, conn net.Conn) context.Context {
+	ctx = context.WithValue(ctx, connectionKey{}, connectionOf(conn))
+	return withTLSState(ctx, conn)
+}

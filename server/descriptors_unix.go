@@ -1,0 +1,15 @@
+//go:build linux || darwin
+
+package server
+
+import "syscall"
+
+// descriptorLimit returns how many files the process may open, or 0 if that is unknown. Go has raised the soft limit to
+// the hard one.
+func descriptorLimit() uint64 {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 0
+	}
+	return limit.Cur
+}
