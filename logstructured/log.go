@@ -73,6 +73,8 @@ type Entry struct {
 	CreateRevision Revision
 	Version        int64
 	Lease          LeaseID
+	// Checksum is set by Append and filled in by every read, 0 for a row that was stored without one.
+	Checksum Checksum
 }
 
 // Head names the newest entry of a log: the position alone is not enough, because a database that
@@ -117,7 +119,7 @@ type Log interface {
 	End(ctx context.Context) (End, error)
 
 	// Append adds entries right after head, all or nothing, durably: when it returns nil they survive the
-	// loss of power. id is non-zero. It sets Position, ID and Time of the entries. len(entries) > 0.
+	// loss of power. id is non-zero. It sets Position, ID, Time and Checksum of the entries (see [Seal]). len(entries) > 0.
 	//
 	//   - [ErrConflict]: the log did not end at head (position and id). Nothing was written.
 	//   - [ErrUnknown]: the entries may have been written, or may be written later by a statement that is
@@ -146,8 +148,8 @@ type Log interface {
 	// copies what it keeps of the slice, but may keep the keys. An error of fn ends the scan and is returned.
 	Scan(ctx context.Context, after Position, fn func([]Entry) error) (End, error)
 
-	// Values returns the values at positions, in their order, with the IDs of their appends, in one query per some thousand
-	// positions. Found[i] is false where no row stands at positions[i] (deleted by a compaction). The End comes
+	// Values returns the values at positions, in their order, with the IDs of their appends and their checksums, in one query per
+	// some thousand positions. Found[i] is false where no row stands at positions[i] (deleted by a compaction). The End comes
 	// from the same snapshot as the (last) query.
 	Values(ctx context.Context, positions []Position) (Values, error)
 
@@ -167,12 +169,18 @@ type Log interface {
 	Close() error
 }
 
+// NewValues returns an answer for n positions, none of which was found.
+func NewValues(n int) Values {
+	return Values{Values: make([][]byte, n), IDs: make([]AppendID, n), Checksums: make([]Checksum, n), Found: make([]bool, n)}
+}
+
 // Values is the answer of [Log.Values].
 type Values struct {
-	Values [][]byte
-	IDs    []AppendID
-	Found  []bool
-	End    End
+	Values    [][]byte
+	IDs       []AppendID
+	Checksums []Checksum
+	Found     []bool
+	End       End
 }
 
 // Notifier is implemented by a Log whose database can tell that another process appended. Without it the

@@ -87,9 +87,10 @@ func (l memLog) Append(ctx context.Context, head ls.Head, id ls.AppendID, entrie
 		return ls.ErrConflict
 	}
 	now := l.db.now()
+	ls.Seal(head, id, entries)
 	for i := range entries {
 		e := &entries[i]
-		e.Position, e.ID, e.Time = head.Position+1+ls.Position(i), id, now
+		e.Time, e.Checksum = now, e.Checksum.At(now)
 		stored := *e
 		// What the store does with its slices afterwards is its own affair.
 		stored.Key, stored.Value = slices.Clone(e.Key), slices.Clone(e.Value)
@@ -117,6 +118,7 @@ func (l memLog) Read(ctx context.Context, after ls.Position, limit int) ([]ls.En
 		if len(entries) >= limit || size > 8<<20 {
 			break
 		}
+		e.ValueSize = len(e.Value)
 		entries = append(entries, e)
 		size += len(e.Key) + len(e.Value)
 	}
@@ -129,6 +131,7 @@ func (l memLog) Scan(ctx context.Context, after ls.Position, fn func([]ls.Entry)
 	l.db.mu.Unlock()
 	for batch := range slices.Chunk(entries, 100) {
 		for i := range batch {
+			batch[i].ValueSize = len(batch[i].Value)
 			if batch[i].Kind == ls.KindPut {
 				batch[i].Value = nil
 			}
@@ -143,10 +146,11 @@ func (l memLog) Scan(ctx context.Context, after ls.Position, fn func([]ls.Entry)
 func (l memLog) Values(ctx context.Context, positions []ls.Position) (ls.Values, error) {
 	l.db.mu.Lock()
 	defer l.db.mu.Unlock()
-	v := ls.Values{Values: make([][]byte, len(positions)), IDs: make([]ls.AppendID, len(positions)), Found: make([]bool, len(positions)), End: l.end()}
+	v := ls.NewValues(len(positions))
+	v.End = l.end()
 	for i, p := range positions {
 		if rows := l.after(p - 1); len(rows) > 0 && rows[0].Position == p {
-			v.Values[i], v.IDs[i], v.Found[i] = rows[0].Value, rows[0].ID, true
+			v.Values[i], v.IDs[i], v.Checksums[i], v.Found[i] = rows[0].Value, rows[0].ID, rows[0].Checksum, true
 		}
 	}
 	return v, ctx.Err()

@@ -15,6 +15,8 @@ type Harness struct {
 	// New makes a fresh, empty database that lives as long as t, and returns a function that opens a log on it, any
 	// number of times. The suite closes the logs that it opens.
 	New func(t testing.TB) (open func(t testing.TB) logstructured.Log)
+	// Damage is New, with a function that runs an SQL statement in the database. "key" is how the statements quote a name.
+	Damage func(t testing.TB) (open func(t testing.TB) logstructured.Log, execute func(t testing.TB, statement string))
 	// Through is New for a database that is reached over a network: the logs that through opens reach it only through the proxy,
 	// those of direct do without. With nil the database is a part of the process, and what tests the network is left out, and so
 	// is what several machines need: otherwise the logs must be of the interface [logstructured.Registry].
@@ -76,6 +78,8 @@ func Run(t *testing.T, h Harness) {
 		{"WritersRace", s.writersRace},
 		{"Confirm", s.confirm},
 		{"DeleteIsGuarded", s.deleteIsGuarded},
+		{"DamageIsReported", s.damageIsReported},
+		{"RowsWithoutChecksum", s.rowsWithoutChecksum},
 		{"OpenedTogether", s.openedTogether},
 		{"ReopenDuringTraffic", s.reopenDuringTraffic},
 	}

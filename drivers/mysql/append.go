@@ -105,6 +105,7 @@ func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructu
 	if err != nil {
 		return translate("append", because(ctx, err))
 	}
+	logstructured.Seal(head, id, entries)
 	at, err := l.append(ctx, w, head, id, entries)
 	for try := 0; try < lagTries && errors.Is(err, logstructured.ErrConflict) && l.lagged(ctx, w, head); try++ {
 		at, err = l.append(ctx, w, head, id, entries)
@@ -122,9 +123,8 @@ func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructu
 		return translate("append", because(ctx, err))
 	}
 	for i := range entries {
-		entries[i].Position = head.Position + 1 + logstructured.Position(i)
-		entries[i].ID = id
 		entries[i].Time = at
+		entries[i].Checksum = entries[i].Checksum.At(at)
 	}
 	return nil
 }
@@ -284,6 +284,7 @@ func (w *writer) addEntries(after logstructured.Position, id logstructured.Appen
 		w.addBytes(e.Key)
 		w.add(int64(e.CreateRevision), e.Version, int64(e.Lease))
 		w.addBytes(e.Value)
+		w.add(int64(e.Checksum))
 	}
 }
 

@@ -120,11 +120,12 @@ func schemaVersion(ctx context.Context, db *sql.Conn, cfg *config, list []migrat
 // migrate brings the tables up to date.
 func migrate(ctx context.Context, db *sql.Conn, cfg *config, list []migration) error {
 	version, err := schemaVersion(ctx, db, cfg, list)
-	if err != nil {
+	if err != nil || version >= len(list) {
 		return err
 	}
-	if version >= len(list) {
-		return nil
+	// Everything else that uses a table waits behind a statement that waits to change it.
+	if _, err := db.ExecContext(ctx, "SET SESSION lock_wait_timeout = 1"); err != nil {
+		return err
 	}
 	for ; version < len(list); version++ {
 		for _, s := range list[version].statements {
@@ -133,7 +134,11 @@ func migrate(ctx context.Context, db *sql.Conn, cfg *config, list []migration) e
 			}
 		}
 	}
-	return runMigration(ctx, db, cfg.sql(fmt.Sprintf(raiseVersionSQL, version, compatibleWith(list))))
+	if err := runMigration(ctx, db, cfg.sql(fmt.Sprintf(raiseVersionSQL, version, compatibleWith(list)))); err != nil {
+		return err
+	}
+	_, err = db.ExecContext(ctx, "SET SESSION lock_wait_timeout = DEFAULT")
+	return err
 }
 
 // refuseReadOnly returns an error if the server takes no writes: it would not stop a privileged user from changing tables.
@@ -163,7 +168,7 @@ func runMigration(ctx context.Context, db *sql.Conn, statement string) error {
 		case errTableExists, errDuplicateColumn, errDuplicateKeyName, errDuplicateEntry:
 			return nil
 		case errDenied, errDatabaseDenied, errTableDenied, errColumnDenied, errPrivilegeNeeded:
-			return &openFailure{text: fmt.Sprintf("the user may not create the tables; have it run (all statements: stele schema --print):\n%s;\n", statement), err: err}
+			return &openFailure{text: fmt.Sprintf("the user may not create or change the tables; have it run (all statements: stele schema --print):\n%s;\n", statement), err: err}
 		case errDeadlock, errLockWaitTimeout, errRecordChanged, errDefinitionChanged, errTiKVWriteConflict, errTiDBCommitFailed, errTiDBSchemaChanged,
 			errNoSuchTable: // TiDB does not see at once what another replica creates
 			if try == 10 {

@@ -127,7 +127,16 @@ func entryOf(row []driver.Value) logstructured.Entry {
 		Version:        integer(row[8]),
 		Lease:          logstructured.LeaseID(integer(row[9])),
 		Value:          blob(row[10]),
+		Checksum:       checksumOf(row[12]),
 	}
+}
+
+// checksumOf reads a checksum, which is NULL in rows of earlier versions.
+func checksumOf(v driver.Value) logstructured.Checksum {
+	if v == nil {
+		return 0
+	}
+	return logstructured.Checksum(integer(v))
 }
 
 // blob copies bytes out of the connection's buffer.
@@ -185,11 +194,7 @@ func (l *Log) Scan(ctx context.Context, after logstructured.Position, fn func([]
 
 // Values implements [logstructured.Log].
 func (l *Log) Values(ctx context.Context, positions []logstructured.Position) (logstructured.Values, error) {
-	v := logstructured.Values{
-		Values: make([][]byte, len(positions)),
-		IDs:    make([]logstructured.AppendID, len(positions)),
-		Found:  make([]bool, len(positions)),
-	}
+	v := logstructured.NewValues(len(positions))
 	err := l.read(ctx, func(ctx context.Context, s *session) error {
 		if len(positions) <= listSizes[len(listSizes)-1] {
 			_, err := l.someValues(ctx, s, positions, 0, &v)
@@ -230,7 +235,8 @@ func (l *Log) someValues(ctx context.Context, s *session, positions []logstructu
 		if !ok {
 			return fmt.Errorf("a row that was not asked for: %w", logstructured.ErrCorrupt)
 		}
-		v.Values[first+i], v.IDs[first+i], v.Found[first+i] = blob(row[6]), logstructured.AppendID(integer(row[1])), true
+		v.Values[first+i], v.Found[first+i] = blob(row[6]), true
+		v.IDs[first+i], v.Checksums[first+i] = logstructured.AppendID(integer(row[1])), checksumOf(row[7])
 		return nil
 	})
 	if err != nil {
@@ -238,7 +244,8 @@ func (l *Log) someValues(ctx context.Context, s *session, positions []logstructu
 	}
 	for i, p := range some { // named twice
 		if j := at[p]; j != i {
-			v.Values[first+i], v.IDs[first+i], v.Found[first+i] = v.Values[first+j], v.IDs[first+j], v.Found[first+j]
+			v.Values[first+i], v.Found[first+i] = v.Values[first+j], v.Found[first+j]
+			v.IDs[first+i], v.Checksums[first+i] = v.IDs[first+j], v.Checksums[first+j]
 		}
 	}
 	return len(some), nil

@@ -22,15 +22,18 @@ const guardSQL = `IF(` + writableSQL + `, IF((SELECT newest.position = ? AND new
 // insertSQL begins an append. In the rows that follow, LAST_INSERT_ID(x) is x, and makes the server's answer to the
 // INSERT carry it: that tells the time without another question.
 const (
-	insertSQL     = `INSERT INTO stele_log (position, id, time, kind, revision, sub, ` + "`key`" + `, create_revision, version, lease, value) VALUES `
-	guardedRowSQL = `(` + guardSQL + `, ?, LAST_INSERT_ID(` + nowSQL + `), ?, ?, ?, ?, ?, ?, ?, ?)`
-	timedRowSQL   = `(?, ?, ` + nowSQL + `, ?, ?, ?, ?, ?, ?, ?, ?)`
-	plainRowSQL   = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	insertSQL     = `INSERT INTO stele_log (position, id, time, kind, revision, sub, ` + "`key`" + `, create_revision, version, lease, value, checksum) VALUES `
+	guardedRowSQL = `(` + guardSQL + `, ?, LAST_INSERT_ID(` + nowSQL + `), ?, ?, ?, ?, ?, ?, ?, ?, ` + checksumSQL + `)`
+	timedRowSQL   = `(?, ?, ` + nowSQL + `, ?, ?, ?, ?, ?, ?, ?, ?, ` + checksumSQL + `)`
+	plainRowSQL   = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ` + checksumSQL + `)`
 )
+
+// checksumSQL adds the row's time, which comes before it in the row, to a checksum; see logstructured.Checksum.At.
+const checksumSQL = `CAST(? ^ ((time ^ (time >> 32)) << 32) AS SIGNED)`
 
 const (
 	guardParameters = 2 // beside the row's own
-	rowParameters   = 10
+	rowParameters   = 11
 	// maxRows is what the protocol's limit of parameters lets an INSERT carry.
 	maxRows = (65535 - guardParameters) / rowParameters
 )
@@ -42,19 +45,19 @@ const endSQL = `SELECT position, id, (SELECT floor FROM stele_store), (SELECT cl
 
 // endRowSQL is the end in the shape of a row of the log. Two SELECTs in one statement read from one snapshot, and UNION ALL sends the rows of the one and
 // then those of the other as they come, without a temporary table (which joining the end to the rows would take, or another sort).
-const endRowSQL = `(SELECT position, id, ` + nowSQL + ` AS time, 0 AS kind, (SELECT floor FROM stele_store), (SELECT cluster_id FROM stele_store), NULL AS k, 0, 0, 0, NULL AS v, 0
+const endRowSQL = `(SELECT position, id, ` + nowSQL + ` AS time, 0 AS kind, (SELECT floor FROM stele_store), (SELECT cluster_id FROM stele_store), NULL AS k, 0, 0, 0, NULL AS v, 0, 0
 	FROM stele_log ORDER BY position DESC LIMIT 1) UNION ALL `
 
 const (
-	readSQL = endRowSQL + `(SELECT position, id, time, kind, revision, sub, ` + "`key`" + `, create_revision, version, lease, value, 0
+	readSQL = endRowSQL + `(SELECT position, id, time, kind, revision, sub, ` + "`key`" + `, create_revision, version, lease, value, 0, checksum
 	FROM stele_log WHERE position > ? ORDER BY position LIMIT ?)`
 	// The value of a put stays where it is. A transaction keeps the end and the rows together: as parts of one UNION rows take half as long again.
-	scanSQL = `SELECT position, id, time, kind, revision, sub, ` + "`key`" + `, create_revision, version, lease, IF(kind = 1, NULL, value), LENGTH(value)
+	scanSQL = `SELECT position, id, time, kind, revision, sub, ` + "`key`" + `, create_revision, version, lease, IF(kind = 1, NULL, value), LENGTH(value), checksum
 	FROM stele_log WHERE position > ? ORDER BY position`
 )
 
 // endRowValuesSQL is the same for Values.
-const endRowValuesSQL = `(SELECT position, id, ` + nowSQL + ` AS time, 0 AS kind, (SELECT floor FROM stele_store), (SELECT cluster_id FROM stele_store), NULL AS v
+const endRowValuesSQL = `(SELECT position, id, ` + nowSQL + ` AS time, 0 AS kind, (SELECT floor FROM stele_store), (SELECT cluster_id FROM stele_store), NULL AS v, 0
 	FROM stele_log ORDER BY position DESC LIMIT 1) UNION ALL `
 
 const (
@@ -94,7 +97,7 @@ func newStatements(cfg *config) statements {
 	}
 	for _, n := range listSizes {
 		in := `(?` + strings.Repeat(`, ?`, n-1) + `)`
-		s.values = append(s.values, list{n, cfg.sql(endRowValuesSQL + `(SELECT position, id, 0, 1, 0, 0, value FROM stele_log WHERE position IN ` + in + ` AND position > 0)`)})
+		s.values = append(s.values, list{n, cfg.sql(endRowValuesSQL + `(SELECT position, id, 0, 1, 0, 0, value, checksum FROM stele_log WHERE position IN ` + in + ` AND position > 0)`)})
 		if n <= deleteRows {
 			s.remove = append(s.remove, list{n, cfg.sql(`DELETE FROM stele_log WHERE position IN ` + in + ` AND position > 0 AND position < ?
 	AND ` + writableSQL + ` AND EXISTS (SELECT 1 FROM (SELECT id FROM stele_log WHERE position = ? AND id = ? LIMIT 1) guard)`)})

@@ -34,6 +34,7 @@ func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructu
 		return translate("append", l.because(ctx, err))
 	}
 	defer unlock()
+	logstructured.Seal(head, id, entries)
 	params, err := w.encode(bound, head, id, entries, !l.alone())
 	if err != nil {
 		return translate("append", l.because(ctx, err))
@@ -52,9 +53,8 @@ func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructu
 		return translate("append", fmt.Errorf("%w: it is not %v", logstructured.ErrConflict, head))
 	}
 	for i := range entries {
-		entries[i].Position = head.Position + 1 + logstructured.Position(i)
-		entries[i].ID = id
 		entries[i].Time = logstructured.Timestamp(at)
+		entries[i].Checksum = entries[i].Checksum.At(entries[i].Time)
 	}
 	l.tell(entries[len(entries)-1].Position)
 	return nil
@@ -159,7 +159,7 @@ func (l *Log) giveUp(err error) {
 func (w *writer) encode(ctx context.Context, head logstructured.Head, id logstructured.AppendID, entries []logstructured.Entry, notify bool) ([][]byte, error) {
 	const (
 		scalars     = 4
-		int8Columns = 5 // revision, sub, create_revision, version, lease
+		int8Columns = 6 // revision, sub, create_revision, version, lease, checksum
 		kindElement = 4 + 2
 	)
 	n := len(entries)
@@ -183,7 +183,7 @@ func (w *writer) encode(ctx context.Context, head logstructured.Head, id logstru
 		rest = rest[n:]
 		return b
 	}
-	params := make([][]byte, 0, 13)
+	params := make([][]byte, 0, 14)
 	for _, v := range [scalars]int64{int64(head.Position), int64(head.ID), int64(n), int64(id)} {
 		b := take(8)
 		binary.BigEndian.PutUint64(b, uint64(v))
@@ -214,10 +214,11 @@ func (w *writer) encode(ctx context.Context, head logstructured.Head, id logstru
 		putInt8Element(int8Arrays[2][at:], int64(e.CreateRevision))
 		putInt8Element(int8Arrays[3][at:], e.Version)
 		putInt8Element(int8Arrays[4][at:], int64(e.Lease))
+		putInt8Element(int8Arrays[5][at:], int64(e.Checksum))
 		nextKey = putBytesElement(key, nextKey, e.Key)
 		nextValue = putBytesElement(value, nextValue, e.Value)
 	}
-	return append(params, kind, int8Arrays[0], int8Arrays[1], key, int8Arrays[2], int8Arrays[3], int8Arrays[4], value, boolParams[notify]), nil
+	return append(params, kind, int8Arrays[0], int8Arrays[1], key, int8Arrays[2], int8Arrays[3], int8Arrays[4], value, boolParams[notify], int8Arrays[5]), nil
 }
 
 var boolParams = map[bool][]byte{false: {0}, true: {1}}

@@ -41,6 +41,10 @@ func conform(t *testing.T, kind string, node int) {
 	s := database.Shared(t, kind)
 	drivertest.Run(t, drivertest.Harness{
 		New: func(t testing.TB) func(testing.TB) logstructured.Log { return opening(s.DSN(t)) },
+		Damage: func(t testing.TB) (func(testing.TB) logstructured.Log, func(testing.TB, string)) {
+			dsn := s.DSN(t)
+			return opening(dsn), func(t testing.TB, statement string) { execute(t, s, databaseOf(t, dsn), statement) }
+		},
 		Through: func(t testing.TB) (through, direct func(testing.TB) logstructured.Log, p *proxy.Proxy) {
 			p = proxy.Start(t, s.Address(node))
 			dsn := s.DSN(t)

@@ -29,6 +29,8 @@ type statement struct {
 	sql string
 	// optional tells that a database that does not know it can do without.
 	optional bool
+	// brief limits the wait for locks: everything else that uses the table waits behind the statement meanwhile.
+	brief bool
 }
 
 // migrations are in the order of their numbers, which start at 1 and have no gap (a test sees to it). A binary that knows N of them
@@ -51,7 +53,8 @@ func readMigrations() []migration {
 	return all
 }
 
-// parseMigration splits a script at the semicolons that end lines. A comment "-- optional" stands before an optional statement.
+// parseMigration splits a script at the semicolons that end lines. The comments "-- optional" and "-- brief" stand before
+// statements of that kind.
 func parseMigration(script string) migration {
 	m := migration{compatible: 1}
 	for part := range strings.SplitSeq(script, ";\n") {
@@ -61,6 +64,8 @@ func parseMigration(script string) migration {
 			switch trimmed := strings.TrimSpace(line); {
 			case trimmed == "-- optional":
 				s.optional = true
+			case trimmed == "-- brief":
+				s.brief = true
 			case trimmed == "" || strings.HasPrefix(trimmed, "--"):
 			default:
 				lines = append(lines, line)
@@ -177,7 +182,7 @@ func migrate(ctx context.Context, c *pgconn.PgConn, cfg *config, migrations []mi
 // apply runs a statement that others may be running too.
 func apply(ctx context.Context, c *pgconn.PgConn, s statement) error {
 	for attempt := 0; ; attempt++ {
-		_, err := c.ExecParams(ctx, s.sql, nil, nil, nil, nil).Close()
+		err := run(ctx, c, s)
 		switch code(err) {
 		case "":
 			return err
@@ -197,10 +202,32 @@ func apply(ctx context.Context, c *pgconn.PgConn, s statement) error {
 			if err := pause(ctx, time.Duration(attempt+1)*10*time.Millisecond); err != nil {
 				return err
 			}
+		case pgerrcode.LockNotAvailable:
+			if attempt == 10 {
+				return fmt.Errorf("another transaction, such as a dump, uses the table all the time: %w", err)
+			}
+			// What has waited behind the statement goes first.
+			if err := pause(ctx, briefWait); err != nil {
+				return err
+			}
 		default:
 			return err
 		}
 	}
+}
+
+// briefWait bounds the wait for locks of a brief statement.
+const briefWait = 500 * time.Millisecond
+
+// run runs a statement once. Several in one string are one transaction.
+func run(ctx context.Context, c *pgconn.PgConn, s statement) error {
+	if s.brief {
+		setting := fmt.Sprintf(`SELECT set_config('lock_timeout', '%d', true); `, briefWait.Milliseconds()) // ends with the transaction
+		_, err := c.Exec(ctx, setting+s.sql).ReadAll()
+		return err
+	}
+	_, err := c.ExecParams(ctx, s.sql, nil, nil, nil, nil).Close()
+	return err
 }
 
 // missingRight names the statement that somebody with more rights has to run.

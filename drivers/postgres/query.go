@@ -56,17 +56,18 @@ WITH head AS (
 	UPDATE {prefix}_head SET position = $1 + $3, id = $4 WHERE position = $1 AND id = $2
 	RETURNING (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS time, ` + toldSQL + `, ` + durableSQL + `
 ), log AS (
-	INSERT INTO {prefix}_log (position, id, time, kind, revision, sub, key, create_revision, version, lease, value)
+	INSERT INTO {prefix}_log (position, id, time, kind, revision, sub, key, create_revision, version, lease, value, checksum)
 	SELECT generate_series($1 + 1, $1 + $3), $4, head.time,
 		unnest($5::smallint[]), unnest($6::bigint[]), unnest($7::bigint[]), unnest($8::bytea[]),
-		unnest($9::bigint[]), unnest($10::bigint[]), unnest($11::bigint[]), unnest($12::bytea[])
+		unnest($9::bigint[]), unnest($10::bigint[]), unnest($11::bigint[]), unnest($12::bytea[]),
+		unnest($14::bigint[]) # ((head.time # (head.time >> 32)) << 32)
 	FROM head
 )
 SELECT time FROM head`, []uint32{
 			pgtype.Int8OID, pgtype.Int8OID, pgtype.Int8OID, pgtype.Int8OID,
 			pgtype.Int2ArrayOID, pgtype.Int8ArrayOID, pgtype.Int8ArrayOID, pgtype.ByteaArrayOID,
 			pgtype.Int8ArrayOID, pgtype.Int8ArrayOID, pgtype.Int8ArrayOID, pgtype.ByteaArrayOID,
-			pgtype.BoolOID,
+			pgtype.BoolOID, pgtype.Int8ArrayOID,
 		}},
 		// A new version of the head row is something that becomes durable only after what this transaction sees.
 		confirm: query{"stele_confirm", `
@@ -90,20 +91,20 @@ FROM {prefix}_head`, nil},
 		// The rows come in order, but nothing promises it: Read looks, because an ORDER BY here would sort them again.
 		read: query{"stele_read", `
 SELECT h.position, h.id, h.floor, h.cluster_id, ` + nowSQL + `,
-	l.position, l.id, l.time, l.kind, l.revision, l.sub, l.key, l.create_revision, l.version, l.lease, l.value
+	l.position, l.id, l.time, l.kind, l.revision, l.sub, l.key, l.create_revision, l.version, l.lease, l.checksum, l.value
 FROM {prefix}_head h LEFT JOIN (
 	SELECT * FROM {prefix}_log WHERE position > $1 ORDER BY position LIMIT $2
 ) AS l ON true`, []uint32{pgtype.Int8OID, pgtype.Int8OID}},
 		scanEnd: query{"stele_scan_end", `
 SELECT position, id, floor, cluster_id, ` + nowSQL + ` FROM {prefix}_head`, nil},
 		scan: query{"stele_scan", `
-SELECT position, id, time, kind, revision, sub, key, create_revision, version, lease,
+SELECT position, id, time, kind, revision, sub, key, create_revision, version, lease, checksum,
 	CASE WHEN kind <> 1 THEN value END, octet_length(value)
 FROM {prefix}_log WHERE position > $1 ORDER BY position`, []uint32{pgtype.Int8OID}},
 		values: query{"stele_values", `
-SELECT h.position, h.id, h.floor, h.cluster_id, ` + nowSQL + `, v.n, v.id, v.value
+SELECT h.position, h.id, h.floor, h.cluster_id, ` + nowSQL + `, v.n, v.id, v.value, v.checksum
 FROM {prefix}_head h LEFT JOIN (
-	SELECT p.n, l.id, l.value FROM unnest($1::bigint[]) WITH ORDINALITY AS p (position, n)
+	SELECT p.n, l.id, l.value, l.checksum FROM unnest($1::bigint[]) WITH ORDINALITY AS p (position, n)
 	JOIN {prefix}_log l ON l.position = p.position
 ) AS v ON true`, []uint32{pgtype.Int8ArrayOID}},
 		// Both return a row if the guard stands in its place.

@@ -48,7 +48,16 @@ func entryOf(row [][]byte) logstructured.Entry {
 		CreateRevision: logstructured.Revision(int64Of(row[7])),
 		Version:        int64Of(row[8]),
 		Lease:          logstructured.LeaseID(int64Of(row[9])),
+		Checksum:       checksumOf(row[10]),
 	}
+}
+
+// checksumOf reads a checksum, which is NULL in rows of earlier versions.
+func checksumOf(b []byte) logstructured.Checksum {
+	if b == nil {
+		return 0
+	}
+	return logstructured.Checksum(int64Of(b))
 }
 
 // rows runs q on c and calls each with its rows, which are only valid during the call.
@@ -156,7 +165,7 @@ func (l *Log) Read(ctx context.Context, after logstructured.Position, limit int)
 				return errEnough
 			}
 			e := entryOf(row)
-			e.Value = slices.Clone(row[10])
+			e.Value = slices.Clone(row[11])
 			e.ValueSize = len(e.Value)
 			size += len(e.Key) + len(e.Value)
 			entries = append(entries, e)
@@ -198,11 +207,7 @@ func (l *Log) withEnd(ctx context.Context, c *pgconn.PgConn, q *query, params []
 
 // Values implements [logstructured.Log].
 func (l *Log) Values(ctx context.Context, positions []logstructured.Position) (logstructured.Values, error) {
-	v := logstructured.Values{
-		Values: make([][]byte, len(positions)),
-		IDs:    make([]logstructured.AppendID, len(positions)),
-		Found:  make([]bool, len(positions)),
-	}
+	v := logstructured.NewValues(len(positions))
 	for first := 0; first == 0 || first < len(positions); first += valuesBatch {
 		last := min(first+valuesBatch, len(positions))
 		params := [][]byte{int8Array(positions[first:last])}
@@ -210,10 +215,12 @@ func (l *Log) Values(ctx context.Context, positions []logstructured.Position) (l
 		v.End, err = l.snapshot(ctx, "values", func(bound context.Context, c *pgconn.PgConn, _ logstructured.Position) (logstructured.End, error) {
 			clear(v.Values[first:last])
 			clear(v.IDs[first:last])
+			clear(v.Checksums[first:last])
 			clear(v.Found[first:last])
 			return l.withEnd(bound, c, &l.sql.values, params, func(row [][]byte) error {
 				i := first + int(int64Of(row[0])) - 1
-				v.IDs[i], v.Values[i], v.Found[i] = logstructured.AppendID(int64Of(row[1])), slices.Clone(row[2]), true
+				v.Values[i], v.Found[i] = slices.Clone(row[2]), true
+				v.IDs[i], v.Checksums[i] = logstructured.AppendID(int64Of(row[1])), checksumOf(row[3])
 				return nil
 			})
 		})
@@ -265,8 +272,8 @@ func (l *Log) scan(ctx context.Context, c *pgconn.PgConn, after, told logstructu
 	batch := make([]logstructured.Entry, 0, scanBatch)
 	err = l.rows(ctx, c, &l.sql.scan, int8Params(int64(after)), func(row [][]byte) error {
 		e := entryOf(row)
-		e.Value = slices.Clone(row[10])
-		e.ValueSize = int(binary.BigEndian.Uint32(row[11]))
+		e.Value = slices.Clone(row[11])
+		e.ValueSize = int(binary.BigEndian.Uint32(row[12]))
 		batch = append(batch, e)
 		if len(batch) < scanBatch {
 			return nil

@@ -62,23 +62,23 @@ func newWriter(c *conn) (*writer, error) {
 
 func (w *writer) close() error { return w.c.close() }
 
-// insertSQL inserts rows with consecutive positions. Parameters: ?1 the first position, ?2 id, ?3 time, then eight for each row.
+// insertSQL inserts rows with consecutive positions. Parameters: ?1 the first position, ?2 id, ?3 time, then insertColumns for each row.
 func insertSQL(rows int) string {
 	var b strings.Builder
-	b.WriteString(`INSERT INTO stele_log (position, id, time, kind, revision, sub, key, create_revision, version, lease, value) VALUES `)
+	b.WriteString(`INSERT INTO stele_log (position, id, time, kind, revision, sub, key, create_revision, version, lease, checksum, value) VALUES `)
 	for i := range rows {
 		if i > 0 {
 			b.WriteString(", ")
 		}
 		p := insertFixed + insertColumns*i
-		fmt.Fprintf(&b, "(?1 + %d, ?2, ?3, ?%d, ?%d, ?%d, ?%d, ?%d, ?%d, ?%d, ?%d)", i, p+1, p+2, p+3, p+4, p+5, p+6, p+7, p+8)
+		fmt.Fprintf(&b, "(?1 + %d, ?2, ?3, ?%d, ?%d, ?%d, ?%d, ?%d, ?%d, ?%d, ?%d, ?%d)", i, p+1, p+2, p+3, p+4, p+5, p+6, p+7, p+8, p+9)
 	}
 	return b.String()
 }
 
 const (
 	insertFixed   = 3
-	insertColumns = 8
+	insertColumns = 9
 )
 
 // lockWriter takes the writing connection, opening it again if it was given up.
@@ -129,10 +129,10 @@ func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructu
 		return l.translate("append", err)
 	}
 	at := now() // under the write lock: later appends are not earlier, unless the clock is set back
+	logstructured.Seal(head, id, entries)
 	for i := range entries {
-		entries[i].Position = head.Position + 1 + logstructured.Position(i)
-		entries[i].ID = id
 		entries[i].Time = at
+		entries[i].Checksum = entries[i].Checksum.At(at)
 	}
 	if err := l.insert(ctx, w, entries); err != nil {
 		return l.translate("append", err)
@@ -206,7 +206,8 @@ func (w *writer) insertBatch(ins insert, entries []logstructured.Entry) error {
 		ins.bindInt64(p+5, int64(e.CreateRevision))
 		ins.bindInt64(p+6, e.Version)
 		ins.bindInt64(p+7, int64(e.Lease))
-		ins.bindBlob(p+8, arena.put(e.Value))
+		ins.bindInt64(p+8, int64(e.Checksum))
+		ins.bindBlob(p+9, arena.put(e.Value))
 		p += insertColumns
 	}
 	return ins.run()

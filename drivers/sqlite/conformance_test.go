@@ -12,14 +12,23 @@ import (
 func TestConformance(t *testing.T) {
 	drivertest.Run(t, drivertest.Harness{
 		New: func(t testing.TB) func(testing.TB) logstructured.Log {
+			return opening(filepath.Join(t.TempDir(), "state.db"))
+		},
+		Damage: func(t testing.TB) (func(testing.TB) logstructured.Log, func(testing.TB, string)) {
 			path := filepath.Join(t.TempDir(), "state.db")
-			return func(t testing.TB) logstructured.Log {
-				l, err := Open(context.Background(), path, Options{Logger: quiet()})
-				if err != nil {
-					t.Fatal(err)
-				}
-				return l
-			}
+			return opening(path), func(t testing.TB, statement string) { makeDB(t, path, statement) }
 		},
 	})
+}
+
+// opening returns a function that opens logs of one file. The suite closes them.
+func opening(path string) func(testing.TB) logstructured.Log {
+	return func(t testing.TB) logstructured.Log {
+		t.Helper()
+		l, err := Open(context.Background(), path, Options{Logger: quiet()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
 }

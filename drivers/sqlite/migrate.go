@@ -50,11 +50,8 @@ func migrate(c *conn, cfg config) error {
 				return fmt.Errorf("migration %d: %w", version+1, err)
 			}
 		}
-		// Not a migration of its own: versions from before it read the number of migrations only, and would refuse one more.
-		if has, err := hasCompatible(c); err != nil {
-			return err
-		} else if !has {
-			if err := c.exec(`ALTER TABLE stele_schema ADD COLUMN compatible INTEGER NOT NULL DEFAULT 1`); err != nil {
+		for _, column := range laterColumns {
+			if err := column.add(c); err != nil {
 				return err
 			}
 		}
@@ -71,11 +68,42 @@ func migrate(c *conn, cfg config) error {
 
 const raiseVersionSQL = `UPDATE stele_schema SET version = max(version, %d), compatible = max(compatible, %d)`
 
-// migrated tells whether there is nothing to do.
+// laterColumns are those that files of earlier versions lack. They are no migrations: a new file has each of them where it
+// stands best, and earlier versions, which name the columns that they use, need not know.
+var laterColumns = []column{
+	compatibleColumn,
+	{"stele_log", "checksum", "INTEGER"},
+}
+
+var compatibleColumn = column{"stele_schema", "compatible", "INTEGER NOT NULL DEFAULT 1"}
+
+// column is a column of a table, and its declaration.
+type column struct{ table, name, declaration string }
+
+// exists reports whether the table has the column.
+func (col column) exists(c *conn) (bool, error) {
+	found, err := c.int64s(fmt.Sprintf(`SELECT count(*) FROM pragma_table_info('%s') WHERE name = '%s'`, col.table, col.name), 1)
+	return err == nil && found[0] > 0, err
+}
+
+// add adds the column unless it is there, which takes no longer in a large table.
+func (col column) add(c *conn) error {
+	if exists, err := col.exists(c); err != nil || exists {
+		return err
+	}
+	return c.exec(fmt.Sprintf(`ALTER TABLE %s ADD COLUMN %s %s`, col.table, col.name, col.declaration))
+}
+
+// migrated reports whether there is nothing to do.
 func migrated(c *conn, cfg config) (bool, error) {
 	version, err := schemaVersion(c, cfg)
 	if err != nil || version < len(migrations) {
 		return false, err
 	}
-	return hasCompatible(c)
+	for _, column := range laterColumns {
+		if exists, err := column.exists(c); err != nil || !exists {
+			return false, err
+		}
+	}
+	return true, nil
 }

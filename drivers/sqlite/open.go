@@ -166,7 +166,7 @@ func schemaVersion(c *conn, cfg config) (int, error) {
 // readSchemaVersion reads the row of stele_schema, which is there. Files that an early version made have no column that says which versions may use them.
 func readSchemaVersion(c *conn, path string) (int, error) {
 	query := `SELECT version, 1 FROM stele_schema`
-	if has, err := hasCompatible(c); err != nil {
+	if has, err := compatibleColumn.exists(c); err != nil {
 		return 0, err
 	} else if has {
 		query = `SELECT version, compatible FROM stele_schema`
@@ -184,11 +184,6 @@ func readSchemaVersion(c *conn, path string) (int, error) {
 			row[0], row[1], len(migrations))}
 	}
 	return int(row[0]), nil
-}
-
-func hasCompatible(c *conn) (bool, error) {
-	found, err := c.int64s(`SELECT count(*) FROM pragma_table_info('stele_schema') WHERE name = 'compatible'`, 1)
-	return err == nil && found[0] > 0, err
 }
 
 // openFailure is a reason not to open a file, in one sentence.

@@ -19,7 +19,7 @@ import (
 )
 
 // makeDB runs SQL on a file.
-func makeDB(t *testing.T, path string, sql string) {
+func makeDB(t testing.TB, path string, sql string) {
 	t.Helper()
 	c, err := openConn(path, create, "")
 	if err != nil {

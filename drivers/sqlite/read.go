@@ -58,13 +58,13 @@ func (l *Log) newReader() (*reader, error) {
 			{&r.begin, `BEGIN`},
 			{&r.commit, `COMMIT`},
 			{&r.end, endSQL},
-			{&r.read, `SELECT position, id, time, kind, revision, sub, key, create_revision, version, lease, value
+			{&r.read, `SELECT position, id, time, kind, revision, sub, key, create_revision, version, lease, checksum, value
 				FROM stele_log WHERE position > ? ORDER BY position LIMIT ?`},
 			// The value of a put is not even looked at: its length stands in the row's header.
-			{&r.scan_, `SELECT position, id, time, kind, revision, sub, key, create_revision, version, lease,
+			{&r.scan_, `SELECT position, id, time, kind, revision, sub, key, create_revision, version, lease, checksum,
 				CASE kind WHEN 1 THEN NULL ELSE value END, length(value)
 				FROM stele_log WHERE position > ? ORDER BY position`},
-			{&r.value, `SELECT value, id FROM stele_log WHERE position = ?`},
+			{&r.value, `SELECT value, id, checksum FROM stele_log WHERE position = ?`},
 		} {
 			if *s.stmt, err = c.prepare(s.sql); err != nil {
 				return err
@@ -178,7 +178,7 @@ func (l *Log) Read(ctx context.Context, after logstructured.Position, limit int)
 				return err
 			}
 			e := r.read.entry()
-			e.Value = slices.Clone(r.read.blob(10))
+			e.Value = slices.Clone(r.read.blob(11))
 			e.ValueSize = len(e.Value)
 			entries = append(entries, e)
 			size += len(e.Key) + len(e.Value)
@@ -208,6 +208,7 @@ func (s *stmt) entry() logstructured.Entry {
 		CreateRevision: logstructured.Revision(s.int64(7)),
 		Version:        s.int64(8),
 		Lease:          logstructured.LeaseID(s.int64(9)),
+		Checksum:       logstructured.Checksum(s.int64(10)), // NULL is 0
 	}
 }
 
@@ -231,8 +232,8 @@ func (l *Log) Scan(ctx context.Context, after logstructured.Position, fn func([]
 			}
 			if row {
 				e := r.scan_.entry()
-				e.Value = slices.Clone(r.scan_.blob(10))
-				e.ValueSize = int(r.scan_.int64(11))
+				e.Value = slices.Clone(r.scan_.blob(11))
+				e.ValueSize = int(r.scan_.int64(12))
 				batch = append(batch, e)
 			}
 			if len(batch) == scanBatch || !row && len(batch) > 0 {
@@ -261,11 +262,7 @@ var errScanEnded = errors.New("scan ended early")
 
 // Values implements [logstructured.Log].
 func (l *Log) Values(ctx context.Context, positions []logstructured.Position) (logstructured.Values, error) {
-	v := logstructured.Values{
-		Values: make([][]byte, len(positions)),
-		IDs:    make([]logstructured.AppendID, len(positions)),
-		Found:  make([]bool, len(positions)),
-	}
+	v := logstructured.NewValues(len(positions))
 	var err error
 	v.End, err = l.snapshot(ctx, l.readers, func(r *reader) error {
 		// One seek each, in one snapshot: within the process there is no round trip that a list would save.
@@ -279,7 +276,8 @@ func (l *Log) Values(ctx context.Context, positions []logstructured.Position) (l
 				return err
 			}
 			if row {
-				v.Values[i], v.IDs[i], v.Found[i] = slices.Clone(r.value.blob(0)), logstructured.AppendID(r.value.int64(1)), true
+				v.Values[i], v.Found[i] = slices.Clone(r.value.blob(0)), true
+				v.IDs[i], v.Checksums[i] = logstructured.AppendID(r.value.int64(1)), logstructured.Checksum(r.value.int64(2))
 				r.value.reset()
 			}
 		}

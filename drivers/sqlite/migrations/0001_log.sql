@@ -1,5 +1,5 @@
 -- The log. The value stands last, so that a scan of the metadata stops before it and never follows the chain of pages
--- that a long value fills.
+-- that a long value fills. Files from before there were checksums get that column behind the value when they are opened.
 CREATE TABLE stele_log (
   position        INTEGER PRIMARY KEY,
   id              INTEGER NOT NULL,
@@ -11,6 +11,7 @@ CREATE TABLE stele_log (
   create_revision INTEGER NOT NULL,
   version         INTEGER NOT NULL,
   lease           INTEGER NOT NULL,
+  checksum        INTEGER, -- see logstructured.Checksum; NULL in rows that a version without checksums wrote
   value           BLOB    NOT NULL
 );
 

@@ -1,0 +1,115 @@
+package drivertest
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// damages change one column of one row each. Scan does not show the last one, because it leaves values out.
+var damages = []string{
+	"id = id + 1",
+	"time = time + 1",
+	"time = time + 4294967296",
+	"kind = 2",
+	"revision = revision + 1",
+	"sub = sub + 256",
+	`"key" = 'k'`,
+	"create_revision = create_revision + 1",
+	"version = version - 1",
+	"lease = lease + 1",
+	"checksum = checksum + 1",
+	"checksum = checksum - 4294967296",
+	"position = position + 1000",
+	"value = 'longer'",
+	"value = 'w'",
+}
+
+// damageIsReported changes rows behind the driver's back. Every one of them is returned so that its checksum shows it.
+func (s suite) damageIsReported(t *testing.T) {
+	open, execute := s.Damage(t)
+	l := opened(t, open)
+	ctx := testContext(t)
+	n := len(damages)
+	entries := puts(7, n)
+	for i := range entries {
+		entries[i].Value, entries[i].Version, entries[i].Lease = []byte("v"), 3, 5
+	}
+	head := mustAppend(t, l, logstructured.Head{}, entries[:3])
+	head = mustAppend(t, l, head, entries[3:])
+	head = mustAppend(t, l, head, puts(8, 1))
+	positions := make([]logstructured.Position, n)
+	for i := range positions {
+		positions[i] = logstructured.Position(i + 1)
+	}
+	for _, e := range append(readAll(t, l, 0), scanAll(t, l)...) {
+		if err := e.VerifyMetadata(); err != nil || e.Checksum == 0 {
+			t.Fatalf("before: checksum %x, %v", uint64(e.Checksum), err)
+		}
+	}
+	for i, damage := range damages {
+		execute(t, fmt.Sprintf("UPDATE stele_log SET %s WHERE position = %d", damage, i+1))
+	}
+	wantDamaged := func(how string, e *logstructured.Entry, err error) {
+		t.Helper()
+		if intact := e.Position == head.Position; intact != (err == nil) || err != nil && !errors.Is(err, logstructured.ErrCorrupt) {
+			t.Errorf("%s: %+v: %v", how, e, err)
+		}
+	}
+	read, _, err := l.Read(ctx, 0, n+1)
+	if err != nil || len(read) != n+1 {
+		t.Fatalf("Read: %d entries, %v", len(read), err)
+	}
+	for i := range read {
+		wantDamaged("Read", &read[i], read[i].Verify())
+	}
+	for _, e := range scanAll(t, l) {
+		if int(e.Position) != n { // that of the value of the same length
+			wantDamaged("Scan", &e, e.VerifyMetadata())
+		}
+	}
+	v, err := l.Values(ctx, positions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, e := range entries {
+		e.Value, e.ValueSize = v.Values[i], len(v.Values[i])
+		if e.Checksum = v.Checksums[i]; i >= n-2 && (!v.Found[i] || e.Verify() == nil) {
+			t.Errorf("Values: the value %q of position %d verifies", v.Values[i], i+1)
+		}
+	}
+}
+
+// rowsWithoutChecksum are what an earlier version wrote.
+func (s suite) rowsWithoutChecksum(t *testing.T) {
+	open, execute := s.Damage(t)
+	l := opened(t, open)
+	head := fill(t, l, logstructured.Head{}, 4, 2)
+	execute(t, "UPDATE stele_log SET checksum = NULL WHERE position BETWEEN 2 AND 3")
+	head = mustAppend(t, l, head, puts(9, 1))
+	for _, all := range [][]logstructured.Entry{readAll(t, l, 0), scanAll(t, l)} {
+		for i, e := range all {
+			if has := e.Checksum != 0; has != (i < 1 || i > 2) || e.VerifyMetadata() != nil {
+				t.Errorf("position %d: checksum %x, %v", e.Position, uint64(e.Checksum), e.VerifyMetadata())
+			}
+		}
+	}
+	v, err := l.Values(testContext(t), []logstructured.Position{2, head.Position, 2})
+	if err != nil || !v.Found[0] || v.Checksums[0] != 0 || v.Checksums[1] == 0 || v.Checksums[2] != 0 {
+		t.Errorf("Values: %+v, %v", v, err)
+	}
+}
+
+// scanAll returns what Scan calls its function with.
+func scanAll(t testing.TB, l logstructured.Log) (all []logstructured.Entry) {
+	t.Helper()
+	if _, err := l.Scan(t.Context(), 0, func(batch []logstructured.Entry) error {
+		all = append(all, batch...)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
