@@ -117,6 +117,9 @@ func fetch(ctx context.Context, log Log, turn lane, rows []*row) ([][]byte, erro
 		if !answer.Found[i] || answer.IDs[i] != r.id {
 			return nil, fmt.Errorf("%w: position %d", errValueGone, r.position)
 		}
+		if err := r.verifyValue(answer.Values[i], answer.Checksums[i]); err != nil {
+			return nil, err
+		}
 	}
 	return answer.Values, nil
 }

@@ -2,6 +2,7 @@ package logstructured
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -30,18 +31,29 @@ type CheckResult struct {
 	CompactRevision       Revision
 	// Problems is their number, those included that were not reported.
 	Problems int
+	// WithoutChecksum are the entries without a checksum. Those of them that come after one with a checksum, which are
+	// LaterWithoutChecksum, were written by an earlier version that ran beside or after one with checksums, unless they are damaged.
+	WithoutChecksum, LaterWithoutChecksum int
+}
+
+// CheckOptions say how a log is served, and what to read of it.
+type CheckOptions struct {
+	// Retention is that with which the log is served (0: the default), for rows that should have been deleted.
+	Retention time.Duration
+	// Values reads all values too, and compares them with their checksums.
+	Values bool
 }
 
 // maxProblems is how many problems are reported: one that everything follows from is enough.
 const maxProblems = 100
 
-// Check reads a whole log without its values and reports what breaks its invariants. Other processes may append meanwhile: it looks at one snapshot. retention is the one
-// with which the log is served (0: the default), for rows that should have been deleted.
-func Check(ctx context.Context, log Log, retention time.Duration, report func(Problem)) (*CheckResult, error) {
+// Check reads a whole log and reports what breaks its invariants. Other processes may append meanwhile: it looks at one snapshot.
+func Check(ctx context.Context, log Log, opts CheckOptions, report func(Problem)) (*CheckResult, error) {
 	c := &checker{
-		state: newState(), report: report,
+		state: newState(), show: report,
 		newest: map[string]*row{}, granted: map[LeaseID]bool{}, keys: map[LeaseID]int{}, supersededAt: map[Revision]int{},
 	}
+	c.report = c.count
 	end, err := log.Scan(ctx, 0, func(entries []Entry) error {
 		for i := range entries {
 			c.entry(&entries[i])
@@ -54,10 +66,15 @@ func Check(ctx context.Context, log Log, retention time.Duration, report func(Pr
 	if err := c.state.unfinishedImport(); err != nil {
 		return nil, err
 	}
-	c.end(end, retention)
+	c.end(end, opts.Retention)
+	if opts.Values {
+		if err := c.values(ctx, log, end.Position); err != nil {
+			return nil, err
+		}
+	}
 	result := &CheckResult{
 		Entries: c.entries, Leases: len(c.granted), Problems: c.problems,
-		Revision: c.revision, CompactRevision: c.state.compact,
+		Revision: c.revision, CompactRevision: c.state.compact, WithoutChecksum: c.unsealed, LaterWithoutChecksum: c.laggards,
 	}
 	for _, r := range c.newest {
 		if !r.tombstone() {
@@ -69,26 +86,16 @@ func Check(ctx context.Context, log Log, retention time.Duration, report func(Pr
 
 // checker follows a log entry by entry. Compaction, recovery and lease mode it leaves to a state; keys it keeps itself, because a state takes what it is given.
 type checker struct {
+	rules
 	state    *state
-	report   func(Problem)
+	show     func(Problem)
 	entries  int
 	problems int
 
-	at       Position
-	previous Entry
-	// revision is the current one, and writes how many entries of keys it has so far. jumped tells that it has none and never will.
-	revision Revision
-	writes   int64
-	jumped   bool
-	newest   map[string]*row
+	newest map[string]*row
 	// granted are the leases of mode etcd, and keys the number of live keys that name a lease.
 	granted map[LeaseID]bool
 	keys    map[LeaseID]int
-	// gaps are the last positions of those that are missing, and jumps the revisions that are not the next one.
-	gaps  []Position
-	jumps []jump
-	// pasts are the rows of a key's history of which the beginning is not there.
-	pasts []Position
 	// strays are writes with a lease that was not granted before them, and imported the position at which an import ended: leases that had
 	// ended in the source are named in its history only.
 	strays   []stray
@@ -96,11 +103,9 @@ type checker struct {
 	// supersededAt counts rows by the revision that superseded them.
 	supersededAt map[Revision]int
 	compactions  []compaction
-}
-
-type jump struct {
-	at       Position
-	from, to Revision
+	// sealed means that a row with a checksum came before, and unsealed counts the rows without one.
+	sealed             bool
+	unsealed, laggards int
 }
 
 type stray struct {
@@ -113,99 +118,89 @@ type compaction struct {
 	at       Timestamp
 }
 
-func (c *checker) problem(format string, args ...any) {
+// count takes a problem.
+func (c *checker) count(p Problem) {
 	c.problems++
 	if c.problems <= maxProblems {
-		c.report(Problem{c.at, fmt.Sprintf(format, args...)})
+		c.show(p)
 	}
 }
 
 func (c *checker) entry(e *Entry) {
-	c.at = e.Position
-	if err := e.known(); err != nil {
-		c.problem("%v", err)
+	c.entries++
+	if err := e.verifyScanned(); err != nil {
+		c.invalid(e.Position, err)
+	} else if err := e.valid(); err != nil {
+		c.invalid(e.Position, err)
 		return
 	}
 	switch {
-	case e.Position <= c.previous.Position:
-		c.problem("comes after position %d", c.previous.Position)
-	case e.Position > c.previous.Position+1:
-		c.gaps = append(c.gaps, e.Position-1)
+	case e.Checksum != 0:
+		c.sealed = true
+	case c.sealed:
+		c.laggards++
+		fallthrough
+	default:
+		c.unsealed++
 	}
-	if e.ID == 0 {
-		c.problem("has no append ID")
-	}
-	if e.ID == c.previous.ID && e.Time != c.previous.Time {
-		c.problem("has another time than the entry before it, of the same append")
-	}
+	c.rules.entry(e, c.newest[string(e.Key)])
 	if e.Kind == KindPut || e.Kind == KindTombstone {
 		c.key(e)
 	} else {
 		c.control(e)
 	}
-	c.entries++
-	c.previous = *e
 }
+
+// invalid takes what is wrong with one entry.
+func (c *checker) invalid(at Position, err error) {
+	var d *damage
+	if errors.As(err, &d) {
+		c.problem(at, "is damaged: %s (revision %d, key %q)", d.how, d.revision, d.key)
+		return
+	}
+	c.problem(at, "%v", err)
+}
+
+// values reads the log up to a position once more, and verifies the values of puts. Rows that are deleted meanwhile are no loss.
+func (c *checker) values(ctx context.Context, log Log, end Position) error {
+	for at := Position(0); at < end; {
+		entries, _, err := log.Read(ctx, at, checkBatch)
+		if err != nil {
+			return fmt.Errorf("read the values: %w", err)
+		}
+		if len(entries) == 0 {
+			return nil
+		}
+		for i := range entries {
+			e := &entries[i]
+			if e.Kind == KindPut && e.VerifyMetadata() == nil {
+				if err := e.Verify(); err != nil {
+					c.invalid(e.Position, err)
+				}
+			}
+		}
+		at = entries[len(entries)-1].Position
+	}
+	return nil
+}
+
+// checkBatch is how many entries are read at once with their values.
+const checkBatch = 1000
 
 func (c *checker) key(e *Entry) {
-	switch {
-	case len(e.Key) == 0:
-		c.problem("has no key")
-	case e.Revision < c.revision:
-		c.problem("has revision %d, after %d", e.Revision, c.revision)
-	case e.Revision == c.revision && c.writes > 0:
-		if e.Sub < c.writes {
-			c.problem("has sub-revision %d of revision %d, after %d", e.Sub, e.Revision, c.writes-1)
-		}
-	case e.Revision == c.revision && c.jumped:
-		c.problem("has revision %d, which was jumped over", e.Revision)
-	case e.Revision != max(c.revision, 1)+1:
-		c.jumps = append(c.jumps, jump{e.Position, c.revision, e.Revision})
-	}
-	c.revision, c.writes, c.jumped = e.Revision, e.Sub+1, false
-
 	name := string(e.Key)
-	r := newRow(e)
-	former := c.newest[name]
-	if former != nil {
+	if former := c.newest[name]; former != nil {
 		c.supersededAt[e.Revision]++
-		if former.tombstone() {
-			former = nil
+		if !former.tombstone() {
+			c.keys[former.lease]--
 		}
 	}
-	switch {
-	case e.Kind == KindPut:
-		c.put(e, former, c.newest[name] != nil)
-	case former == nil && c.newest[name] != nil:
-		c.problem("deletes a key that is deleted")
-	case e.Version != 0 || e.CreateRevision != 0 || e.Lease != 0:
-		c.problem("deletes a key, and has a version, a create revision or a lease")
-	}
-	c.newest[name] = r
-	if former != nil {
-		c.keys[former.lease]--
-	}
+	c.newest[name] = newRow(e)
 	c.keys[e.Lease]++
-}
-
-// put compares a put with the row that it supersedes, nil if the key did not live; known tells whether the key has been seen.
-func (c *checker) put(e *Entry, former *row, known bool) {
-	switch {
-	case former != nil && (e.Version != former.version+1 || e.CreateRevision != former.create):
-		c.problem("has version %d and create revision %d, after %d and %d", e.Version, e.CreateRevision, former.version, former.create)
-	case former == nil && known && (e.Version != 1 || e.CreateRevision != e.Revision):
-		c.problem("creates a key with version %d and create revision %d at revision %d", e.Version, e.CreateRevision, e.Revision)
-	case !known && e.Version == 1 && e.CreateRevision != e.Revision:
-		c.problem("creates a key with create revision %d at revision %d", e.CreateRevision, e.Revision)
-	case !known && (e.Version < 1 || e.CreateRevision < 1 || e.CreateRevision > e.Revision):
-		c.problem("has version %d and create revision %d at revision %d", e.Version, e.CreateRevision, e.Revision)
-	case !known && e.Version > 1:
-		c.pasts = append(c.pasts, e.Position)
-	}
 	switch mode := c.state.mode; {
 	case e.Lease == 0:
 	case mode == LeaseModeTTL && (e.Lease < 0 || e.Lease > MaxLeaseTTL):
-		c.problem("has lease %d, which is no TTL", e.Lease)
+		c.problem(e.Position, "has lease %d, which is no TTL", e.Lease)
 	case mode == LeaseModeEtcd && !c.granted[e.Lease]:
 		c.strays = append(c.strays, stray{e.Position, e.Lease})
 	}
@@ -213,17 +208,7 @@ func (c *checker) put(e *Entry, former *row, known bool) {
 
 func (c *checker) control(e *Entry) {
 	switch e.Kind {
-	case KindCompaction:
-		if e.Revision > max(c.revision, 1) && len(c.gaps) == 0 {
-			c.problem("compacts revision %d, beyond %d", e.Revision, c.revision)
-		}
-		c.revision = max(c.revision, e.Revision)
-		c.compactions = append(c.compactions, compaction{e.Revision, e.Time})
-	case KindRecovery:
-		if e.Revision <= c.revision {
-			c.problem("recovers to revision %d, after %d", e.Revision, c.revision)
-		}
-		c.revision, c.writes, c.jumped = e.Revision, 0, false
+	case KindCompaction, KindRecovery:
 		c.compactions = append(c.compactions, compaction{e.Revision, e.Time})
 	case KindLease:
 		if e.Version != 0 {
@@ -231,21 +216,12 @@ func (c *checker) control(e *Entry) {
 			break
 		}
 		if n := c.keys[e.Lease]; n > 0 && c.state.mode == LeaseModeEtcd {
-			c.problem("revokes lease %d, to which %d keys belong", e.Lease, n)
+			c.problem(e.Position, "revokes lease %d, to which %d keys belong", e.Lease, n)
 		}
 		delete(c.granted, e.Lease)
 	case KindRecord:
 		if string(e.Key) == recordImport {
 			c.imported = e.Position
-		}
-	case KindJump:
-		if e.Revision <= c.revision {
-			c.problem("jumps to revision %d, after %d", e.Revision, c.revision)
-		}
-		c.revision, c.writes, c.jumped = max(c.revision, e.Revision), 0, true
-	case KindRenewal:
-		if len(e.Value)%8 != 0 || len(e.Value) == 0 {
-			c.problem("keeps leases alive in %d bytes", len(e.Value))
 		}
 	}
 	c.state.apply(e)
@@ -253,47 +229,17 @@ func (c *checker) control(e *Entry) {
 
 // end looks at what only the whole log tells.
 func (c *checker) end(end End, retention time.Duration) {
-	compact := c.state.compact
-	for _, j := range c.jumps {
-		// What was superseded up to the compact revision may be gone, whole revisions too.
-		if j.to > max(j.from, 1)+1 && j.to > compact+1 {
-			c.at = j.at
-			c.problem("has revision %d, after %d: what is between is missing", j.to, max(j.from, 1))
-		}
-	}
-	for _, missing := range c.gaps {
-		if missing > end.Floor {
-			c.at = missing
-			c.problem("is missing, beyond the deletion floor %d", end.Floor)
-		}
-	}
-	for _, at := range c.pasts {
-		if compact < 0 {
-			c.at = at
-			c.problem("has a history that is not there, but nothing was compacted")
-		}
-	}
+	c.rules.end(end, c.state.compact)
 	for _, s := range c.strays {
 		// A lease that was revoked later may be deleted, before the floor.
 		if s.at > max(end.Floor, c.imported) {
-			c.at = s.at
-			c.problem("has lease %d, which was not granted", s.lease)
+			c.problem(s.at, "has lease %d, which was not granted", s.lease)
 		}
-	}
-	c.at = 0
-	if head := (Head{c.previous.Position, c.previous.ID}); head != end.Head {
-		c.problem("the log's end is said to be %s, and is %s", end.Head, head)
-	}
-	if end.Floor > end.Position {
-		c.problem("the deletion floor %d is beyond the end %d", end.Floor, end.Position)
-	}
-	if end.ClusterID == 0 {
-		c.problem("the cluster ID is 0")
 	}
 	if c.state.mode == LeaseModeEtcd {
 		for _, id := range slices.Sorted(maps.Keys(c.keys)) {
 			if n := c.keys[id]; id != 0 && n > 0 && !c.granted[id] {
-				c.problem("%d keys belong to lease %d, which is not there", n, id)
+				c.problem(0, "%d keys belong to lease %d, which is not there", n, id)
 			}
 		}
 	}
@@ -319,7 +265,7 @@ func (c *checker) overdue(end End, retention time.Duration) {
 			}
 		}
 		if rows > 0 {
-			c.problem("%d rows of what was compacted at %s are still there", rows, past.at.Time().UTC().Format(time.DateTime))
+			c.problem(0, "%d rows of what was compacted at %s are still there", rows, past.at.Time().UTC().Format(time.DateTime))
 		}
 		return
 	}

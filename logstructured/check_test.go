@@ -14,7 +14,7 @@ import (
 // mustCheck finds nothing wrong with a log.
 func mustCheck(t testing.TB, log ls.Log) *ls.CheckResult {
 	t.Helper()
-	result, err := ls.Check(context.Background(), log, 0, func(p ls.Problem) { t.Errorf("check: %s", p) })
+	result, err := ls.Check(context.Background(), log, ls.CheckOptions{Values: true}, func(p ls.Problem) { t.Errorf("check: %s", p) })
 	if err != nil {
 		t.Fatalf("check: %v", err)
 	}
@@ -76,7 +76,8 @@ func TestCheckOfLeases(t *testing.T) {
 	mustCheck(t, memLog{db})
 }
 
-// TestCheckFinds breaks a log in one place each.
+// TestCheckFinds breaks a log without checksums in one place each. A store refuses to start on it, unless that takes more than the
+// start looks at.
 func TestCheckFinds(t *testing.T) {
 	t.Parallel()
 	db := &memDatabase{}
@@ -96,7 +97,12 @@ func TestCheckFinds(t *testing.T) {
 	store.mustPut(t, "a", "3") // 9, revision 7
 	store.stop(t)
 	mustCheck(t, memLog{db})
+	db.dropChecksums()
+	if result := mustCheck(t, memLog{db}); result.WithoutChecksum != 9 || result.LaterWithoutChecksum != 0 {
+		t.Errorf("%+v", result)
+	}
 	whole := db.backup()
+	onlyCheck := map[string]bool{"a lease that is not there": true, "a revoked lease with keys": true, "rows that should be gone": true}
 	for name, test := range map[string]struct {
 		change func()
 		want   string
@@ -129,12 +135,16 @@ func TestCheckFinds(t *testing.T) {
 		db.restore(whole)
 		test.change()
 		var problems []string
-		result, err := ls.Check(testContext(t), memLog{db}, 0, func(p ls.Problem) { problems = append(problems, p.String()) })
+		result, err := ls.Check(testContext(t), memLog{db}, ls.CheckOptions{Values: true}, func(p ls.Problem) { problems = append(problems, p.String()) })
 		if err != nil {
 			t.Fatal(err)
 		}
 		if all := strings.Join(problems, "\n"); !strings.Contains(all, test.want) || result.Problems != len(problems) {
 			t.Errorf("%s: %s", name, fmt.Sprint(problems))
+		}
+		_, err = ls.Open(testContext(t), memLog{db}, ls.Options{Logger: testLogger(t), LeaseMode: ls.LeaseModeEtcd})
+		if onlyCheck[name] != (err == nil) {
+			t.Errorf("%s: the start returns %v", name, err)
 		}
 	}
 }

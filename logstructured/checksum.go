@@ -113,8 +113,20 @@ func (r *row) entry() *Entry {
 	return e
 }
 
-// damaged is the error about an entry that must not be served.
-func (e *Entry) damaged(how string) error {
-	return fmt.Errorf("%w: the row at position %d (revision %d, key %q) is damaged: %s; restore a backup, or see docs/reliability.md to keep the other rows",
-		ErrCorrupt, e.Position, e.Revision, e.Key, how)
+// damage is why an entry must not be served.
+type damage struct {
+	position Position
+	revision Revision
+	key      []byte
+	how      string
 }
+
+// damaged returns a damage, which wraps [ErrCorrupt].
+func (e *Entry) damaged(how string) error { return &damage{e.Position, e.Revision, e.Key, how} }
+
+func (d *damage) Error() string {
+	return fmt.Sprintf("%v: the row at position %d (revision %d, key %q) is damaged: %s; restore a backup, or see docs/reliability.md to keep the other rows",
+		ErrCorrupt, d.position, d.revision, d.key, d.how)
+}
+
+func (*damage) Unwrap() error { return ErrCorrupt }

@@ -99,7 +99,7 @@ func (w *writer) readOn(ctx context.Context, head Head, apply func([]Entry)) err
 			return err
 		}
 		for i := range entries {
-			if err := cmp.Or(entries[i].known(), w.store.sameLeaseMode(&entries[i]), entries[i].startsImport()); err != nil {
+			if err := cmp.Or(entries[i].Verify(), entries[i].valid(), w.store.sameLeaseMode(&entries[i]), entries[i].startsImport()); err != nil {
 				return err
 			}
 		}

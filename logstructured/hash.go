@@ -85,6 +85,7 @@ func (v *values) hash(ctx context.Context, rows []*row) (uint32, error) {
 		n := valueBatch(rows)
 		values, err := peek(ctx, v.log, v.lanes.scans, rows[:n])
 		if err != nil {
+			v.alert(err)
 			return 0, err
 		}
 		for i, r := range rows[:n] {

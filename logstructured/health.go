@@ -6,13 +6,17 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 )
 
-// health tells people, once each time, that the database was lost and that it is back. Only the writer uses it.
+// health tells people, once each time, that the database was lost and that it is back. Only the writer uses it, except for damaged.
 type health struct {
-	logger *logrus.Entry
-	lost   time.Time
+	logger  *logrus.Entry
+	damages prometheus.Counter
+	// alerted is when damage was last logged for people to see, in nanoseconds.
+	alerted atomic.Int64
+	lost    time.Time
 	// failed is a failure with which the store ends.
 	failed error
 	// corrupt reports whether the database was corrupt when it was last asked. Any goroutine may read it.
@@ -29,6 +33,7 @@ func (h *health) observe(ctx context.Context, err error) {
 		h.failed = err
 	case err != nil && h.lost.IsZero() && errors.Is(err, ErrCorrupt):
 		h.lost = time.Now()
+		h.damages.Inc()
 		h.logger.WithError(err).Error("the database is corrupt; refusing all writes and linearizable reads, with the alarm CORRUPT")
 	case err != nil && h.lost.IsZero():
 		h.lost = time.Now()
@@ -37,6 +42,21 @@ func (h *health) observe(ctx context.Context, err error) {
 		h.logger.WithField("after", time.Since(h.lost).Round(time.Millisecond)).Info("the database answers again")
 		h.lost = time.Time{}
 	}
+}
+
+// damaged counts and logs err if it is damage that was found in the database. It may be called concurrently.
+func (h *health) damaged(err error) {
+	const often = 10 * time.Second
+	if !errors.Is(err, ErrCorrupt) {
+		return
+	}
+	h.damages.Inc()
+	now := time.Now().UnixNano()
+	if last := h.alerted.Load(); now-last < int64(often) || !h.alerted.CompareAndSwap(last, now) {
+		h.logger.WithError(err).Debug("a read met damage")
+		return
+	}
+	h.logger.WithError(err).Error("THE DATABASE IS DAMAGED: whatever needs the damaged row fails until it is repaired; `stele check --values` lists all damage")
 }
 
 // answers tells whether the database did when it was last asked.

@@ -169,7 +169,7 @@ func TestImportIsWholeOrRefused(t *testing.T) {
 	refused := func(when string) {
 		t.Helper()
 		_, err := ls.Open(testContext(t), memLog{db}, ls.Options{Logger: testLogger(t)})
-		_, checked := ls.Check(testContext(t), memLog{db}, 0, func(ls.Problem) {})
+		_, checked := ls.Check(testContext(t), memLog{db}, ls.CheckOptions{}, func(ls.Problem) {})
 		for _, err := range []error{err, checked} {
 			if !errors.Is(err, ls.ErrImportUnfinished) || !strings.Contains(err.Error(), "run the `stele import` from a test again") {
 				t.Errorf("%s: %v", when, err)

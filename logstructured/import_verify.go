@@ -129,6 +129,6 @@ func (m *Import) HashKV(ctx context.Context, revision, compact Revision) (uint32
 	if compact > 0 {
 		st.compact = compact
 	}
-	v := &values{log: m.log}
+	v := &values{log: m.log, alert: func(error) {}}
 	return v.hash(ctx, st.hashed(revision))
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -43,6 +44,7 @@ func load(ctx context.Context, log Log, end End, asked time.Time) (st *state, le
 		return nil, leases, err
 	}
 	l := loader{st: newState(), leases: &leases, keys: make(map[string]*keyIndex, rows)}
+	l.rules.report = l.refuse
 	l.st.history = make([]*row, 0, rows)
 	batches := make(chan []Entry, loadAhead)
 	indexed := make(chan struct{})
@@ -67,8 +69,12 @@ func load(ctx context.Context, log Log, end End, asked time.Time) (st *state, le
 		return nil, leases, fmt.Errorf("read the log: %w", err)
 	}
 	st = l.finish()
-	if st.head != end.Head {
-		return nil, leases, fmt.Errorf("%w: the log's end is %s but its newest entry %s", ErrCorrupt, end.Head, st.head)
+	compact := st.compact
+	if st.unfinishedImport() != nil {
+		compact = math.MaxInt64 - 1 // its end sets the compact revision
+	}
+	if l.rules.end(end, compact); l.err != nil {
+		return nil, leases, fmt.Errorf("read the log: %w", l.err)
 	}
 	for _, r := range l.leased {
 		leases.addRow(r.row, r.appended, time.Time{})
@@ -95,7 +101,9 @@ type loader struct {
 	keys   map[string]*keyIndex
 	// leased are the rows with a lease. Only the whole log tells what that means.
 	leased []leasedRow
-	err    error
+	rules  rules
+	// err is why the log cannot be served: the first thing that is wrong with it.
+	err error
 }
 
 type leasedRow struct {
@@ -104,11 +112,14 @@ type leasedRow struct {
 }
 
 func (l *loader) apply(e *Entry) {
-	if err := e.known(); err != nil {
-		l.err = err
+	if l.err != nil {
+		return
+	}
+	if l.err = cmp.Or(e.verifyScanned(), e.valid()); l.err != nil {
 		return
 	}
 	if e.Kind != KindPut && e.Kind != KindTombstone {
+		l.rules.entry(e, nil)
 		l.st.apply(e)
 		l.leases.control(e, time.Time{})
 		return
@@ -119,7 +130,20 @@ func (l *loader) apply(e *Entry) {
 		l.leased = append(l.leased, leasedRow{r, e.Time})
 	}
 	name := unsafe.String(unsafe.SliceData(e.Key), len(e.Key)) // the key is kept and never changes
-	l.keys[name] = l.st.extend(l.keys[name], r)
+	former := l.keys[name]
+	if former == nil {
+		l.rules.entry(e, nil)
+	} else {
+		l.rules.entry(e, former.newest())
+	}
+	l.keys[name] = l.st.extend(former, r)
+}
+
+// refuse takes a problem of the log.
+func (l *loader) refuse(p Problem) {
+	if l.err == nil {
+		l.err = fmt.Errorf("%w: %s; `stele check` lists all problems: restore a backup, or see docs/reliability.md", ErrCorrupt, p)
+	}
 }
 
 func (l *loader) finish() *state {

@@ -13,6 +13,7 @@ type metrics struct {
 	conflicts       prometheus.Counter
 	unknown         prometheus.Counter
 	recoveries      prometheus.Counter
+	damaged         prometheus.Counter
 	expired         prometheus.Counter
 	deleted         prometheus.Counter
 	revision        prometheus.Gauge
@@ -40,6 +41,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		conflicts:       counter("append_conflicts_total", "Appends that came after another process's."),
 		unknown:         counter("append_unknown_total", "Appends whose outcome had to be found out."),
 		recoveries:      counter("recoveries_total", "Times that the database was found to have gone back in time, and the revision jumped."),
+		damaged:         counter("damaged_reads_total", "Reads of rows of the database that were damaged, and not served."),
 		expired:         counter("lease_expired_keys_total", "Keys deleted because their TTL was over."),
 		deleted:         counter("compaction_deleted_rows_total", "Rows of superseded revisions deleted from the database."),
 		revision:        gauge("revision", "Current revision."),
@@ -52,7 +54,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		return m, nil
 	}
 	for _, c := range []prometheus.Collector{
-		m.appends, m.entries, m.requests, m.conflicts, m.unknown, m.recoveries, m.expired, m.deleted, m.revision, m.compactRevision, m.keys, m.watchers, m.events,
+		m.appends, m.entries, m.requests, m.conflicts, m.unknown, m.recoveries, m.damaged, m.expired, m.deleted, m.revision, m.compactRevision, m.keys, m.watchers, m.events,
 	} {
 		if err := r.Register(c); err != nil {
 			return nil, err

@@ -40,6 +40,28 @@ func (db *memDatabase) restore(b backup) {
 	db.rows, db.head, db.floor = slices.Clone(b.rows), b.head, b.floor
 }
 
+// dropChecksums makes all rows those of a version that knew no checksums.
+func (db *memDatabase) dropChecksums() {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.rows = slices.Clone(db.rows)
+	for i := range db.rows {
+		db.rows[i].Checksum = 0
+	}
+}
+
+// change changes the stored row at a position.
+func (db *memDatabase) change(position ls.Position, change func(*ls.Entry)) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.rows = slices.Clone(db.rows)
+	for i := range db.rows {
+		if db.rows[i].Position == position {
+			change(&db.rows[i])
+		}
+	}
+}
+
 func (db *memDatabase) setClock(ahead time.Duration) {
 	db.mu.Lock()
 	defer db.mu.Unlock()

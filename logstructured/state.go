@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"strings"
 
 	"github.com/tidwall/btree"
 )
@@ -181,10 +182,41 @@ func (st *state) applyControl(e *Entry) {
 	}
 }
 
-// known returns an error if an entry is of a kind that a later version made up: without knowing what it changes one cannot go on.
-func (e *Entry) known() error {
-	if e.Kind < KindPut || e.Kind > KindJump {
+// valid returns an error if an entry is none that a store writes, whatever else is in the log. A kind that a later version
+// introduced is an error too: a store that does not know what an entry changes cannot go on.
+func (e *Entry) valid() error {
+	switch e.Kind {
+	case KindPut, KindTombstone:
+		if len(e.Key) == 0 {
+			return e.damaged("it has no key")
+		}
+	case KindCompaction, KindRecovery, KindLease, KindJump:
+	case KindRecord:
+		if err := e.validRecord(); err != nil {
+			return e.damaged(err.Error())
+		}
+	case KindRenewal:
+		if len(e.Value)%8 != 0 || len(e.Value) == 0 {
+			return e.damaged(fmt.Sprintf("it keeps leases alive in %d bytes", len(e.Value)))
+		}
+	default:
 		return fmt.Errorf("%w: position %d is of kind %d", errUnknownKind, e.Position, e.Kind)
+	}
+	return nil
+}
+
+// validRecord returns an error unless the record is of a form that this package knows, or another package's.
+func (e *Entry) validRecord() error {
+	switch name := string(e.Key); {
+	case name == "":
+		return errors.New("it is a record without a name")
+	case e.Version == 0:
+		return nil
+	case name == recordLeaseMode:
+		return LeaseMode(e.Value).Valid()
+	case strings.HasPrefix(name, prefixAlarms):
+		_, err := parseAlarm(name)
+		return err
 	}
 	return nil
 }

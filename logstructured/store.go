@@ -143,7 +143,8 @@ func Open(ctx context.Context, log Log, opts Options) (s *Store, err error) {
 		stopped: make(chan struct{}), timeouts: newTimeouts(opts.RequestTimeout),
 	}
 	s.reads = newReads(log, &s.applied)
-	s.health.logger = opts.Logger
+	s.health.logger, s.health.damages = opts.Logger, m.damaged
+	s.values.alert = s.health.damaged
 	s.members.logger = opts.Logger
 	s.writer = &writer{store: s, st: st, published: st.publish(), leases: leases, turns: turns{tag: newReplicaTag()}}
 	s.hub.replace(s.writer.published)

@@ -28,6 +28,8 @@ type values struct {
 	log    Log
 	budget int64
 	lanes  lanes
+	// alert takes each error; those of damaged values reach people by it.
+	alert func(error)
 
 	mu   sync.Mutex
 	size int64 // the sum of the costs in ring
@@ -135,6 +137,7 @@ func (v *values) loadAll(ctx context.Context, turn lane, rows []*row, fn func(i 
 		n := valueBatch(missing)
 		data, err := fetch(ctx, v.log, turn, missing[:n])
 		if err != nil {
+			v.alert(err)
 			return err
 		}
 		for i, r := range missing[:n] {

@@ -367,7 +367,7 @@ func (ws *WatchStream) putBack(w *watcher, from Revision) {
 // read makes the watcher's next response from the snapshot's history, or none if nothing in it concerns the watcher.
 func (ws *WatchStream) read(ctx context.Context, w *watcher, from Revision, snap *snapshot) (*WatchResponse, error) {
 	if w.compacted || from < snap.start {
-		return ws.cancelCompacted(w, snap), nil
+		return ws.cancel(w, WatchResponse{CompactRevision: snap.compact}), nil
 	}
 	rows, next := w.match(snap, from)
 	var events []*mvccpb.Event
@@ -375,7 +375,10 @@ func (ws *WatchStream) read(ctx context.Context, w *watcher, from Revision, snap
 		var err error
 		if events, err = ws.store.events(ctx, snap, rows, w.PrevKV); err != nil {
 			if errors.Is(err, errValueGone) && from < snap.compact {
-				return ws.cancelCompacted(w, snap), nil
+				return ws.cancel(w, WatchResponse{CompactRevision: snap.compact}), nil
+			}
+			if errors.Is(err, ErrCorrupt) {
+				return ws.cancel(w, WatchResponse{Err: err}), nil // trying again would not help
 			}
 			if errors.Is(err, errValueGone) {
 				ws.store.catchUp() // there is a compaction that was not applied yet
@@ -402,15 +405,16 @@ func (ws *WatchStream) read(ctx context.Context, w *watcher, from Revision, snap
 	return response, nil
 }
 
-// cancelCompacted ends a watcher that needs what was compacted.
-func (ws *WatchStream) cancelCompacted(w *watcher, snap *snapshot) *WatchResponse {
+// cancel ends a watcher that cannot go on, because response says why.
+func (ws *WatchStream) cancel(w *watcher, response WatchResponse) *WatchResponse {
 	ws.hub.mu.Lock()
 	defer ws.hub.mu.Unlock()
 	if w.closed {
 		return nil
 	}
 	ws.drop(w) // its ID stays taken until the client cancels it, as in etcd
-	return &WatchResponse{WatchID: w.ID, Canceled: true, CompactRevision: snap.compact}
+	response.WatchID, response.Canceled = w.ID, true
+	return &response
 }
 
 // match collects the rows that concern the watcher, from revision on, and returns the revision to go on from.

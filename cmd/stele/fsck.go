@@ -11,28 +11,38 @@ import (
 	"github.com/stele-db/stele/logstructured"
 )
 
-const checkHelp = `Read the whole log in the database and say what is wrong with it: gaps, revisions and versions that do not follow from
-each other, leases without a grant, rows that should have been deleted. Nothing is changed, values are not read, and servers may go on
-meanwhile. The exit code is 1 if anything is wrong.`
+const checkHelp = `Read the whole log in the database and say what is wrong with it: rows that do not match their checksums, gaps, revisions
+and versions that do not follow from each other, leases without a grant, rows that should have been deleted. Nothing is changed,
+and servers may go on meanwhile. Values are read with --values only. The exit code is 1 if anything is wrong.`
 
 func newCheckCommand() *cobra.Command {
 	var t tool
-	var retention time.Duration
+	var opts logstructured.CheckOptions
 	return t.command(&cobra.Command{Use: "check", Short: "Look for mistakes in the database", Long: checkHelp},
 		func(flags *pflag.FlagSet) {
-			flags.DurationVar(&retention, "compact-retention", 5*time.Minute, "the flag with which the database is served")
+			flags.BoolVar(&opts.Values, "values", false, "read all values too, and compare them with their checksums")
+			flags.DurationVar(&opts.Retention, "compact-retention", 5*time.Minute, "the flag with which the database is served")
 		},
-		func(ctx context.Context, _ []string) error { return t.check(ctx, retention) })
+		func(ctx context.Context, _ []string) error { return t.check(ctx, opts) })
 }
 
-func (t *tool) check(ctx context.Context, retention time.Duration) error {
+func (t *tool) check(ctx context.Context, opts logstructured.CheckOptions) error {
 	database, _, err := t.open(ctx)
 	if err != nil {
 		return err
 	}
-	result, err := logstructured.Check(ctx, database, retention, func(p logstructured.Problem) { _, _ = fmt.Fprintln(t.stdout, p) })
+	result, err := logstructured.Check(ctx, database, opts, func(p logstructured.Problem) { _, _ = fmt.Fprintln(t.stdout, p) })
 	if closed := database.Close(); err == nil {
 		err = closed
+	}
+	if err != nil {
+		return err
+	}
+	if n := result.WithoutChecksum; n > 0 {
+		_, err = fmt.Fprintf(t.stdout, "%d entries have no checksum: a version without checksums wrote them\n", n)
+	}
+	if n := result.LaterWithoutChecksum; n > 0 && err == nil {
+		_, err = fmt.Fprintf(t.stdout, "warning: %d entries have no checksum, though an entry before them has one; unless an earlier version wrote them they are damaged\n", n)
 	}
 	if err != nil {
 		return err

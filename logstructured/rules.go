@@ -1,0 +1,156 @@
+package logstructured
+
+import "fmt"
+
+// rules compares the entries of a log, in order, with what a store writes: positions without gaps, revisions and versions that
+// follow from each other. [Check] and the start share them; what takes more memory than the index has is left to [Check].
+type rules struct {
+	report func(Problem)
+
+	previous struct {
+		Head
+		time Timestamp
+	}
+	// revision is the current one, and writes the number of its entries of keys so far. jumped means that it has none and never
+	// will.
+	revision Revision
+	writes   int64
+	jumped   bool
+	// gaps are the last positions of those that are missing, and jumps the revisions that are not the next one. Both rise, so the
+	// last of them show whether any is a problem.
+	gaps  []Position
+	jumps []jump
+	// pasts are rows of a key's history whose beginning is missing.
+	pasts []Position
+}
+
+type jump struct {
+	at       Position
+	from, to Revision
+}
+
+// keepLast appends to a list of which only the end is of interest.
+func keepLast[T any](list []T, item T) []T {
+	if len(list) == 2*maxProblems {
+		list = append(list[:0], list[maxProblems:]...)
+	}
+	return append(list, item)
+}
+
+func (c *rules) problem(at Position, format string, args ...any) {
+	c.report(Problem{at, fmt.Sprintf(format, args...)})
+}
+
+// entry takes the next entry, which is valid by itself. newest is the newest row of its key, nil if the key has none.
+func (c *rules) entry(e *Entry, newest *row) {
+	switch {
+	case e.Position <= c.previous.Position:
+		c.problem(e.Position, "comes after position %d", c.previous.Position)
+	case e.Position > c.previous.Position+1:
+		c.gaps = keepLast(c.gaps, e.Position-1)
+	}
+	if e.ID == 0 {
+		c.problem(e.Position, "has no append ID")
+	}
+	if e.ID == c.previous.ID && e.Time != c.previous.time {
+		c.problem(e.Position, "has another time than the entry before it, of the same append")
+	}
+	c.previous.Head, c.previous.time = Head{e.Position, e.ID}, e.Time
+	if e.Kind == KindPut || e.Kind == KindTombstone {
+		c.write(e)
+		c.version(e, newest)
+	} else {
+		c.control(e)
+	}
+}
+
+// write compares the revision of a write with those before it.
+func (c *rules) write(e *Entry) {
+	switch {
+	case e.Revision < c.revision:
+		c.problem(e.Position, "has revision %d, after %d", e.Revision, c.revision)
+	case e.Revision == c.revision && c.writes > 0:
+		if e.Sub < c.writes {
+			c.problem(e.Position, "has sub-revision %d of revision %d, after %d", e.Sub, e.Revision, c.writes-1)
+		}
+	case e.Revision == c.revision && c.jumped:
+		c.problem(e.Position, "has revision %d, which was jumped over", e.Revision)
+	case e.Revision != max(c.revision, 1)+1:
+		c.jumps = keepLast(c.jumps, jump{e.Position, c.revision, e.Revision})
+	}
+	c.revision, c.writes, c.jumped = e.Revision, e.Sub+1, false
+}
+
+// version compares a write with the row that it supersedes.
+func (c *rules) version(e *Entry, newest *row) {
+	live := newest != nil && !newest.tombstone()
+	switch {
+	case e.Kind == KindTombstone && newest != nil && !live:
+		c.problem(e.Position, "deletes a key that is deleted")
+	case e.Kind == KindTombstone:
+		if e.Version != 0 || e.CreateRevision != 0 || e.Lease != 0 {
+			c.problem(e.Position, "deletes a key, and has a version, a create revision or a lease")
+		}
+	case live && (e.Version != newest.version+1 || e.CreateRevision != newest.create):
+		c.problem(e.Position, "has version %d and create revision %d, after %d and %d", e.Version, e.CreateRevision, newest.version, newest.create)
+	case live:
+	case newest != nil && (e.Version != 1 || e.CreateRevision != e.Revision):
+		c.problem(e.Position, "creates a key with version %d and create revision %d at revision %d", e.Version, e.CreateRevision, e.Revision)
+	case newest != nil:
+	case e.Version == 1 && e.CreateRevision != e.Revision:
+		c.problem(e.Position, "creates a key with create revision %d at revision %d", e.CreateRevision, e.Revision)
+	case e.Version < 1 || e.CreateRevision < 1 || e.CreateRevision > e.Revision:
+		c.problem(e.Position, "has version %d and create revision %d at revision %d", e.Version, e.CreateRevision, e.Revision)
+	case e.Version > 1:
+		c.pasts = keepLast(c.pasts, e.Position)
+	}
+}
+
+func (c *rules) control(e *Entry) {
+	switch e.Kind {
+	case KindCompaction:
+		if e.Revision > max(c.revision, 1) && len(c.gaps) == 0 {
+			c.problem(e.Position, "compacts revision %d, beyond %d", e.Revision, c.revision)
+		}
+		c.revision = max(c.revision, e.Revision)
+	case KindRecovery:
+		if e.Revision <= c.revision {
+			c.problem(e.Position, "recovers to revision %d, after %d", e.Revision, c.revision)
+		}
+		c.revision, c.writes, c.jumped = e.Revision, 0, false
+	case KindJump:
+		if e.Revision <= c.revision {
+			c.problem(e.Position, "jumps to revision %d, after %d", e.Revision, c.revision)
+		}
+		c.revision, c.writes, c.jumped = max(c.revision, e.Revision), 0, true
+	}
+}
+
+// end looks at what only the whole log shows. compact is the compact revision.
+func (c *rules) end(end End, compact Revision) {
+	for _, j := range c.jumps {
+		// What was superseded up to the compact revision may be gone, whole revisions too.
+		if j.to > max(j.from, 1)+1 && j.to > compact+1 {
+			c.problem(j.at, "has revision %d, after %d: what is between is missing", j.to, max(j.from, 1))
+		}
+	}
+	for _, missing := range c.gaps {
+		if missing > end.Floor {
+			c.problem(missing, "is missing, beyond the deletion floor %d", end.Floor)
+		}
+	}
+	for _, at := range c.pasts {
+		if compact < 0 {
+			c.problem(at, "has a history that is not there, but nothing was compacted")
+		}
+	}
+	if head := c.previous.Head; head != end.Head {
+		c.problem(0, "the log's end is said to be %s, and is %s", end.Head, head)
+	}
+	if end.Floor > end.Position {
+		c.problem(0, "the deletion floor %d is beyond the end %d", end.Floor, end.Position)
+	}
+	if end.ClusterID == 0 {
+		c.problem(0, "the cluster ID is 0")
+	}
+}
