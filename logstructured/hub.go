@@ -53,7 +53,7 @@ func (h *hub) publish(before, next *snapshot) {
 		}
 	}
 	for ws := range h.streams {
-		if ws.wakeAt(next.head.Position) {
+		if ws.ends.settles(next.head.Position) {
 			ws.signal()
 		}
 	}

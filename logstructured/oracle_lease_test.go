@@ -230,7 +230,7 @@ func TestExpiryBesideProgressRequests(t *testing.T) {
 		}
 	}()
 	eventually(t, "the key expires", func() bool {
-		store.NewWatchStream().Create(ls.WatchRequest{KeyRange: everything}) // makes the writer look
+		watchEverything(t, store, 0) // makes the writer look
 		select {
 		case err := <-deleted:
 			return err == nil

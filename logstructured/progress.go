@@ -7,49 +7,39 @@ import "time"
 // is no answer.
 func (ws *WatchStream) RequestProgress() {
 	ws.hub.mu.Lock()
-	if len(ws.watchers) == 0 || ws.closed {
-		ws.hub.mu.Unlock()
+	defer ws.hub.mu.Unlock()
+	n := len(ws.calls)
+	switch {
+	case ws.closed:
+	case n == 0:
+		ws.requestProgress()
+	case !ws.calls[n-1].progress:
+		ws.calls = append(ws.calls, streamCall{progress: true})
+	}
+}
+
+// progressRequests are the questions of the requests for progress that were not answered, from the oldest to the newest; 0 is none.
+type progressRequests struct{ oldest, newest int }
+
+// requestProgress asks the database up to where the response must wait. hub.mu is held.
+func (ws *WatchStream) requestProgress() {
+	if len(ws.watchers) == 0 {
 		return
 	}
-	ws.requested++
-	ws.hub.mu.Unlock()
-	ws.askProgress()
+	question := ws.ask()
+	if ws.requested.oldest == 0 {
+		ws.requested.oldest = question
+	}
+	ws.requested.newest = question
 }
 
-// progressAnswer is what the database told about the end of the log for a request: its response must wait until position has
-// been applied.
-type progressAnswer struct {
-	request  int
-	position Position
-}
-
-// askProgress asks the database up to where the response to the newest request must wait.
-func (ws *WatchStream) askProgress() {
-	ws.hub.mu.Lock()
-	request := ws.requested
-	ws.retryAt = time.Time{}
-	ws.hub.mu.Unlock()
-	ws.store.reads.join(func(r *round) {
-		ws.hub.mu.Lock()
-		defer ws.hub.mu.Unlock()
-		where, _ := ws.store.applied.standing(r.end.Head)
-		if r.err != nil || where == foreign {
-			ws.retryAt = time.Now().Add(watchRetry)
-			ws.signal()
-			return
-		}
-		ws.answer = progressAnswer{request, r.end.Position}
-		if ws.hub.current.Load().head.Position < r.end.Position {
-			ws.store.catchUp() // publish wakes the stream
-			return
-		}
-		ws.signal()
-	})
-}
-
-// wakeAt tells whether the stream waits for position to be applied. hub.mu is held.
-func (ws *WatchStream) wakeAt(position Position) bool {
-	return ws.answer.request > ws.answered && ws.answer.position <= position
+// answered takes note of a response by a state that answers the questions up to reached.
+func (p *progressRequests) answered(reached int) {
+	if reached >= p.newest {
+		*p = progressRequests{}
+		return
+	}
+	p.oldest = p.newest
 }
 
 // nextProgress returns a progress response if one is due. All watchers of the stream have been read up to snap, so it cannot
@@ -62,7 +52,7 @@ func (ws *WatchStream) nextProgress(snap *snapshot) *WatchResponse {
 			return &WatchResponse{WatchID: w.ID, Revision: snap.revision}
 		}
 	}
-	if !ws.wakeAt(snap.head.Position) {
+	if ws.requested.oldest == 0 || ws.requested.oldest > ws.ends.reached {
 		return nil
 	}
 	for _, w := range ws.watchers {
@@ -70,7 +60,7 @@ func (ws *WatchStream) nextProgress(snap *snapshot) *WatchResponse {
 			return nil // as etcd: a watcher of the future is not synced
 		}
 	}
-	ws.answered = ws.answer.request
+	ws.requested.answered(ws.ends.reached)
 	if len(ws.watchers) == 0 {
 		return nil
 	}
@@ -81,7 +71,9 @@ func (ws *WatchStream) nextProgress(snap *snapshot) *WatchResponse {
 func (ws *WatchStream) tick() {
 	now := time.Now()
 	ws.hub.mu.Lock()
-	ask := !ws.retryAt.IsZero() && !now.Before(ws.retryAt)
+	if at := ws.ends.retryAt; !at.IsZero() && !now.Before(at) {
+		ws.askAgain()
+	}
 	if !now.Before(ws.nextTick) {
 		ws.nextTick = now.Add(ws.store.opts.ProgressInterval)
 		ws.progress = nil
@@ -93,9 +85,6 @@ func (ws *WatchStream) tick() {
 		}
 	}
 	ws.hub.mu.Unlock()
-	if ask {
-		ws.askProgress()
-	}
 }
 
 // sleep is how long Next may wait for a signal.
@@ -103,8 +92,8 @@ func (ws *WatchStream) sleep() time.Duration {
 	d := time.Until(ws.nextTick)
 	ws.hub.mu.Lock()
 	defer ws.hub.mu.Unlock()
-	if !ws.retryAt.IsZero() {
-		d = min(d, time.Until(ws.retryAt))
+	if at := ws.ends.retryAt; !at.IsZero() {
+		d = min(d, time.Until(at))
 	}
 	return max(d, time.Millisecond)
 }

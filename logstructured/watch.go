@@ -21,8 +21,8 @@ const (
 	maxWatchRevisions = 1000
 	maxWatchBytes     = 2 << 20
 	maxWatchScan      = 100_000
-	// maxPendingControl bounds the answers to Create and Cancel that wait to be read; then these calls wait.
-	maxPendingControl = 1000
+	// maxPendingCalls bounds the calls of Create and Cancel that have not been answered; then these calls wait.
+	maxPendingCalls = 1000
 	// watchRetry is how long a stream waits before it asks a failing database again.
 	watchRetry = 100 * time.Millisecond
 )
@@ -109,19 +109,17 @@ type WatchStream struct {
 	// Guarded by hub.mu:
 	watchers map[WatchID]*watcher
 	nextID   WatchID
-	// control holds the answers to Create and Cancel, unsynced the watchers whose pending is set, and progress those whose
+	// calls holds what Next has yet to carry out, unsynced the watchers whose pending is set, and progress those whose
 	// periodic notification is due.
-	control  []WatchResponse
+	calls    []streamCall
 	unsynced []*watcher
 	// reading is the revision from which Next reads at this moment, 0 if it does not.
 	reading  Revision
 	progress []*watcher
-	// requested counts the calls of RequestProgress, answered is the last of them that was answered, answer what the database told
-	// for the newest one that it has told anything for, and retryAt when to ask it again.
-	requested, answered int
-	answer              progressAnswer
-	retryAt             time.Time
-	closed              bool
+	// ends are the stream's questions for the end of the log, and requested those of RequestProgress that were not answered.
+	ends      streamEnds
+	requested progressRequests
+	closed    bool
 
 	// nextTick is when periodic notifications are due. Only Next uses it.
 	nextTick time.Time
@@ -148,7 +146,18 @@ func (ws *WatchStream) signal() {
 	}
 }
 
-// reserve waits until there is room for an answer and returns with hub.mu held, or false without.
+// streamCall is a call that has to wait its turn. Calls are carried out in order: so are the responses of creations, a watcher can be
+// canceled before it was created, and the answer to a request for progress comes after the creations before it.
+type streamCall struct {
+	// create is the watcher to add, or else cancel the one to end, or else progress is set.
+	create   *WatchRequest
+	cancel   WatchID
+	progress bool
+	// question is the one whose answer a creation waits for.
+	question int
+}
+
+// reserve waits until there is room for a call and returns with hub.mu held, or false without.
 func (ws *WatchStream) reserve() bool {
 	for {
 		ws.hub.mu.Lock()
@@ -156,7 +165,7 @@ func (ws *WatchStream) reserve() bool {
 			ws.hub.mu.Unlock()
 			return false
 		}
-		if len(ws.control) < maxPendingControl {
+		if len(ws.calls) < maxPendingCalls {
 			return true
 		}
 		ws.hub.mu.Unlock()
@@ -167,8 +176,9 @@ func (ws *WatchStream) reserve() bool {
 	}
 }
 
-// Create adds a watcher; its Created response, or the failed one, comes out of Next before its events, and the responses of
-// several creations in their order. It waits while too many such answers have not been read.
+// Create adds a watcher. Its Created response, or the failed one, comes out of Next before its events, and the responses of several
+// creations in their order. The response is linearized: it shows a state that is not older than the call, for which it waits as long as
+// the database does not answer. Create itself waits while too many calls have not been answered.
 func (ws *WatchStream) Create(r WatchRequest) {
 	if len(r.Key) == 0 {
 		r.Key = []byte{0}
@@ -177,9 +187,60 @@ func (ws *WatchStream) Create(r WatchRequest) {
 		return
 	}
 	defer ws.hub.mu.Unlock()
-	defer ws.signal()
-	snap := ws.hub.current.Load()
-	response := WatchResponse{WatchID: InvalidWatchID, Revision: snap.revision, Created: true, Canceled: true}
+	ws.calls = append(ws.calls, streamCall{create: &r, question: ws.ask()})
+}
+
+// Cancel ends a watcher; Next returns the Canceled response unless id is unknown.
+func (ws *WatchStream) Cancel(id WatchID) {
+	if !ws.reserve() {
+		return
+	}
+	defer ws.hub.mu.Unlock()
+	ws.calls = append(ws.calls, streamCall{cancel: id})
+	ws.signal()
+}
+
+// nextAnswer carries out calls until one has an answer. These come before all else: nothing of a watcher overtakes its Created response.
+// hub.mu is held.
+func (ws *WatchStream) nextAnswer(snap *snapshot) *WatchResponse {
+	for len(ws.calls) > 0 && ws.ends.reached >= ws.calls[0].question {
+		c := ws.calls[0]
+		ws.calls[0] = streamCall{}
+		if ws.calls = ws.calls[1:]; len(ws.calls) == 0 {
+			ws.calls = nil
+		}
+		select {
+		case ws.room <- struct{}{}:
+		default:
+		}
+		if response := ws.carryOut(c, snap); response != nil {
+			return response
+		}
+	}
+	return nil
+}
+
+// carryOut returns the answer to a call, nil if it has none. hub.mu is held.
+func (ws *WatchStream) carryOut(c streamCall, snap *snapshot) *WatchResponse {
+	switch {
+	case c.create != nil:
+		return ws.create(*c.create, snap)
+	case c.progress:
+		ws.requestProgress()
+		return nil
+	}
+	w := ws.watchers[c.cancel]
+	if w == nil {
+		return nil
+	}
+	ws.drop(w)
+	delete(ws.watchers, c.cancel)
+	return &WatchResponse{WatchID: c.cancel, Revision: snap.revision, Canceled: true}
+}
+
+// create makes a watcher, or the answer that refuses it. hub.mu is held.
+func (ws *WatchStream) create(r WatchRequest, snap *snapshot) *WatchResponse {
+	response := &WatchResponse{WatchID: InvalidWatchID, Revision: snap.revision, Created: true, Canceled: true}
 	refusal := snap.pass(r.Guard)
 	r.Guard = nil
 	switch {
@@ -194,7 +255,7 @@ func (ws *WatchStream) Create(r WatchRequest) {
 	default:
 		response.WatchID, response.Canceled = ws.add(r, snap), false
 	}
-	ws.control = append(ws.control, response)
+	return response
 }
 
 // add registers a watcher and returns its ID. hub.mu is held.
@@ -216,24 +277,6 @@ func (ws *WatchStream) add(r WatchRequest, snap *snapshot) WatchID {
 		ws.unsynced = append(ws.unsynced, w)
 	}
 	return w.ID
-}
-
-// Cancel ends a watcher; Next returns the Canceled response unless id is unknown.
-func (ws *WatchStream) Cancel(id WatchID) {
-	if !ws.reserve() {
-		return
-	}
-	defer ws.hub.mu.Unlock()
-	w := ws.watchers[id]
-	if w == nil {
-		return
-	}
-	ws.drop(w)
-	delete(ws.watchers, id)
-	ws.control = append(ws.control, WatchResponse{
-		WatchID: id, Revision: ws.hub.current.Load().revision, Canceled: true,
-	})
-	ws.signal()
 }
 
 // drop ends a watcher. hub.mu is held.
@@ -291,11 +334,12 @@ func (ws *WatchStream) poll(ctx context.Context) (*WatchResponse, error) {
 			ws.hub.mu.Unlock()
 			return nil, ErrStopped
 		}
-		if response := ws.nextControl(); response != nil {
+		snap := ws.hub.current.Load()
+		ws.ends.settle(snap.head.Position)
+		if response := ws.nextAnswer(snap); response != nil {
 			ws.hub.mu.Unlock()
 			return response, nil
 		}
-		snap := ws.hub.current.Load()
 		w, from := ws.takeUnsynced()
 		if w == nil {
 			response := ws.nextProgress(snap)
@@ -314,24 +358,6 @@ func (ws *WatchStream) poll(ctx context.Context) (*WatchResponse, error) {
 			pause(ctx, watchRetry)
 		}
 	}
-}
-
-// nextControl takes the oldest answer to Create or Cancel. They come before all else: nothing of a watcher overtakes its Created
-// response. hub.mu is held.
-func (ws *WatchStream) nextControl() *WatchResponse {
-	if len(ws.control) == 0 {
-		return nil
-	}
-	response := ws.control[0]
-	ws.control[0] = WatchResponse{}
-	if ws.control = ws.control[1:]; len(ws.control) == 0 {
-		ws.control = nil
-	}
-	select {
-	case ws.room <- struct{}{}:
-	default:
-	}
-	return &response
 }
 
 // takeUnsynced takes the watcher that has waited longest and the revision to read it from. From here on the hub marks it

@@ -140,13 +140,9 @@ func verifiedName(state *tls.ConnectionState) (string, bool) {
 // byCertificate tells whether a certificate is enough to be somebody.
 func (a *authorizer) byCertificate() bool { return a.certificates && a.current().Enabled }
 
-// authorizedWatch is r with a guard. A watch outlives its creation, so what other replicas have acknowledged is waited for, as long as the database can tell.
+// authorizedWatch is r with a guard, which is asked when the watcher is created, on a state that is not older than r.
 func (m *member) authorizedWatch(ctx context.Context, r *pb.WatchCreateRequest) logstructured.WatchRequest {
-	st := m.auth.current()
-	if st.Enabled && m.store.Ready(ctx) == nil {
-		st = m.auth.current()
-	}
 	req := toWatch(r)
-	req.Guard = m.auth.guard(ctx, r, st)
+	req.Guard = m.auth.guard(ctx, r, m.auth.current())
 	return req
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/stele-db/stele/logstructured"
 )
 
-// maxPendingCreates is how many creations of one stream may be waiting for their answer before the
-// stream's next request is read; etcd's buffer of control messages.
-const maxPendingCreates = 16
+// maxPendingCreates is how many creations of one stream may be waiting for their answer before the stream's next request is read. They
+// share a question to the database.
+const maxPendingCreates = 256
 
 // watchServer is etcd's Watch service.
 type watchServer struct {
