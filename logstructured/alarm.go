@@ -65,19 +65,27 @@ func readAlarms(records Records) *alarms {
 	return as
 }
 
-// admit refuses a write of a client that takes up cost bytes, 0 if it does not store anything new.
-func (as *alarms) admit(cost int) error {
+// admit refuses a write of a client if an alarm says so. Its cost is zero if it does not store anything new.
+func (as *alarms) admit(c cost) error {
 	switch {
 	case as.corrupt:
 		return fmt.Errorf("%w: an alarm says so", ErrCorrupt)
-	case as.noSpace && cost > 0:
+	case as.noSpace && c != (cost{}):
 		return fmt.Errorf("%w: an alarm says so", ErrNoSpace)
 	}
 	return nil
 }
 
 // admit is what every write of a client asks first, at its place in the log.
-func (s *step) admit(cost int) error { return s.alarms.Of(Records{&s.st.control}).admit(cost) }
+func (s *step) admit(c cost) error {
+	if err := s.alarms.Of(Records{&s.st.control}).admit(c); err != nil {
+		return err
+	}
+	if c.index > 0 && s.maxIndex > 0 && s.st.indexFull(c.index, s.maxIndex) {
+		return errIndexFull
+	}
+	return nil
+}
 
 // Alarms returns those that are raised, by type and member, as they were applied here. While the database is corrupt an alarm of this
 // replica says so, which is not in the log: nothing can be written there.
@@ -100,17 +108,26 @@ func (s *Store) Corrupt() bool { return s.health.corrupt.Load() }
 
 // RaiseAlarm raises an alarm unless it is raised, and returns the current revision.
 func (s *Store) RaiseAlarm(ctx context.Context, a Alarm) (Revision, error) {
-	raised := false
-	revision, err := s.UpdateRecords(ctx, func(records Records) ([]RecordChange, error) {
-		if _, raised = records.Get(a.record()); raised {
+	_, revision, err := s.raise(ctx, a)
+	return revision, err
+}
+
+// raise also reports whether the alarm was not raised before.
+func (s *Store) raise(ctx context.Context, a Alarm) (raised bool, revision Revision, err error) {
+	revision, err = s.UpdateRecords(ctx, func(records Records) ([]RecordChange, error) {
+		_, already := records.Get(a.record())
+		if raised = !already; already {
 			return nil, nil
 		}
 		return []RecordChange{{Name: a.record()}}, nil
 	})
-	if err == nil && !raised {
+	if err != nil {
+		return false, revision, err
+	}
+	if raised {
 		s.logger.WithField("alarm", a.Type).WithField("member", fmt.Sprintf("%x", a.Member)).Warn("an alarm was raised")
 	}
-	return revision, err
+	return raised, revision, nil
 }
 
 // ClearAlarm ends an alarm and tells whether it was raised, and the current revision.

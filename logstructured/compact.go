@@ -16,7 +16,7 @@ func (s *Store) Compact(ctx context.Context, revision Revision, physical bool) (
 	var current Revision
 	var position Position
 	err := s.write(ctx, 0, func(st *step) error {
-		if err := st.admit(0); err != nil {
+		if err := st.admit(cost{}); err != nil {
 			return err
 		}
 		current = st.st.revision

@@ -5,6 +5,7 @@ import (
 	"context"
 	"strings"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/tidwall/btree"
 )
@@ -162,6 +163,7 @@ func (st *state) applyRecord(e *Entry) {
 	if st.records != nil {
 		if former, ok := st.records.Get(&record{name: name}); ok {
 			st.bury(former.position)
+			st.recordBytes -= memoryOfRecord(former)
 		}
 	}
 	if e.Version == 0 {
@@ -172,7 +174,9 @@ func (st *state) applyRecord(e *Entry) {
 		}
 		return
 	}
-	setIn(&st.records, lessRecord, &record{name: name, value: e.Value, position: e.Position})
+	r := &record{name: name, value: e.Value, position: e.Position}
+	st.recordBytes += memoryOfRecord(r)
+	setIn(&st.records, lessRecord, r)
 	if name == recordLeaseMode {
 		st.setLeaseMode(LeaseMode(e.Value))
 	}
@@ -241,16 +245,19 @@ func (st *state) applyLease(e *Entry) {
 	setIn(&st.leases, lessLease, &lease{id: e.Lease, ttl: e.Version, granted: e.Position})
 }
 
+// keyString is a key of the index, which never changes, without a copy.
+func keyString(key []byte) string { return unsafe.String(unsafe.SliceData(key), len(key)) }
+
 // attach keeps account of which key belongs to which lease as r takes the place of former (nil: none), if they are leases of their own.
 func (st *state) attach(former, r *row) {
 	if st.mode != LeaseModeEtcd {
 		return
 	}
 	if former != nil && former.lease != 0 && former.lease != r.lease && st.attached != nil {
-		st.attached.Delete(attachment{former.lease, string(former.key)})
+		st.attached.Delete(attachment{former.lease, keyString(former.key)})
 	}
 	if r.lease != 0 {
-		setIn(&st.attached, lessAttachment, attachment{r.lease, string(r.key)})
+		setIn(&st.attached, lessAttachment, attachment{r.lease, keyString(r.key)})
 	}
 }
 

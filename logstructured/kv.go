@@ -46,7 +46,7 @@ func (s *Store) Put(ctx context.Context, r *PutRequest) (*PutResult, error) {
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, s.reportFull(ctx, err)
 	}
 	return result, s.completeCommitted(ctx, &a)
 }
@@ -81,7 +81,7 @@ func (s *Store) DeleteRange(ctx context.Context, r *DeleteRangeRequest) (*Delete
 	var result *DeleteRangeResult
 	var a answer
 	err := s.write(ctx, len(r.Key)+len(r.End), func(st *step) error {
-		if err := st.admit(0); err != nil {
+		if err := st.admit(cost{}); err != nil {
 			return err
 		}
 		if err := st.st.pass(r.Guard); err != nil {
@@ -103,15 +103,15 @@ func (s *Store) Txn(ctx context.Context, r *TxnRequest) (*TxnResult, error) {
 	if !writes {
 		return s.readTxn(ctx, r)
 	}
-	cost := r.cost()
-	if err := s.admit(ctx, cost); err != nil {
+	need := r.cost()
+	if err := s.admit(ctx, need); err != nil {
 		return nil, err
 	}
 	s.prefetch(ctx, r)
 	var result *TxnResult
 	var a answer
 	err := s.write(ctx, size, func(st *step) (err error) {
-		if err := st.admit(cost); err != nil {
+		if err := st.admit(need); err != nil {
 			return err
 		}
 		if err := st.st.pass(r.Guard); err != nil {
@@ -122,7 +122,7 @@ func (s *Store) Txn(ctx context.Context, r *TxnRequest) (*TxnResult, error) {
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, s.reportFull(ctx, err)
 	}
 	return result, s.completeCommitted(ctx, &a)
 }

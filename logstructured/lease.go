@@ -40,7 +40,7 @@ var ErrLeaseIdentity = errors.New("this server runs with --lease-mode=ttl, where
 // LeaseGrant grants a lease of ttl seconds, and a random ID if id is 0. In [LeaseModeTTL] the ID is the TTL and nothing is stored: id must be 0 or
 // that TTL.
 func (s *Store) LeaseGrant(ctx context.Context, id LeaseID, ttl int64, guards ...Guard) (*LeaseGrantResult, error) {
-	if err := s.admit(ctx, leaseCost); err != nil {
+	if err := s.admit(ctx, costOfLease); err != nil {
 		return nil, err
 	}
 	if ttl > MaxLeaseTTL {
@@ -52,7 +52,7 @@ func (s *Store) LeaseGrant(ctx context.Context, id LeaseID, ttl int64, guards ..
 	}
 	result := &LeaseGrantResult{TTL: ttl}
 	err := s.write(ctx, 0, func(st *step) error {
-		if err := st.admit(leaseCost); err != nil {
+		if err := st.admit(costOfLease); err != nil {
 			return err
 		}
 		if err := st.st.pass(guards...); err != nil {
@@ -69,7 +69,7 @@ func (s *Store) LeaseGrant(ctx context.Context, id LeaseID, ttl int64, guards ..
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, s.reportFull(ctx, err)
 	}
 	return result, nil
 }
@@ -83,7 +83,7 @@ func (s *Store) nameTTL(ctx context.Context, id LeaseID, ttl int64, guards []Gua
 	if err := snap.pass(guards...); err != nil {
 		return nil, err
 	}
-	if err := s.alarms.Of(Records{&snap.control}).admit(leaseCost); err != nil {
+	if err := s.alarms.Of(Records{&snap.control}).admit(costOfLease); err != nil {
 		return nil, err
 	}
 	if id != 0 && id != LeaseID(ttl) {
@@ -100,7 +100,7 @@ func (s *step) grant(id LeaseID, ttl int64) {
 func (s *Store) LeaseRevoke(ctx context.Context, id LeaseID, guards ...Guard) (Revision, error) {
 	var revision Revision
 	err := s.writeLease(ctx, guards, func(st *step) error {
-		if err := st.admit(0); err != nil {
+		if err := st.admit(cost{}); err != nil {
 			return err
 		}
 		if st.st.lease(id) == nil {

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-	"unsafe"
 )
 
 // loadAhead is how many batches of the scan may wait to be indexed: the database is read by one processor while another builds the index.
@@ -129,7 +128,7 @@ func (l *loader) apply(e *Entry) {
 	if r.lease != 0 {
 		l.leased = append(l.leased, leasedRow{r, e.Time})
 	}
-	name := unsafe.String(unsafe.SliceData(e.Key), len(e.Key)) // the key is kept and never changes
+	name := keyString(e.Key)
 	former := l.keys[name]
 	if former == nil {
 		l.rules.entry(e, nil)

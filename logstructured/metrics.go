@@ -19,6 +19,7 @@ type metrics struct {
 	revision        prometheus.Gauge
 	compactRevision prometheus.Gauge
 	keys            prometheus.Gauge
+	indexBytes      prometheus.Gauge
 	watchers        prometheus.Gauge
 	events          prometheus.Counter
 }
@@ -47,6 +48,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		revision:        gauge("revision", "Current revision."),
 		compactRevision: gauge("compact_revision", "Compact revision, -1 before the first compaction."),
 		keys:            gauge("keys", "Keys in the index, deleted ones that were not compacted included."),
+		indexBytes:      gauge("index_bytes", "Memory that the index of keys, revisions, leases and records takes up, by estimate."),
 		watchers:        gauge("watchers", "Watchers of all watch streams."),
 		events:          counter("watch_events_total", "Events handed to watch streams."),
 	}
@@ -54,7 +56,8 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		return m, nil
 	}
 	for _, c := range []prometheus.Collector{
-		m.appends, m.entries, m.requests, m.conflicts, m.unknown, m.recoveries, m.damaged, m.expired, m.deleted, m.revision, m.compactRevision, m.keys, m.watchers, m.events,
+		m.appends, m.entries, m.requests, m.conflicts, m.unknown, m.recoveries, m.damaged, m.expired, m.deleted, m.revision, m.compactRevision, m.keys,
+		m.indexBytes, m.watchers, m.events,
 	} {
 		if err := r.Register(c); err != nil {
 			return nil, err
@@ -73,4 +76,5 @@ func (m *metrics) published(s *snapshot) {
 	m.revision.Set(float64(s.revision))
 	m.compactRevision.Set(float64(s.compact))
 	m.keys.Set(float64(s.keys.Len()))
+	m.indexBytes.Set(float64(s.indexBytes()))
 }

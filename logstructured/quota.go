@@ -84,49 +84,51 @@ func (q *quota) run(ctx context.Context) error {
 	return nil
 }
 
-// admit refuses a request of a client that takes up cost bytes if that is beyond the quota, and raises the alarm for it.
-func (s *Store) admit(ctx context.Context, cost int) error {
-	if s.quota.bytes <= 0 || cost == 0 {
+// cost approximates what a request stores, in bytes: in the database, and in the index at most. It is zero for what must go on without room.
+type cost struct{ database, index int }
+
+// admit refuses a request of a client if what it stores is beyond the quota, and raises the alarm for it.
+func (s *Store) admit(ctx context.Context, c cost) error {
+	if s.quota.bytes <= 0 || c.database == 0 {
 		return nil
 	}
-	fits, err := s.quota.fits(ctx, cost)
+	fits, err := s.quota.fits(ctx, c.database)
 	switch {
 	case err != nil:
 		return unavailable(ctx, "ask for the size", err)
 	case fits:
-		s.quota.admit(cost)
+		s.quota.admit(c.database)
 		return nil
 	}
-	if !s.alarms.Of(s.Records()).noSpace {
-		s.members.mu.Lock()
-		self := s.members.self.ID
-		s.members.mu.Unlock()
-		if _, err := s.RaiseAlarm(ctx, Alarm{AlarmNoSpace, self}); err != nil {
-			s.logger.WithError(err).Warn("could not raise the alarm that the quota is used up")
-		}
-	}
+	s.raiseNoSpace(ctx, "the quota is used up: delete keys and compact, or raise --quota-backend-bytes, and disarm the alarm")
 	return fmt.Errorf("%w: the quota of %d bytes is used up", ErrNoSpace, s.quota.bytes)
 }
 
 // Quota is the limit of what the database may take up in bytes, 0 if there is none.
 func (s *Store) Quota() int64 { return max(0, s.quota.bytes) }
 
-// cost approximates the bytes that a transaction stores: that of its dearer branch, as etcd has it.
-func (t *TxnRequest) cost() int {
-	dearest := 0
+// cost is that of the dearer branch, as etcd has it.
+func (t *TxnRequest) cost() (dearest cost) {
 	for _, branch := range [][]Op{t.Success, t.Failure} {
-		cost := 0
+		var sum cost
 		for _, op := range branch {
+			var c cost
 			switch op := op.(type) {
 			case *PutRequest:
-				cost += op.cost()
+				c = op.cost()
 			case *TxnRequest:
-				cost += op.cost()
+				c = op.cost()
 			}
+			sum.database, sum.index = sum.database+c.database, sum.index+c.index
 		}
-		dearest = max(dearest, cost)
+		dearest = cost{max(dearest.database, sum.database), max(dearest.index, sum.index)}
 	}
 	return dearest
 }
 
-func (p *PutRequest) cost() int { return keyCost + len(p.Key) + len(p.Value) }
+func (p *PutRequest) cost() cost {
+	return cost{keyCost + len(p.Key) + len(p.Value), rowMemory + keyMemory + int(memoryOf(len(p.Key)))}
+}
+
+// costOfLease is the cost of a grant.
+var costOfLease = cost{leaseCost, leaseMemory}

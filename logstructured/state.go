@@ -14,6 +14,7 @@ import (
 type snapshot struct {
 	view
 	control
+	footprint
 	// head names the newest entry that was applied.
 	head Head
 	// term is the raft term: 1, and more by one for each time that the database was found to have gone back in time.
@@ -134,6 +135,7 @@ func (st *state) add(r *row) {
 // extend returns the history of a key, so far prev (nil: none), with r as its newest row, and notes what dies of it.
 func (st *state) extend(prev *keyIndex, r *row) *keyIndex {
 	next := &keyIndex{key: r.key}
+	st.rowCount++
 	if prev != nil {
 		// One copy of each key in memory, however many revisions it has.
 		next.key, r.key = prev.key, prev.key
@@ -143,8 +145,10 @@ func (st *state) extend(prev *keyIndex, r *row) *keyIndex {
 		}
 	} else {
 		next.rows = []*row{r}
+		st.keyBytes += memoryOf(len(r.key))
 	}
 	if r.tombstone() {
+		st.tombstones++
 		st.garbage.tombstones = append(st.garbage.tombstones, deadRow{r, r.revision + 1})
 	}
 	st.history = append(st.history, r)
@@ -265,12 +269,15 @@ func (st *state) applyRecovery(e *Entry) {
 // cut drops the history before revision.
 func (st *state) cut(revision Revision) {
 	n := st.since(revision)
-	if n > len(st.history)/2 {
+	if n > len(st.history)/8 {
 		st.history = slices.Clone(st.history[n:]) // lets go of the rows before
 	} else {
 		st.history = st.history[n:]
 	}
 	st.start = max(st.start, revision)
+	if st.start >= st.compact {
+		st.lagging = 0
+	}
 }
 
 // trim drops rows that are unreachable since the last compaction from the index, at most limit keys, and appends them to
@@ -300,6 +307,7 @@ func (st *state) trimKey(dead *row, dropped []*row) []*row {
 	}
 	n := ki.firstKept(st.compact)
 	dropped = append(dropped, ki.rows[:n]...)
+	st.dropped(ki.rows[:n], n == len(ki.rows))
 	if n == len(ki.rows) {
 		st.keys.Delete(ki)
 		st.dead.Delete(ki)

@@ -23,13 +23,16 @@ const (
 	maxRereads = 5
 )
 
+// DefaultValueCacheBytes is 256 MiB.
+const DefaultValueCacheBytes = 256 << 20
+
 // Options configure a [Store].
 type Options struct {
 	// Logger is required.
 	Logger *logrus.Entry
 	// Registerer receives the store's metrics; nil registers none.
 	Registerer prometheus.Registerer
-	// ValueCacheBytes bounds the values kept in memory; 0 is 256 MiB, negative none.
+	// ValueCacheBytes bounds the values kept in memory; 0 is [DefaultValueCacheBytes], negative none.
 	ValueCacheBytes int64
 	// RequestTimeout ends requests whose context has no earlier deadline; 0 is 7 s, as etcd's default.
 	RequestTimeout time.Duration
@@ -43,6 +46,9 @@ type Options struct {
 	LeaseMode LeaseMode
 	// QuotaBytes is how much the database may take up before writes are refused; 0 or less is no limit.
 	QuotaBytes int64
+	// MaxIndexBytes is how much memory the index may take up, by estimate, before writes are refused; 0 or less is no limit. It bounds neither
+	// cached values nor what requests need.
+	MaxIndexBytes int64
 	// ProgressInterval is the period of watch progress notifications; 0 is 5 s, which is how an etcd is set up for Kubernetes.
 	ProgressInterval time.Duration
 }
@@ -61,7 +67,7 @@ func (o Options) withDefaults() Options {
 		o.LeaseMode = LeaseModeTTL
 	}
 	if o.ValueCacheBytes == 0 {
-		o.ValueCacheBytes = 256 << 20
+		o.ValueCacheBytes = DefaultValueCacheBytes
 	}
 	return o
 }
@@ -151,7 +157,7 @@ func Open(ctx context.Context, log Log, opts Options) (s *Store, err error) {
 	s.applied.restart(s.writer.published.head)
 	m.published(s.writer.published)
 	s.logger.WithFields(logrus.Fields{
-		"revision": st.revision, "compact-revision": st.compact, "keys": st.keys.Len(),
+		"revision": st.revision, "compact-revision": st.compact, "keys": st.keys.Len(), "index-bytes": st.indexBytes(), "max-index-bytes": max(opts.MaxIndexBytes, 0),
 		"took": time.Since(start).Round(time.Millisecond),
 	}).Info("index built")
 	return s, nil
@@ -168,6 +174,9 @@ func (s *Store) Run(ctx context.Context) error {
 	g.Go(func() error { return s.deleteRows(ctx) })
 	if s.quota.bytes > 0 {
 		g.Go(func() error { return s.quota.run(ctx) })
+	}
+	if s.opts.MaxIndexBytes > 0 {
+		g.Go(func() error { return s.watchIndex(ctx) })
 	}
 	if n, ok := s.log.(boundedLog).Log.(Notifier); ok {
 		g.Go(func() error { return s.listen(ctx, n) })

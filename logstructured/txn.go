@@ -15,6 +15,8 @@ type evaluation struct {
 	// turn is the lane in which many values are read. That of the writer is the zero one: everybody waits for it.
 	turn   lane
 	alarms *Derived[*alarms]
+	// maxIndex is the limit of the index in bytes; 0 or less is none.
+	maxIndex int64
 
 	entries []Entry
 	// rows holds the row of each entry, nil for entries that are not of a key.

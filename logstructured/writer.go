@@ -274,7 +274,7 @@ func finish(batch []*request, err error) {
 // evaluate runs as many requests of the batch as one append should carry, on the state, which is left as if they were
 // committed. It answers those whose client has gone. evaluated wait for the append; rest have not been looked at.
 func (w *writer) evaluate(batch []*request, sp savepoint, limit int) (ev *evaluation, evaluated, rest []*request) {
-	ev = &evaluation{st: w.st, values: &w.store.values, alarms: w.store.alarms}
+	ev = &evaluation{st: w.st, values: &w.store.values, alarms: w.store.alarms, maxIndex: w.store.opts.MaxIndexBytes}
 	for i, r := range batch {
 		if len(ev.entries) >= maxBatchEntries || len(evaluated) > 0 && ev.size+int(r.size) > limit {
 			return ev, evaluated, batch[i:]

@@ -48,6 +48,14 @@ func (s *authServer) edit(ctx context.Context, r proto.Message, fn func(*auth.St
 	return s.header(&pb.ResponseHeader{}, revision), nil
 }
 
+// extend is edit for what makes the records larger.
+func (s *authServer) extend(ctx context.Context, r proto.Message, fn func(*auth.State) (auth.Changes, error)) (*pb.ResponseHeader, error) {
+	if err := s.store.Room(ctx); err != nil {
+		return nil, toStatus(err)
+	}
+	return s.edit(ctx, r, fn)
+}
+
 // authStatus is toStatus; what has no code in etcd's auth is of code Unknown there.
 func authStatus(err error) error {
 	if st := status.Convert(toStatus(err)); st.Code() == codes.Internal {
@@ -147,7 +155,7 @@ func (s *authServer) UserAdd(ctx context.Context, r *pb.AuthUserAddRequest) (*pb
 			return nil, err
 		}
 	}
-	header, err := s.edit(ctx, r, func(st *auth.State) (auth.Changes, error) { return st.AddUser(r.Name, hash, r.Options) })
+	header, err := s.extend(ctx, r, func(st *auth.State) (auth.Changes, error) { return st.AddUser(r.Name, hash, r.Options) })
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +221,7 @@ func (s *authServer) UserChangePassword(ctx context.Context, r *pb.AuthUserChang
 }
 
 func (s *authServer) UserGrantRole(ctx context.Context, r *pb.AuthUserGrantRoleRequest) (*pb.AuthUserGrantRoleResponse, error) {
-	header, err := s.edit(ctx, r, func(st *auth.State) (auth.Changes, error) { return st.GrantRole(r.User, r.Role) })
+	header, err := s.extend(ctx, r, func(st *auth.State) (auth.Changes, error) { return st.GrantRole(r.User, r.Role) })
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 func (s *authServer) RoleAdd(ctx context.Context, r *pb.AuthRoleAddRequest) (*pb.AuthRoleAddResponse, error) {
-	header, err := s.edit(ctx, r, func(st *auth.State) (auth.Changes, error) { return st.AddRole(r.Name) })
+	header, err := s.extend(ctx, r, func(st *auth.State) (auth.Changes, error) { return st.AddRole(r.Name) })
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func (s *authServer) RoleDelete(ctx context.Context, r *pb.AuthRoleDeleteRequest
 }
 
 func (s *authServer) RoleGrantPermission(ctx context.Context, r *pb.AuthRoleGrantPermissionRequest) (*pb.AuthRoleGrantPermissionResponse, error) {
-	header, err := s.edit(ctx, r, func(st *auth.State) (auth.Changes, error) { return st.GrantPermission(r.Name, r.Perm) })
+	header, err := s.extend(ctx, r, func(st *auth.State) (auth.Changes, error) { return st.GrantPermission(r.Name, r.Perm) })
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/pkg/endpoint"
+	"github.com/stele-db/stele/pkg/memory"
 	"github.com/stele-db/stele/server"
 	"github.com/stele-db/stele/server/auth"
 	"github.com/stele-db/stele/server/compactor"
@@ -58,6 +59,7 @@ func serve(ctx context.Context, cfg *config, flags *pflag.FlagSet, stdout, stder
 		return err
 	}
 	registry := newRegistry()
+	defer limitHeap()()
 	restore := collectLess()
 	datastore, err := endpoint.Open(ctx, cfg.datastore(log, registry, listener, connection, schedule, tokens))
 	restore()
@@ -85,6 +87,17 @@ func serve(ctx context.Context, cfg *config, flags *pflag.FlagSet, stdout, stder
 	}
 	log.Info("stopped; everything acknowledged is on disk")
 	return nil
+}
+
+// limitHeap makes the garbage collector run more often as the process comes near the memory that it may use, unless GOMEMLIMIT says how near,
+// until restore is called. Without it the heap grows to twice what is in use.
+func limitHeap() (restore func()) {
+	available := memory.Available()
+	if os.Getenv("GOMEMLIMIT") != "" || available == 0 {
+		return func() {}
+	}
+	before := debug.SetMemoryLimit(available / 10 * 9)
+	return func() { debug.SetMemoryLimit(before) }
 }
 
 // collectLess makes the garbage collector run less often until restore is called, unless the environment says how often it shall: almost all
@@ -121,6 +134,7 @@ func (c *config) datastore(
 		Registerer: registry,
 		Store: logstructured.Options{
 			ValueCacheBytes:  cache,
+			MaxIndexBytes:    c.maxIndexBytes,
 			RequestTimeout:   c.requestTimeout,
 			PollInterval:     c.pollInterval,
 			CompactRetention: c.compactRetention,

@@ -31,7 +31,8 @@ type Options struct {
 	// Registerer receives all metrics until Run has returned; nil registers none. A name that is taken there is left out, with a warning.
 	Registerer prometheus.Registerer
 
-	// Store and Server configure the two; their Logger and Registerer are those above. Server.Listeners is required.
+	// Store and Server configure the two; their Logger and Registerer are those above. Server.Listeners is required. A Store.MaxIndexBytes of 0 is
+	// derived from the memory of the process; a negative one is no limit.
 	Store  logstructured.Options
 	Server server.Options
 
@@ -88,7 +89,7 @@ func (d *Datastore) openStore(ctx context.Context, opts Options) (err error) {
 	}
 	d.metrics = newRegistrations(opts.Registerer, opts.Logger)
 	opts.Store.Logger, opts.Store.Registerer = opts.Logger, d.metrics.registerer()
-	if d.store, err = logstructured.Open(ctx, database, opts.Store); err != nil {
+	if d.store, err = logstructured.Open(ctx, database, withIndexLimit(opts.Store)); err != nil {
 		d.metrics.undo()
 		return fmt.Errorf("cannot read %s: %w", drivers.Describe(opts.Endpoint), err)
 	}

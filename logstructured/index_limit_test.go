@@ -1,0 +1,103 @@
+package logstructured_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	ls "github.com/stele-db/stele/logstructured"
+)
+
+// fill puts keys of 100 KiB until the store refuses one, and returns their number.
+func fill(t *testing.T, r *replica, name string) int {
+	t.Helper()
+	ctx := testContext(t)
+	for i := range 1000 {
+		_, err := r.Put(ctx, &ls.PutRequest{Key: []byte(fmt.Sprintf("%s-%d-", name, i) + strings.Repeat("k", 100<<10))})
+		if errors.Is(err, ls.ErrNoSpace) {
+			return i
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Fatal("no write was refused")
+	return 0
+}
+
+// The index ends at its limit, with the alarm NOSPACE, and gives room back for what is deleted and compacted.
+func TestIndexLimit(t *testing.T) {
+	t.Parallel()
+	const limit = 2 << 20
+	r := startStore(t, openSQLite(t, tempDatabase(t)), ls.Options{MaxIndexBytes: limit})
+	ctx := testContext(t)
+	r.mustPut(t, "small", "1")
+	fill(t, r, "first")
+	if bytes := r.IndexBytes(); bytes > limit || bytes < limit/2 {
+		t.Errorf("the index takes up %d bytes", bytes)
+	}
+	if alarms := r.Alarms(); len(alarms) != 1 || alarms[0].Type != ls.AlarmNoSpace {
+		t.Errorf("alarms %v", alarms)
+	}
+	for name, op := range map[string]ls.Op{
+		"a transaction": &ls.TxnRequest{Failure: []ls.Op{&ls.TxnRequest{Success: []ls.Op{&ls.PutRequest{Key: []byte("k")}}}}},
+		"a put":         &ls.PutRequest{Key: []byte("small")},
+	} {
+		if _, err := r.apply(ctx, op); !errors.Is(err, ls.ErrNoSpace) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := r.Range(ctx, &ls.RangeRequest{KeyRange: everything}); err != nil {
+		t.Errorf("a read: %v", err)
+	}
+	// Everything goes in one revision. Its tombstones stay until the compaction at a later one.
+	full := r.IndexBytes()
+	deleted, err := r.DeleteRange(ctx, &ls.DeleteRangeRequest{KeyRange: everything})
+	if err != nil {
+		t.Fatalf("delete: %v", err)
+	}
+	if _, err := r.Compact(ctx, deleted.Revision, false); err != nil {
+		t.Fatalf("compact: %v", err)
+	}
+	if _, _, err := r.ClearAlarm(ctx, r.Alarms()[0]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Compact(ctx, r.mustPut(t, "small", "2"), false); err != nil {
+		t.Fatalf("compact: %v", err)
+	}
+	eventually(t, "there is room in the index", func() bool { return r.IndexBytes() < full/10 })
+	fill(t, r, "second")
+}
+
+// An index beyond its limit is served, so that keys can be deleted, but with the alarm.
+func TestIndexBeyondItsLimitAtTheStart(t *testing.T) {
+	t.Parallel()
+	path := tempDatabase(t)
+	r := startStore(t, openSQLite(t, path), ls.Options{MaxIndexBytes: 2 << 20})
+	fill(t, r, "key")
+	if _, _, err := r.ClearAlarm(testContext(t), r.Alarms()[0]); err != nil {
+		t.Fatal(err)
+	}
+	r.stop(t)
+	r = startStore(t, openSQLite(t, path), ls.Options{MaxIndexBytes: 1 << 20})
+	eventually(t, "the alarm is raised", func() bool { return len(r.Alarms()) == 1 })
+	if deleted, err := r.DeleteRange(testContext(t), &ls.DeleteRangeRequest{KeyRange: everything}); err != nil || deleted.Deleted == 0 {
+		t.Errorf("delete: %v, %v", deleted, err)
+	}
+}
+
+// The replica with the lowest limit stops the others, which write what it has to keep.
+func TestIndexLimitHoldsForAllReplicas(t *testing.T) {
+	t.Parallel()
+	path := tempDatabase(t)
+	startStore(t, openSQLite(t, path), ls.Options{MaxIndexBytes: 1 << 20})
+	unlimited := startStore(t, openSQLite(t, path), ls.Options{})
+	ctx := testContext(t)
+	eventually(t, "the alarm of the other replica is raised", func() bool {
+		key := fmt.Sprint(time.Now().UnixNano()) + strings.Repeat("k", 100<<10)
+		_, err := unlimited.Put(ctx, &ls.PutRequest{Key: []byte(key)})
+		return errors.Is(err, ls.ErrNoSpace)
+	})
+}

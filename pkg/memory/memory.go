@@ -1,0 +1,88 @@
+// Package memory finds out how much memory the process may use.
+package memory
+
+import (
+	"bufio"
+	"math"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"strings"
+)
+
+// Available returns the bytes of memory that the process may use: the lowest of the limits of its control groups, the physical memory, and
+// GOMEMLIMIT. It returns 0 if the system does not say.
+func Available() int64 { return availableIn("/", debug.SetMemoryLimit(-1)) }
+
+// availableIn is Available with the file system root and a limit of Go's own.
+func availableIn(root string, goLimit int64) int64 {
+	available := min(goLimit, physical(root), controlGroups(root))
+	if available == math.MaxInt64 {
+		return 0
+	}
+	return available
+}
+
+// physical returns what /proc/meminfo says, or the greatest number.
+func physical(root string) int64 {
+	file, err := os.Open(filepath.Join(root, "proc/meminfo"))
+	if err != nil {
+		return math.MaxInt64
+	}
+	defer func() { _ = file.Close() }()
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		fields := strings.Fields(lines.Text()) // MemTotal: 16318480 kB
+		if len(fields) >= 2 && fields[0] == "MemTotal:" {
+			if kilobytes, err := strconv.ParseInt(fields[1], 10, 64); err == nil && kilobytes > 0 && kilobytes < math.MaxInt64>>10 {
+				return kilobytes << 10
+			}
+		}
+	}
+	return math.MaxInt64
+}
+
+// controlGroups returns the lowest limit of the groups that the process is in, of either version, or the greatest number.
+func controlGroups(root string) int64 {
+	lowest := int64(math.MaxInt64)
+	groups, err := os.ReadFile(filepath.Join(root, "proc/self/cgroup"))
+	if err != nil {
+		return lowest
+	}
+	for line := range strings.Lines(string(groups)) {
+		fields := strings.SplitN(strings.TrimSpace(line), ":", 3) // 0::/system.slice/stele.service, 4:memory:/docker/1f2e
+		if len(fields) != 3 {
+			continue
+		}
+		mount, file := "sys/fs/cgroup", "memory.max"
+		switch {
+		case fields[0] == "0":
+		case fields[1] == "memory":
+			mount, file = "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+		default:
+			continue
+		}
+		// A group is bound by those above it. In a container the path may be the host's: then the group is at the mount itself.
+		for group := path.Clean("/" + fields[2]); ; group = path.Dir(group) {
+			lowest = min(lowest, limit(filepath.Join(root, mount, group, file)))
+			if group == "/" {
+				break
+			}
+		}
+	}
+	return lowest
+}
+
+// limit returns the number in a file, or the greatest one where there is none or "max".
+func limit(file string) int64 {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return math.MaxInt64
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(string(content)), 10, 64)
+	if err != nil || n <= 0 {
+		return math.MaxInt64
+	}
+	return n
+}
