@@ -12,6 +12,8 @@ var (
 	ErrNoSpace = errors.New("database space exceeded")
 	// ErrReadOnly means that the database takes no writes; nothing was written.
 	ErrReadOnly = errors.New("database is read-only")
+	// ErrNoConnection means that the database takes no further connection; nothing was written.
+	ErrNoConnection = errors.New("database refuses further connections")
 	// ErrCorrupt means that what is stored is not what a Log may hold.
 	ErrCorrupt = errors.New("database is corrupt")
 	// ErrSyncFailed means that the operating system reported a failed sync and may have dropped what it had not written yet.

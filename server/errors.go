@@ -29,6 +29,8 @@ var statuses = []struct {
 	{logstructured.ErrTooLarge, rpctypes.ErrGRPCRequestTooLarge},
 	{logstructured.ErrNoSpace, rpctypes.ErrGRPCNoSpace},
 	{logstructured.ErrStopped, rpctypes.ErrGRPCStopped},
+	{logstructured.ErrNoConnection, status.Error(codes.Unavailable, "etcdserver: the database refuses further connections: "+
+		"its user, the database or the server is limited to too few")},
 	{context.Canceled, rpctypes.ErrGRPCCanceled},
 	{logstructured.ErrTimeout, rpctypes.ErrGRPCTimeout},
 	{context.DeadlineExceeded, rpctypes.ErrGRPCTimeout},

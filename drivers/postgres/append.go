@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/logstructured"
 )
 
@@ -93,7 +94,7 @@ func (l *Log) commit(ctx context.Context, w *writer, q *query, params [][]byte, 
 		if err == nil || !lostRace(err) || race == maxRaces {
 			return held, err
 		}
-		if err := pause(ctx, time.Duration(race)*time.Millisecond); err != nil {
+		if err := connect.Pause(ctx, time.Duration(race)*time.Millisecond); err != nil {
 			return false, err
 		}
 	}

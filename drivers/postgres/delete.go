@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/logstructured"
 )
 
@@ -34,7 +35,7 @@ func (l *Log) Delete(ctx context.Context, guard logstructured.Head, positions []
 		}
 		if len(batch) == deleteBatch {
 			// Leave the disk and the processors to the appends for half of the time.
-			if err := pause(ctx, min(time.Since(start), time.Second)); err != nil {
+			if err := connect.Pause(ctx, min(time.Since(start), time.Second)); err != nil {
 				return translate("delete", err)
 			}
 		}
@@ -44,7 +45,7 @@ func (l *Log) Delete(ctx context.Context, guard logstructured.Head, positions []
 
 // guarded makes a change that returns a row if guard stood in its place.
 func (l *Log) guarded(ctx context.Context, guard logstructured.Head, q *query, params [][]byte) error {
-	return l.request(ctx, "delete", func(bound context.Context, c *pgconn.PgConn) error {
+	return l.request(ctx, "delete", l.others, func(bound context.Context, c *pgconn.PgConn) error {
 		held := false
 		err := l.change(bound, c, q, params, func() { held = true })
 		if err == nil && !held {
@@ -61,7 +62,7 @@ func (l *Log) change(ctx context.Context, c *pgconn.PgConn, q *query, params [][
 		if err == nil || !lostRace(err) || race == maxRaces {
 			return err
 		}
-		if err := pause(ctx, time.Duration(race)*time.Millisecond); err != nil {
+		if err := connect.Pause(ctx, time.Duration(race)*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -71,7 +72,7 @@ func (l *Log) change(ctx context.Context, c *pgconn.PgConn, q *query, params [][
 // statistics, which are a moment old.
 func (l *Log) Size(ctx context.Context) (logstructured.Size, error) {
 	var size logstructured.Size
-	err := l.request(ctx, "size", func(bound context.Context, c *pgconn.PgConn) error {
+	err := l.request(ctx, "size", l.others, func(bound context.Context, c *pgconn.PgConn) error {
 		return l.rows(bound, c, &l.sql.size, nil, func(row [][]byte) error {
 			live, dead := int64Of(row[1]), int64Of(row[2])
 			size.Total = int64Of(row[0])
@@ -87,7 +88,7 @@ func (l *Log) Size(ctx context.Context) (logstructured.Size, error) {
 
 // Defragment implements [logstructured.Log]. It writes the tables anew, which everything waits for.
 func (l *Log) Defragment(ctx context.Context) error {
-	return l.request(ctx, "defragment", func(bound context.Context, c *pgconn.PgConn) error {
+	return l.request(ctx, "defragment", l.others, func(bound context.Context, c *pgconn.PgConn) error {
 		for _, sql := range []string{`VACUUM FULL {prefix}_log`, `VACUUM FULL {prefix}_head`, `ANALYZE {prefix}_log`} {
 			_, err := c.Exec(bound, withPrefix(sql, l.cfg.prefix)).ReadAll()
 			switch code(err) {

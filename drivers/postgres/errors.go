@@ -39,6 +39,8 @@ func sentinelOf(err error) error {
 	switch code(err) {
 	case pgerrcode.ReadOnlySQLTransaction:
 		return logstructured.ErrReadOnly
+	case pgerrcode.TooManyConnections:
+		return logstructured.ErrNoConnection
 	case pgerrcode.DiskFull:
 		return logstructured.ErrNoSpace
 	case pgerrcode.DataCorrupted, pgerrcode.IndexCorrupted:

@@ -21,8 +21,11 @@ type Log struct {
 	cfg    *config
 	logger *logrus.Entry
 	sql    *queries
-	pool   *pgxpool.Pool
-	hosts  hosts
+	// followers serve the calls on which every linearizable read and every replica's place among the others depend; others serve the
+	// rest. The classes bound the calls, the pools hold the connections.
+	followers, others        *connect.Class[*pgxpool.Conn]
+	followerPool, othersPool *pgxpool.Pool
+	hosts                    hosts
 	// files is how to connect, and passwords the choice of passwords for it.
 	files     *connect.Files[*pgconn.Config]
 	passwords connect.Passwords
@@ -49,6 +52,11 @@ type Log struct {
 	durableEnd atomic.Bool
 	// told is the newest position that a call of this Log has told of.
 	told atomic.Int64
+
+	// refusedWriter is set while the server refuses the connection for appending.
+	refusedWriter atomic.Bool
+	// complained is when operators last read of refused connections, in nanoseconds since the Unix epoch.
+	complained atomic.Int64
 
 	// epoch counts how often the connections were made anew because another server may be the primary.
 	epoch atomic.Int64
@@ -116,14 +124,14 @@ func (l *Log) because(ctx context.Context, err error) error {
 
 // request runs f with a connection of the pool, and again with a fresh one if the first turned out to be broken or to lead to a
 // server that is not the primary any more. f makes the request and starts over with its results.
-func (l *Log) request(ctx context.Context, op string, f func(context.Context, *pgconn.PgConn) error) error {
+func (l *Log) request(ctx context.Context, op string, from *connect.Class[*pgxpool.Conn], f func(context.Context, *pgconn.PgConn) error) error {
 	bound, end, err := l.begin(ctx)
 	if err != nil {
 		return translate(op, err)
 	}
 	defer end()
 	for attempt := 0; ; attempt++ {
-		err = l.requestOnce(bound, f)
+		err = l.requestOnce(bound, from, f)
 		if err == nil || attempt > 0 || l.live(ctx) != nil || !staleConnection(err) {
 			break
 		}
@@ -132,14 +140,12 @@ func (l *Log) request(ctx context.Context, op string, f func(context.Context, *p
 	return translate(op, l.because(ctx, err))
 }
 
-func (l *Log) requestOnce(ctx context.Context, f func(context.Context, *pgconn.PgConn) error) error {
-	var c *pgxpool.Conn
-	if err := l.authenticated(func() (err error) {
-		c, err = l.pool.Acquire(ctx)
-		return err
-	}); err != nil {
+func (l *Log) requestOnce(ctx context.Context, from *connect.Class[*pgxpool.Conn], f func(context.Context, *pgconn.PgConn) error) error {
+	c, leave, err := from.Acquire(ctx)
+	if err != nil {
 		return err
 	}
+	defer leave()
 	defer c.Release()
 	pg := c.Conn().PgConn()
 	forgetNotice(pg)
@@ -152,7 +158,13 @@ func (l *Log) reconnect() {
 	if l.several {
 		l.epoch.Add(1)
 	}
-	l.pool.Reset()
+	l.followerPool.Reset()
+	l.othersPool.Reset()
+	l.move()
+}
+
+// move ends the subscription to notifications, which is then made again.
+func (l *Log) move() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	close(l.moved)
@@ -202,9 +214,7 @@ func (l *Log) Close() error {
 				d.w.close()
 			}
 		}
-		if l.pool != nil {
-			l.closePool()
-		}
+		l.closePools()
 	})
 	return nil
 }
@@ -212,30 +222,22 @@ func (l *Log) Close() error {
 // closeGrace is how long Close waits for connections to a server that does not answer.
 const closeGrace = 2 * time.Second
 
-// closePool closes the connections for reading. A call whose context ended leaves one behind that asks the server to end the statement; pgx gives
+// closePools closes the connections for reading. A call whose context ended leaves one behind that asks the server to end the statement; pgx gives
 // that up after 15 s, which nobody has to wait for.
-func (l *Log) closePool() {
+func (l *Log) closePools() {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		l.pool.Close()
+		for _, pool := range []*pgxpool.Pool{l.followerPool, l.othersPool} {
+			if pool != nil {
+				pool.Close()
+			}
+		}
 	}()
 	timer := time.NewTimer(closeGrace)
 	defer timer.Stop()
 	select {
 	case <-done:
 	case <-timer.C:
-	}
-}
-
-// pause waits, but no longer than ctx.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

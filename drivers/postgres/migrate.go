@@ -11,6 +11,8 @@ import (
 
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/stele-db/stele/drivers/connect"
 )
 
 //go:embed migrations/*.sql
@@ -199,7 +201,7 @@ func apply(ctx context.Context, c *pgconn.PgConn, s statement) error {
 			if attempt == 10 {
 				return err
 			}
-			if err := pause(ctx, time.Duration(attempt+1)*10*time.Millisecond); err != nil {
+			if err := connect.Pause(ctx, time.Duration(attempt+1)*10*time.Millisecond); err != nil {
 				return err
 			}
 		case pgerrcode.LockNotAvailable:
@@ -207,7 +209,7 @@ func apply(ctx context.Context, c *pgconn.PgConn, s statement) error {
 				return fmt.Errorf("another transaction, such as a dump, uses the table all the time: %w", err)
 			}
 			// What has waited behind the statement goes first.
-			if err := pause(ctx, briefWait); err != nil {
+			if err := connect.Pause(ctx, briefWait); err != nil {
 				return err
 			}
 		default:

@@ -14,10 +14,16 @@ func channel(prefix string) string { return prefix + "_log" }
 // errNoListen reports that only polling is possible.
 var errNoListen = errors.New("postgres: there is a pooler in between, through which notifications do not come")
 
+// errNoRoom reports that the connection for listening is left to more important calls for a while.
+var errNoRoom = errors.New("postgres: the server refuses further connections")
+
 // Listen implements [logstructured.Notifier] on a connection of its own.
 func (l *Log) Listen(ctx context.Context, wake func()) error {
 	if l.pooled.Load() {
 		return errNoListen
+	}
+	if l.others.Denied() {
+		return errNoRoom
 	}
 	bound, end, err := l.begin(ctx)
 	if err != nil {

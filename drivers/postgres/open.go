@@ -71,7 +71,7 @@ func newLog(cfg *config, logger *logrus.Entry) *Log {
 
 // start connects, brings the schema up to date and reads the end.
 func (l *Log) start(ctx context.Context, migrations []migration) error {
-	if err := l.openPool(ctx); err != nil {
+	if err := l.openPools(ctx); err != nil {
 		return fmt.Errorf("postgres: %w", err)
 	}
 	w, unlock, err := l.lockWriter(ctx)
@@ -116,8 +116,8 @@ func openError(op string, err error) error {
 	return err
 }
 
-// openPool prepares for connecting; the first connection is made when it is needed.
-func (l *Log) openPool(ctx context.Context) error {
+// openPools prepares for connecting; the first connection is made when it is needed.
+func (l *Log) openPools(ctx context.Context) error {
 	p := l.cfg.pool
 	p.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
 		c.Config = *l.connConfig()
@@ -131,15 +131,43 @@ func (l *Log) openPool(ctx context.Context) error {
 	}
 	// A connection that broke while it was idle is found out by the request itself, which is then made again.
 	p.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false }
-	if keep := l.cfg.maxIdle; keep > 0 {
-		p.AfterRelease = func(*pgx.Conn) bool { return l.pool.Stat().IdleConns() < keep }
-	}
-	pool, err := pgxpool.NewWithConfig(ctx, p)
-	if err != nil {
+	follow, others := connect.Divide(int(p.MaxConns))
+	followers := p.Copy()
+	followers.MaxConns, followers.MinConns, followers.MinIdleConns = int32(follow), 0, 0
+	var err error
+	if l.followerPool, err = pgxpool.NewWithConfig(ctx, followers); err != nil {
 		return err
 	}
-	l.pool = pool
+	l.followers = connect.NewClass(follow, connect.Source[*pgxpool.Conn]{
+		Open: l.acquireFrom(l.followerPool), Refused: refused, MakeRoom: l.makeRoom,
+	}, nil)
+	if others == 0 {
+		l.others, l.othersPool = l.followers, l.followerPool
+		return nil
+	}
+	p = p.Copy()
+	p.MaxConns = int32(others)
+	p.MinConns, p.MinIdleConns = min(p.MinConns, p.MaxConns), min(p.MinIdleConns, p.MaxConns)
+	if l.cfg.maxIdle > 0 {
+		keep := max(l.cfg.maxIdle-int32(follow), 1)
+		p.AfterRelease = func(*pgx.Conn) bool { return l.othersPool.Stat().IdleConns() < keep }
+	}
+	if l.othersPool, err = pgxpool.NewWithConfig(ctx, p); err != nil {
+		return err
+	}
+	l.others = connect.NewClass(others, connect.Source[*pgxpool.Conn]{Open: l.acquireFrom(l.othersPool), Refused: refused}, l.followers)
 	return nil
+}
+
+// acquireFrom returns a function that takes a connection from a pool.
+func (l *Log) acquireFrom(pool *pgxpool.Pool) func(context.Context) (*pgxpool.Conn, error) {
+	return func(ctx context.Context) (c *pgxpool.Conn, err error) {
+		err = l.authenticated(func() error {
+			c, err = pool.Acquire(ctx)
+			return err
+		})
+		return c, err
+	}
 }
 
 // MaintenanceDatabase is where a user is connected to create another database.

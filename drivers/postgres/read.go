@@ -7,7 +7,9 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/logstructured"
 )
 
@@ -83,7 +85,10 @@ func (l *Log) rows(ctx context.Context, c *pgconn.PgConn, q *query, params [][]b
 // something, because a primary that lost its place to that standby cannot.
 func (l *Log) End(ctx context.Context) (logstructured.End, error) {
 	var end logstructured.End
-	err := l.request(ctx, "end", func(bound context.Context, c *pgconn.PgConn) error {
+	if err := l.writable(ctx); err != nil {
+		return end, err
+	}
+	err := l.request(ctx, "end", l.followers, func(bound context.Context, c *pgconn.PgConn) error {
 		for {
 			durable := l.durableEnd.Load()
 			q := &l.sql.end
@@ -126,12 +131,12 @@ func (l *Log) End(ctx context.Context) (logstructured.End, error) {
 
 // snapshot is like read for a request that returns the end beside other things. An end before what was told already is that of a server that is not
 // the primary any more, unless a fresh connection says the same: then the database went back in time.
-func (l *Log) snapshot(ctx context.Context, op string, f func(_ context.Context, _ *pgconn.PgConn, told logstructured.Position) (logstructured.End, error)) (logstructured.End, error) {
+func (l *Log) snapshot(ctx context.Context, op string, from *connect.Class[*pgxpool.Conn], f func(_ context.Context, _ *pgconn.PgConn, told logstructured.Position) (logstructured.End, error)) (logstructured.End, error) {
 	told := l.told.Load()
 	atLeast := logstructured.Position(told)
 	for {
 		var end logstructured.End
-		err := l.request(ctx, op, func(bound context.Context, c *pgconn.PgConn) (err error) {
+		err := l.request(ctx, op, from, func(bound context.Context, c *pgconn.PgConn) (err error) {
 			end, err = f(bound, c, atLeast)
 			return err
 		})
@@ -157,7 +162,7 @@ var errEnough = errors.New("enough")
 func (l *Log) Read(ctx context.Context, after logstructured.Position, limit int) ([]logstructured.Entry, logstructured.End, error) {
 	var entries []logstructured.Entry
 	params := int8Params(int64(after), int64(limit))
-	end, err := l.snapshot(ctx, "read", func(bound context.Context, c *pgconn.PgConn, _ logstructured.Position) (logstructured.End, error) {
+	end, err := l.snapshot(ctx, "read", l.followers, func(bound context.Context, c *pgconn.PgConn, _ logstructured.Position) (logstructured.End, error) {
 		entries = nil
 		size := 0
 		end, err := l.withEnd(bound, c, &l.sql.read, params, func(row [][]byte) error {
@@ -212,7 +217,7 @@ func (l *Log) Values(ctx context.Context, positions []logstructured.Position) (l
 		last := min(first+valuesBatch, len(positions))
 		params := [][]byte{int8Array(positions[first:last])}
 		var err error
-		v.End, err = l.snapshot(ctx, "values", func(bound context.Context, c *pgconn.PgConn, _ logstructured.Position) (logstructured.End, error) {
+		v.End, err = l.snapshot(ctx, "values", l.others, func(bound context.Context, c *pgconn.PgConn, _ logstructured.Position) (logstructured.End, error) {
 			clear(v.Values[first:last])
 			clear(v.IDs[first:last])
 			clear(v.Checksums[first:last])
@@ -233,7 +238,7 @@ func (l *Log) Values(ctx context.Context, positions []logstructured.Position) (l
 
 // Scan implements [logstructured.Log]. The rows come as one stream; the snapshot that they share with the end is that of a transaction.
 func (l *Log) Scan(ctx context.Context, after logstructured.Position, fn func([]logstructured.Entry) error) (logstructured.End, error) {
-	return l.snapshot(ctx, "scan", func(bound context.Context, c *pgconn.PgConn, told logstructured.Position) (logstructured.End, error) {
+	return l.snapshot(ctx, "scan", l.others, func(bound context.Context, c *pgconn.PgConn, told logstructured.Position) (logstructured.End, error) {
 		called := false
 		end, err := l.scan(bound, c, after, told, func(batch []logstructured.Entry) error {
 			called = true

@@ -32,7 +32,7 @@ func (l *Log) Register(ctx context.Context, self logstructured.Replica, ttl time
 	l.self.Store(self.ID)
 	heard := l.heard.Load()
 	var replicas []logstructured.Replica
-	err = l.request(ctx, "register", func(bound context.Context, c *pgconn.PgConn) error {
+	err = l.request(ctx, "register", l.followers, func(bound context.Context, c *pgconn.PgConn) error {
 		replicas = nil
 		return l.rows(bound, c, &l.sql.register, params, func(row [][]byte) error {
 			r := logstructured.Replica{
@@ -74,7 +74,7 @@ func (l *Log) alone() bool { return l.aloneAt.Load() == l.heard.Load() }
 // Unregister implements [logstructured.Registry].
 func (l *Log) Unregister(ctx context.Context, id uint64) error {
 	params := [][]byte{binary.BigEndian.AppendUint64(nil, id)}
-	return l.request(ctx, "unregister", func(bound context.Context, c *pgconn.PgConn) error {
+	return l.request(ctx, "unregister", l.followers, func(bound context.Context, c *pgconn.PgConn) error {
 		return l.change(bound, c, &l.sql.unregister, params, func() {})
 	})
 }

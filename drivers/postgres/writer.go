@@ -3,6 +3,7 @@ package postgres
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"sync/atomic"
 	"time"
@@ -10,6 +11,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/stele-db/stele/drivers/connect"
 )
 
 // writer is the connection for appending.
@@ -82,6 +85,15 @@ func (l *Log) awaitWriter(ctx context.Context) (*writer, error) {
 			bound, stop := context.WithTimeout(bound, connectTime)
 			defer stop()
 			w, err := l.connectWriter(bound)
+			for wait := 10 * time.Millisecond; refused(err); wait = min(2*wait, time.Second) {
+				l.refusedWriter.Store(true)
+				l.makeRoom(err)
+				if connect.Pause(bound, wait) != nil {
+					break
+				}
+				w, err = l.connectWriter(bound)
+			}
+			l.refusedWriter.Store(refused(err))
 			result <- dialed{w, err}
 		}()
 	}
@@ -90,6 +102,9 @@ func (l *Log) awaitWriter(ctx context.Context) (*writer, error) {
 		l.dialing = nil
 		return d.w, d.err
 	case <-ctx.Done():
+		if l.refusedWriter.Load() {
+			return nil, fmt.Errorf("%w: %w", errRefusedWriter, ctx.Err())
+		}
 		return nil, ctx.Err()
 	}
 }
@@ -186,7 +201,7 @@ func (h *canceler) HandleCancel(context.Context) {
 		// A cancellation that comes before the server has read all of the request, or between two steps, has no effect.
 		for wait := 5 * time.Millisecond; h.cancels() && ctx.Err() == nil; wait = min(2*wait, 100*time.Millisecond) {
 			_ = h.pg.CancelRequest(ctx)
-			_ = pause(ctx, wait)
+			_ = connect.Pause(ctx, wait)
 		}
 	}()
 }

@@ -1,0 +1,50 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/logstructured"
+)
+
+// refused reports whether the server takes no further connection of this user, to this database, or at all.
+func refused(err error) bool { return sentinelOf(err) == logstructured.ErrNoConnection } //nolint:errorlint // it is one of ours
+
+// makeRoom ends the connections that can be done without, when the server refused one that cannot: those of the other class, whose calls
+// share the connections of the first one for a while, and the one that listens.
+func (l *Log) makeRoom(refusal error) {
+	l.others.Deny()
+	if l.othersPool != l.followerPool {
+		l.othersPool.Reset()
+	}
+	l.move()
+	const often = int64(time.Minute)
+	now := time.Now().UnixNano()
+	if last := l.complained.Load(); now-last > often && l.complained.CompareAndSwap(last, now) {
+		l.logger.WithError(refusal).Warn("calls share connections, because " + connect.TooManyConnections)
+	}
+}
+
+// writable returns an error while the server refuses the connection for appending: a replica that could only read must not look as if it
+// were ready. Otherwise it costs nothing.
+func (l *Log) writable(ctx context.Context) error {
+	if !l.refusedWriter.Load() {
+		return nil
+	}
+	bound, end, err := l.begin(ctx)
+	if err != nil {
+		return translate("end", err)
+	}
+	defer end()
+	_, unlock, err := l.lockWriter(bound)
+	if err != nil {
+		return translate("end", l.because(ctx, err))
+	}
+	unlock()
+	return nil
+}
+
+// errRefusedWriter reports that there is no connection for appending.
+var errRefusedWriter = fmt.Errorf("%w: %s", logstructured.ErrNoConnection, connect.TooManyConnections)
