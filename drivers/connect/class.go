@@ -10,9 +10,9 @@ import (
 // refusalTime is how long a connection that the server refused is not asked for again while others are there.
 const refusalTime = 10 * time.Second
 
-// Class bounds the connections for calls of one kind, so that calls of another kind do not wait for them. If the server refuses
-// connections, because the user or the server has too many of them, the class makes do with what it has. The pool behind it holds at
-// most as many connections as the class has places.
+// Class bounds the connections for calls of one kind, so that calls of another kind do not wait for them. If the server
+// refuses connections, because the user or the server has too many of them, the class makes do with what it has. The
+// pool behind it holds at most as many connections as the class has places.
 type Class[C any] struct {
 	source Source[C]
 	// lender, if not nil, is the class whose connections are used when the server refuses the first one of this class.
@@ -33,8 +33,8 @@ type Source[C any] struct {
 	Open func(context.Context) (C, error)
 	// Refused reports whether an error of Open means that the server takes no further connection.
 	Refused func(error) bool
-	// MakeRoom ends connections that are less important than those of this class, which could otherwise not work at all. nil does
-	// nothing.
+	// MakeRoom ends connections that are less important than those of this class, which could otherwise not work at
+	// all. nil does nothing.
 	MakeRoom func(refusal error)
 }
 
@@ -47,7 +47,8 @@ func NewClass[C any](n int, source Source[C], lender *Class[C]) *Class[C] {
 	return c
 }
 
-// Acquire returns a connection, for which it waits its turn. The caller gives the connection back to the pool, and then calls release.
+// Acquire returns a connection, for which it waits its turn. The caller gives the connection back to the pool, and then
+// calls release.
 func (c *Class[C]) Acquire(ctx context.Context) (conn C, release func(), err error) {
 	if c.lender != nil && c.Denied() {
 		return c.lender.Acquire(ctx)
@@ -114,8 +115,8 @@ func (c *Class[C]) Denied() bool {
 	return !c.denied.IsZero() && time.Now().Before(c.denied)
 }
 
-// Divide returns how many of n connections, at least one, are for the log's end and for following it, and how many for all else. With a
-// single one there is only the first class.
+// Divide returns how many of n connections, at least one, are for the log's end and for following it, and how many for
+// all else. With a single one there is only the first class.
 func Divide(n int) (follow, others int) {
 	const wanted = 2
 	follow = min(wanted, max(1, n/2))

@@ -82,6 +82,7 @@ func Run(t *testing.T, h Harness) {
 		{"RowsWithoutChecksum", s.rowsWithoutChecksum},
 		{"OpenedTogether", s.openedTogether},
 		{"ReopenDuringTraffic", s.reopenDuringTraffic},
+		{"BusyLeavesRoom", s.busyLeavesRoom},
 	}
 	if h.Through != nil {
 		tests = append(tests, []test{

@@ -21,8 +21,8 @@ type Log struct {
 	cfg    *config
 	logger *logrus.Entry
 	sql    *queries
-	// followers serve the calls on which every linearizable read and every replica's place among the others depend; others serve the
-	// rest. The classes bound the calls, the pools hold the connections.
+	// followers serve the calls on which every linearizable read and every replica's place among the others depend;
+	// others serve the rest. The classes bound the calls, the pools hold the connections.
 	followers, others        *connect.Class[*pgxpool.Conn]
 	followerPool, othersPool *pgxpool.Pool
 	hosts                    hosts
@@ -222,8 +222,8 @@ func (l *Log) Close() error {
 // closeGrace is how long Close waits for connections to a server that does not answer.
 const closeGrace = 2 * time.Second
 
-// closePools closes the connections for reading. A call whose context ended leaves one behind that asks the server to end the statement; pgx gives
-// that up after 15 s, which nobody has to wait for.
+// closePools closes the connections for reading. A call whose context ended leaves one behind that asks the server to
+// end the statement; pgx gives that up after 15 s, which nobody has to wait for.
 func (l *Log) closePools() {
 	done := make(chan struct{})
 	go func() {

@@ -12,8 +12,8 @@ import (
 // refused reports whether the server takes no further connection of this user, to this database, or at all.
 func refused(err error) bool { return sentinelOf(err) == logstructured.ErrNoConnection } //nolint:errorlint // it is one of ours
 
-// makeRoom ends the connections that can be done without, when the server refused one that cannot: those of the other class, whose calls
-// share the connections of the first one for a while, and the one that listens.
+// makeRoom ends the connections that can be done without, when the server refused one that cannot: those of the other
+// class, whose calls share the connections of the first one for a while, and the one that listens.
 func (l *Log) makeRoom(refusal error) {
 	l.others.Deny()
 	if l.othersPool != l.followerPool {
@@ -27,8 +27,8 @@ func (l *Log) makeRoom(refusal error) {
 	}
 }
 
-// writable returns an error while the server refuses the connection for appending: a replica that could only read must not look as if it
-// were ready. Otherwise it costs nothing.
+// writable returns an error while the server refuses the connection for appending: a replica that could only read must
+// not look as if it were ready. Otherwise it costs nothing.
 func (l *Log) writable(ctx context.Context) error {
 	if !l.refusedWriter.Load() {
 		return nil

@@ -1,0 +1,92 @@
+package drivertest
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// busyCalls is more than any driver has connections for.
+const busyCalls = 40
+
+// busyLeavesRoom keeps all connections for values busy, by scans that do not go on: what the log's end and each append need is
+// answered all the same, and calls that wait for a connection end with their context.
+func (s suite) busyLeavesRoom(t *testing.T) {
+	l := s.fresh(t, 1)[0]
+	ctx := testContext(t)
+	head := mustAppend(t, l, logstructured.Head{}, puts(2, 10))
+	goOn := make(chan struct{})
+	var scans sync.WaitGroup
+	defer scans.Wait()
+	stop := sync.OnceFunc(func() { close(goOn) })
+	defer stop()
+	begun := make(chan struct{}, busyCalls)
+	for range busyCalls {
+		scans.Go(func() {
+			rows := 0
+			_, err := l.Scan(ctx, 0, func(batch []logstructured.Entry) error {
+				rows += len(batch)
+				begun <- struct{}{}
+				<-goOn
+				return nil
+			})
+			if err != nil || rows < 10 {
+				t.Errorf("a scan of %d rows: %v", rows, err)
+			}
+		})
+	}
+	<-begun
+	s.busy(t, ctx, l)
+
+	// None of these may take as long as a scan, which does not end.
+	short, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	if end, err := l.End(short); err != nil || end.Head != head {
+		t.Fatalf("End is %v: %v", end.Head, err)
+	}
+	if entries, _, err := l.Read(short, 0, 100); err != nil || len(entries) != 10 {
+		t.Fatalf("Read of %d entries: %v", len(entries), err)
+	}
+	id := newID()
+	if err := l.Append(short, head, id, puts(3, 1)); err != nil {
+		t.Fatalf("Append: %v", err)
+	}
+	if err := l.Confirm(short, logstructured.Head{Position: head.Position + 1, ID: id}); err != nil {
+		t.Fatalf("Confirm: %v", err)
+	}
+	if registry, ok := l.(logstructured.Registry); ok {
+		if _, err := registry.Register(short, logstructured.Replica{ID: 7, Name: "busy"}, time.Minute); err != nil {
+			t.Fatalf("Register: %v", err)
+		}
+	}
+	stop()
+	scans.Wait()
+	if v, err := l.Values(ctx, []logstructured.Position{1}); err != nil || !v.Found[0] {
+		t.Errorf("Values afterwards: %v", err)
+	}
+}
+
+// busy waits until a call of Values finds no connection. The call ends with its context.
+func (s suite) busy(t *testing.T, ctx context.Context, l logstructured.Log) {
+	t.Helper()
+	for ctx.Err() == nil {
+		short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+		start := time.Now()
+		_, err := l.Values(short, []logstructured.Position{1})
+		cancel()
+		switch took := time.Since(start); {
+		case err == nil:
+		case !errors.Is(err, context.DeadlineExceeded):
+			t.Fatalf("Values without a connection: %v", err)
+		case took > 10*time.Second:
+			t.Fatalf("Values without a connection ended after %v", took)
+		default:
+			return
+		}
+	}
+	t.Fatal("there are always connections")
+}
