@@ -111,8 +111,12 @@ type Size struct {
 // All methods may be called concurrently with each other, except that the store calls Append from one
 // goroutine only (other processes may append at the same time; that is what the guard is for). Every
 // method returns promptly after its context ended. Errors wrap one of the sentinels of this package
-// where one applies ([ErrConflict], [ErrUnknown], [ErrNoSpace], [ErrReadOnly], [ErrCorrupt], [ErrSyncFailed]); every other error
-// means that the database failed, that nothing was written, and that the call may be tried again.
+// where one applies ([ErrConflict], [ErrUnknown], [ErrNoSpace], [ErrReadOnly], [ErrNoConnection], [ErrCorrupt],
+// [ErrSyncFailed]); every other error means that the database failed, that nothing was written, and that the call may
+// be tried again.
+//
+// End, Append, Confirm and Read do not wait for calls of other methods, however many there are and whatever they read,
+// unless the database grants too few connections. Values serves at least five calls at once.
 type Log interface {
 	// End returns the end of the log as of a moment after the call began, asked of a server that could
 	// take a write (never of a read replica): linearizable reads rest on it.

@@ -39,6 +39,10 @@ func TestEveryErrorHasItsStatus(t *testing.T) {
 			&logstructured.AnswerTooLargeError{Bytes: 3 << 30}, codes.ResourceExhausted,
 			"grpc: trying to send message larger than max (3221225472 vs. 2147483647)",
 		},
+		{
+			fmt.Errorf("%w: %w", logstructured.ErrNoConnection, context.DeadlineExceeded), codes.Unavailable,
+			"etcdserver: the database refuses further connections: its user, the database or the server is limited to too few",
+		},
 		// The more telling of two.
 		{errors.Join(logstructured.ErrUnavailable, logstructured.ErrNoSpace), codes.ResourceExhausted, "etcdserver: mvcc: database space exceeded"},
 		{errors.Join(logstructured.ErrUnavailable, logstructured.ErrUnknown), codes.Unavailable, "etcdserver: the database did not confirm the write, which may have taken effect"},

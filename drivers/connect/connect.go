@@ -29,7 +29,8 @@ type Options struct {
 	MaxValueBytes int
 }
 
-// Pool bounds the connections for reading; the one for appending is apart. Zero values leave it to the driver.
+// Pool bounds the connections but for the one for appending, and the one for listening to notifications. Zero values
+// leave it to the driver.
 type Pool struct {
 	// MaxOpen bounds the connections, MaxIdle those that are kept while there is nothing to do.
 	MaxOpen, MaxIdle int

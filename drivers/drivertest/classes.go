@@ -13,8 +13,8 @@ import (
 // busyCalls is more than any driver has connections for.
 const busyCalls = 40
 
-// busyLeavesRoom keeps all connections for values busy, by scans that do not go on: what the log's end and each append need is
-// answered all the same, and calls that wait for a connection end with their context.
+// busyLeavesRoom keeps all connections for values busy, by scans that do not go on: what the log's end and each append
+// need is answered all the same, and calls that wait for a connection end with their context.
 func (s suite) busyLeavesRoom(t *testing.T) {
 	l := s.fresh(t, 1)[0]
 	ctx := testContext(t)

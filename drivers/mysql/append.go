@@ -54,7 +54,7 @@ func (l *Log) lockWriter(ctx context.Context) (*writer, error) {
 	}
 	if w == nil {
 		var err error
-		if w, err = l.newWriter(ctx); err != nil {
+		if w, err = l.connectWriter(ctx); err != nil {
 			l.writer <- nil
 			return nil, err
 		}
@@ -400,7 +400,7 @@ func (l *Log) insertInSteps(ctx context.Context, w *writer, head logstructured.H
 
 // Confirm implements [logstructured.Log].
 func (l *Log) Confirm(ctx context.Context, head logstructured.Head) error {
-	return translate("confirm", l.read(ctx, func(ctx context.Context, s *session) error {
+	return translate("confirm", l.read(ctx, l.followers, func(ctx context.Context, s *session) error {
 		changed, err := s.change(ctx, l.sql.confirm, arguments(int64(head.Position), int64(head.ID)))
 		if err == nil && changed == 0 {
 			if err = l.stands(ctx, s, head); err == nil {

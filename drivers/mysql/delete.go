@@ -19,7 +19,7 @@ const (
 
 // Delete implements [logstructured.Log].
 func (l *Log) Delete(ctx context.Context, guard logstructured.Head, positions []logstructured.Position, floor logstructured.Position) error {
-	return translate("delete", l.read(ctx, func(ctx context.Context, s *session) error {
+	return translate("delete", l.read(ctx, l.others, func(ctx context.Context, s *session) error {
 		if _, err := s.change(ctx, l.sql.raiseFloor, arguments(int64(floor), int64(floor), int64(guard.Position), int64(guard.ID))); err != nil {
 			return err
 		}

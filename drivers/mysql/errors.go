@@ -36,8 +36,10 @@ const (
 	errNoSuchTable       = 1146
 	errPacketTooLarge    = 1153
 	errUnknownVariable   = 1193
+	errTooManyUserConns  = 1203
 	errLockWaitTimeout   = 1205
 	errDeadlock          = 1213 // Galera: also a conflict with another node
+	errUserLimit         = 1226 // one that the user's account has
 	errPrivilegeNeeded   = 1227
 	errUnknownStatement  = 1243
 	errPreventsStatement = 1290 // --read-only
@@ -87,6 +89,8 @@ func sentinelOf(err error) error {
 		return logstructured.ErrTooLarge
 	}
 	switch number(err) {
+	case errTooManyConns, errTooManyUserConns, errUserLimit:
+		return logstructured.ErrNoConnection
 	case errDiskFull, errTableFull:
 		return logstructured.ErrNoSpace
 	case errPreventsStatement, errReadOnlyMode, errInReadOnly, errNullPosition:

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/logstructured"
 )
 
@@ -19,12 +21,21 @@ type Log struct {
 	logger *logrus.Entry
 	sql    statements
 
-	// pool is for everything but appending.
-	pool       *sql.DB
+	// followers serve the calls on which every linearizable read and every replica's place among the others depend;
+	// others serve the rest but for appends. The classes bound the calls, the pools hold the connections.
+	followers, others        *connect.Class[*sql.Conn]
+	followerPool, othersPool *sql.DB
+	// keepIdle is how many idle connections othersPool keeps.
+	keepIdle   int
 	readServer *connector
 	// writer holds one token, which is nil while there is no connection for appending. Who has taken it may use the connection.
 	writer      chan *writer
 	writeServer *connector
+
+	// refusedWriter is set while the server refuses the connection for appending.
+	refusedWriter atomic.Bool
+	// complained is when operators last read of refused connections, in nanoseconds since the Unix epoch.
+	complained atomic.Int64
 
 	// mu guards closed and the counting up of calls.
 	mu     sync.Mutex
@@ -60,17 +71,18 @@ func (l *Log) call(ctx context.Context) (_ context.Context, done func(), err err
 	}, nil
 }
 
-// read runs f on a pooled connection.
-func (l *Log) read(ctx context.Context, f func(context.Context, *session) error) error {
+// read runs f on a connection of a class.
+func (l *Log) read(ctx context.Context, from *connect.Class[*sql.Conn], f func(context.Context, *session) error) error {
 	ctx, done, err := l.call(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
-	conn, err := l.pool.Conn(ctx)
+	conn, leave, err := from.Acquire(ctx)
 	if err != nil {
 		return because(ctx, err)
 	}
+	defer leave()
 	defer func() { _ = conn.Close() }() // gives it back
 	var result error
 	err = conn.Raw(func(c any) error {
@@ -118,7 +130,7 @@ func (l *Log) Close() error {
 	if w := <-l.writer; w != nil { // and nobody gets it back
 		_ = w.s.Close() // at worst the connection is broken already
 	}
-	if err := l.pool.Close(); err != nil {
+	if err := l.closePools(); err != nil {
 		return fmt.Errorf("mysql: close: %w", err)
 	}
 	return nil

@@ -45,15 +45,14 @@ func open(ctx context.Context, dsn string, opts Options, list []migration) (*Log
 	if err := l.createDatabase(ctx); err != nil {
 		return nil, openError(err)
 	}
-	l.pool = sql.OpenDB(l.readServer)
-	l.setPool(opts.Pool)
-	if err := l.start(ctx, list); err != nil {
-		return nil, openError(errors.Join(err, l.pool.Close()))
-	}
-	l.writer <- nil
 	closing, end := context.WithCancel(context.Background())
 	l.end = end
 	l.onClose = func(f func()) func() bool { return context.AfterFunc(closing, f) }
+	l.openPools(opts.Pool)
+	l.writer <- nil
+	if err := l.start(ctx, list); err != nil {
+		return nil, openError(errors.Join(err, l.Close()))
+	}
 	return l, nil
 }
 
@@ -69,17 +68,39 @@ const (
 	defaultMaxIdle = 4
 )
 
-func (l *Log) setPool(p connect.Pool) {
+// openPools prepares for connecting; the first connection is made when it is needed.
+func (l *Log) openPools(p connect.Pool) {
 	if p.MaxOpen == 0 {
 		p.MaxOpen = defaultMaxOpen
 	}
 	if p.MaxIdle == 0 {
 		p.MaxIdle = defaultMaxIdle
 	}
-	l.pool.SetMaxOpenConns(p.MaxOpen)
-	l.pool.SetMaxIdleConns(p.MaxIdle)
-	l.pool.SetConnMaxLifetime(p.MaxLifetime)
-	l.pool.SetConnMaxIdleTime(p.MaxIdleTime)
+	follow, others := connect.Divide(p.MaxOpen)
+	pool := func(open, idle int) *sql.DB {
+		db := sql.OpenDB(l.readServer)
+		db.SetMaxOpenConns(open)
+		db.SetMaxIdleConns(idle)
+		db.SetConnMaxLifetime(p.MaxLifetime)
+		db.SetConnMaxIdleTime(p.MaxIdleTime)
+		return db
+	}
+	l.followerPool = pool(follow, follow)
+	l.followers = connect.NewClass(follow, connect.Source[*sql.Conn]{Open: l.followerPool.Conn, Refused: refused, MakeRoom: l.makeRoom}, nil)
+	if others == 0 {
+		l.others, l.othersPool = l.followers, l.followerPool
+		return
+	}
+	l.keepIdle = max(p.MaxIdle-follow, 1)
+	l.othersPool = pool(others, l.keepIdle)
+	l.others = connect.NewClass(others, connect.Source[*sql.Conn]{Open: l.othersPool.Conn, Refused: refused}, l.followers)
+}
+
+func (l *Log) closePools() error {
+	if l.othersPool == l.followerPool {
+		return l.followerPool.Close()
+	}
+	return errors.Join(l.followerPool.Close(), l.othersPool.Close())
 }
 
 // createDatabase creates the database unless it is there.
@@ -119,10 +140,11 @@ func (l *Log) createDatabase(ctx context.Context) error {
 
 // start checks the server and brings the tables up to date.
 func (l *Log) start(ctx context.Context, list []migration) error {
-	conn, err := l.pool.Conn(ctx)
+	conn, leave, err := l.followers.Acquire(ctx)
 	if err != nil {
 		return err
 	}
+	defer leave()
 	defer func() { _ = conn.Close() }()
 	var has map[string]string
 	if err := conn.Raw(func(c any) (err error) {
@@ -144,7 +166,15 @@ func (l *Log) start(ctx context.Context, list []migration) error {
 			return err
 		}
 	}
-	return migrate(ctx, conn, l.cfg, list)
+	if err := migrate(ctx, conn, l.cfg, list); err != nil {
+		return err
+	}
+	// While the other connection is held: a user who may not have both could only read.
+	w, err := l.lockWriter(ctx)
+	if err == nil {
+		l.unlockWriter(w, nil)
+	}
+	return err
 }
 
 // checkPacket compares max_allowed_packet with the largest value that must fit. A value travels in packets of its own if it is large, and all of it, or else key and value

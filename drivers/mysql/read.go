@@ -12,7 +12,10 @@ import (
 
 // End implements [logstructured.Log].
 func (l *Log) End(ctx context.Context) (end logstructured.End, err error) {
-	err = l.read(ctx, func(ctx context.Context, s *session) error {
+	if err := l.writable(ctx); err != nil {
+		return end, translate("end", err)
+	}
+	err = l.read(ctx, l.followers, func(ctx context.Context, s *session) error {
 		var readOnly string
 		if end, readOnly, err = l.endNow(ctx, s); err != nil {
 			return err
@@ -94,7 +97,7 @@ func (l *Log) Read(ctx context.Context, after logstructured.Position, limit int)
 		end     logstructured.End
 		size    int
 	)
-	err := l.read(ctx, func(ctx context.Context, s *session) (err error) {
+	err := l.read(ctx, l.followers, func(ctx context.Context, s *session) (err error) {
 		end, err = l.rows(ctx, s, l.sql.read, arguments(max(0, int64(after)), int64(min(limit, readRows))), func(row []driver.Value) error {
 			if size >= readBytes {
 				return errEnough // closes the connection: it is cheaper than to take the rest
@@ -154,7 +157,7 @@ func (l *Log) Scan(ctx context.Context, after logstructured.Position, fn func([]
 		end   logstructured.End
 		fnErr error
 	)
-	err := l.read(ctx, func(unwatched context.Context, s *session) (err error) {
+	err := l.read(ctx, l.others, func(unwatched context.Context, s *session) (err error) {
 		batch := make([]logstructured.Entry, 0, scanBatch)
 		flush := func() error {
 			// What interrupts the connection may come later than rows that are on their way already.
@@ -195,7 +198,7 @@ func (l *Log) Scan(ctx context.Context, after logstructured.Position, fn func([]
 // Values implements [logstructured.Log].
 func (l *Log) Values(ctx context.Context, positions []logstructured.Position) (logstructured.Values, error) {
 	v := logstructured.NewValues(len(positions))
-	err := l.read(ctx, func(ctx context.Context, s *session) error {
+	err := l.read(ctx, l.others, func(ctx context.Context, s *session) error {
 		if len(positions) <= listSizes[len(listSizes)-1] {
 			_, err := l.someValues(ctx, s, positions, 0, &v)
 			return err

@@ -28,7 +28,7 @@ func (l *Log) Register(ctx context.Context, self logstructured.Replica, ttl time
 		return nil, translate("register", err)
 	}
 	var replicas []logstructured.Replica
-	err = l.read(ctx, func(ctx context.Context, s *session) error {
+	err = l.read(ctx, l.followers, func(ctx context.Context, s *session) error {
 		if _, err := s.change(ctx, l.sql.register, []driver.NamedValue{
 			{Value: int64(self.ID)}, {Value: []byte(self.Name)}, {Value: urls}, {Value: []byte(self.Version)},
 		}); err != nil {
@@ -73,7 +73,7 @@ func (l *Log) Register(ctx context.Context, self logstructured.Replica, ttl time
 
 // Unregister implements [logstructured.Registry].
 func (l *Log) Unregister(ctx context.Context, id uint64) error {
-	return translate("unregister", l.read(ctx, func(ctx context.Context, s *session) error {
+	return translate("unregister", l.read(ctx, l.followers, func(ctx context.Context, s *session) error {
 		_, err := s.change(ctx, l.sql.unregister, arguments(int64(id), anyTime))
 		return err
 	}))

@@ -20,7 +20,7 @@ const tableSizeSQL = `SELECT DATA_LENGTH + INDEX_LENGTH, DATA_FREE FROM informat
 
 // Size implements [logstructured.Log].
 func (l *Log) Size(ctx context.Context) (size logstructured.Size, err error) {
-	err = l.read(ctx, func(ctx context.Context, s *session) error {
+	err = l.read(ctx, l.others, func(ctx context.Context, s *session) error {
 		table := []driver.NamedValue{{Ordinal: 1, Value: l.cfg.sql("stele_log")}}
 		var data, free int64
 		if err := s.query(ctx, tableSizeSQL, table, func(row []driver.Value) error {
@@ -52,7 +52,7 @@ func (l *Log) Size(ctx context.Context) (size logstructured.Size, err error) {
 
 // Defragment implements [logstructured.Log]. The server rebuilds the table while it is in use; on Galera all nodes wait for it.
 func (l *Log) Defragment(ctx context.Context) error {
-	return translate("defragment", l.read(ctx, func(ctx context.Context, s *session) error {
+	return translate("defragment", l.read(ctx, l.others, func(ctx context.Context, s *session) error {
 		if err := s.refuseReadOnly(ctx); err != nil {
 			return err
 		}

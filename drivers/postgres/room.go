@@ -39,6 +39,9 @@ func (l *Log) writable(ctx context.Context) error {
 	}
 	defer end()
 	_, unlock, err := l.lockWriter(bound)
+	if err != nil && l.refusedWriter.Load() {
+		err = fmt.Errorf("%w: %w", errRefusedWriter, err)
+	}
 	if err != nil {
 		return translate("end", l.because(ctx, err))
 	}

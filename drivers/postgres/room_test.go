@@ -25,7 +25,8 @@ func limitedRole(t *testing.T, name string, connections string) (s *database.Ser
 	return s, as(t, dsn, name, name)
 }
 
-// TestTwoConnectionsSuffice has a role with so few connections that the calls have to share them, also once all of them were lost.
+// TestTwoConnectionsSuffice has a role with so few connections that the calls have to share them, also once all of them
+// were lost.
 func TestTwoConnectionsSuffice(t *testing.T) {
 	s, dsn := limitedRole(t, "limited_to_two", "2")
 	l := mustOpen(t, dsn)
@@ -90,7 +91,8 @@ func TestOneConnectionIsTooFew(t *testing.T) {
 	}
 }
 
-// TestNoConnectionForAppending takes the connection for appending away: the log must not look as if it could be written.
+// TestNoConnectionForAppending takes the connection for appending away: the log must not look as if it could be
+// written.
 func TestNoConnectionForAppending(t *testing.T) {
 	s, dsn := limitedRole(t, "limited_later", "2")
 	l := mustOpen(t, dsn)
