@@ -46,7 +46,14 @@ func newStore(t testing.TB) *logstructured.Store {
 // startStore runs a store until stop is called.
 func startStore(t testing.TB) (store *logstructured.Store, stop func()) {
 	t.Helper()
-	store, err := logstructured.Open(t.Context(), openLog(t), logstructured.Options{Logger: quiet(), ProgressInterval: 200 * time.Millisecond})
+	return startStoreOn(t, openLog(t), logstructured.Options{ProgressInterval: 200 * time.Millisecond})
+}
+
+// startStoreOn runs a store over log until stop is called.
+func startStoreOn(t testing.TB, log logstructured.Log, opts logstructured.Options) (store *logstructured.Store, stop func()) {
+	t.Helper()
+	opts.Logger = quiet()
+	store, err := logstructured.Open(t.Context(), log, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
