@@ -41,6 +41,8 @@ type expiry struct {
 type term struct {
 	ttl      Timestamp // milliseconds
 	deadline Timestamp
+	// granted is the position of the grant.
+	granted Position
 	// renewal is the entry that kept it alive, nil since the grant.
 	renewal *renewal
 }
@@ -111,7 +113,7 @@ func (x *expiry) control(e *Entry, since time.Time) {
 	case KindLease:
 		x.forget(e.Lease)
 		if e.Version != 0 {
-			t := &term{ttl: Timestamp(e.Version) * 1000}
+			t := &term{ttl: Timestamp(e.Version) * 1000, granted: e.Position}
 			t.deadline = x.adjusted(e.Time, since) + t.ttl
 			if x.terms == nil {
 				x.terms = map[LeaseID]*term{}
@@ -168,24 +170,29 @@ func (x *expiry) served(local time.Time) {
 // end is when a lease ends.
 func (x *expiry) end(t *term) Timestamp { return max(t.deadline, x.since+t.ttl) }
 
-// remaining is how long a lease lasts from now on, in seconds.
+// remaining returns how long a lease lasts from now on, in seconds, rounded down. That is always less than its TTL, as in etcd:
+// some time has passed since the grant, if less than the clock shows, which may also lag behind the database's.
 func (x *expiry) remaining(l *lease) int64 {
 	t := x.terms[l.id]
 	if t == nil { // granted in the same append
-		return l.ttl
+		return l.ttl - 1
 	}
-	return int64(max(0, x.end(t)-x.reading(time.Now()))) / 1000
+	left := min(x.end(t)-x.reading(time.Now()), t.ttl) - 1
+	return int64(max(0, left)) / 1000
 }
 
-// compare orders leases by when they end.
+// compare orders leases by their ends, and those that end in the same millisecond by their grants.
 func (x *expiry) compare(a, b LeaseID) int {
-	end := func(id LeaseID) Timestamp {
-		if t := x.terms[id]; t != nil {
-			return x.end(t)
-		}
-		return 1<<63 - 1
+	s, t := x.terms[a], x.terms[b]
+	switch {
+	case s == nil && t == nil:
+		return 0
+	case s == nil: // granted in this very append, after all others
+		return 1
+	case t == nil:
+		return -1
 	}
-	return cmp.Compare(end(a), end(b))
+	return cmp.Or(cmp.Compare(x.end(s), x.end(t)), cmp.Compare(s.granted, t.granted))
 }
 
 // renew makes entries of the leases that were kept alive. They say nothing that the evaluation of another request could depend on.

@@ -236,6 +236,10 @@ func TestOracleBadRequestFailsAlone(t *testing.T) {
 		{&ls.TxnRequest{Success: []ls.Op{put, &ls.RangeRequest{KeyRange: everything, Revision: 7}}}, ls.ErrCompacted},
 		{&ls.TxnRequest{Success: []ls.Op{put, &ls.PutRequest{Key: []byte("missing"), IgnoreValue: true}}}, ls.ErrKeyNotFound},
 		{&ls.TxnRequest{Success: []ls.Op{put, &ls.TxnRequest{Success: []ls.Op{&ls.PutRequest{Key: []byte("missing"), IgnoreLease: true}}}}}, ls.ErrKeyNotFound},
+		{&ls.TxnRequest{Success: []ls.Op{
+			put, &ls.DeleteRangeRequest{KeyRange: ls.KeyRange{Key: []byte("key"), End: []byte{0}}},
+			&ls.TxnRequest{Success: []ls.Op{&ls.PutRequest{Key: []byte("key"), IgnoreValue: true}}},
+		}}, ls.ErrKeyNotFound},
 		{&ls.TxnRequest{Success: []ls.Op{put, &ls.PutRequest{Key: []byte("leased"), Lease: -5}}}, ls.ErrLeaseNotFound},
 		{&ls.PutRequest{Key: []byte("missing"), IgnoreValue: true}, ls.ErrKeyNotFound},
 		{&ls.PutRequest{Key: []byte("never written"), Lease: ls.MaxLeaseTTL + 1}, ls.ErrLeaseNotFound},

@@ -208,7 +208,8 @@ func writesOf(ops []ls.Op) (puts map[string]bool, deletes []ls.KeyRange, ok bool
 	puts = map[string]bool{}
 	deleted := func(key string) bool {
 		for _, d := range deletes {
-			if inRange([]byte(key), d) {
+			// A deletion from a key on counts as deleting nothing, in etcd too.
+			if !bytes.Equal(d.End, []byte{0}) && inRange([]byte(key), d) {
 				return true
 			}
 		}

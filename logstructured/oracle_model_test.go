@@ -83,6 +83,12 @@ type txnRun struct {
 	o        *oracle
 	pre, now map[string]*mvccpb.KeyValue
 	written  []oracleEvent
+	// deleted holds the ranges that the operations checked so far delete.
+	deleted []ls.KeyRange
+}
+
+func (t *txnRun) deletes(key []byte) bool {
+	return slices.ContainsFunc(t.deleted, func(r ls.KeyRange) bool { return inRange(key, r) })
 }
 
 func (o *oracle) txn(r *ls.TxnRequest) (*ls.TxnResult, error) {
@@ -136,9 +142,11 @@ func (t *txnRun) check(r *ls.TxnRequest) error {
 			if r.Lease < 0 || r.Lease > ls.MaxLeaseTTL {
 				return ls.ErrLeaseNotFound
 			}
-			if (r.IgnoreValue || r.IgnoreLease) && t.pre[string(r.Key)] == nil {
+			if (r.IgnoreValue || r.IgnoreLease) && (t.pre[string(r.Key)] == nil || t.deletes(r.Key)) {
 				return ls.ErrKeyNotFound
 			}
+		case *ls.DeleteRangeRequest:
+			t.deleted = append(t.deleted, r.KeyRange)
 		case *ls.TxnRequest:
 			if err := t.check(r); err != nil {
 				return err
@@ -190,7 +198,11 @@ func (t *txnRun) put(r *ls.PutRequest) *ls.PutResult {
 		kv.Lease = prev.Lease
 	}
 	t.now[string(r.Key)] = kv
-	t.written = append(t.written, oracleEvent{rev: rev, sub: int64(len(t.written)), kv: kv, prev: t.pre[string(r.Key)]})
+	ev := oracleEvent{rev: rev, sub: int64(len(t.written)), kv: kv}
+	if prev != nil { // the event of a creation has none, in etcd also where the transaction has deleted the key before
+		ev.prev = t.pre[string(r.Key)]
+	}
+	t.written = append(t.written, ev)
 	res := &ls.PutResult{Revision: ls.Revision(rev)}
 	if r.PrevKV {
 		res.PrevKV = prev

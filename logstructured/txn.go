@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"slices"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 )
@@ -34,6 +35,9 @@ type step struct {
 	ctx      context.Context //nolint:containedctx // a step is one request, as an argument of all its functions would be
 	revision Revision
 	sub      int64
+	// deleted holds the ranges that the operations checked so far delete. Single keys are left out: the caller refuses
+	// transactions that delete and put the same key.
+	deleted []KeyRange
 }
 
 func (ev *evaluation) begin(ctx context.Context) *step {
@@ -151,6 +155,10 @@ func (s *step) check(t *TxnRequest, branches []bool) (used int, err error) {
 			err = s.checkTxnRange(op)
 		case *PutRequest:
 			err = s.checkPut(op, t.Compares)
+		case *DeleteRangeRequest:
+			if !op.single() {
+				s.deleted = append(s.deleted, op.KeyRange)
+			}
 		case *TxnRequest:
 			var nested int
 			nested, err = s.check(op, branches[used:])
@@ -178,7 +186,7 @@ func (s *step) checkPut(p *PutRequest, compares []Compare) error {
 			return err
 		}
 	}
-	if (p.IgnoreValue || p.IgnoreLease) && s.newest(p.Key) == nil {
+	if (p.IgnoreValue || p.IgnoreLease) && (s.newest(p.Key) == nil || s.deletes(p.Key)) {
 		return ErrKeyNotFound
 	}
 	if p.IgnoreValue { // reading the value now leaves nothing that could fail later
@@ -186,6 +194,11 @@ func (s *step) checkPut(p *PutRequest, compares []Compare) error {
 		return err
 	}
 	return nil
+}
+
+// deletes reports whether an operation that was checked deletes key.
+func (s *step) deletes(key []byte) bool {
+	return slices.ContainsFunc(s.deleted, func(r KeyRange) bool { return r.contains(key) })
 }
 
 // newest returns the live row of key, or nil.

@@ -40,7 +40,10 @@ const recordDowngrade = "downgrade"
 // Downgrade answers as an etcd with one member. The database needs no preparation for another version of Stele that it does not say by itself, so what is
 // enabled is shown by Status, and that is all.
 func (s *maintenanceServer) Downgrade(ctx context.Context, r *pb.DowngradeRequest) (*pb.DowngradeResponse, error) {
-	if r.Action == pb.DowngradeRequest_CANCEL {
+	switch r.Action {
+	case pb.DowngradeRequest_VALIDATE, pb.DowngradeRequest_ENABLE:
+		return s.downgradeTo(ctx, r)
+	case pb.DowngradeRequest_CANCEL:
 		revision, err := s.store.UpdateRecords(ctx, func(records logstructured.Records) ([]logstructured.RecordChange, error) {
 			if _, enabled := records.Get(recordDowngrade); !enabled {
 				return nil, nil // which is no error in etcd
@@ -49,6 +52,11 @@ func (s *maintenanceServer) Downgrade(ctx context.Context, r *pb.DowngradeReques
 		})
 		return s.downgraded(version.EtcdCluster, revision, err)
 	}
+	return nil, status.Error(codes.Unknown, "etcdserver: unknown method")
+}
+
+// downgradeTo validates a downgrade to the requested version, or enables it.
+func (s *maintenanceServer) downgradeTo(ctx context.Context, r *pb.DowngradeRequest) (*pb.DowngradeResponse, error) {
 	target, err := minorOf(r.Version)
 	if err != nil {
 		return nil, err
@@ -57,19 +65,16 @@ func (s *maintenanceServer) Downgrade(ctx context.Context, r *pb.DowngradeReques
 		return nil, toStatus(err)
 	}
 	current := s.clusterVersion()
-	switch r.Action {
-	case pb.DowngradeRequest_VALIDATE:
+	if r.Action == pb.DowngradeRequest_VALIDATE {
 		return s.downgraded(current, s.store.Revision(), s.validDowngrade(target, s.store.Records()))
-	case pb.DowngradeRequest_ENABLE:
-		revision, err := s.store.UpdateRecords(ctx, func(records logstructured.Records) ([]logstructured.RecordChange, error) {
-			if err := s.validDowngrade(target, records); err != nil {
-				return nil, err
-			}
-			return []logstructured.RecordChange{{Name: recordDowngrade, Value: []byte(target)}}, nil
-		})
-		return s.downgraded(current, revision, err)
 	}
-	return nil, status.Error(codes.Unknown, "etcdserver: unknown method")
+	revision, err := s.store.UpdateRecords(ctx, func(records logstructured.Records) ([]logstructured.RecordChange, error) {
+		if err := s.validDowngrade(target, records); err != nil {
+			return nil, err
+		}
+		return []logstructured.RecordChange{{Name: recordDowngrade, Value: []byte(target)}}, nil
+	})
+	return s.downgraded(current, revision, err)
 }
 
 func (s *maintenanceServer) downgraded(from string, revision logstructured.Revision, err error) (*pb.DowngradeResponse, error) {

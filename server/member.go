@@ -1,13 +1,18 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"hash/fnv"
+	"net"
+	"net/url"
 	"os"
 	"slices"
+	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
 	"github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/pkg/version"
@@ -68,18 +73,57 @@ func (s *clusterServer) MemberList(ctx context.Context, r *pb.MemberListRequest)
 var errMembers = unimplemented("members cannot be changed: replicas share a database and need not know each other; " +
 	"to add one, start another Stele with the same endpoint, to remove one, stop it")
 
-func (s *clusterServer) MemberAdd(context.Context, *pb.MemberAddRequest) (*pb.MemberAddResponse, error) {
+// MemberAdd returns etcd's error for URLs that etcd would refuse.
+func (s *clusterServer) MemberAdd(_ context.Context, r *pb.MemberAddRequest) (*pb.MemberAddResponse, error) {
+	if !validPeerURLs(r.PeerURLs) {
+		return nil, rpctypes.ErrGRPCMemberBadURLs
+	}
 	return nil, errMembers
 }
 
-func (s *clusterServer) MemberRemove(context.Context, *pb.MemberRemoveRequest) (*pb.MemberRemoveResponse, error) {
-	return nil, errMembers
+// MemberRemove returns etcd's error for an unknown member.
+func (s *clusterServer) MemberRemove(ctx context.Context, r *pb.MemberRemoveRequest) (*pb.MemberRemoveResponse, error) {
+	return nil, cmp.Or(s.checkMember(ctx, r.ID), errMembers)
 }
 
-func (s *clusterServer) MemberUpdate(context.Context, *pb.MemberUpdateRequest) (*pb.MemberUpdateResponse, error) {
-	return nil, errMembers
+// MemberUpdate returns etcd's error for an unknown member.
+func (s *clusterServer) MemberUpdate(ctx context.Context, r *pb.MemberUpdateRequest) (*pb.MemberUpdateResponse, error) {
+	return nil, cmp.Or(s.checkMember(ctx, r.ID), errMembers)
 }
 
-func (s *clusterServer) MemberPromote(context.Context, *pb.MemberPromoteRequest) (*pb.MemberPromoteResponse, error) {
-	return nil, errMembers
+// MemberPromote always fails as in etcd: there are no learners.
+func (s *clusterServer) MemberPromote(ctx context.Context, r *pb.MemberPromoteRequest) (*pb.MemberPromoteResponse, error) {
+	return nil, cmp.Or(s.checkMember(ctx, r.ID), rpctypes.ErrGRPCMemberNotLearner)
+}
+
+// checkMember returns an error unless there is a member with this ID.
+func (s *clusterServer) checkMember(ctx context.Context, id uint64) error {
+	replicas, err := s.store.Replicas(ctx, true)
+	if err != nil {
+		return toStatus(err)
+	}
+	if !slices.ContainsFunc(replicas, func(r logstructured.Replica) bool { return r.ID == id }) {
+		return rpctypes.ErrGRPCMemberNotFound
+	}
+	return nil
+}
+
+// validPeerURLs reports whether etcd would take urls for the addresses of a member: see NewURLs in client/pkg/types.
+func validPeerURLs(urls []string) bool {
+	for _, text := range urls {
+		u, err := url.Parse(strings.TrimSpace(text))
+		if err != nil {
+			return false
+		}
+		switch u.Scheme {
+		case "http", "https":
+			if _, _, err := net.SplitHostPort(u.Host); err != nil || u.Path != "" {
+				return false
+			}
+		case "unix", "unixs":
+		default:
+			return false
+		}
+	}
+	return len(urls) > 0
 }

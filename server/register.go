@@ -9,8 +9,8 @@ import (
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	_ "google.golang.org/grpc/encoding/gzip" // clients may compress their requests
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/reflection"
 )
 
 // ErrServiceRegistered means that the gRPC server of [Options] has one of etcd's services already. grpc itself would end the process.
@@ -55,7 +55,7 @@ func (s *Server) register(m *member) {
 	})
 	if s.opts.GRPCServer == nil {
 		healthpb.RegisterHealthServer(s.grpc, s.health)
-		reflection.Register(s.grpc)
+		registerReflection(s.grpc)
 		return
 	}
 	if _, ok := s.grpc.GetServiceInfo()[healthpb.Health_ServiceDesc.ServiceName]; !ok {

@@ -67,7 +67,8 @@ func (rs ranges) merge() ranges {
 	return merged
 }
 
-// contain tells whether merged ranges hold every key of a range in etcd's notation. An empty range is held by what holds its bounds.
+// contain reports whether merged ranges hold every key of a range in etcd's notation. An empty range, whose end is not above its
+// key, is held if its key is. etcd's tree finds the permission for it in most cases, but not in all.
 func (rs ranges) contain(key, end []byte) bool {
 	// The only one that can is the last that begins at key or before.
 	i, found := slices.BinarySearchFunc(rs, key, func(r keyRange, key []byte) int { return bytes.Compare(r.begin, key) })
@@ -83,6 +84,6 @@ func (rs ranges) contain(key, end []byte) bool {
 	case openEnded(end):
 		return rs[i].end == nil
 	default:
-		return compareEnds(end, rs[i].end) <= 0 && bytes.Compare(rs[i].begin, end) < 0
+		return compareEnds(end, rs[i].end) <= 0
 	}
 }

@@ -68,4 +68,10 @@ func TestRanges(t *testing.T) {
 	if rs.contain([]byte("b"), []byte("a")) {
 		t.Error("without permissions an empty range is permitted")
 	}
+	rs = rs.add([]byte("b"), []byte("d")).merge()
+	for key, want := range map[string]bool{"a": false, "b": true, "c": true, "d": false} {
+		if got := rs.contain([]byte(key), []byte("a")); got != want {
+			t.Errorf("the empty range from %q is permitted: %v, want %v", key, got, want)
+		}
+	}
 }

@@ -27,7 +27,8 @@ func TestRandomPermissions(t *testing.T) {
 	t.Logf("repeat with STELE_TEST_SEED=%d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	keys := []string{"\x00", "a", "a\x00", "a\x00\x00", "ab", "b", "b\x00", "c", "d", "\xff", "\xff\xff"}
-	randomRange := func() (key, end string) {
+	// Requests may be for an empty range, whose end is not above its key.
+	randomRange := func(empty bool) (key, end string) {
 		for {
 			key, end = keys[random.IntN(len(keys))], ""
 			switch random.IntN(4) {
@@ -36,7 +37,7 @@ func TestRandomPermissions(t *testing.T) {
 			case 1:
 				return key, "\x00"
 			default:
-				if end = keys[random.IntN(len(keys))]; key < end {
+				if end = keys[random.IntN(len(keys))]; key < end || empty {
 					return key, end
 				}
 			}
@@ -59,7 +60,7 @@ func TestRandomPermissions(t *testing.T) {
 			m.user(name(i), name(i), name(i)+"too")
 		}
 		for range 3 + random.IntN(6) {
-			key, end := randomRange()
+			key, end := randomRange(false)
 			role, kind := name(i)+[]string{"", "too"}[random.IntN(2)], authpb.Permission_Type(random.IntN(3))
 			for _, m := range setups {
 				m.grant(role, kind, key, end)
@@ -76,7 +77,7 @@ func TestRandomPermissions(t *testing.T) {
 	}
 	for u := range users {
 		for range 40 {
-			key, end := randomRange()
+			key, end := randomRange(true)
 			read := random.IntN(2) == 0
 			var outcomes [2]string
 			for i, s := range servers {
@@ -87,6 +88,10 @@ func TestRandomPermissions(t *testing.T) {
 					_, err = s.KV.DeleteRange(tokens[i][u], &pb.DeleteRangeRequest{Key: []byte(key), RangeEnd: []byte(end)})
 				}
 				outcomes[i] = outcome(err)
+			}
+			// etcd finds or misses the permission for an empty range by the shape of its tree; the range shows nothing in any case.
+			if empty := end != "" && end != "\x00" && end <= key; empty && outcomes[1] == "ok" {
+				continue
 			}
 			if outcomes[0] != outcomes[1] {
 				t.Errorf("%s, read %v, %q to %q: etcd says %s, %s %s", name(u), read, key, end, outcomes[0], servers[1].Name, outcomes[1])

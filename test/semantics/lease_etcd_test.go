@@ -3,6 +3,7 @@ package semantics
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -140,6 +141,20 @@ func (e *env) leases() []int64 {
 }
 
 var etcdLeaseRules = []rule{
+	{"the TTL that is left is always less than the whole", func(e *env) {
+		for range 50 {
+			id := e.grant(100).ID
+			equal(e, "TTL just after the grant", e.timeToLive(id).TTL, 99)
+		}
+	}},
+	{"leases are listed by their ends", func(e *env) {
+		var granted []int64
+		for range 50 {
+			granted = append(granted, e.grant(5000).ID)
+		}
+		listed := slices.DeleteFunc(e.leases(), func(id int64) bool { return !slices.Contains(granted, id) })
+		equal(e, "order", fmt.Sprint(listed), fmt.Sprint(granted))
+	}},
 	{"a grant takes the ID that it is given", func(e *env) {
 		for _, id := range []int64{77, -78} {
 			a, err := e.Lease.LeaseGrant(e.ctx, &pb.LeaseGrantRequest{ID: id, TTL: 100})

@@ -5,7 +5,9 @@ import (
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
@@ -99,6 +101,30 @@ var maintenanceRules = []rule{
 		equal(e, "status", must(e, a, err).Status, grpc_health_v1.HealthCheckResponse_SERVING)
 		_, err = health.Check(e.ctx, &grpc_health_v1.HealthCheckRequest{Service: "no.such.service"})
 		equal(e, "code", status.Code(err), codes.NotFound)
+	}},
+	{"changes of members check URLs and IDs", func(e *env) {
+		cluster := pb.NewClusterClient(e.Conn)
+		for _, urls := range [][]string{nil, {"127.0.0.1:2380"}, {"ftp://a:1"}, {"http://a"}, {"http://a:1/path"}, {"http://a:1", ""}} {
+			_, err := cluster.MemberAdd(e.ctx, &pb.MemberAddRequest{PeerURLs: urls})
+			refusedWith(e, err, codes.InvalidArgument, "etcdserver: given member URLs are invalid")
+		}
+		_, err := cluster.MemberRemove(e.ctx, &pb.MemberRemoveRequest{ID: 1})
+		refusedWith(e, err, codes.NotFound, "etcdserver: member not found")
+		_, err = cluster.MemberUpdate(e.ctx, &pb.MemberUpdateRequest{ID: 1, PeerURLs: []string{"http://127.0.0.1:1"}})
+		refusedWith(e, err, codes.NotFound, "etcdserver: member not found")
+		_, err = cluster.MemberPromote(e.ctx, &pb.MemberPromoteRequest{ID: 1})
+		refusedWith(e, err, codes.NotFound, "etcdserver: member not found")
+		_, err = cluster.MemberPromote(e.ctx, &pb.MemberPromoteRequest{ID: e.status().Header.MemberId})
+		refusedWith(e, err, codes.FailedPrecondition, "etcdserver: can only promote a learner member")
+	}},
+	{"an unknown downgrade action is found before its version", func(e *env) {
+		_, err := e.Maintenance.Downgrade(e.ctx, &pb.DowngradeRequest{Action: 9, Version: "no version"})
+		refusedWith(e, err, codes.Unknown, "etcdserver: unknown method")
+	}},
+	{"requests may be compressed", func(e *env) {
+		_, err := e.KV.Put(e.ctx, &pb.PutRequest{Key: e.key("k"), Value: []byte("v")}, grpc.UseCompressor(gzip.Name))
+		must(e, 0, err)
+		equal(e, "value", string(e.get("k").Value), "v")
 	}},
 	{"an unknown method is Unimplemented", func(e *env) {
 		err := e.Conn.Invoke(e.ctx, "/etcdserverpb.KV/NoSuchMethod", &pb.RangeRequest{}, &pb.RangeResponse{})
