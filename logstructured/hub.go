@@ -1,146 +1,296 @@
 package logstructured
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
+
+	"github.com/tidwall/btree"
 )
 
-// hub knows all watchers. When a snapshot is published it marks the watchers that have something to read from it;
-// reading it is up to their streams. So publishing costs the same however slow a client is, and nothing is queued.
+const (
+	// markSlice bounds the work of a slice, in watchers marked and groups visited: a millisecond or two.
+	markSlice = 8192
+	// matchSlice bounds the groups that are searched for at once.
+	matchSlice = 256
+)
+
+// hub knows all watchers. When a snapshot has been published it marks the watchers that have something to read from it;
+// their streams read it when their clients are ready. So the cost of publishing does not depend on slow clients, and
+// nothing is queued.
+//
+// Marking is done in rounds, from the snapshot marked to the snapshot target, and each round in slices: the lock is
+// released in between, and the writer does no more than the first slice itself. Streams read from marked and never
+// from a later snapshot. Under mu the following holds:
+//
+//   - A watcher with an unread event up to the revision of marked is in its stream's queue unsynced (or in upcoming of a
+//     round that is over), or is being read, or waits in future. A stream that has none of these may report progress up
+//     to marked, and does not report progress while one of its watchers is in future.
+//   - A watcher with an unread event between marked and target is in one of these places too, in upcoming, or idle with
+//     the event in rows.
+//   - An idle watcher has read everything up to marked. Rows reach idle watchers only, so a watcher that is marked
+//     costs nothing more, however many rows follow.
+//
+// An event is therefore neither missed nor read twice, and no progress notification overtakes one.
 type hub struct {
 	metrics *metrics
-	// current is the published snapshot. It changes under mu, so that under mu the marks and it agree.
+	// current is the published snapshot, which requests read. It changes under mu.
 	current atomic.Pointer[snapshot]
 	// watchers is the number of watchers.
 	watchers atomic.Int64
+	// more wakes run.
+	more chan struct{}
+	// budget is the work of one slice.
+	budget int
 
 	mu sync.Mutex
-	// keys holds the watchers of single keys, ranges those of ranges, by range.
-	keys    map[string]watcherSet
-	ranges  map[rangeID]*rangeGroup
+	// marked is the snapshot that streams read from.
+	marked *snapshot
+	// target is the snapshot of the round under way, nil between rounds, and rows are its rows that have not been matched.
+	target *snapshot
+	rows   []*row
+	// round counts the rounds, touched are the streams with watchers marked in this one.
+	round   uint64
+	touched []*WatchStream
+	// behind reports whether run has work to do.
+	behind bool
+
+	// index holds the groups of watchers by filter.
+	index [filters]watchIndex
+	found []*watchGroup
+	// future holds the watchers whose start revision marked has yet to reach.
+	future waitlist[Revision, *watcher]
+	// waiting holds the streams that report progress once marked includes a position.
+	waiting waitlist[Position, *WatchStream]
+	// unread counts the watchers that are marked or being read, by their first unread revision.
+	unread  btree.Map[Revision, int]
 	streams map[*WatchStream]struct{}
 	stopped bool
 }
 
-type watcherSet map[*watcher]struct{}
-
-type rangeID struct{ key, end string }
-
-// rangeGroup holds the watchers of one range: there are often many of the same.
-type rangeGroup struct {
-	KeyRange
-	watchers watcherSet
-}
-
 func newHub(m *metrics) *hub {
 	return &hub{
-		metrics: m,
-		keys:    make(map[string]watcherSet), ranges: make(map[rangeID]*rangeGroup), streams: make(map[*WatchStream]struct{}),
+		metrics: m, more: make(chan struct{}, 1), budget: markSlice, round: 1,
+		found: make([]*watchGroup, 0, matchSlice), streams: make(map[*WatchStream]struct{}),
 	}
 }
 
-// publish makes next current and marks the watchers of what is new in it.
-func (h *hub) publish(before, next *snapshot) {
+// publish makes next current and begins to mark the watchers of what is new in it.
+func (h *hub) publish(next *snapshot) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.current.Store(next)
-	if next.start > before.revision+1 {
-		// What comes after the last published revision is not in the history any more: every stream must find out.
-		h.markAll(before.revision + 1)
-	} else if next.revision > before.revision {
-		for _, r := range next.history[next.since(before.revision+1):] {
-			h.mark(r)
-		}
+	if h.marked == nil {
+		h.marked = next
 	}
-	for ws := range h.streams {
-		if ws.ends.settles(next.head.Position) {
-			ws.signal()
+	if h.behind {
+		return
+	}
+	if h.behind = h.advance(h.budget); h.behind {
+		select {
+		case h.more <- struct{}{}:
+		default:
 		}
 	}
 }
 
-// oldest returns the lowest revision that a watcher has still to read, and the current revision if all are synced.
-func (h *hub) oldest() Revision {
+// run marks what publish has left, until ctx ends.
+func (h *hub) run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-h.more:
+		}
+		for ctx.Err() == nil && h.slice() {
+		}
+	}
+}
+
+func (h *hub) slice() (more bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	oldest := h.current.Load().revision
-	for ws := range h.streams {
-		if ws.reading != 0 {
-			oldest = min(oldest, ws.reading)
-		}
-		for _, w := range ws.unsynced {
-			oldest = min(oldest, w.pending)
-		}
-	}
-	return oldest
+	h.behind = h.advance(h.budget)
+	return h.behind
 }
 
-// markAll makes all watchers read from revision on. h.mu is held.
-func (h *hub) markAll(revision Revision) {
+// advance brings marked forward to the current snapshot, as far as budget allows, and reports whether there may be more
+// to do. mu is held.
+func (h *hub) advance(budget int) (more bool) {
+	for ; budget > 0; budget-- {
+		switch {
+		case len(h.rows) > 0:
+			if h.markRow(h.rows[0], &budget) {
+				h.rows = h.rows[1:]
+			}
+		case h.target != nil:
+			h.marked, h.target, h.rows = h.target, nil, nil
+			h.round++
+		case !h.wake():
+			if h.marked == h.current.Load() {
+				return false
+			}
+			h.begin(h.current.Load())
+		}
+	}
+	return true
+}
+
+// begin starts the round to target. mu is held.
+func (h *hub) begin(target *snapshot) {
+	first := h.marked.revision + 1
+	h.rows = target.history[target.since(first):]
+	switch {
+	case target.start > first:
+		// Part of what follows marked is not in the history any more: every watcher must find out.
+		h.target, h.rows = target, nil
+		h.markAll()
+	case len(h.rows) > 0:
+		h.target = target
+	default:
+		h.marked = target
+	}
+}
+
+// wake does one step of what follows a round, and reports whether there was one. mu is held.
+func (h *hub) wake() bool {
+	if last := len(h.touched) - 1; last >= 0 {
+		h.touched[last].signal()
+		h.touched[last] = nil
+		h.touched = h.touched[:last]
+		return true
+	}
+	if w, ok := h.future.pop(h.marked.revision); ok {
+		w.stream.future--
+		h.settle(w, w.StartRevision)
+		w.stream.signal()
+		return true
+	}
+	if ws, ok := h.waiting.pop(h.marked.head.Position); ok {
+		ws.signal()
+		return true
+	}
+	return false
+}
+
+// markRow marks the idle watchers of r, and reports whether none is left. mu is held.
+func (h *hub) markRow(r *row, budget *int) (done bool) {
+	for _, f := range filtersOf(r) {
+		for more := true; more; {
+			found, visited := h.index[f].match(r.key, h.found)
+			*budget -= visited
+			for _, g := range found {
+				for len(g.idle) > 0 {
+					h.mark(g.idle[len(g.idle)-1], r.revision)
+					if *budget--; *budget <= 0 {
+						return false
+					}
+				}
+			}
+			more = len(found) == cap(found)
+		}
+	}
+	return true
+}
+
+// markAll marks all idle watchers. It is for the rare case that the database has gone back in time, and takes no
+// slices. mu is held.
+func (h *hub) markAll() {
 	for ws := range h.streams {
 		for _, w := range ws.watchers {
-			w.markFrom(max(revision, w.StartRevision))
-		}
-	}
-}
-
-// replace makes next current, in which only rows were dropped that nobody may read.
-func (h *hub) replace(next *snapshot) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.current.Store(next)
-}
-
-// mark tells the watchers of r's key that there is something for them. h.mu is held.
-func (h *hub) mark(r *row) {
-	for w := range h.keys[string(r.key)] {
-		w.mark(r)
-	}
-	for _, g := range h.ranges {
-		if g.contains(r.key) {
-			for w := range g.watchers {
-				w.mark(r)
+			if w.state == watcherIdle {
+				h.mark(w, h.marked.revision+1)
 			}
 		}
 	}
 }
 
-// add registers a watcher. h.mu is held.
-func (h *hub) add(w *watcher) {
-	h.metrics.watchers.Set(float64(h.watchers.Add(1)))
-	if w.single() {
-		set := h.keys[string(w.Key)]
-		if set == nil {
-			set = make(watcherSet)
-			h.keys[string(w.Key)] = set
-		}
-		set[w] = struct{}{}
-		return
-	}
-	id := rangeID{string(w.Key), string(w.End)}
-	g := h.ranges[id]
-	if g == nil {
-		g = &rangeGroup{KeyRange: w.KeyRange, watchers: make(watcherSet)}
-		h.ranges[id] = g
-	}
-	g.watchers[w] = struct{}{}
+// mark moves an idle watcher that has something to read at revision, in the round under way. mu is held.
+func (h *hub) mark(w *watcher, revision Revision) {
+	w.group.pull(w)
+	w.stream.pushUpcoming(w, revision)
 }
 
-// remove is the reverse of add. h.mu is held.
-func (h *hub) remove(w *watcher) {
-	h.metrics.watchers.Set(float64(h.watchers.Add(-1)))
-	if w.single() {
-		set := h.keys[string(w.Key)]
-		if delete(set, w); len(set) == 0 {
-			delete(h.keys, string(w.Key))
-		}
+// settle puts w where a watcher belongs that has read everything before next, and is in no place yet. mu is held.
+func (h *hub) settle(w *watcher, next Revision) {
+	switch {
+	case next <= h.marked.revision:
+		w.stream.unsynced.push(w)
+		h.setPending(w, next)
+	case h.target != nil:
+		// Rows of the round may have been matched while w was not idle.
+		w.stream.pushUpcoming(w, next)
+	default:
+		w.state = watcherIdle
+		w.group.push(w)
+	}
+}
+
+// setPending notes that w, which is in a queue, has something to read from revision on. mu is held.
+func (h *hub) setPending(w *watcher, revision Revision) {
+	w.state, w.pending = watcherMarked, revision
+	n, _ := h.unread.Get(revision)
+	h.unread.Set(revision, n+1)
+}
+
+// clearPending is the reverse of setPending. mu is held.
+func (h *hub) clearPending(revision Revision) {
+	if n, _ := h.unread.Get(revision); n > 1 {
+		h.unread.Set(revision, n-1)
+	} else {
+		h.unread.Delete(revision)
+	}
+}
+
+// oldest returns the lowest revision that a watcher may have still to read, and the current revision if all are synced.
+func (h *hub) oldest() Revision {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	oldest := h.marked.revision
+	if revision, _, ok := h.unread.Min(); ok {
+		oldest = min(oldest, revision)
+	}
+	if revision, ok := h.future.lowest(); ok {
+		oldest = min(oldest, revision)
+	}
+	return oldest
+}
+
+// add registers a watcher as of snapshot marked, and reports whether it is the only one. mu is held.
+func (h *hub) add(w *watcher) (only bool) {
+	n := h.watchers.Add(1)
+	h.metrics.watchers.Set(float64(n))
+	w.group = h.index[w.filter()].join(w.KeyRange)
+	switch {
+	case w.StartRevision == 0:
+		h.settle(w, h.marked.revision+1)
+	case w.StartRevision <= h.marked.revision:
+		h.settle(w, w.StartRevision)
+	default:
+		w.state = watcherFuture
+		w.stream.future++
+		h.future.add(w.StartRevision, w)
+	}
+	return n == 1
+}
+
+// drop ends a watcher. mu is held.
+func (h *hub) drop(w *watcher) {
+	switch w.state {
+	case watcherClosed:
 		return
+	case watcherIdle:
+		w.group.pull(w)
+	case watcherFuture:
+		h.future.remove(w.StartRevision, w)
+		w.stream.future--
+	case watcherMarked:
+		h.clearPending(w.pending)
+	case watcherReading: // until its stream has finished
 	}
-	id := rangeID{string(w.Key), string(w.End)}
-	g := h.ranges[id]
-	if delete(g.watchers, w); len(g.watchers) == 0 {
-		delete(h.ranges, id)
-	}
+	w.state = watcherClosed
+	h.index[w.filter()].leave(w.group)
+	h.metrics.watchers.Set(float64(h.watchers.Add(-1)))
 }
 
 // stop ends all streams.

@@ -211,31 +211,18 @@ func TestLeaseGrantInModeTTL(t *testing.T) {
 	}
 }
 
-// TestExpiryBesideProgressRequests keeps the writer busy with looking at the log: keys expire all the same.
-func TestExpiryBesideProgressRequests(t *testing.T) {
+// TestExpiryBesideWatchCreations keeps the writer busy with looking at the log: keys expire all the same.
+func TestExpiryBesideWatchCreations(t *testing.T) {
 	t.Parallel()
 	store := startStore(t, memLog{&memDatabase{}}, ls.Options{PollInterval: patience})
-	ws := watchEverything(t, store, 0)
 	if _, err := store.Put(testContext(t), &ls.PutRequest{Key: []byte("k"), Lease: 2}); err != nil {
 		t.Fatal(err)
 	}
-	deleted := make(chan error, 1)
-	go func() {
-		for {
-			response, err := ws.Next(testContext(t))
-			if err != nil || len(response.Events) > 0 && response.Events[0].Kv.ModRevision == 3 {
-				deleted <- err
-				return
-			}
-		}
-	}()
 	eventually(t, "the key expires", func() bool {
-		watchEverything(t, store, 0) // makes the writer look
-		select {
-		case err := <-deleted:
-			return err == nil
-		default:
-			return false
-		}
+		ws := store.NewWatchStream()
+		defer ws.Close()
+		ws.Create(ls.WatchRequest{KeyRange: everything})
+		nextResponse(t, ws) // it is the only watcher: this makes the writer look
+		return store.Revision() == 3
 	})
 }

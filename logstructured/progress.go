@@ -42,23 +42,59 @@ func (p *progressRequests) answered(reached int) {
 	p.oldest = p.newest
 }
 
-// nextProgress returns a progress response if one is due. All watchers of the stream have been read up to snap, so it cannot
-// overtake an event. hub.mu is held.
-func (ws *WatchStream) nextProgress(snap *snapshot) *WatchResponse {
-	for len(ws.progress) > 0 {
-		w := ws.progress[0]
-		ws.progress = ws.progress[1:]
-		if !w.closed && snap.revision >= w.StartRevision {
-			return &WatchResponse{WatchID: w.ID, Revision: snap.revision}
+// maxProgressSteps bounds the watchers that are looked at under the lock at once.
+const maxProgressSteps = 1000
+
+// nextProgress returns a progress response if one is due, or more if there may be one after the lock was released. All
+// watchers of the stream have been read up to snap, so it cannot overtake an event. hub.mu is held.
+func (ws *WatchStream) nextProgress(snap *snapshot) (_ *WatchResponse, more bool) {
+	for range maxProgressSteps {
+		if ws.due == 0 {
+			return ws.requestedProgress(snap), false
+		}
+		if w := ws.nextDue(); w != nil {
+			return &WatchResponse{WatchID: w.ID, Revision: snap.revision}, false
 		}
 	}
-	if ws.requested.oldest == 0 || ws.requested.oldest > ws.ends.reached {
+	return nil, true
+}
+
+// nextDue takes one step of the periodic notifications, and returns the watcher if it needs one. hub.mu is held.
+func (ws *WatchStream) nextDue() *watcher {
+	ws.due--
+	w := ws.notify[ws.due]
+	recent := w.recent
+	w.recent = false
+	if recent || w.state == watcherFuture {
 		return nil
 	}
-	for _, w := range ws.watchers {
-		if !w.closed && snap.revision < w.StartRevision {
-			return nil // as etcd: a watcher of the future is not synced
-		}
+	return w
+}
+
+// forgetDue removes the watcher at index i of notify. hub.mu is held.
+func (ws *WatchStream) forgetDue(i int) {
+	if i < ws.due {
+		ws.due--
+		ws.moveNotify(ws.due, i)
+		i = ws.due
+	}
+	last := len(ws.notify) - 1
+	if i != last {
+		ws.moveNotify(last, i)
+	}
+	ws.notify[last] = nil
+	ws.notify = ws.notify[:last]
+}
+
+func (ws *WatchStream) moveNotify(from, to int) {
+	ws.notify[to] = ws.notify[from]
+	ws.notify[to].notifySlot = to
+}
+
+// requestedProgress returns the response to RequestProgress if it is due. hub.mu is held.
+func (ws *WatchStream) requestedProgress(snap *snapshot) *WatchResponse {
+	if ws.requested.oldest == 0 || ws.requested.oldest > ws.ends.reached || ws.future > 0 {
+		return nil // with watchers of the future as etcd: they are not synced
 	}
 	ws.requested.answered(ws.ends.reached)
 	if len(ws.watchers) == 0 {
@@ -67,33 +103,25 @@ func (ws *WatchStream) nextProgress(snap *snapshot) *WatchResponse {
 	return &WatchResponse{WatchID: InvalidWatchID, Revision: snap.revision}
 }
 
-// tick starts the periodic notifications when they are due, and repeats a question to the database that failed.
-func (ws *WatchStream) tick() {
-	now := time.Now()
-	ws.hub.mu.Lock()
+// tick starts the periodic notifications when they are due, and repeats a question to the database that failed. hub.mu is held.
+func (ws *WatchStream) tick(now time.Time) {
 	if at := ws.ends.retryAt; !at.IsZero() && !now.Before(at) {
 		ws.askAgain()
 	}
-	if !now.Before(ws.nextTick) {
-		ws.nextTick = now.Add(ws.store.opts.ProgressInterval)
-		ws.progress = nil
-		for _, w := range ws.watchers {
-			if w.ProgressNotify && !w.recent {
-				ws.progress = append(ws.progress, w)
-			}
-			w.recent = false
-		}
+	if len(ws.notify) == 0 || now.Before(ws.nextTick) {
+		return
 	}
-	ws.hub.mu.Unlock()
+	ws.nextTick = now.Add(ws.store.opts.ProgressInterval)
+	if ws.due == 0 {
+		ws.due = len(ws.notify)
+	}
 }
 
-// sleep is how long Next may wait for a signal.
-func (ws *WatchStream) sleep() time.Duration {
-	d := time.Until(ws.nextTick)
-	ws.hub.mu.Lock()
-	defer ws.hub.mu.Unlock()
-	if at := ws.ends.retryAt; !at.IsZero() {
-		d = min(d, time.Until(at))
+// nextLook returns when Next must look again without a signal, zero if never. hub.mu is held.
+func (ws *WatchStream) nextLook() time.Time {
+	at := ws.ends.retryAt
+	if len(ws.notify) > 0 && (at.IsZero() || ws.nextTick.Before(at)) {
+		at = ws.nextTick
 	}
-	return max(d, time.Millisecond)
+	return at
 }

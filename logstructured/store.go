@@ -153,7 +153,7 @@ func Open(ctx context.Context, log Log, opts Options) (s *Store, err error) {
 	s.values.alert = s.health.damaged
 	s.members.logger = opts.Logger
 	s.writer = &writer{store: s, st: st, published: st.publish(), leases: leases, turns: turns{tag: newReplicaTag()}}
-	s.hub.replace(s.writer.published)
+	s.hub.publish(s.writer.published)
 	s.applied.restart(s.writer.published.head)
 	m.published(s.writer.published)
 	s.logger.WithFields(logrus.Fields{
@@ -169,6 +169,7 @@ func Open(ctx context.Context, log Log, opts Options) (s *Store, err error) {
 func (s *Store) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.writer.run(ctx) })
+	g.Go(func() error { return s.hub.run(ctx) })
 	g.Go(func() error { return s.reads.run(ctx) })
 	g.Go(func() error { return s.timeouts.run(ctx) })
 	g.Go(func() error { return s.deleteRows(ctx) })

@@ -41,12 +41,16 @@ func (ws *WatchStream) askAgain() {
 			return
 		}
 		ws.ends.answered(streamEnd{question, r.end.Position})
-		if ws.hub.current.Load().head.Position < r.end.Position {
-			ws.ends.retryAt = time.Now().Add(ws.store.opts.RequestTimeout)
-			ws.store.catchUp() // publish wakes the stream
+		if ws.hub.marked.head.Position >= r.end.Position {
+			ws.signal()
 			return
 		}
-		ws.signal()
+		ws.hub.waiting.add(r.end.Position, ws) // the hub wakes the stream
+		if ws.hub.current.Load().head.Position < r.end.Position {
+			ws.ends.retryAt = time.Now().Add(ws.store.opts.RequestTimeout)
+			ws.store.catchUp()
+			ws.signal() // for retryAt
+		}
 	})
 }
 

@@ -59,43 +59,6 @@ type WatchResponse struct {
 	Events []*mvccpb.Event
 }
 
-// watcher is a cursor into the history. All fields are guarded by hub.mu, but for those of the request, which never change.
-type watcher struct {
-	WatchRequest
-	stream *WatchStream
-	// pending is the first revision that may hold something for the watcher and was not read; 0 is none: the watcher
-	// is synced, up to the current revision.
-	pending Revision
-	// compacted is set when the start revision had been compacted when the watcher was created.
-	compacted bool
-	// recent is set by events, which make the next periodic progress notification unnecessary.
-	recent bool
-	closed bool
-}
-
-// mark notes that r may be of interest. hub.mu is held.
-func (w *watcher) mark(r *row) {
-	if r.revision >= w.StartRevision && !w.drops(r) {
-		w.markFrom(r.revision)
-	}
-}
-
-func (w *watcher) markFrom(revision Revision) {
-	if w.pending != 0 {
-		return
-	}
-	w.pending = revision
-	w.stream.unsynced = append(w.stream.unsynced, w)
-	w.stream.signal()
-}
-
-func (w *watcher) drops(r *row) bool {
-	if r.tombstone() {
-		return w.NoDelete
-	}
-	return w.NoPut
-}
-
 // WatchStream carries any number of watchers. Create, Cancel, RequestProgress and Close may be called concurrently
 // with Next; Next by one goroutine at a time. Nothing is queued: Next makes each response when it is called,
 // so a slow caller lags and costs no memory.
@@ -109,20 +72,23 @@ type WatchStream struct {
 	// Guarded by hub.mu:
 	watchers map[WatchID]*watcher
 	nextID   WatchID
-	// calls holds what Next has yet to carry out, unsynced the watchers whose pending is set, and progress those whose
-	// periodic notification is due.
-	calls    []streamCall
-	unsynced []*watcher
-	// reading is the revision from which Next reads at this moment, 0 if it does not.
-	reading  Revision
-	progress []*watcher
+	// calls holds what Next has yet to carry out.
+	calls []streamCall
+	// unsynced holds the watchers with something to read, upcoming those that were marked in round: they can be read
+	// once it is over.
+	unsynced, upcoming watcherQueue
+	round              uint64
+	// future is the number of watchers whose start revision has yet to be reached.
+	future int
+	// notify holds the watchers that asked for periodic notifications. When these are due, the watchers before index due
+	// are looked at, from the last one to the first. The next time is nextTick.
+	notify   []*watcher
+	due      int
+	nextTick time.Time
 	// ends are the stream's questions for the end of the log, and requested those of RequestProgress that were not answered.
 	ends      streamEnds
 	requested progressRequests
 	closed    bool
-
-	// nextTick is when periodic notifications are due. Only Next uses it.
-	nextTick time.Time
 }
 
 // NewWatchStream returns a stream without watchers. The caller must Close it.
@@ -131,7 +97,6 @@ func (s *Store) NewWatchStream() *WatchStream {
 		store: s, hub: s.hub,
 		wake: make(chan struct{}, 1), room: make(chan struct{}, 1),
 		watchers: make(map[WatchID]*watcher),
-		nextTick: time.Now().Add(s.opts.ProgressInterval),
 	}
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
@@ -267,90 +232,118 @@ func (ws *WatchStream) add(r WatchRequest, snap *snapshot) WatchID {
 		r.ID = ws.nextID
 		ws.nextID++
 	}
-	w := &watcher{WatchRequest: r, stream: ws}
+	w := &watcher{WatchRequest: r, stream: ws, compacted: r.StartRevision != 0 && r.StartRevision < snap.compact}
 	ws.watchers[r.ID] = w
-	ws.hub.add(w)
-	ws.store.catchUp() // polling becomes more frequent
-	if r.StartRevision != 0 && r.StartRevision <= snap.revision {
-		w.compacted = r.StartRevision < snap.compact
-		w.pending = r.StartRevision
-		ws.unsynced = append(ws.unsynced, w)
+	if only := ws.hub.add(w); only {
+		ws.store.catchUp() // polling becomes more frequent
+	}
+	if w.ProgressNotify {
+		if len(ws.notify) == 0 {
+			ws.nextTick = time.Now().Add(ws.store.opts.ProgressInterval)
+		}
+		w.notifySlot = len(ws.notify)
+		ws.notify = append(ws.notify, w)
 	}
 	return w.ID
 }
 
 // drop ends a watcher. hub.mu is held.
 func (ws *WatchStream) drop(w *watcher) {
-	if !w.closed {
-		w.closed = true
-		ws.hub.remove(w)
+	if w.ProgressNotify && w.state != watcherClosed {
+		ws.forgetDue(w.notifySlot)
 	}
+	ws.hub.drop(w)
 }
+
+// closeSlice bounds the watchers that Close ends under the lock at once.
+const closeSlice = 1000
 
 // Close ends the stream and all its watchers.
 func (ws *WatchStream) Close() {
-	ws.hub.mu.Lock()
-	defer ws.hub.mu.Unlock()
+	h := ws.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if ws.closed {
 		return
 	}
 	ws.closed = true
-	for _, w := range ws.watchers {
-		ws.drop(w)
-	}
-	delete(ws.hub.streams, ws)
+	delete(h.streams, ws)
+	watchers := ws.watchers
+	ws.watchers, ws.notify, ws.due = nil, nil, 0
 	ws.signal()
 	close(ws.room)
+	n := 0
+	for _, w := range watchers {
+		if n++; n%closeSlice == 0 {
+			h.mu.Unlock()
+			h.mu.Lock()
+		}
+		h.drop(w)
+	}
 }
 
 // Next waits for the next response. It returns ctx's error, or [ErrStopped] once the store or the stream is closed.
 func (ws *WatchStream) Next(ctx context.Context) (*WatchResponse, error) {
 	for {
-		response, err := ws.poll(ctx)
+		response, again, err := ws.poll(ctx)
 		if response != nil || err != nil {
 			return response, err
 		}
-		timer := time.NewTimer(ws.sleep())
+		var timer *time.Timer
+		var elapsed <-chan time.Time
+		if !again.IsZero() {
+			timer = time.NewTimer(time.Until(again))
+			elapsed = timer.C
+		}
 		select {
 		case <-ws.wake:
-		case <-timer.C:
+		case <-elapsed:
 		case <-ctx.Done():
-			timer.Stop()
-			return nil, ctx.Err()
+			err = ctx.Err()
 		}
-		timer.Stop()
+		if timer != nil {
+			timer.Stop()
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 }
 
-// poll returns the next response if there is one now.
-func (ws *WatchStream) poll(ctx context.Context) (*WatchResponse, error) {
+// poll returns the next response if there is one now, and otherwise when to look again without a signal (zero: never).
+func (ws *WatchStream) poll(ctx context.Context) (_ *WatchResponse, again time.Time, _ error) {
 	for {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return nil, again, err
 		}
-		ws.tick()
+		now := time.Now()
 		ws.hub.mu.Lock()
 		if ws.closed || ws.hub.stopped {
 			ws.hub.mu.Unlock()
-			return nil, ErrStopped
+			return nil, again, ErrStopped
 		}
-		snap := ws.hub.current.Load()
+		snap := ws.hub.marked
 		ws.ends.settle(snap.head.Position)
+		ws.tick(now)
 		if response := ws.nextAnswer(snap); response != nil {
 			ws.hub.mu.Unlock()
-			return response, nil
+			return response, again, nil
 		}
 		w, from := ws.takeUnsynced()
 		if w == nil {
-			response := ws.nextProgress(snap)
+			response, more := ws.nextProgress(snap)
+			again = ws.nextLook()
 			ws.hub.mu.Unlock()
-			return response, nil
+			if more {
+				continue
+			}
+			return response, again, nil
 		}
 		ws.hub.mu.Unlock()
 
 		response, err := ws.read(ctx, w, from, snap)
 		if response != nil {
-			return response, nil
+			return response, again, nil
 		}
 		if err != nil && ctx.Err() == nil {
 			// The database failed while values were read; the watcher stays where it is.
@@ -360,82 +353,84 @@ func (ws *WatchStream) poll(ctx context.Context) (*WatchResponse, error) {
 	}
 }
 
-// takeUnsynced takes the watcher that has waited longest and the revision to read it from. From here on the hub marks it
-// again for what is newer than the current snapshot. hub.mu is held.
+// pushUpcoming queues a watcher that has something to read from revision on, once the hub's round is over. hub.mu is held.
+func (ws *WatchStream) pushUpcoming(w *watcher, revision Revision) {
+	if ws.round != ws.hub.round {
+		ws.unsynced.take(&ws.upcoming)
+		ws.round = ws.hub.round
+		ws.hub.touched = append(ws.hub.touched, ws)
+	}
+	ws.upcoming.push(w)
+	ws.hub.setPending(w, revision)
+}
+
+// takeUnsynced takes the watcher that has waited longest, and the revision to read it from. finish ends what it begins.
+// hub.mu is held.
 func (ws *WatchStream) takeUnsynced() (*watcher, Revision) {
-	ws.reading = 0
-	for len(ws.unsynced) > 0 {
-		w := ws.unsynced[0]
-		ws.unsynced[0] = nil
-		if ws.unsynced = ws.unsynced[1:]; len(ws.unsynced) == 0 {
-			ws.unsynced = nil
-		}
-		from := w.pending
-		w.pending = 0
-		if !w.closed {
-			ws.reading = from
-			return w, from
+	if ws.round != ws.hub.round {
+		ws.unsynced.take(&ws.upcoming)
+	}
+	for w := ws.unsynced.pop(); w != nil; w = ws.unsynced.pop() {
+		if w.state != watcherClosed {
+			w.state = watcherReading
+			return w, w.pending
 		}
 	}
 	return nil, 0
 }
 
-// putBack marks the watcher as unread from revision on.
-func (ws *WatchStream) putBack(w *watcher, from Revision) {
-	ws.hub.mu.Lock()
-	defer ws.hub.mu.Unlock()
-	if w.pending == 0 {
-		ws.unsynced = append(ws.unsynced, w)
+// finish notes that everything before revision next was read for w. It reports whether w is still there. hub.mu is held.
+func (ws *WatchStream) finish(w *watcher, next Revision) bool {
+	ws.hub.clearPending(w.pending)
+	if w.state == watcherClosed {
+		return false
 	}
-	w.pending = from
+	ws.hub.settle(w, next)
+	return true
 }
 
 // read makes the watcher's next response from the snapshot's history, or none if nothing in it concerns the watcher.
 func (ws *WatchStream) read(ctx context.Context, w *watcher, from Revision, snap *snapshot) (*WatchResponse, error) {
 	if w.compacted || from < snap.start {
-		return ws.cancel(w, WatchResponse{CompactRevision: snap.compact}), nil
+		return ws.cancelCompacted(w, snap), nil
 	}
 	rows, next := w.match(snap, from)
 	var events []*mvccpb.Event
+	var err error
 	if len(rows) > 0 {
-		var err error
 		if events, err = ws.store.events(ctx, snap, rows, w.PrevKV); err != nil {
-			if errors.Is(err, errValueGone) && from < snap.compact {
-				return ws.cancel(w, WatchResponse{CompactRevision: snap.compact}), nil
-			}
-			if errors.Is(err, ErrCorrupt) {
-				return ws.cancel(w, WatchResponse{Err: err}), nil // trying again would not help
-			}
-			if errors.Is(err, errValueGone) {
-				ws.store.catchUp() // there is a compaction that was not applied yet
-			}
-			ws.putBack(w, from)
-			return nil, err
+			next = from
 		}
 	}
-	response := &WatchResponse{WatchID: w.ID, Revision: snap.revision, Events: events}
-	if next <= snap.revision {
-		response.Revision = next - 1
-		ws.putBack(w, next)
+	switch {
+	case errors.Is(err, errValueGone) && from < snap.compact:
+		return ws.cancelCompacted(w, snap), nil
+	case errors.Is(err, ErrCorrupt):
+		return ws.cancel(w, WatchResponse{Err: err}), nil // trying again would not help
+	case errors.Is(err, errValueGone):
+		ws.store.catchUp() // there is a compaction that was not applied yet
 	}
-	if len(events) == 0 {
-		return nil, nil
-	}
-	ws.hub.metrics.events.Add(float64(len(events)))
 	ws.hub.mu.Lock()
 	defer ws.hub.mu.Unlock()
-	w.recent = true
-	if w.closed {
-		return nil, nil // its Canceled response may be on its way already
+	if live := ws.finish(w, next); !live || err != nil || len(events) == 0 {
+		return nil, err // the Canceled response of one that is not live may be on its way already
 	}
-	return response, nil
+	w.recent = true
+	ws.hub.metrics.events.Add(float64(len(events)))
+	return &WatchResponse{WatchID: w.ID, Revision: next - 1, Events: events}, nil
+}
+
+// cancelCompacted ends a watcher that needs what was compacted.
+func (ws *WatchStream) cancelCompacted(w *watcher, snap *snapshot) *WatchResponse {
+	return ws.cancel(w, WatchResponse{CompactRevision: snap.compact})
 }
 
 // cancel ends a watcher that cannot go on, because response says why.
 func (ws *WatchStream) cancel(w *watcher, response WatchResponse) *WatchResponse {
 	ws.hub.mu.Lock()
 	defer ws.hub.mu.Unlock()
-	if w.closed {
+	ws.hub.clearPending(w.pending)
+	if w.state == watcherClosed {
 		return nil
 	}
 	ws.drop(w) // its ID stays taken until the client cancels it, as in etcd

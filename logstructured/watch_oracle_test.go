@@ -17,14 +17,23 @@ import (
 // compactions run. What each stream was told must be what the oracle knows.
 func TestWatchOracle(t *testing.T) {
 	t.Parallel()
-	for name, opts := range map[string]ls.Options{
-		"cached":                         {ProgressInterval: 20 * time.Millisecond},
-		"uncached, rows deleted at once": {ProgressInterval: 20 * time.Millisecond, ValueCacheBytes: -1, CompactRetention: time.Nanosecond},
+	cached := ls.Options{ProgressInterval: 20 * time.Millisecond}
+	for name, c := range map[string]struct {
+		ls.Options
+		slice int
+	}{
+		"cached":                         {Options: cached},
+		"marked in slices of one":        {Options: cached, slice: 1},
+		"marked in slices of twenty":     {Options: cached, slice: 20},
+		"uncached, rows deleted at once": {Options: ls.Options{ProgressInterval: 20 * time.Millisecond, ValueCacheBytes: -1, CompactRetention: time.Nanosecond}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			rnd := testRand(t)
-			store := startStore(t, openSQLite(t, tempDatabase(t)), opts)
+			store := startStore(t, openSQLite(t, tempDatabase(t)), c.Options)
+			if c.slice > 0 {
+				store.SetMarkSlice(c.slice)
+			}
 			run := &sequence{oracle: newOracle(), gen: &generator{chooser: rnd, leases: []ls.LeaseID{100_000}}, store: store}
 			var (
 				wg        sync.WaitGroup
@@ -42,6 +51,8 @@ func TestWatchOracle(t *testing.T) {
 				own := &generator{chooser: rand.New(rand.NewSource(rnd.Int63()))}
 				wg.Go(func() { disturb(s, own, &compacted, step, finished) })
 			}
+			finish := sync.OnceFunc(func() { close(finished) })
+			t.Cleanup(finish) // a stream that is held cannot be closed
 			var compactions []int64
 			for range scaled(t, 350) {
 				run.step(t)
@@ -53,7 +64,7 @@ func TestWatchOracle(t *testing.T) {
 					step <- struct{}{}
 				}
 			}
-			close(finished)
+			finish()
 			wg.Wait()
 			for _, s := range streams { // one that lives: a stream without watchers answers no progress request
 				s.create(ls.WatchRequest{KeyRange: everything, ID: 1_000_000}, compacted.Load())

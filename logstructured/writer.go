@@ -441,9 +441,8 @@ func (w *writer) accepted(e *Entry) {
 
 // publish shows the state to readers and watchers. heads are the ends of the appends that it has applied since it was last shown.
 func (w *writer) publish(heads ...Head) {
-	before := w.published
 	w.published = w.st.publish()
-	w.store.hub.publish(before, w.published)
+	w.store.hub.publish(w.published)
 	w.store.applied.advance(heads...)
 	w.store.metrics.published(w.published)
 }
@@ -451,7 +450,7 @@ func (w *writer) publish(heads ...Head) {
 // republish shows readers the state, in which only rows were dropped that nobody may read.
 func (w *writer) republish() {
 	w.published = w.st.publish()
-	w.store.hub.replace(w.published)
+	w.store.hub.publish(w.published)
 }
 
 // trim drops a bounded number of unreachable rows, so that requests get their turn in between.

@@ -1,0 +1,239 @@
+package logstructured
+
+import (
+	"bytes"
+	"math/rand/v2"
+)
+
+// watchIndex finds the watchers that a row concerns. It holds those that have the same filters.
+type watchIndex struct {
+	// keys holds the groups of single keys, ranges those of ranges.
+	keys   map[string]*watchGroup
+	ranges rangeTree
+}
+
+// watchGroup holds the watchers of one range: many watchers often have the same one. The groups of ranges are the nodes
+// of a [rangeTree].
+type watchGroup struct {
+	KeyRange
+	// members is the number of the group's watchers. idle holds those that wait for the next row in the range.
+	members int
+	idle    []*watcher
+
+	left, right, parent *watchGroup
+	priority            uint32
+	// furthest is, of the groups in the subtree that have idle watchers, the one whose range ends last; nil if there is none.
+	furthest *watchGroup
+}
+
+// join adds a member to the group of range r, which it creates if necessary.
+func (x *watchIndex) join(r KeyRange) *watchGroup {
+	var g *watchGroup
+	if r.single() {
+		g = x.keys[string(r.Key)]
+	} else {
+		g = x.ranges.find(r)
+	}
+	if g == nil {
+		g = &watchGroup{KeyRange: r}
+		if !r.single() {
+			x.ranges.insert(g)
+		} else {
+			if x.keys == nil {
+				x.keys = make(map[string]*watchGroup)
+			}
+			x.keys[string(r.Key)] = g
+		}
+	}
+	g.members++
+	return g
+}
+
+// leave removes a member that is not idle.
+func (x *watchIndex) leave(g *watchGroup) {
+	if g.members--; g.members > 0 {
+		return
+	}
+	if g.single() {
+		delete(x.keys, string(g.Key))
+	} else {
+		x.ranges.remove(g)
+	}
+}
+
+// push makes w idle.
+func (g *watchGroup) push(w *watcher) {
+	w.slot = len(g.idle)
+	if g.idle = append(g.idle, w); w.slot == 0 {
+		g.refresh()
+	}
+}
+
+// pull removes w from the idle watchers.
+func (g *watchGroup) pull(w *watcher) {
+	last := len(g.idle) - 1
+	g.idle[w.slot] = g.idle[last]
+	g.idle[w.slot].slot = w.slot
+	g.idle[last] = nil
+	if g.idle = g.idle[:last]; last == 0 {
+		g.refresh()
+	}
+}
+
+// match appends to found the groups with idle watchers whose range holds key, until found is full. It also returns the
+// number of groups that it has looked at.
+func (x *watchIndex) match(key []byte, found []*watchGroup) (_ []*watchGroup, visited int) {
+	if g := x.keys[string(key)]; g != nil && len(g.idle) > 0 {
+		found = append(found, g)
+	}
+	return x.ranges.root.stab(key, found)
+}
+
+// rangeTree is an interval tree: a binary search tree of ranges, each node of which knows how far its subtree reaches.
+// Only groups with idle watchers count there, so ranges without them cost a search nothing. Random priorities keep the
+// tree balanced whatever the order of insertions (a treap).
+type rangeTree struct{ root *watchGroup }
+
+func (r KeyRange) compare(other KeyRange) int {
+	if c := bytes.Compare(r.Key, other.Key); c != 0 {
+		return c
+	}
+	return bytes.Compare(r.End, other.End)
+}
+
+// find returns the group of range r, or nil.
+func (t *rangeTree) find(r KeyRange) *watchGroup {
+	n := t.root
+	for n != nil {
+		switch c := r.compare(n.KeyRange); {
+		case c < 0:
+			n = n.left
+		case c > 0:
+			n = n.right
+		default:
+			return n
+		}
+	}
+	return nil
+}
+
+// insert adds g, whose range is not in the tree.
+func (t *rangeTree) insert(g *watchGroup) {
+	g.priority = rand.Uint32()
+	g.update()
+	before, after := split(t.root, g.KeyRange)
+	t.root = concat(concat(before, g), after)
+	t.root.parent = nil
+}
+
+func (t *rangeTree) remove(g *watchGroup) {
+	rest := concat(g.left, g.right)
+	if rest != nil {
+		rest.parent = g.parent
+	}
+	switch parent := g.parent; {
+	case parent == nil:
+		t.root = rest
+	case parent.left == g:
+		parent.left = rest
+		parent.refresh()
+	default:
+		parent.right = rest
+		parent.refresh()
+	}
+}
+
+// split divides a tree into the groups before r and those from r on.
+func split(n *watchGroup, r KeyRange) (before, after *watchGroup) {
+	if n == nil {
+		return nil, nil
+	}
+	if n.compare(r) < 0 {
+		n.right, after = split(n.right, r)
+		n.update()
+		return n, after
+	}
+	before, n.left = split(n.left, r)
+	n.update()
+	return before, n
+}
+
+// concat makes one tree of two, all groups of the first of which come before those of the second.
+func concat(a, b *watchGroup) *watchGroup {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	case a.priority > b.priority:
+		a.right = concat(a.right, b)
+		a.update()
+		return a
+	default:
+		b.left = concat(a, b.left)
+		b.update()
+		return b
+	}
+}
+
+// update computes what n knows about its subtree.
+func (n *watchGroup) update() {
+	n.furthest = nil
+	if len(n.idle) > 0 {
+		n.furthest = n
+	}
+	if n.left != nil {
+		n.left.parent = n
+		n.furthest = further(n.furthest, n.left.furthest)
+	}
+	if n.right != nil {
+		n.right.parent = n
+		n.furthest = further(n.furthest, n.right.furthest)
+	}
+}
+
+// refresh updates n and its ancestors as far as something changes.
+func (n *watchGroup) refresh() {
+	for ; n != nil; n = n.parent {
+		before := n.furthest
+		if n.update(); n.furthest == before {
+			return
+		}
+	}
+}
+
+// further returns the group whose range ends later.
+func further(a, b *watchGroup) *watchGroup {
+	switch {
+	case b == nil || a != nil && a.fromKey():
+		return a
+	case a == nil || b.fromKey() || bytes.Compare(a.End, b.End) < 0:
+		return b
+	}
+	return a
+}
+
+// reaches reports whether the range ends after key.
+func (n *watchGroup) reaches(key []byte) bool {
+	return n != nil && (n.fromKey() || bytes.Compare(key, n.End) < 0)
+}
+
+// stab appends to found the groups of the subtree with idle watchers whose range holds key, until found is full. It takes
+// O(log n) for each. It also returns the number of groups that it has looked at.
+func (n *watchGroup) stab(key []byte, found []*watchGroup) (_ []*watchGroup, visited int) {
+	if n == nil || !n.furthest.reaches(key) {
+		return found, 0
+	}
+	found, visited = n.left.stab(key, found)
+	visited++
+	if bytes.Compare(n.Key, key) > 0 || len(found) == cap(found) {
+		return found, visited
+	}
+	if len(n.idle) > 0 && n.reaches(key) {
+		if found = append(found, n); len(found) == cap(found) {
+			return found, visited
+		}
+	}
+	found, right := n.right.stab(key, found)
+	return found, visited + right
+}
