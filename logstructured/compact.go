@@ -2,6 +2,7 @@ package logstructured
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -114,6 +115,9 @@ func (d *deleter) wait(ctx context.Context, compaction Position) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.waiters = slices.DeleteFunc(d.waiters, func(w waiter) bool { return w.done == done })
 		return context.Cause(ctx)
 	}
 }

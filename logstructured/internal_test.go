@@ -1,6 +1,8 @@
 package logstructured
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -204,5 +206,18 @@ func TestTurnsAfterAnOutage(t *testing.T) {
 	mine.taken(5 * time.Second)
 	if wait := mine.look(); wait > 10*time.Millisecond {
 		t.Errorf("after one append that took 5 s the log's end is looked at after %v", wait)
+	}
+}
+
+// A request that does not wait for the deletion any more leaves nothing behind.
+func TestDeleterForgetsWaiters(t *testing.T) {
+	d := newDeleter()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := d.wait(ctx, 7); !errors.Is(err, context.Canceled) {
+		t.Errorf("a client that has gone: %v", err)
+	}
+	if len(d.waiters) > 0 {
+		t.Errorf("%d waiters are left", len(d.waiters))
 	}
 }

@@ -101,6 +101,8 @@ type Store struct {
 	queued *semaphore.Weighted
 	// group decides how many requests an append should have.
 	group groupCommit
+	// defragmenting holds the one request that defragments: each takes a connection from other requests, for minutes.
+	defragmenting chan struct{}
 	// behind tells the writer to look whether the log has moved on.
 	behind chan struct{}
 	// stopped is closed when Run has ended everything.
@@ -142,11 +144,13 @@ func Open(ctx context.Context, log Log, opts Options) (s *Store, err error) {
 		values: values{log: log, budget: opts.ValueCacheBytes, lanes: newLanes()},
 		hub:    newHub(m), deleter: newDeleter(),
 		quota: quota{log: log, bytes: opts.QuotaBytes}, alarms: Derive(readAlarms),
-		queue:   make(chan *request, maxQueuedRequests),
-		queued:  semaphore.NewWeighted(maxQueuedBytes),
-		group:   newGroupCommit(),
-		behind:  make(chan struct{}, 1),
-		stopped: make(chan struct{}), timeouts: newTimeouts(opts.RequestTimeout),
+		queue:  make(chan *request, maxQueuedRequests),
+		queued: semaphore.NewWeighted(maxQueuedBytes),
+		group:  newGroupCommit(),
+		behind: make(chan struct{}, 1),
+
+		defragmenting: make(chan struct{}, 1),
+		stopped:       make(chan struct{}), timeouts: newTimeouts(opts.RequestTimeout),
 	}
 	s.reads = newReads(log, &s.applied)
 	s.health.logger, s.health.damages = opts.Logger, m.damaged
@@ -288,8 +292,16 @@ func (s *Store) compactedIfGone(err error) error {
 	return err
 }
 
-// Defragment gives free space back to the file system.
+// Defragment gives free space back to the file system. Requests for it run one after the other.
 func (s *Store) Defragment(ctx context.Context) error {
+	select {
+	case s.defragmenting <- struct{}{}:
+		defer func() { <-s.defragmenting }()
+	case <-s.stopped:
+		return ErrStopped
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	if err := s.log.Defragment(ctx); err != nil {
 		return unavailable(ctx, "defragment", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -21,26 +22,33 @@ import (
 const (
 	// maxSnapshots is the number of snapshots that are made and sent at once: each needs a temporary file as large as the file of an etcd.
 	maxSnapshots = 2
-	// snapshotStall is how long a client may take for the next piece. With the largest windows of HTTP/2 and TCP a slow but living link
-	// moves on by megabytes at a time.
-	snapshotStall = 2 * time.Minute
+	// snapshotStall is how long a client may take for the next piece, snapshotStallContended the same while another client waits for its slot. With
+	// the largest windows of HTTP/2 and TCP a slow but living link moves on by megabytes at a time.
+	snapshotStall          = 2 * time.Minute
+	snapshotStallContended = 30 * time.Second
 	// snapshotWait is how long a client waits for a slot, longer than one that does not read can keep it.
-	snapshotWait = snapshotStall + time.Minute
+	snapshotWait = 2 * time.Minute
 )
 
 // snapshotSlots bounds the snapshots that are made and sent at once.
 type snapshotSlots struct {
-	slots chan struct{}
-	// wait bounds the time until there is a slot, stall the time between two pieces.
-	wait, stall time.Duration
+	slots   chan struct{}
+	waiting atomic.Int32
+	// wait bounds the time until there is a slot, stall the time between two pieces, and contended the same while a client waits.
+	wait, stall, contended time.Duration
 }
 
 func newSnapshotSlots() *snapshotSlots {
-	return &snapshotSlots{slots: make(chan struct{}, maxSnapshots), wait: snapshotWait, stall: snapshotStall}
+	return &snapshotSlots{
+		slots: make(chan struct{}, maxSnapshots),
+		wait:  snapshotWait, stall: snapshotStall, contended: snapshotStallContended,
+	}
 }
 
 // take waits for a slot. Clients get one in the order in which they came.
 func (s *snapshotSlots) take(ctx context.Context) (release func(), err error) {
+	s.waiting.Add(1)
+	defer s.waiting.Add(-1)
 	timer := time.NewTimer(s.wait)
 	defer timer.Stop()
 	select {
@@ -52,6 +60,11 @@ func (s *snapshotSlots) take(ctx context.Context) (release func(), err error) {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+}
+
+// stalled reports whether a client that read nothing for idle loses its slot.
+func (s *snapshotSlots) stalled(idle time.Duration) bool {
+	return idle >= s.stall || idle >= s.contended && s.waiting.Load() > 0
 }
 
 // stalledError ends a snapshot whose client does not read.
@@ -113,7 +126,7 @@ func (s *maintenanceServer) sendSnapshot(ctx context.Context, stream pb.Maintena
 	}
 	defer func() { _ = file.Close() }() // it was only read
 	sent := 0
-	err = untilStalled(ctx, &s.streams.receivers, s.snapshots.stall, func(progress func()) error {
+	err = s.snapshots.send(ctx, &s.streams.receivers, func(progress func()) error {
 		return file.Send(func(piece []byte, remaining int64) error {
 			sent += len(piece)
 			defer progress()
@@ -127,20 +140,28 @@ func (s *maintenanceServer) sendSnapshot(ctx context.Context, stream pb.Maintena
 	return nil
 }
 
-// untilStalled runs send in a goroutine of group and returns its outcome, or an error once send has called progress for the last time longer than
-// stall ago or ctx has ended. Only the end of the request ends a send to a client that does not read.
-func untilStalled(ctx context.Context, group *sync.WaitGroup, stall time.Duration, send func(progress func()) error) error {
-	done, stalled := make(chan error, 1), make(chan struct{})
-	timer := time.AfterFunc(stall, sync.OnceFunc(func() { close(stalled) }))
-	defer timer.Stop()
-	group.Go(func() { done <- send(func() { timer.Reset(stall) }) })
-	select {
-	case err := <-done:
-		return err
-	case <-stalled:
-		return stalledError{stall}
-	case <-ctx.Done():
-		return context.Cause(ctx)
+// send runs call in a goroutine of group and returns its outcome, or an error once call has not called progress for too long or ctx has ended.
+// Only the end of the request ends a send to a client that does not read.
+func (s *snapshotSlots) send(ctx context.Context, group *sync.WaitGroup, call func(progress func()) error) error {
+	begin := time.Now()
+	var progressed atomic.Int64 // when, since begin
+	done := make(chan error, 1)
+	group.Go(func() {
+		done <- call(func() { progressed.Store(int64(time.Since(begin))) })
+	})
+	ticker := time.NewTicker(s.contended / 10)
+	defer ticker.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-ticker.C:
+			if idle := time.Since(begin) - time.Duration(progressed.Load()); s.stalled(idle) {
+				return stalledError{idle.Round(time.Millisecond)}
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 }
 

@@ -1,0 +1,49 @@
+package logstructured_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	ls "github.com/stele-db/stele/logstructured"
+)
+
+// heldDefragment is a log whose Defragment tells entered and waits for release.
+type heldDefragment struct {
+	memLog
+	entered, release chan struct{}
+}
+
+func (l heldDefragment) Defragment(context.Context) error {
+	l.entered <- struct{}{}
+	<-l.release
+	return nil
+}
+
+// Requests to defragment take one connection together, whatever their number.
+func TestDefragmentRunsOneAtATime(t *testing.T) {
+	t.Parallel()
+	log := heldDefragment{memLog{&memDatabase{}}, make(chan struct{}, 2), make(chan struct{})}
+	r := startStore(t, log, ls.Options{})
+	done := make(chan error, 2)
+	for range 2 {
+		go func() { done <- r.Defragment(testContext(t)) }()
+	}
+	<-log.entered
+	gone, cancel := context.WithCancel(testContext(t))
+	cancel()
+	if err := r.Defragment(gone); !errors.Is(err, context.Canceled) {
+		t.Errorf("a client that has gone: %v", err)
+	}
+	if len(log.entered) > 0 {
+		t.Error("two run at the same time")
+	}
+	log.release <- struct{}{}
+	<-log.entered
+	log.release <- struct{}{}
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
