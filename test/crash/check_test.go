@@ -499,6 +499,10 @@ func TestJudgeBrokenWatches(t *testing.T) {
 		{"invented event", FaultUnexpected, func(s *Session) {
 			s.Responses[events(s)[2]].Response.Events[0].Kv.Key = []byte("a/never")
 		}},
+		{"created in the past", FaultStale, func(s *Session) {
+			s.Opened = forever
+			s.Responses[0].Response.Header.Revision = 1
+		}},
 		{"canceled without a reason", FaultUnexpected, func(s *Session) {
 			i := events(s)[2]
 			s.Responses = slices.Insert(s.Responses, i, Received{Response: &pb.WatchResponse{Header: header(1), Canceled: true}})
@@ -525,6 +529,29 @@ func TestJudgeBrokenWatches(t *testing.T) {
 					t.Errorf("found as something else than %s: %s", test.fault, report.Violations[0])
 				}
 			})
+		}
+	}
+}
+
+// TestJudgeWatchBelowCompactRevision shows that events are found which a watcher gets from a revision that had been compacted before it was
+// asked for.
+func TestJudgeWatchBelowCompactRevision(t *testing.T) {
+	rec, _ := fabricate(2, 2000, nil)
+	opened := rec.Streams[0].Sessions[1].Opened
+	for _, after := range []bool{true, false} {
+		compaction := &Op{Request: &pb.CompactionRequest{Revision: 1 << 40}, Response: &pb.CompactionResponse{Header: header(1)}, Return: opened}
+		if after {
+			compaction.Return = forever
+		} else {
+			compaction.Return--
+		}
+		judged := rec.History
+		judged.Ops = append(slices.Clone(rec.Ops), compaction)
+		report := &Report{}
+		Watches(&judged, report)
+		found := slices.ContainsFunc(report.Violations, func(v string) bool { return strings.Contains(v, string(FaultStale)+": events") })
+		if found == after {
+			t.Errorf("compacted after every watcher was asked for: %v, found: %v", after, found)
 		}
 	}
 }

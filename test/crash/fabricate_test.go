@@ -143,8 +143,8 @@ func (s *server) watch(record *StreamRecord) *StreamRecord {
 	}
 	at := func(r Revision) time.Duration { return r.Seen }
 	var session *Session
-	open := func(now int64) {
-		record.Sessions = append(record.Sessions, Session{Starts: append([]int64(nil), next...)})
+	open := func(now int64, at time.Duration) {
+		record.Sessions = append(record.Sessions, Session{Starts: append([]int64(nil), next...), Opened: at})
 		session = &record.Sessions[len(record.Sessions)-1]
 		for i := range record.Watchers {
 			session.Responses = append(session.Responses, Received{Response: &pb.WatchResponse{
@@ -152,7 +152,7 @@ func (s *server) watch(record *StreamRecord) *StreamRecord {
 			}})
 		}
 	}
-	open(s.first)
+	open(s.first, 0)
 	for _, r := range s.full {
 		for i, spec := range record.Watchers {
 			var events []*mvccpb.Event
@@ -182,7 +182,7 @@ func (s *server) watch(record *StreamRecord) *StreamRecord {
 				next[i] = r.Rev + 1
 			}
 		case 1:
-			open(r.Rev)
+			open(r.Rev, at(r))
 		}
 	}
 	return record

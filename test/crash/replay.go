@@ -225,13 +225,7 @@ func equalEvents(a, b []*mvccpb.Event) bool {
 // checkCompactions compares what was answered about compacted revisions with the compactions that can have
 // happened by then. Linear does it exactly; this one sees the whole run at once.
 func checkCompactions(h *History, report *Report) {
-	done := []compaction{{-1, h.base().Compacted}}
-	for _, op := range h.Ops {
-		if r, ok := op.Request.(*pb.CompactionRequest); ok && op.Outcome == Acked {
-			done = append(done, compaction{op.Return, r.Revision})
-		}
-	}
-	byReturn := running(done)
+	byReturn := ackedCompactions(h)
 	byCall := calledCompactions(h)
 	for _, op := range h.Ops {
 		revs := op.asked()
@@ -254,6 +248,17 @@ func checkCompactions(h *History, report *Report) {
 			report.violate("refused as compacted, but only %d can have been compacted: %v", byCall.before(op.Return), op)
 		}
 	}
+}
+
+// ackedCompactions is the highest revision that must have been compacted, over time.
+func ackedCompactions(h *History) highest {
+	done := []compaction{{-1, h.base().Compacted}}
+	for _, op := range h.Ops {
+		if r, ok := op.Request.(*pb.CompactionRequest); ok && op.Outcome == Acked {
+			done = append(done, compaction{op.Return, r.Revision})
+		}
+	}
+	return running(done)
 }
 
 // highest is a maximum of revisions over time.

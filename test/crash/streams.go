@@ -131,6 +131,7 @@ func (s *stream) session(ctx context.Context, conn *grpc.ClientConn, session *Se
 	if err != nil {
 		return
 	}
+	session.Opened = s.now()
 	for i, spec := range s.record.Watchers {
 		create := &pb.WatchCreateRequest{
 			Key: spec.Key, RangeEnd: spec.RangeEnd, StartRevision: session.Starts[i], PrevKv: spec.PrevKv,

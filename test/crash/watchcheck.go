@@ -21,6 +21,8 @@ type StreamRecord struct {
 // Session is one connection of a stream.
 type Session struct {
 	Server int
+	// Opened is when the watchers were asked for.
+	Opened time.Duration
 	// Starts are the start revisions asked for, one per watcher; 0 is from now on. The watcher's ID is its index.
 	Starts    []int64
 	Responses []Received
@@ -44,16 +46,20 @@ const (
 	FaultBookmark   WatchFault = "bookmarkable"
 	FaultContent    WatchFault = "content"
 	FaultUnexpected WatchFault = "unexpected"
+	// FaultStale is a creation that does not know what had been acknowledged before it was asked for. An etcd of one member always does.
+	FaultStale WatchFault = "stale"
 )
 
 // Watches checks every session of every stream against the complete history.
 func Watches(h *History, report *Report) {
-	compactions := calledCompactions(h)
+	compactions, compacted := calledCompactions(h), ackedCompactions(h)
+	rt := newRealTime(h)
 	for _, stream := range h.Streams {
 		for i, session := range stream.Sessions {
 			for id, spec := range stream.Watchers {
 				c := &watchCheck{
 					full: h.Full, spec: spec, id: int64(id), start: session.Starts[id], compactions: &compactions,
+					seen: rt.seen.before(session.Opened), compacted: compacted.before(session.Opened),
 					complain: func(fault WatchFault, format string, args ...any) {
 						report.WatchViolations++
 						report.violate("watch %s watcher %d session %d (server %d, from %d): %s: %s", stream.Name, id, i,
@@ -97,7 +103,9 @@ type watchCheck struct {
 	id          int64
 	start       int64
 	compactions *highest
-	complain    func(WatchFault, string, ...any)
+	// seen and compacted are the current and the compact revision that had been acknowledged before the watcher was asked for.
+	seen, compacted int64
+	complain        func(WatchFault, string, ...any)
 
 	created bool
 	// due are the events to come next, none only if there are no more; rest is the history behind them.
@@ -122,6 +130,9 @@ func (c *watchCheck) run(responses []Received) {
 				return
 			}
 			c.created = true
+			if w.Header.Revision < c.seen {
+				c.complain(FaultStale, "created at revision %d, but %d had been seen before", w.Header.Revision, c.seen)
+			}
 			if c.start == 0 {
 				c.start = w.Header.Revision + 1
 			}
@@ -208,6 +219,10 @@ func (c *watchCheck) progress(w *pb.WatchResponse) {
 // would make sense.
 func (c *watchCheck) events(r Received) bool {
 	w := r.Response
+	if c.start < c.compacted {
+		c.complain(FaultStale, "events, but the revisions below %d had been compacted before", c.compacted)
+		return false
+	}
 	for i, got := range w.Events {
 		if len(c.due) == 0 {
 			c.complain(FaultUnexpected, "event beyond the history or seen before: %v", brief(got))
