@@ -34,6 +34,8 @@ type CheckResult struct {
 	// WithoutChecksum are the entries without a checksum. Those of them that come after one with a checksum, which are
 	// LaterWithoutChecksum, were written by an earlier version that ran beside or after one with checksums, unless they are damaged.
 	WithoutChecksum, LaterWithoutChecksum int
+	// Records are the newest ones, whose values mean something to other packages.
+	Records Records
 }
 
 // CheckOptions say how a log is served, and what to read of it.
@@ -75,6 +77,7 @@ func Check(ctx context.Context, log Log, opts CheckOptions, report func(Problem)
 	result := &CheckResult{
 		Entries: c.entries, Leases: len(c.granted), Problems: c.problems,
 		Revision: c.revision, CompactRevision: c.state.compact, WithoutChecksum: c.unsealed, LaterWithoutChecksum: c.laggards,
+		Records: Records{&c.state.control},
 	}
 	for _, r := range c.newest {
 		if !r.tombstone() {

@@ -103,8 +103,12 @@ func (m *member) unhealthy(excluded []string) string {
 	return ""
 }
 
-// intact fails while the alarm is raised that the data are corrupt.
+// intact fails while the alarm is raised that the data are corrupt, or while no request is let through because users and roles
+// cannot be read.
 func (m *member) intact(context.Context) error {
+	if err := m.auth.current().Err(); err != nil {
+		return err
+	}
 	if len(m.alarms(pb.AlarmType_CORRUPT)) > 0 {
 		return fmt.Errorf("alarm activated: %v", pb.AlarmType_CORRUPT)
 	}

@@ -34,7 +34,13 @@ var errEnabled = errors.New("auth was enabled meanwhile")
 func newAuthorizer(store *logstructured.Store, opts *Options) *authorizer {
 	a := &authorizer{
 		store: store, tokens: opts.AuthTokens, certificates: opts.ClientCertAuth, bcryptCost: opts.BcryptCost,
-		state: logstructured.Derive(auth.Read),
+		state: logstructured.Derive(func(records logstructured.Records) *auth.State {
+			st := auth.Read(records)
+			if err := st.Err(); err != nil {
+				opts.Logger.WithError(err).Error("EVERY REQUEST IS REFUSED: users and roles cannot be read; repair the record, see docs/reliability.md, or restore a backup")
+			}
+			return st
+		}),
 	}
 	a.open = func(at logstructured.Moment) error {
 		if a.state.Of(at.Records).Enabled {
@@ -78,6 +84,9 @@ func (a *authorizer) guard(ctx context.Context, r any, st *auth.State) logstruct
 		st := a.state.Of(at.Records)
 		if !st.Enabled {
 			return nil
+		}
+		if err := st.Err(); err != nil {
+			return err
 		}
 		sender.identify(ctx, st)
 		if sender.err != nil {

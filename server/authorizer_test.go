@@ -6,7 +6,9 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
@@ -110,5 +112,77 @@ func TestAuthIsEnabledMeanwhile(t *testing.T) {
 	sameStatus(t, err, rpctypes.ErrGRPCUserEmpty)
 	if revision := r.watch.store.Revision(); calls != 2 || revision != 1 {
 		t.Errorf("%d calls took the revision to %d", calls, revision)
+	}
+}
+
+// While a record of users and roles is malformed every request is refused, whether auth was enabled or not.
+func TestMalformedAuthRefusesAll(t *testing.T) {
+	for name, enabled := range map[string]bool{auth.RecordEnabled: true, auth.RecordRevision: false, auth.UserPrefix + auth.Root: false} {
+		t.Run(name, func(t *testing.T) {
+			r := serve(t, nil)
+			conn, ctx := r.dial(t), within(t)
+			client, kv := pb.NewAuthClient(conn), pb.NewKVClient(conn)
+			addRoot(ctx, t, client)
+			token := "none"
+			if enabled {
+				if _, err := client.AuthEnable(ctx, &pb.AuthEnableRequest{}); err != nil {
+					t.Fatal(err)
+				}
+				resp, err := client.Authenticate(ctx, &pb.AuthenticateRequest{Name: auth.Root, Password: "secret"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				token = resp.Token
+				ctx = metadata.AppendToOutgoingContext(ctx, rpctypes.TokenFieldNameGRPC, token)
+			}
+			set := func(value []byte) {
+				t.Helper()
+				if _, err := r.store.UpdateRecords(ctx, func(logstructured.Records) ([]logstructured.RecordChange, error) {
+					return []logstructured.RecordChange{{Name: name, Value: value}}, nil
+				}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			good, _ := r.store.Records().Get(name)
+			set([]byte("malformed"))
+			for what, call := range map[string]func() error{
+				"range":        func() error { _, err := kv.Range(ctx, &pb.RangeRequest{Key: []byte("k")}); return err },
+				"put":          func() error { _, err := kv.Put(ctx, &pb.PutRequest{Key: []byte("k")}); return err },
+				"txn":          func() error { _, err := kv.Txn(ctx, &pb.TxnRequest{}); return err },
+				"compact":      func() error { _, err := kv.Compact(ctx, &pb.CompactionRequest{Revision: 1}); return err },
+				"auth status":  func() error { _, err := client.AuthStatus(ctx, &pb.AuthStatusRequest{}); return err },
+				"auth disable": func() error { _, err := client.AuthDisable(ctx, &pb.AuthDisableRequest{}); return err },
+				"user add":     func() error { _, err := client.UserAdd(ctx, &pb.AuthUserAddRequest{Name: "u"}); return err },
+				"authenticate": func() error {
+					_, err := client.Authenticate(ctx, &pb.AuthenticateRequest{Name: auth.Root, Password: "secret"})
+					return err
+				},
+				"grant": func() error {
+					_, err := pb.NewLeaseClient(conn).LeaseGrant(ctx, &pb.LeaseGrantRequest{TTL: 60})
+					return err
+				},
+				"snapshot": func() error {
+					stream, err := pb.NewMaintenanceClient(conn).Snapshot(ctx, &pb.SnapshotRequest{})
+					if err == nil {
+						_, err = stream.Recv()
+					}
+					return err
+				},
+			} {
+				if err := call(); status.Code(err) != codes.DataLoss {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+			if err := r.watch.intact(ctx); err == nil {
+				t.Error("/readyz is ok")
+			}
+			set(good)
+			if _, err := kv.Put(ctx, &pb.PutRequest{Key: []byte("k")}); err != nil {
+				t.Errorf("after the repair: %v", err)
+			}
+			if err := r.watch.intact(ctx); err != nil {
+				t.Errorf("/readyz after the repair: %v", err)
+			}
+		})
 	}
 }

@@ -45,9 +45,10 @@ func (l *memLog) Append(_ context.Context, head logstructured.Head, id logstruct
 	if head != end.Head {
 		return logstructured.ErrConflict
 	}
+	logstructured.Seal(head, id, entries)
 	for i := range entries {
 		e := &entries[i]
-		e.Position, e.ID, e.Time = head.Position+1+logstructured.Position(i), id, end.Now
+		e.Time, e.Checksum, e.ValueSize = end.Now, e.Checksum.At(end.Now), len(e.Value)
 		stored := *e
 		stored.Key, stored.Value = slices.Clone(e.Key), slices.Clone(e.Value)
 		l.rows = append(l.rows, stored)
@@ -77,16 +78,19 @@ func (l *memLog) Scan(_ context.Context, after logstructured.Position, fn func([
 func (l *memLog) Values(_ context.Context, positions []logstructured.Position) (logstructured.Values, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	v := logstructured.Values{Values: make([][]byte, len(positions)), Found: make([]bool, len(positions)), End: l.end()}
+	v := logstructured.NewValues(len(positions))
+	v.End = l.end()
 	for i, p := range positions {
 		if row := l.rows[p-1]; row.Kind != 0 {
-			v.Values[i], v.Found[i] = row.Value, true
+			v.Values[i], v.IDs[i], v.Checksums[i], v.Found[i] = row.Value, row.ID, row.Checksum, true
 		}
 	}
 	return v, nil
 }
 
-func (l *memLog) Delete(_ context.Context, positions []logstructured.Position, floor logstructured.Position) error {
+func (l *memLog) Confirm(context.Context, logstructured.Head) error { return nil }
+
+func (l *memLog) Delete(_ context.Context, _ logstructured.Head, positions []logstructured.Position, floor logstructured.Position) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.floor = max(l.floor, floor)

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/server/auth"
 )
 
 const checkHelp = `Read the whole log in the database and say what is wrong with it: rows that do not match their checksums, gaps, revisions
@@ -37,6 +38,10 @@ func (t *tool) check(ctx context.Context, opts logstructured.CheckOptions) error
 	}
 	if err != nil {
 		return err
+	}
+	if err := auth.Read(result.Records).Err(); err != nil {
+		result.Problems++
+		_, _ = fmt.Fprintln(t.stdout, err)
 	}
 	if n := result.WithoutChecksum; n > 0 {
 		_, err = fmt.Fprintf(t.stdout, "%d entries have no checksum: a version without checksums wrote them\n", n)

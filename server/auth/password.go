@@ -67,8 +67,8 @@ type Credential struct {
 
 // Credential returns the credential of a user, which may not exist or have no password. configured is the cost of hashing passwords.
 func (s *State) Credential(name string, configured int) (Credential, error) {
-	if s.broken {
-		return Credential{}, errBroken
+	if s.err != nil {
+		return Credential{}, s.err
 	}
 	if !s.Enabled {
 		return Credential{}, rpctypes.ErrGRPCAuthNotEnabled

@@ -1,7 +1,10 @@
 package auth
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"strings"
 
 	"go.etcd.io/etcd/api/v3/authpb"
@@ -29,33 +32,73 @@ func EncodeRevision(revision uint64) []byte { return binary.BigEndian.AppendUint
 // EncodeEnabled is the value of [RecordEnabled].
 func EncodeEnabled() []byte { return []byte{1} }
 
-// Read makes the state that the records hold.
+// Read makes the state that the records hold. If one of them is not what this package writes, auth is enabled whatever the others
+// say, and [State.Err] names the record.
 func Read(records logstructured.Records) *State {
 	s := &State{revision: 1, users: map[string]*user{}, roles: map[string]*authpb.Role{}}
 	records.Ascend(RecordPrefix, func(name string, value []byte) bool {
-		if of, ok := strings.CutPrefix(name, UserPrefix); ok {
-			u := &user{User: &authpb.User{}, state: s}
-			s.broken = s.broken || proto.Unmarshal(value, u.User) != nil
-			s.users[of], s.userNames = u, append(s.userNames, of)
-		} else if of, ok := strings.CutPrefix(name, RolePrefix); ok {
-			r := &authpb.Role{}
-			s.broken = s.broken || proto.Unmarshal(value, r) != nil
-			s.roles[of], s.roleNames = r, append(s.roleNames, of)
+		if err := s.read(name, value); err != nil && s.err == nil {
+			s.err = fmt.Errorf("%w: the record %q of users and roles: %w", logstructured.ErrCorrupt, name, err)
 		}
 		return true
 	})
-	if enabled, ok := records.Get(RecordEnabled); ok {
-		s.Enabled = len(enabled) == 1 && enabled[0] == 1
-	}
-	if revision, ok := records.Get(RecordRevision); ok {
-		if len(revision) == 8 {
-			s.revision = binary.BigEndian.Uint64(revision)
-		} else {
-			s.broken = true
-		}
-	}
-	s.secret, _ = records.Get(recordSecret)
+	s.Enabled = s.Enabled || s.err != nil
 	return s
+}
+
+// errMalformed means that a record has another length or content than it can have.
+var errMalformed = errors.New("it is malformed")
+
+// read takes one record.
+func (s *State) read(name string, value []byte) error {
+	if of, ok := strings.CutPrefix(name, UserPrefix); ok {
+		return s.readUser(of, value)
+	}
+	if of, ok := strings.CutPrefix(name, RolePrefix); ok {
+		return s.readRole(of, value)
+	}
+	switch name {
+	case RecordEnabled:
+		if s.Enabled = bytes.Equal(value, EncodeEnabled()); !s.Enabled {
+			return errMalformed
+		}
+	case RecordRevision:
+		if len(value) != 8 {
+			return errMalformed
+		}
+		s.revision = binary.BigEndian.Uint64(value)
+	case recordSecret:
+		if s.secret = value; len(value) != secretBytes {
+			return errMalformed
+		}
+	default:
+		return errors.New("it is not known: it is damaged, or a later version of Stele wrote it")
+	}
+	return nil
+}
+
+func (s *State) readUser(name string, value []byte) error {
+	u := &user{User: &authpb.User{}, state: s}
+	s.users[name], s.userNames = u, append(s.userNames, name)
+	if err := proto.Unmarshal(value, u.User); err != nil {
+		return err
+	}
+	if string(u.Name) != name {
+		return errMalformed
+	}
+	return nil
+}
+
+func (s *State) readRole(name string, value []byte) error {
+	r := &authpb.Role{}
+	s.roles[name], s.roleNames = r, append(s.roleNames, name)
+	if err := proto.Unmarshal(value, r); err != nil {
+		return err
+	}
+	if string(r.Name) != name {
+		return errMalformed
+	}
+	return nil
 }
 
 // change returns the changes of an edit and the next auth revision.

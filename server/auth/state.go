@@ -1,16 +1,12 @@
 package auth
 
 import (
-	"errors"
 	"slices"
 	"sync"
 
 	"go.etcd.io/etcd/api/v3/authpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
-
-// errBroken means that a record is not what this package writes. Then nobody is let in.
-var errBroken = errors.New("the records of users and roles in the database cannot be read")
 
 // State is all about users and roles at one moment. It never changes, and may be used concurrently.
 type State struct {
@@ -23,7 +19,8 @@ type State struct {
 	roles    map[string]*authpb.Role
 	// The names in order.
 	userNames, roleNames []string
-	broken               bool
+	// err is why nobody is let in: a record is not what this package writes.
+	err error
 
 	decoyOnce sync.Once
 	decoyHash []byte
@@ -49,13 +46,8 @@ type Identity struct {
 // Revision is the auth revision, which grows by one with each edit.
 func (s *State) Revision() uint64 { return s.revision }
 
-// Err returns an error if the records cannot be understood.
-func (s *State) Err() error {
-	if s.broken {
-		return errBroken
-	}
-	return nil
-}
+// Err returns an error, which wraps logstructured.ErrCorrupt, if a record is malformed. Then every request has to be refused.
+func (s *State) Err() error { return s.err }
 
 // User returns the roles of a user.
 func (s *State) User(name string) (roles []string, err error) {
@@ -94,8 +86,8 @@ func (u *user) root() bool { return slices.Contains(u.Roles, Root) }
 
 // Known returns an error if id is nobody.
 func (s *State) Known(id Identity) error {
-	if s.broken {
-		return errBroken
+	if s.err != nil {
+		return s.err
 	}
 	if !id.known {
 		return rpctypes.ErrGRPCUserEmpty
@@ -105,8 +97,8 @@ func (s *State) Known(id Identity) error {
 
 // Admin returns an error unless id has the role root. It does not look at the revision, as etcd does not.
 func (s *State) Admin(id Identity) error {
-	if s.broken {
-		return errBroken
+	if s.err != nil {
+		return s.err
 	}
 	if id.User == "" {
 		return rpctypes.ErrGRPCUserEmpty
@@ -133,8 +125,8 @@ func (s *State) Write(id Identity, key, end []byte) error {
 
 func (s *State) may(id Identity, granted func(*user) bool) error {
 	switch {
-	case s.broken:
-		return errBroken
+	case s.err != nil:
+		return s.err
 	case id.Revision == 0:
 		return rpctypes.ErrGRPCUserEmpty
 	case id.Revision < s.revision:

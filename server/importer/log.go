@@ -37,6 +37,9 @@ func copyLog(ctx context.Context, source, target logstructured.Log, opts Options
 		Source: fmt.Sprintf("the Stele database of cluster %x", before.ClusterID), LeaseMode: x.LeaseMode(),
 		Revision: x.Revision, CompactRevision: x.CompactRevision, Keys: x.Keys(), Writes: x.Len(),
 	}
+	if err := auth.Read(x.Records).Err(); err != nil {
+		return nil, fmt.Errorf("read the source: %w", err)
+	}
 	leases, records := r.besideLog(x)
 	if opts.DryRun {
 		return r, nil

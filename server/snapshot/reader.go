@@ -236,7 +236,10 @@ func (f *File) Auth() (*Auth, error) {
 	err := f.each(bucketAuth, func(k, v []byte) error {
 		switch {
 		case bytes.Equal(k, authEnabled):
-			auth.Enabled = len(v) == 1 && v[0] == 1
+			if len(v) != 1 || v[0] > 1 {
+				return fmt.Errorf("%w: whether auth is enabled is neither 0 nor 1, but %x", ErrCorrupt, v)
+			}
+			auth.Enabled = v[0] == 1
 		case bytes.Equal(k, authRevision):
 			auth.Revision = number(v)
 		}

@@ -26,6 +26,9 @@ func Build(ctx context.Context, path string, x *logstructured.Export, progress f
 
 // build writes an export and finishes the file, or aborts it.
 func (w *Writer) build(ctx context.Context, x *logstructured.Export, progress func(written, of int)) (hashKV uint32, err error) {
+	if err := auth.Read(x.Records).Err(); err != nil {
+		return 0, errors.Join(err, w.Abort())
+	}
 	written := 0
 	hashKV, err = x.Read(ctx, func(entries []logstructured.Entry) error {
 		for i := range entries {
@@ -70,8 +73,7 @@ func meta(x *logstructured.Export) Meta {
 
 func authOf(records logstructured.Records) Auth {
 	a := Auth{Revision: 1} // etcd's own start value
-	enabled, _ := records.Get(auth.RecordEnabled)
-	a.Enabled = len(enabled) == 1 && enabled[0] == 1
+	_, a.Enabled = records.Get(auth.RecordEnabled)
 	if revision, ok := records.Get(auth.RecordRevision); ok {
 		a.Revision = number(revision)
 	}
