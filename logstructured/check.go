@@ -42,7 +42,7 @@ type CheckResult struct {
 type CheckOptions struct {
 	// Retention is that with which the log is served (0: the default), for rows that should have been deleted.
 	Retention time.Duration
-	// Values reads all values too, and compares them with their checksums.
+	// Values reads all values too, and compares them with their checksums, and has a [Verifier] look at the database.
 	Values bool
 }
 
@@ -72,6 +72,15 @@ func Check(ctx context.Context, log Log, opts CheckOptions, report func(Problem)
 	if opts.Values {
 		if err := c.values(ctx, log, end.Position); err != nil {
 			return nil, err
+		}
+		if v, ok := log.(Verifier); ok {
+			problems, err := v.Verify(ctx)
+			if err != nil {
+				return nil, fmt.Errorf("verify the database: %w", err)
+			}
+			for _, p := range problems {
+				c.problem(0, "the database: %s", p)
+			}
 		}
 	}
 	result := &CheckResult{

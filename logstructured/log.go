@@ -196,6 +196,12 @@ type Notifier interface {
 	Listen(ctx context.Context, wake func()) error
 }
 
+// Verifier is implemented by a Log that can check the structure in which its database stores it.
+type Verifier interface {
+	// Verify reads the whole database and returns what is wrong with its structure, one sentence each.
+	Verify(ctx context.Context) (problems []string, err error)
+}
+
 // Registry is implemented by a Log that several replicas can share from different machines.
 type Registry interface {
 	// Register adds self to the replicas of this log or refreshes it, by its ID, setting Seen (and Since when it is new) to the
