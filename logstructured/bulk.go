@@ -56,23 +56,21 @@ func (l lane) of(size int64) lane {
 	return l
 }
 
-// take waits for a turn. It returns the cause of ctx's end if that comes first.
-func (l lane) take(ctx context.Context) error {
-	if l.turns == nil {
-		return nil
-	}
-	select {
-	case l.turns <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func (l lane) giveBack() {
+// ask waits for a turn and asks the database. It returns the cause of ctx's end if that comes first.
+func (l lane) ask(ctx context.Context, log Log, positions []Position) (Values, error) {
 	if l.turns != nil {
-		<-l.turns
+		select {
+		case l.turns <- struct{}{}:
+			defer func() { <-l.turns }()
+		case <-ctx.Done():
+			return Values{}, context.Cause(ctx)
+		}
 	}
+	answer, err := log.Values(ctx, positions)
+	if err != nil {
+		return answer, unavailable(ctx, "read values", err)
+	}
+	return answer, nil
 }
 
 // hold reserves memory for an answer of size bytes. The caller calls release.
@@ -105,13 +103,9 @@ func fetch(ctx context.Context, log Log, turn lane, rows []*row) ([][]byte, erro
 	for i, r := range rows {
 		positions[i] = r.position
 	}
-	if err := turn.take(ctx); err != nil {
-		return nil, err
-	}
-	answer, err := log.Values(ctx, positions)
-	turn.giveBack()
+	answer, err := turn.ask(ctx, log, positions)
 	if err != nil {
-		return nil, unavailable(ctx, "read values", err)
+		return nil, err
 	}
 	for i, r := range rows {
 		if !answer.Found[i] || answer.IDs[i] != r.id {
