@@ -11,8 +11,7 @@ import (
 const refusalTime = 10 * time.Second
 
 // Class bounds the connections for calls of one kind, so that calls of another kind do not wait for them. If the server
-// refuses connections, because the user or the server has too many of them, the class makes do with what it has. The
-// pool behind it holds at most as many connections as the class has places.
+// refuses connections, because the user or the server has too many of them, the class makes do with what it has.
 type Class[C any] struct {
 	source Source[C]
 	// lender, if not nil, is the class whose connections are used when the server refuses the first one of this class.

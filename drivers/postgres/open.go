@@ -116,6 +116,10 @@ func openError(op string, err error) error {
 	return err
 }
 
+// closingConns is how many connections a pool may have beyond those that its class uses: pgx counts one whose call was
+// broken off until it is closed, which takes 15 s where the server does not answer.
+const closingConns = 8
+
 // openPools prepares for connecting; the first connection is made when it is needed.
 func (l *Log) openPools(ctx context.Context) error {
 	p := l.cfg.pool
@@ -133,7 +137,7 @@ func (l *Log) openPools(ctx context.Context) error {
 	p.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false }
 	follow, others := connect.Divide(int(p.MaxConns))
 	followers := p.Copy()
-	followers.MaxConns, followers.MinConns, followers.MinIdleConns = int32(follow), 0, 0
+	followers.MaxConns, followers.MinConns, followers.MinIdleConns = int32(follow)+closingConns, 0, 0
 	var err error
 	if l.followerPool, err = pgxpool.NewWithConfig(ctx, followers); err != nil {
 		return err
@@ -146,8 +150,8 @@ func (l *Log) openPools(ctx context.Context) error {
 		return nil
 	}
 	p = p.Copy()
-	p.MaxConns = int32(others)
-	p.MinConns, p.MinIdleConns = min(p.MinConns, p.MaxConns), min(p.MinIdleConns, p.MaxConns)
+	p.MaxConns = int32(others) + closingConns
+	p.MinConns, p.MinIdleConns = min(p.MinConns, int32(others)), min(p.MinIdleConns, int32(others))
 	if l.cfg.maxIdle > 0 {
 		keep := max(l.cfg.maxIdle-int32(follow), 1)
 		p.AfterRelease = func(*pgx.Conn) bool { return l.othersPool.Stat().IdleConns() < keep }
