@@ -24,10 +24,10 @@ const (
 	maxSnapshots = 2
 	// snapshotStall is how long a client may take for the next piece, snapshotStallContended the same while another client waits for its slot. With
 	// the largest windows of HTTP/2 and TCP a slow but living link moves on by megabytes at a time.
-	snapshotStall          = 2 * time.Minute
-	snapshotStallContended = 30 * time.Second
+	snapshotStall          = 5 * time.Minute
+	snapshotStallContended = time.Minute
 	// snapshotWait is how long a client waits for a slot, longer than one that does not read can keep it.
-	snapshotWait = 2 * time.Minute
+	snapshotWait = 3 * time.Minute
 )
 
 // snapshotSlots bounds the snapshots that are made and sent at once.
