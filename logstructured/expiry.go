@@ -29,6 +29,8 @@ type expiry struct {
 	// terms are those of the leases of LeaseModeEtcd, due the deadlines at which it is worth looking at one: a lease may have been kept alive since.
 	terms map[LeaseID]*term
 	due   deadlines[dueLease]
+	// shrinkAt is the length of rows, or of due, from which on it is worth looking for what was superseded.
+	shrinkAt int
 	// looked is when it was last looked after what is due, and since the time on the clock since when that was always done: who holds a lease has
 	// had no service before.
 	looked time.Time
@@ -84,6 +86,25 @@ func (d *deadlines[T]) next(now Timestamp) (item T, ok bool) {
 		return item, false
 	}
 	return heap.Pop(d).(T), true
+}
+
+// leastShrink is the number of deadlines below which nothing is shrunk.
+const leastShrink = 4096
+
+// shrink drops the deadlines of what was superseded, once they may be half of all: a client that writes one key again and again with a long TTL
+// would leave a row for each write until its deadline. current reports whether a row is its key's newest.
+func (x *expiry) shrink(current func(*row) bool) {
+	if len(x.rows)+len(x.due) < max(x.shrinkAt, leastShrink) {
+		return
+	}
+	x.rows = slices.Clone(slices.DeleteFunc(x.rows, func(r *row) bool { return !current(r) }))
+	heap.Init(&x.rows)
+	x.due = make(deadlines[dueLease], 0, len(x.terms))
+	for id, t := range x.terms {
+		x.due = append(x.due, dueLease{id, t.deadline})
+	}
+	heap.Init(&x.due)
+	x.shrinkAt = 2 * (len(x.rows) + len(x.due))
 }
 
 // note takes from an entry of the log, whose row is r if it is of a key, what it says of deadlines. The entry was not appended before the local time since (zero:

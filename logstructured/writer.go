@@ -127,6 +127,10 @@ func (w *writer) sweep(ctx context.Context) time.Duration {
 			next = 0
 		}
 	}
+	w.leases.shrink(func(r *row) bool {
+		ki := w.st.get(r.key)
+		return ki != nil && ki.newest().position == r.position
+	})
 	w.cutHistory()
 	return next
 }
