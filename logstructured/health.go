@@ -17,6 +17,8 @@ type health struct {
 	// alerted is when damage was last logged for people to see, in nanoseconds.
 	alerted atomic.Int64
 	lost    time.Time
+	// lostAt is lost in nanoseconds, or 0. Any goroutine may read it.
+	lostAt atomic.Int64
 	// failed is a failure with which the store ends.
 	failed error
 	// corrupt reports whether the database was corrupt when it was last asked. Any goroutine may read it.
@@ -32,16 +34,28 @@ func (h *health) observe(ctx context.Context, err error) {
 	case errors.Is(err, ErrSyncFailed):
 		h.failed = err
 	case err != nil && h.lost.IsZero() && errors.Is(err, ErrCorrupt):
-		h.lost = time.Now()
+		h.lose()
 		h.damages.Inc()
 		h.logger.WithError(err).Error("the database is corrupt; refusing all writes and linearizable reads, with the alarm CORRUPT")
 	case err != nil && h.lost.IsZero():
-		h.lost = time.Now()
+		h.lose()
 		h.logger.WithError(err).Error("the database does not answer; trying again until it does")
 	case err == nil && !h.lost.IsZero():
 		h.logger.WithField("after", time.Since(h.lost).Round(time.Millisecond)).Info("the database answers again")
 		h.lost = time.Time{}
+		h.lostAt.Store(0)
 	}
+}
+
+func (h *health) lose() {
+	h.lost = time.Now()
+	h.lostAt.Store(h.lost.UnixNano())
+}
+
+// lostFor reports whether the database has not answered for at least d.
+func (h *health) lostFor(d time.Duration) bool {
+	at := h.lostAt.Load()
+	return at != 0 && time.Now().UnixNano()-at >= int64(d)
 }
 
 // damaged counts and logs err if it is damage that was found in the database. It may be called concurrently.

@@ -203,5 +203,8 @@ type Status struct {
 	Applied Position
 	// Term counts from 1; it rises whenever the database went back in time.
 	Term uint64
+	// Size is the last one known if Lost is set.
 	Size Size
+	// Lost is set if the database does not answer.
+	Lost bool
 }

@@ -49,6 +49,8 @@ type Options struct {
 	// MaxIndexBytes is how much memory the index may take up, by estimate, before writes are refused; 0 or less is no limit. It bounds neither
 	// cached values nor what requests need.
 	MaxIndexBytes int64
+	// Loading, if not nil, is called while the index is built, with the position that was read and about the last one.
+	Loading func(read, end Position)
 	// ProgressInterval is the period of watch progress notifications; 0 is 5 s, which is how an etcd is set up for Kubernetes.
 	ProgressInterval time.Duration
 }
@@ -91,6 +93,8 @@ type Store struct {
 	members members
 	quota   quota
 	alarms  *Derived[*alarms]
+	// size is the last one that the database answered.
+	size atomic.Pointer[Size]
 	// timeouts ends requests, and when the store has stopped all of them.
 	timeouts *timeouts
 	// notified tells that the database tells of appends.
@@ -129,7 +133,7 @@ func Open(ctx context.Context, log Log, opts Options) (s *Store, err error) {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	start := time.Now()
-	st, leases, end, err := loadServed(ctx, log)
+	st, leases, end, err := loadServed(ctx, reporting(log, opts.Loading))
 	if err != nil {
 		return nil, err
 	}
@@ -308,18 +312,35 @@ func (s *Store) Defragment(ctx context.Context) error {
 	return nil
 }
 
-// Status asks the database for its size and describes the store.
+// Status describes the store. It asks the database for its size, and shows the last one known if the database does not answer.
 func (s *Store) Status(ctx context.Context) (*Status, error) {
-	size, err := s.log.Size(ctx)
-	if err != nil && !s.health.corrupt.Load() { // the alarm is what Status has to show then
-		return nil, unavailable(ctx, "ask for the size", err)
+	lost := s.Lost()
+	if !lost {
+		size, err := s.log.Size(ctx)
+		if err == nil {
+			s.size.Store(&size)
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		lost = err != nil
 	}
 	snap := s.snapshot()
-	return &Status{
+	st := &Status{
 		ClusterID: s.cluster, Revision: snap.revision, CompactRevision: snap.compact,
-		Applied: snap.head.Position, Term: s.Term(), Size: size,
-	}, nil
+		Applied: snap.head.Position, Term: s.Term(), Lost: lost,
+	}
+	if size := s.size.Load(); size != nil {
+		st.Size = *size
+	}
+	return st, nil
 }
+
+// lostAfter is how long the database must not have answered before requests about the state of this replica stop asking it.
+const lostAfter = time.Second
+
+// Lost reports whether the database has not answered for a second.
+func (s *Store) Lost() bool { return s.health.lostFor(lostAfter) }
 
 // Revision returns the current revision as applied here.
 func (s *Store) Revision() Revision { return s.snapshot().revision }

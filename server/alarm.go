@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -93,12 +94,20 @@ func (m *member) alarmTexts() (texts []string) {
 	return texts
 }
 
-// unhealthy is the reason of /health if an alarm is raised whose name is not among excluded, and otherwise empty.
-func (m *member) unhealthy(excluded []string) string {
+// unhealthy returns the reason for which /health fails, and an empty string if it does not.
+func (m *member) unhealthy(r *http.Request) string {
+	query := r.URL.Query()
 	for _, a := range m.alarms(pb.AlarmType_NONE) {
-		if name := a.Alarm.String(); !slices.Contains(excluded, name) {
+		if name := a.Alarm.String(); !slices.Contains(query["exclude"], name) {
 			return "ALARM " + name
 		}
+	}
+	read := m.linearizableRead
+	if query.Get("serializable") == "true" {
+		read = m.serializableRead
+	}
+	if err := read(r.Context()); err != nil {
+		return "RANGE ERROR:" + toStatus(err).Error()
 	}
 	return ""
 }

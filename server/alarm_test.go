@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -62,7 +64,7 @@ func TestInventedAlarmsOfTheLog(t *testing.T) {
 		}
 	}
 	invent(57, 500)
-	if reason := r.watch.unhealthy(nil); reason != "" {
+	if reason := r.watch.unhealthy(httptest.NewRequest(http.MethodGet, "/health", http.NoBody)); reason != "" {
 		t.Errorf("health: %s", reason)
 	}
 	if st := statusOf(ctx, t, client); len(st.Errors) > 0 {

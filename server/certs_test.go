@@ -88,7 +88,7 @@ func TestPeerHasItsCertificate(t *testing.T) {
 		seen <- p
 		return nil
 	}))
-	go func() { _ = s.Serve(d.grpc) }()
+	go func() { _ = s.Serve(d.queues.Load().grpc) }()
 	t.Cleanup(func() {
 		_ = l.Close()
 		d.stop()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -19,9 +20,9 @@ import (
 // tells: gRPC clients offer h2 alone. Who offers HTTP/1.1 as well is an HTTP client, such as curl or Prometheus,
 // and goes to net/http, whose handler passes on the rare gRPC request from a client of that kind.
 type dispatcher struct {
-	log     *logrus.Entry
-	grpc    *connQueue
-	http    *connQueue
+	log *logrus.Entry
+	// queues are those of the servers that answer now.
+	queues  atomic.Pointer[queues]
 	timeout time.Duration
 	max     int
 	// places has room for all connections that may be open.
@@ -39,15 +40,15 @@ type dispatcher struct {
 }
 
 func newDispatcher(log *logrus.Entry, timeout time.Duration, maxGreetings, maxConns int) *dispatcher {
-	return &dispatcher{
+	d := &dispatcher{
 		log:      log,
-		grpc:     newConnQueue(),
-		http:     newConnQueue(),
 		timeout:  timeout,
 		max:      maxGreetings,
 		places:   make(places, maxConns),
 		stopping: make(chan struct{}),
 	}
+	d.queues.Store(newQueues())
+	return d
 }
 
 // accept takes connections from l until l is closed.
@@ -174,9 +175,9 @@ func (d *dispatcher) speaks(conn net.Conn, cfg *tls.Config) (*connQueue, net.Con
 		}
 		switch proto := secured.ConnectionState().NegotiatedProtocol; {
 		case proto == "h2" && !g.speaksHTTP1:
-			return d.grpc, secured, nil
+			return d.queues.Load().grpc, secured, nil
 		case proto != "":
-			return d.http, secured, nil
+			return d.queues.Load().http, secured, nil
 		}
 		g = &greeting{Conn: secured}
 	}
@@ -185,9 +186,9 @@ func (d *dispatcher) speaks(conn net.Conn, cfg *tls.Config) (*connQueue, net.Con
 		return nil, nil, err
 	}
 	if http2 {
-		return d.grpc, g, nil
+		return d.queues.Load().grpc, g, nil
 	}
-	return d.http, g, nil
+	return d.queues.Load().http, g, nil
 }
 
 // stop gives up the connections that have not been handed over, and returns when none is left. The queues are closed by
@@ -238,6 +239,11 @@ func (g *greeting) Read(p []byte) (int, error) {
 	}
 	return g.Conn.Read(p)
 }
+
+// queues lead to the two servers that share a dispatcher.
+type queues struct{ grpc, http *connQueue }
+
+func newQueues() *queues { return &queues{grpc: newConnQueue(), http: newConnQueue()} }
 
 // connQueue is a [net.Listener] whose connections were accepted elsewhere.
 type connQueue struct {

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/stele-db/stele/logstructured"
@@ -18,25 +17,28 @@ import (
 
 // newHTTPHandler serves what etcd serves beside gRPC: /version, /health, /livez, /readyz and /metrics. gRPC requests of clients
 // that also speak HTTP/1.1 go on to grpc, and JSON below /v3/ to gateway.
-func newHTTPHandler(m *member, gatherer prometheus.Gatherer, grpc, gateway http.Handler, limits httpLimits) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("/version", getOnly(m.serveVersion))
-	mux.Handle("/health", getOnly(m.serveHealth))
-	installChecks(mux, "/livez", []check{
-		{"serializable_read", storeCheck(m.serializableRead)},
-	})
-	installChecks(mux, "/readyz", []check{
-		{"data_corruption", m.intact},
-		{"serializable_read", storeCheck(m.serializableRead)},
-		{"linearizable_read", storeCheck(m.store.Ready)},
-		{"non_learner", noCheck},
-	})
+func newHTTPHandler(m *member, opts *Options, grpc, gateway http.Handler) http.Handler {
+	mux := newHTTPMux(opts, m.clusterVersion)
 	mux.Handle("/v3/", gateway)
 	mux.Handle("/v3beta/", gateway)
-	if gatherer != nil {
-		mux.Handle("/metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
+	return withGRPC(grpc, opts.httpLimits().handler(mux))
+}
+
+// newHTTPMux serves what does not need a store. storage returns the version of the cluster and of the storage.
+func newHTTPMux(opts *Options, storage func() string) *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.Handle("/version", getOnly(func(w http.ResponseWriter, _ *http.Request) { serveVersion(w, storage()) }))
+	for _, path := range []string{"/health", "/livez", "/livez/", "/readyz", "/readyz/"} {
+		mux.Handle(path, opts.Probes)
 	}
-	limited := limits.handler(mux)
+	if opts.Gatherer != nil {
+		mux.Handle("/metrics", promhttp.HandlerFor(opts.Gatherer, promhttp.HandlerOpts{}))
+	}
+	return mux
+}
+
+// withGRPC serves gRPC requests by grpc and all others by limited.
+func withGRPC(grpc, limited http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
 			grpc.ServeHTTP(w, r)
@@ -58,38 +60,13 @@ func getOnly(serve http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-func (m *member) serveVersion(w http.ResponseWriter, _ *http.Request) {
+func serveVersion(w http.ResponseWriter, storage string) {
 	w.Header().Set("Content-Type", "application/json")
 	writeJSON(w, struct {
 		Server  string `json:"etcdserver"`
 		Cluster string `json:"etcdcluster"`
 		Storage string `json:"storage"`
-	}{version.Etcd, m.clusterVersion(), m.clusterVersion()})
-}
-
-// serveHealth answers with the outcome of a linearizable read, or with that of a serializable one if ?serializable=true; but an alarm that is raised, and not
-// left out by ?exclude=NAME, comes first.
-func (m *member) serveHealth(w http.ResponseWriter, r *http.Request) {
-	health := struct {
-		Health string `json:"health"`
-		Reason string `json:"reason"`
-	}{Health: "true"}
-	read := m.store.Ready
-	if r.URL.Query().Get("serializable") == "true" {
-		read = m.serializableRead
-	}
-	if health.Reason = m.unhealthy(r.URL.Query()["exclude"]); health.Reason == "" {
-		if err := read(r.Context()); err != nil {
-			health.Reason = "RANGE ERROR:" + toStatus(err).Error()
-		}
-	}
-	if health.Reason != "" {
-		health.Health = "false"
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.WriteHeader(http.StatusServiceUnavailable)
-	}
-	writeJSON(w, health)
+	}{version.Etcd, storage, storage})
 }
 
 func writeJSON(w io.Writer, v any) {
@@ -109,6 +86,14 @@ func (m *member) serializableRead(ctx context.Context) error {
 	return err
 }
 
+// linearizableRead returns nil if a linearizable read succeeds. While the database is known not to answer it fails at once.
+func (m *member) linearizableRead(ctx context.Context) error {
+	if m.store.Lost() {
+		return logstructured.ErrUnavailable
+	}
+	return m.store.Ready(ctx)
+}
+
 // check is one of the checks behind /livez and /readyz.
 type check struct {
 	name string
@@ -117,11 +102,6 @@ type check struct {
 
 // noCheck stands for a check of etcd's that cannot fail here.
 func noCheck(context.Context) error { return nil }
-
-// storeCheck is a check that asks the store.
-func storeCheck(ask func(context.Context) error) func(context.Context) error {
-	return func(ctx context.Context) error { return toStatus(ask(ctx)) }
-}
 
 // installChecks serves all checks at path, and each alone below it. ?exclude=name leaves one out, and ?verbose shows their
 // outcome even if it is good.

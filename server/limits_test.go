@@ -270,7 +270,7 @@ func TestConnectionsBeyondTheLimitWait(t *testing.T) {
 	var served []net.Conn
 	for range 2 { // the second one waits for the place of the silent connection
 		_, _ = io.WriteString(dial(), "GET")
-		conn, err := d.http.Accept()
+		conn, err := d.queues.Load().http.Accept()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -280,7 +280,7 @@ func TestConnectionsBeyondTheLimitWait(t *testing.T) {
 	_, _ = io.WriteString(dial(), "GET")
 	accepted := make(chan net.Conn)
 	go func() {
-		conn, _ := d.http.Accept()
+		conn, _ := d.queues.Load().http.Accept()
 		accepted <- conn
 	}()
 	select {

@@ -30,6 +30,10 @@ func (s *maintenanceServer) Status(ctx context.Context, _ *pb.StatusRequest) (*p
 	if replicas, err := s.store.Replicas(ctx, false); err == nil && len(replicas) > 0 {
 		leader = replicas[0].ID
 	}
+	errors := s.alarmTexts()
+	if st.Lost {
+		errors = append(errors, "stele: the database does not answer; the size is the last one known")
+	}
 	return &pb.StatusResponse{
 		Header:           s.header(&pb.ResponseHeader{}, st.Revision),
 		Version:          version.Etcd,
@@ -42,7 +46,7 @@ func (s *maintenanceServer) Status(ctx context.Context, _ *pb.StatusRequest) (*p
 		DbSizeInUse:      st.Size.InUse,
 		DbSizeQuota:      s.store.Quota(),
 		DowngradeInfo:    s.downgrade(),
-		Errors:           s.alarmTexts(),
+		Errors:           errors,
 	}, nil
 }
 

@@ -44,6 +44,9 @@ type Options struct {
 	// Gatherer is what /metrics shows; nil answers 404 there.
 	Gatherer prometheus.Gatherer
 
+	// Probes are served on the listeners; nil makes some. A caller that has them serves them elsewhere, too.
+	Probes *Probes
+
 	// Name of the member in MemberList; empty is "default", as etcd's default.
 	Name string
 	// AdvertiseClientURLs of the member in MemberList; empty are the URLs of the listeners.
@@ -127,6 +130,9 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.BodyTimeout, bodyTimeout)
 	setDefault(&o.MaxHandshakes, 4096)
 	setDefault(&o.ShutdownTimeout, 5*time.Second)
+	if o.Probes == nil {
+		o.Probes = NewProbes()
+	}
 	if len(o.AdvertiseClientURLs) == 0 {
 		for _, l := range o.Listeners {
 			o.AdvertiseClientURLs = append(o.AdvertiseClientURLs, l.URL())

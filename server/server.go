@@ -3,12 +3,9 @@ package server
 import (
 	"context"
 	"errors"
-	"io"
-	stdlog "log"
 	"math"
 	"net/http"
 	"runtime/debug"
-	"time"
 
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,7 +14,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
 	"github.com/stele-db/stele/logstructured"
@@ -35,25 +31,33 @@ type Server struct {
 	// passwords bounds those that are hashed.
 	passwords *passwords
 
-	// dispatch, http and gateway are nil if grpc is the caller's.
+	// starting accepts connections.
+	starting *Starting
+
+	// dispatch, queues, http and gateway are nil if grpc is the caller's.
 	dispatch *dispatcher
+	queues   *queues
 	http     *http.Server
 	gateway  *gateway
 }
 
 // New prepares a server; [Server.Run] starts it. The store must be open, and outlive the server.
 func New(store *logstructured.Store, opts Options) (*Server, error) {
-	opts, err := opts.withDefaults()
+	starting, err := prepare(opts)
 	if err != nil {
 		return nil, err
 	}
-	if err := available(opts.GRPCServer); err != nil {
-		return nil, err
-	}
+	return newServer(starting, store)
+}
+
+func newServer(starting *Starting, store *logstructured.Store) (*Server, error) {
+	opts := starting.opts
 	m := newMember(store, &opts)
 	streams := &streamSet{}
 	s := &Server{
 		opts:      opts,
+		starting:  starting,
+		dispatch:  starting.dispatch,
 		grpc:      opts.GRPCServer,
 		health:    health.NewServer(),
 		watch:     &watchServer{member: m, fragmentBytes: opts.MaxRequestBytes + grpcOverheadBytes, streams: streams},
@@ -61,6 +65,7 @@ func New(store *logstructured.Store, opts Options) (*Server, error) {
 		snapshots: newSnapshotSlots(),
 		passwords: newPasswords(),
 	}
+	opts.Probes.serving(m)
 	if s.grpc != nil {
 		s.register(m)
 		return s, nil
@@ -74,20 +79,12 @@ func New(store *logstructured.Store, opts Options) (*Server, error) {
 	s.register(m)
 	calls.add(metrics, s.grpc)
 
-	s.dispatch = newDispatcher(opts.Logger, opts.HandshakeTimeout, opts.MaxHandshakes, opts.maxConnections())
-	if s.gateway, err = newGateway(s.dispatch.grpc, m.auth); err != nil {
+	s.queues = newQueues()
+	if s.gateway, err = newGateway(s.queues.grpc, m.auth); err != nil {
 		return nil, err
 	}
-	s.http = &http.Server{
-		Handler:           newHTTPHandler(m, opts.Gatherer, s.grpc, s.gateway, opts.httpLimits()),
-		ReadHeaderTimeout: opts.HandshakeTimeout,
-		IdleTimeout:       5 * time.Minute,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ConnContext:       withConnection,
-		// What clients do wrong is not for the operator to read.
-		ErrorLog: stdlog.New(io.Discard, "", 0),
-		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: int(min(opts.MaxConcurrentStreams, math.MaxInt32))},
-	}
+	s.http = newHTTPServer(&opts, newHTTPHandler(m, &opts, s.grpc, s.gateway))
+	s.dispatch.queues.Store(s.queues)
 	return s, nil
 }
 
@@ -115,28 +112,22 @@ func grpcOptions(opts Options, calls calls, streams *streamSet) []grpc.ServerOpt
 		return status.Error(codes.Internal, "etcdserver: internal error")
 	})
 	leases := newLeaseWarner(opts.Logger)
-	return []grpc.ServerOption{
-		grpc.Creds(handshaken{}),
-		grpc.ConnectionTimeout(opts.HandshakeTimeout),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: opts.KeepAliveMinTime}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: opts.KeepAliveInterval, Timeout: opts.KeepAliveTimeout}),
-		grpc.MaxConcurrentStreams(opts.MaxConcurrentStreams),
-		grpc.MaxHeaderListSize(maxHeaderBytes),
-		grpc.MaxRecvMsgSize(opts.MaxRequestBytes + grpcOverheadBytes),
+	return append(connectionOptions(opts),
+		grpc.MaxRecvMsgSize(opts.MaxRequestBytes+grpcOverheadBytes),
 		grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.ForceServerCodecV2(newCodec()),
 		// Fewer writes for lists and for the answers of a group of requests. Connections that have nothing to write hold no buffer.
-		grpc.WriteBufferSize(128 << 10),
+		grpc.WriteBufferSize(128<<10),
 		grpc.ChainUnaryInterceptor(calls.interceptUnary, leases.interceptUnary, recovery.UnaryServerInterceptor(recovered)),
 		grpc.ChainStreamInterceptor(calls.interceptStream, leases.interceptStream, recovery.StreamServerInterceptor(recovered), streams.interceptHealth),
 		// A goroutine that has grown its stack for one request serves the next; more are started when all are busy.
 		// Watch streams keep one each, so there are more than of processors.
 		grpc.NumStreamWorkers(streamWorkers),
 		// Fixed windows spare the ping with which grpc estimates bandwidth on every request that arrives.
-		grpc.InitialWindowSize(1 << 20),
-		grpc.InitialConnWindowSize(4 << 20),
+		grpc.InitialWindowSize(1<<20),
+		grpc.InitialConnWindowSize(4<<20),
 		grpc.WaitForHandlers(true),
-	}
+	)
 }
 
 // Run serves until ctx ends; then it stops accepting, tells health checks and watchers, lets the requests in flight
@@ -166,22 +157,11 @@ func (s *Server) Run(ctx context.Context) error {
 
 // serveOwn serves gRPC and HTTP on the listeners.
 func (s *Server) serveOwn(group *errgroup.Group) {
-	for _, l := range s.opts.Listeners {
-		group.Go(func() error {
-			s.dispatch.accept(l)
-			return nil
-		})
-	}
+	group.Go(func() error { return served(s.grpc.Serve(s.queues.grpc)) })
+	group.Go(func() error { return served(s.http.Serve(s.queues.http)) })
+	s.starting.accept()
 	group.Go(func() error {
-		if err := s.grpc.Serve(s.dispatch.grpc); !errors.Is(err, grpc.ErrServerStopped) {
-			return err
-		}
-		return nil
-	})
-	group.Go(func() error {
-		if err := s.http.Serve(s.dispatch.http); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
+		s.starting.accepting.Wait()
 		return nil
 	})
 }

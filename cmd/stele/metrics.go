@@ -67,10 +67,13 @@ const (
 	maxMetricsBody        = 4 << 10
 )
 
-// serveMetrics serves /metrics on listener until ctx ends, and if profiling is set /debug/pprof/.
-func serveMetrics(ctx context.Context, listener net.Listener, gatherer prometheus.Gatherer, profiling bool) error {
+// serveMetrics serves /metrics and the probes on listener until ctx ends, and if profiling is set /debug/pprof/.
+func serveMetrics(ctx context.Context, listener net.Listener, gatherer prometheus.Gatherer, probes http.Handler, profiling bool) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
+	for _, path := range []string{"/health", "/livez", "/livez/", "/readyz", "/readyz/"} {
+		mux.Handle(path, probes)
+	}
 	if profiling {
 		mux.HandleFunc("/debug/pprof/", pprof.Index)
 		// Not its cmdline: an --endpoint on it may have a password.

@@ -58,31 +58,34 @@ func serve(ctx context.Context, cfg *config, flags *pflag.FlagSet, stdout, stder
 		_ = listener.Close()
 		return err
 	}
-	registry := newRegistry()
+	registry, probes := newRegistry(), server.NewProbes()
 	defer limitHeap()()
+	opts := cfg.datastore(log, registry, listener, connection, schedule, tokens)
+	opts.Server.Probes = probes
+
+	group, ctx := errgroup.WithContext(ctx)
+	if metrics != nil {
+		log.WithField("address", metrics.Addr()).Info("serving metrics")
+		group.Go(func() error { return serveMetrics(ctx, metrics, registry, probes, cfg.metricsProfiling) })
+	}
+	group.Go(func() error { return cfg.run(ctx, opts, stdout, log) })
+	return group.Wait()
+}
+
+// run opens the datastore and serves clients until ctx ends.
+func (c *config) run(ctx context.Context, opts endpoint.Options, stdout io.Writer, log *logrus.Entry) error {
 	restore := collectLess()
-	datastore, err := endpoint.Open(ctx, cfg.datastore(log, registry, listener, connection, schedule, tokens))
+	datastore, err := endpoint.Open(ctx, opts)
 	restore()
 	if err != nil {
-		_ = listener.Close()
-		if metrics != nil {
-			_ = metrics.Close()
-		}
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // stopped by a signal before there was anything to stop
 		}
 		return fmt.Errorf("--endpoint: %w", err)
 	}
-	cfg.greet(listener, stdout, log)
-
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return datastore.Run(ctx) })
-	if metrics != nil {
-		log.WithField("address", metrics.Addr()).Info("serving metrics")
-		group.Go(func() error { return serveMetrics(ctx, metrics, registry, cfg.metricsProfiling) })
-	}
+	c.greet(opts.Server.Listeners[0], stdout, log)
 	context.AfterFunc(ctx, func() { log.Info("stopping: finishing the requests in flight; a second signal ends at once") })
-	if err := group.Wait(); err != nil {
+	if err := datastore.Run(ctx); err != nil {
 		return err
 	}
 	log.Info("stopped; everything acknowledged is on disk")

@@ -291,3 +291,26 @@ func TestVersion(t *testing.T) {
 		}
 	}
 }
+
+// TestAnswersWithoutDatabase checks that the probes and gRPC answer while the database cannot be reached, on the metrics port too.
+func TestAnswersWithoutDatabase(t *testing.T) {
+	closed := listenTCP(t) // nothing answers a PostgreSQL client there
+	p := launch(t, t.TempDir(), nil, "--endpoint=postgres://stele@"+closed+"/stele?sslmode=disable&connect_timeout=1",
+		"--listen-address=unix://s", "--metrics-bind-address=127.0.0.1:0")
+	url := "http://" + metricsAddress(t, p)
+	for path, want := range map[string]int{"/livez": 200, "/readyz": 503, "/health": 503, "/metrics": 200} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+path, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%s: %s, want %d", path, resp.Status, want)
+		}
+	}
+	p.stop()
+}

@@ -52,7 +52,8 @@ type Datastore struct {
 }
 
 // Open opens the database, builds the index, and prepares the server. A database server that is not there yet is waited for; what waiting cannot
-// mend (errors.Is connect.ErrConfiguration, logstructured.ErrCorrupt) is returned at once. The listeners stay the caller's until Run.
+// mend (errors.Is connect.ErrConfiguration, logstructured.ErrCorrupt) is returned at once. Clients are answered from the beginning, with
+// Unavailable until Run. Open closes the listeners if it fails.
 func Open(ctx context.Context, opts Options) (*Datastore, error) {
 	if opts.Logger == nil {
 		return nil, errors.New("endpoint: Options.Logger is required")
@@ -64,21 +65,54 @@ func Open(ctx context.Context, opts Options) (*Datastore, error) {
 	opts.Connection.MaxValueBytes = limit
 	opts.Connection.Pool = asked(opts.Connection.Pool)
 
-	d := &Datastore{log: opts.Logger}
-	err := retry(ctx, opts.Logger, opts.Endpoint, opts.OpenTimeout, func() error { return d.openStore(ctx, opts) })
-	if err != nil {
-		return nil, err
-	}
 	// The driver's own bound is far below what is reserved by default.
 	if opts.Server.ReservedDescriptors == 0 && opts.Connection.Pool.MaxOpen > 0 {
 		opts.Server.ReservedDescriptors = server.DefaultReservedDescriptors + opts.Connection.Pool.MaxOpen
 	}
-	opts.Server.Logger, opts.Server.Registerer = opts.Logger, d.metrics.registerer()
-	if d.server, err = server.New(d.store, opts.Server); err != nil {
-		return nil, errors.Join(err, d.closeStore())
+	opts.Server.Logger = opts.Logger
+	if opts.Server.Probes == nil {
+		opts.Server.Probes = server.NewProbes()
+	}
+	starting, err := server.Start(opts.Server)
+	if err != nil {
+		return nil, errors.Join(err, closeAll(opts.Server.Listeners))
+	}
+	d := &Datastore{log: opts.Logger}
+	if err := d.open(ctx, opts, starting); err != nil {
+		starting.Close()
+		return nil, err
 	}
 	d.compactor = &compactor.Compactor{Store: d.store, Logger: opts.Logger, Schedule: opts.Compaction, Timeout: opts.CompactTimeout}
 	return d, nil
+}
+
+// open opens the store and prepares the server, while starting answers clients.
+func (d *Datastore) open(ctx context.Context, opts Options, starting *server.Starting) error {
+	probes := opts.Server.Probes
+	opts.Store.Loading = func(read, end logstructured.Position) {
+		probes.Report(fmt.Sprintf("the index is being built: %d of about %d entries", read, end))
+	}
+	err := retry(ctx, opts.Logger, opts.Endpoint, opts.OpenTimeout, func() error {
+		err := d.openStore(ctx, opts)
+		if err != nil {
+			probes.Report("the database cannot be opened, trying again; the server's log has the reason")
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if d.server, err = starting.Server(d.store, d.metrics.registerer()); err != nil {
+		return errors.Join(err, d.closeStore())
+	}
+	return nil
+}
+
+func closeAll(listeners []*server.Listener) (err error) {
+	for _, l := range listeners {
+		err = errors.Join(err, l.Close())
+	}
+	return err
 }
 
 // openStore is one attempt.

@@ -53,7 +53,7 @@ func Listen(ctx context.Context, config Config) (ETCDConfig, error) {
 	opts.Server.AdvertiseClientURLs = []string{Absolute(url)}
 	datastore, err := Open(ctx, opts)
 	if err != nil {
-		return ETCDConfig{}, errors.Join(fmt.Errorf("datastore: %w", err), listener.Close())
+		return ETCDConfig{}, fmt.Errorf("datastore: %w", err)
 	}
 
 	gone := begin(ctx)

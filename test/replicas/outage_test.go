@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -118,10 +119,6 @@ func (r *replica) withoutDatabase(ctx context.Context, t *testing.T) {
 			_, err := kv.Compact(ctx, &pb.CompactionRequest{Revision: 2})
 			return err
 		},
-		"status": func() error {
-			_, err := pb.NewMaintenanceClient(r.conn).Status(ctx, &pb.StatusRequest{})
-			return err
-		},
 		"hash": func() error {
 			_, err := pb.NewMaintenanceClient(r.conn).HashKV(ctx, &pb.HashKVRequest{})
 			return err
@@ -140,6 +137,20 @@ func (r *replica) withoutDatabase(ctx context.Context, t *testing.T) {
 		if took := time.Since(begin); took > outageTimeout+2*time.Second {
 			t.Errorf("%s: %s took %v with a request timeout of %v", r.name, what, took, outageTimeout)
 		}
+	}
+	// The database has not answered for a while: requests about the replica do not ask it.
+	begin := time.Now()
+	st, err := pb.NewMaintenanceClient(r.conn).Status(ctx, &pb.StatusRequest{})
+	if err != nil {
+		t.Errorf("%s: status: %v", r.name, err)
+	} else if st.DbSize <= 0 || len(st.Errors) != 1 || !strings.Contains(st.Errors[0], "does not answer") {
+		t.Errorf("%s: status: size %d, errors %q, want the last size and the reason", r.name, st.DbSize, st.Errors)
+	}
+	if code := r.get(ctx, t, "/health"); code != http.StatusServiceUnavailable {
+		t.Errorf("%s: /health is %d", r.name, code)
+	}
+	if took := time.Since(begin); took > outageTimeout/2 {
+		t.Errorf("%s: status and /health took %v", r.name, took)
 	}
 	if code := r.get(ctx, t, "/livez"); code != http.StatusOK {
 		t.Errorf("%s: /livez is %d", r.name, code)

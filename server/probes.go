@@ -1,0 +1,98 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync/atomic"
+)
+
+// Probes serves /livez, /readyz and /health, as etcd does. Until a server answers clients, /livez is good, and the two others fail with
+// the reason.
+type Probes struct {
+	mux    *http.ServeMux
+	member atomic.Pointer[member]
+	reason atomic.Pointer[string]
+}
+
+// NewProbes returns probes of a server that does not answer clients yet.
+func NewProbes() *Probes {
+	p := &Probes{mux: http.NewServeMux()}
+	p.Report("the database is being opened")
+	p.mux.Handle("/health", getOnly(p.serveHealth))
+	installChecks(p.mux, "/livez", []check{
+		{"serializable_read", p.live},
+	})
+	installChecks(p.mux, "/readyz", []check{
+		{"data_corruption", p.intact},
+		{"serializable_read", p.serializableRead},
+		{"linearizable_read", p.linearizableRead},
+		{"non_learner", noCheck},
+	})
+	return p
+}
+
+// Report sets the reason why the server does not answer clients yet.
+func (p *Probes) Report(reason string) { p.reason.Store(&reason) }
+
+// Reason returns why the server does not answer clients yet.
+func (p *Probes) Reason() string { return *p.reason.Load() }
+
+// ServeHTTP implements [http.Handler].
+func (p *Probes) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.mux.ServeHTTP(w, r) }
+
+// serving makes the probes those of a server that answers clients.
+func (p *Probes) serving(m *member) { p.member.Store(m) }
+
+// starting returns the reason why the server does not answer clients yet.
+func (p *Probes) starting() error { return errors.New(p.Reason()) }
+
+// live fails only if the process has to be restarted.
+func (p *Probes) live(ctx context.Context) error {
+	if m := p.member.Load(); m != nil {
+		return toStatus(m.serializableRead(ctx))
+	}
+	return nil
+}
+
+func (p *Probes) serializableRead(ctx context.Context) error {
+	if m := p.member.Load(); m != nil {
+		return toStatus(m.serializableRead(ctx))
+	}
+	return p.starting()
+}
+
+func (p *Probes) linearizableRead(ctx context.Context) error {
+	if m := p.member.Load(); m != nil {
+		return toStatus(m.linearizableRead(ctx))
+	}
+	return p.starting()
+}
+
+func (p *Probes) intact(ctx context.Context) error {
+	if m := p.member.Load(); m != nil {
+		return m.intact(ctx)
+	}
+	return nil
+}
+
+// serveHealth answers with the outcome of a linearizable read, or with that of a serializable one if ?serializable=true. An alarm that
+// is raised and not excluded by ?exclude=NAME comes first.
+func (p *Probes) serveHealth(w http.ResponseWriter, r *http.Request) {
+	health := struct {
+		Health string `json:"health"`
+		Reason string `json:"reason"`
+	}{Health: "true"}
+	if m := p.member.Load(); m != nil {
+		health.Reason = m.unhealthy(r)
+	} else {
+		health.Reason = p.Reason()
+	}
+	if health.Reason != "" {
+		health.Health = "false"
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	writeJSON(w, health)
+}

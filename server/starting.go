@@ -1,0 +1,158 @@
+package server
+
+import (
+	"errors"
+	"io"
+	stdlog "log"
+	"math"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+
+	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/pkg/version"
+)
+
+// handoverTimeout is how long clients may take to leave the server that answered them before the store was open.
+const handoverTimeout = time.Second
+
+// Starting answers clients while the store is being opened, instead of letting them wait: it serves [Probes], /version and /metrics,
+// and everything else fails with Unavailable and the reason. With a gRPC server of the caller it does nothing.
+type Starting struct {
+	opts     Options
+	dispatch *dispatcher
+	grpc     *grpc.Server
+	http     *http.Server
+	// accepting counts the goroutines that accept connections, until the listeners are closed. serving counts those of the two servers.
+	accepting, serving sync.WaitGroup
+	once               sync.Once
+}
+
+// Start begins to answer clients. It takes over the listeners if it returns no error; [Starting.Close] or the server closes them.
+func Start(opts Options) (*Starting, error) {
+	s, err := prepare(opts)
+	if err != nil || s.dispatch == nil {
+		return s, err
+	}
+	queues := s.dispatch.queues.Load()
+	s.serving.Go(func() { _ = s.grpc.Serve(queues.grpc) })
+	s.serving.Go(func() { _ = s.http.Serve(queues.http) })
+	s.accept()
+	return s, nil
+}
+
+// prepare makes a Starting that does not answer.
+func prepare(opts Options) (*Starting, error) {
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if err := available(opts.GRPCServer); err != nil {
+		return nil, err
+	}
+	s := &Starting{opts: opts}
+	if opts.GRPCServer != nil {
+		return s, nil
+	}
+	s.dispatch = newDispatcher(opts.Logger, opts.HandshakeTimeout, opts.MaxHandshakes, opts.maxConnections())
+	s.grpc = grpc.NewServer(append(connectionOptions(opts), grpc.UnknownServiceHandler(s.unavailable))...)
+	notServing := health.NewServer()
+	notServing.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
+	healthpb.RegisterHealthServer(s.grpc, notServing)
+	mux := newHTTPMux(&s.opts, func() string { return version.EtcdCluster })
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, opts.Probes.Reason(), http.StatusServiceUnavailable)
+	})
+	s.http = newHTTPServer(&s.opts, withGRPC(s.grpc, opts.httpLimits().handler(mux)))
+	return s, nil
+}
+
+// unavailable answers every request.
+func (s *Starting) unavailable(any, grpc.ServerStream) error {
+	return status.Error(codes.Unavailable, "stele: not ready: "+s.opts.Probes.Reason())
+}
+
+// accept starts to accept connections, unless that was done.
+func (s *Starting) accept() {
+	s.once.Do(func() {
+		for _, l := range s.opts.Listeners {
+			s.accepting.Go(func() { s.dispatch.accept(l) })
+		}
+	})
+}
+
+// Close stops answering and closes the listeners.
+func (s *Starting) Close() {
+	for _, l := range s.opts.Listeners {
+		_ = l.Close()
+	}
+	if s.dispatch == nil {
+		return
+	}
+	queues := s.dispatch.queues.Load()
+	_, _ = queues.grpc.Close(), queues.http.Close()
+	s.dispatch.stop()
+	s.leave()
+	s.accepting.Wait()
+}
+
+// leave stops the two servers. gRPC clients are told to connect again.
+func (s *Starting) leave() {
+	_ = s.http.Close()
+	forced := time.AfterFunc(handoverTimeout, s.grpc.Stop)
+	s.grpc.GracefulStop()
+	forced.Stop()
+	s.serving.Wait()
+}
+
+// Server prepares the server of a store, which takes over the listeners. From then on clients wait until it runs. The store must be open, and outlive the server.
+// registerer receives the server's metrics; nil registers none.
+func (s *Starting) Server(store *logstructured.Store, registerer prometheus.Registerer) (*Server, error) {
+	s.opts.Registerer = registerer
+	server, err := newServer(s, store)
+	if err == nil && s.dispatch != nil {
+		s.leave()
+	}
+	return server, err
+}
+
+// connectionOptions are those of both servers: the one that answers before the store is open and the one after.
+func connectionOptions(opts Options) []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.Creds(handshaken{}),
+		grpc.ConnectionTimeout(opts.HandshakeTimeout),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: opts.KeepAliveMinTime}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: opts.KeepAliveInterval, Timeout: opts.KeepAliveTimeout}),
+		grpc.MaxConcurrentStreams(opts.MaxConcurrentStreams),
+		grpc.MaxHeaderListSize(maxHeaderBytes),
+	}
+}
+
+func newHTTPServer(opts *Options, handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: opts.HandshakeTimeout,
+		IdleTimeout:       5 * time.Minute,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ConnContext:       withConnection,
+		// Mistakes of clients are not for the operator to read.
+		ErrorLog: stdlog.New(io.Discard, "", 0),
+		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: int(min(opts.MaxConcurrentStreams, math.MaxInt32))},
+	}
+}
+
+// served returns nil for the errors with which a server reports that it was stopped.
+func served(err error) error {
+	if errors.Is(err, grpc.ErrServerStopped) || errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
