@@ -37,8 +37,14 @@ const durableSQL = `CASE WHEN current_setting('synchronous_commit') IN ('off', '
 	CASE WHEN current_setting('client_min_messages') IN ('error', 'fatal', 'panic')
 		THEN set_config('client_min_messages', 'warning', true) END`
 
+// headSQL is the row of the head, found at the right edge of the index on its position.
+const headSQL = `(SELECT * FROM {prefix}_head ORDER BY position DESC LIMIT 1)`
+
+// headRowSQL restricts an UPDATE to the row of the head by a range of the index. An append that comes in between only raises the position.
+const headRowSQL = `position >= (SELECT position FROM {prefix}_head ORDER BY position DESC LIMIT 1)`
+
 // standsSQL returns a row if the head $1, $2 names an entry of the log, or is the zero one.
-const standsSQL = `SELECT 1 FROM {prefix}_head WHERE $1 = 0 AND $2 = 0
+const standsSQL = `SELECT 1 WHERE $1 = 0 AND $2 = 0
 		OR EXISTS (SELECT FROM {prefix}_log WHERE position = $1 AND id = $2)`
 
 func newQueries(prefix string, notify bool) *queries {
@@ -72,13 +78,13 @@ SELECT time FROM head`, []uint32{
 		// A new version of the head row is something that becomes durable only after what this transaction sees.
 		confirm: query{"stele_confirm", `
 UPDATE {prefix}_head SET floor = floor
-WHERE EXISTS (SELECT FROM {prefix}_log WHERE position = $1 AND id = $2)
+WHERE ` + headRowSQL + ` AND EXISTS (SELECT FROM {prefix}_log WHERE position = $1 AND id = $2)
 RETURNING 1, ` + durableSQL, []uint32{pgtype.Int8OID, pgtype.Int8OID}},
 		end: query{"stele_end", `
 SELECT position, id, floor, cluster_id, ` + nowSQL + `,
 	current_setting('transaction_read_only') = 'on',
 	coalesce(current_setting('synchronous_standby_names', true), '') <> ''
-FROM {prefix}_head`, nil},
+FROM ` + headSQL + ` AS h`, nil},
 		// A primary that was replaced without knowing it can still be read. It cannot commit any more, if its commits wait for the
 		// standby that took its place: the message makes the transaction one that writes, and so waits.
 		endDurable: query{"stele_end_durable", `
@@ -87,36 +93,36 @@ SELECT position, id, floor, cluster_id, ` + nowSQL + `,
 	coalesce(current_setting('synchronous_standby_names', true), '') <> '',
 	pg_logical_emit_message(true, 'stele', ''),
 	` + durableSQL + `
-FROM {prefix}_head`, nil},
+FROM ` + headSQL + ` AS h`, nil},
 		// The rows come in order, but nothing promises it: Read looks, because an ORDER BY here would sort them again.
 		read: query{"stele_read", `
 SELECT h.position, h.id, h.floor, h.cluster_id, ` + nowSQL + `,
 	l.position, l.id, l.time, l.kind, l.revision, l.sub, l.key, l.create_revision, l.version, l.lease, l.checksum, l.value
-FROM {prefix}_head h LEFT JOIN (
+FROM ` + headSQL + ` AS h LEFT JOIN (
 	SELECT * FROM {prefix}_log WHERE position > $1 ORDER BY position LIMIT $2
 ) AS l ON true`, []uint32{pgtype.Int8OID, pgtype.Int8OID}},
 		scanEnd: query{"stele_scan_end", `
-SELECT position, id, floor, cluster_id, ` + nowSQL + ` FROM {prefix}_head`, nil},
+SELECT position, id, floor, cluster_id, ` + nowSQL + ` FROM ` + headSQL + ` AS h`, nil},
 		scan: query{"stele_scan", `
 SELECT position, id, time, kind, revision, sub, key, create_revision, version, lease, checksum,
 	CASE WHEN kind <> 1 THEN value END, octet_length(value)
 FROM {prefix}_log WHERE position > $1 ORDER BY position`, []uint32{pgtype.Int8OID}},
 		values: query{"stele_values", `
 SELECT h.position, h.id, h.floor, h.cluster_id, ` + nowSQL + `, v.n, v.id, v.value, v.checksum
-FROM {prefix}_head h LEFT JOIN (
+FROM ` + headSQL + ` AS h LEFT JOIN (
 	SELECT p.n, l.id, l.value, l.checksum FROM unnest($1::bigint[]) WITH ORDINALITY AS p (position, n)
 	JOIN {prefix}_log l ON l.position = p.position
 ) AS v ON true`, []uint32{pgtype.Int8ArrayOID}},
 		// Both return a row if the guard stands in its place.
 		raiseFloor: query{"stele_floor", `
 WITH guard AS (` + standsSQL + `), raised AS (
-	UPDATE {prefix}_head SET floor = $3 FROM guard WHERE floor < $3
+	UPDATE {prefix}_head SET floor = $3 FROM guard WHERE ` + headRowSQL + ` AND floor < $3
 )
 SELECT 1 FROM guard`, []uint32{pgtype.Int8OID, pgtype.Int8OID, pgtype.Int8OID}},
 		deleteAt: query{"stele_delete", `
 WITH guard AS (` + standsSQL + `), gone AS (
 	DELETE FROM {prefix}_log USING guard
-	WHERE position = ANY($3::bigint[]) AND position < (SELECT position FROM {prefix}_head)
+	WHERE position = ANY($3::bigint[]) AND position < (SELECT position FROM ` + headSQL + ` AS h)
 )
 SELECT 1 FROM guard`, []uint32{pgtype.Int8OID, pgtype.Int8OID, pgtype.Int8ArrayOID}},
 		// The server does not count free pages; rows that were deleted and not yet vacuumed are the part of them that it knows.
@@ -163,21 +169,33 @@ func (l *Log) exec(ctx context.Context, c *pgconn.PgConn, q *query, params [][]b
 	if l.pooled.Load() {
 		return c.ExecParams(ctx, q.sql, params, q.oids, binaryParams, binaryResults), nil
 	}
+	if err := prepare(ctx, c, q); err != nil {
+		return nil, err
+	}
+	return c.ExecStatement(ctx, preparedOn(c)[q.name], params, binaryParams, binaryResults), nil
+}
+
+// prepare prepares q on c, unless it is.
+func prepare(ctx context.Context, c *pgconn.PgConn, q *query) error {
+	prepared := preparedOn(c)
+	if prepared[q.name] != nil {
+		return nil
+	}
+	description, err := c.Prepare(ctx, q.name, q.sql, q.oids)
+	if err == nil {
+		prepared[q.name] = description
+	}
+	return err
+}
+
+func preparedOn(c *pgconn.PgConn) map[string]*pgconn.StatementDescription {
 	data := c.CustomData()
 	prepared, _ := data[preparedKey].(map[string]*pgconn.StatementDescription)
 	if prepared == nil {
 		prepared = map[string]*pgconn.StatementDescription{}
 		data[preparedKey] = prepared
 	}
-	description := prepared[q.name]
-	if description == nil {
-		var err error
-		if description, err = c.Prepare(ctx, q.name, q.sql, q.oids); err != nil {
-			return nil, err
-		}
-		prepared[q.name] = description
-	}
-	return c.ExecStatement(ctx, description, params, binaryParams, binaryResults), nil
+	return prepared
 }
 
 // int64Of reads a bigint.

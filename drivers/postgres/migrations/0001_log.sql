@@ -31,8 +31,8 @@ CREATE TABLE IF NOT EXISTS {prefix}_head (
 ALTER TABLE {prefix}_head SET (fillfactor = 10);
 
 INSERT INTO {prefix}_head (one, position, id, floor, cluster_id)
-VALUES (true, 0, 0, 0, (random() * 4611686018427387904)::bigint * 2 + 1)
-ON CONFLICT (one) DO NOTHING;
+SELECT true, 0, 0, 0, (random() * 4611686018427387904)::bigint * 2 + 1
+WHERE NOT EXISTS (SELECT FROM {prefix}_head);
 
 -- The processes that serve the log. Names and URLs are bytes, so that the encoding of the database does not matter.
 CREATE TABLE IF NOT EXISTS {prefix}_replica (
