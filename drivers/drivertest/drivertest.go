@@ -3,6 +3,7 @@ package drivertest
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -23,6 +24,8 @@ type Harness struct {
 	Through func(t testing.TB) (through, direct func(t testing.TB) logstructured.Log, p *proxy.Proxy)
 	// Notifies says that the logs are of the interface [logstructured.Notifier] and that the database tells of appends.
 	Notifies bool
+	// Only names the tests to run; empty runs all.
+	Only []string
 	// Exceptions are the obligations that the driver cannot keep, and why.
 	Exceptions map[Category]string
 }
@@ -109,6 +112,9 @@ func Run(t *testing.T, h Harness) {
 		}...)
 	}
 	for _, test := range tests {
+		if len(h.Only) > 0 && !slices.Contains(h.Only, test.name) {
+			continue
+		}
 		t.Run(test.name, func(t *testing.T) {
 			// Each has a database of its own, and most of them wait most of the time. The few that measure or are large run alone.
 			if !alone[test.name] {
@@ -126,6 +132,13 @@ var alone = map[string]bool{
 type test struct {
 	name string
 	run  func(t *testing.T)
+}
+
+// Essentials are the names of tests that together use every call, in a few seconds.
+var Essentials = []string{
+	"AppendSetsAndKeeps", "GuardIsPositionAndID", "RetryAfterSuccessConflicts", "AppendsRace", "AnyBytes", "LargeValues", "ReadLimits", "ReadIsASnapshot",
+	"ScanIsASnapshot", "Values", "DeleteKeepsNewest", "FloorOnlyRises", "DefragmentGivesSpaceBack", "Confirm", "DeleteIsGuarded", "WritersRace",
+	"OpenedTogether", "Register", "RegisterTogether",
 }
 
 type suite struct{ Harness }

@@ -25,7 +25,8 @@
 //	table_prefix=NAME     The tables are NAME_log, NAME_head, NAME_schema and NAME_replica; the default is stele.
 //	pooler=transaction    A pooler is in between and gives each transaction any connection. Most are found out without.
 //
-// Others go to pgx (sslmode, connect_timeout, pool_max_conns...) or, as settings, to the server (search_path, statement_timeout...). With a search_path
+// Others go to pgx (sslmode, connect_timeout, pool_max_conns...) or, as settings, to the server (search_path...), which those that every session needs
+// overrule: there are no time limits, for one (session.go). With a search_path
 // that begins with a plain name, the tables are in that schema, which is created. A connection is only used if its server takes
 // writes, whatever target_session_attrs says; with several hosts that is how the primary is found.
 //

@@ -64,6 +64,9 @@ func (l *Log) listen(ctx context.Context, wake func()) error {
 		return err
 	}
 	defer func() { _ = c.Close(ctx) }()
+	if err := l.prepareSession(ctx, c); err != nil {
+		return err
+	}
 	if _, err := c.Exec(ctx, `LISTEN `+channel(l.cfg.prefix)).ReadAll(); err != nil {
 		return err
 	}

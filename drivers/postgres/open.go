@@ -89,6 +89,9 @@ func (l *Log) start(ctx context.Context, migrations []migration) error {
 	if err == nil {
 		err = migrate(ctx, w.pg, l.cfg, migrations)
 	}
+	if err == nil {
+		l.warnAboutLimits(ctx, w.pg)
+	}
 	unlock()
 	if err != nil {
 		return openError("prepare the tables", err)
@@ -128,10 +131,7 @@ func (l *Log) openPools(ctx context.Context) error {
 		return nil
 	}
 	p.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
-		if !l.pooled.Load() {
-			planOnce(ctx, c.PgConn())
-		}
-		return nil
+		return l.prepareSession(ctx, c.PgConn())
 	}
 	// A connection that broke while it was idle is found out by the request itself, which is then made again.
 	p.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false }

@@ -256,7 +256,11 @@ func (l *Log) Scan(ctx context.Context, after logstructured.Position, fn func([]
 
 // scan calls fn with the entries of one snapshot, unless its end is before told.
 func (l *Log) scan(ctx context.Context, c *pgconn.PgConn, after, told logstructured.Position, fn func([]logstructured.Entry) error) (logstructured.End, error) {
-	if _, err := c.Exec(ctx, `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`).ReadAll(); err != nil {
+	begin := `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`
+	if l.pooled.Load() {
+		begin += "; " + transactionSQL
+	}
+	if _, err := c.Exec(ctx, begin).ReadAll(); err != nil {
 		return logstructured.End{}, err
 	}
 	var end logstructured.End

@@ -132,13 +132,9 @@ func (l *Log) connectWriter(ctx context.Context) (*writer, error) {
 		l.logger.Info("There is a pooler before PostgreSQL: using no prepared statements and polling instead of LISTEN")
 	}
 	l.writerPID.Store(pid)
-	if !l.pooled.Load() {
-		// The server would cancel the wait for a standby by it. An append has the time of its context.
-		if _, err := w.pg.Exec(ctx, `SET statement_timeout = 0`).ReadAll(); err != nil {
-			_ = w.pg.Close(ctx)
-			return nil, err
-		}
-		planOnce(ctx, w.pg)
+	if err := l.prepareSession(ctx, w.pg); err != nil {
+		_ = w.pg.Close(ctx)
+		return nil, err
 	}
 	if l.sql == nil {
 		// CockroachDB has no notifications.
