@@ -442,7 +442,7 @@ func (ws *WatchStream) cancel(w *watcher, response WatchResponse) *WatchResponse
 func (w *watcher) match(snap *snapshot, from Revision) (rows []*row, next Revision) {
 	var last Revision
 	revisions, size := 0, 0
-	for i, r := range snap.history[snap.since(from):] {
+	for i, r := range snap.changes(w.KeyRange, from) {
 		if r.revision != last {
 			if revisions >= maxWatchRevisions || size >= maxWatchBytes || i >= maxWatchScan {
 				return rows, r.revision

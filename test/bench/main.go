@@ -143,6 +143,7 @@ func parse(args []string, stderr io.Writer) (*invocation, error) {
 		set.IntVar(&s.connections, "connections", s.connections, "connections to each server; rounded up so that replicas have as many each")
 		set.IntVar(&s.objects, "objects", s.objects, "objects stored before anything is measured")
 		set.IntVar(&s.large, "large", s.large, "objects of the large set, which has workloads of its own (0: none; 100000 is usual)")
+		set.IntVar(&s.watchers, "watchers", s.watchers, "also put and delete beside so many watchers of ranges of their own, on a fifth as many streams (0: none; 100000 is usual)")
 		set.StringVar(&restarts, "restart", "", "instead of workloads: numbers of keys, as in 100000,1000000, with which the -servers ("+restartServers+") are killed and started again")
 		set.BoolVar(&s.sweep, "sweep", false, "also get, txn and put with 1, 4, 16, 64 and 256 clients")
 		set.IntVar(&s.watchRate, "watch-rate", s.watchRate, "writes a second of the watch latency workload")

@@ -14,11 +14,11 @@ import (
 func TestQuickRun(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "report.json")
 	// What others here have with other numbers of clients and watchers is left out.
-	chosen := regexp.MustCompile(`^(get|list|count|watch-latency|watch-fanout-1000-streams|mix|txn-64|put-1$|put-64)`)
+	chosen := regexp.MustCompile(`^(get|list|count|watch-latency|watch-fanout-1000-streams|mix|txn-64|put-1$|put-64|delete)`)
 	var stdout, stderr strings.Builder
 	err := command(t.Context(), []string{
 		"-quick", "-servers", "stele,etcd", "-workloads", chosen.String(), "-duration", "200ms", "-warmup", "50ms", "-settle", "50ms",
-		"-objects", "1000", "-watch-rate", "100", "-json", file,
+		"-objects", "1000", "-watchers", "100", "-watch-rate", "100", "-json", file,
 	}, &stdout, &stderr)
 	if err != nil {
 		t.Fatalf("%v\n%s\n%s", err, stderr.String(), stdout.String())
@@ -60,7 +60,7 @@ func TestQuickRun(t *testing.T) {
 }
 
 func TestArguments(t *testing.T) {
-	for _, args := range [][]string{{"-rounds", "0"}, {"-servers", ""}, {"-servers", "mongodb"}, {"-servers", "postgres,all"}, {"-objects", "10"}, {"-large", "5"}, {"-workloads", "("}, {"-nonsense"}, {"argument"},
+	for _, args := range [][]string{{"-rounds", "0"}, {"-servers", ""}, {"-servers", "mongodb"}, {"-servers", "postgres,all"}, {"-objects", "10"}, {"-large", "5"}, {"-watchers", "7"}, {"-workloads", "("}, {"-nonsense"}, {"argument"},
 		{"-restart", "many"}, {"-restart", "0"}, {"-restart", "10", "-servers", "kine"}, {"-check", "HEAD", "-baseline", "x"},
 	} {
 		if _, err := parse(args, &strings.Builder{}); err == nil {

@@ -90,7 +90,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 // work measures the workloads on the targets, in all rounds.
 func (b *bench) work(ctx context.Context, of []workload, targets []*target) error {
 	for _, w := range of {
-		able := slices.DeleteFunc(slices.Clone(targets), func(t *target) bool { return t.only != nil && !t.only.MatchString(w.name) })
+		able := slices.DeleteFunc(slices.Clone(targets), func(t *target) bool { return t.only != nil && !t.only.MatchString(w.name) || w.crowd && !t.batches })
 		for round := range b.rounds {
 			for i := range able {
 				// Whoever comes first changes from round to round.

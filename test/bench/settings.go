@@ -24,6 +24,8 @@ type settings struct {
 	// objects are stored before anything is measured; large, if not 0, is a second set for the list and count
 	// workloads that need many.
 	objects, large int
+	// watchers is the size of the crowd, for the workloads that need one; 0 leaves them out.
+	watchers int
 	// watchRate is the writes a second of the watch latency workload.
 	watchRate int
 	// arrive is how long events may come after the last write before they count as lost.
@@ -80,6 +82,8 @@ func (s *settings) validate() error {
 		return fmt.Errorf("more than %d objects are needed", listPage)
 	case s.large != 0 && s.large <= 10_000:
 		return errors.New("the large set needs more than 10000 objects")
+	case s.watchers < 0 || s.watchers%perCrowdStream != 0 || s.watchers >= 10_000_000:
+		return fmt.Errorf("the number of watchers must be a multiple of %d below 10000000", perCrowdStream)
 	case s.watchRate < 1:
 		return errors.New("the watch rate must be positive")
 	}

@@ -20,6 +20,8 @@ type workload struct {
 	updated bool
 	// paced tells that its rate is given, so that servers differ in latency only.
 	paced bool
+	// crowd is set for workloads that need very many watchers, and servers that take transactions of many puts.
+	crowd bool
 	run   func(context.Context, *slot) (sample, error)
 }
 
@@ -139,6 +141,10 @@ var workloads = []workload{
 	putWorkload(1),
 	putWorkload(64),
 	putWorkload(256),
+	crowdedPutWorkload(1),
+	crowdedPutWorkload(64),
+	deleteWorkload(false),
+	deleteWorkload(true),
 	updated(listWorkload("list-500", listPage, 8, true)),
 	updated(listWorkload("list-10000", 10_000, 2, true)),
 }
@@ -178,7 +184,7 @@ func selectWorkloads(s settings, names *regexp.Regexp) []workload {
 	var selected []workload
 	for _, w := range from {
 		chosen := names.MatchString(w.name) || s.sweep && ofSweep.MatchString(w.name)
-		if chosen && (!w.large || s.large > 0) {
+		if chosen && (!w.large || s.large > 0) && (!w.crowd || s.watchers > 0) {
 			selected = append(selected, w)
 		}
 	}
