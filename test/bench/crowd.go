@@ -51,16 +51,22 @@ func (s *slot) openCrowd(ctx context.Context) error {
 	return g.Wait()
 }
 
-// crowdedPutWorkload puts new keys beside a crowd. One more watcher sees each of them.
-func crowdedPutWorkload(clients int) workload {
+// watchedPutWorkload puts new keys, each of which one watcher sees, beside a crowd or without it.
+func watchedPutWorkload(clients int, crowded bool) workload {
 	put := putWorkload(clients)
+	name, title := put.name+"-watched", put.title+", with one watcher"
+	if crowded {
+		name, title = put.name+"-crowd", title+" beside a crowd of others"
+	}
 	return workload{
-		name: put.name + "-crowd", title: put.title + ", beside a crowd of watchers", unit: put.unit, crowd: true,
+		name: name, title: title, unit: put.unit, crowd: true,
 		run: func(ctx context.Context, s *slot) (sample, error) {
 			watching, stop := context.WithCancel(ctx)
 			defer stop()
-			if err := s.openCrowd(watching); err != nil {
-				return sample{}, err
+			if crowded {
+				if err := s.openCrowd(watching); err != nil {
+					return sample{}, err
+				}
 			}
 			one, err := openWatch(watching, s.client, 0, s.prefix, 1)
 			if err != nil {
