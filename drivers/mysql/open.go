@@ -8,6 +8,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/sirupsen/logrus"
@@ -170,12 +171,17 @@ func (l *Log) start(ctx context.Context, list []migration) error {
 		return err
 	}
 	// While the other connection is held: a user who may not have both could only read.
+	ctx, cancel := context.WithTimeout(ctx, connectTime)
+	defer cancel()
 	w, err := l.lockWriter(ctx)
 	if err == nil {
 		l.unlockWriter(w, nil)
 	}
 	return err
 }
+
+// connectTime bounds the attempts to make the connection for appending at the start.
+const connectTime = 30 * time.Second
 
 // checkPacket compares max_allowed_packet with the largest value that must fit. A value travels in packets of its own if it is large, and all of it, or else key and value
 // together, must stay below the limit.

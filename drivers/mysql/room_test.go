@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/drivers/drivertest/database"
 	"github.com/stele-db/stele/logstructured"
@@ -73,7 +75,7 @@ func TestOneConnectionIsTooFew(t *testing.T) {
 	if err == nil {
 		t.Error(l.Close())
 	}
-	if !errors.Is(err, logstructured.ErrNoConnection) {
+	if !errors.Is(err, logstructured.ErrNoConnection) || !strings.Contains(err.Error(), connect.TooManyConnections) {
 		t.Errorf("the error is %v", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/logstructured"
 )
 
 // Options configure a log beyond its DSN.
@@ -96,6 +97,9 @@ func (l *Log) start(ctx context.Context, migrations []migration) error {
 	if err != nil {
 		return openError("prepare the tables", err)
 	}
+	// Beside the connection for appending: with one alone a replica could not work.
+	ctx, cancel := context.WithTimeout(ctx, connectTime)
+	defer cancel()
 	if _, err := l.End(ctx); err != nil {
 		return openError("read the end of the log", err)
 	}
@@ -112,6 +116,9 @@ func openError(op string, err error) error {
 		return connect.Configuration(fmt.Errorf("postgres: cannot %s: %w", op, failure))
 	}
 	err = translate("cannot "+op, err)
+	if errors.Is(err, logstructured.ErrNoConnection) {
+		return fmt.Errorf("%w: %s", err, connect.TooManyConnections)
+	}
 	switch c := code(err); {
 	case pgerrcode.IsInvalidAuthorizationSpecification(c), c == pgerrcode.InsufficientPrivilege:
 		return connect.Configuration(err)

@@ -23,7 +23,7 @@ func (l *Log) makeRoom(refusal error) {
 	const often = int64(time.Minute)
 	now := time.Now().UnixNano()
 	if last := l.complained.Load(); now-last > often && l.complained.CompareAndSwap(last, now) {
-		l.logger.WithError(refusal).Warn("calls share connections, because " + connect.TooManyConnections)
+		l.logger.WithError(refusal).Warn(connect.TooManyConnections + "; until then requests share those that there are")
 	}
 }
 

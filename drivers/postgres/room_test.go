@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/drivers/drivertest/database"
 	"github.com/stele-db/stele/logstructured"
 )
@@ -86,7 +87,7 @@ func TestOneConnectionIsTooFew(t *testing.T) {
 	if err == nil {
 		t.Error(l.Close())
 	}
-	if !errors.Is(err, logstructured.ErrNoConnection) || !strings.Contains(err.Error(), "limited_to_one") {
+	if !errors.Is(err, logstructured.ErrNoConnection) || !strings.Contains(err.Error(), "limited_to_one") || !strings.Contains(err.Error(), connect.TooManyConnections) {
 		t.Errorf("the error is %v", err)
 	}
 }
