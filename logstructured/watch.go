@@ -60,8 +60,8 @@ type WatchResponse struct {
 }
 
 // WatchStream carries any number of watchers. Create, Cancel, RequestProgress and Close may be called concurrently
-// with Next; Next by one goroutine at a time. Nothing is queued: Next makes each response when it is called,
-// so a slow caller lags and costs no memory.
+// with Next; Next by one goroutine at a time. No response is queued: Next carries out each call, and makes each response, when it
+// is called, so a slow caller lags and costs no memory.
 type WatchStream struct {
 	store *Store
 	hub   *hub

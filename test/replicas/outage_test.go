@@ -20,7 +20,8 @@ import (
 const outageTimeout = 2 * time.Second
 
 // TestOutage kills the database under two replicas and brings it back: watchers stay connected, serializable reads are answered, all else is
-// Unavailable in time, and when the database is back everything goes on by itself. A replica that starts meanwhile waits for the database.
+// Unavailable in time, and when the database is back everything goes on by itself. A replica that starts meanwhile waits for the database, as
+// does a watch that is asked for.
 func TestOutage(t *testing.T) {
 	beside(t, func(t *testing.T, kind string) {
 		ctx := bounded(t)
@@ -42,7 +43,9 @@ func TestOutage(t *testing.T) {
 		if err := late.Exec(); err != nil {
 			t.Fatal(err)
 		}
+		var created []pb.Watch_WatchClient
 		for _, r := range list {
+			created = append(created, r.createWatch(ctx, t))
 			r.withoutDatabase(ctx, t)
 		}
 		select {
@@ -75,6 +78,11 @@ func TestOutage(t *testing.T) {
 			}
 			return nil
 		})
+		for i, stream := range created {
+			if answer, err := stream.Recv(); err != nil || !answer.Created || answer.Canceled {
+				t.Errorf("a watch that %s was asked for without the database: %v, %v", list[i].name, answer, err)
+			}
+		}
 		writing.stop()
 		writing.check(ctx, t, list[1].client, "w/")
 		for _, w := range watchers {
@@ -86,6 +94,20 @@ func TestOutage(t *testing.T) {
 		t.Logf("%d writes acknowledged, %d not, over an outage of %v; the longest time without was %v", len(writing.acknowledged), writing.failed,
 			back.Sub(lost).Round(time.Millisecond), writing.silence.Round(time.Millisecond))
 	})
+}
+
+// createWatch asks for a watch and does not wait for the answer.
+func (r *replica) createWatch(ctx context.Context, t *testing.T) pb.Watch_WatchClient {
+	t.Helper()
+	stream, err := pb.NewWatchClient(r.conn).Watch(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: []byte("none")}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stream
 }
 
 // withoutDatabase is what a replica answers.
@@ -101,6 +123,10 @@ func (r *replica) withoutDatabase(ctx context.Context, t *testing.T) {
 	for what, call := range map[string]func() error{
 		"linearizable read": func() error {
 			_, err := kv.Range(ctx, &pb.RangeRequest{Key: []byte("w/0")})
+			return err
+		},
+		"read at a revision": func() error {
+			_, err := kv.Range(ctx, &pb.RangeRequest{Key: []byte("w/0"), Revision: 2})
 			return err
 		},
 		"put": func() error {
