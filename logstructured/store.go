@@ -158,6 +158,9 @@ func Open(ctx context.Context, log Log, opts Options) (s *Store, err error) {
 	}
 	s.reads = newReads(log, &s.applied)
 	s.health.logger, s.health.damages = opts.Logger, m.damaged
+	if size, err := log.Size(ctx); err == nil { // otherwise the first Status asks
+		s.size.Store(&size)
+	}
 	s.values.alert = s.health.damaged
 	s.members.logger = opts.Logger
 	s.writer = &writer{store: s, st: st, published: st.publish(), leases: leases, turns: turns{tag: newReplicaTag()}}
