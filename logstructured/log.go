@@ -92,6 +92,8 @@ type End struct {
 	// Floor is the deletion floor: rows that are dead to whoever has applied everything up to Floor
 	// may be gone. Whoever has applied less must rebuild instead of following.
 	Floor Position
+	// Rows is how many rows the log must have, 0 if the database does not count what is deleted.
+	Rows int64
 	// Now is the database's clock.
 	Now Timestamp
 	// ClusterID is the identity of the store, non-zero, made when the log was created.

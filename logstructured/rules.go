@@ -11,6 +11,8 @@ type rules struct {
 		Head
 		time Timestamp
 	}
+	// rows is the number of entries so far.
+	rows int64
 	// revision is the current one, and writes the number of its entries of keys so far. jumped means that it has none and never
 	// will.
 	revision Revision
@@ -55,6 +57,7 @@ func (c *rules) entry(e *Entry, newest *row) {
 	if e.ID == c.previous.ID && e.Time != c.previous.time {
 		c.problem(e.Position, "has another time than the entry before it, of the same append")
 	}
+	c.rows++
 	c.previous.Head, c.previous.time = Head{e.Position, e.ID}, e.Time
 	if e.Kind == KindPut || e.Kind == KindTombstone {
 		c.write(e)
@@ -146,6 +149,9 @@ func (c *rules) end(end End, compact Revision) {
 	}
 	if head := c.previous.Head; head != end.Head {
 		c.problem(0, "the log's end is said to be %s, and is %s", end.Head, head)
+	}
+	if end.Rows != 0 && end.Rows != c.rows {
+		c.problem(0, "there are %d rows instead of %d", c.rows, end.Rows)
 	}
 	if end.Floor > end.Position {
 		c.problem(0, "the deletion floor %d is beyond the end %d", end.Floor, end.Position)

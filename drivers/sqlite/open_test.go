@@ -114,7 +114,7 @@ func TestOpenErrors(t *testing.T) {
 		{name: "newer schema", make: func(t *testing.T, path string) {
 			makeLog(t, path)
 			makeDB(t, path, `UPDATE stele_schema SET version = 1000, compatible = 999`)
-		}, want: "was changed by a newer version of Stele to schema 1000, which a version that knows schema 999 can use, and this one knows only 1: run a newer version"},
+		}, want: "was changed by a newer version of Stele to schema 1000, which a version that knows schema 999 can use, and this one knows only 2: run a newer version"},
 		{name: "no schema version", make: func(t *testing.T, path string) {
 			makeLog(t, path)
 			makeDB(t, path, `DELETE FROM stele_schema`)

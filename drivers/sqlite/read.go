@@ -16,7 +16,7 @@ var _ logstructured.Verifier = (*Log)(nil)
 const endSQL = `SELECT
 	(SELECT position FROM stele_log ORDER BY position DESC LIMIT 1),
 	(SELECT id FROM stele_log ORDER BY position DESC LIMIT 1),
-	floor, cluster_id FROM stele_store`
+	floor, cluster_id, deleted FROM stele_store`
 
 // now is the database's clock: SQLite has none but that of the machine, which all processes that share the file are on.
 func now() logstructured.Timestamp { return logstructured.Timestamp(time.Now().UnixMilli()) }
@@ -148,6 +148,7 @@ func (r *reader) readEnd() (logstructured.End, error) {
 		ClusterID: uint64(r.end.int64(3)),
 		Now:       now(),
 	}
+	end.Rows = int64(end.Position) - r.end.int64(4)
 	r.end.reset()
 	return end, nil
 }
