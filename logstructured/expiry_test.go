@@ -18,7 +18,8 @@ func TestExpiryForgetsWhatWasSuperseded(t *testing.T) {
 	var keys expiry
 	for i := range often {
 		apply(&keys, Entry{
-			Kind: KindPut, Key: fmt.Appendf(nil, "key-%d", i%10), Revision: st.revision + 1, Version: 1, CreateRevision: 1, Lease: LeaseID(1000 + i%10),
+			Kind: KindPut, Key: fmt.Appendf(nil, "key-%d", i%10), Lease: LeaseID(1000 + i%10),
+			Revision: st.revision + 1, CreateRevision: 1, Version: 1,
 		})
 	}
 	if len(keys.rows) > leastShrink {

@@ -9,8 +9,8 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// What the parts of the index take up in memory, in bytes, with the slack of slices that grow and of tree nodes that are not full. TestIndexBytes
-// compares the sum with the heap.
+// What the parts of the index take up in memory, in bytes, with the slack of slices that grow and of tree nodes that
+// are not full. TestIndexBytes compares the sum with the heap.
 const (
 	// rowMemory is a row, and the pointers to it from its key, the history and the garbage.
 	rowMemory = 136
@@ -47,7 +47,8 @@ func memoryOfRecord(r *record) int64 {
 	return recordMemory + memoryOf(len(r.name)) + memoryOf(len(r.value))
 }
 
-// indexBytes estimates the memory of everything that grows with the number of keys, revisions, leases and records. Cached values are not part of it.
+// indexBytes estimates the memory of everything that grows with the number of keys, revisions, leases and records.
+// Cached values are not part of it.
 func (s *snapshot) indexBytes() int64 {
 	bytes := s.rowCount*rowMemory + s.keyBytes + s.recordBytes + s.lagging
 	bytes += int64(s.keys.Len())*keyMemory + int64(s.dead.Len())*deadMemory
@@ -60,14 +61,16 @@ func (s *snapshot) indexBytes() int64 {
 	return bytes
 }
 
-// smallGrowth is the growth up to which a request may take the index beyond its limit, by the part indexReserve of that.
+// smallGrowth is the growth up to which a request may take the index beyond its limit, by the part indexReserve of
+// that.
 const (
 	smallGrowth  = 1 << 10
 	indexReserve = 16
 )
 
-// indexFull reports whether growth more bytes are beyond a limit. Tombstones do not count: deleting makes room, by a compaction at a later
-// revision. Small requests have a reserve, for the write without which there would be no later revision.
+// indexFull reports whether growth more bytes are beyond a limit. Tombstones do not count: deleting makes room, by a
+// compaction at a later revision. Small requests have a reserve, for the write without which there would be no later
+// revision.
 func (s *snapshot) indexFull(growth int, limit int64) bool {
 	if growth <= smallGrowth {
 		limit += limit / indexReserve
@@ -75,7 +78,8 @@ func (s *snapshot) indexFull(growth int, limit int64) bool {
 	return s.indexBytes()-s.tombstones*rowMemory+int64(growth) > limit
 }
 
-// dropped takes rows of one key out of the account, all of which are gone from the index, and the key with them if last.
+// dropped takes rows of one key out of the account, all of which are gone from the index, and the key with them if
+// last.
 func (st *state) dropped(rows []*row, last bool) {
 	st.rowCount -= int64(len(rows))
 	if len(rows) == 0 {
@@ -101,11 +105,12 @@ func (st *state) dropped(rows []*row, last bool) {
 // errIndexFull refuses a write because of the memory of this replica.
 var errIndexFull = fmt.Errorf("%w: the index has reached its limit", ErrNoSpace)
 
-// reportFull raises the alarm if err is that the index is full, and returns err. The alarm stops the writes of all replicas, which hold the same
-// index.
+// reportFull raises the alarm if err is that the index is full, and returns err. The alarm stops the writes of all
+// replicas, which hold the same index.
 func (s *Store) reportFull(ctx context.Context, err error) error {
 	if errors.Is(err, errIndexFull) {
-		s.raiseNoSpace(ctx, "the index takes up as much memory as it may: delete keys and compact, or raise --max-index-bytes, and disarm the alarm")
+		s.raiseNoSpace(ctx, "the index takes up as much memory as it may: "+
+			"delete keys and compact, or raise --max-index-bytes, and disarm the alarm")
 	}
 	return err
 }
@@ -119,7 +124,9 @@ func (s *Store) raiseNoSpace(ctx context.Context, why string) {
 	self := s.members.self.ID
 	s.members.mu.Unlock()
 	raised, _, err := s.raise(ctx, Alarm{AlarmNoSpace, self})
-	logger := s.logger.WithFields(logrus.Fields{"index-bytes": s.IndexBytes(), "max-index-bytes": s.opts.MaxIndexBytes, "quota": s.quota.bytes})
+	logger := s.logger.WithFields(logrus.Fields{
+		"index-bytes": s.IndexBytes(), "max-index-bytes": s.opts.MaxIndexBytes, "quota": s.quota.bytes,
+	})
 	switch {
 	case err != nil:
 		logger.WithError(err).Warn("could not raise the alarm NOSPACE: " + why)
@@ -128,7 +135,8 @@ func (s *Store) raiseNoSpace(ctx context.Context, why string) {
 	}
 }
 
-// Room returns [ErrNoSpace] if the index is beyond its limit, and raises the alarm. It is for records, which are small and few.
+// Room returns [ErrNoSpace] if the index is beyond its limit, and raises the alarm. It is for records, which are small
+// and few.
 func (s *Store) Room(ctx context.Context) error {
 	if s.opts.MaxIndexBytes <= 0 || !s.snapshot().indexFull(0, s.opts.MaxIndexBytes) {
 		return nil
@@ -142,7 +150,8 @@ func (s *Store) IndexBytes() int64 { return s.snapshot().indexBytes() }
 // indexInterval is how often the index is compared with its limit for what other replicas wrote.
 const indexInterval = time.Second
 
-// watchIndex raises the alarm if the index is beyond its limit, which it can be at the start or by the writes of other replicas.
+// watchIndex raises the alarm if the index is beyond its limit, which it can be at the start or by the writes of other
+// replicas.
 func (s *Store) watchIndex(ctx context.Context) error {
 	for ctx.Err() == nil {
 		_ = s.Room(ctx) // which raises the alarm

@@ -21,7 +21,8 @@ func heapBytes() int64 {
 func TestIndexBytes(t *testing.T) {
 	put := func(st *state, key []byte) {
 		e := Entry{
-			Kind: KindPut, Position: st.head.Position + 1, ID: 1, Revision: st.revision + 1, Key: key, CreateRevision: st.revision + 1, Version: 1,
+			Kind: KindPut, Position: st.head.Position + 1, ID: 1, Key: key,
+			Revision: st.revision + 1, CreateRevision: st.revision + 1, Version: 1,
 		}
 		st.apply(&e)
 		if e.Position%1000 == 0 {
@@ -96,12 +97,12 @@ func TestIndexBytes(t *testing.T) {
 		{"leases with keys", func(st *state) {
 			st.setLeaseMode(LeaseModeEtcd)
 			for i := range many / 2 {
-				grant := Entry{Kind: KindLease, Position: st.head.Position + 1, ID: 1, Revision: st.revision, Lease: LeaseID(i + 1), Version: 60}
+				grant := Entry{Kind: KindLease, Position: st.head.Position + 1, ID: 1, Lease: LeaseID(i + 1), Version: 60}
 				st.apply(&grant)
 				leases.note(&grant, nil, time.Time{})
 				e := Entry{
-					Kind: KindPut, Position: st.head.Position + 1, ID: 1, Revision: st.revision + 1, Key: fmt.Appendf(nil, "/session/%08d", i),
-					CreateRevision: st.revision + 1, Version: 1, Lease: LeaseID(i + 1),
+					Kind: KindPut, Position: st.head.Position + 1, ID: 1, Key: fmt.Appendf(nil, "/session/%08d", i),
+					Revision: st.revision + 1, CreateRevision: st.revision + 1, Version: 1, Lease: LeaseID(i + 1),
 				}
 				st.apply(&e)
 			}
@@ -109,7 +110,8 @@ func TestIndexBytes(t *testing.T) {
 		{"records", func(st *state) {
 			for i := range many / 10 {
 				st.apply(&Entry{
-					Kind: KindRecord, Position: st.head.Position + 1, ID: 1, Key: fmt.Appendf(nil, "auth/users/%08d", i), Value: make([]byte, 1000), Version: 1,
+					Kind: KindRecord, Position: st.head.Position + 1, ID: 1, Version: 1,
+					Key: fmt.Appendf(nil, "auth/users/%08d", i), Value: make([]byte, 1000),
 				})
 			}
 		}},

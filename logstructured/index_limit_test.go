@@ -41,8 +41,9 @@ func TestIndexLimit(t *testing.T) {
 	if alarms := r.Alarms(); len(alarms) != 1 || alarms[0].Type != ls.AlarmNoSpace {
 		t.Errorf("alarms %v", alarms)
 	}
+	nested := &ls.TxnRequest{Success: []ls.Op{&ls.PutRequest{Key: []byte("k")}}}
 	for name, op := range map[string]ls.Op{
-		"a transaction": &ls.TxnRequest{Failure: []ls.Op{&ls.TxnRequest{Success: []ls.Op{&ls.PutRequest{Key: []byte("k")}}}}},
+		"a transaction": &ls.TxnRequest{Failure: []ls.Op{nested}},
 		"a put":         &ls.PutRequest{Key: []byte("small")},
 	} {
 		if _, err := r.apply(ctx, op); !errors.Is(err, ls.ErrNoSpace) {
@@ -83,7 +84,8 @@ func TestIndexBeyondItsLimitAtTheStart(t *testing.T) {
 	r.stop(t)
 	r = startStore(t, openSQLite(t, path), ls.Options{MaxIndexBytes: 1 << 20})
 	eventually(t, "the alarm is raised", func() bool { return len(r.Alarms()) == 1 })
-	if deleted, err := r.DeleteRange(testContext(t), &ls.DeleteRangeRequest{KeyRange: everything}); err != nil || deleted.Deleted == 0 {
+	deleted, err := r.DeleteRange(testContext(t), &ls.DeleteRangeRequest{KeyRange: everything})
+	if err != nil || deleted.Deleted == 0 {
 		t.Errorf("delete: %v, %v", deleted, err)
 	}
 }

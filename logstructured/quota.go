@@ -20,7 +20,8 @@ const (
 	sizeTimeout = 5 * time.Second
 )
 
-// quota compares what the database takes up with a limit, without asking it on every write: to what it answered last is added what was admitted here since.
+// quota compares what the database takes up with a limit, without asking it on every write: to what it answered last is
+// added what was admitted here since.
 type quota struct {
 	log   Log
 	bytes int64
@@ -84,7 +85,8 @@ func (q *quota) run(ctx context.Context) error {
 	return nil
 }
 
-// cost approximates what a request stores, in bytes: in the database, and in the index at most. It is zero for what must go on without room.
+// cost approximates what a request stores, in bytes: in the database, and in the index at most. It is zero for what
+// must go on without room.
 type cost struct{ database, index int }
 
 // admit refuses a request of a client if what it stores is beyond the quota, and raises the alarm for it.

@@ -50,7 +50,8 @@ func (s *maintenanceServer) alarm(ctx context.Context, r *pb.AlarmRequest, resp 
 	return s.store.Revision(), nil
 }
 
-// checkAlarm refuses an alarm that nothing could have raised. So there are no more than two for each replica, and two that name none.
+// checkAlarm refuses an alarm that nothing could have raised. So there are no more than two for each replica, and two
+// that name none.
 func (s *maintenanceServer) checkAlarm(ctx context.Context, a logstructured.Alarm) error {
 	if !a.Type.Known() {
 		return status.Errorf(codes.InvalidArgument, "stele: there is no alarm of type %d", a.Type)
@@ -112,8 +113,8 @@ func (m *member) unhealthy(r *http.Request) string {
 	return ""
 }
 
-// intact fails while the alarm is raised that the data are corrupt, or while no request is let through because users and roles
-// cannot be read.
+// intact fails while the alarm is raised that the data are corrupt, or while no request is let through because users
+// and roles cannot be read.
 func (m *member) intact(context.Context) error {
 	if err := m.auth.current().Err(); err != nil {
 		return err

@@ -12,8 +12,8 @@ import (
 	"google.golang.org/grpc/peer"
 )
 
-// fairQueue lets a bounded number of requests run at once. Those that wait are served in turn by client, so that one client with many requests
-// delays another by one request at a time.
+// fairQueue lets a bounded number of requests run at once. Those that wait are served in turn by client, so that one
+// client with many requests delays another by one request at a time.
 type fairQueue struct {
 	// perClient bounds the requests of one client that wait. Once waiting reaches total, a client may have only one.
 	perClient, total int
@@ -30,7 +30,8 @@ func newFairQueue(running, perClient, total int) *fairQueue {
 	return &fairQueue{perClient: perClient, total: total, free: running, queues: map[string][]chan struct{}{}}
 }
 
-// acquire waits until a request of client may run, which ends with a call of release. It fails with etcd's error if too many requests wait.
+// acquire waits until a request of client may run, which ends with a call of release. It fails with etcd's error if too
+// many requests wait.
 func (q *fairQueue) acquire(ctx context.Context, client string) error {
 	ready, err := q.enter(client)
 	if err != nil {
@@ -123,8 +124,8 @@ func (q *fairQueue) next() {
 	q.order = append(q.order, client)
 }
 
-// clientOf returns the address that a request comes from, without its port. Of an IPv6 address it is the network of 64 bits, which one
-// machine usually has to itself.
+// clientOf returns the address that a request comes from, without its port. Of an IPv6 address it is the network of 64
+// bits, which one machine usually has to itself.
 func clientOf(ctx context.Context) string {
 	p, ok := peer.FromContext(ctx)
 	if !ok {

@@ -11,12 +11,14 @@ import (
 const (
 	// passwordWait is how long a request waits until its password is hashed.
 	passwordWait = 5 * time.Second
-	// maxPasswordsOfClient and maxPasswords bound the requests that wait: what is behind them would hardly be served within passwordWait.
+	// maxPasswordsOfClient and maxPasswords bound the requests that wait: what is behind them would hardly be served
+	// within passwordWait.
 	maxPasswordsOfClient = 64
 	maxPasswords         = 1024
 )
 
-// passwords bounds the processor time of hashing passwords, which anybody can ask for. Half of the processors are left to other requests.
+// passwords bounds the processor time of hashing passwords, which anybody can ask for. Half of the processors are left
+// to other requests.
 type passwords struct {
 	queue *fairQueue
 	wait  time.Duration

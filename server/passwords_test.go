@@ -46,10 +46,12 @@ func TestPasswordsRunBounded(t *testing.T) {
 	}
 }
 
-// While others take all places, a request waits for a bounded time, and is not evaluated after it. No request but those with passwords waits.
+// While others take all places, a request waits for a bounded time, and is not evaluated after it. No request but those
+// with passwords waits.
 func TestPasswordsWait(t *testing.T) {
 	store := newStore(t)
-	s, err := New(store, Options{Logger: quiet(), BcryptCost: 4, Listeners: []*Listener{listen(t, "http://127.0.0.1:0", nil)}})
+	listeners := []*Listener{listen(t, "http://127.0.0.1:0", nil)}
+	s, err := New(store, Options{Logger: quiet(), BcryptCost: 4, Listeners: listeners})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,10 +70,11 @@ func TestPasswordsWait(t *testing.T) {
 	}
 	s.passwords.wait = time.Millisecond
 	_, err = client.Authenticate(ctx, &pb.AuthenticateRequest{Name: auth.Root, Password: "secret"})
-	if want := rpctypes.ErrGRPCRequestTooManyRequests; status.Code(err) != status.Code(want) || status.Convert(err).Message() != status.Convert(want).Message() {
+	if !errors.Is(rpctypes.Error(err), rpctypes.ErrTooManyRequests) {
 		t.Errorf("without a place: %v", err)
 	}
-	if _, err := pb.NewKVClient(conn).Put(ctx, &pb.PutRequest{Key: []byte("k")}); !errors.Is(rpctypes.Error(err), rpctypes.ErrUserEmpty) {
+	_, err = pb.NewKVClient(conn).Put(ctx, &pb.PutRequest{Key: []byte("k")})
+	if !errors.Is(rpctypes.Error(err), rpctypes.ErrUserEmpty) {
 		t.Errorf("a put: %v", err)
 	}
 	s.passwords.queue.release()

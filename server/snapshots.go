@@ -20,10 +20,12 @@ import (
 )
 
 const (
-	// maxSnapshots is the number of snapshots that are made and sent at once: each needs a temporary file as large as the file of an etcd.
+	// maxSnapshots is the number of snapshots that are made and sent at once: each needs a temporary file as large as
+	// the file of an etcd.
 	maxSnapshots = 2
-	// snapshotStall is how long a client may take for the next piece, snapshotStallContended the same while another client waits for its slot. With
-	// the largest windows of HTTP/2 and TCP a slow but living link moves on by megabytes at a time.
+	// snapshotStall is how long a client may take for the next piece, snapshotStallContended the same while another
+	// client waits for its slot. With the largest windows of HTTP/2 and TCP a slow but living link moves on by
+	// megabytes at a time.
 	snapshotStall          = 5 * time.Minute
 	snapshotStallContended = time.Minute
 	// snapshotWait is how long a client waits for a slot, longer than one that does not read can keep it.
@@ -34,7 +36,8 @@ const (
 type snapshotSlots struct {
 	slots   chan struct{}
 	waiting atomic.Int32
-	// wait bounds the time until there is a slot, stall the time between two pieces, and contended the same while a client waits.
+	// wait bounds the time until there is a slot, stall the time between two pieces, and contended the same while a
+	// client waits.
 	wait, stall, contended time.Duration
 }
 
@@ -55,8 +58,8 @@ func (s *snapshotSlots) take(ctx context.Context) (release func(), err error) {
 	case s.slots <- struct{}{}:
 		return func() { <-s.slots }, nil
 	case <-timer.C:
-		return nil, status.Errorf(codes.ResourceExhausted, "stele: %d other snapshots are being sent, and none of them ended within %s: try again later",
-			cap(s.slots), s.wait)
+		return nil, status.Errorf(codes.ResourceExhausted,
+			"stele: %d other snapshots are being sent, and none of them ended within %s: try again later", cap(s.slots), s.wait)
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
@@ -102,7 +105,8 @@ func (s *maintenanceServer) Snapshot(_ *pb.SnapshotRequest, stream pb.Maintenanc
 		err = context.Cause(ctx)
 	case isFileError(err):
 		s.logger.WithError(err).Error("could not make a snapshot")
-		return status.Error(codes.ResourceExhausted, "stele: no room for the temporary file of a snapshot; the server's log has the reason")
+		return status.Error(codes.ResourceExhausted,
+			"stele: no room for the temporary file of a snapshot; the server's log has the reason")
 	}
 	var stalled stalledError
 	if errors.As(err, &stalled) {
@@ -130,18 +134,21 @@ func (s *maintenanceServer) sendSnapshot(ctx context.Context, stream pb.Maintena
 		return file.Send(func(piece []byte, remaining int64) error {
 			sent += len(piece)
 			defer progress()
-			return stream.Send(&pb.SnapshotResponse{Blob: piece, RemainingBytes: uint64(remaining), Version: version.EtcdCluster})
+			return stream.Send(&pb.SnapshotResponse{
+				Blob: piece, RemainingBytes: uint64(remaining), Version: version.EtcdCluster,
+			})
 		})
 	})
 	if err != nil {
 		return err
 	}
-	logger.WithFields(logrus.Fields{"bytes": sent, "took": time.Since(start).Round(time.Millisecond)}).Info("sent a snapshot")
+	took := time.Since(start).Round(time.Millisecond)
+	logger.WithFields(logrus.Fields{"bytes": sent, "took": took}).Info("sent a snapshot")
 	return nil
 }
 
-// send runs call in a goroutine of group and returns its outcome, or an error once call has not called progress for too long or ctx has ended.
-// Only the end of the request ends a send to a client that does not read.
+// send runs call in a goroutine of group and returns its outcome, or an error once call has not called progress for too
+// long or ctx has ended. Only the end of the request ends a send to a client that does not read.
 func (s *snapshotSlots) send(ctx context.Context, group *sync.WaitGroup, call func(progress func()) error) error {
 	begin := time.Now()
 	var progressed atomic.Int64 // when, since begin

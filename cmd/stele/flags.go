@@ -74,8 +74,8 @@ func (c *config) flags() *pflag.FlagSet {
 	fs.BoolVar(&c.database.besideKine, "beside-kine", false, "begin an empty log although the database holds a table kine, which is not to be imported")
 	fs.DurationVar(&c.pollInterval, "datastore-poll-interval", 10*time.Millisecond, "how often to look for what other replicas wrote")
 	sizeVar(fs, &c.valueCacheBytes, "value-cache-bytes", 256<<20, "memory for cached values; 0 caches none")
-	fs.Int64Var(&c.maxIndexBytes, "max-index-bytes", 0,
-		"refuse writes once the index of keys and revisions takes up this much memory; 0 is half of what is available, less is no limit")
+	sizeVar(fs, &c.maxIndexBytes, "max-index-bytes", 0, "refuse writes once the index of keys and revisions takes up this "+
+		"much memory; 0 is half of what is available, less is no limit")
 	fs.DurationVar(&c.requestTimeout, "request-timeout", 7*time.Second, "end requests whose client set no earlier deadline")
 	sizeVar(fs, &c.maxRequestBytes, "max-request-bytes", 1536<<10, "largest request accepted")
 	fs.IntVar(&c.maxTxnOps, "max-txn-ops", 128, "most operations in a transaction")

@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// Available returns the bytes of memory that the process may use: the lowest of the limits of its control groups, the physical memory, and
-// GOMEMLIMIT. It returns 0 if the system does not say.
+// Available returns the bytes of memory that the process may use: the lowest of the limits of its control groups, the
+// physical memory, and GOMEMLIMIT. It returns 0 if the system does not say.
 func Available() int64 { return availableIn("/", debug.SetMemoryLimit(-1)) }
 
 // availableIn is Available with the file system root and a limit of Go's own.
@@ -35,7 +35,8 @@ func physical(root string) int64 {
 	for lines := bufio.NewScanner(file); lines.Scan(); {
 		fields := strings.Fields(lines.Text()) // MemTotal: 16318480 kB
 		if len(fields) >= 2 && fields[0] == "MemTotal:" {
-			if kilobytes, err := strconv.ParseInt(fields[1], 10, 64); err == nil && kilobytes > 0 && kilobytes < math.MaxInt64>>10 {
+			kilobytes, err := strconv.ParseInt(fields[1], 10, 64)
+			if err == nil && kilobytes > 0 && kilobytes < math.MaxInt64>>10 {
 				return kilobytes << 10
 			}
 		}
@@ -43,7 +44,8 @@ func physical(root string) int64 {
 	return math.MaxInt64
 }
 
-// controlGroups returns the lowest limit of the groups that the process is in, of either version, or the greatest number.
+// controlGroups returns the lowest limit of the groups that the process is in, of either version, or the greatest
+// number.
 func controlGroups(root string) int64 {
 	lowest := int64(math.MaxInt64)
 	groups, err := os.ReadFile(filepath.Join(root, "proc/self/cgroup"))
@@ -51,7 +53,8 @@ func controlGroups(root string) int64 {
 		return lowest
 	}
 	for line := range strings.Lines(string(groups)) {
-		fields := strings.SplitN(strings.TrimSpace(line), ":", 3) // 0::/system.slice/stele.service, 4:memory:/docker/1f2e
+		// 0::/system.slice/stele.service or 4:memory:/docker/1f2e
+		fields := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if len(fields) != 3 {
 			continue
 		}
@@ -63,7 +66,8 @@ func controlGroups(root string) int64 {
 		default:
 			continue
 		}
-		// A group is bound by those above it. In a container the path may be the host's: then the group is at the mount itself.
+		// A group is bound by those above it. In a container the path may be the host's: then the group is at the mount
+		// itself.
 		for group := path.Clean("/" + fields[2]); ; group = path.Dir(group) {
 			lowest = min(lowest, limit(filepath.Join(root, mount, group, file)))
 			if group == "/" {

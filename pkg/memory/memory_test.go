@@ -31,7 +31,8 @@ func TestAvailable(t *testing.T) {
 		}, math.MaxInt64, 3000000},
 		{"version 1", map[string]string{
 			"proc/meminfo": meminfo, "proc/self/cgroup": "5:cpu,cpuacct:/x\n4:memory:/docker/1f2e\n",
-			"sys/fs/cgroup/memory/docker/1f2e/memory.limit_in_bytes": "4000000\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
+			"sys/fs/cgroup/memory/docker/1f2e/memory.limit_in_bytes": "4000000\n",
+			"sys/fs/cgroup/memory/memory.limit_in_bytes":             "9223372036854771712\n",
 		}, math.MaxInt64, 4000000},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -25,25 +25,29 @@ func CheckBcryptCost(cost int) error {
 	return nil
 }
 
-// ErrBadHash answers a hash of a password that is not in base64. Neither it nor errPasswordGiven, whose text etcd gives to both, has a code in etcd.
+// ErrBadHash answers a hash of a password that is not in base64. Neither it nor errPasswordGiven, whose text etcd gives
+// to both, has a code in etcd.
 var ErrBadHash = errPasswordGiven
 
 var errPasswordGiven = errors.New("auth: authentication failed, password was given for no password user")
 
-// Hash makes what is kept of a password. It takes tens of milliseconds, twice as long for each one that cost is greater.
+// Hash makes what is kept of a password. It takes tens of milliseconds, twice as long for each one that cost is
+// greater.
 func Hash(password string, cost int) ([]byte, error) {
 	return bcrypt.GenerateFromPassword([]byte(password), cost)
 }
 
-// maxCost is the cost up to which a hash is compared whatever the configured cost is: a comparison cannot be interrupted, takes seconds at
-// this cost and days at the highest one.
+// maxCost is the cost up to which a hash is compared whatever the configured cost is: a comparison cannot be
+// interrupted, takes seconds at this cost and days at the highest one.
 const maxCost = 16
 
 // ErrCostTooHigh answers a hash that [Credential.Check] would not compare with a password.
 var ErrCostTooHigh = status.Errorf(codes.InvalidArgument,
-	"stele: the cost of the hashed password is higher than %d and than --bcrypt-cost: no password would be compared with it", maxCost)
+	"stele: the cost of the hashed password is higher than %d and than --bcrypt-cost: no password would be compared with it",
+	maxCost)
 
-// comparable returns the cost of a hash, and whether passwords are compared with it by a server that hashes at the cost configured.
+// comparable returns the cost of a hash, and whether passwords are compared with it by a server that hashes at the cost
+// configured.
 func comparable(hash []byte, configured int) (cost int, ok bool) {
 	cost, err := bcrypt.Cost(hash)
 	return cost, err == nil && cost <= max(maxCost, configured)
@@ -65,7 +69,8 @@ type Credential struct {
 	refusal error
 }
 
-// Credential returns the credential of a user, which may not exist or have no password. configured is the cost of hashing passwords.
+// Credential returns the credential of a user, which may not exist or have no password. configured is the cost of
+// hashing passwords.
 func (s *State) Credential(name string, configured int) (Credential, error) {
 	if s.err != nil {
 		return Credential{}, s.err
@@ -87,7 +92,8 @@ func (s *State) Credential(name string, configured int) (Credential, error) {
 	return Credential{hash: u.Password, decoy: decoy}, nil
 }
 
-// Check returns nil if password is that of the credential. It takes as long as [Hash], whether or not there is such a user.
+// Check returns nil if password is that of the credential. It takes as long as [Hash], whether or not there is such a
+// user.
 func (c Credential) Check(password string) error {
 	err := bcrypt.CompareHashAndPassword(c.hash, []byte(password))
 	if err != nil && !errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {

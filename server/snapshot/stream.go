@@ -43,8 +43,8 @@ func BuildTemporary(ctx context.Context, x *logstructured.Export) (*Temporary, e
 // Close frees the space of the snapshot. A Send that is under way fails.
 func (t *Temporary) Close() error { return t.file.Close() }
 
-// Send calls send with the snapshot in pieces, the number of bytes of the database that follow, and its SHA-256 as the last piece. send may
-// keep the pieces. Send may be called once.
+// Send calls send with the snapshot in pieces, the number of bytes of the database that follow, and its SHA-256 as the
+// last piece. send may keep the pieces. Send may be called once.
 func (t *Temporary) Send(send func(piece []byte, remaining int64) error) error {
 	stat, err := t.file.Stat()
 	if err != nil {
