@@ -134,8 +134,8 @@ func (s suite) registerAnyBytes(t *testing.T) {
 func (s suite) registerExpires(t *testing.T) {
 	r := s.registries(t, 2)
 	a, b := logstructured.Replica{ID: 1, Name: "a"}, logstructured.Replica{ID: 2, Name: "b"}
+	start := time.Now() // before the database notes when it has seen the replica
 	registered(t, r[0], a, long)
-	start := time.Now()
 	if all := registered(t, r[1], b, time.Minute); len(all) != 2 {
 		t.Errorf("before the TTL: %+v", all)
 	}
