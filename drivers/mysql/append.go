@@ -335,7 +335,7 @@ func (l *Log) appendInSteps(ctx context.Context, w *writer, head logstructured.H
 	if err := w.s.execute(ctx, "COMMIT"); err != nil {
 		return 0, l.resolve(ctx, w, head, id, err)
 	}
-	if err := w.s.execute(ctx, "SET SESSION wait_timeout = DEFAULT"); err != nil {
+	if err := w.s.execute(ctx, "SET SESSION wait_timeout = "+idleSession); err != nil {
 		_ = w.s.Close() // the append stands
 	}
 	return at, nil

@@ -170,12 +170,29 @@ var sessionSettings = []struct{ name, value string }{
 	{"autocommit", "1"},
 	{"unique_checks", "1"},
 	{"sql_safe_updates", "0"},
+	// A COMMIT that began a new transaction would leave the next statement uncommitted.
+	{"completion_type", "'NO_CHAIN'"},
 	// A statement that outlived its connection must not wait for a lock for long.
 	{"innodb_lock_wait_timeout", "10"},
+	{"lock_wait_timeout", "10"},
 	// Scans may take long, for the server (MySQL, MariaDB) and for who takes the rows.
 	{"max_execution_time", "0"},
 	{"max_statement_time", "0"},
 	{"net_write_timeout", "600"},
+	{"net_read_timeout", "600"},
+	{"wait_timeout", idleSession},
+	{"idle_transaction_timeout", "0"},
+	{"idle_readonly_transaction_timeout", "0"},
+	{"idle_write_transaction_timeout", "0"},
+	// Lists of positions are looked up in the primary key, and not joined.
+	{"optimizer_switch", "'default'"},
+	{"in_predicate_conversion_threshold", "0"},
+	{"range_optimizer_max_mem_size", "8388608"},
+	// Galera: a node outside the majority must not answer.
+	{"wsrep_dirty_reads", "0"},
+	// TiDB: reads must not be of the past.
+	{"tidb_low_resolution_tso", "0"},
+	{"tidb_enable_external_ts_read", "0"},
 	// MySQL 8 remembers sizes for a day.
 	{"information_schema_stats_expiry", "0"},
 	// TiDB runs the branches of a UNION ALL side by side otherwise; the row of the end is to come before the others.
@@ -184,8 +201,14 @@ var sessionSettings = []struct{ name, value string }{
 	{"tidb_retry_limit", "0"},
 }
 
+// idleSession is how long the server keeps a connection without statements, in seconds.
+const idleSession = "28800"
+
 // prepareSession makes the session independent of the server's defaults.
 func (c *connector) prepareSession(ctx context.Context, s *session) error {
+	if err := s.liftLimits(ctx); err != nil {
+		return err
+	}
 	names := make([]string, 0, len(sessionSettings)+1)
 	for _, setting := range sessionSettings {
 		names = append(names, setting.name)
@@ -213,10 +236,26 @@ func (c *connector) prepareSession(ctx context.Context, s *session) error {
 	return s.execute(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE")
 }
 
-// variables returns those of the session's variables that the server has. (SHOW, because asking for a single one that is not there is an error.)
+// liftLimits lifts what bounds SHOW, too, and so would hide which variables there are. A limit of rows would take them away from scans without an error.
+func (s *session) liftLimits(ctx context.Context) (err error) {
+	const limits = "SET SESSION sql_select_limit = 18446744073709551615"
+	for _, set := range []string{
+		limits + ", SESSION sql_big_selects = 1, SESSION max_statement_time = 0", // MariaDB
+		limits + ", SESSION sql_big_selects = 1, SESSION max_execution_time = 0", // MySQL, TiDB
+		limits,
+	} {
+		if err = s.execute(ctx, set); !isNumber(err, errUnknownVariable) {
+			break
+		}
+	}
+	return err
+}
+
+// variables returns those of the session's variables that the server has. (SHOW, because asking for a single one that is not there is an error. OR, because
+// MariaDB may turn IN into a join that finds nothing here, by in_predicate_conversion_threshold and optimizer_switch.)
 func (s *session) variables(ctx context.Context, names ...string) (map[string]string, error) {
 	values := map[string]string{}
-	err := s.query(ctx, "SHOW VARIABLES WHERE Variable_name IN ('"+strings.Join(names, "', '")+"')", nil, func(row []driver.Value) error {
+	err := s.query(ctx, "SHOW VARIABLES WHERE Variable_name = '"+strings.Join(names, "' OR Variable_name = '")+"'", nil, func(row []driver.Value) error {
 		values[strings.ToLower(text(row[0]))] = text(row[1])
 		return nil
 	})

@@ -46,6 +46,7 @@ const (
 	errDataTooLong       = 1406
 	errTooManyStatements = 1461
 	errDefinitionChanged = 1412
+	errStatementFormat   = 1665 // the server logs statements, which InnoDB refuses at READ COMMITTED
 	errInReadOnly        = 1792
 	errReadOnlyMode      = 1836
 	errNoPassword        = 1698

@@ -225,6 +225,8 @@ func openError(err error) error {
 	switch number(err) {
 	case errDenied, errDatabaseDenied, errTableDenied, errColumnDenied, errPrivilegeNeeded, errNoPassword:
 		return connect.Configuration(fmt.Errorf("mysql: the server refuses the user: check name, password, certificate and rights: %w", err))
+	case errStatementFormat:
+		return connect.Configuration(fmt.Errorf("mysql: the server's binlog_format is STATEMENT: set it to ROW or MIXED: %w", err))
 	case errInsecure:
 		return connect.Configuration(fmt.Errorf("mysql: the server demands TLS: %w", err))
 	case errUnknownVariable:

@@ -22,12 +22,18 @@ func TestServerDefaults(t *testing.T) {
 	// Some have other names on MySQL, MariaDB and TiDB, and some are not on all of them.
 	bad := map[string]string{
 		"sql_mode": "''", "tx_isolation": "'SERIALIZABLE'", "transaction_isolation": "'SERIALIZABLE'", "innodb_snapshot_isolation": "ON", "autocommit": "0",
-		"time_zone": "'+05:30'", "max_statement_time": "5", "max_execution_time": "5000", "tx_read_only": "1", "transaction_read_only": "1", "sql_safe_updates": "1",
+		"time_zone": "'+05:30'", "max_statement_time": "0.05", "max_execution_time": "50", "lock_wait_timeout": "1", "innodb_lock_wait_timeout": "1",
+		"wait_timeout": "2", "net_read_timeout": "1", "net_write_timeout": "1", "idle_transaction_timeout": "1", "idle_write_transaction_timeout": "1",
+		"idle_readonly_transaction_timeout": "1", "sql_select_limit": "1", "max_join_size": "1", "sql_big_selects": "0", "completion_type": "'CHAIN'",
+		"optimizer_switch": "'derived_merge=on,mrr=on,materialization=off,semijoin=off'", "in_predicate_conversion_threshold": "2", "sql_auto_is_null": "1",
+		"range_optimizer_max_mem_size": "1000", "div_precision_increment": "0", "foreign_key_checks": "0", "sql_buffer_result": "1", "sql_notes": "0",
+		"max_error_count": "0", "low_priority_updates": "1", "big_tables": "1", "eq_range_index_dive_limit": "1", "tidb_low_resolution_tso": "1", "tx_read_only": "1", "transaction_read_only": "1", "sql_safe_updates": "1",
 		"character_set_server": "'latin1'", "unique_checks": "0", "sql_generate_invisible_primary_key": "1", "sql_require_primary_key": "1",
 	}
 	if kind() == database.TiDB { // which has neither, and says so
 		bad["tx_isolation"], bad["transaction_isolation"] = "'REPEATABLE-READ'", "'REPEATABLE-READ'"
 		delete(bad, "tx_read_only")
+		delete(bad, "optimizer_switch")
 		delete(bad, "transaction_read_only")
 	}
 	has := variablesOf(t, s, slices.Collect(maps.Keys(bad)))
@@ -71,6 +77,38 @@ func TestServerDefaults(t *testing.T) {
 	}
 	if err := logs[1].Delete(ctx, head, []logstructured.Position{1, 2}, 2); err != nil {
 		t.Error(err)
+	}
+	// A scan that takes longer than the server's limits, and finds more rows than it would return; and what comes after a transaction.
+	const many = 4 * maxRows
+	head = mustAppend(t, logs[0], head, drivertest.BenchEntries(many))
+	seen := 0
+	if _, err := logs[1].Scan(ctx, 0, func(batch []logstructured.Entry) error {
+		if seen == 0 {
+			admin(t, s, "DO SLEEP(0.3)")
+		}
+		seen += len(batch)
+		return nil
+	}); err != nil || seen != many+3*20-2 {
+		t.Errorf("Scan: %d entries, %v; want %d", seen, err, many+3*20-2)
+	}
+	all := make([]logstructured.Position, 3000)
+	for i := range all {
+		all[i] = head.Position - logstructured.Position(i)
+	}
+	if v, err := logs[1].Values(ctx, all); err != nil || slices.Contains(v.Found, false) {
+		t.Errorf("Values: %v", err)
+	}
+	if err := logs[1].Confirm(ctx, head); err != nil {
+		t.Error(err)
+	}
+	head = mustAppend(t, logs[0], head, drivertest.BenchEntries(1))
+	for i, l := range append(logs, openLog(t, dsn)) {
+		if end, err := l.End(ctx); err != nil || end.Head != head {
+			t.Errorf("log %d: %v, %v; want %v", i, end, err, head)
+		}
+		if i == len(logs) {
+			_ = l.Close()
+		}
 	}
 }
 
