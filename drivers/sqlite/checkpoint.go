@@ -17,6 +17,13 @@ const (
 	walKeepBytes = walRestartBytes
 )
 
+const (
+	// walWarnBytes is the size of the WAL from which on a reader that keeps it from starting over is worth a warning.
+	walWarnBytes = 4 * walRestartBytes
+	// blockedRest is how many times as long as a checkpoint that a reader was in the way of the next one is put off: it sorts all of the WAL again.
+	blockedRest = 50
+)
+
 var vacuumSQL = fmt.Sprintf(`PRAGMA incremental_vacuum(%d)`, vacuumPages)
 
 // checkpointLoop copies the WAL into the file, until ctx ends.
@@ -28,16 +35,21 @@ func (l *Log) checkpointLoop(ctx context.Context) {
 	ticker := time.NewTicker(l.cfg.checkpointInterval)
 	defer ticker.Stop()
 	failing := false
+	var blockedUntil time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		if !l.dirty.Swap(false) {
+		if time.Now().Before(blockedUntil) || !l.dirty.Swap(false) {
 			continue
 		}
-		err := l.checkpoint()
+		start := time.Now()
+		blocked, err := l.checkpoint()
+		if blocked {
+			blockedUntil = time.Now().Add(blockedRest * time.Since(start))
+		}
 		if l.failure.Load() != nil {
 			return
 		}
@@ -51,23 +63,32 @@ func (l *Log) checkpointLoop(ctx context.Context) {
 	}
 }
 
-// checkpoint copies what it can without making anybody wait, and bounds the WAL.
-func (l *Log) checkpoint() error {
+// checkpoint copies what it can without making anybody wait, and bounds the WAL. It reports whether a reader kept the WAL from starting over.
+func (l *Log) checkpoint() (blocked bool, _ error) {
 	l.checkpointing.Lock()
 	defer l.checkpointing.Unlock()
 	wal, err := l.runCheckpoint("PASSIVE")
 	if err != nil || wal.pages*l.pageSize.Load() < walRestartBytes {
-		return err
+		return false, err
 	}
 	// Appends of this process wait for their turn here, those of others by retrying.
 	select {
 	case <-l.closed:
-		return nil
+		return false, nil
 	case <-l.writing:
 	}
 	defer func() { l.writing <- struct{}{} }()
-	_, err = l.runCheckpoint("RESTART")
-	return err
+	restarted, err := l.runCheckpoint("RESTART")
+	if err != nil || !restarted.busy {
+		l.walWarned = false
+		return false, err
+	}
+	if size := wal.pages * l.pageSize.Load(); size > walWarnBytes && !l.walWarned {
+		l.walWarned = true
+		l.logger.WithField("bytes", size).Warn("the write-ahead log of the SQLite file grows, because a read transaction has been open for long; " +
+			"end the program that has it, if it is not Stele's own start or a backup")
+	}
+	return true, nil
 }
 
 // walState is the outcome of a checkpoint: pages in the WAL, and how many of them are in the file.

@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sirupsen/logrus"
+	"github.com/sirupsen/logrus/hooks/test"
+
 	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/logstructured"
 )
@@ -66,5 +69,60 @@ func TestWALIsBounded(t *testing.T) {
 	}
 	if _, err := os.Stat(path + "-wal"); !os.IsNotExist(err) {
 		t.Errorf("the WAL is still there after Close: %v", err)
+	}
+}
+
+// TestForgottenReader has another connection forget its read transaction. The WAL grows meanwhile, with one warning, and starts over afterwards.
+func TestForgottenReader(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.db")
+	logger, said := test.NewNullLogger()
+	l, err := Open(context.Background(), path, Options{Logger: logrus.NewEntry(logger), CheckpointInterval: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	reader, err := openConn(path, readWrite, l.cfg.vfs)
+	if err == nil {
+		err = reader.exec(`BEGIN`)
+	}
+	if err == nil {
+		_, err = reader.int64s(`SELECT count(*) FROM sqlite_master`, 1)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries := drivertest.BenchEntries(8)
+	for i := range entries {
+		entries[i].Value = make([]byte, 64<<10)
+	}
+	var head logstructured.Head
+	size := func() int64 {
+		id := head.ID + 1
+		if err := l.Append(context.Background(), head, id, entries); err != nil {
+			t.Fatal(err)
+		}
+		head = logstructured.Head{Position: head.Position + 8, ID: id}
+		info, err := os.Stat(path + "-wal")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for size() < 2*walWarnBytes || len(said.AllEntries()) == 0 {
+		if time.Now().After(deadline) {
+			t.Fatalf("the WAL has %d MiB, and nothing was said", size()>>20)
+		}
+	}
+	if err := reader.close(); err != nil {
+		t.Fatal(err)
+	}
+	for size() > 2*walRestartBytes {
+		if time.Now().After(deadline) {
+			t.Fatalf("the WAL has %d MiB long after the reader", size()>>20)
+		}
+	}
+	if all := said.AllEntries(); len(all) != 1 || all[0].Level != logrus.WarnLevel {
+		t.Errorf("said %v", all)
 	}
 }

@@ -38,7 +38,7 @@ func TestSyncsPerAppend(t *testing.T) {
 	twice := 0
 	for n, rows := range []int{1, 1, 1, 64, 5, 300, 1000, 1, 2, 64, 64} {
 		if n == 7 {
-			if err := l.checkpoint(); err != nil { // the WAL starts over with the next append
+			if _, err := l.checkpoint(); err != nil { // the WAL starts over with the next append
 				t.Fatal(err)
 			}
 		}

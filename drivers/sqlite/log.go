@@ -35,8 +35,10 @@ type Log struct {
 	writer *writer
 	// checkpoints is the connection of the checkpointing goroutine and of Defragment, which hold checkpointing.
 	checkpointing sync.Mutex
-	checkpoints   *conn
-	connsClosed   bool
+	// walWarned reports that the size of the WAL was warned of since it last started over; checkpointing guards it.
+	walWarned   bool
+	checkpoints *conn
+	connsClosed bool
 	// pageSize is that of the file.
 	pageSize atomic.Int64
 

@@ -133,7 +133,9 @@ func (f *failedSync) append(ctx context.Context, l *Log, head logstructured.Head
 		return l.Append(ctx, head, id, entries)
 	}
 	_, err := l.Scan(ctx, head.Position-1, func([]logstructured.Entry) error {
-		return errors.Join(l.Append(ctx, head, id, entries), l.checkpoint())
+		err := l.Append(ctx, head, id, entries)
+		_, checkpointErr := l.checkpoint()
+		return errors.Join(err, checkpointErr)
 	})
 	return err
 }
