@@ -10,7 +10,7 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// health tells people, once each time, that the database was lost and that it is back. Only the writer uses it, except for damaged.
+// health tells people, once each time, that the database was lost and that it is back. Only the writer uses it, unless a method says otherwise.
 type health struct {
 	logger  *logrus.Entry
 	damages prometheus.Counter
@@ -71,6 +71,13 @@ func (h *health) damaged(err error) {
 		return
 	}
 	h.logger.WithError(err).Error("THE DATABASE IS DAMAGED: whatever needs the damaged row fails until it is repaired; `stele check --values` lists all damage")
+}
+
+// suspect notes that an answer for a client showed corruption, before the writer asks the database again. Any goroutine may call it.
+func (h *health) suspect(err error) {
+	if errors.Is(err, ErrCorrupt) {
+		h.corrupt.Store(true)
+	}
 }
 
 // answers tells whether the database did when it was last asked.

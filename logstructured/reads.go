@@ -12,6 +12,7 @@ import (
 type reads struct {
 	log     Log
 	applied *applied
+	health  *health
 	wake    chan struct{}
 
 	mu   sync.Mutex
@@ -27,8 +28,8 @@ type round struct {
 	notify []func(*round)
 }
 
-func newReads(log Log, applied *applied) *reads {
-	return &reads{log: log, applied: applied, wake: make(chan struct{}, 1), next: &round{done: make(chan struct{})}}
+func newReads(log Log, applied *applied, health *health) *reads {
+	return &reads{log: log, applied: applied, health: health, wake: make(chan struct{}, 1), next: &round{done: make(chan struct{})}}
 }
 
 // run asks until ctx ends.
@@ -53,6 +54,7 @@ func (rd *reads) ask(ctx context.Context) {
 
 	before := rd.applied.newest()
 	if r.end, r.err = rd.log.End(ctx); r.err != nil {
+		rd.health.suspect(r.err)
 		r.err = failed(ctx, "ask for the log's end", r.err)
 	} else if r.end.Position < before.Position || r.end.Position == before.Position && r.end.ID != before.ID {
 		r.err = fmt.Errorf("%w: the log's end is %s, after %s had been applied here: the database went back in time", ErrUnavailable, r.end.Head, before)

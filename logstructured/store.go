@@ -156,7 +156,7 @@ func Open(ctx context.Context, log Log, opts Options) (s *Store, err error) {
 		defragmenting: make(chan struct{}, 1),
 		stopped:       make(chan struct{}), timeouts: newTimeouts(opts.RequestTimeout),
 	}
-	s.reads = newReads(log, &s.applied)
+	s.reads = newReads(log, &s.applied, &s.health)
 	s.health.logger, s.health.damages = opts.Logger, m.damaged
 	if size, err := log.Size(ctx); err == nil { // otherwise the first Status asks
 		s.size.Store(&size)

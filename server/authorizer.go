@@ -69,9 +69,11 @@ func authorized[T any](ctx context.Context, a *authorizer, r any, call func(logs
 }
 
 // admitted checks a request that the store does not evaluate, on a state that is not older than the request. Only a request for the
-// state of this replica is checked on what was applied here.
+// state of this replica is checked on what was applied here, and so is one for the alarms while a corrupt database is one of them.
 func (a *authorizer) admitted(ctx context.Context, r any) error {
-	return a.store.Check(ctx, a.guard(ctx, r, a.current()), !local(r))
+	alarm, ok := r.(*pb.AlarmRequest)
+	shown := ok && alarm.Action == pb.AlarmRequest_GET && a.store.Corrupt()
+	return a.store.Check(ctx, a.guard(ctx, r, a.current()), !local(r) && !shown)
 }
 
 // guard checks request r. What can be found out about its sender on st is found out at once, because a guard is asked while others wait.

@@ -128,6 +128,11 @@ func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructu
 	if err := w.check(head); err != nil {
 		return l.translate("append", err)
 	}
+	if index, err := w.c.walIndex(); err == nil {
+		if err := l.walComplete(index); err != nil {
+			return l.damaged(err)
+		}
+	}
 	at := now() // under the write lock: later appends are not earlier, unless the clock is set back
 	logstructured.Seal(head, id, entries)
 	for i := range entries {
@@ -141,6 +146,10 @@ func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructu
 		return l.commitFailed(w, head, err)
 	}
 	l.dirty.Store(true)
+	// The WAL was looked at before: the database file alone is enough here.
+	if err := l.stayed(0, 1); err != nil {
+		return fmt.Errorf("%w: %w", logstructured.ErrUnknown, err)
+	}
 	return nil
 }
 
@@ -253,12 +262,15 @@ func (w *writer) settle(head logstructured.Head) error {
 
 // Confirm implements [logstructured.Log].
 func (l *Log) Confirm(ctx context.Context, head logstructured.Head) error {
-	return l.translate("confirm", l.write(ctx, func(w *writer) error {
+	if err := l.write(ctx, func(w *writer) error {
 		if err := w.stands(head); err != nil {
 			return err
 		}
 		return w.touch.run()
-	}))
+	}); err != nil {
+		return l.translate("confirm", err)
+	}
+	return l.inPlace()
 }
 
 // stands returns ErrConflict unless the entry that head names is in the log. The zero head always is.

@@ -99,6 +99,24 @@ type walState struct {
 
 // runCheckpoint runs one checkpoint. A busy database is no error: the next one will find it idle.
 func (l *Log) runCheckpoint(mode string) (walState, error) {
+	state, err := l.tryCheckpoint(mode)
+	if err == nil {
+		return state, nil
+	}
+	if isBusy(err) {
+		return walState{busy: true}, nil
+	}
+	if f := l.inspectFailure(err); f != nil {
+		err = f
+	}
+	if l.checkpoints != nil {
+		_ = l.checkpoints.close()
+		l.checkpoints = nil
+	}
+	return walState{}, err
+}
+
+func (l *Log) tryCheckpoint(mode string) (walState, error) {
 	if f := l.failure.Load(); f != nil {
 		return walState{}, f
 	}
@@ -112,16 +130,11 @@ func (l *Log) runCheckpoint(mode string) (walState, error) {
 		}
 		l.checkpoints = c
 	}
-	v, err := l.checkpoints.int64s(`PRAGMA wal_checkpoint(`+mode+`)`, 3)
-	if isBusy(err) {
-		return walState{busy: true}, nil
+	if l.intact(l.checkpoints); l.failure.Load() != nil {
+		return walState{}, l.failure.Load()
 	}
+	v, err := l.checkpoints.int64s(`PRAGMA wal_checkpoint(`+mode+`)`, 3)
 	if err != nil {
-		_ = l.checkpoints.close()
-		l.checkpoints = nil
-		if f := l.inspectFailure(err); f != nil {
-			return walState{}, f
-		}
 		return walState{}, err
 	}
 	return walState{busy: v[0] != 0, pages: v[1], copied: v[2]}, nil

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	sqlite3 "modernc.org/sqlite/lib"
+
 	"github.com/stele-db/stele/logstructured"
 )
 
@@ -26,6 +28,7 @@ func (f *failure) Unwrap() []error { return []error{f.sentinel, f.cause} }
 const (
 	syncFailedAdvice = "nothing more is acknowledged, and the -wal file, which holds every acknowledged write, is kept: " +
 		"check the disk, stop all processes that have the file open, and start again"
+	movedAdvice   = "nothing more is read or written: put the file back with its -wal, and restart Stele"
 	corruptAdvice = "nothing more is read or written: stop Stele, keep a copy of the file and its -wal, and start again; " +
 		"if that fails or `stele check` reports problems, restore a backup"
 )
@@ -40,12 +43,16 @@ func (l *Log) fail(f *failure) *failure {
 // inspectFailure notes err if it is one after which the log must not go on, and returns the failure then.
 func (l *Log) inspectFailure(err error) *failure {
 	var f *failure
+	var e *Error
 	switch {
 	case errors.As(err, &f):
 		return f
+	case errors.As(err, &e) && e.primary() == sqlite3.SQLITE_CANTOPEN:
+		_ = l.inPlace() // it may be gone
+		return l.failure.Load()
 	case errors.Is(sentinelOf(err), logstructured.ErrSyncFailed):
 		return l.fail(&failure{advice: syncFailedAdvice, sentinel: logstructured.ErrSyncFailed, cause: err})
-	case errors.Is(sentinelOf(err), logstructured.ErrCorrupt), errors.Is(err, logstructured.ErrCorrupt):
+	case errors.Is(sentinelOf(err), logstructured.ErrCorrupt):
 		return l.fail(&failure{advice: corruptAdvice, sentinel: logstructured.ErrCorrupt, cause: err})
 	}
 	return nil

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"slices"
 	"unsafe"
 
 	"modernc.org/libc"
@@ -65,6 +66,17 @@ func (f file) size() (int64, error) {
 	defer sqlite3.Xsqlite3_free(f.tls, p)
 	rc := method[sizeMethod](f.methods.FxFileSize)(f.tls, f.p, p)
 	return *(*int64)(cptr(p)), f.err(rc)
+}
+
+// read returns n bytes.
+func (f file) read(offset int64, n int) ([]byte, error) {
+	buffer := sqlite3.Xsqlite3_malloc(f.tls, int32(n))
+	if buffer == 0 {
+		return nil, errNoMemory
+	}
+	defer sqlite3.Xsqlite3_free(f.tls, buffer)
+	rc := method[transferMethod](f.methods.FxRead)(f.tls, f.p, buffer, int32(n), offset)
+	return slices.Clone(unsafe.Slice((*byte)(cptr(buffer)), n)), f.err(rc)
 }
 
 // rewrite writes what the file holds over itself and syncs it: what is in the kernel's memory alone gets to the disk.

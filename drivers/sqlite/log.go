@@ -52,10 +52,15 @@ type Log struct {
 
 	// dirty is set by whoever wrote since the last checkpoint.
 	dirty atomic.Bool
+	// places are where the files have to stay. last is the latest look at the first of them, under looking.
+	places  places
+	looking sync.Mutex
+	last    look
 	// failure is the first error after which the log does nothing more, nil while there is none.
 	failure atomic.Pointer[failure]
 	stop    context.CancelFunc
-	done    chan struct{}
+	// background are the goroutines that end with stop.
+	background sync.WaitGroup
 }
 
 var _ logstructured.Log = (*Log)(nil)
@@ -180,7 +185,7 @@ func (l *Log) configure(c *conn, cacheKiB int) error {
 			return err
 		}
 	}
-	return nil
+	return l.inPlace() // whatever stands there now may be another file
 }
 
 // start checks that the log can be read and begins checkpointing.
@@ -189,11 +194,8 @@ func (l *Log) start(ctx context.Context) error {
 		return errors.Join(err, l.closeConns())
 	}
 	ctx, l.stop = context.WithCancel(context.WithoutCancel(ctx))
-	l.done = make(chan struct{})
-	go func() {
-		defer close(l.done)
-		l.checkpointLoop(ctx)
-	}()
+	l.background.Go(func() { l.checkpointLoop(ctx) })
+	l.background.Go(func() { l.watchPlaces(ctx) })
 	return nil
 }
 
@@ -222,7 +224,7 @@ func (l *Log) Close() (err error) {
 func (l *Log) close() error {
 	close(l.closed)
 	l.stop()
-	<-l.done
+	l.background.Wait()
 	if !l.cfg.externalCheckpoint {
 		// The last connection to the file would do it too, but another process may have it open.
 		l.checkpointFully()

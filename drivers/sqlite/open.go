@@ -56,10 +56,13 @@ func open(ctx context.Context, cfg config, logger *logrus.Entry) (*Log, error) {
 	}
 	l := newLog(cfg, logger)
 	err = retryBusy(ctx, cfg.busyTimeout, func() error { return l.initialize(created) })
-	if err != nil {
-		return nil, openError(cfg.path, errors.Join(err, l.closeConns()))
+	if err == nil {
+		err = l.locate()
 	}
-	if err := retryBusy(ctx, cfg.busyTimeout, l.secureWAL); err != nil {
+	if err == nil {
+		err = retryBusy(ctx, cfg.busyTimeout, l.secureWAL)
+	}
+	if err != nil {
 		return nil, openError(cfg.path, errors.Join(err, l.closeConns()))
 	}
 	if err := l.start(ctx); err != nil {

@@ -1,0 +1,219 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/stele-db/stele/drivers/drivertest"
+	"github.com/stele-db/stele/logstructured"
+)
+
+// copyFile overwrites to, whatever it is.
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	data, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(to, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// interferences are what people do to the files of a running server. After those that move a file no append at all is acknowledged. Those that need a
+// settled file show only when the checkpoints have copied the whole WAL.
+var interferences = []struct {
+	name           string
+	moved, settled bool
+	do             func(t *testing.T, path string) error
+	want           string
+}{
+	{"renamed", true, false, func(_ *testing.T, path string) error { return os.Rename(path, path+".other") }, "state.db was removed or renamed"},
+	{"removed", true, false, func(_ *testing.T, path string) error { return os.Remove(path) }, "state.db was removed or renamed"},
+	{"directory renamed", true, false, func(_ *testing.T, path string) error {
+		return os.Rename(filepath.Dir(path), filepath.Dir(path)+".other")
+	}, "was removed or renamed"},
+	{"replaced by a copy", true, false, func(_ *testing.T, path string) error { return os.Rename(path+".backup", path) }, "state.db was replaced"},
+	{"WAL removed", true, false, func(_ *testing.T, path string) error { return os.Remove(path + "-wal") }, "state.db-wal was removed"},
+	{"shared memory removed", false, false, func(_ *testing.T, path string) error { return os.Remove(path + "-shm") }, "state.db-shm was removed"},
+	{"overwritten by a copy", false, true, func(t *testing.T, path string) error { copyFile(t, path+".backup", path); return nil }, "state.db was"},
+	{"truncated", false, false, func(_ *testing.T, path string) error { return os.Truncate(path, 3*pageSize) }, "state.db was truncated"},
+	{"emptied", false, false, func(_ *testing.T, path string) error { return os.Truncate(path, 0) }, "state.db was truncated"},
+	{"WAL emptied", false, false, func(_ *testing.T, path string) error { return os.Truncate(path+"-wal", 0) }, "state.db-wal was truncated"},
+}
+
+// settledLog opens a log with entries, beside a copy of it from when it had fewer, and waits until the checkpoints are done.
+func settledLog(t *testing.T, checkpoints time.Duration) (*Log, string, logstructured.Head) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "data")
+	path := filepath.Join(dir, "state.db")
+	makeLog(t, path)
+	copyFile(t, path, path+".backup")
+	l, err := Open(context.Background(), path, Options{Logger: quiet(), CheckpointInterval: checkpoints})
+	if err != nil {
+		t.Fatal(err)
+	}
+	end, err := l.End(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := end.Head
+	for range 5 {
+		if err := l.Append(context.Background(), head, head.ID+1, drivertest.BenchEntries(50)); err != nil {
+			t.Fatal(err)
+		}
+		head = logstructured.Head{Position: head.Position + 50, ID: head.ID + 1}
+	}
+	return l, path, head
+}
+
+// within polls until met, for as long as the log may take to notice.
+func within(t *testing.T, what string, met func() bool) {
+	t.Helper()
+	deadline, tick := time.After(10*time.Second), time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !met() {
+		select {
+		case <-deadline:
+			t.Fatalf("in vain: %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+// failedFor checks that the log refuses everything for this reason, leaves its files alone and says so at the end.
+func failedFor(t *testing.T, l *Log, head logstructured.Head, want string) {
+	t.Helper()
+	ctx := context.Background()
+	_, err := l.End(ctx)
+	if !errors.Is(err, logstructured.ErrCorrupt) || !strings.Contains(err.Error(), want) {
+		t.Errorf("End: %v, want %q", err, want)
+	}
+	if err := l.Append(ctx, head, 99, drivertest.BenchEntries(1)); !errors.Is(err, logstructured.ErrCorrupt) || errors.Is(err, logstructured.ErrUnknown) {
+		t.Errorf("Append: %v", err)
+	}
+	if _, err := l.Values(ctx, []logstructured.Position{1}); !errors.Is(err, logstructured.ErrCorrupt) {
+		t.Errorf("Values: %v", err)
+	}
+	if err := l.Close(); !errors.Is(err, logstructured.ErrCorrupt) {
+		t.Errorf("Close: %v", err)
+	}
+}
+
+// A log whose files are moved or changed notices without being asked, and refuses everything from then on.
+func TestInterference(t *testing.T) {
+	for _, test := range interferences {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			l, path, head := settledLog(t, time.Millisecond)
+			within(t, "a look at the settled file", func() bool {
+				l.looking.Lock()
+				defer l.looking.Unlock()
+				return l.last.settled() && l.last.frames > 0
+			})
+			before := time.Now()
+			if err := test.do(t, path); err != nil {
+				t.Fatal(err)
+			}
+			within(t, "the failure", func() bool { return l.failure.Load() != nil })
+			t.Logf("noticed after %v: %v", time.Since(before).Round(time.Millisecond), l.failure.Load())
+			failedFor(t, l, head, test.want)
+		})
+	}
+}
+
+// What is appended to a file that is not at its place any more is not acknowledged.
+func TestAppendAfterInterference(t *testing.T) {
+	for _, test := range interferences {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			if test.settled {
+				t.Skip("the WAL holds everything that the copy lacks")
+			}
+			l, path, head := settledLog(t, time.Hour)
+			if err := test.do(t, path); err != nil {
+				t.Fatal(err)
+			}
+			err := l.Append(context.Background(), head, 77, drivertest.BenchEntries(1))
+			if err == nil && test.moved {
+				t.Error("Append was acknowledged")
+			}
+			if err != nil && !errors.Is(err, logstructured.ErrCorrupt) {
+				t.Errorf("Append: %v", err)
+			}
+			within(t, "the failure", func() bool { return l.failure.Load() != nil })
+			failedFor(t, l, head, test.want)
+		})
+	}
+}
+
+// A page that SQLite finds to be damaged fails the log, whichever statement reads it.
+func TestCorruptionFailsLog(t *testing.T) {
+	for name, read := range map[string]func(l *Log, head logstructured.Head) error{
+		"scan": func(l *Log, _ logstructured.Head) error {
+			_, err := l.Scan(context.Background(), 0, func([]logstructured.Entry) error { return nil })
+			return err
+		},
+		"values": func(l *Log, head logstructured.Head) error {
+			_, err := l.Values(context.Background(), []logstructured.Position{1, head.Position / 2})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "state.db")
+			makeLog(t, path)
+			f, err := os.OpenFile(path, os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			size, err := f.Seek(0, io.SeekEnd)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for off := int64(5 * pageSize); off < size-2*pageSize; off += pageSize {
+				if _, err := f.WriteAt([]byte("damaged"), off); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
+			}
+			l, err := Open(context.Background(), path, Options{Logger: quiet()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			end, err := l.End(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := read(l, end.Head); !errors.Is(err, logstructured.ErrCorrupt) {
+				t.Fatalf("the damage was not noticed: %v", err)
+			}
+			failedFor(t, l, end.Head, "malformed")
+		})
+	}
+}
+
+// A checkpoint that meets corruption fails the log as well: nothing else may ever read the page.
+func TestCorruptCheckpointFailsLog(t *testing.T) {
+	l, d := openFaulty(t, "", time.Millisecond)
+	d.mu.Lock()
+	d.fail = func(op, name string) int32 {
+		if op == "write" && name == "state.db" {
+			return sqlite3.SQLITE_CORRUPT
+		}
+		return 0
+	}
+	d.mu.Unlock()
+	head := fill(t, l, 10, 10)
+	within(t, "the failure", func() bool { return l.failure.Load() != nil })
+	failedFor(t, l, head, "malformed")
+}
