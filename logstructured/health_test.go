@@ -66,8 +66,8 @@ func TestCorruptDatabase(t *testing.T) {
 	if err := r.Ready(testContext(t)); !errors.Is(err, ls.ErrCorrupt) {
 		t.Errorf("Ready: %v", err)
 	}
-	if _, err := r.Status(testContext(t)); err != nil {
-		t.Errorf("Status: %v", err)
+	if status, err := r.Status(testContext(t)); err != nil || status.Size.Total == 0 {
+		t.Errorf("Status: %v, %v", status, err)
 	}
 	res, err := r.Range(testContext(t), &ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("a")}, Serializable: true})
 	if err != nil || len(res.KVs) != 1 || string(res.KVs[0].Value) != "1" {

@@ -255,7 +255,7 @@ func (m *Import) append(ctx context.Context, entries []Entry) error {
 			return fmt.Errorf("%w: something else writes to it: %w", ErrImportTarget, err)
 		}
 		if attempt == importAttempts || ctx.Err() != nil ||
-			slices.ContainsFunc([]error{ErrNoSpace, ErrReadOnly, ErrCorrupt, ErrTooLarge}, func(final error) bool { return errors.Is(err, final) }) {
+			slices.ContainsFunc([]error{ErrNoSpace, ErrReadOnly, ErrCorrupt, ErrSyncFailed, ErrTooLarge}, func(final error) bool { return errors.Is(err, final) }) {
 			return err
 		}
 		pause(ctx, backoff(attempt))

@@ -330,6 +330,7 @@ func (s *Store) Status(ctx context.Context) (*Status, error) {
 	}
 	snap := s.snapshot()
 	st := &Status{
+		Size:      Size{Total: 1}, // until it is known: etcdctl divides by it
 		ClusterID: s.cluster, Revision: snap.revision, CompactRevision: snap.compact,
 		Applied: snap.head.Position, Term: s.Term(), Lost: lost,
 	}

@@ -100,7 +100,10 @@ func (t *tool) exportTo(ctx context.Context, log *logrus.Entry, x *logstructured
 		err = publishFile(partial, file)
 	}
 	if err != nil {
-		return errors.Join(err, os.Remove(partial))
+		if removeErr := os.Remove(partial); !errors.Is(removeErr, fs.ErrNotExist) {
+			err = errors.Join(err, removeErr)
+		}
+		return err
 	}
 	return t.exported(x, sum, "written to "+file+", and compared with what is there")
 }
@@ -146,7 +149,15 @@ func publishFile(from, to string) error {
 	if err != nil {
 		return err
 	}
-	directory, err := os.Open(filepath.Dir(to))
+	if err := syncDirectory(filepath.Dir(to)); err != nil {
+		return errors.Join(err, os.Remove(to)) // the name may not survive the loss of power, so it must not look as if it did
+	}
+	return nil
+}
+
+// syncDirectory makes the names in a directory durable.
+func syncDirectory(path string) error {
+	directory, err := os.Open(path)
 	if err != nil {
 		return err
 	}

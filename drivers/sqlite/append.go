@@ -147,8 +147,10 @@ func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructu
 	}
 	l.dirty.Store(true)
 	// The WAL was looked at before: the database file alone is enough here.
-	if err := l.stayed(0, 1); err != nil {
-		return fmt.Errorf("%w: %w", logstructured.ErrUnknown, err)
+	if w.c.moved() {
+		if err := l.inPlace(); err != nil {
+			return fmt.Errorf("%w: %w", logstructured.ErrUnknown, err)
+		}
 	}
 	return nil
 }

@@ -22,6 +22,18 @@ func (c *conn) database() (file, error) { return c.file(sqlite3.SQLITE_FCNTL_FIL
 // wal returns the write-ahead log, once a transaction of the connection has read the database.
 func (c *conn) wal() (file, error) { return c.file(sqlite3.SQLITE_FCNTL_JOURNAL_POINTER) }
 
+// moved reports whether the database file is not at its path any more. It allocates nothing, and takes another file for the same one that has the
+// same number on another device.
+func (c *conn) moved() bool {
+	p := sqlite3.Xsqlite3_malloc(c.tls, 4)
+	if p == 0 {
+		return false
+	}
+	defer sqlite3.Xsqlite3_free(c.tls, p)
+	rc := sqlite3.Xsqlite3_file_control(c.tls, c.db, 0, sqlite3.SQLITE_FCNTL_HAS_MOVED, p)
+	return rc == sqlite3.SQLITE_OK && *(*int32)(cptr(p)) != 0
+}
+
 func (c *conn) file(which int32) (file, error) {
 	const ptrSize = int32(unsafe.Sizeof(uintptr(0)))
 	pp := sqlite3.Xsqlite3_malloc(c.tls, ptrSize)

@@ -64,16 +64,11 @@ func (p *place) check() (os.FileInfo, error) {
 
 // inPlace fails the log when one of its files was removed, renamed or replaced: the next process would not find what is written here.
 func (l *Log) inPlace() error {
-	return l.stayed(0, len(l.places))
-}
-
-// stayed is inPlace for the files from first on, up to end.
-func (l *Log) stayed(first, end int) error {
 	if f := l.failure.Load(); f != nil {
 		return f
 	}
-	for i := range l.places[first:end] {
-		if _, err := l.places[first+i].check(); err != nil {
+	for i := range l.places {
+		if _, err := l.places[i].check(); err != nil {
 			return l.damaged(err)
 		}
 	}
