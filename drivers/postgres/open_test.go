@@ -345,3 +345,53 @@ func TestReadOnlyServer(t *testing.T) {
 		t.Errorf("Append once the server takes writes again: %v", err)
 	}
 }
+
+// TestMigrationWaitsBriefly adds the column of checksums to a table that a transaction reads. Appends of an older version go on between
+// the attempts.
+func TestMigrationWaitsBriefly(t *testing.T) {
+	t.Parallel()
+	s := database.Shared(t, kind())
+	dsn := s.DSN(t)
+	ctx := within(t, 60*time.Second)
+	mustOpen(t, dsn)
+	execute(t, s, databaseOf(t, dsn), `ALTER TABLE stele_log DROP COLUMN checksum`, `UPDATE stele_schema SET version = 1`)
+	reader, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = reader.Close(ctx) }()
+	if _, err := reader.Exec(ctx, `BEGIN`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := reader.Exec(ctx, `SELECT count(*) FROM stele_log`); err != nil {
+		t.Fatal(err)
+	}
+	opened := make(chan error, 1)
+	go func() {
+		l, err := Open(ctx, dsn, Options{Logger: quiet()})
+		if err == nil {
+			err = l.Close()
+		}
+		opened <- err
+	}()
+	// The statement waits for the reader, and this one for the statement, until that gives up for a while.
+	other, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close(ctx) }()
+	for waiting := 0; waiting == 0; {
+		if err := other.QueryRow(ctx, `SELECT count(*) FROM pg_locks WHERE relation = 'stele_log'::regclass AND NOT granted`).Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := other.Exec(ctx, `UPDATE stele_log SET id = id WHERE false`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := reader.Exec(ctx, `COMMIT`); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-opened; err != nil {
+		t.Error(err)
+	}
+}
