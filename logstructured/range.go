@@ -116,6 +116,9 @@ func (v *view) rangeKeys(r *RangeRequest, a *answer, load func([]*row) ([][]byte
 	var values [][]byte // of rows, if they had to be read
 	if r.sorted() {
 		if r.SortTarget == SortByValue {
+			if _, err := r.fit(rows); err != nil {
+				return nil, err
+			}
 			var err error
 			if values, err = load(rows); err != nil {
 				return nil, err
@@ -129,6 +132,13 @@ func (v *view) rangeKeys(r *RangeRequest, a *answer, load func([]*row) ([][]byte
 		if err := a.check(rows); err != nil && !r.KeysOnly {
 			return nil, err
 		}
+	}
+	if values == nil {
+		n, err := r.fit(rows)
+		if err != nil {
+			return nil, err
+		}
+		rows, result.More = rows[:n], result.More || n < len(rows)
 	}
 	result.KVs = make([]*mvccpb.KeyValue, len(rows))
 	kvs := make([]mvccpb.KeyValue, len(rows)) // all in one piece: they live and die together

@@ -65,6 +65,8 @@ type RangeRequest struct {
 	MinCreateRevision, MaxCreateRevision Revision
 	// Guard is nil or may refuse. Ignored inside a transaction.
 	Guard Guard
+	// Budget is nil or bounds what is read. If it cuts the answer, More is true.
+	Budget Budget
 }
 
 // RangeResult is what a [RangeRequest] read.

@@ -63,8 +63,9 @@ type WatchResponse struct {
 // with Next; Next by one goroutine at a time. No response is queued: Next carries out each call, and makes each response, when it
 // is called, so a slow caller lags and costs no memory.
 type WatchStream struct {
-	store *Store
-	hub   *hub
+	store  *Store
+	hub    *hub
+	budget Budget
 	// wake tells Next to look again, room tells Create and Cancel.
 	wake chan struct{}
 	room chan struct{}
@@ -395,12 +396,13 @@ func (ws *WatchStream) read(ctx context.Context, w *watcher, from Revision, snap
 		return ws.cancelCompacted(w, snap), nil
 	}
 	rows, next := w.match(snap, from)
+	rows, next, err := ws.fit(w, rows, next)
 	var events []*mvccpb.Event
-	var err error
-	if len(rows) > 0 {
-		if events, err = ws.store.events(ctx, snap, rows, w.PrevKV); err != nil {
-			next = from
-		}
+	if err == nil && len(rows) > 0 {
+		events, err = ws.store.events(ctx, snap, rows, w.PrevKV)
+	}
+	if err != nil {
+		next = from
 	}
 	switch {
 	case errors.Is(err, errValueGone) && from < snap.compact:

@@ -132,11 +132,22 @@ func commonName(ctx context.Context) (string, bool) {
 	if !ok {
 		return "", false
 	}
-	info, ok := p.AuthInfo.(credentials.TLSInfo)
-	if !ok || len(metadata.ValueFromIncomingContext(ctx, "grpcgateway-accept")) > 0 {
+	state := peerState(p)
+	if state == nil || len(metadata.ValueFromIncomingContext(ctx, "grpcgateway-accept")) > 0 {
 		return "", false
 	}
-	return verifiedName(&info.State)
+	return verifiedName(state)
+}
+
+// peerState is nil for plain text.
+func peerState(p *peer.Peer) *tls.ConnectionState {
+	switch info := p.AuthInfo.(type) {
+	case securePeer:
+		return &info.State
+	case credentials.TLSInfo:
+		return &info.State
+	}
+	return nil
 }
 
 func verifiedName(state *tls.ConnectionState) (string, bool) {

@@ -98,8 +98,7 @@ func TestPeerHasItsCertificate(t *testing.T) {
 	_, _ = pb.NewKVClient(conn).Range(within(t), &pb.RangeRequest{Key: key})
 	select {
 	case p := <-seen:
-		info, ok := p.AuthInfo.(credentials.TLSInfo)
-		if !ok || len(info.State.VerifiedChains) == 0 || info.State.VerifiedChains[0][0].Subject.CommonName != "alice" {
+		if state := peerState(p); state == nil || len(state.VerifiedChains) == 0 || state.VerifiedChains[0][0].Subject.CommonName != "alice" {
 			t.Errorf("got %+v", p.AuthInfo)
 		}
 	case <-time.After(patience):

@@ -23,12 +23,29 @@ func newCodec() codec {
 
 // Marshal implements [encoding.CodecV2].
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
+	if held, ok := v.(*heldAnswer); ok {
+		return c.marshalHeld(held)
+	}
 	m, ok := v.(proto.Message)
 	if !ok {
 		return c.CodecV2.Marshal(v)
 	}
-	size := proto.Size(m)
-	options := proto.MarshalOptions{UseCachedSize: true} // that of the line before
+	return c.marshal(m, proto.Size(m), c.buffers)
+}
+
+// marshalHeld encodes an answer whose room is given back with its buffer.
+func (c codec) marshalHeld(held *heldAnswer) (mem.BufferSlice, error) {
+	held.buffers = c.buffers
+	encoded, err := c.marshal(held.Message, held.size, held)
+	if err != nil {
+		held.free()
+	}
+	return encoded, err
+}
+
+// marshal encodes m, whose size has just been computed, into a buffer that is returned to buffers.
+func (c codec) marshal(m proto.Message, size int, buffers mem.BufferPool) (mem.BufferSlice, error) {
+	options := proto.MarshalOptions{UseCachedSize: true} // the caller's
 	if mem.IsBelowBufferPoolingThreshold(size) {
 		b, err := options.Marshal(m)
 		return mem.BufferSlice{mem.SliceBuffer(b)}, err
@@ -40,7 +57,7 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 		return nil, err
 	}
 	*b = encoded
-	return mem.BufferSlice{mem.NewBuffer(b, c.buffers)}, nil
+	return mem.BufferSlice{mem.NewBuffer(b, buffers)}, nil
 }
 
 // maxBuffer is the largest buffer that is kept, as a power of two: 16 MiB.

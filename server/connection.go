@@ -12,6 +12,16 @@ type connection struct {
 	net.Conn
 	once   sync.Once
 	closed func()
+	// mail bounds the answers that wait to be sent; nil for a connection whose server bounds none.
+	mail *mailbox
+}
+
+func (c *connection) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if c.mail != nil {
+		c.mail.wrote.Add(int64(n))
+	}
+	return n, err
 }
 
 // Close closes the connection and gives its place to the next one.

@@ -81,7 +81,7 @@ func (c *contest) await(ctx context.Context, prefix []byte, revision int64) erro
 	for {
 		r := below(prefix, pb.RangeRequest_DESCEND)
 		r.MaxCreateRevision = revision - 1
-		before, err := c.kv.Range(ctx, r)
+		before, err := c.kv.first(ctx, r)
 		if err != nil || len(before.Kvs) == 0 {
 			return err
 		}

@@ -11,20 +11,38 @@ import (
 
 // handshaken tells grpc about connections that the dispatcher has secured already: the TLS state, with the client's
 // certificate, becomes the peer's AuthInfo.
-type handshaken struct{}
+type handshaken struct {
+	// pipe bounds the answers to the JSON gateway, whose connections are not from a client.
+	pipe *mailbox
+}
 
-func (handshaken) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+// peerInfo is the AuthInfo of connections that the dispatcher has handed over.
+type peerInfo interface{ mailbox() *mailbox }
+
+// securePeer is the AuthInfo of a connection with TLS.
+type securePeer struct {
+	credentials.TLSInfo
+	mail *mailbox
+}
+
+func (p securePeer) mailbox() *mailbox { return p.mail }
+
+func (c handshaken) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	mail := c.pipe
+	if client := connectionOf(conn); client != nil {
+		mail = client.mail
+	}
 	inner := conn
 	if g, ok := inner.(*greeting); ok {
 		inner = g.Conn
 	}
 	if secured, ok := inner.(*tls.Conn); ok {
-		return conn, credentials.TLSInfo{
+		return conn, securePeer{credentials.TLSInfo{
 			State:          secured.ConnectionState(),
 			CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
-		}, nil
+		}, mail}, nil
 	}
-	return conn, plainText{credentials.CommonAuthInfo{SecurityLevel: credentials.NoSecurity}}, nil
+	return conn, plainText{credentials.CommonAuthInfo{SecurityLevel: credentials.NoSecurity}, mail}, nil
 }
 
 func (handshaken) ClientHandshake(context.Context, string, net.Conn) (net.Conn, credentials.AuthInfo, error) {
@@ -40,6 +58,11 @@ func (c handshaken) Clone() credentials.TransportCredentials { return c }
 func (handshaken) OverrideServerName(string) error { return nil }
 
 // plainText is the AuthInfo of a connection without TLS.
-type plainText struct{ credentials.CommonAuthInfo }
+type plainText struct {
+	credentials.CommonAuthInfo
+	mail *mailbox
+}
+
+func (p plainText) mailbox() *mailbox { return p.mail }
 
 func (plainText) AuthType() string { return "insecure" }

@@ -27,6 +27,8 @@ type dispatcher struct {
 	max     int
 	// places has room for all connections that may be open.
 	places places
+	// answers bounds what waits to be sent to them.
+	answers *outboxes
 
 	mu sync.Mutex
 	// greetings are the connections that have not been handed over, oldest first.
@@ -45,6 +47,7 @@ func newDispatcher(log *logrus.Entry, timeout time.Duration, maxGreetings, maxCo
 		timeout:  timeout,
 		max:      maxGreetings,
 		places:   make(places, maxConns),
+		answers:  newOutboxes(processBytes),
 		stopping: make(chan struct{}),
 	}
 	d.queues.Store(newQueues())
@@ -79,8 +82,20 @@ func (d *dispatcher) accept(l *Listener) {
 			continue
 		}
 		pause = shortest
-		d.greet(&connection{Conn: conn, closed: d.places.leave}, cfg)
+		d.greet(d.admit(conn), cfg)
 	}
+}
+
+// admit makes conn, which has a place, a client's connection.
+func (d *dispatcher) admit(conn net.Conn) *connection {
+	mail := d.answers.open(unaryBytes, streamBytes, func() {
+		d.log.WithField("client", conn.RemoteAddr()).Warn("closed a connection that does not read its answers, because others wait for the memory")
+		_ = conn.Close()
+	})
+	return &connection{Conn: conn, mail: mail, closed: func() {
+		d.answers.close(mail)
+		d.places.leave()
+	}}
 }
 
 // awaitPlace returns true when another connection may be accepted, and false when the server stops. Until then further

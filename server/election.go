@@ -70,7 +70,7 @@ func (s *electionServer) proclaim(ctx context.Context, leader *v3electionpb.Lead
 }
 
 func (s *electionServer) Leader(ctx context.Context, r *v3electionpb.LeaderRequest) (*v3electionpb.LeaderResponse, error) {
-	resp, err := s.kv.Range(ctx, below(contestPrefix(r.Name), pb.RangeRequest_ASCEND))
+	resp, err := s.kv.first(ctx, below(contestPrefix(r.Name), pb.RangeRequest_ASCEND))
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +102,7 @@ func (s *electionServer) Observe(r *v3electionpb.LeaderRequest, stream v3electio
 
 // observeOne shows one leader, from when there is one until its key is gone.
 func (s *electionServer) observeOne(ctx context.Context, prefix []byte, stream v3electionpb.Election_ObserveServer) error {
-	resp, err := s.kv.Range(ctx, below(prefix, pb.RangeRequest_ASCEND))
+	resp, err := s.kv.first(ctx, below(prefix, pb.RangeRequest_ASCEND))
 	if err != nil {
 		return err
 	}

@@ -230,8 +230,8 @@ type interruptedStream struct {
 
 func (s *interruptedStream) Context() context.Context { return s.ctx }
 
-func (s *interruptedStream) Send(r *pb.RangeStreamResponse) error {
-	proto.Merge(&s.got, r.RangeResponse)
+func (s *interruptedStream) SendMsg(m any) error {
+	proto.Merge(&s.got, m.(*pb.RangeStreamResponse).RangeResponse)
 	s.onSend()
 	return nil
 }

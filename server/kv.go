@@ -22,13 +22,32 @@ func (s *kvServer) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResp
 	if err := checkRange(r); err != nil {
 		return nil, err
 	}
+	if len(r.RangeEnd) == 0 { // one value: it waits once it is there
+		return s.first(ctx, r)
+	}
+	return evaluate(ctx, func(budget *unaryBudget) (*pb.RangeResponse, error) { return s.read(ctx, r, budget) })
+}
+
+// first is Range for a request that is valid and has one key at most in its answer.
+func (s *kvServer) first(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
+	resp, err := s.read(ctx, r, nil)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return resp, nil
+}
+
+func (s *kvServer) read(ctx context.Context, r *pb.RangeRequest, budget *unaryBudget) (*pb.RangeResponse, error) {
 	req := toRange(r)
+	if budget != nil {
+		req.Budget = budget
+	}
 	result, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (*logstructured.RangeResult, error) {
 		req.Guard = guard
 		return s.store.Range(ctx, req)
 	})
 	if err != nil {
-		return nil, toStatus(err)
+		return nil, err
 	}
 	resp, header := newRange(result)
 	s.header(header, result.Revision)
@@ -79,22 +98,48 @@ func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, 
 	if err := checkTxn(r, s.maxTxnOps); err != nil {
 		return nil, err
 	}
-	if !readOnly(r) {
-		if err := checkSize(r, boundOfTxn(r), s.maxRequestBytes); err != nil {
-			return nil, err
-		}
+	if readOnly(r) {
+		return evaluate(ctx, func(budget *unaryBudget) (*pb.TxnResponse, error) { return s.txn(ctx, r, budget) })
 	}
+	if err := checkSize(r, boundOfTxn(r), s.maxRequestBytes); err != nil {
+		return nil, err
+	}
+	resp, err := s.txn(ctx, r, nil)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return resp, nil
+}
+
+func (s *kvServer) txn(ctx context.Context, r *pb.TxnRequest, budget *unaryBudget) (*pb.TxnResponse, error) {
 	req := toTxn(r)
+	if budget != nil {
+		setBudget(req, budget)
+	}
 	result, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (*logstructured.TxnResult, error) {
 		req.Guard = guard
 		return s.store.Txn(ctx, req)
 	})
 	if err != nil {
-		return nil, toStatus(err)
+		return nil, err
 	}
 	resp, header := newTxn(result)
 	s.header(header, result.Revision)
 	return resp, nil
+}
+
+// setBudget bounds what all ranges of a transaction read.
+func setBudget(r *logstructured.TxnRequest, budget logstructured.Budget) {
+	for _, branch := range [][]logstructured.Op{r.Success, r.Failure} {
+		for _, op := range branch {
+			switch op := op.(type) {
+			case *logstructured.RangeRequest:
+				op.Budget = budget
+			case *logstructured.TxnRequest:
+				setBudget(op, budget)
+			}
+		}
+	}
 }
 
 func (s *kvServer) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.CompactionResponse, error) {
@@ -127,6 +172,11 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServe
 		left = 0
 	}
 	chunk := int64(firstChunk)
+	budget := newStreamBudget(stream.Context())
+	if budget != nil {
+		defer budget.drop()
+		req.Budget = budget
+	}
 
 	var (
 		pinned logstructured.Revision
@@ -157,14 +207,16 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServe
 			out.More = result.More && !r.CountOnly
 			out.Count = sent + result.Count
 		}
-		if err := stream.Send(&pb.RangeStreamResponse{RangeResponse: out}); err != nil {
+		if err := budget.send(stream, &pb.RangeStreamResponse{RangeResponse: out}); err != nil {
 			return err
 		}
 		if last {
 			return nil
 		}
 		sent += n
-		chunk = nextChunk(chunk, proto.Size(out), s.maxRequestBytes)
+		if chunk = nextChunk(chunk, proto.Size(out), s.maxRequestBytes); n < req.Limit {
+			chunk = n // there was no room for more
+		}
 		after := result.KVs[n-1].Key
 		req.Key = append(append(make([]byte, 0, len(after)+1), after...), 0)
 	}

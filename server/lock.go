@@ -32,7 +32,7 @@ func (s *lockServer) acquire(ctx context.Context, name []byte, own *contender) (
 		return nil, err
 	}
 	// Its lease may have ended while it waited.
-	resp, err := s.kv.Range(ctx, &pb.RangeRequest{Key: own.key})
+	resp, err := s.kv.first(ctx, &pb.RangeRequest{Key: own.key})
 	if err != nil {
 		return nil, err
 	}

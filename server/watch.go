@@ -30,14 +30,17 @@ type watchServer struct {
 func (s *watchServer) Watch(stream pb.Watch_WatchServer) error {
 	ws := s.store.NewWatchStream()
 	defer ws.Close()
-	remove, err := s.streams.add(ws.Close)
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	defer cancel(nil)
+	remove, err := s.streams.add(func() {
+		ws.Close()
+		cancel(logstructured.ErrStopped) // Next may be waiting for room
+	})
 	if err != nil {
 		return err
 	}
 	defer remove()
 
-	ctx, cancel := context.WithCancelCause(stream.Context())
-	defer cancel(nil)
 	creates := make(chan bool, maxPendingCreates)
 	s.streams.receivers.Go(func() {
 		// A client that will ask for nothing more (EOF) still gets its events.
@@ -47,6 +50,10 @@ func (s *watchServer) Watch(stream pb.Watch_WatchServer) error {
 	})
 
 	sender := watchSender{member: s.member, stream: stream, creates: creates, fragmentBytes: s.fragmentBytes}
+	if sender.budget = newStreamBudget(ctx); sender.budget != nil {
+		defer sender.budget.drop()
+		ws.SetBudget(sender.budget)
+	}
 	for {
 		resp, err := ws.Next(ctx)
 		if err != nil {
@@ -109,6 +116,8 @@ type watchSender struct {
 	stream        pb.Watch_WatchServer
 	creates       <-chan bool
 	fragmentBytes int
+	// budget is nil if the stream's transport is not ours.
+	budget *streamBudget
 	// fragmented holds the watchers that asked for fragments; nil until one does.
 	fragmented map[logstructured.WatchID]struct{}
 }
@@ -128,8 +137,8 @@ func (s *watchSender) send(r *logstructured.WatchResponse) error {
 		delete(s.fragmented, r.WatchID)
 	case len(r.Events) > 1:
 		if _, ok := s.fragmented[r.WatchID]; ok {
-			return sendFragments(resp, s.fragmentBytes, s.stream.Send)
+			return sendFragments(resp, s.fragmentBytes, func(piece *pb.WatchResponse) error { return s.budget.send(s.stream, piece) })
 		}
 	}
-	return s.stream.Send(resp)
+	return s.budget.send(s.stream, resp)
 }

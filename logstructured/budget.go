@@ -1,0 +1,75 @@
+package logstructured
+
+import "slices"
+
+// Budget bounds the keys and values that answers hold until their clients have read them. A Budget belongs to one request, or to
+// one stream of a client.
+type Budget interface {
+	// Take makes room for an answer of most bytes of keys and values and returns most. Or it returns less, but at least
+	// least, the bytes of the smallest answer: then the answer is cut. It may wait. An error ends the request.
+	Take(least, most int64) (int64, error)
+}
+
+// fit asks for room for rows, the rows of an answer, and returns how many of them it has room for, one at least.
+func (r *RangeRequest) fit(rows []*row) (int, error) {
+	if r.Budget == nil || len(rows) == 0 {
+		return len(rows), nil
+	}
+	cost := (*row).cost
+	if r.KeysOnly {
+		cost = func(row *row) int64 { return int64(len(row.key)) }
+	}
+	var total int64
+	for _, row := range rows {
+		total += cost(row)
+	}
+	left, err := r.Budget.Take(cost(rows[0]), total)
+	if err != nil || left >= total {
+		return len(rows), err
+	}
+	for i, row := range rows {
+		if left -= cost(row); left < 0 && i > 0 {
+			return i, nil
+		}
+	}
+	return len(rows), nil
+}
+
+// SetBudget bounds the responses of the stream. A response that is cut ends with a whole revision. It must be called before
+// Next.
+func (ws *WatchStream) SetBudget(b Budget) { ws.budget = b }
+
+// fit asks for room for the rows of a response up to the revision before next. It returns those that there is room for,
+// whole revisions and one at least, and the first revision that is left out.
+func (ws *WatchStream) fit(w *watcher, rows []*row, next Revision) ([]*row, Revision, error) {
+	if ws.budget == nil || len(rows) == 0 {
+		return rows, next, nil
+	}
+	var total, least int64
+	for _, r := range rows {
+		total += w.cost(r)
+		if r.revision == rows[0].revision {
+			least = total
+		}
+	}
+	left, err := ws.budget.Take(least, total)
+	if err != nil || left >= total {
+		return rows, next, err
+	}
+	for i, r := range rows {
+		if left -= w.cost(r); left < 0 && r.revision != rows[0].revision {
+			cut := r.revision
+			first := slices.IndexFunc(rows[:i+1], func(r *row) bool { return r.revision == cut })
+			return rows[:first:first], cut, nil
+		}
+	}
+	return rows, next, nil
+}
+
+// cost approximates the bytes of the event of a row. The previous value is as large as the new one, more often than not.
+func (w *watcher) cost(r *row) int64 {
+	if w.PrevKV {
+		return 2 * r.cost()
+	}
+	return r.cost()
+}

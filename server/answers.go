@@ -1,0 +1,264 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/protobuf/proto"
+)
+
+// heldAnswer is a message that holds room in an outbox until gRPC has written it to the connection.
+type heldAnswer struct {
+	proto.Message
+	size int
+	box  *outbox
+	held int64
+	// buffers is where the encoded message came from.
+	buffers mem.BufferPool
+	freed   atomic.Bool
+}
+
+// free gives the room back.
+func (h *heldAnswer) free() {
+	if h.freed.CompareAndSwap(false, true) {
+		h.box.give(h.held)
+	}
+}
+
+// Get implements [mem.BufferPool], of which gRPC calls Put alone.
+func (h *heldAnswer) Get(n int) *[]byte { return h.buffers.Get(n) }
+
+// Put implements [mem.BufferPool]: gRPC calls it when the message has been written, or its stream has ended.
+func (h *heldAnswer) Put(b *[]byte) {
+	h.buffers.Put(b)
+	h.free()
+}
+
+// mailboxOf returns the outboxes of the connection that a request came from. It is nil if the server's transport is not ours.
+func mailboxOf(ctx context.Context) *mailbox {
+	if p, ok := peer.FromContext(ctx); ok {
+		if info, ok := p.AuthInfo.(peerInfo); ok {
+			return info.mailbox()
+		}
+	}
+	if conn, ok := ctx.Value(connectionKey{}).(*connection); ok && conn != nil {
+		return conn.mail
+	}
+	return nil
+}
+
+// errNoRoom means that an answer has to wait before it is made.
+var errNoRoom = errors.New("no room for the answer")
+
+// unaryBudget is the room of the answer to one request, which cannot be cut. It implements [logstructured.Budget].
+type unaryBudget struct {
+	box *outbox
+	// wanted is the size of the answer as far as it is known, held the room that was taken for it.
+	wanted, held int64
+}
+
+// Take implements [logstructured.Budget]. It adds to what was taken before, and does not wait: what the request has collected
+// already would take memory meanwhile.
+func (b *unaryBudget) Take(_, most int64) (int64, error) {
+	b.wanted += most
+	if b.wanted <= freeBytes || b.held >= min(b.wanted, b.box.limit) {
+		return most, nil
+	}
+	more := b.box.try(min(b.wanted, b.box.limit) - b.held)
+	if more == 0 {
+		return 0, errNoRoom
+	}
+	b.held += more
+	return most, nil
+}
+
+// wait takes all the room that was wanted, so that the request can be evaluated again.
+func (b *unaryBudget) wait(ctx context.Context) (err error) {
+	wanted := b.wanted
+	b.drop()
+	b.held, err = b.box.take(ctx, wanted)
+	return err
+}
+
+// trim gives back what the answer turned out not to need.
+func (b *unaryBudget) trim() {
+	need := min(b.wanted, b.box.limit)
+	if need <= freeBytes {
+		need = 0
+	}
+	if b.held > need {
+		b.box.give(b.held - need)
+		b.held = need
+	}
+}
+
+// drop gives back what was taken.
+func (b *unaryBudget) drop() {
+	b.box.give(b.held)
+	b.held, b.wanted = 0, 0
+}
+
+// evaluate calls read, with room for its answer in the outbox of the request's connection. If there is none, nothing that was
+// read is kept while it waits.
+func evaluate[T proto.Message](ctx context.Context, read func(*unaryBudget) (T, error)) (T, error) {
+	mail := mailboxOf(ctx)
+	if mail == nil {
+		resp, err := read(nil)
+		return resp, toStatus(err)
+	}
+	b := &unaryBudget{box: mail.unary}
+	for {
+		resp, err := read(b)
+		switch {
+		case err == nil:
+			b.trim()
+			mail.keep(resp, b.held)
+			return resp, nil
+		case !errors.Is(err, errNoRoom):
+			b.drop()
+			return resp, toStatus(err)
+		}
+		if err := b.wait(ctx); err != nil {
+			return resp, toStatus(err)
+		}
+	}
+}
+
+// keep holds room for an answer until [mailbox.claim].
+func (m *mailbox) keep(resp any, held int64) {
+	if held > 0 {
+		m.kept.Store(resp, held)
+	}
+}
+
+// claim returns the room that was kept for an answer.
+func (m *mailbox) claim(resp any) int64 {
+	if held, ok := m.kept.LoadAndDelete(resp); ok {
+		return held.(int64)
+	}
+	return 0
+}
+
+// interceptUnaryAnswer makes a large answer hold room until it has been sent. If its handler took none, it waits for it here.
+func interceptUnaryAnswer(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	resp, err := handler(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	m, ok := resp.(proto.Message)
+	if !ok {
+		return resp, nil
+	}
+	size := proto.Size(m)
+	if size <= freeBytes {
+		return resp, nil
+	}
+	mail := mailboxOf(ctx)
+	if mail == nil {
+		return resp, nil
+	}
+	held := mail.claim(resp)
+	if held == 0 {
+		if held, err = mail.unary.take(ctx, int64(size)); err != nil {
+			return nil, toStatus(err)
+		}
+	}
+	return &heldAnswer{Message: m, size: size, box: mail.unary, held: held}, nil
+}
+
+// interceptStreamAnswers makes the large messages of a stream hold room until they have been sent.
+func interceptStreamAnswers(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	if mail := mailboxOf(ss.Context()); mail != nil {
+		ss = boundedStream{ss, mail.stream}
+	}
+	return handler(srv, ss)
+}
+
+type boundedStream struct {
+	grpc.ServerStream
+	box *outbox
+}
+
+func (s boundedStream) SendMsg(v any) error {
+	switch v.(type) {
+	case *heldAnswer, *pb.WatchResponse, *pb.RangeStreamResponse: // these have a budget of their own
+		return s.ServerStream.SendMsg(v)
+	}
+	m, ok := v.(proto.Message)
+	if !ok {
+		return s.ServerStream.SendMsg(v)
+	}
+	size := proto.Size(m)
+	if size <= freeBytes {
+		return s.ServerStream.SendMsg(v)
+	}
+	held, err := s.box.take(s.Context(), int64(size))
+	if err != nil {
+		return toStatus(err)
+	}
+	return send(s.ServerStream, m, size, s.box, held)
+}
+
+// send sends a message that holds room.
+func send(ss grpc.ServerStream, m proto.Message, size int, box *outbox, held int64) error {
+	h := &heldAnswer{Message: m, size: size, box: box, held: held}
+	err := ss.SendMsg(h)
+	if err != nil {
+		h.free() // it may not have been encoded
+	}
+	return err
+}
+
+// streamBudget is the room of the messages of one stream, which are cut where there is none. It implements
+// [logstructured.Budget].
+type streamBudget struct {
+	ctx  context.Context //nolint:containedctx // a budget belongs to one stream
+	box  *outbox
+	held int64
+}
+
+// newStreamBudget returns nil if the stream's transport is not ours.
+func newStreamBudget(ctx context.Context) *streamBudget {
+	mail := mailboxOf(ctx)
+	if mail == nil {
+		return nil
+	}
+	return &streamBudget{ctx: ctx, box: mail.stream}
+}
+
+// Take implements [logstructured.Budget]. It takes the place of what was taken before and has not been sent.
+func (b *streamBudget) Take(least, most int64) (_ int64, err error) {
+	b.drop()
+	if most <= freeBytes {
+		return most, nil
+	}
+	if b.held = b.box.try(most); b.held > 0 {
+		return most, nil
+	}
+	if least <= freeBytes {
+		return freeBytes, nil
+	}
+	b.held, err = b.box.take(b.ctx, least)
+	return least, err
+}
+
+// drop gives back what was taken for a message that is not sent.
+func (b *streamBudget) drop() {
+	b.box.give(b.held)
+	b.held = 0
+}
+
+// send sends the message that room was taken for.
+func (b *streamBudget) send(ss grpc.ServerStream, m proto.Message) error {
+	if b == nil || b.held == 0 {
+		return ss.SendMsg(m)
+	}
+	held := b.held
+	b.held = 0
+	return send(ss, m, proto.Size(m), b.box, held)
+}
