@@ -2,8 +2,8 @@ package logstructured
 
 import "slices"
 
-// Budget bounds the keys and values that answers hold until their clients have read them. A Budget belongs to one request, or to
-// one stream of a client.
+// Budget bounds the keys and values that answers hold until their clients have read them. A Budget belongs to one request,
+// or to one stream of a client.
 type Budget interface {
 	// Take makes room for an answer of most bytes of keys and values and returns most. Or it returns less, but at least
 	// least, the bytes of the smallest answer: then the answer is cut. It may wait. An error ends the request.
@@ -35,8 +35,8 @@ func (r *RangeRequest) fit(rows []*row) (int, error) {
 	return len(rows), nil
 }
 
-// SetBudget bounds the responses of the stream. A response that is cut ends with a whole revision. It must be called before
-// Next.
+// SetBudget bounds the responses of the stream. A response that is cut ends with a whole revision. It must be called
+// before Next.
 func (ws *WatchStream) SetBudget(b Budget) { ws.budget = b }
 
 // fit asks for room for the rows of a response up to the revision before next. It returns those that there is room for,

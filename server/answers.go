@@ -39,7 +39,8 @@ func (h *heldAnswer) Put(b *[]byte) {
 	h.free()
 }
 
-// mailboxOf returns the outboxes of the connection that a request came from. It is nil if the server's transport is not ours.
+// mailboxOf returns the outboxes of the connection that a request came from. It is nil if the caller of the package brought
+// the gRPC server.
 func mailboxOf(ctx context.Context) *mailbox {
 	if p, ok := peer.FromContext(ctx); ok {
 		if info, ok := p.AuthInfo.(peerInfo); ok {
@@ -62,8 +63,8 @@ type unaryBudget struct {
 	wanted, held int64
 }
 
-// Take implements [logstructured.Budget]. It adds to what was taken before, and does not wait: what the request has collected
-// already would take memory meanwhile.
+// Take implements [logstructured.Budget]. It adds to what was taken before, and does not wait: what the request has
+// collected already would take memory meanwhile.
 func (b *unaryBudget) Take(_, most int64) (int64, error) {
 	b.wanted += most
 	if b.wanted <= freeBytes || b.held >= min(b.wanted, b.box.limit) {
@@ -103,8 +104,8 @@ func (b *unaryBudget) drop() {
 	b.held, b.wanted = 0, 0
 }
 
-// evaluate calls read, with room for its answer in the outbox of the request's connection. If there is none, nothing that was
-// read is kept while it waits.
+// evaluate calls read, with room for its answer in the outbox of the request's connection. If there is none, nothing that
+// was read is kept while it waits.
 func evaluate[T proto.Message](ctx context.Context, read func(*unaryBudget) (T, error)) (T, error) {
 	mail := mailboxOf(ctx)
 	if mail == nil {
@@ -144,7 +145,8 @@ func (m *mailbox) claim(resp any) int64 {
 	return 0
 }
 
-// interceptUnaryAnswer makes a large answer hold room until it has been sent. If its handler took none, it waits for it here.
+// interceptUnaryAnswer makes a large answer hold room until it has been sent. If its handler took none, it waits for it
+// here.
 func interceptUnaryAnswer(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	resp, err := handler(ctx, req)
 	if err != nil {

@@ -117,7 +117,8 @@ func newOutboxes(limit int64) *outboxes {
 	return &outboxes{limit: limit, bytes: semaphore.NewWeighted(limit), stall: stallTime, conns: map[*mailbox]struct{}{}}
 }
 
-// take waits until all connections together have room for n bytes. Meanwhile those that hold room and take nothing are closed.
+// take waits until all connections together have room for n bytes. Meanwhile those that hold room and take nothing are
+// closed.
 func (a *outboxes) take(ctx context.Context, n int64) error {
 	if a.bytes.TryAcquire(n) {
 		return nil
@@ -147,7 +148,8 @@ func (a *outboxes) evict(done <-chan struct{}) {
 	}
 }
 
-// stalled returns the connection that holds most of those that hold anything and have written nothing for a.stall, or nil.
+// stalled returns the connection that holds most of those that hold anything and have written nothing for a.stall. It is
+// nil if there is none.
 func (a *outboxes) stalled(now time.Time) (worst *mailbox) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

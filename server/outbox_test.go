@@ -50,7 +50,8 @@ func TestOutbox(t *testing.T) {
 	}
 }
 
-// A connection that takes nothing is closed when another one needs the room that it holds; one that takes something is not.
+// A connection that takes nothing is closed when another one needs the room that it holds.
+// One that takes something is not.
 func TestStalledConnectionIsEvicted(t *testing.T) {
 	all := newOutboxes(100)
 	all.stall = 20 * time.Millisecond
@@ -67,13 +68,14 @@ func TestStalledConnectionIsEvicted(t *testing.T) {
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
 		for {
 			select {
 			case <-done:
 				return
-			default:
+			case <-tick.C:
 				busy.wrote.Add(stallBytes)
-				time.Sleep(time.Millisecond)
 			}
 		}
 	})
@@ -114,8 +116,8 @@ func (r *running) allFree(t testing.TB) {
 	})
 }
 
-// Clients that read get all of their answers, however many they ask for at once on a connection, and all room is free
-// afterwards.
+// Clients that read get all of their answers, however many they ask for at once on a connection.
+// All room is free afterwards.
 func TestLargeAnswersAtOnce(t *testing.T) {
 	r := serve(t, nil)
 	everything := fillMiB(t, r, 12)
@@ -175,7 +177,8 @@ func watched(t testing.TB, client pb.WatchClient, n int) (events []string) {
 	return events
 }
 
-// A client that reads its streams in another order than it opened them gets them all, and its other requests do not wait.
+// A client that reads its streams in another order than it opened them gets them all.
+// Its other requests do not wait.
 func TestUnreadStreamsBlockNothing(t *testing.T) {
 	r := serve(t, nil)
 	kv := pb.NewKVClient(r.dial(t))
