@@ -2,14 +2,9 @@ package server
 
 import (
 	"context"
-	"net"
-	"net/netip"
-	"strings"
 	"sync"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/peer"
 )
 
 // fairQueue lets a bounded number of requests run at once. Those that wait are served in turn by client, so that one
@@ -122,33 +117,4 @@ func (q *fairQueue) next() {
 	}
 	q.queues[client] = own
 	q.order = append(q.order, client)
-}
-
-// clientOf returns the address that a request comes from, without its port. Of an IPv6 address it is the network of 64
-// bits, which one machine usually has to itself.
-func clientOf(ctx context.Context) string {
-	p, ok := peer.FromContext(ctx)
-	if !ok {
-		return ""
-	}
-	host := p.Addr.String()
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	if p.Addr.Network() == "pipe" {
-		// The JSON gateway adds the address of its client behind those that the client sent.
-		if forwarded := metadata.ValueFromIncomingContext(ctx, "x-forwarded-for"); len(forwarded) > 0 {
-			last := forwarded[len(forwarded)-1]
-			host = strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:])
-		}
-	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil {
-		return host
-	}
-	if ip = ip.Unmap().WithZone(""); ip.Is6() {
-		network, _ := ip.Prefix(64) // it has as many bits
-		return network.String()
-	}
-	return ip.String()
 }

@@ -109,7 +109,7 @@ func TestClientOf(t *testing.T) {
 		{address{"tcp", "10.1.2.3:4567"}, "9.9.9.9", "10.1.2.3"}, // only the gateway is believed
 		{address{"pipe", "pipe"}, "9.9.9.9, 10.1.2.3", "10.1.2.3"},
 		{address{"pipe", "pipe"}, "", "pipe"},
-		{address{"unix", "@"}, "", "@"},
+		{address{"unix", "@"}, "", "unix"},
 	} {
 		ctx := peer.NewContext(t.Context(), &peer.Peer{Addr: test.from})
 		if test.forwarded != "" {

@@ -3,15 +3,11 @@ package server
 import (
 	"context"
 	"errors"
-	"net"
-	"strings"
 	"sync"
 
 	"github.com/sirupsen/logrus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/stele-db/stele/logstructured"
@@ -78,22 +74,3 @@ func (w *leaseWarner) first(warning leaseWarning) bool {
 	w.seen[warning] = struct{}{}
 	return true
 }
-
-// clientHost returns the host of the client's address, or the name of its network if that has no hosts.
-func clientHost(ctx context.Context) string {
-	p, ok := peer.FromContext(ctx)
-	if !ok || p.Addr == nil {
-		return "unknown"
-	}
-	if p.Addr.Network() == pipeNetwork { // the JSON gateway, which appends the address of its client to this list
-		hosts := strings.Split(strings.Join(metadata.ValueFromIncomingContext(ctx, "x-forwarded-for"), ","), ",")
-		return strings.TrimSpace(hosts[len(hosts)-1])
-	}
-	if host, _, err := net.SplitHostPort(p.Addr.String()); err == nil {
-		return host
-	}
-	return p.Addr.Network()
-}
-
-// pipeNetwork is the network of a [net.Pipe], through which the JSON gateway reaches the gRPC server.
-const pipeNetwork = "pipe"

@@ -1,0 +1,47 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"net"
+	"net/netip"
+	"strings"
+
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+)
+
+// pipeNetwork is the network of a [net.Pipe], through which the JSON gateway reaches the gRPC server.
+const pipeNetwork = "pipe"
+
+// clientHost returns the host of the client's address, or the name of its network if that has no hosts. Of a request through the JSON
+// gateway it is the client of the gateway.
+func clientHost(ctx context.Context) string {
+	p, ok := peer.FromContext(ctx)
+	if !ok || p.Addr == nil {
+		return "unknown"
+	}
+	if p.Addr.Network() == pipeNetwork { // the gateway appends the address of its client to those that the client has sent
+		hosts := strings.Join(metadata.ValueFromIncomingContext(ctx, "x-forwarded-for"), ",")
+		return cmp.Or(strings.TrimSpace(hosts[strings.LastIndexByte(hosts, ',')+1:]), pipeNetwork)
+	}
+	if host, _, err := net.SplitHostPort(p.Addr.String()); err == nil {
+		return host
+	}
+	return p.Addr.Network()
+}
+
+// clientOf returns what one client has to itself of the host that a request comes from. Of an IPv6 address that is the network of 64
+// bits, which one machine usually has to itself.
+func clientOf(ctx context.Context) string {
+	host := clientHost(ctx)
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return host
+	}
+	if ip = ip.Unmap().WithZone(""); ip.Is6() {
+		network, _ := ip.Prefix(64) // it has as many bits
+		return network.String()
+	}
+	return ip.String()
+}
