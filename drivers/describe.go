@@ -27,7 +27,7 @@ func Describe(dsn string) string {
 	scheme, rest, err := Split(dsn)
 	if err != nil {
 		before, _, found := strings.Cut(dsn, "://")
-		if !found || strings.ContainsAny(before, ":@") {
+		if !found || !validScheme.MatchString(before) {
 			return "..."
 		}
 		return before + "://..."

@@ -2,6 +2,7 @@ package drivers
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -13,9 +14,9 @@ func Split(dsn string) (scheme, rest string, err error) {
 	}
 	scheme, rest, found := strings.Cut(dsn, "://")
 	if !found {
-		// A "PATH" or "PATH?options" as kine's own default has it. What looks like a DSN of another
-		// driver's own making ("user:password@tcp(host)/db") is more likely a forgotten scheme than a file.
-		if strings.Contains(dsn, "@") {
+		// A "PATH" or "PATH?options", as in kine's own default. What looks like an endpoint of a server is more
+		// likely one without its scheme than a file, and a password in it would become the name of a file.
+		if notPath.MatchString(dsn) {
 			return "", "", fmt.Errorf("data source name has no scheme: write %s (%w)", forms, ErrUnsupported)
 		}
 		return "sqlite", dsn, nil
@@ -32,11 +33,23 @@ func Split(dsn string) (scheme, rest string, err error) {
 	case "nats", "http", "https", "t4", "split":
 		return "", "", fmt.Errorf("%s://...: Stele does not use this kind of store; write %s (%w)", scheme, forms, ErrUnsupported)
 	}
-	if strings.ContainsAny(scheme, ":@/") { // "user:password@tcp(host)/db?x=a://b"
+	if !validScheme.MatchString(scheme) { // "user:password@tcp(host)/db?x=a://b"
 		return "", "", fmt.Errorf("data source name has no scheme: write %s (%w)", forms, ErrUnsupported)
 	}
 	return "", "", fmt.Errorf("unknown scheme %q: write %s (%w)", scheme, forms, ErrUnsupported)
 }
+
+// validScheme matches what can be shown of a DSN without showing a password.
+var validScheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*$`)
+
+// notPath matches what is no path of a file although it has no "://".
+var notPath = regexp.MustCompile(`(?i)` + strings.Join([]string{
+	`@`, // go-sql-driver's user:password@tcp(host)/database
+	`^[^/]*\b(tcp|unix)\(`,
+	`^(sqlite3?|litestream|postgres|postgresql|mysql|mariadb|nats|https?|t4|split)(:|$)`,
+	`(^|\s)(dbname|host|hostaddr|port|user|password|passfile|service|options|sslmode|sslrootcert|connect_timeout)\s*=`, // libpq's
+	`^[a-z0-9.-]+:[0-9]+(/|$)`, // host:port/database
+}, "|"))
 
 // forms are what a DSN can look like.
 const forms = "sqlite://PATH, postgres://USER:PASSWORD@HOST:PORT/DATABASE or mysql://USER:PASSWORD@tcp(HOST:PORT)/DATABASE"

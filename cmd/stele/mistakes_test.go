@@ -57,6 +57,11 @@ func TestMistakes(t *testing.T) {
 		"certificate is not one":   {args: []string{"--server-cert-file=/dev/null", "--server-key-file=/dev/null"}, want: []string{"--server-cert-file", "/dev/null", "PEM"}},
 		"unknown database":         {args: []string{"--endpoint=oracle://host/db"}, want: []string{"--endpoint", "oracle", "sqlite://"}},
 		"database without scheme":  {args: []string{"--endpoint=user:hunter2@tcp(host)/db"}, want: []string{"--endpoint", "no scheme", "mysql://"}},
+		"scheme without slashes":   {args: []string{"--endpoint=sqlite:state.db"}, want: []string{"--endpoint", "no scheme", "sqlite://PATH"}},
+		"scheme alone":             {args: []string{"--endpoint=postgres"}, want: []string{"--endpoint", "no scheme", "postgres://"}},
+		"libpq's parameters":       {args: []string{"--endpoint=dbname=kube password=hunter2"}, want: []string{"--endpoint", "no scheme", "postgres://"}},
+		"file that must exist":     {args: []string{"--endpoint=sqlite://none/x.db?mode=rw"}, want: []string{"--endpoint", "no file", "mode=rwc"}},
+		"SQLite in memory":         {args: []string{"--endpoint=sqlite://x.db?mode=memory"}, want: []string{"--endpoint", "mode", "file"}},
 		"database certificate without key": {
 			args: []string{"--endpoint=postgres://u:hunter2@192.0.2.1/db", "--cert-file=x"}, want: []string{"--cert-file", "--key-file", "--server-cert-file"}},
 		"database key without certificate": {

@@ -44,8 +44,8 @@
 //
 //	checkpoint=external   Never checkpoint and never remove the WAL: another program that reads it does (Litestream).
 //	busy_timeout=5s       How long to wait for a lock of another process (a duration, or a number of milliseconds).
+//	mode=rw               A missing file is an error.
 //
-// Options that kine's DSNs have are accepted: _busy_timeout and _timeout are as above,
-// _kine_disable_wal_autocheckpoint means checkpoint=external, and others are ignored with a warning when they ask for
-// something else than what this driver does.
+// The options of the drivers that kine can be built with are accepted. Those that ask for less safety, or for what this driver does
+// in its own way, are ignored with a warning; those that contradict a log in a writable, locked file are refused (options.go).
 package sqlite

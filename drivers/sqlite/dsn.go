@@ -17,6 +17,7 @@ type config struct {
 	busyTimeout        time.Duration
 	checkpointInterval time.Duration
 	besideKine         bool
+	mustExist          bool // a missing file is an error
 
 	// For tests only.
 	vfs         string // SQLite's name of the virtual file system, "" is the default
@@ -37,40 +38,12 @@ func parseDSN(dsn string) (config, []string, error) {
 	if cfg.path, err = filepath.Abs(path); err != nil {
 		return cfg, nil, fmt.Errorf("sqlite: %w", err)
 	}
-	options, err := url.ParseQuery(query)
+	values, err := url.ParseQuery(query)
 	if err != nil {
 		return cfg, nil, fmt.Errorf("sqlite: options of %s: %w", cfg.path, err)
 	}
-	var ignored []string
-	for name, values := range options {
-		value := values[len(values)-1]
-		switch name {
-		case "checkpoint":
-			if value != "external" {
-				return cfg, nil, fmt.Errorf("sqlite: option checkpoint=%s: the only value is external", value)
-			}
-			cfg.externalCheckpoint = true
-		case "busy_timeout", "_busy_timeout", "_timeout":
-			if cfg.busyTimeout, err = parseTimeout(value); err != nil {
-				return cfg, nil, fmt.Errorf("sqlite: option %s=%s: %w", name, value, err)
-			}
-		case "_kine_disable_wal_autocheckpoint":
-			cfg.externalCheckpoint = true
-		case "_journal_mode", "_journal":
-			if !strings.EqualFold(value, "wal") {
-				ignored = append(ignored, name)
-			}
-		case "_synchronous", "_sync":
-			if !strings.EqualFold(value, "full") {
-				ignored = append(ignored, name)
-			}
-		case "_txlock", "_stmt_cache_size", "cache", "_kine_disable_compact_wal_checkpoint", "_kine_disable_startup_vacuum":
-			// How kine's driver does what this one does in its own way.
-		default:
-			return cfg, nil, fmt.Errorf("sqlite: unknown option %q (known: checkpoint, busy_timeout)", name)
-		}
-	}
-	return cfg, ignored, nil
+	ignored, err := cfg.applyOptions(values)
+	return cfg, ignored, err
 }
 
 func parseTimeout(value string) (time.Duration, error) {

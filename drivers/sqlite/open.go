@@ -34,7 +34,7 @@ func Open(ctx context.Context, dsn string, opts Options) (*Log, error) {
 		return nil, err
 	}
 	for _, name := range ignored {
-		opts.Logger.WithField("option", name).Warn("Option of the SQLite DSN is ignored: the journal is always WAL and synchronous always FULL")
+		opts.Logger.WithField("option", name).Warn("Option of the SQLite DSN is ignored: the journal is always WAL, synchronous always FULL, and other settings are the driver's own")
 	}
 	if cfg.checkpointInterval = opts.CheckpointInterval; cfg.checkpointInterval == 0 {
 		cfg.checkpointInterval = 200 * time.Millisecond
@@ -82,6 +82,9 @@ func prepareFile(cfg config) (created bool, err error) {
 		return info.Size() == 0, nil
 	case !errors.Is(err, os.ErrNotExist):
 		return false, fmt.Errorf("sqlite: cannot look at %s: %w", cfg.path, err)
+	}
+	if cfg.mustExist {
+		return false, fmt.Errorf("sqlite: there is no file %s, and option mode=rw does not create one: use mode=rwc", cfg.path)
 	}
 	if err := makeDir(filepath.Dir(cfg.path)); err != nil {
 		return false, fmt.Errorf("sqlite: cannot create the directory of %s: %w", cfg.path, err)

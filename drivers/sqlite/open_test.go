@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/logstructured"
@@ -281,9 +282,62 @@ func TestKineOptions(t *testing.T) {
 	if err != nil || cfg.busyTimeout.Milliseconds() != 250 || !cfg.externalCheckpoint || cfg.path != "/x/state.db" {
 		t.Errorf("%+v, %v", cfg, err)
 	}
-	for _, bad := range []string{"", "?checkpoint=external", ":memory:", "x?busy_timeout=-1s", "x?busy_timeout=soon", "x?mode=ro"} {
+	for _, bad := range []string{"", "?checkpoint=external", ":memory:", "x?busy_timeout=-1s", "x?busy_timeout=soon", "x?mode=ro", "x?checkpoint=passive"} {
 		if _, _, err := parseDSN(bad); err == nil {
 			t.Errorf("%q: no error", bad)
+		}
+	}
+}
+
+// TestOptionsOfOtherDrivers passes the options of the drivers that kine can be built with.
+func TestOptionsOfOtherDrivers(t *testing.T) {
+	for query, ignored := range map[string]string{
+		"mode=rwc&_journal=WAL": "",
+		"mode=rw":               "",
+		"_sync=OFF":             "_sync",
+		"_sync=2":               "",
+		"_synchronous=1":        "_synchronous",
+		"_journal=DELETE":       "_journal",
+		"_locking=EXCLUSIVE":    "_locking",
+		"_secure_delete=true":   "_secure_delete",
+		"_txlock=exclusive&_loc=auto&_cache_size=-2000&_fk=1&_mutex=no&_rt=1&_cslike=0&_vacuum=1&_defer_fk=1&cache=shared&vfs=unix": "",
+		"_foreign_keys=1&_case_sensitive_like=1&_recursive_triggers=1&_auto_vacuum=full&_defer_foreign_keys=1":                      "",
+		"_ignore_check_constraints=1&_query_only=0&immutable=0&nolock=0&_writable_schema=0":                                         "",
+		"_time_format=sqlite&_time_integer_format=unix&_timezone=UTC&_inttotime=1&_texttotime=1&_error_rc=1&_dqs=0":                 "",
+		"_pragma=busy_timeout(7000)&_pragma=journal_mode(wal)&_pragma=synchronous(NORMAL)&_pragma=foreign_keys=on":                  "_synchronous",
+		"_pragma=wal_autocheckpoint(0)&_pragma=mmap_size(1)&_pragma=optimize":                                                       "_wal_autocheckpoint",
+	} {
+		cfg, got, err := parseDSN("/x/state.db?" + query)
+		if err != nil || strings.Join(got, ",") != ignored || cfg.path != "/x/state.db" || cfg.synchronous != "" || cfg.vfs != "" {
+			t.Errorf("%s: %+v, ignored %v, %v", query, cfg, got, err)
+		}
+		if want := 7 * time.Second; strings.Contains(query, "7000") && cfg.busyTimeout != want {
+			t.Errorf("%s: busy timeout %v", query, cfg.busyTimeout)
+		}
+	}
+	for query, reason := range map[string]string{
+		"mode=ro":                      "writable",
+		"mode=memory":                  "in a file",
+		"mode=secret":                  "mode",
+		"vfs=memdb":                    "vfs",
+		"immutable=1":                  "writable",
+		"nolock=1":                     "locked",
+		"_query_only=true":             "writable",
+		"_auth&_auth_user=u":           "_auth",
+		"_auth_pass=secret":            "encryption",
+		"_pragma=key('secret')":        "encryption",
+		"_pragma=query_only(1)":        "writable",
+		"_pragma=secret(1)&_txlock=x":  "_pragma",
+		"_jurnal=WAL":                  "_jurnal",
+		"_pragma=busy_timeout(-1)":     "negative",
+		"sslmode=disable&cache=shared": "sslmode",
+	} {
+		_, _, err := parseDSN("/x/state.db?" + query)
+		if err == nil || !strings.Contains(err.Error(), reason) {
+			t.Errorf("%s: %v, want %q", query, err, reason)
+		}
+		if err != nil && strings.Contains(query, "pass=secret") && strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: the password is in %q", query, err)
 		}
 	}
 }
