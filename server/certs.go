@@ -25,8 +25,11 @@ type CertificateOptions struct {
 	// ClientCertAuth makes a client certificate compulsory, checked with the system's authorities if
 	// TrustedCAFile is empty.
 	ClientCertAuth bool
-	// MinVersion is one of crypto/tls's VersionTLS constants; 0 is TLS 1.2.
-	MinVersion uint16
+	// CRLFile lists revoked client certificates; empty revokes none. It needs client certificates.
+	CRLFile string
+	// MinVersion and MaxVersion are crypto/tls's VersionTLS constants. A zero MinVersion is TLS 1.2, a zero
+	// MaxVersion the newest.
+	MinVersion, MaxVersion uint16
 	// CipherSuites for TLS 1.2; nil is crypto/tls's choice.
 	CipherSuites []uint16
 	// CheckInterval is how often the files are looked at for changes while connections arrive; 0 is 1 s.
@@ -57,6 +60,9 @@ func LoadCertificates(opts CertificateOptions) (*Certificates, error) {
 	}
 	if opts.CertFile == "" || opts.KeyFile == "" {
 		return nil, errors.New("TLS needs both a certificate file and a key file")
+	}
+	if opts.CRLFile != "" && opts.TrustedCAFile == "" && !opts.ClientCertAuth {
+		return nil, errors.New("a list of revoked client certificates needs client certificates")
 	}
 	setDefault(&opts.MinVersion, tls.VersionTLS12)
 	setDefault(&opts.CheckInterval, time.Second)
@@ -113,7 +119,7 @@ func (c *Certificates) current() *tls.Config {
 
 func (c *Certificates) stat() ([]stamp, error) {
 	var stamps []stamp
-	for _, name := range []string{c.opts.CertFile, c.opts.KeyFile, c.opts.TrustedCAFile} {
+	for _, name := range []string{c.opts.CertFile, c.opts.KeyFile, c.opts.TrustedCAFile, c.opts.CRLFile} {
 		if name == "" {
 			continue
 		}
@@ -134,6 +140,7 @@ func (c *Certificates) load() (*tls.Config, error) {
 	cfg := &tls.Config{
 		Certificates: []tls.Certificate{cert},
 		MinVersion:   c.opts.MinVersion,
+		MaxVersion:   c.opts.MaxVersion,
 		CipherSuites: c.opts.CipherSuites,
 		NextProtos:   []string{"h2", "http/1.1"},
 	}
@@ -149,6 +156,13 @@ func (c *Certificates) load() (*tls.Config, error) {
 	}
 	if c.opts.ClientCertAuth || c.opts.TrustedCAFile != "" {
 		cfg.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	if c.opts.CRLFile != "" {
+		list, err := readRevocations(c.opts.CRLFile)
+		if err != nil {
+			return nil, err
+		}
+		cfg.VerifyConnection = list.verify
 	}
 	return cfg, nil
 }

@@ -152,6 +152,8 @@ func TestCertificateFilesThatCannotBeUsed(t *testing.T) {
 		"of another key":  {CertFile: certFile, KeyFile: other.KeyFile},
 		"no such CA":      {CertFile: certFile, KeyFile: keyFile, TrustedCAFile: "/absent"},
 		"a CA that isn't": {CertFile: certFile, KeyFile: keyFile, TrustedCAFile: keyFile},
+		"no such list":    {CertFile: certFile, KeyFile: keyFile, TrustedCAFile: ca.CAFile(), CRLFile: "/absent"},
+		"unused list":     {CertFile: certFile, KeyFile: keyFile, CRLFile: ca.Revoke(t)},
 	} {
 		opts.Logger = quiet()
 		if _, err := LoadCertificates(opts); err == nil {

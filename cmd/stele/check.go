@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/url"
-	"slices"
+	"time"
 
 	"github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/server/auth"
@@ -43,13 +43,46 @@ func (c *config) check() error {
 	case c.compactRetention <= 0:
 		return fmt.Errorf("--compact-retention: %v is not longer than 0; write a duration such as 5m", c.compactRetention)
 	}
+	if err := c.tls.check(c.serverCertFile != "", c.trustedCAFile != "" || c.clientCertAuth); err != nil {
+		return err
+	}
+	if err := c.checkKeepAlive(); err != nil {
+		return err
+	}
 	if err := c.database.check(); err != nil {
 		return err
 	}
 	for _, advertised := range c.advertiseClientURLs {
 		u, err := url.Parse(advertised)
-		if err != nil || !slices.Contains([]string{"http", "https", "unix", "unixs"}, u.Scheme) || u.Host+u.Path == "" {
+		if err != nil || !advertisable(u) {
 			return fmt.Errorf("--advertise-client-urls: %q is not a URL of a client port; write it like http://stele.example:2379", advertised)
+		}
+	}
+	return nil
+}
+
+// advertisable reports whether the member list may name u. As in etcd, the rest of the URL of a unix socket is free.
+func advertisable(u *url.URL) bool {
+	switch u.Scheme {
+	case "unix", "unixs":
+		return true
+	case "http", "https":
+		return u.Host != ""
+	}
+	return false
+}
+
+func (c *config) checkKeepAlive() error {
+	for _, flag := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"--grpc-keepalive-min-time", c.keepAliveMinTime},
+		{"--grpc-keepalive-interval", c.keepAliveInterval},
+		{"--grpc-keepalive-timeout", c.keepAliveTimeout},
+	} {
+		if flag.value < 0 {
+			return fmt.Errorf("%s: %v is negative; write a duration such as 20s", flag.name, flag.value)
 		}
 	}
 	return nil

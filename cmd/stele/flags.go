@@ -20,6 +20,10 @@ type config struct {
 	serverKeyFile       string
 	trustedCAFile       string
 	clientCertAuth      bool
+	tls                 tlsConfig
+	keepAliveMinTime    time.Duration
+	keepAliveInterval   time.Duration
+	keepAliveTimeout    time.Duration
 
 	authToken    string
 	authTokenTTL uint
@@ -66,6 +70,7 @@ func (c *config) flags() *pflag.FlagSet {
 	fs.StringVar(&c.serverKeyFile, "server-key-file", "", "private key of --server-cert-file")
 	fs.StringVar(&c.trustedCAFile, "trusted-ca-file", "", "CA that client certificates must be signed by; turns client certificates on")
 	fs.BoolVar(&c.clientCertAuth, "client-cert-auth", false, "demand client certificates; with users, the common name of one is the name of its user")
+	c.tls.flags(fs)
 	fs.StringVar(&c.authToken, "auth-token", "simple", "what clients get for a password: simple, or jwt,sign-method=METHOD,priv-key=FILE,pub-key=FILE,ttl=5m")
 	fs.UintVar(&c.authTokenTTL, "auth-token-ttl", 300, "seconds that a simple token lasts without being used")
 	fs.IntVar(&c.bcryptCost, "bcrypt-cost", auth.DefaultBcryptCost, "cost of hashing passwords, from 4 to 31: each one more takes twice as long")
@@ -80,6 +85,9 @@ func (c *config) flags() *pflag.FlagSet {
 	sizeVar(fs, &c.maxRequestBytes, "max-request-bytes", 1536<<10, "largest request accepted")
 	fs.IntVar(&c.maxTxnOps, "max-txn-ops", 128, "most operations in a transaction")
 	fs.Uint32Var(&c.maxStreams, "max-concurrent-streams", server.DefaultMaxConcurrentStreams, "most requests and streams that a client may have open on one connection; 0 is no limit")
+	fs.DurationVar(&c.keepAliveMinTime, "grpc-keepalive-min-time", 5*time.Second, "close connections whose client pings more often than this; 0 is gRPC's 5m")
+	fs.DurationVar(&c.keepAliveInterval, "grpc-keepalive-interval", 2*time.Hour, "ping clients on connections that are silent for this long; 0 is gRPC's 2h")
+	fs.DurationVar(&c.keepAliveTimeout, "grpc-keepalive-timeout", 20*time.Second, "close connections whose client does not answer such a ping within this time; 0 is gRPC's 20s")
 	sizeVar(fs, &c.quotaBytes, "quota-backend-bytes", 0, "refuse writes once the database takes up this much, until the alarm is disarmed; 0 is no limit")
 	fs.StringVar(&c.leaseMode, "lease-mode", "ttl", "ttl (for Kubernetes: keys expire TTL seconds after their last write) or etcd (for all other programs: etcd's leases)")
 	fs.DurationVar(&c.progressInterval, "watch-progress-notify-interval", 5*time.Second, "period of watch progress notifications")

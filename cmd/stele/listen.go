@@ -18,11 +18,18 @@ func (c *config) certificates(log *logrus.Entry) (*server.Certificates, error) {
 	if c.serverCertFile == "" {
 		return nil, nil
 	}
+	suites, err := c.tls.suites()
+	if err != nil {
+		return nil, err
+	}
+	lowest, highest := c.tls.versions()
 	certs, err := server.LoadCertificates(server.CertificateOptions{
 		Logger: log, CertFile: c.serverCertFile, KeyFile: c.serverKeyFile, TrustedCAFile: c.trustedCAFile, ClientCertAuth: c.clientCertAuth,
+		CRLFile: c.tls.clientCRL, MinVersion: lowest, MaxVersion: highest, CipherSuites: suites,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("--server-cert-file, --server-key-file, --trusted-ca-file: %w; name readable PEM files that belong together", err)
+		return nil, fmt.Errorf("--server-cert-file, --server-key-file, --trusted-ca-file, --client-crl-file: %w; "+
+			"name readable PEM files that belong together", err)
 	}
 	return certs, nil
 }

@@ -38,10 +38,17 @@ func (c *config) listenMetrics(ctx context.Context) (net.Listener, error) {
 		return nil, fmt.Errorf("--metrics-bind-address: cannot listen on %s: %w; name a free address of this machine, or 0 for none", c.metricsAddress, cause(err))
 	}
 	if c.serverCertFile != "" && !c.metricsIgnoreTLS {
+		suites, err := c.tls.suites()
+		if err != nil {
+			return nil, err
+		}
+		lowest, highest := c.tls.versions()
 		// As in kine, whoever scrapes metrics needs no client certificate. The files are read for each handshake: they
 		// may have been renewed, and scrapes are rare.
 		listener = tls.NewListener(listener, &tls.Config{
-			MinVersion: tls.VersionTLS12,
+			MinVersion:   lowest,
+			MaxVersion:   highest,
+			CipherSuites: suites,
 			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 				cert, err := tls.LoadX509KeyPair(c.serverCertFile, c.serverKeyFile)
 				return &cert, err

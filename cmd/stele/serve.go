@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -156,6 +157,9 @@ func (c *config) datastore(
 			MaxRequestBytes:      c.maxRequestBytes,
 			MaxTxnOps:            c.maxTxnOps,
 			MaxConcurrentStreams: streams,
+			KeepAliveMinTime:     cmp.Or(c.keepAliveMinTime, 5*time.Minute), // gRPC's default, as with etcd
+			KeepAliveInterval:    c.keepAliveInterval,
+			KeepAliveTimeout:     c.keepAliveTimeout,
 		},
 		Compaction:     schedule,
 		CompactTimeout: c.compactTimeout,

@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -270,12 +272,12 @@ func TestLimitsAreFlags(t *testing.T) {
 }
 
 func TestMemberListShowsNameAndURLs(t *testing.T) {
-	p := start(t, t.TempDir(), "--name=one", "--advertise-client-urls=http://stele.example:2379")
+	p := start(t, t.TempDir(), "--name=one", "--advertise-client-urls=http://stele.example:2379,unix://,unixs:///run/stele.sock")
 	resp, err := pb.NewClusterClient(p.connect(nil)).MemberList(testContext(t), &pb.MemberListRequest{}, grpc.WaitForReady(true))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(resp.Members) != 1 || resp.Members[0].Name != "one" || strings.Join(resp.Members[0].ClientURLs, ",") != "http://stele.example:2379" {
+	if len(resp.Members) != 1 || resp.Members[0].Name != "one" || strings.Join(resp.Members[0].ClientURLs, ",") != "http://stele.example:2379,unix://,unixs:///run/stele.sock" {
 		t.Errorf("members %v", resp.Members)
 	}
 }
@@ -313,4 +315,23 @@ func TestAnswersWithoutDatabase(t *testing.T) {
 		}
 	}
 	p.stop()
+}
+
+// The flags of keepalive reach the server: a client that answers no ping is disconnected.
+func TestKeepAliveFlags(t *testing.T) {
+	p := start(t, t.TempDir(), "--grpc-keepalive-interval=1s", "--grpc-keepalive-timeout=1s", "--grpc-keepalive-min-time=0")
+	conn, err := new(net.Dialer).DialContext(testContext(t), "tcp", strings.TrimPrefix(p.url(), "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("a client that answers no ping stays connected")
+	}
 }

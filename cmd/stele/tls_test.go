@@ -69,6 +69,33 @@ func TestClientCertificates(t *testing.T) {
 	}
 }
 
+// The flags of etcd's that restrict who connects reach the listeners.
+func TestRevocationAndVersionFlags(t *testing.T) {
+	ca := tlstest.New(t)
+	serving := ca.Issue(t, "server")
+	ca.Issue(t, "client")
+	ca.Issue(t, "revoked")
+	p := start(t, t.TempDir(), "--server-cert-file="+serving.CertFile, "--server-key-file="+serving.KeyFile,
+		"--trusted-ca-file="+serving.CAFile, "--client-crl-file="+ca.Revoke(t, "revoked"), "--tls-max-version=TLS1.2",
+		"--cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "--metrics-bind-address=127.0.0.1:0")
+	put(t, pb.NewKVClient(p.connect(credentials.NewTLS(ca.Client(t, "client")))), "k", "v")
+	revoked := pb.NewKVClient(p.connect(credentials.NewTLS(ca.Client(t, "revoked"))))
+	if _, err := revoked.Put(testContext(t), &pb.PutRequest{Key: []byte("k"), Value: []byte("x")}); err == nil {
+		t.Error("a revoked certificate was let in")
+	}
+	for _, address := range []string{strings.TrimPrefix(p.url(), "https://"), metricsAddress(t, p)} {
+		conn, err := tls.Dial("tcp", address, ca.Client(t, "client"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		state := conn.ConnectionState()
+		_ = conn.Close()
+		if state.Version != tls.VersionTLS12 || state.CipherSuite != tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 {
+			t.Errorf("%s: %s, %s", address, tls.VersionName(state.Version), tls.CipherSuiteName(state.CipherSuite))
+		}
+	}
+}
+
 func TestMetricsMayIgnoreTLS(t *testing.T) {
 	serving := tlstest.New(t).Issue(t, "server")
 	p := start(t, t.TempDir(), "--server-cert-file="+serving.CertFile, "--server-key-file="+serving.KeyFile,

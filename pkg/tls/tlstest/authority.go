@@ -31,7 +31,7 @@ func New(t testing.TB) *Authority {
 	t.Helper()
 	a := &Authority{dir: t.TempDir()}
 	a.cert, a.key = a.sign(t, "ca", &x509.Certificate{
-		Subject: pkix.Name{CommonName: "ca"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+		Subject: pkix.Name{CommonName: "ca"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature,
 	})
 	return a
 }
@@ -58,6 +58,32 @@ func (a *Authority) Sign(t testing.TB, name string, template *x509.Certificate) 
 	t.Helper()
 	a.sign(t, name, template)
 	return tls.Config{CAFile: a.CAFile(), CertFile: a.File(name + ".crt"), KeyFile: a.File(name + ".key")}
+}
+
+// Revoke writes a PEM list that revokes the certificates of these names, and returns the file. A second list replaces it.
+func (a *Authority) Revoke(t testing.TB, names ...string) string {
+	t.Helper()
+	list := &x509.RevocationList{
+		Number: big.NewInt(time.Now().UnixNano()), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: time.Now().Add(time.Hour),
+	}
+	for _, name := range names {
+		pair, err := stdtls.LoadX509KeyPair(a.File(name+".crt"), a.File(name+".key"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries, x509.RevocationListEntry{
+			SerialNumber: pair.Leaf.SerialNumber, RevocationTime: time.Now(),
+		})
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, list, a.cert, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := a.File("revoked.crl")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // Client is what a client connects with that trusts the authority's servers and shows the certificate of that name, or none if there is no name.
