@@ -21,7 +21,7 @@ func newHTTPHandler(m *member, opts *Options, grpc, gateway http.Handler) http.H
 	mux := newHTTPMux(opts, m.clusterVersion)
 	mux.Handle("/v3/", gateway)
 	mux.Handle("/v3beta/", gateway)
-	return withGRPC(grpc, opts.httpLimits().handler(mux))
+	return withGRPC(grpc, opts.httpLimits().handler(withCORS(opts.CORSOrigins, mux)))
 }
 
 // newHTTPMux serves what does not need a store. storage returns the version of the cluster and of the storage.

@@ -44,6 +44,9 @@ type Options struct {
 	// Gatherer is what /metrics shows; nil answers 404 there.
 	Gatherer prometheus.Gatherer
 
+	// CORSOrigins are the origins whose web pages may read the answers to HTTP requests; "*" is all, empty is none.
+	CORSOrigins []string
+
 	// Probes are served on the listeners; nil makes some. A caller that has them serves them elsewhere, too.
 	Probes *Probes
 

@@ -71,7 +71,7 @@ func prepare(opts Options) (*Starting, error) {
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, opts.Probes.Reason(), http.StatusServiceUnavailable)
 	})
-	s.http = newHTTPServer(&s.opts, withGRPC(s.grpc, opts.httpLimits().handler(mux)))
+	s.http = newHTTPServer(&s.opts, withGRPC(s.grpc, opts.httpLimits().handler(withCORS(opts.CORSOrigins, mux))))
 	return s, nil
 }
 

@@ -58,7 +58,17 @@ func (c *config) check() error {
 			return fmt.Errorf("--advertise-client-urls: %q is not a URL of a client port; write it like http://stele.example:2379", advertised)
 		}
 	}
+	for _, origin := range c.cors {
+		if u, err := url.Parse(origin); origin != "*" && (err != nil || !isOrigin(u)) {
+			return fmt.Errorf("--cors: %q is not the origin of a web page; write it like https://page.example:8443, without a path, or * for all", origin)
+		}
+	}
 	return nil
+}
+
+// isOrigin reports whether u is what a browser sends as the origin of a web page.
+func isOrigin(u *url.URL) bool {
+	return u.Host != "" && *u == url.URL{Scheme: u.Scheme, Host: u.Host} && (u.Scheme == "http" || u.Scheme == "https")
 }
 
 // advertisable reports whether the member list may name u. As in etcd, the rest of the URL of a unix socket is free.

@@ -66,7 +66,7 @@ var etcdHintPrefixes = []struct{ prefix, hint string }{
 
 // etcdUnsupported are the flags of etcd that have neither an equivalent nor a reason not to exist.
 var etcdUnsupported = []string{
-	"client-cert-allowed-hostname", "cors",
+	"client-cert-allowed-hostname",
 	"warning-apply-duration", "warning-unary-request-duration", "enable-distributed-tracing",
 	"distributed-tracing-address", "distributed-tracing-service-name", "distributed-tracing-instance-id",
 	"distributed-tracing-sampling-rate",

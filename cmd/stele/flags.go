@@ -15,6 +15,7 @@ type config struct {
 	listenAddress       string
 	insecureListen      bool
 	advertiseClientURLs []string
+	cors                []string
 	name                string
 	serverCertFile      string
 	serverKeyFile       string
@@ -65,6 +66,7 @@ func (c *config) flags() *pflag.FlagSet {
 	fs.StringVar(&c.listenAddress, "listen-address", "127.0.0.1:2379", "address to serve clients on: host:port or unix://path")
 	fs.BoolVar(&c.insecureListen, "insecure-listen", false, "serve plain text even on an address that other machines can reach")
 	fs.StringSliceVar(&c.advertiseClientURLs, "advertise-client-urls", nil, "URLs that the member list names for clients (default: the address served on)")
+	fs.StringSliceVar(&c.cors, "cors", nil, "origins whose web pages may use the JSON gateway, such as https://page.example; * is all (default: none)")
 	fs.StringVar(&c.name, "name", "default", "name of this replica in the member list")
 	fs.StringVar(&c.serverCertFile, "server-cert-file", "", "certificate for the client port; turns TLS on")
 	fs.StringVar(&c.serverKeyFile, "server-key-file", "", "private key of --server-cert-file")
@@ -102,7 +104,7 @@ func (c *config) flags() *pflag.FlagSet {
 
 	fs.StringVar(&c.metricsAddress, "metrics-bind-address", "0", "also serve /metrics on this address; 0 leaves them on the client port only")
 	fs.BoolVar(&c.metricsIgnoreTLS, "metrics-ignore-tls-config", false, "serve --metrics-bind-address in plain text even when the client port has TLS")
-	fs.BoolVar(&c.metricsProfiling, "metrics-enable-profiling", false, "also serve /debug/pprof on --metrics-bind-address")
+	fs.BoolVar(&c.metricsProfiling, "metrics-enable-profiling", false, "also serve /debug/pprof and /debug/vars on --metrics-bind-address")
 
 	c.log.flags(fs)
 

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
+	"expvar"
 	"fmt"
 	"net"
 	"net/http"
@@ -74,7 +76,21 @@ const (
 	maxMetricsBody        = 4 << 10
 )
 
-// serveMetrics serves /metrics and the probes on listener until ctx ends, and if profiling is set /debug/pprof/.
+// serveVars serves the variables of package expvar in its form, but for the command line: an --endpoint on it may have a
+// password.
+func serveVars(w http.ResponseWriter, _ *http.Request) {
+	vars := make(map[string]json.RawMessage)
+	expvar.Do(func(v expvar.KeyValue) {
+		if v.Key != "cmdline" {
+			vars[v.Key] = json.RawMessage(v.Value.String())
+		}
+	})
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	_ = json.NewEncoder(w).Encode(vars) // a scraper that is gone needs no answer
+}
+
+// serveMetrics serves /metrics and the probes on listener until ctx ends, and if profiling is set /debug/pprof/ and
+// /debug/vars.
 func serveMetrics(ctx context.Context, listener net.Listener, gatherer prometheus.Gatherer, probes http.Handler, profiling bool) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
@@ -82,6 +98,7 @@ func serveMetrics(ctx context.Context, listener net.Listener, gatherer prometheu
 		mux.Handle(path, probes)
 	}
 	if profiling {
+		mux.HandleFunc("GET /debug/vars", serveVars)
 		mux.HandleFunc("/debug/pprof/", pprof.Index)
 		// Not its cmdline: an --endpoint on it may have a password.
 		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)

@@ -93,6 +93,7 @@ func TestMistakes(t *testing.T) {
 		"revocation without clients": {args: []string{"--client-crl-file=x"}, want: []string{"--client-crl-file", "--trusted-ca-file", "--client-cert-auth"}},
 		"negative keepalive":         {args: []string{"--grpc-keepalive-timeout=-1s"}, want: []string{"--grpc-keepalive-timeout", "negative"}},
 		"advertised without a host":  {args: []string{"--advertise-client-urls=http://"}, want: []string{"--advertise-client-urls", "http://stele.example"}},
+		"origin with a path":         {args: []string{"--cors=https://page.example/"}, want: []string{"--cors", "https://page.example/", "path"}},
 		"lease mode":                 {args: []string{"--lease-mode=kine"}, want: []string{"--lease-mode", "neither ttl nor etcd"}},
 		"no operations":              {args: []string{"--max-txn-ops=0"}, want: []string{"--max-txn-ops", "positive"}},
 		"negative request size":      {args: []string{"--max-request-bytes=-1"}, want: []string{"--max-request-bytes"}},

@@ -151,6 +151,7 @@ func (c *config) datastore(
 			Gatherer:             registry,
 			Name:                 c.name,
 			AdvertiseClientURLs:  advertised,
+			CORSOrigins:          c.cors,
 			AuthTokens:           tokens,
 			BcryptCost:           c.bcryptCost,
 			ClientCertAuth:       c.clientCertAuth,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/tls"
+	"encoding/json"
 	"net/http"
 	"os"
 	"regexp"
@@ -111,14 +112,21 @@ func TestProfilesAreServedOnlyWhenAskedFor(t *testing.T) {
 	if got := fetch(t, http.DefaultClient, "http://"+metricsAddress(t, p)+path); !strings.Contains(got, "goroutine profile:") {
 		t.Errorf("profile: %.200s", got)
 	}
-	p = start(t, t.TempDir(), "--metrics-bind-address=127.0.0.1:0")
-	resp, err := http.Get("http://" + metricsAddress(t, p) + path) //nolint:noctx // bounded by the test's deadline
-	if err != nil {
-		t.Fatal(err)
+	var vars struct{ Memstats struct{ Mallocs int64 } }
+	shown := fetch(t, http.DefaultClient, "http://"+metricsAddress(t, p)+"/debug/vars")
+	if err := json.Unmarshal([]byte(shown), &vars); err != nil || vars.Memstats.Mallocs == 0 || strings.Contains(shown, "cmdline") {
+		t.Errorf("variables: %v, %.200s", err, shown)
 	}
-	_ = resp.Body.Close()
-	if resp.StatusCode != http.StatusNotFound {
-		t.Errorf("without the flag: %s", resp.Status)
+	p = start(t, t.TempDir(), "--metrics-bind-address=127.0.0.1:0")
+	for _, path := range []string{path, "/debug/vars"} {
+		resp, err := http.Get("http://" + metricsAddress(t, p) + path) //nolint:noctx // bounded by the test's deadline
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusNotFound {
+			t.Errorf("%s without the flag: %s", path, resp.Status)
+		}
 	}
 }
 

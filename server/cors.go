@@ -1,0 +1,37 @@
+package server
+
+import (
+	"net/http"
+	"slices"
+)
+
+// withCORS lets web pages of other origins read the answers of h, as etcd does: it adds the CORS headers for origins and
+// answers preflight requests. The origin "*" stands for all. Without origins it is h.
+func withCORS(origins []string, h http.Handler) http.Handler {
+	if len(origins) == 0 {
+		return h
+	}
+	all := slices.Contains(origins, "*")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		origin := r.Header.Get("Origin")
+		switch {
+		case all:
+			allowOrigin(w.Header(), "*")
+		case origin != "" && slices.Contains(origins, origin):
+			allowOrigin(w.Header(), origin)
+		}
+		if !all {
+			w.Header().Add("Vary", "Origin") // a cache must not answer another origin with this
+		}
+		if r.Method == http.MethodOptions {
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+func allowOrigin(header http.Header, origin string) {
+	header.Set("Access-Control-Allow-Origin", origin)
+	header.Set("Access-Control-Allow-Methods", "POST, GET, OPTIONS, PUT, DELETE")
+	header.Set("Access-Control-Allow-Headers", "accept, content-type, authorization")
+}
