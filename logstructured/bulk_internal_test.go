@@ -34,7 +34,9 @@ func TestHashesAreShared(t *testing.T) {
 			hash, err := h.do(ctx, key, compute)
 			result <- outcome{hash, err}
 		}()
-		for ; ; time.Sleep(time.Millisecond) {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for ; ; <-tick.C {
 			h.mu.Lock()
 			run := h.running[key]
 			there := run != nil && run.waiting == waiting

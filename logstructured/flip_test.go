@@ -165,7 +165,7 @@ func everythingIn(t *testing.T, path string) (answers string, err error) {
 	_, err = x.Read(t.Context(), func(entries []ls.Entry) error {
 		for i := range entries {
 			e := &entries[i]
-			fmt.Fprintln(&b, e.Kind, e.Revision, e.Sub, string(e.Key), e.CreateRevision, e.Version, e.Lease, len(e.Value), e.Value)
+			fmt.Fprintln(&b, e.Kind, e.Revision, e.Sub, string(e.Key), e.CreateRevision, e.Version, e.Lease, len(e.Value), string(e.Value))
 		}
 		return nil
 	})

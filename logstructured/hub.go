@@ -102,7 +102,8 @@ func (h *hub) run(ctx context.Context) error {
 			return nil
 		case <-h.more:
 		}
-		for ctx.Err() == nil && h.slice() {
+		for more := true; more && ctx.Err() == nil; {
+			more = h.slice()
 		}
 	}
 }

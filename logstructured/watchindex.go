@@ -62,21 +62,21 @@ func (x *watchIndex) leave(g *watchGroup) {
 }
 
 // push makes w idle.
-func (g *watchGroup) push(w *watcher) {
-	w.slot = len(g.idle)
-	if g.idle = append(g.idle, w); w.slot == 0 {
-		g.refresh()
+func (n *watchGroup) push(w *watcher) {
+	w.slot = len(n.idle)
+	if n.idle = append(n.idle, w); w.slot == 0 {
+		n.refresh()
 	}
 }
 
 // pull removes w from the idle watchers.
-func (g *watchGroup) pull(w *watcher) {
-	last := len(g.idle) - 1
-	g.idle[w.slot] = g.idle[last]
-	g.idle[w.slot].slot = w.slot
-	g.idle[last] = nil
-	if g.idle = g.idle[:last]; last == 0 {
-		g.refresh()
+func (n *watchGroup) pull(w *watcher) {
+	last := len(n.idle) - 1
+	n.idle[w.slot] = n.idle[last]
+	n.idle[w.slot].slot = w.slot
+	n.idle[last] = nil
+	if n.idle = n.idle[:last]; last == 0 {
+		n.refresh()
 	}
 }
 

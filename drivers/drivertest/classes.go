@@ -40,7 +40,7 @@ func (s suite) busyLeavesRoom(t *testing.T) {
 		})
 	}
 	<-begun
-	s.busy(t, ctx, l)
+	s.busy(ctx, t, l)
 
 	// None of these may take as long as a scan, which does not end.
 	short, cancel := context.WithTimeout(ctx, 20*time.Second)
@@ -71,7 +71,7 @@ func (s suite) busyLeavesRoom(t *testing.T) {
 }
 
 // busy waits until a call of Values finds no connection. The call ends with its context.
-func (s suite) busy(t *testing.T, ctx context.Context, l logstructured.Log) {
+func (s suite) busy(ctx context.Context, t *testing.T, l logstructured.Log) {
 	t.Helper()
 	for ctx.Err() == nil {
 		short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)

@@ -43,9 +43,9 @@ func (l *Log) Register(ctx context.Context, self logstructured.Replica, ttl time
 			}
 			now = logstructured.Timestamp(integer(row[6]))
 			switch silent := time.Duration(now-r.Seen) * time.Millisecond; {
-			case silent > forgetAfter*ttl:
+			case silent > forgetAfter*ttl && r.ID != self.ID:
 				gone = append(gone, int64(r.ID))
-			case silent <= ttl:
+			case silent <= ttl || r.ID == self.ID: // the second statement may be late
 				if err := json.Unmarshal(blob(row[2]), &r.ClientURLs); err != nil {
 					return err
 				}

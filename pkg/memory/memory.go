@@ -27,7 +27,7 @@ func availableIn(root string, goLimit int64) int64 {
 
 // physical returns what /proc/meminfo says, or the greatest number.
 func physical(root string) int64 {
-	file, err := os.Open(filepath.Join(root, "proc/meminfo"))
+	file, err := os.Open(filepath.Join(root, "proc", "meminfo"))
 	if err != nil {
 		return math.MaxInt64
 	}
@@ -48,7 +48,7 @@ func physical(root string) int64 {
 // number.
 func controlGroups(root string) int64 {
 	lowest := int64(math.MaxInt64)
-	groups, err := os.ReadFile(filepath.Join(root, "proc/self/cgroup"))
+	groups, err := os.ReadFile(filepath.Join(root, "proc", "self", "cgroup"))
 	if err != nil {
 		return lowest
 	}

@@ -46,9 +46,9 @@ var ErrCostTooHigh = status.Errorf(codes.InvalidArgument,
 	"stele: the cost of the hashed password is higher than %d and than --bcrypt-cost: no password would be compared with it",
 	maxCost)
 
-// comparable returns the cost of a hash, and whether passwords are compared with it by a server that hashes at the cost
+// costOf returns the cost of a hash, and whether passwords are compared with it by a server that hashes at the cost
 // configured.
-func comparable(hash []byte, configured int) (cost int, ok bool) {
+func costOf(hash []byte, configured int) (cost int, ok bool) {
 	cost, err := bcrypt.Cost(hash)
 	return cost, err == nil && cost <= max(maxCost, configured)
 }
@@ -86,7 +86,7 @@ func (s *State) Credential(name string, configured int) (Credential, error) {
 	if u.GetOptions().GetNoPassword() {
 		return Credential{decoy, decoy, errPasswordGiven}, nil
 	}
-	if _, ok := comparable(u.Password, configured); !ok {
+	if _, ok := costOf(u.Password, configured); !ok {
 		return Credential{decoy, decoy, rpctypes.ErrGRPCAuthFailed}, nil
 	}
 	return Credential{hash: u.Password, decoy: decoy}, nil
@@ -119,7 +119,7 @@ func (s *State) decoy(configured int) []byte {
 	s.decoyOnce.Do(func() {
 		users := map[int]int{}
 		for _, u := range s.users {
-			if cost, ok := comparable(u.Password, configured); ok {
+			if cost, ok := costOf(u.Password, configured); ok {
 				users[cost]++
 			}
 		}
