@@ -123,7 +123,6 @@ func TestMalformedAuthRefusesAll(t *testing.T) {
 			conn, ctx := r.dial(t), within(t)
 			client, kv := pb.NewAuthClient(conn), pb.NewKVClient(conn)
 			addRoot(ctx, t, client)
-			token := "none"
 			if enabled {
 				if _, err := client.AuthEnable(ctx, &pb.AuthEnableRequest{}); err != nil {
 					t.Fatal(err)
@@ -132,8 +131,7 @@ func TestMalformedAuthRefusesAll(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				token = resp.Token
-				ctx = metadata.AppendToOutgoingContext(ctx, rpctypes.TokenFieldNameGRPC, token)
+				ctx = metadata.AppendToOutgoingContext(ctx, rpctypes.TokenFieldNameGRPC, resp.Token)
 			}
 			set := func(value []byte) {
 				t.Helper()

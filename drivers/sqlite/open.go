@@ -49,6 +49,7 @@ func open(ctx context.Context, cfg config, logger *logrus.Entry) (*Log, error) {
 		return nil, err
 	}
 	if !created {
+		warnOldWAL(cfg.path, logger)
 		err := retryBusy(ctx, cfg.busyTimeout, func() error { return inspect(cfg) })
 		if err != nil {
 			return nil, openError(cfg.path, err)
@@ -69,6 +70,26 @@ func open(ctx context.Context, cfg config, logger *logrus.Entry) (*Log, error) {
 		return nil, openError(cfg.path, err)
 	}
 	return l, nil
+}
+
+// walLag is how much older than the database file its write-ahead log may be: the file is written last by a checkpoint, which follows the
+// last append by less unless a reader holds it up.
+const walLag = time.Minute
+
+// warnOldWAL warns if the file seems to have been restored beside the write-ahead log of the file before it. SQLite then applies the log
+// to the copy. The start refuses the result if it is a mixture; it may also be the state before the restore, without any fault.
+func warnOldWAL(path string, logger *logrus.Entry) {
+	file, err := os.Stat(path)
+	if err != nil {
+		return
+	}
+	wal, err := os.Stat(path + "-wal")
+	if err != nil || wal.Size() == 0 || file.ModTime().Sub(wal.ModTime()) < walLag {
+		return
+	}
+	logger.WithFields(logrus.Fields{"file": path, "file-time": file.ModTime(), "wal-time": wal.ModTime()}).
+		Warn("the database file is newer than its write-ahead log: if it was restored from a backup, stop, remove the files -wal and -shm, " +
+			"and restore it again")
 }
 
 // prepareFile makes the directory and tells whether the file has to be created.

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/logstructured"
 )
@@ -391,4 +393,26 @@ func TestLitestreamTables(t *testing.T) {
 	makeDB(t, path, `CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER); CREATE TABLE _litestream_lock (id INTEGER)`)
 	makeLog(t, path)
 	makeLog(t, path)
+}
+
+func TestOldWALIsWarnedOf(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.db")
+	for _, name := range []string{path, path + "-wal"} {
+		if err := os.WriteFile(name, []byte("content"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for age, want := range map[time.Duration]bool{0: false, walLag / 2: false, 2 * walLag: true} {
+		then := time.Now().Add(-age)
+		if err := os.Chtimes(path+"-wal", then, then); err != nil {
+			t.Fatal(err)
+		}
+		var lines bytes.Buffer
+		logger := logrus.New()
+		logger.SetOutput(&lines)
+		warnOldWAL(path, logrus.NewEntry(logger))
+		if warned := strings.Contains(lines.String(), "remove the files -wal and -shm"); warned != want {
+			t.Errorf("the write-ahead log is older by %s: warned %v, want %v", age, warned, want)
+		}
+	}
 }

@@ -101,7 +101,7 @@ func (f *failedSync) run(t *testing.T) error {
 // load appends and deletes until an error, or for a while.
 func (f *failedSync) load(ctx context.Context, l *Log, c *cut) error {
 	var head logstructured.Head
-	for n := uint64(0); n < 60; n++ {
+	for n := range uint64(60) {
 		c.begun = n + 1
 		id := logstructured.AppendID(n + 1)
 		if err := f.append(ctx, l, head, id, powerEntries(n)); err != nil {
