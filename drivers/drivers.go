@@ -2,7 +2,6 @@ package drivers
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"strings"
 
@@ -84,15 +83,10 @@ func Schema(dsn string) ([]string, error) {
 	return statements, nil
 }
 
-// opened turns what a driver's Open returned into what [Open] returns: no nil pointer in an interface, and a server whose certificate
-// is not accepted is a matter of configuration for all of them.
+// opened turns what a driver's Open returned into what [Open] returns: no nil pointer in an interface.
 func opened[L logstructured.Log](log L, err error) (logstructured.Log, error) {
-	if err == nil {
-		return log, nil
+	if err != nil {
+		return nil, err
 	}
-	var certificate *tls.CertificateVerificationError
-	if errors.As(err, &certificate) {
-		err = connect.Configuration(err)
-	}
-	return nil, err
+	return log, nil
 }

@@ -3,10 +3,12 @@ package postgres
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/logstructured"
 )
 
@@ -110,6 +112,55 @@ func staleConnection(err error) bool {
 func refusesPassword(err error) bool {
 	c := code(err)
 	return pgerrcode.IsInvalidAuthorizationSpecification(c) || c == pgerrcode.ProtocolViolation // PgBouncer's before 1.19
+}
+
+// permanent returns what to change if waiting does not fix an error of opening, and otherwise "".
+func permanent(err error) string {
+	if advice := connect.Permanent(err); advice != "" {
+		return advice
+	}
+	if refusesTLS(err) {
+		return "the server has no TLS: set ssl = on there, or do without --ca-file, --cert-file, --skip-verify and sslmode"
+	}
+	var e *pgconn.PgError
+	if !errors.As(err, &e) {
+		return ""
+	}
+	switch c := e.Code; {
+	case pgerrcode.IsInvalidAuthorizationSpecification(c):
+		return "check user, password and certificate, and pg_hba.conf of the server"
+	case c == pgerrcode.InsufficientPrivilege:
+		return "grant the user what docs/databases.md names"
+	case c == pgerrcode.UndefinedObject, c == pgerrcode.InvalidParameterValue, c == pgerrcode.CantChangeRuntimeParam:
+		return "an option of the endpoint is neither Stele's nor a setting of the server, or has a wrong value"
+	case c == pgerrcode.ProtocolViolation: // PgBouncer has it for most errors, passing ones too
+		for _, refusal := range poolerRefusals {
+			if strings.Contains(e.Message, refusal) {
+				return "check the endpoint, and the pooler's configuration"
+			}
+		}
+	}
+	return ""
+}
+
+// poolerRefusals are in the messages of PgBouncer that waiting does not change.
+var poolerRefusals = []string{"unsupported startup parameter", "no such database", "no such user", "password authentication failed", "auth failed"}
+
+// refusesTLS reports whether a server has no TLS, and the configuration does not allow to connect without.
+func refusesTLS(err error) bool {
+	var e *pgconn.ConnectError
+	if !errors.As(err, &e) || !strings.Contains(e.Error(), "server refused TLS connection") {
+		return false // pgx has no value for it
+	}
+	if e.Config.TLSConfig == nil {
+		return false
+	}
+	for _, f := range e.Config.Fallbacks {
+		if f.TLSConfig == nil {
+			return false
+		}
+	}
+	return true
 }
 
 // severity is FATAL or PANIC if the error ends the connection, and ERROR if it does not.

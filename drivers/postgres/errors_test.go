@@ -1,13 +1,19 @@
 package postgres
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/logstructured"
 )
 
@@ -62,5 +68,72 @@ func TestErrorsByCode(t *testing.T) {
 	}
 	if !errors.Is(translate("test", pgconn.ErrReadOnlyConnection), logstructured.ErrReadOnly) {
 		t.Error("no server that takes writes is not read-only")
+	}
+}
+
+// TestOpenErrors distinguishes the errors that end the process from those that waiting may fix.
+func TestOpenErrors(t *testing.T) {
+	server := func(code, message string) error {
+		return fmt.Errorf("connect: %w", &pgconn.PgError{Severity: "FATAL", Code: code, Message: message})
+	}
+	refused := &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+	for name, test := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"refused":                    {refused, false},
+		"unknown host":               {&net.DNSError{Name: "db.example", IsNotFound: true}, false}, // package endpoint bounds it
+		"closed":                     {fmt.Errorf("handshake: %w", io.ErrUnexpectedEOF), false},
+		"end of the attempt":         {context.DeadlineExceeded, false},
+		"starting":                   {server("57P03", "the database system is starting up"), false},
+		"shutting down":              {server("57P01", "terminating connection"), false},
+		"too many connections":       {server("53300", "sorry, too many clients already"), false},
+		"read-only":                  {server("25006", "cannot execute INSERT"), false},
+		"disk full":                  {server("53100", "no space left"), false},
+		"pooler without server":      {server("08P01", "server login failed: FATAL the database system is starting up"), false},
+		"pooler's unknown option":    {server("08P01", "unsupported startup parameter: x"), true},
+		"pooler's unknown database":  {server("08P01", "no such database: kube"), true},
+		"wrong password":             {server("28P01", "password authentication failed"), true},
+		"no entry in pg_hba.conf":    {server("28000", "no pg_hba.conf entry"), true},
+		"unknown role":               {server("28000", `role "kube" does not exist`), true},
+		"no right":                   {server("42501", "permission denied"), true},
+		"unknown option":             {server("42704", "unrecognized configuration parameter"), true},
+		"wrong value of an option":   {server("22023", "invalid value for parameter"), true},
+		"option only for the server": {server("55P02", "parameter cannot be changed"), true},
+		"certificate":                {&tls.CertificateVerificationError{Err: errors.New("expired")}, true},
+		"one of several hosts":       {errors.Join(server("28P01", ""), refused), true},
+		"a sentence":                 {&openFailure{text: "a newer version changed the tables"}, true},
+		"kine":                       {connect.ErrKine, true},
+	} {
+		if got := openError("connect", test.err); errors.Is(got, connect.ErrConfiguration) != test.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// TestServerWithoutTLS connects to a server that answers the request for TLS with no, and then goes away.
+func TestServerWithoutTLS(t *testing.T) {
+	server, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = server.Close() }()
+	go func() {
+		for {
+			c, err := server.Accept()
+			if err != nil {
+				return
+			}
+			if _, err := io.ReadFull(c, make([]byte, 8)); err == nil {
+				_, _ = c.Write([]byte("N"))
+			}
+			_ = c.Close()
+		}
+	}()
+	for mode, want := range map[string]bool{"require": true, "verify-full": true, "prefer": false, "disable": false} {
+		_, err := Open(within(t, 10*time.Second), "postgres://u:secret@"+server.Addr().String()+"/d?sslmode="+mode, Options{Logger: quiet()})
+		if err == nil || errors.Is(err, connect.ErrConfiguration) != want {
+			t.Errorf("sslmode=%s: %v", mode, err)
+		}
 	}
 }

@@ -157,10 +157,8 @@ func migrate(ctx context.Context, c *pgconn.PgConn, cfg *config, migrations []mi
 		return nil
 	}
 	if v.version == 0 {
-		if create := cfg.createSchema(); create != "" {
-			if err := apply(ctx, c, statement{sql: create}); err != nil {
-				return missingRight(err, create)
-			}
+		if err := createSchema(ctx, c, cfg); err != nil {
+			return err
 		}
 		for _, s := range schemaTable {
 			s.sql = withPrefix(s.sql, cfg.prefix)
@@ -177,6 +175,23 @@ func migrate(ctx context.Context, c *pgconn.PgConn, cfg *config, migrations []mi
 				return missingRight(fmt.Errorf("migration %d: %w", n, err), s.sql)
 			}
 		}
+	}
+	return nil
+}
+
+// createSchema creates the schema of the tables unless it is there: IF NOT EXISTS demands the right to create one in any case.
+func createSchema(ctx context.Context, c *pgconn.PgConn, cfg *config) error {
+	create := cfg.createSchema()
+	if create == "" {
+		return nil
+	}
+	const exists = `SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1`
+	found := c.ExecParams(ctx, exists, [][]byte{[]byte(cfg.schema)}, nil, nil, nil).Read()
+	if found.Err != nil || len(found.Rows) > 0 {
+		return found.Err
+	}
+	if err := apply(ctx, c, statement{sql: create}); err != nil {
+		return missingRight(err, create)
 	}
 	return nil
 }

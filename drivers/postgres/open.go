@@ -119,9 +119,8 @@ func openError(op string, err error) error {
 	if errors.Is(err, logstructured.ErrNoConnection) {
 		return fmt.Errorf("%w: %s", err, connect.TooManyConnections)
 	}
-	switch c := code(err); {
-	case pgerrcode.IsInvalidAuthorizationSpecification(c), c == pgerrcode.InsufficientPrivilege:
-		return connect.Configuration(err)
+	if advice := permanent(err); advice != "" {
+		return connect.Configuration(fmt.Errorf("%w: %s", err, advice))
 	}
 	return err
 }
@@ -191,6 +190,9 @@ func (l *Log) createDatabase(ctx context.Context) (err error) {
 	cfg.RuntimeParams = nil
 	c, err := pgconn.ConnectConfig(ctx, cfg)
 	if err != nil {
+		if permanent(err) == "" && code(err) != pgerrcode.InvalidCatalogName {
+			return err
+		}
 		return &openFailure{
 			text: fmt.Sprintf("the database does not exist, and to create it there is no access to database %q: let an administrator run: %s", MaintenanceDatabase, l.cfg.createDatabase()),
 			err:  err,
@@ -200,6 +202,6 @@ func (l *Log) createDatabase(ctx context.Context) (err error) {
 	if err := apply(ctx, c, statement{sql: l.cfg.createDatabase()}); err != nil {
 		return missingRight(err, l.cfg.createDatabase())
 	}
-	l.logger.WithField("database", l.cfg.pool.ConnConfig.Database).Info("Created the database")
+	l.logger.WithField("database", l.cfg.pool.ConnConfig.Database).Warn("the database did not exist, and was created; if it should have existed, check the endpoint")
 	return nil
 }

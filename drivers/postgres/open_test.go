@@ -147,6 +147,9 @@ func TestMissingRightsNameTheStatement(t *testing.T) {
 		"tables":   {dsn, "CREATE TABLE IF NOT EXISTS stele_schema"},
 		"schema":   {withOption(dsn, "search_path=apart"), `CREATE SCHEMA IF NOT EXISTS "apart"`},
 		"database": {s.In(dsn, "missing"), `CREATE DATABASE "missing"`},
+		"option":   {withOption(dsn, "no_such_option=1"), "option of the endpoint"},
+		"value":    {withOption(dsn, "work_mem=much"), "option of the endpoint"},
+		"fixed":    {withOption(dsn, "max_connections=9"), "option of the endpoint"},
 		"password": {strings.Replace(dsn, "guest:secret", "guest:wrong", 1), "authentication"},
 	} {
 		err := open(test.dsn)
@@ -166,6 +169,23 @@ func TestMissingRightsNameTheStatement(t *testing.T) {
 	execute(t, s, name, "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO guest")
 	if err := open(dsn); err != nil {
 		t.Errorf("after the administrator made the tables: %v", err)
+	}
+}
+
+// TestOwnedSchema has a role that owns the schema of search_path and may create no other.
+func TestOwnedSchema(t *testing.T) {
+	s := database.Shared(t, kind())
+	name := s.Database(t)
+	execute(t, s, name, "CREATE ROLE tenant LOGIN PASSWORD 'tenant'", "CREATE SCHEMA rented AUTHORIZATION tenant")
+	t.Cleanup(func() { execute(t, s, name, "DROP OWNED BY tenant", "DROP ROLE tenant") })
+	dsn := withOption(as(t, s.In(s.Env(t, "DSN"), name), "tenant", "tenant"), "search_path=rented")
+	l, err := Open(within(t, 10*time.Second), dsn, Options{Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustEnd(t, l)
+	if err := l.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -3,6 +3,7 @@ package endpoint
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -18,6 +19,9 @@ const (
 	firstRetry, lastRetry = 100 * time.Millisecond, 2 * time.Second
 	// remindEvery is how often the log says again what is missing.
 	remindEvery = 10 * time.Second
+	// unknownHostTime bounds the attempts while the endpoint's hosts have no address: the resolver may start together with Stele,
+	// and a misspelt name never gets one.
+	unknownHostTime = time.Minute
 )
 
 // retry calls open until it succeeds, because a service manager may start Stele before its database, unless waiting cannot mend
@@ -25,11 +29,15 @@ const (
 func retry(ctx context.Context, log *logrus.Entry, endpoint string, limit time.Duration, open func() error) error {
 	var said time.Time
 	begin := time.Now()
+	reachable := begin // when a host last had an address
 	log = log.WithField("data", drivers.Describe(endpoint))
 	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
 		slow := time.AfterFunc(remindEvery, func() { log.Warn("still opening the database") })
 		err := open()
 		slow.Stop()
+		if !connect.UnknownHost(err) {
+			reachable = time.Now()
+		}
 		switch {
 		case err == nil:
 			if !said.IsZero() {
@@ -39,6 +47,8 @@ func retry(ctx context.Context, log *logrus.Entry, endpoint string, limit time.D
 		case ctx.Err() != nil, !drivers.Remote(endpoint), errors.Is(err, connect.ErrConfiguration),
 			errors.Is(err, logstructured.ErrCorrupt), errors.Is(err, logstructured.ErrLeaseModeMismatch), errors.Is(err, logstructured.ErrImportUnfinished):
 			return err
+		case time.Since(reachable) >= unknownHostTime:
+			return fmt.Errorf("the host of the endpoint has had no address for %v: %w", unknownHostTime, err)
 		case limit > 0 && time.Since(begin) >= limit:
 			return err
 		case time.Since(said) >= remindEvery:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -82,6 +83,33 @@ func TestStartFailsWhenWaitingIsInVain(t *testing.T) {
 	if err := retry(ctx, log, away, 0, func() error { cancel(); return refused }); !errors.Is(err, refused) {
 		t.Errorf("stopped: %v", err)
 	}
+}
+
+// TestStartBoundsUnknownHosts lets a name have no address, at first or for good.
+func TestStartBoundsUnknownHosts(t *testing.T) {
+	unknown := &net.OpError{Op: "dial", Err: &net.DNSError{Name: "db.example", IsNotFound: true}}
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		err := retry(t.Context(), logTo(io.Discard), away, 0, func() error { return unknown })
+		if took := time.Since(begin); !errors.Is(err, unknown) || took < unknownHostTime || took > unknownHostTime+lastRetry {
+			t.Errorf("%v after %v", err, took)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		err := retry(t.Context(), logTo(io.Discard), away, 0, func() error {
+			switch passed := time.Since(begin); {
+			case passed < unknownHostTime-lastRetry:
+				return unknown
+			case passed < 5*unknownHostTime:
+				return errors.New("connection refused")
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // A program that embeds a datastore waits for its database, and not for ever.
