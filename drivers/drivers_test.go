@@ -214,3 +214,26 @@ func TestErrorsShowNoPassword(t *testing.T) {
 		}
 	}
 }
+
+// TestUnknownHostIsRecognized has the drivers look up a name that never exists.
+func TestUnknownHostIsRecognized(t *testing.T) {
+	var dns *net.DNSError
+	if _, err := net.DefaultResolver.LookupHost(t.Context(), "no-such.invalid"); !errors.As(err, &dns) || !dns.IsNotFound {
+		t.Skipf("there is no resolver: %v", err)
+	}
+	for dsn, want := range map[string]bool{
+		"postgres://u@no-such.invalid/d":                       true,
+		"postgres://u@no-such.invalid,other.invalid/d":         true,
+		"postgres://u@no-such.invalid/d?sslmode=disable":       true,
+		"postgres://u@127.0.0.1:1,no-such.invalid:1/d":         false,
+		"mysql://u@tcp(no-such.invalid)/d":                     true,
+		"mysql://u@tcp(no-such.invalid,other.invalid)/d":       true,
+		"mysql://u@tcp(no-such.invalid:1,127.0.0.1:1)/d":       false,
+		"mysql://u@unix(/no/such/directory/of/a/server.sock)/": false,
+	} {
+		_, err := Open(t.Context(), dsn, options())
+		if err == nil || connect.UnknownHost(err) != want || errors.Is(err, connect.ErrConfiguration) {
+			t.Errorf("%s: %v", dsn, err)
+		}
+	}
+}

@@ -39,6 +39,7 @@
 // unix(/path) in place of tcp(...). Without a database it is "kubernetes"; "mysql://" is kine's default server. Several addresses, tcp(a:3306,b:3306), are tried
 // in turn; they must be of one cluster. Options of our own:
 //
+//	server_name=HOST     The name in the server's certificate, if it is not the host of the DSN.
 //	table_prefix=stele   Names of the tables begin with it and _, so that several logs can share a database.
 //
 // Any other option is a system variable to set. Some are overruled: parameters are never interpolated, and the charset is binary.

@@ -33,6 +33,8 @@ type config struct {
 	servers  []*mysql.Config
 	database string
 	prefix   string
+	// serverName is the name that the servers' certificates must have, "" is each one's host.
+	serverName string
 	// maxValue is the largest value that must fit, in bytes.
 	maxValue int
 	// besideKine lets a log begin beside a table of kine's.
@@ -72,6 +74,8 @@ func parseDSN(dsn string) (*config, error) {
 		cfg.prefix = prefix
 		delete(server.Params, "table_prefix")
 	}
+	cfg.serverName = server.Params["server_name"]
+	delete(server.Params, "server_name")
 	server.DBName = cfg.database
 	// What this package relies on, whatever the DSN says.
 	server.InterpolateParams = false // prepared statements are exact for bytes, and cheaper
@@ -92,7 +96,7 @@ func parseDSN(dsn string) (*config, error) {
 		one := server.Clone()
 		one.Addr = address
 		if one.TLS != nil && !one.TLS.InsecureSkipVerify {
-			one.TLS.ServerName = hostOf(one) // what the parser made of several addresses is of no use
+			one.TLS.ServerName = cfg.nameOf(one) // what the parser made of several addresses is of no use
 		}
 		cfg.servers = append(cfg.servers, one)
 	}
@@ -122,6 +126,14 @@ func addresses(server *mysql.Config) []string {
 	return found
 }
 
+// nameOf returns the name that a server's certificate must have.
+func (cfg *config) nameOf(server *mysql.Config) string {
+	if cfg.serverName != "" {
+		return cfg.serverName
+	}
+	return hostOf(server)
+}
+
 func hostOf(server *mysql.Config) string {
 	host, _, err := net.SplitHostPort(server.Addr)
 	if err != nil {
@@ -144,16 +156,18 @@ func (cfg *config) apply(opts connect.Options) error {
 		if password != "" {
 			server.Passwd = password
 		}
-		if !opts.TLS.Wanted() {
-			continue
+		if opts.TLS.Wanted() {
+			tls, err := opts.TLS.Config()
+			if err != nil {
+				return fmt.Errorf("mysql: %w", err)
+			}
+			tls.ServerName = cfg.nameOf(server)
+			server.TLS = tls
+			server.AllowFallbackToPlaintext = false
 		}
-		tls, err := opts.TLS.Config()
-		if err != nil {
-			return fmt.Errorf("mysql: %w", err)
+		if cfg.serverName != "" && (server.TLS == nil || server.TLS.InsecureSkipVerify) {
+			return errors.New("mysql: option server_name needs a certificate that is verified: use --ca-file, or tls=true in the endpoint")
 		}
-		tls.ServerName = hostOf(server)
-		server.TLS = tls
-		server.AllowFallbackToPlaintext = false
 	}
 	return nil
 }

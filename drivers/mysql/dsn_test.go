@@ -94,6 +94,35 @@ func TestTLSNames(t *testing.T) {
 	}
 }
 
+// TestServerName reaches servers by address whose certificate has a name.
+func TestServerName(t *testing.T) {
+	for _, dsn := range []string{"mysql://u@tcp(10.0.0.1,10.0.0.2)/?tls=true&server_name=db.example", "mysql://u@tcp(10.0.0.1)/?server_name=db.example"} {
+		cfg, err := parseDSN(dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		opts := connect.Options{}
+		if !strings.Contains(dsn, "tls") {
+			if err := cfg.apply(opts); err == nil {
+				t.Errorf("%s: no error without TLS", dsn)
+			}
+			opts.TLS.SkipVerify = true
+			if err := cfg.apply(opts); err == nil {
+				t.Errorf("%s: no error without verification", dsn)
+			}
+			continue
+		}
+		if err := cfg.apply(opts); err != nil {
+			t.Fatal(err)
+		}
+		for _, server := range cfg.servers {
+			if server.TLS.ServerName != "db.example" || server.Params["server_name"] != "" {
+				t.Errorf("%s: %+v", dsn, server)
+			}
+		}
+	}
+}
+
 // TestSilentServer names a server first that accepts connections and says nothing.
 func TestSilentServer(t *testing.T) {
 	s := database.Shared(t, kind())

@@ -5,59 +5,74 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
 
+	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/logstructured"
 )
 
 // Error numbers of MySQL and MariaDB (and TiDB, which keeps to them).
 const (
-	errDatabaseExists    = 1007
-	errRecordChanged     = 1020 // MariaDB with innodb_snapshot_isolation: the row changed after the snapshot
-	errDiskFull          = 1021
-	errTooManyConns      = 1040
-	errOutOfResources    = 1041
-	errDatabaseDenied    = 1044
-	errDenied            = 1045
-	errNoDatabase        = 1046
-	errWsrepNotReady     = 1047 // Galera: the node is not part of the cluster's majority
-	errNullPosition      = 1048 // the guard of an INSERT of ours on a read-only server; nothing else of ours is NULL
-	errUnknownDatabase   = 1049
-	errTableExists       = 1050
-	errUnknownColumn     = 1054
-	errDuplicateColumn   = 1060
-	errDuplicateKeyName  = 1061
-	errDuplicateEntry    = 1062
-	errTableFull         = 1114
-	errTableDenied       = 1142
-	errColumnDenied      = 1143
-	errNoSuchTable       = 1146
-	errPacketTooLarge    = 1153
-	errUnknownVariable   = 1193
-	errTooManyUserConns  = 1203
-	errLockWaitTimeout   = 1205
-	errDeadlock          = 1213 // Galera: also a conflict with another node
-	errUserLimit         = 1226 // one that the user's account has
-	errPrivilegeNeeded   = 1227
-	errUnknownStatement  = 1243
-	errPreventsStatement = 1290 // --read-only
-	errDataTooLong       = 1406
-	errTooManyStatements = 1461
-	errDefinitionChanged = 1412
-	errStatementFormat   = 1665 // the server logs statements, which InnoDB refuses at READ COMMITTED
-	errInReadOnly        = 1792
-	errReadOnlyMode      = 1836
-	errNoPassword        = 1698
-	errInsecure          = 3159 // MySQL: require_secure_transport
-	errTiKVTooLarge      = 8004 // TiDB: transaction is too large
-	errTiDBRetried       = 8002 // TiDB: a transaction that lost cannot be tried again
-	errTiDBCommitFailed  = 8022 // TiDB: the commit failed and was rolled back
-	errTiDBTooLarge      = 8025 // TiDB: a row is too large
-	errTiDBSchemaChanged = 8028 // TiDB: the tables changed meanwhile
-	errTiDBUnsupported   = 8200 // TiDB: a statement that MySQL has
-	errTiKVWriteConflict = 9007 // TiDB: another transaction was faster
+	errDatabaseExists       = 1007
+	errRecordChanged        = 1020 // MariaDB with innodb_snapshot_isolation: the row changed after the snapshot
+	errDiskFull             = 1021
+	errTooManyConns         = 1040
+	errOutOfResources       = 1041
+	errDatabaseDenied       = 1044
+	errDenied               = 1045
+	errNoDatabase           = 1046
+	errWsrepNotReady        = 1047 // Galera: the node is not part of the cluster's majority
+	errNullPosition         = 1048 // the guard of an INSERT of ours on a read-only server; nothing else of ours is NULL
+	errUnknownDatabase      = 1049
+	errTableExists          = 1050
+	errUnknownColumn        = 1054
+	errDuplicateColumn      = 1060
+	errDuplicateKeyName     = 1061
+	errDuplicateEntry       = 1062
+	errTableFull            = 1114
+	errTableDenied          = 1142
+	errColumnDenied         = 1143
+	errNoSuchTable          = 1146
+	errUnknownCharset       = 1115
+	errHostDenied           = 1130
+	errPacketTooLarge       = 1153
+	errUnknownVariable      = 1193
+	errTooManyUserConns     = 1203
+	errLockWaitTimeout      = 1205
+	errDeadlock             = 1213 // Galera: also a conflict with another node
+	errUserLimit            = 1226 // one that the user's account has
+	errPrivilegeNeeded      = 1227
+	errGlobalVariable       = 1229 // not for a session
+	errWrongValue           = 1231
+	errWrongType            = 1232
+	errFixedVariable        = 1238 // read-only
+	errUnknownStatement     = 1243
+	errAuthMode             = 1251
+	errUnknownCollation     = 1273
+	errPreventsStatement    = 1290 // --read-only
+	errDataTooLong          = 1406
+	errTooManyStatements    = 1461
+	errDefinitionChanged    = 1412
+	errStatementFormat      = 1665 // the server logs statements, which InnoDB refuses at READ COMMITTED
+	errPluginNotLoaded      = 1524
+	errInReadOnly           = 1792
+	errMustChangePassword   = 1820
+	errReadOnlyMode         = 1836
+	errPasswordExpired      = 1862
+	errNoPassword           = 1698
+	errAccountLocked        = 3118 // MySQL
+	errInsecure             = 3159 // MySQL: require_secure_transport
+	errAccountLockedMariaDB = 4151
+	errTiKVTooLarge         = 8004 // TiDB: transaction is too large
+	errTiDBRetried          = 8002 // TiDB: a transaction that lost cannot be tried again
+	errTiDBCommitFailed     = 8022 // TiDB: the commit failed and was rolled back
+	errTiDBTooLarge         = 8025 // TiDB: a row is too large
+	errTiDBSchemaChanged    = 8028 // TiDB: the tables changed meanwhile
+	errTiDBUnsupported      = 8200 // TiDB: a statement that MySQL has
+	errTiKVWriteConflict    = 9007 // TiDB: another transaction was faster
 )
 
 // number returns the server's error number, 0 if err is not the server's.
@@ -147,6 +162,44 @@ func giveUp(err error) bool {
 
 // refusesPassword reports whether a server refused to authenticate a connection.
 func refusesPassword(err error) bool { return isNumber(err, errDenied) || isNumber(err, errNoPassword) }
+
+// permanents are the server's errors that waiting does not fix when the log is opened, with what to change.
+var permanents = []struct {
+	numbers []uint16
+	advice  string
+}{
+	{[]uint16{errDenied, errDatabaseDenied, errTableDenied, errColumnDenied, errPrivilegeNeeded, errNoPassword, errHostDenied, errAccountLocked,
+		errAccountLockedMariaDB, errPasswordExpired, errMustChangePassword},
+		"the server refuses the user: check name, password, certificate and rights"},
+	{[]uint16{errAuthMode, errPluginNotLoaded}, "the server's way to authenticate the user is not supported: change the user's authentication plugin"},
+	{[]uint16{errStatementFormat}, "the server's binlog_format is STATEMENT: set it to ROW or MIXED"},
+	{[]uint16{errInsecure}, "the server demands TLS: use --ca-file, or tls=true in the endpoint"},
+	{[]uint16{errUnknownVariable}, "an option of the DSN is neither the driver's nor a variable of the server"},
+	{[]uint16{errGlobalVariable, errWrongValue, errWrongType, errFixedVariable, errUnknownCharset, errUnknownCollation},
+		"an option of the DSN has a value that the server does not accept"},
+}
+
+// permanent returns what to change if waiting does not fix an error of opening, and otherwise "".
+func permanent(err error) string {
+	if advice := connect.Permanent(err); advice != "" {
+		return advice
+	}
+	n := number(err)
+	for _, p := range permanents {
+		if slices.Contains(p.numbers, n) {
+			return p.advice
+		}
+	}
+	if errors.Is(err, mysql.ErrNoTLS) {
+		return "the server has no TLS: set it up there, or do without --ca-file, --cert-file, --skip-verify and tls"
+	}
+	for _, refusal := range []error{mysql.ErrOldProtocol, mysql.ErrUnknownPlugin, mysql.ErrOldPassword, mysql.ErrCleartextPassword, mysql.ErrNativePassword} {
+		if errors.Is(err, refusal) {
+			return "the server and the options of the DSN do not agree"
+		}
+	}
+	return ""
+}
 
 // errClosed answers calls after Close.
 var errClosed = errors.New("log is closed")

@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"context"
+	"crypto/tls"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -81,6 +82,26 @@ func TestOpenErrors(t *testing.T) {
 		"one of several hosts": {errors.Join(server(1045), refused), true},
 		"no rights":            {server(1142), true},
 		"no TLS":               {mysql.ErrNoTLS, true},
+		"starting":             {server(1053), false},
+		"disk full":            {server(1021), false},
+		"TLS demanded":         {server(3159), true},
+		"old password":         {mysql.ErrOldPassword, true},
+		"certificate":          {&tls.CertificateVerificationError{Err: errors.New("expired")}, true},
+		"not TLS":              {tls.RecordHeaderError{}, true},
+		"STATEMENT":            {server(1665), true},
+		"unknown option":       {server(1193), true},
+		"value of an option":   {server(1231), true},
+		"type of a value":      {server(1232), true},
+		"global variable":      {server(1229), true},
+		"fixed variable":       {server(1238), true},
+		"character set":        {server(1115), true},
+		"collation":            {server(1273), true},
+		"no password":          {server(1698), true},
+		"no right to database": {server(1044), true},
+		"host not allowed":     {server(1130), true},
+		"account locked":       {server(3118), true},
+		"password expired":     {server(1862), true},
+		"plugin":               {server(1524), true},
 		"a sentence":           {&openFailure{text: "the tables were migrated by a newer version"}, true},
 	} {
 		if got := openError(test.err); errors.Is(got, connect.ErrConfiguration) != test.want || !errors.Is(got, test.err) && name != "a sentence" {

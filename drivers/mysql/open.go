@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
 	"github.com/sirupsen/logrus"
 
 	"github.com/stele-db/stele/drivers/connect"
@@ -129,7 +128,11 @@ func (l *Log) createDatabase(ctx context.Context) error {
 		return err
 	}
 	statement := createDatabaseSQL(l.cfg.database)
-	switch _, err := connection.ExecContext(ctx, statement); number(err) {
+	_, err = connection.ExecContext(ctx, statement)
+	if err == nil {
+		l.logger.WithField("database", l.cfg.database).Warn("the database did not exist, and was created; if it should have existed, check the endpoint")
+	}
+	switch number(err) {
 	case errDatabaseDenied, errDenied, errPrivilegeNeeded:
 		return &openFailure{text: "there is no database " + quoteName(l.cfg.database) + " and the user may not create it; have it run:\n" + statement + ";\n", err: err}
 	case errDatabaseExists:
@@ -222,20 +225,8 @@ func openError(err error) error {
 	if errors.Is(err, connect.ErrKine) {
 		return connect.Configuration(fmt.Errorf("mysql: %w", err))
 	}
-	switch number(err) {
-	case errDenied, errDatabaseDenied, errTableDenied, errColumnDenied, errPrivilegeNeeded, errNoPassword:
-		return connect.Configuration(fmt.Errorf("mysql: the server refuses the user: check name, password, certificate and rights: %w", err))
-	case errStatementFormat:
-		return connect.Configuration(fmt.Errorf("mysql: the server's binlog_format is STATEMENT: set it to ROW or MIXED: %w", err))
-	case errInsecure:
-		return connect.Configuration(fmt.Errorf("mysql: the server demands TLS: %w", err))
-	case errUnknownVariable:
-		return connect.Configuration(fmt.Errorf("mysql: an option of the DSN is neither the driver's nor a variable of the server: %w", err))
-	}
-	for _, refusal := range []error{mysql.ErrNoTLS, mysql.ErrOldProtocol, mysql.ErrUnknownPlugin, mysql.ErrOldPassword, mysql.ErrCleartextPassword, mysql.ErrNativePassword} {
-		if errors.Is(err, refusal) {
-			return connect.Configuration(fmt.Errorf("mysql: the server and the options of the DSN do not agree: %w", err))
-		}
+	if advice := permanent(err); advice != "" {
+		return connect.Configuration(fmt.Errorf("mysql: %s: %w", advice, err))
 	}
 	if sentinel := sentinelOf(err); sentinel != nil {
 		return fmt.Errorf("mysql: cannot open: %w: %w", sentinel, err)
