@@ -125,6 +125,13 @@ func (s *sender) identify(ctx context.Context, st *auth.State) {
 	}
 }
 
+// sender returns who sends a request, as far as its token or certificate is good.
+func (a *authorizer) sender(ctx context.Context) auth.Identity {
+	s := &sender{authorizer: a}
+	s.identify(ctx, a.current())
+	return s.id
+}
+
 // commonName is that of the client's verified certificate. A request of a JSON gateway comes over the gateway's connection, whose certificate is not that of
 // who asks.
 func commonName(ctx context.Context) (string, bool) {

@@ -80,7 +80,7 @@ func TestTrustedAuthorityAsksForCertificates(t *testing.T) {
 func TestPeerHasItsCertificate(t *testing.T) {
 	ca := tlstest.New(t)
 	l := listen(t, "https://127.0.0.1:0", serving(t, ca, CertificateOptions{TrustedCAFile: ca.CAFile()}))
-	d := newDispatcher(quiet(), patience, 10, 10)
+	d := newDispatcher(newWarner(quiet()), patience, 10, 10)
 	go d.accept(l)
 	seen := make(chan *peer.Peer, 1)
 	s := grpc.NewServer(grpc.Creds(handshaken{}), grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {

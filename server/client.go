@@ -25,16 +25,23 @@ func clientHost(ctx context.Context) string {
 		hosts := strings.Join(metadata.ValueFromIncomingContext(ctx, "x-forwarded-for"), ",")
 		return cmp.Or(strings.TrimSpace(hosts[strings.LastIndexByte(hosts, ',')+1:]), pipeNetwork)
 	}
-	if host, _, err := net.SplitHostPort(p.Addr.String()); err == nil {
+	return hostOf(p.Addr)
+}
+
+// hostOf returns the host of an address, or the name of its network if that has no hosts.
+func hostOf(addr net.Addr) string {
+	if host, _, err := net.SplitHostPort(addr.String()); err == nil {
 		return host
 	}
-	return p.Addr.Network()
+	return addr.Network()
 }
 
 // clientOf returns what one client has to itself of the host that a request comes from. Of an IPv6 address that is the network of 64
 // bits, which one machine usually has to itself.
-func clientOf(ctx context.Context) string {
-	host := clientHost(ctx)
+func clientOf(ctx context.Context) string { return networkOf(clientHost(ctx)) }
+
+// networkOf is clientOf for a host.
+func networkOf(host string) string {
 	ip, err := netip.ParseAddr(host)
 	if err != nil {
 		return host

@@ -5,9 +5,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -20,7 +23,8 @@ import (
 // tells: gRPC clients offer h2 alone. Who offers HTTP/1.1 as well is an HTTP client, such as curl or Prometheus,
 // and goes to net/http, whose handler passes on the rare gRPC request from a client of that kind.
 type dispatcher struct {
-	log *logrus.Entry
+	log    *logrus.Entry
+	warner *warner
 	// queues are those of the servers that answer now.
 	queues  atomic.Pointer[queues]
 	timeout time.Duration
@@ -41,9 +45,10 @@ type dispatcher struct {
 	running sync.WaitGroup
 }
 
-func newDispatcher(log *logrus.Entry, timeout time.Duration, maxGreetings, maxConns int) *dispatcher {
+func newDispatcher(warner *warner, timeout time.Duration, maxGreetings, maxConns int) *dispatcher {
 	d := &dispatcher{
-		log:      log,
+		log:      warner.logger,
+		warner:   warner,
 		timeout:  timeout,
 		max:      maxGreetings,
 		places:   make(places, maxConns),
@@ -160,12 +165,38 @@ func (d *dispatcher) greet(conn net.Conn, cfg *tls.Config) {
 		d.greetings.Remove(entry)
 		d.mu.Unlock()
 		if err != nil {
-			d.log.WithError(err).WithField("client", conn.RemoteAddr()).Debug("closed a connection before its first request")
+			d.logFailure(conn, err)
 			_ = conn.Close()
 			return
 		}
 		queue.push(ready)
 	}()
+}
+
+// handshakeError is why a TLS handshake failed.
+type handshakeError struct{ error }
+
+func (e *handshakeError) Unwrap() error { return e.error }
+
+// logFailure logs why conn is closed before its first request. Only a refused handshake is worth a warning: port scans and
+// health checks connect and leave.
+func (d *dispatcher) logFailure(conn net.Conn, err error) {
+	var handshake *handshakeError
+	if errors.As(err, &handshake) && !left(err) {
+		d.warner.warn("handshake", hostOf(conn.RemoteAddr()), "a TLS handshake failed", err, func() logrus.Fields { return nil })
+		return
+	}
+	d.log.WithError(err).WithField("client", conn.RemoteAddr()).Debug("closed a connection before its first request")
+}
+
+// left reports whether err means that the client, or the server that stops, closed the connection or was silent.
+func left(err error) bool {
+	for _, target := range []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, os.ErrDeadlineExceeded, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return false
 }
 
 // protocol returns who serves conn, and the connection to hand over.
@@ -186,7 +217,7 @@ func (d *dispatcher) speaks(conn net.Conn, cfg *tls.Config) (*connQueue, net.Con
 		secured := tls.Server(g, cfg)
 		// The connection's deadline bounds it.
 		if err := secured.HandshakeContext(context.Background()); err != nil {
-			return nil, nil, err
+			return nil, nil, &handshakeError{err}
 		}
 		switch proto := secured.ConnectionState().NegotiatedProtocol; {
 		case proto == "h2" && !g.speaksHTTP1:

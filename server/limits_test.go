@@ -246,7 +246,7 @@ func TestMaxConcurrentStreams(t *testing.T) {
 // Connections beyond the limit wait, and one that has not shown what it speaks makes room for them.
 func TestConnectionsBeyondTheLimitWait(t *testing.T) {
 	l := listen(t, "http://127.0.0.1:0", nil)
-	d := newDispatcher(quiet(), time.Hour, 10, 2)
+	d := newDispatcher(newWarner(quiet()), time.Hour, 10, 2)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -54,13 +54,14 @@ func newServer(starting *Starting, store *logstructured.Store) (*Server, error) 
 	opts := starting.opts
 	m := newMember(store, &opts)
 	streams := &streamSet{}
+	refusals := &refusalLog{warner: starting.warner, auth: m.auth}
 	s := &Server{
 		opts:      opts,
 		starting:  starting,
 		dispatch:  starting.dispatch,
 		grpc:      opts.GRPCServer,
 		health:    health.NewServer(),
-		watch:     &watchServer{member: m, fragmentBytes: opts.MaxRequestBytes + grpcOverheadBytes, streams: streams},
+		watch:     &watchServer{member: m, fragmentBytes: opts.MaxRequestBytes + grpcOverheadBytes, streams: streams, refusals: refusals},
 		streams:   streams,
 		snapshots: newSnapshotSlots(),
 		passwords: newPasswords(),
@@ -75,7 +76,7 @@ func newServer(starting *Starting, store *logstructured.Store) (*Server, error) 
 		return nil, err
 	}
 	calls := calls{}
-	s.grpc = grpc.NewServer(grpcOptions(opts, calls, streams, s.dispatch.answers)...)
+	s.grpc = grpc.NewServer(grpcOptions(opts, calls, refusals, streams, s.dispatch.answers)...)
 	s.register(m)
 	calls.add(metrics, s.grpc)
 
@@ -106,12 +107,11 @@ func registered[C prometheus.Collector](r prometheus.Registerer, c C) (C, error)
 // streamWorkers is a cluster's watch streams (Kubernetes opens some sixty) and its usual concurrency. They cost half a megabyte.
 const streamWorkers = 256
 
-func grpcOptions(opts Options, calls calls, streams *streamSet, answers *outboxes) []grpc.ServerOption {
+func grpcOptions(opts Options, calls calls, refusals *refusalLog, streams *streamSet, answers *outboxes) []grpc.ServerOption {
 	recovered := recovery.WithRecoveryHandlerContext(func(_ context.Context, p any) error {
 		opts.Logger.WithFields(logrus.Fields{"panic": p, "stack": string(debug.Stack())}).Error("a request panicked")
 		return status.Error(codes.Internal, "etcdserver: internal error")
 	})
-	leases := newLeaseWarner(opts.Logger)
 	return append(connectionOptions(opts),
 		// The gateway reads what it gets at once; its own clients are bounded by their connections.
 		grpc.Creds(handshaken{pipe: answers.open(processBytes/2, processBytes/4, func() {})}),
@@ -120,8 +120,8 @@ func grpcOptions(opts Options, calls calls, streams *streamSet, answers *outboxe
 		grpc.ForceServerCodecV2(newCodec()),
 		// Fewer writes for lists and for the answers of a group of requests. Connections that have nothing to write hold no buffer.
 		grpc.WriteBufferSize(128<<10),
-		grpc.ChainUnaryInterceptor(calls.interceptUnary, leases.interceptUnary, recovery.UnaryServerInterceptor(recovered), interceptUnaryAnswer),
-		grpc.ChainStreamInterceptor(calls.interceptStream, leases.interceptStream, recovery.StreamServerInterceptor(recovered), interceptStreamAnswers, streams.interceptHealth),
+		grpc.ChainUnaryInterceptor(calls.interceptUnary, refusals.interceptUnary, recovery.UnaryServerInterceptor(recovered), interceptUnaryAnswer),
+		grpc.ChainStreamInterceptor(calls.interceptStream, refusals.interceptStream, recovery.StreamServerInterceptor(recovered), interceptStreamAnswers, streams.interceptHealth),
 		// A goroutine that has grown its stack for one request serves the next; more are started when all are busy.
 		// Watch streams keep one each, so there are more than of processors.
 		grpc.NumStreamWorkers(streamWorkers),

@@ -28,6 +28,7 @@ const handoverTimeout = time.Second
 // and everything else fails with Unavailable and the reason. With a gRPC server of the caller it does nothing.
 type Starting struct {
 	opts     Options
+	warner   *warner
 	dispatch *dispatcher
 	grpc     *grpc.Server
 	http     *http.Server
@@ -58,11 +59,11 @@ func prepare(opts Options) (*Starting, error) {
 	if err := available(opts.GRPCServer); err != nil {
 		return nil, err
 	}
-	s := &Starting{opts: opts}
+	s := &Starting{opts: opts, warner: newWarner(opts.Logger)}
 	if opts.GRPCServer != nil {
 		return s, nil
 	}
-	s.dispatch = newDispatcher(opts.Logger, opts.HandshakeTimeout, opts.MaxHandshakes, opts.maxConnections())
+	s.dispatch = newDispatcher(s.warner, opts.HandshakeTimeout, opts.MaxHandshakes, opts.maxConnections())
 	s.grpc = grpc.NewServer(append(connectionOptions(opts), grpc.UnknownServiceHandler(s.unavailable))...)
 	notServing := health.NewServer()
 	notServing.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)

@@ -22,7 +22,8 @@ type watchServer struct {
 	// fragmentBytes is the size above which a response is split for those who asked for it.
 	fragmentBytes int
 
-	streams *streamSet
+	streams  *streamSet
+	refusals *refusalLog
 }
 
 // Watch sends in this goroutine and receives in another one, which ends no later than right after this one: returning from
@@ -58,6 +59,9 @@ func (s *watchServer) Watch(stream pb.Watch_WatchServer) error {
 		resp, err := ws.Next(ctx)
 		if err != nil {
 			return watchError(ctx, err)
+		}
+		if resp.Err != nil {
+			s.refusals.check(ctx, pb.Watch_Watch_FullMethodName, nil, resp.Err)
 		}
 		if err := sender.send(resp); err != nil {
 			return err

@@ -1,0 +1,63 @@
+package server
+
+import (
+	"context"
+	"errors"
+
+	"github.com/sirupsen/logrus"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc"
+
+	"github.com/stele-db/stele/server/auth"
+)
+
+// refusalLog logs the requests that are refused because of who sends them, or because of the lease mode.
+type refusalLog struct {
+	warner *warner
+	auth   *authorizer
+}
+
+func (f *refusalLog) interceptUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	resp, err := handler(ctx, req)
+	if err != nil {
+		f.check(ctx, info.FullMethod, req, err)
+	}
+	return resp, err
+}
+
+func (f *refusalLog) interceptStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	err := handler(srv, stream)
+	if err != nil {
+		f.check(stream.Context(), info.FullMethod, nil, err)
+	}
+	return err
+}
+
+// check logs err, with which a request of the method failed, if it is a refusal. req is nil for a stream.
+func (f *refusalLog) check(ctx context.Context, method string, req any, err error) {
+	login, isLogin := req.(*pb.AuthenticateRequest)
+	switch {
+	case errors.Is(err, errLeaseMode), errors.Is(err, errLeaseIdentity):
+		f.warner.warn(method, clientHost(ctx), "refused a request that relies on etcd's leases", err, func() logrus.Fields {
+			return logrus.Fields{"method": method}
+		})
+	case isLogin && errors.Is(err, rpctypes.ErrGRPCAuthFailed):
+		f.warner.warn("login", clientHost(ctx), "refused a login", err, func() logrus.Fields {
+			return logrus.Fields{"user": login.Name}
+		})
+	case f.denied(ctx, err):
+		f.warner.warn("denied", clientHost(ctx), "denied a request", err, func() logrus.Fields {
+			return logrus.Fields{"user": f.auth.sender(ctx).User, "method": method}
+		})
+	}
+}
+
+// denied reports whether err means that the client may not send the request.
+func (f *refusalLog) denied(ctx context.Context, err error) bool {
+	if errors.Is(err, rpctypes.ErrGRPCUserEmpty) {
+		// It also means that a request to edit users names none.
+		return f.auth.current().Enabled && f.auth.sender(ctx) == auth.Identity{}
+	}
+	return errors.Is(err, rpctypes.ErrGRPCPermissionDenied) || errors.Is(err, rpctypes.ErrGRPCInvalidAuthToken)
+}

@@ -1,0 +1,88 @@
+package server
+
+import (
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+)
+
+const (
+	// warningPeriod is how long a warning about a client is not repeated.
+	warningPeriod = 10 * time.Minute
+	// maxWarnings bounds the kinds of warnings and clients that a warner remembers, and so its lines in each period.
+	maxWarnings = 1000
+	// maxWarningText bounds what of a client's own text is logged, such as the name of a user.
+	maxWarningText = 512
+)
+
+// warner logs what the server refuses to clients. Clients repeat what fails, so each kind of refusal is logged once for a
+// client in each warningPeriod, with the number of those that were not logged before.
+type warner struct {
+	logger *logrus.Entry
+	now    func() time.Time
+
+	mu   sync.Mutex
+	seen map[warningKey]*warned
+}
+
+type warningKey struct{ kind, client string }
+
+// warned is when a warning was last logged, and how often it was not logged since.
+type warned struct {
+	at       time.Time
+	repeated int
+}
+
+func newWarner(logger *logrus.Entry) *warner {
+	return &warner{logger: logger, now: time.Now, seen: make(map[warningKey]*warned)}
+}
+
+// warn logs message about a host of clients, unless it has logged that kind of warning about it in this period. fields is
+// called only if it logs, and returns further fields of the line.
+func (w *warner) warn(kind, host, message string, err error, fields func() logrus.Fields) {
+	repeated, due := w.due(warningKey{kind, networkOf(host)})
+	if !due {
+		return
+	}
+	line := w.logger.WithField("client", shortened(host))
+	for name, value := range fields() {
+		if text, ok := value.(string); ok {
+			value = shortened(text)
+		}
+		line = line.WithField(name, value)
+	}
+	if repeated > 0 {
+		line = line.WithField("repeated", repeated)
+	}
+	line.WithField("error", shortened(err.Error())).Warn(message + "; further ones by this client are not logged for 10 minutes")
+}
+
+// due reports whether to log a warning now, and how many like it were not logged since the last one.
+func (w *warner) due(key warningKey) (repeated int, due bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := w.now()
+	if last := w.seen[key]; last != nil {
+		if now.Sub(last.at) < warningPeriod {
+			last.repeated++
+			return 0, false
+		}
+		repeated = last.repeated
+	} else if len(w.seen) >= maxWarnings {
+		maps.DeleteFunc(w.seen, func(_ warningKey, last *warned) bool { return now.Sub(last.at) >= warningPeriod })
+		if len(w.seen) >= maxWarnings {
+			return 0, false
+		}
+	}
+	w.seen[key] = &warned{at: now}
+	return repeated, true
+}
+
+func shortened(text string) string {
+	if len(text) > maxWarningText {
+		return text[:maxWarningText] + "..."
+	}
+	return text
+}
