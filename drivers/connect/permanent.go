@@ -31,8 +31,8 @@ func Permanent(err error) string {
 	return ""
 }
 
-// UnknownHost reports whether err is that no host of the endpoint has an address. With several hosts, it is false if any of them failed
-// in another way, because that one may answer later.
+// UnknownHost reports whether err is that no host of the endpoint has an address. With several hosts, it is false if
+// any of them failed in another way, because that one may answer later.
 func UnknownHost(err error) bool {
 	for err != nil {
 		if dns, ok := err.(*net.DNSError); ok { //nolint:errorlint // the tree is walked here

@@ -168,10 +168,12 @@ var permanents = []struct {
 	numbers []uint16
 	advice  string
 }{
-	{[]uint16{errDenied, errDatabaseDenied, errTableDenied, errColumnDenied, errPrivilegeNeeded, errNoPassword, errHostDenied, errAccountLocked,
-		errAccountLockedMariaDB, errPasswordExpired, errMustChangePassword},
-		"the server refuses the user: check name, password, certificate and rights"},
-	{[]uint16{errAuthMode, errPluginNotLoaded}, "the server's way to authenticate the user is not supported: change the user's authentication plugin"},
+	{[]uint16{errDenied, errDatabaseDenied, errTableDenied, errColumnDenied, errPrivilegeNeeded, errNoPassword, errHostDenied,
+		errAccountLocked, errAccountLockedMariaDB, errPasswordExpired, errMustChangePassword},
+		// MariaDB's require_secure_transport refuses in this way, too.
+		"the server refuses the user: check name, password, certificate and rights, and whether the server demands TLS"},
+	{[]uint16{errAuthMode, errPluginNotLoaded},
+		"the server's way to authenticate the user is not supported: change the user's authentication plugin"},
 	{[]uint16{errStatementFormat}, "the server's binlog_format is STATEMENT: set it to ROW or MIXED"},
 	{[]uint16{errInsecure}, "the server demands TLS: use --ca-file, or tls=true in the endpoint"},
 	{[]uint16{errUnknownVariable}, "an option of the DSN is neither the driver's nor a variable of the server"},
@@ -193,7 +195,9 @@ func permanent(err error) string {
 	if errors.Is(err, mysql.ErrNoTLS) {
 		return "the server has no TLS: set it up there, or do without --ca-file, --cert-file, --skip-verify and tls"
 	}
-	for _, refusal := range []error{mysql.ErrOldProtocol, mysql.ErrUnknownPlugin, mysql.ErrOldPassword, mysql.ErrCleartextPassword, mysql.ErrNativePassword} {
+	for _, refusal := range []error{
+		mysql.ErrOldProtocol, mysql.ErrUnknownPlugin, mysql.ErrOldPassword, mysql.ErrCleartextPassword, mysql.ErrNativePassword,
+	} {
 		if errors.Is(err, refusal) {
 			return "the server and the options of the DSN do not agree"
 		}

@@ -130,7 +130,8 @@ func (l *Log) createDatabase(ctx context.Context) error {
 	statement := createDatabaseSQL(l.cfg.database)
 	_, err = connection.ExecContext(ctx, statement)
 	if err == nil {
-		l.logger.WithField("database", l.cfg.database).Warn("the database did not exist, and was created; if it should have existed, check the endpoint")
+		l.logger.WithField("database", l.cfg.database).
+			Warn("the database did not exist, and was created; if it should have existed, check the endpoint")
 	}
 	switch number(err) {
 	case errDatabaseDenied, errDenied, errPrivilegeNeeded:

@@ -193,6 +193,35 @@ func TestMissingRights(t *testing.T) {
 	}
 }
 
+// TestServerRefuses opens with endpoints and accounts that the server refuses until an administrator changes them.
+func TestServerRefuses(t *testing.T) {
+	s := database.Shared(t, kind())
+	dsn := s.DSN(t)
+	t.Cleanup(func() { admin(t, s, "DROP USER IF EXISTS locked@'127.0.0.1', expired@'127.0.0.1'") })
+	admin(t, s, "CREATE USER locked@'127.0.0.1' IDENTIFIED BY 'secret' ACCOUNT LOCK",
+		"CREATE USER expired@'127.0.0.1' IDENTIFIED BY 'secret' PASSWORD EXPIRE")
+	as := func(user string) string { return "mysql://" + user + ":secret@tcp(" + s.Address(1) + ")/" }
+	for name, dsn := range map[string]string{
+		"account locked":   as("locked"),
+		"password expired": as("expired"),
+		"unknown user":     as("nobody"),
+		"unknown option":   dsn + "?no_such_option=1",
+		"wrong value":      dsn + "?sql_mode=%27none%27",
+		"wrong type":       dsn + "?max_join_size=%27much%27",
+		"fixed variable":   dsn + "?version=1",
+		"global variable":  dsn + "?max_connections=9",
+		"unknown charset":  dsn + "?charset=none",
+	} {
+		l, err := Open(context.Background(), dsn, Options{Logger: quiet()})
+		if err == nil {
+			err = l.Close()
+		}
+		if !errors.Is(err, connect.ErrConfiguration) || strings.Contains(fmt.Sprint(err), "secret") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestPacketTooSmall(t *testing.T) {
 	s := database.Shared(t, kind())
 	dsn := s.DSN(t)

@@ -144,7 +144,9 @@ func permanent(err error) string {
 }
 
 // poolerRefusals are in the messages of PgBouncer that waiting does not change.
-var poolerRefusals = []string{"unsupported startup parameter", "no such database", "no such user", "password authentication failed", "auth failed"}
+var poolerRefusals = []string{
+	"unsupported startup parameter", "no such database", "no such user", "password authentication failed", "auth failed",
+}
 
 // refusesTLS reports whether a server has no TLS, and the configuration does not allow to connect without.
 func refusesTLS(err error) bool {

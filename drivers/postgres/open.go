@@ -202,6 +202,7 @@ func (l *Log) createDatabase(ctx context.Context) (err error) {
 	if err := apply(ctx, c, statement{sql: l.cfg.createDatabase()}); err != nil {
 		return missingRight(err, l.cfg.createDatabase())
 	}
-	l.logger.WithField("database", l.cfg.pool.ConnConfig.Database).Warn("the database did not exist, and was created; if it should have existed, check the endpoint")
+	l.logger.WithField("database", l.cfg.pool.ConnConfig.Database).
+		Warn("the database did not exist, and was created; if it should have existed, check the endpoint")
 	return nil
 }
