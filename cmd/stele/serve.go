@@ -69,12 +69,12 @@ func serve(ctx context.Context, cfg *config, flags *pflag.FlagSet, stdout, stder
 		log.WithField("address", metrics.Addr()).Info("serving metrics")
 		group.Go(func() error { return serveMetrics(ctx, metrics, registry, probes, cfg.metricsProfiling) })
 	}
-	group.Go(func() error { return cfg.run(ctx, opts, stdout, log) })
+	group.Go(func() error { return cfg.run(ctx, opts, flags, stdout, log) })
 	return group.Wait()
 }
 
 // run opens the datastore and serves clients until ctx ends.
-func (c *config) run(ctx context.Context, opts endpoint.Options, stdout io.Writer, log *logrus.Entry) error {
+func (c *config) run(ctx context.Context, opts endpoint.Options, flags *pflag.FlagSet, stdout io.Writer, log *logrus.Entry) error {
 	restore := collectLess()
 	datastore, err := endpoint.Open(ctx, opts)
 	restore()
@@ -84,6 +84,7 @@ func (c *config) run(ctx context.Context, opts endpoint.Options, stdout io.Write
 		}
 		return fmt.Errorf("--endpoint: %w", err)
 	}
+	logConfiguration(flags, log)
 	c.greet(opts.Server.Listeners[0], stdout, log)
 	context.AfterFunc(ctx, func() { log.Info("stopping: finishing the requests in flight; a second signal ends at once") })
 	if err := datastore.Run(ctx); err != nil {

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/sirupsen/logrus"
+	"github.com/spf13/pflag"
+
+	"github.com/stele-db/stele/drivers"
+	"github.com/stele-db/stele/pkg/version"
+)
+
+// logConfiguration logs the version and the flags that the command line or the environment set.
+func logConfiguration(flags *pflag.FlagSet, log *logrus.Entry) {
+	log.WithFields(logrus.Fields{
+		"version": version.Version, "commit": version.GitCommit, "etcd-version": version.Etcd, "flags": configured(flags),
+	}).Info("started")
+}
+
+// configured returns the flags that were set, in the order of the help text. Of an endpoint it has the part without user,
+// password and options; of retired flags only the names, since some of kine's are credentials.
+func configured(flags *pflag.FlagSet) string {
+	var set []string
+	flags.VisitAll(func(f *pflag.Flag) {
+		value := f.Value.String()
+		switch {
+		case !f.Changed:
+			return
+		case f.Hidden:
+			value = "..."
+		case f.Name == "endpoint":
+			value = drivers.Describe(value)
+		}
+		set = append(set, "--"+f.Name+"="+value)
+	})
+	return strings.Join(set, " ")
+}
