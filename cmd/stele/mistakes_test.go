@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 // Every mistake ends in one sentence that names the flag (or variable) and the mend, exit code 1, and no data touched.
 func TestMistakes(t *testing.T) {
 	busy := listenTCP(t)
+	plain := postgresWithoutTLS(t)
 	for name, test := range map[string]struct {
 		args []string
 		env  []string
@@ -62,6 +64,8 @@ func TestMistakes(t *testing.T) {
 		"libpq's parameters":       {args: []string{"--endpoint=dbname=kube password=hunter2"}, want: []string{"--endpoint", "no scheme", "postgres://"}},
 		"file that must exist":     {args: []string{"--endpoint=sqlite://none/x.db?mode=rw"}, want: []string{"--endpoint", "no file", "mode=rwc"}},
 		"SQLite in memory":         {args: []string{"--endpoint=sqlite://x.db?mode=memory"}, want: []string{"--endpoint", "mode", "file"}},
+		"database without TLS": {
+			args: []string{"--endpoint=postgres://u:hunter2@" + plain + "/db?sslmode=require"}, want: []string{"--endpoint", "no TLS", "ssl = on"}},
 		"database certificate without key": {
 			args: []string{"--endpoint=postgres://u:hunter2@192.0.2.1/db", "--cert-file=x"}, want: []string{"--cert-file", "--key-file", "--server-cert-file"}},
 		"database key without certificate": {
@@ -139,6 +143,29 @@ func TestMistakes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// postgresWithoutTLS returns the address of a server that refuses PostgreSQL's request for TLS.
+func postgresWithoutTLS(t *testing.T) string {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if _, err := io.ReadFull(c, make([]byte, 8)); err == nil {
+				_, _ = c.Write([]byte("N"))
+			}
+			_ = c.Close()
+		}
+	}()
+	return l.Addr().String()
 }
 
 func listenTCP(t *testing.T) string {

@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/sirupsen/logrus"
+	logtest "github.com/sirupsen/logrus/hooks/test"
 
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/drivers/drivertest"
@@ -190,6 +194,29 @@ func TestMissingRights(t *testing.T) {
 	admin(t, s, statements...)
 	if err := open(as("little", name)); err != nil {
 		t.Errorf("with everything prepared: %v", err)
+	}
+}
+
+// TestOpenWarnsOfANewDatabase opens a log in a database that is missing, and again when it is there.
+func TestOpenWarnsOfANewDatabase(t *testing.T) {
+	s := database.Shared(t, kind())
+	dsn := s.DSN(t)
+	name := dsn[strings.LastIndexByte(dsn, '/')+1:]
+	admin(t, s, "DROP DATABASE `"+name+"`")
+	for _, want := range []bool{true, false} {
+		logger, messages := logtest.NewNullLogger()
+		l, err := Open(context.Background(), dsn, Options{Logger: logrus.NewEntry(logger)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		if got := slices.ContainsFunc(messages.AllEntries(), func(e *logrus.Entry) bool {
+			return e.Level == logrus.WarnLevel && strings.Contains(e.Message, "did not exist") && e.Data["database"] == name
+		}); got != want {
+			t.Errorf("a warning of %s: %v, want %v", name, got, want)
+		}
 	}
 }
 

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/sirupsen/logrus"
+	logtest "github.com/sirupsen/logrus/hooks/test"
 
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/drivers/drivertest/database"
@@ -95,16 +98,22 @@ func TestOpenCreatesTheDatabase(t *testing.T) {
 	dsn := as(t, s.In(s.Env(t, "DSN"), name), "maker", "maker")
 	// Several replicas start at once.
 	logs := make([]*Log, 4)
+	logger, messages := logtest.NewNullLogger()
 	var wg sync.WaitGroup
 	for i := range logs {
 		wg.Go(func() {
 			var err error
-			if logs[i], err = Open(within(t, 30*time.Second), dsn, Options{Logger: quiet()}); err != nil {
+			if logs[i], err = Open(within(t, 30*time.Second), dsn, Options{Logger: logrus.NewEntry(logger)}); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	wg.Wait()
+	if !slices.ContainsFunc(messages.AllEntries(), func(e *logrus.Entry) bool {
+		return e.Level == logrus.WarnLevel && strings.Contains(e.Message, "did not exist") && e.Data["database"] == name
+	}) {
+		t.Error("no warning of the database that was created")
+	}
 	clusters := map[uint64]bool{}
 	for _, l := range logs {
 		if l == nil {
