@@ -26,7 +26,8 @@ type Options struct {
 	// Connection is what a database server needs beyond the DSN. MaxValueBytes is derived from the server's limits. What the pool says in negative
 	// numbers counts as not said.
 	Connection connect.Options
-	// OpenTimeout ends the attempts to reach a database server that is not there yet; 0 is never. What is in a file is tried once.
+	// OpenTimeout ends the attempts to reach a database server that is not there yet; 0 is never, except that an unknown host
+	// ends them after a minute. A file is tried once.
 	OpenTimeout time.Duration
 	// Registerer receives all metrics until Run has returned; nil registers none. A name that is taken there is left out, with a warning.
 	Registerer prometheus.Registerer
@@ -51,8 +52,8 @@ type Datastore struct {
 	compactor *compactor.Compactor
 }
 
-// Open opens the database, builds the index, and prepares the server. A database server that is not there yet is waited for; what waiting cannot
-// mend (errors.Is connect.ErrConfiguration, logstructured.ErrCorrupt) is returned at once. Clients are answered from the beginning, with
+// Open opens the database, builds the index, and prepares the server. It waits for a database server that is not there yet, and
+// returns at once what waiting does not fix (errors.Is connect.ErrConfiguration, logstructured.ErrCorrupt). Clients are answered from the beginning, with
 // Unavailable until Run. Open closes the listeners if it fails.
 func Open(ctx context.Context, opts Options) (*Datastore, error) {
 	if opts.Logger == nil {
