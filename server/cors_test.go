@@ -23,7 +23,8 @@ func TestCORS(t *testing.T) {
 	} {
 		r := serve(t, func(o *Options) { o.CORSOrigins = test.origins })
 		for _, method := range []string{http.MethodOptions, http.MethodPost} {
-			req, err := http.NewRequestWithContext(within(t), method, "http://"+r.addr().String()+"/v3/kv/range", strings.NewReader(`{"key":"YQ=="}`))
+			url, body := "http://"+r.addr().String()+"/v3/kv/range", strings.NewReader(`{"key":"YQ=="}`)
+			req, err := http.NewRequestWithContext(within(t), method, url, body)
 			if err != nil {
 				t.Fatal(err)
 			}

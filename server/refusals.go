@@ -18,7 +18,9 @@ type refusalLog struct {
 	auth   *authorizer
 }
 
-func (f *refusalLog) interceptUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+func (f *refusalLog) interceptUnary(
+	ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler,
+) (any, error) {
 	resp, err := handler(ctx, req)
 	if err != nil {
 		f.check(ctx, info.FullMethod, req, err)
@@ -26,7 +28,9 @@ func (f *refusalLog) interceptUnary(ctx context.Context, req any, info *grpc.Una
 	return resp, err
 }
 
-func (f *refusalLog) interceptStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+func (f *refusalLog) interceptStream(
+	srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler,
+) error {
 	err := handler(srv, stream)
 	if err != nil {
 		f.check(stream.Context(), info.FullMethod, nil, err)

@@ -77,7 +77,9 @@ func TestRefusalsAreLogged(t *testing.T) {
 		sameStatus(t, err, rpctypes.ErrGRPCPermissionDenied)
 	}
 	said := log.String()
-	for _, want := range []string{"refused a login", "denied a request", "user=alice", "client=127.0.0.1", "method=/etcdserverpb.KV/Put"} {
+	for _, want := range []string{
+		"refused a login", "denied a request", "user=alice", "client=127.0.0.1", "method=/etcdserverpb.KV/Put",
+	} {
 		if !strings.Contains(said, want) {
 			t.Errorf("the log lacks %q:\n%s", want, said)
 		}
@@ -168,7 +170,8 @@ func TestFailedHandshakesAreLogged(t *testing.T) {
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}
-	if said := log.String(); strings.Count(said, "handshake") != 1 || !strings.Contains(said, "revoked") || !strings.Contains(said, "mallory") {
+	said := log.String()
+	if strings.Count(said, "handshake") != 1 || !strings.Contains(said, "revoked") || !strings.Contains(said, "mallory") {
 		t.Errorf("want one warning about mallory's certificate:\n%s", said)
 	}
 }

@@ -7,11 +7,14 @@ import (
 
 // The log has the version and what was set, by flags or variables, but no password.
 func TestConfigurationIsLogged(t *testing.T) {
-	p := launch(t, t.TempDir(), []string{"STELE_MAX_TXN_OPS=77", "STELE_S3_SECRET_KEY=very-secret"}, "--listen-address=127.0.0.1:0", "--name=one")
+	env := []string{"STELE_MAX_TXN_OPS=77", "STELE_S3_SECRET_KEY=very-secret"}
+	p := launch(t, t.TempDir(), env, "--listen-address=127.0.0.1:0", "--name=one")
 	p.url()
 	p.await("configuration", func() bool { return strings.Contains(p.stderr.String(), "msg=started") })
 	said := p.stderr.String()
-	for _, want := range []string{"version=dev", "--listen-address=127.0.0.1:0", "--max-txn-ops=77", "--name=one", "--s3-secret-key=..."} {
+	for _, want := range []string{
+		"version=dev", "--listen-address=127.0.0.1:0", "--max-txn-ops=77", "--name=one", "--s3-secret-key=...",
+	} {
 		if !strings.Contains(said, want) {
 			t.Errorf("the log lacks %q:\n%s", want, said)
 		}

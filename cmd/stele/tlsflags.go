@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// tlsConfig are the flags for TLS on the client port, but for those of kine.
+// tlsConfig holds the flags for TLS on the client port that etcd has and kine does not.
 type tlsConfig struct {
 	minVersion   string
 	maxVersion   string
@@ -30,7 +30,8 @@ func (c *tlsConfig) flags(fs *pflag.FlagSet) {
 // must show theirs.
 func (c *tlsConfig) check(secure, clientCerts bool) error {
 	if c.clientCRL != "" && !(secure && clientCerts) {
-		return errors.New("--client-crl-file revokes client certificates, which nothing asks for; set --trusted-ca-file or --client-cert-auth too")
+		return errors.New("--client-crl-file revokes client certificates, which nothing asks for; " +
+			"set --trusted-ca-file or --client-cert-auth too")
 	}
 	lowest, err := tlsVersion("--tls-min-version", c.minVersion)
 	if err != nil {
@@ -41,10 +42,12 @@ func (c *tlsConfig) check(secure, clientCerts bool) error {
 		return err
 	}
 	if highest != 0 && lowest > highest {
-		return fmt.Errorf("--tls-min-version: %s is newer than the %s of --tls-max-version; exchange them, or leave one out", c.minVersion, c.maxVersion)
+		return fmt.Errorf("--tls-min-version: %s is newer than the %s of --tls-max-version; exchange them, or leave one out",
+			c.minVersion, c.maxVersion)
 	}
 	if lowest == tls.VersionTLS13 && len(c.cipherSuites) > 0 {
-		return errors.New("--cipher-suites: TLS 1.3 has fixed cipher suites, and --tls-min-version=TLS1.3 allows no other version; leave one of the two out")
+		return errors.New("--cipher-suites: TLS 1.3 has fixed cipher suites, and --tls-min-version=TLS1.3 allows no other version; " +
+			"leave one of the two out")
 	}
 	_, err = c.suites()
 	return err
@@ -82,6 +85,8 @@ func (c *tlsConfig) suites() ([]uint16, error) {
 	return ids, nil
 }
 
+const exampleSuite = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"
+
 func cipherSuite(name string) (uint16, error) {
 	// Names from before their standard was finished, which etcd knows.
 	if strings.HasSuffix(name, "_CHACHA20_POLY1305") {
@@ -92,7 +97,7 @@ func cipherSuite(name string) (uint16, error) {
 		return tls.CipherSuites()[i].ID, nil
 	}
 	if slices.ContainsFunc(tls.InsecureCipherSuites(), named) {
-		return 0, fmt.Errorf("--cipher-suites: %s is insecure; leave it out, or name one like TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", name)
+		return 0, fmt.Errorf("--cipher-suites: %s is insecure; leave it out, or name one like %s", name, exampleSuite)
 	}
-	return 0, fmt.Errorf("--cipher-suites: %q is not the name of a cipher suite; write it like TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", name)
+	return 0, fmt.Errorf("--cipher-suites: %q is not the name of a cipher suite; write it like %s", name, exampleSuite)
 }
