@@ -130,7 +130,7 @@ func TestEnvironmentPrecedence(t *testing.T) {
 
 func TestUnknownVariables(t *testing.T) {
 	for name, unknown := range map[string]bool{
-		"STELE_LISTEN_ADDRES":       true,
+		"STELE_LISTEN_ADDR":         true,
 		"STELE_":                    true,
 		"STELE_PASSWORD":            true,
 		"STELE_LISTEN_ADDRESS":      false,

@@ -32,7 +32,7 @@ func TestMistakes(t *testing.T) {
 		"etcd's data directory": {args: []string{"--data-dir", "x"}, want: []string{"--data-dir", "--endpoint"}},
 		"etcd's tuning":         {args: []string{"--heartbeat-interval=100"}, want: []string{"--heartbeat-interval", "etcd", "no equivalent"}},
 		"bad size":              {args: []string{"--quota-backend-bytes=8 gigs"}, want: []string{"--quota-backend-bytes", "a size", "8GiB"}},
-		"unknown variable":      {env: []string{"STELE_LISTEN_ADDRES=127.0.0.1:0"}, want: []string{"STELE_LISTEN_ADDRES", "no flag"}},
+		"unknown variable":      {env: []string{"STELE_LISTEN_ADDR=127.0.0.1:0"}, want: []string{"STELE_LISTEN_ADDR", "no flag"}},
 		"argument":              {args: []string{"serve", "now"}, want: []string{`"now"`, "flags only"}},
 		"unknown command":       {args: []string{"server"}, want: []string{`"server"`, "serve"}},
 		"log format":            {args: []string{"--log-format=xml"}, want: []string{"--log-format", "plain", "json"}},

@@ -29,7 +29,7 @@ func (c *tlsConfig) flags(fs *pflag.FlagSet) {
 // check judges what needs no file. secure reports whether the client port has a certificate, clientCerts whether clients
 // must show theirs.
 func (c *tlsConfig) check(secure, clientCerts bool) error {
-	if c.clientCRL != "" && !(secure && clientCerts) {
+	if c.clientCRL != "" && (!secure || !clientCerts) {
 		return errors.New("--client-crl-file revokes client certificates, which nothing asks for; " +
 			"set --trusted-ca-file or --client-cert-auth too")
 	}

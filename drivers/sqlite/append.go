@@ -237,7 +237,7 @@ func (l *Log) commitFailed(w *writer, head logstructured.Head, err error) error 
 		return fmt.Errorf("%w: %w", logstructured.ErrUnknown, l.translate("commit", err))
 	}
 	if settleErr := w.settle(head); settleErr != nil {
-		l.inspectFailure(settleErr)
+		_ = l.inspectFailure(settleErr)
 		return fmt.Errorf("sqlite: commit: %w: %w (and then: %w)", logstructured.ErrUnknown, err, settleErr)
 	}
 	return l.translate("commit", err)

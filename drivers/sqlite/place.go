@@ -55,7 +55,7 @@ func (p *place) check() (os.FileInfo, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("%s %w", p.path, errGone)
 	case err != nil:
-		return nil, nil
+		return nil, nil //nolint:nilerr // unreadable now, and maybe not the next time
 	case !os.SameFile(info, p.info):
 		return nil, fmt.Errorf("%s %w", p.path, errReplaced)
 	}
@@ -121,11 +121,11 @@ func (l *Log) intact(c *conn) {
 		if err == nil {
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
+		<-time.After(10 * time.Millisecond)
 		err = l.damage(c)
 	}
 	if err != nil {
-		l.damaged(err)
+		_ = l.damaged(err)
 	}
 }
 
@@ -135,7 +135,7 @@ func (l *Log) damage(c *conn) error {
 	defer l.looking.Unlock()
 	index, err := c.walIndex()
 	if err != nil {
-		return nil //nolint:nilerr // unreadable now, and maybe not the next time
+		return nil
 	}
 	file, err := l.places[0].check()
 	if err != nil || file == nil {
