@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	_ "google.golang.org/grpc/health" // for healthCheckConfig
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
@@ -30,10 +31,11 @@ const (
 	keepAliveTime, keepAliveTimeout = 30 * time.Second, 10 * time.Second
 )
 
-// serviceConfig spreads requests over the endpoints that are there, and lets grpc try reads again. A write is not among them: grpc resends it only if
-// it was never given to a server.
+// serviceConfig spreads requests over the endpoints whose health service answers SERVING, so that a server that is still opening its database gets
+// none. It lets grpc try reads again. Writes are not among them: grpc resends one only if it was never given to a server.
 const serviceConfig = `{
 	"loadBalancingConfig": [{"round_robin": {}}],
+	"healthCheckConfig": {"serviceName": ""},
 	"methodConfig": [{
 		"name": [{"service": "etcdserverpb.KV", "method": "Range"}],
 		"retryPolicy": {
