@@ -17,6 +17,7 @@ import (
 type place struct {
 	path string
 	info os.FileInfo
+	identity
 }
 
 // places are the database file, the WAL and the shared memory, in this order.
@@ -33,7 +34,7 @@ func (l *Log) locate() error {
 		if err != nil {
 			return err
 		}
-		l.places[i] = place{name, info}
+		l.places[i] = place{name, info, identify(name, info)}
 	}
 	l.last.size, l.last.modified = l.places[0].info.Size(), l.places[0].info.ModTime()
 	return nil
@@ -53,13 +54,24 @@ func (p *place) check() (os.FileInfo, error) {
 	info, err := os.Stat(p.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%s %w", p.path, errGone)
+		return nil, p.fault(errGone)
 	case err != nil:
 		return nil, nil //nolint:nilerr // unreadable now, and maybe not the next time
 	case !os.SameFile(info, p.info):
-		return nil, fmt.Errorf("%s %w", p.path, errReplaced)
+		return nil, p.fault(errReplaced)
 	}
 	return info, nil
+}
+
+func (p *place) fault(what error) error { return fmt.Errorf("%s %w", p.path, what) }
+
+// statTimes is stat by way of check.
+func (p *place) statTimes() (size int64, known bool, err error) {
+	info, err := p.check()
+	if err != nil || info == nil {
+		return 0, false, err
+	}
+	return info.Size(), true, nil
 }
 
 // inPlace fails the log when one of its files was removed, renamed or replaced: the next process would not find what is written here.
@@ -167,12 +179,15 @@ func (l *Log) walComplete(index walIndex) error {
 	if index.frames == 0 {
 		return nil
 	}
-	wal, err := l.places[1].check()
-	if err != nil || wal == nil {
+	if l.places[1].info == nil {
+		return nil // not located yet
+	}
+	size, known, err := l.places[1].stat()
+	if err != nil || !known {
 		return err
 	}
-	if want := walHeaderBytes + index.frames*(walFrameBytes+l.pageSize.Load()); wal.Size() < want {
-		return fmt.Errorf("%s was truncated: it has %d bytes and not %d", l.places[1].path, wal.Size(), want)
+	if want := walHeaderBytes + index.frames*(walFrameBytes+l.pageSize.Load()); size < want {
+		return fmt.Errorf("%s was truncated: it has %d bytes and not %d", l.places[1].path, size, want)
 	}
 	return nil
 }
