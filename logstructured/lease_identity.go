@@ -14,9 +14,6 @@ func (id LeaseID) names(key []byte) bool {
 		return false
 	}
 	name := key[slash+1:]
-	if trimmed := bytes.TrimLeft(name, "0"); len(trimmed) > 0 {
-		name = trimmed
-	}
 	var buf [20]byte
 	return bytes.Equal(name, strconv.AppendInt(buf[:0], int64(id), 10)) ||
 		bytes.EqualFold(name, strconv.AppendInt(buf[:0], int64(id), 16))

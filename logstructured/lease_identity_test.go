@@ -13,7 +13,7 @@ func TestLeaseNamesKey(t *testing.T) {
 	}{
 		{"lock/3c", 60, true},
 		{"lock/3C", 60, true},
-		{"lock/000000000000003c", 60, true},
+		{"lock/000000000000003c", 60, false}, // no recipe pads the number, but users pad theirs
 		{"registry/60", 60, true},
 		{"/60", 60, true},
 		{"lock/3c", 61, false},
