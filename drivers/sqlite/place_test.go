@@ -89,6 +89,21 @@ func within(t *testing.T, what string, met func() bool) {
 	}
 }
 
+// settled reports whether the log has last looked at its files when all of the WAL, as it is now, had been copied.
+func settled(t *testing.T, l *Log) bool {
+	t.Helper()
+	var now walIndex
+	if err := l.read(context.Background(), l.followers, func(r *reader) (err error) {
+		now, err = r.c.walIndex()
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	l.looking.Lock()
+	defer l.looking.Unlock()
+	return l.last.settled() && l.last.frames > 0 && l.last.walIndex == now
+}
+
 // failedFor checks that the log refuses everything for this reason, leaves its files alone and says so at the end.
 func failedFor(t *testing.T, l *Log, head logstructured.Head, want string) {
 	t.Helper()
@@ -114,11 +129,7 @@ func TestInterference(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			l, path, head := settledLog(t, time.Millisecond)
-			within(t, "a look at the settled file", func() bool {
-				l.looking.Lock()
-				defer l.looking.Unlock()
-				return l.last.settled() && l.last.frames > 0
-			})
+			within(t, "a look at the settled file", func() bool { return settled(t, l) })
 			before := time.Now()
 			if err := test.do(t, path); err != nil {
 				t.Fatal(err)
