@@ -34,8 +34,8 @@ type Log struct {
 
 	// refusedWriter is set while the server refuses the connection for appending.
 	refusedWriter atomic.Bool
-	// complained is when operators last read of refused connections, in nanoseconds since the Unix epoch.
-	complained atomic.Int64
+	// complaint warns operators of refused connections.
+	complaint connect.Complaint
 
 	// mu guards closed and the counting up of calls.
 	mu     sync.Mutex

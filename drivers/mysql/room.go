@@ -20,11 +20,7 @@ func (l *Log) makeRoom(refusal error) {
 		l.othersPool.SetMaxIdleConns(-1)
 		l.othersPool.SetMaxIdleConns(l.keepIdle)
 	}
-	const often = int64(time.Minute)
-	now := time.Now().UnixNano()
-	if last := l.complained.Load(); now-last > often && l.complained.CompareAndSwap(last, now) {
-		l.logger.WithError(refusal).Warn(connect.TooManyConnections + "; until then requests share those that there are")
-	}
+	l.complaint.Warn(l.logger, refusal)
 }
 
 // connectWriter makes the connection for appending. Where the server refuses it, others end for it, until ctx does.

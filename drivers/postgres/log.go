@@ -55,8 +55,8 @@ type Log struct {
 
 	// refusedWriter is set while the server refuses the connection for appending.
 	refusedWriter atomic.Bool
-	// complained is when operators last read of refused connections, in nanoseconds since the Unix epoch.
-	complained atomic.Int64
+	// complaint warns operators of refused connections.
+	complaint connect.Complaint
 
 	// epoch counts how often the connections were made anew because another server may be the primary.
 	epoch atomic.Int64

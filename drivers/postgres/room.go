@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/logstructured"
@@ -20,11 +19,7 @@ func (l *Log) makeRoom(refusal error) {
 		l.othersPool.Reset()
 	}
 	l.move()
-	const often = int64(time.Minute)
-	now := time.Now().UnixNano()
-	if last := l.complained.Load(); now-last > often && l.complained.CompareAndSwap(last, now) {
-		l.logger.WithError(refusal).Warn(connect.TooManyConnections + "; until then requests share those that there are")
-	}
+	l.complaint.Warn(l.logger, refusal)
 }
 
 // writable returns an error while the server refuses the connection for appending: a replica that could only read must
