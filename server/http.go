@@ -28,9 +28,7 @@ func newHTTPHandler(m *member, opts *Options, grpc, gateway http.Handler) http.H
 func newHTTPMux(opts *Options, storage func() string) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("/version", getOnly(func(w http.ResponseWriter, _ *http.Request) { serveVersion(w, storage()) }))
-	for _, path := range []string{"/health", "/livez", "/livez/", "/readyz", "/readyz/"} {
-		mux.Handle(path, opts.Probes)
-	}
+	opts.Probes.Register(mux)
 	if opts.Gatherer != nil {
 		mux.Handle("/metrics", promhttp.HandlerFor(opts.Gatherer, promhttp.HandlerOpts{}))
 	}

@@ -38,8 +38,12 @@ func (p *Probes) Report(reason string) { p.reason.Store(&reason) }
 // Reason returns why the server does not answer clients yet.
 func (p *Probes) Reason() string { return *p.reason.Load() }
 
-// ServeHTTP implements [http.Handler].
-func (p *Probes) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.mux.ServeHTTP(w, r) }
+// Register serves the probes at their paths of mux.
+func (p *Probes) Register(mux *http.ServeMux) {
+	for _, path := range []string{"/health", "/livez", "/livez/", "/readyz", "/readyz/"} {
+		mux.Handle(path, p.mux)
+	}
+}
 
 // serving makes the probes those of a server that answers clients.
 func (p *Probes) serving(m *member) { p.member.Store(m) }

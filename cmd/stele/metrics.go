@@ -91,12 +91,10 @@ func serveVars(w http.ResponseWriter, _ *http.Request) {
 
 // serveMetrics serves /metrics and the probes on listener until ctx ends, and if profiling is set /debug/pprof/ and
 // /debug/vars.
-func serveMetrics(ctx context.Context, listener net.Listener, gatherer prometheus.Gatherer, probes http.Handler, profiling bool) error {
+func serveMetrics(ctx context.Context, listener net.Listener, gatherer prometheus.Gatherer, probes *server.Probes, profiling bool) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
-	for _, path := range []string{"/health", "/livez", "/livez/", "/readyz", "/readyz/"} {
-		mux.Handle(path, probes)
-	}
+	probes.Register(mux)
 	if profiling {
 		mux.HandleFunc("GET /debug/vars", serveVars)
 		mux.HandleFunc("/debug/pprof/", pprof.Index)

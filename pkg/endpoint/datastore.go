@@ -57,7 +57,7 @@ type Datastore struct {
 // Unavailable until Run. Open closes the listeners if it fails.
 func Open(ctx context.Context, opts Options) (*Datastore, error) {
 	if opts.Logger == nil {
-		return nil, errors.New("endpoint: Options.Logger is required")
+		return nil, errors.Join(errors.New("endpoint: Options.Logger is required"), closeAll(opts.Server.Listeners))
 	}
 	limit := opts.Server.MaxRequestBytes
 	if limit == 0 {
