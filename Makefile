@@ -16,6 +16,9 @@ LEASES ?= 100000
 # Which of the drivers' tests test-drivers runs.
 DRIVERTESTS ?= .
 
+# Which of the programs test-programs runs.
+PROGRAMS ?= .
+
 # The databases that test-engines runs on.
 ENGINES ?= mysql mariadb-11.8 postgres-13 postgres-17 postgres-18 tidb
 
@@ -123,6 +126,13 @@ test-election: ## a leader elected by client-go through a kube-apiserver on Stel
 test-kubernetes-up: ## scripts/kubernetes-up as a newcomer uses it, and the commands of docs/kubernetes.md; 4 minutes
 	test/kubernetes/build
 	cd test/kubernetes && CGO_ENABLED=0 go test -vet=off -v -count=1 -timeout 30m ./up
+
+.PHONY: test-programs test-programs-short
+test-programs: ## programs of other projects on Stele beside etcd, see docs/programs.md; PROGRAMS (.) is a pattern of tests
+	cd test && STELE_TEST_PROGRAMS=all go test -v -count=1 -timeout 60m -run '$(PROGRAMS)' ./programs
+
+test-programs-short: ## those of them that take seconds
+	cd test && STELE_TEST_PROGRAMS=short go test -v -count=1 -timeout 20m ./programs
 
 .PHONY: test-yurthub
 test-yurthub: ## the storage of OpenYurt's yurthub on SQLite (beside etcd), or on STELE_TEST_DATABASE
