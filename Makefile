@@ -190,7 +190,7 @@ bench-quick: ## the same in two or three minutes: shows that it works, not to be
 	cd test/bench && go run . -quick -servers all
 
 .PHONY: bench-docs
-bench-docs: ## the figures and plots of docs/performance.md, about an hour and a half on a quiet machine
+bench-docs: ## the summary and the figures of docs/performance.md, about an hour and a half on a quiet machine
 	mkdir -p bin
 	cd test/bench && go run . -servers all -sweep -large 100000 -rounds 5 -duration 1s -json ../../bin/bench.json
 	cd test/bench && go run . -restart 100000,1000000 -json ../../bin/restart.json

@@ -32,7 +32,7 @@ type invocation struct {
 	markdown, json, plots string
 	// render is JSON of earlier runs, separated by commas: if it is not empty, nothing is measured, and the reports are made from that.
 	render string
-	// docs is the page whose measured section is replaced, if not empty.
+	// docs is the page whose summary is replaced, if not empty.
 	docs string
 	// base, if not empty, is the revision of Stele that this one is to be compared with; nothing else is done then.
 	base string
@@ -152,7 +152,7 @@ func parse(args []string, stderr io.Writer) (*invocation, error) {
 		set.StringVar(&v.json, "json", "", "also write JSON, with each round, to this file: a list with an object for each comparison")
 		set.StringVar(&v.plots, "plots", "", "also draw plots into this directory")
 		set.StringVar(&v.render, "render", "", "measure nothing, but make the reports from the JSON of earlier runs: files, separated by commas")
-		set.StringVar(&v.docs, "docs", "", "also put the tables and plots into the measured section of this page; its plots go to a directory beside it, which is called like it")
+		set.StringVar(&v.docs, "docs", "", "also replace the summary in this page; its plots and figures.md with all tables go to the directory of the same name")
 		set.BoolVar(&v.keep, "keep", false, "keep the servers' data and logs (not those of database servers)")
 		set.StringVar(&v.base, "check", "", "a git revision: compare only this Stele with that one, and fail if this one is clearly slower or costlier")
 		set.BoolVar(&quick, "quick", false, "seconds a server, to show that everything works; other flags still count")

@@ -10,11 +10,14 @@ import (
 	"strings"
 )
 
-// The measured section of a page is between these two lines.
+// The summary of a page is between these two lines.
 const (
 	sectionBegin = "<!-- measured: begin (make bench-docs writes this section) -->"
 	sectionEnd   = "<!-- measured: end -->"
 )
+
+// figuresFile is the appendix of a page, in the directory of the page's plots.
+const figuresFile = "figures.md"
 
 // readReports reads what writeJSON has written, of all files.
 func readReports(files []string) ([]*report, error) {
@@ -38,7 +41,8 @@ func readReports(files []string) ([]*report, error) {
 	return out, nil
 }
 
-// writePage replaces the measured section of the page file, and draws its plots. It refuses reports with failures: wrong answers are no figures.
+// writePage replaces the summary in the page file. It writes the plots and the appendix with all figures into a directory that has the
+// page's name without its extension. It refuses reports with failures, because wrong answers are no figures.
 func writePage(file string, reports []*report) error {
 	if file == "" {
 		return nil
@@ -52,16 +56,20 @@ func writePage(file string, reports []*report) error {
 	if err != nil {
 		return err
 	}
-	directory := strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
-	changed, err := replaceSection(string(page), section(directory, reports))
+	changed, err := replaceSection(string(page), summary(reports))
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
-	plots := filepath.Join(filepath.Dir(file), directory)
-	if err := removePlots(plots); err != nil {
+	directory := strings.TrimSuffix(file, filepath.Ext(file))
+	if err := removePlots(directory); err != nil {
 		return err
 	}
-	if err := writePlots(plots, reports); err != nil {
+	if err := writePlots(directory, reports); err != nil {
+		return err
+	}
+	figures := "# Figures\n\n`make bench-docs` writes this page, the appendix of [" + filepath.Base(file) + "](../" + filepath.Base(file) + ").\n\n" +
+		section(reports)
+	if err := os.WriteFile(filepath.Join(directory, figuresFile), []byte(figures), 0o644); err != nil {
 		return err
 	}
 	return os.WriteFile(file, []byte(changed), 0o644)
@@ -94,16 +102,70 @@ func replaceSection(page, section string) (string, error) {
 	return before + sectionBegin + "\n\n" + section + "\n" + sectionEnd + after, nil
 }
 
-// section is the tables and plots of the reports as Markdown; the plots are in the directory beside the page.
-func section(directory string, reports []*report) string {
+// summary returns one row for each workload that all comparisons of a database with etcd and kine have, and one column for each
+// comparison.
+func summary(reports []*report) string {
+	t := table{heading: []string{"operation"}}
+	var compared []*report
+	for _, r := range reports {
+		if len(r.references()) > 1 {
+			compared = append(compared, r)
+			t.heading = append(t.heading, r.Title)
+		}
+	}
+	if len(compared) == 0 {
+		return ""
+	}
+	for _, title := range compared[0].workloads() {
+		cells := []string{title.Title}
+		for _, r := range compared {
+			if row := r.row(title.Workload, r.Servers[0].Name); row != nil {
+				cells = append(cells, row.short(r.references()))
+			}
+		}
+		if len(cells) == len(t.heading) {
+			t.rows = append(t.rows, cells)
+		}
+	}
+	var out strings.Builder
+	t.writeMarkdown(&out)
+	return out.String()
+}
+
+// short returns the rate, or the p99 of a paced workload, and how many times better it is than each of the references.
+func (row *row) short(references []*serverRow) string {
+	text := fmt.Sprintf("%.0f/s", row.Median.Rate)
+	if row.Paced {
+		text = "p99 " + milliseconds(row.Median.P99)
+	}
+	for i, s := range references {
+		separator := ", "
+		if i == 0 {
+			separator = ": "
+		}
+		if than, ok := row.Than[s.Name]; ok {
+			text += fmt.Sprintf("%s%.1f x %s", separator, than.Median, program(s.Name))
+		}
+	}
+	return text
+}
+
+// program returns the name of a server without its database.
+func program(server string) string {
+	name, _, _ := strings.Cut(server, "-")
+	return name
+}
+
+// section returns the tables and plots of the reports as Markdown; the plots are in the directory of the page.
+func section(reports []*report) string {
 	var out strings.Builder
 	for _, r := range reports {
-		fmt.Fprintf(&out, "### %s\n\n", r.Title)
+		fmt.Fprintf(&out, "## %s\n\n", r.Title)
 		for _, line := range r.preamble() {
 			fmt.Fprintf(&out, "%s\n\n", line)
 		}
 		for _, p := range r.plots() {
-			fmt.Fprintf(&out, "![%s](%s/%s)\n\n", p.caption, directory, p.file)
+			fmt.Fprintf(&out, "![%s](%s)\n\n", p.caption, p.file)
 			fmt.Fprintf(&out, "*%s.*\n\n", p.caption)
 		}
 		for _, t := range r.pageTables() {

@@ -63,7 +63,7 @@ func TestPage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var last string
+	var last, figures string
 	for range 2 { // the second time over the first one's
 		if err := command(t.Context(), []string{"-render", bench + "," + restart, "-docs", page}, io.Discard, io.Discard); err != nil {
 			t.Fatal(err)
@@ -76,6 +76,11 @@ func TestPage(t *testing.T) {
 			t.Error("written twice, the page is another one")
 		}
 		last = string(text)
+		appendix, err := os.ReadFile(filepath.Join(dir, "speed", figuresFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		figures = string(appendix)
 	}
 	if _, err := os.Stat(stale); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("an old plot is still there: %v", err)
@@ -86,14 +91,37 @@ func TestPage(t *testing.T) {
 	if !strings.HasPrefix(last, before) || !strings.HasSuffix(last, after) || strings.Contains(last, "old") {
 		t.Errorf("the rest of the page changed:\n%s", last)
 	}
-	line(t, last, "Put of a new key, 64 clients", "| 4200 | 4200 | 8400 |", "| 50 % |")
-	line(t, last, "Kubernetes-like mix", "3.00 ms; 0 us; 2.5 kB; watch p99 7.00 ms")
-	line(t, last, "stele: Stele, SQLite | 1000000 | 3.00 (2.90-3.10) | 4.00 (4.00-4.00) | 250.0")
+	line(t, figures, "Put of a new key, 64 clients", "| 4200 | 4200 | 8400 |", "| 50 % |")
+	line(t, figures, "Kubernetes-like mix", "3.00 ms; 0 us; 2.5 kB; watch p99 7.00 ms")
+	line(t, figures, "stele: Stele, SQLite | 1000000 | 3.00 (2.90-3.10) | 4.00 (4.00-4.00) | 250.0")
 	for _, name := range []string{"throughput-sqlite.svg", "latency-sqlite.svg"} {
-		line(t, last, "](speed/"+name+")")
+		line(t, figures, "]("+name+")")
 		if _, err := os.Stat(filepath.Join(dir, "speed", name)); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestSummary holds that the summary has the workloads that every comparison with etcd and kine has.
+func TestSummary(t *testing.T) {
+	var reports []*report
+	for _, database := range []string{"", "-postgres"} {
+		r := &report{Title: "Database" + database}
+		for i, name := range []string{"stele" + database, "etcd", "kine" + database} {
+			c, _ := findContender(name)
+			r.server(c, "v1")
+			r.add(putWorkload(64), &target{contender: c}, result{Rate: float64(1000 / (i + 1)), P99: 4000})
+			if database == "" {
+				r.add(putWorkload(1), &target{contender: c}, result{Rate: 10, P99: 4000})
+			}
+		}
+		r.finish()
+		reports = append(reports, r)
+	}
+	want := "| operation | Database | Database-postgres |\n|---|---:|---:|\n" +
+		"| Put of a new key, 64 clients | 1000/s: 2.0 x etcd, 3.0 x kine | 1000/s: 2.0 x etcd, 3.0 x kine |\n"
+	if got := summary(append(reports, restartReport())); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
 	}
 }
 
