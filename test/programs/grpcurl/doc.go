@@ -1,0 +1,2 @@
+// Package grpcurl pins grpcurl, whose dependencies are many.
+package grpcurl
