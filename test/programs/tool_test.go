@@ -101,7 +101,9 @@ func (p tool) start(t *testing.T, args ...string) *job {
 	return j
 }
 
-func (p tool) line(args []string) string { return filepath.Base(string(p)) + " " + strings.Join(args, " ") }
+func (p tool) line(args []string) string {
+	return filepath.Base(string(p)) + " " + strings.Join(args, " ")
+}
 
 // job is a tool that runs beside the test.
 type job struct {
