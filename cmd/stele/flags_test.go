@@ -286,7 +286,7 @@ func TestConfigurationPageIsInStep(t *testing.T) {
 	for _, m := range row.FindAllStringSubmatch(string(page), -1) {
 		documented[m[1]] = strings.Trim(m[2], "`")
 	}
-	_, retiredPart, found := strings.Cut(string(page), "## Flags that are accepted and do nothing")
+	_, retiredPart, found := strings.Cut(string(page), "## Ignored flags")
 	if !found {
 		t.Fatal("the section on retired flags is gone")
 	}
