@@ -1,3 +1,3 @@
 // Package drivers opens the log that a data source name (DSN) stands for. Each database has a package of its own, whose
-// log keeps every obligation of [logstructured.Log]; package drivertest checks them.
+// log keeps every obligation of [log.Log]; package drivertest checks them.
 package drivers

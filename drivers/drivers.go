@@ -11,7 +11,7 @@ import (
 	"github.com/stele-db/stele/drivers/mysql"
 	"github.com/stele-db/stele/drivers/postgres"
 	"github.com/stele-db/stele/drivers/sqlite"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // DefaultDSN is what an empty DSN stands for: kine's default file.
@@ -38,7 +38,7 @@ type Options struct {
 //
 // The error of any other scheme wraps [ErrUnsupported]. An error that trying again cannot mend wraps
 // [connect.ErrConfiguration]: every one of a file, and those of a server that its driver tells apart.
-func Open(ctx context.Context, dsn string, opts Options) (logstructured.Log, error) {
+func Open(ctx context.Context, dsn string, opts Options) (log.Log, error) {
 	scheme, rest, err := Split(dsn)
 	if err != nil {
 		return nil, connect.Configuration(err)
@@ -49,8 +49,8 @@ func Open(ctx context.Context, dsn string, opts Options) (logstructured.Log, err
 	case "mysql":
 		return opened(mysql.Open(ctx, scheme+"://"+rest, mysql.Options{Logger: opts.Logger, Options: opts.Options}))
 	default:
-		log, err := opened(sqlite.Open(ctx, rest, sqlite.Options{Logger: opts.Logger, BesideKine: opts.BesideKine}))
-		return log, connect.Configuration(err)
+		l, err := opened(sqlite.Open(ctx, rest, sqlite.Options{Logger: opts.Logger, BesideKine: opts.BesideKine}))
+		return l, connect.Configuration(err)
 	}
 }
 
@@ -84,9 +84,9 @@ func Schema(dsn string) ([]string, error) {
 }
 
 // opened turns what a driver's Open returned into what [Open] returns: no nil pointer in an interface.
-func opened[L logstructured.Log](log L, err error) (logstructured.Log, error) {
+func opened[L log.Log](l L, err error) (log.Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	return log, nil
+	return l, nil
 }

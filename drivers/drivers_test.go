@@ -14,7 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/stele-db/stele/drivers/connect"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 func options() Options {
@@ -43,7 +43,7 @@ func TestOpen(t *testing.T) {
 			t.Errorf("%q: %v", dsn, err)
 			continue
 		}
-		if err := l.Append(context.Background(), logstructured.Head{}, 1, []logstructured.Entry{{Kind: logstructured.KindPut, Key: []byte("k")}}); err != nil {
+		if err := l.Append(context.Background(), log.Head{}, 1, []log.Entry{{Kind: log.KindPut, Key: []byte("k")}}); err != nil {
 			t.Errorf("%q: %v", dsn, err)
 		}
 		if err := l.Close(); err != nil {
@@ -196,9 +196,9 @@ func TestErrorsShowNoPassword(t *testing.T) {
 		opts.Logger.Logger.SetLevel(logrus.TraceLevel)
 		for _, password := range []string{"", "secret"} {
 			opts.Password = password
-			log, err := Open(t.Context(), dsn, opts)
-			if err == nil || log != nil {
-				t.Fatalf("%s: %v, %v", dsn, log, err)
+			l, err := Open(t.Context(), dsn, opts)
+			if err == nil || l != nil {
+				t.Fatalf("%s: %v, %v", dsn, l, err)
 			}
 			if strings.Contains(err.Error()+said.String()+Describe(dsn), "secret") {
 				t.Errorf("%s: %q and in the log %q", dsn, err, said.String())

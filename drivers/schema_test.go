@@ -9,7 +9,7 @@ import (
 
 	_ "modernc.org/sqlite"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // A file that was made from the printed statements is one that Open takes as its own.
@@ -35,14 +35,14 @@ func TestSchemaOfSQLite(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	log, err := Open(context.Background(), path, options())
+	l, err := Open(context.Background(), path, options())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := log.Append(t.Context(), logstructured.Head{}, 1, []logstructured.Entry{{Kind: logstructured.KindPut, Key: []byte("k")}}); err != nil {
+	if err := l.Append(t.Context(), log.Head{}, 1, []log.Entry{{Kind: log.KindPut, Key: []byte("k")}}); err != nil {
 		t.Error(err)
 	}
-	if err := log.Close(); err != nil {
+	if err := l.Close(); err != nil {
 		t.Error(err)
 	}
 }

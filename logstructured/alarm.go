@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // AlarmType says what an alarm is about, in etcd's numbering.
@@ -14,9 +16,9 @@ type AlarmType int32
 const (
 	// AlarmNone stands for all types.
 	AlarmNone AlarmType = 0
-	// AlarmNoSpace refuses what needs more room, with [ErrNoSpace].
+	// AlarmNoSpace refuses what needs more room, with [log.ErrNoSpace].
 	AlarmNoSpace AlarmType = 1
-	// AlarmCorrupt refuses every write of a client, with [ErrCorrupt].
+	// AlarmCorrupt refuses every write of a client, with [log.ErrCorrupt].
 	AlarmCorrupt AlarmType = 2
 )
 
@@ -69,9 +71,9 @@ func readAlarms(records Records) *alarms {
 func (as *alarms) admit(c cost) error {
 	switch {
 	case as.corrupt:
-		return fmt.Errorf("%w: an alarm says so", ErrCorrupt)
+		return fmt.Errorf("%w: an alarm says so", log.ErrCorrupt)
 	case as.noSpace && c != (cost{}):
-		return fmt.Errorf("%w: an alarm says so", ErrNoSpace)
+		return fmt.Errorf("%w: an alarm says so", log.ErrNoSpace)
 	}
 	return nil
 }

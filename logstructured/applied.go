@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"sync"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // maxAppliedHeads is how many of the newest heads are remembered: more than can be appended while the database answers one question.
@@ -14,13 +16,13 @@ const maxAppliedHeads = 1024
 type applied struct {
 	mu sync.Mutex
 	// heads are the ends of the newest appends that were applied, in order.
-	heads []Head
+	heads []log.Head
 	// moved is closed at the next move; nil while nobody waits.
 	moved chan struct{}
 }
 
 // advance adds the ends of appends that have been applied.
-func (a *applied) advance(heads ...Head) {
+func (a *applied) advance(heads ...log.Head) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.heads = append(a.heads, heads...)
@@ -31,7 +33,7 @@ func (a *applied) advance(heads ...Head) {
 }
 
 // restart forgets all heads but this one: the state was built anew.
-func (a *applied) restart(head Head) {
+func (a *applied) restart(head log.Head) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.heads = append(a.heads[:0], head)
@@ -46,7 +48,7 @@ func (a *applied) wake() {
 }
 
 // newest is the head of what is applied.
-func (a *applied) newest() Head {
+func (a *applied) newest() log.Head {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.heads[len(a.heads)-1]
@@ -64,7 +66,7 @@ const (
 )
 
 // standing places head. For one that is ahead it also returns a channel that is closed when to look again.
-func (a *applied) standing(head Head) (standing, <-chan struct{}) {
+func (a *applied) standing(head log.Head) (standing, <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if head.Position > a.heads[len(a.heads)-1].Position {
@@ -73,7 +75,7 @@ func (a *applied) standing(head Head) (standing, <-chan struct{}) {
 		}
 		return ahead, a.moved
 	}
-	i, found := slices.BinarySearchFunc(a.heads, head, func(a, b Head) int { return cmp.Compare(a.Position, b.Position) })
+	i, found := slices.BinarySearchFunc(a.heads, head, func(a, b log.Head) int { return cmp.Compare(a.Position, b.Position) })
 	if found && a.heads[i].ID == head.ID {
 		return reached, nil
 	}

@@ -3,6 +3,8 @@ package logstructured
 import (
 	"context"
 	"time"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 const (
@@ -15,29 +17,29 @@ const (
 
 // boundedLog ends the calls to a database that does not answer. Scan, Defragment and Size are left to their callers.
 type boundedLog struct {
-	Log
+	log.Log
 	timeout time.Duration
 }
 
-func (l boundedLog) End(ctx context.Context) (End, error) {
+func (l boundedLog) End(ctx context.Context) (log.End, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
 	return l.Log.End(ctx)
 }
 
-func (l boundedLog) Read(ctx context.Context, after Position, limit int) ([]Entry, End, error) {
+func (l boundedLog) Read(ctx context.Context, after log.Position, limit int) ([]log.Entry, log.End, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
 	return l.Log.Read(ctx, after, limit)
 }
 
-func (l boundedLog) Values(ctx context.Context, positions []Position) (Values, error) {
+func (l boundedLog) Values(ctx context.Context, positions []log.Position) (log.Values, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
 	return l.Log.Values(ctx, positions)
 }
 
-func (l boundedLog) Append(ctx context.Context, head Head, id AppendID, entries []Entry) error {
+func (l boundedLog) Append(ctx context.Context, head log.Head, id log.AppendID, entries []log.Entry) error {
 	timeout := l.timeout + time.Duration(len(entries))*appendEntryTime
 	for i := range entries {
 		timeout += time.Duration(len(entries[i].Key)+len(entries[i].Value)) * appendByteTime
@@ -47,13 +49,13 @@ func (l boundedLog) Append(ctx context.Context, head Head, id AppendID, entries 
 	return l.Log.Append(ctx, head, id, entries)
 }
 
-func (l boundedLog) Confirm(ctx context.Context, head Head) error {
+func (l boundedLog) Confirm(ctx context.Context, head log.Head) error {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
 	return l.Log.Confirm(ctx, head)
 }
 
-func (l boundedLog) Delete(ctx context.Context, guard Head, positions []Position, floor Position) error {
+func (l boundedLog) Delete(ctx context.Context, guard log.Head, positions []log.Position, floor log.Position) error {
 	ctx, cancel := context.WithTimeout(ctx, deleteTime)
 	defer cancel()
 	return l.Log.Delete(ctx, guard, positions, floor)

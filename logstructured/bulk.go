@@ -5,11 +5,13 @@ import (
 	"fmt"
 
 	"golang.org/x/sync/semaphore"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 const (
 	// valueBatchRows and valueBatchBytes bound the rows, and the bytes of their keys and values, of one call of
-	// [Log.Values]. A row that is larger is a batch of its own.
+	// [log.Log.Values]. A row that is larger is a batch of its own.
 	valueBatchRows  = 4096
 	valueBatchBytes = 8 << 20
 	// interactiveBytes bounds a read that does not wait for its turn among the lists.
@@ -57,16 +59,16 @@ func (l lane) of(size int64) lane {
 }
 
 // ask waits for a turn and asks the database. It returns the cause of ctx's end if that comes first.
-func (l lane) ask(ctx context.Context, log Log, positions []Position) (Values, error) {
+func (l lane) ask(ctx context.Context, source log.Log, positions []log.Position) (log.Values, error) {
 	if l.turns != nil {
 		select {
 		case l.turns <- struct{}{}:
 			defer func() { <-l.turns }()
 		case <-ctx.Done():
-			return Values{}, context.Cause(ctx)
+			return log.Values{}, context.Cause(ctx)
 		}
 	}
-	answer, err := log.Values(ctx, positions)
+	answer, err := source.Values(ctx, positions)
 	if err != nil {
 		return answer, unavailable(ctx, "read values", err)
 	}
@@ -98,12 +100,12 @@ func valueBatch(rows []*row) (n int) {
 
 // fetch asks the database for the values of a batch of rows, none of which is a tombstone, when it is their turn.
 // errValueGone means that a row was deleted.
-func fetch(ctx context.Context, log Log, turn lane, rows []*row) ([][]byte, error) {
-	positions := make([]Position, len(rows))
+func fetch(ctx context.Context, source log.Log, turn lane, rows []*row) ([][]byte, error) {
+	positions := make([]log.Position, len(rows))
 	for i, r := range rows {
 		positions[i] = r.position
 	}
-	answer, err := turn.ask(ctx, log, positions)
+	answer, err := turn.ask(ctx, source, positions)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +122,7 @@ func fetch(ctx context.Context, log Log, turn lane, rows []*row) ([][]byte, erro
 
 // peek returns the values of a batch of rows, nil for tombstones, and leaves the value cache as it is: the caller goes
 // through the whole history once, and clients would lose what they use.
-func peek(ctx context.Context, log Log, turn lane, rows []*row) ([][]byte, error) {
+func peek(ctx context.Context, source log.Log, turn lane, rows []*row) ([][]byte, error) {
 	data := make([][]byte, len(rows))
 	var missing []*row
 	var at []int
@@ -134,7 +136,7 @@ func peek(ctx context.Context, log Log, turn lane, rows []*row) ([][]byte, error
 	if len(missing) == 0 {
 		return data, nil
 	}
-	fetched, err := fetch(ctx, log, turn, missing)
+	fetched, err := fetch(ctx, source, turn, missing)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // TestHashesAreShared has three clients ask for one hash while it is being computed; the one that began leaves early.
@@ -87,8 +89,8 @@ func TestHashesAreShared(t *testing.T) {
 func TestAnswerTooLarge(t *testing.T) {
 	st := newState()
 	for i := range 3 {
-		e := Entry{
-			Position: Position(i + 1), ID: 1, Kind: KindPut, Key: []byte{'a' + byte(i)}, ValueSize: 1 << 30,
+		e := log.Entry{
+			Position: log.Position(i + 1), ID: 1, Kind: log.KindPut, Key: []byte{'a' + byte(i)}, ValueSize: 1 << 30,
 			Revision: Revision(i + 2), CreateRevision: Revision(i + 2), Version: 1,
 		}
 		st.apply(&e)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	ls "github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // scarceLog is a log with as many connections for values as SQLite's driver has. A call for more than a mebibyte keeps
@@ -28,12 +29,12 @@ func newScarceLog() *scarceLog {
 	return &scarceLog{memLog: memLog{&memDatabase{}}, connections: make(chan struct{}, 6)}
 }
 
-func (l *scarceLog) Values(ctx context.Context, positions []ls.Position) (ls.Values, error) {
+func (l *scarceLog) Values(ctx context.Context, positions []log.Position) (log.Values, error) {
 	select {
 	case l.connections <- struct{}{}:
 		defer func() { <-l.connections }()
 	case <-ctx.Done():
-		return ls.Values{}, ctx.Err()
+		return log.Values{}, ctx.Err()
 	}
 	v, err := l.memLog.Values(ctx, positions)
 	size := 0
@@ -52,7 +53,7 @@ func (l *scarceLog) Values(ctx context.Context, positions []ls.Position) (ls.Val
 		select {
 		case <-goOn:
 		case <-ctx.Done():
-			return ls.Values{}, ctx.Err()
+			return log.Values{}, ctx.Err()
 		}
 	}
 	return v, err
@@ -92,9 +93,9 @@ const (
 )
 
 // startLarge runs a store with values of half a mebibyte, and no value cache unless cache is positive.
-func startLarge(t *testing.T, log ls.Log, cache int64) *replica {
+func startLarge(t *testing.T, l log.Log, cache int64) *replica {
 	t.Helper()
-	r := startStore(t, log, ls.Options{ValueCacheBytes: cache, RequestTimeout: patience})
+	r := startStore(t, l, ls.Options{ValueCacheBytes: cache, RequestTimeout: patience})
 	for i := range largeKeys {
 		value := make([]byte, largeValue)
 		value[0] = byte(largeKeys - i)
@@ -113,9 +114,9 @@ func everyLarge(target ls.SortTarget) *ls.RangeRequest {
 // TestBulkReadsLeaveRoom has clients read everything at once, in any number and in any way, and keeps their reads
 // waiting: a small read that the cache cannot answer is answered all the same. Then all of them finish.
 func TestBulkReadsLeaveRoom(t *testing.T) {
-	log := newScarceLog()
-	r := startLarge(t, log, -1)
-	release := log.hold()
+	l := newScarceLog()
+	r := startLarge(t, l, -1)
+	release := l.hold()
 	defer release()
 	ctx := testContext(t)
 	var clients sync.WaitGroup
@@ -157,7 +158,7 @@ func TestBulkReadsLeaveRoom(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "lists, watches and hashes read", func() bool { return log.held() == 4 })
+	eventually(t, "lists, watches and hashes read", func() bool { return l.held() == 4 })
 	short, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	res, err := r.Range(short, &ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("small")}})
@@ -167,20 +168,20 @@ func TestBulkReadsLeaveRoom(t *testing.T) {
 	r.mustPut(t, "small", "another")
 	release()
 	clients.Wait()
-	if log.largest > 9<<20 {
-		t.Errorf("one question was answered with %d bytes", log.largest)
+	if l.largest > 9<<20 {
+		t.Errorf("one question was answered with %d bytes", l.largest)
 	}
 }
 
 // TestSortReadsEachValueOnce sorts what the cache does not hold.
 func TestSortReadsEachValueOnce(t *testing.T) {
-	log := newScarceLog()
-	r := startLarge(t, log, -1)
-	before := log.questions()
+	l := newScarceLog()
+	r := startLarge(t, l, -1)
+	before := l.questions()
 	if _, err := r.Range(testContext(t), everyLarge(ls.SortByValue)); err != nil {
 		t.Fatal(err)
 	}
-	if n := log.questions() - before; n != largeKeys {
+	if n := l.questions() - before; n != largeKeys {
 		t.Errorf("%d values were read, want %d", n, largeKeys)
 	}
 }
@@ -199,26 +200,26 @@ func TestBulkReadStopsWithItsClient(t *testing.T) {
 		"snapshot": func(ctx context.Context, s *ls.Store) error {
 			x, err := s.Export(ctx)
 			if err == nil {
-				_, err = x.Read(ctx, func([]ls.Entry) error { return nil })
+				_, err = x.Read(ctx, func([]log.Entry) error { return nil })
 			}
 			return err
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			log := newScarceLog()
-			r := startLarge(t, log, -1)
-			before := log.questions()
-			defer log.hold()()
+			l := newScarceLog()
+			r := startLarge(t, l, -1)
+			before := l.questions()
+			defer l.hold()()
 			ctx, cancel := context.WithCancel(testContext(t))
 			outcome := make(chan error, 1)
 			go func() { outcome <- read(ctx, r.Store) }()
-			eventually(t, "the first batch is being read", func() bool { return log.held() == 1 })
+			eventually(t, "the first batch is being read", func() bool { return l.held() == 1 })
 			cancel()
 			if err := <-outcome; !errors.Is(err, context.Canceled) {
 				t.Errorf("the outcome is %v", err)
 			}
-			eventually(t, "the connection is free", func() bool { return len(log.connections) == 0 })
-			if n := log.questions() - before; n > largeKeys/2 {
+			eventually(t, "the connection is free", func() bool { return len(l.connections) == 0 })
+			if n := l.questions() - before; n > largeKeys/2 {
 				t.Errorf("%d of %d values were asked for", n, largeKeys)
 			}
 		})
@@ -227,8 +228,8 @@ func TestBulkReadStopsWithItsClient(t *testing.T) {
 
 // TestHashLeavesTheCache hashes more than the cache holds: what clients read stays in it.
 func TestHashLeavesTheCache(t *testing.T) {
-	log := newScarceLog()
-	r := startLarge(t, log, 4*largeValue)
+	l := newScarceLog()
+	r := startLarge(t, l, 4*largeValue)
 	small := &ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("small")}}
 	if _, err := r.Range(testContext(t), small); err != nil {
 		t.Fatal(err)
@@ -236,8 +237,8 @@ func TestHashLeavesTheCache(t *testing.T) {
 	if _, err := r.HashKV(testContext(t), 0); err != nil {
 		t.Fatal(err)
 	}
-	before := log.questions()
-	if _, err := r.Range(testContext(t), small); err != nil || log.questions() != before {
+	before := l.questions()
+	if _, err := r.Range(testContext(t), small); err != nil || l.questions() != before {
 		t.Errorf("a value was read again after a hash (%v)", err)
 	}
 }

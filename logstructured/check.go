@@ -7,12 +7,14 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // Problem is something in a log that must not be there, or is missing.
 type Problem struct {
 	// Position is that of the entry where it was noticed, 0 if it is of none.
-	Position Position
+	Position log.Position
 	Text     string
 }
 
@@ -42,7 +44,7 @@ type CheckResult struct {
 type CheckOptions struct {
 	// Retention is that with which the log is served (0: the default), for rows that should have been deleted.
 	Retention time.Duration
-	// Values reads all values too, and compares them with their checksums, and has a [Verifier] look at the database.
+	// Values reads all values too, and compares them with their checksums, and has a [log.Verifier] look at the database.
 	Values bool
 }
 
@@ -50,13 +52,13 @@ type CheckOptions struct {
 const maxProblems = 100
 
 // Check reads a whole log and reports what breaks its invariants. Other processes may append meanwhile: it looks at one snapshot.
-func Check(ctx context.Context, log Log, opts CheckOptions, report func(Problem)) (*CheckResult, error) {
+func Check(ctx context.Context, l log.Log, opts CheckOptions, report func(Problem)) (*CheckResult, error) {
 	c := &checker{
 		state: newState(), show: report,
 		newest: map[string]*row{}, granted: map[LeaseID]bool{}, keys: map[LeaseID]int{}, supersededAt: map[Revision]int{},
 	}
 	c.report = c.count
-	end, err := log.Scan(ctx, 0, func(entries []Entry) error {
+	end, err := l.Scan(ctx, 0, func(entries []log.Entry) error {
 		for i := range entries {
 			c.entry(&entries[i])
 		}
@@ -70,10 +72,10 @@ func Check(ctx context.Context, log Log, opts CheckOptions, report func(Problem)
 	}
 	c.end(end, opts.Retention)
 	if opts.Values {
-		if err := c.values(ctx, log, end.Position); err != nil {
+		if err := c.values(ctx, l, end.Position); err != nil {
 			return nil, err
 		}
-		if v, ok := log.(Verifier); ok {
+		if v, ok := l.(log.Verifier); ok {
 			problems, err := v.Verify(ctx)
 			if err != nil {
 				return nil, fmt.Errorf("verify the database: %w", err)
@@ -111,7 +113,7 @@ type checker struct {
 	// strays are writes with a lease that was not granted before them, and imported the position at which an import ended: leases that had
 	// ended in the source are named in its history only.
 	strays   []stray
-	imported Position
+	imported log.Position
 	// supersededAt counts rows by the revision that superseded them.
 	supersededAt map[Revision]int
 	compactions  []compaction
@@ -121,13 +123,13 @@ type checker struct {
 }
 
 type stray struct {
-	at    Position
+	at    log.Position
 	lease LeaseID
 }
 
 type compaction struct {
 	revision Revision
-	at       Timestamp
+	at       log.Timestamp
 }
 
 // count takes a problem.
@@ -138,11 +140,11 @@ func (c *checker) count(p Problem) {
 	}
 }
 
-func (c *checker) entry(e *Entry) {
+func (c *checker) entry(e *log.Entry) {
 	c.entries++
-	if err := e.verifyScanned(); err != nil {
+	if err := e.VerifyScanned(); err != nil {
 		c.invalid(e.Position, err)
-	} else if err := e.valid(); err != nil {
+	} else if err := validate(e); err != nil {
 		c.invalid(e.Position, err)
 		return
 	}
@@ -156,7 +158,7 @@ func (c *checker) entry(e *Entry) {
 		c.unsealed++
 	}
 	c.rules.entry(e, c.newest[string(e.Key)])
-	if e.Kind == KindPut || e.Kind == KindTombstone {
+	if e.Kind == log.KindPut || e.Kind == log.KindTombstone {
 		c.key(e)
 	} else {
 		c.control(e)
@@ -164,19 +166,19 @@ func (c *checker) entry(e *Entry) {
 }
 
 // invalid takes what is wrong with one entry.
-func (c *checker) invalid(at Position, err error) {
-	var d *damage
+func (c *checker) invalid(at log.Position, err error) {
+	var d *log.Damage
 	if errors.As(err, &d) {
-		c.problem(at, "is damaged: %s (revision %d, key %q)", d.how, d.revision, d.key)
+		c.problem(at, "is damaged: %s (revision %d, key %q)", d.How, d.Revision, d.Key)
 		return
 	}
 	c.problem(at, "%v", err)
 }
 
 // values reads the log up to a position once more, and verifies the values of puts. Rows that are deleted meanwhile are no loss.
-func (c *checker) values(ctx context.Context, log Log, end Position) error {
-	for at := Position(0); at < end; {
-		entries, _, err := log.Read(ctx, at, checkBatch)
+func (c *checker) values(ctx context.Context, l log.Log, end log.Position) error {
+	for at := log.Position(0); at < end; {
+		entries, _, err := l.Read(ctx, at, checkBatch)
 		if err != nil {
 			return fmt.Errorf("read the values: %w", err)
 		}
@@ -185,7 +187,7 @@ func (c *checker) values(ctx context.Context, log Log, end Position) error {
 		}
 		for i := range entries {
 			e := &entries[i]
-			if e.Kind == KindPut && e.VerifyMetadata() == nil {
+			if e.Kind == log.KindPut && e.VerifyMetadata() == nil {
 				if err := e.Verify(); err != nil {
 					c.invalid(e.Position, err)
 				}
@@ -199,7 +201,7 @@ func (c *checker) values(ctx context.Context, log Log, end Position) error {
 // checkBatch is how many entries are read at once with their values.
 const checkBatch = 1000
 
-func (c *checker) key(e *Entry) {
+func (c *checker) key(e *log.Entry) {
 	name := string(e.Key)
 	if former := c.newest[name]; former != nil {
 		c.supersededAt[e.Revision]++
@@ -218,11 +220,11 @@ func (c *checker) key(e *Entry) {
 	}
 }
 
-func (c *checker) control(e *Entry) {
+func (c *checker) control(e *log.Entry) {
 	switch e.Kind {
-	case KindCompaction, KindRecovery:
+	case log.KindCompaction, log.KindRecovery:
 		c.compactions = append(c.compactions, compaction{e.Revision, e.Time})
-	case KindLease:
+	case log.KindLease:
 		if e.Version != 0 {
 			c.granted[e.Lease] = true
 			break
@@ -231,7 +233,7 @@ func (c *checker) control(e *Entry) {
 			c.problem(e.Position, "revokes lease %d, to which %d keys belong", e.Lease, n)
 		}
 		delete(c.granted, e.Lease)
-	case KindRecord:
+	case log.KindRecord:
 		if string(e.Key) == recordImport {
 			c.imported = e.Position
 		}
@@ -240,7 +242,7 @@ func (c *checker) control(e *Entry) {
 }
 
 // end looks at what only the whole log tells.
-func (c *checker) end(end End, retention time.Duration) {
+func (c *checker) end(end log.End, retention time.Duration) {
 	c.rules.end(end, c.state.compact)
 	for _, s := range c.strays {
 		// A lease that was revoked later may be deleted, before the floor.
@@ -262,7 +264,7 @@ func (c *checker) end(end End, retention time.Duration) {
 const deletionGrace = 10 * time.Minute
 
 // overdue counts the rows that nobody may read and that should be gone.
-func (c *checker) overdue(end End, retention time.Duration) {
+func (c *checker) overdue(end log.End, retention time.Duration) {
 	if retention == 0 {
 		retention = defaultCompactRetention
 	}

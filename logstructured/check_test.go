@@ -9,12 +9,13 @@ import (
 	"time"
 
 	ls "github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // mustCheck finds nothing wrong with a log.
-func mustCheck(t testing.TB, log ls.Log) *ls.CheckResult {
+func mustCheck(t testing.TB, l log.Log) *ls.CheckResult {
 	t.Helper()
-	result, err := ls.Check(context.Background(), log, ls.CheckOptions{Values: true}, func(p ls.Problem) { t.Errorf("check: %s", p) })
+	result, err := ls.Check(context.Background(), l, ls.CheckOptions{Values: true}, func(p ls.Problem) { t.Errorf("check: %s", p) })
 	if err != nil {
 		t.Fatalf("check: %v", err)
 	}
@@ -25,22 +26,22 @@ func mustCheck(t testing.TB, log ls.Log) *ls.CheckResult {
 func TestCheckOfRandomHistories(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)
-	log := openSQLite(t, path)
-	defer log.Close()
+	l := openSQLite(t, path)
+	defer l.Close()
 	opts := ls.Options{CompactRetention: time.Nanosecond}
 	run := &sequence{oracle: newOracle(), gen: &generator{chooser: testRand(t)}, store: startStore(t, openSQLite(t, path), opts)}
 	for range 30 {
 		for range 20 {
 			run.step(t)
 		}
-		result := mustCheck(t, log)
+		result := mustCheck(t, l)
 		if int64(result.Revision) != run.oracle.rev() || result.Problems != 0 {
 			t.Fatalf("at revision %d: %+v", run.oracle.rev(), result)
 		}
 	}
 	res, err := run.store.Range(testContext(t), &ls.RangeRequest{KeyRange: everything, CountOnly: true})
-	if err != nil || mustCheck(t, log).Keys != int(res.Count) {
-		t.Errorf("%d keys: %+v, %v", res.Count, mustCheck(t, log), err)
+	if err != nil || mustCheck(t, l).Keys != int(res.Count) {
+		t.Errorf("%d keys: %+v, %v", res.Count, mustCheck(t, l), err)
 	}
 }
 
@@ -116,20 +117,20 @@ func TestCheckFinds(t *testing.T) {
 		"a create revision":          {func() { db.rows[3].CreateRevision = 3 }, "has version 2 and create revision 3, after 1 and 2"},
 		"a history from nowhere":     {func() { db.rows[5].Version, db.rows[5].CreateRevision = 2, 3 }, "has a history that is not there"},
 		"a created key that is old":  {func() { db.rows[8].Version = 4 }, "creates a key with version 4"},
-		"a second deletion":          {func() { db.rows[8].Kind, db.rows[8].Version, db.rows[8].CreateRevision = ls.KindTombstone, 0, 0 }, "deletes a key that is deleted"},
+		"a second deletion":          {func() { db.rows[8].Kind, db.rows[8].Version, db.rows[8].CreateRevision = log.KindTombstone, 0, 0 }, "deletes a key that is deleted"},
 		"a lease that is not there":  {func() { db.rows[1].Lease = 8 }, "has lease 7, which was not granted"},
 		"a revoked lease with keys": {func() {
-			db.rows[8] = ls.Entry{Position: 9, ID: db.rows[8].ID, Kind: ls.KindLease, Lease: 7, Revision: 6}
+			db.rows[8] = log.Entry{Position: 9, ID: db.rows[8].ID, Kind: log.KindLease, Lease: 7, Revision: 6}
 		}, "revokes lease 7, to which 1 keys belong"},
 		"an unknown kind":        {func() { db.rows[8].Kind = 99 }, "is of kind 99"},
 		"times within an append": {func() { db.rows[6].Time++ }, "has another time than the entry before it"},
 		"a floor beyond the end": {func() { db.floor = 100 }, "the deletion floor 100 is beyond the end 9"},
 		"no append ID":           {func() { db.rows[2].ID = 0 }, "has no append ID"},
 		"a compaction of the future": {func() {
-			db.rows[8] = ls.Entry{Position: 9, ID: db.rows[8].ID, Kind: ls.KindCompaction, Revision: 50}
+			db.rows[8] = log.Entry{Position: 9, ID: db.rows[8].ID, Kind: log.KindCompaction, Revision: 50}
 		}, "compacts revision 50, beyond 6"},
 		"rows that should be gone": {func() {
-			db.rows[8] = ls.Entry{Position: 9, ID: db.rows[8].ID, Kind: ls.KindCompaction, Revision: 6, Time: ls.Timestamp(time.Now().Add(-time.Hour).UnixMilli())}
+			db.rows[8] = log.Entry{Position: 9, ID: db.rows[8].ID, Kind: log.KindCompaction, Revision: 6, Time: log.Timestamp(time.Now().Add(-time.Hour).UnixMilli())}
 		}, "2 rows of what was compacted at"},
 	} {
 		db.restore(whole)

@@ -7,44 +7,45 @@ import (
 	"time"
 
 	ls "github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // changes damage one column of a row each. Those of values are of the same length.
-var changes = map[string]func(*ls.Entry){
-	"id":              func(e *ls.Entry) { e.ID ^= 1 << 40 },
-	"time":            func(e *ls.Entry) { e.Time ^= 1 << 20 },
-	"time, high bits": func(e *ls.Entry) { e.Time ^= 1 << 35 },
-	"kind":            func(e *ls.Entry) { e.Kind = ls.KindTombstone },
-	"revision":        func(e *ls.Entry) { e.Revision++ },
-	"sub":             func(e *ls.Entry) { e.Sub++ },
-	"key":             func(e *ls.Entry) { e.Key = []byte("b") },
-	"create revision": func(e *ls.Entry) { e.CreateRevision-- },
-	"version":         func(e *ls.Entry) { e.Version++ },
-	"lease":           func(e *ls.Entry) { e.Lease = 5 },
-	"checksum":        func(e *ls.Entry) { e.Checksum ^= 1 },
-	"checksum, high":  func(e *ls.Entry) { e.Checksum ^= 1 << 60 },
-	"value":           func(e *ls.Entry) { e.Value = []byte("x") },
-	"value's length":  func(e *ls.Entry) { e.Value, e.ValueSize = nil, 0 },
+var changes = map[string]func(*log.Entry){
+	"id":              func(e *log.Entry) { e.ID ^= 1 << 40 },
+	"time":            func(e *log.Entry) { e.Time ^= 1 << 20 },
+	"time, high bits": func(e *log.Entry) { e.Time ^= 1 << 35 },
+	"kind":            func(e *log.Entry) { e.Kind = log.KindTombstone },
+	"revision":        func(e *log.Entry) { e.Revision++ },
+	"sub":             func(e *log.Entry) { e.Sub++ },
+	"key":             func(e *log.Entry) { e.Key = []byte("b") },
+	"create revision": func(e *log.Entry) { e.CreateRevision-- },
+	"version":         func(e *log.Entry) { e.Version++ },
+	"lease":           func(e *log.Entry) { e.Lease = 5 },
+	"checksum":        func(e *log.Entry) { e.Checksum ^= 1 },
+	"checksum, high":  func(e *log.Entry) { e.Checksum ^= 1 << 60 },
+	"value":           func(e *log.Entry) { e.Value = []byte("x") },
+	"value's length":  func(e *log.Entry) { e.Value, e.ValueSize = nil, 0 },
 }
 
 // TestChecksum verifies an entry with one column changed, and in the place of another.
 func TestChecksum(t *testing.T) {
 	t.Parallel()
-	entry := ls.Entry{
-		Kind: ls.KindPut, Revision: 7, Sub: 1, Key: []byte("a"), Value: []byte("v"), ValueSize: 1, CreateRevision: 3, Version: 2, Lease: 9, Time: 1_800_000_000_000,
+	entry := log.Entry{
+		Kind: log.KindPut, Revision: 7, Sub: 1, Key: []byte("a"), Value: []byte("v"), ValueSize: 1, CreateRevision: 3, Version: 2, Lease: 9, Time: 1_800_000_000_000,
 	}
-	entries := []ls.Entry{entry, entry}
-	ls.Seal(ls.Head{Position: 4, ID: 1}, 77, entries)
+	entries := []log.Entry{entry, entry}
+	log.Seal(log.Head{Position: 4, ID: 1}, 77, entries)
 	for i := range entries {
 		entries[i].Checksum = entries[i].Checksum.At(entry.Time)
-		if err := entries[i].Verify(); err != nil || entries[i].Position != ls.Position(5+i) || entries[i].ID != 77 {
+		if err := entries[i].Verify(); err != nil || entries[i].Position != log.Position(5+i) || entries[i].ID != 77 {
 			t.Fatalf("%+v: %v", entries[i], err)
 		}
 	}
 	for name, change := range changes {
 		changed := entries[0]
 		change(&changed)
-		if err := changed.Verify(); !errors.Is(err, ls.ErrCorrupt) || !strings.Contains(err.Error(), "position 5 ") {
+		if err := changed.Verify(); !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), "position 5 ") {
 			t.Errorf("%s: %v", name, err)
 		}
 		if err := changed.VerifyMetadata(); (err == nil) != (name == "value") {
@@ -81,7 +82,7 @@ func TestStartRefusesDamage(t *testing.T) {
 			if err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
-		case !errors.Is(err, ls.ErrCorrupt) || !strings.Contains(err.Error(), "position 2 "):
+		case !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), "position 2 "):
 			t.Errorf("%s: %v", name, err)
 		}
 		var problems []string
@@ -101,20 +102,20 @@ func TestDamagedValueIsNotServed(t *testing.T) {
 	store := startStore(t, memLog{db}, ls.Options{ValueCacheBytes: -1})
 	store.mustPut(t, "a", "v")
 	store.mustPut(t, "b", "v")
-	for _, change := range []func(*ls.Entry){changes["value"], changes["value's length"], changes["checksum"]} {
+	for _, change := range []func(*log.Entry){changes["value"], changes["value's length"], changes["checksum"]} {
 		whole := db.backup()
 		db.change(1, change)
 		_, err := store.Range(testContext(t), &ls.RangeRequest{KeyRange: everything})
-		if !errors.Is(err, ls.ErrCorrupt) {
+		if !errors.Is(err, log.ErrCorrupt) {
 			t.Errorf("range: %v", err)
 		}
 		if _, err := store.Range(testContext(t), &ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("b")}}); err != nil {
 			t.Errorf("range of the intact row: %v", err)
 		}
-		if _, err := store.Put(testContext(t), &ls.PutRequest{Key: []byte("a"), Lease: 60, IgnoreValue: true}); !errors.Is(err, ls.ErrCorrupt) {
+		if _, err := store.Put(testContext(t), &ls.PutRequest{Key: []byte("a"), Lease: 60, IgnoreValue: true}); !errors.Is(err, log.ErrCorrupt) {
 			t.Errorf("put that keeps the value: %v", err)
 		}
-		if _, err := store.HashKV(testContext(t), 0); !errors.Is(err, ls.ErrCorrupt) {
+		if _, err := store.HashKV(testContext(t), 0); !errors.Is(err, log.ErrCorrupt) {
 			t.Errorf("hash: %v", err)
 		}
 		ws := store.NewWatchStream()
@@ -128,7 +129,7 @@ func TestDamagedValueIsNotServed(t *testing.T) {
 				t.Errorf("watch: %+v", r)
 			}
 			if r.Canceled {
-				if !errors.Is(r.Err, ls.ErrCorrupt) {
+				if !errors.Is(r.Err, log.ErrCorrupt) {
 					t.Errorf("watch ends with %v", r.Err)
 				}
 				break
@@ -148,18 +149,18 @@ func TestFollowerAppliesNoDamage(t *testing.T) {
 	db := &memDatabase{}
 	follower := startStore(t, memLog{db}, ls.Options{RequestTimeout: 200 * time.Millisecond})
 	follower.mustPut(t, "a", "v")
-	other := []ls.Entry{{Kind: ls.KindPut, Revision: 3, Key: []byte("a"), Value: []byte("w"), CreateRevision: 2, Version: 2}}
+	other := []log.Entry{{Kind: log.KindPut, Revision: 3, Key: []byte("a"), Value: []byte("w"), CreateRevision: 2, Version: 2}}
 	db.mu.Lock()
 	head := db.head
 	db.mu.Unlock()
-	ls.Seal(head, 99, other)
+	log.Seal(head, 99, other)
 	other[0].Value = []byte("x")
 	db.mu.Lock()
-	db.rows, db.head = append(db.rows, other[0]), ls.Head{Position: 2, ID: 99}
+	db.rows, db.head = append(db.rows, other[0]), log.Head{Position: 2, ID: 99}
 	db.mu.Unlock()
 	eventually(t, "the write fails because of the damage", func() bool {
 		_, err := follower.Put(testContext(t), &ls.PutRequest{Key: []byte("b")})
-		return errors.Is(err, ls.ErrCorrupt)
+		return errors.Is(err, log.ErrCorrupt)
 	})
 	if r, err := follower.Range(testContext(t), &ls.RangeRequest{KeyRange: everything, Serializable: true}); err != nil || string(r.KVs[0].Value) != "v" {
 		t.Errorf("%+v, %v", r, err)
@@ -167,7 +168,7 @@ func TestFollowerAppliesNoDamage(t *testing.T) {
 	if _, err := follower.Range(testContext(t), &ls.RangeRequest{KeyRange: everything}); err == nil {
 		t.Error("a linearizable read was answered without the damaged row")
 	}
-	db.change(2, func(e *ls.Entry) { e.Value = []byte("w") })
+	db.change(2, func(e *log.Entry) { e.Value = []byte("w") })
 	eventually(t, "the follower goes on", func() bool {
 		r, err := follower.Range(testContext(t), &ls.RangeRequest{KeyRange: everything})
 		return err == nil && string(r.KVs[0].Value) == "w"

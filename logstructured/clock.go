@@ -1,6 +1,10 @@
 package logstructured
 
-import "time"
+import (
+	"time"
+
+	"github.com/stele-db/stele/logstructured/log"
+)
 
 const (
 	// maxClockStep is how far the database's clock may run ahead or behind of this process's between two looks before that counts as
@@ -17,21 +21,21 @@ const (
 // cannot be told from time that has passed.
 type clock struct {
 	// told is what the database's clock showed, less skew, at the local, monotonic time at or up to late before.
-	told Timestamp
+	told log.Timestamp
 	at   time.Time
-	late Timestamp
+	late log.Timestamp
 	// skew is the sum of the jumps.
-	skew Timestamp
+	skew log.Timestamp
 }
 
 // start sets the clock by what the database told when it was asked at the local time asked.
-func (c *clock) start(told Timestamp, asked time.Time) {
+func (c *clock) start(told log.Timestamp, asked time.Time) {
 	local := time.Now()
-	*c = clock{told: told, at: local, late: Timestamp(local.Sub(asked).Milliseconds()) + 1}
+	*c = clock{told: told, at: local, late: log.Timestamp(local.Sub(asked).Milliseconds()) + 1}
 }
 
 // observe takes note of what the database told when it was asked at the local time asked, and returns by how much its clock has jumped.
-func (c *clock) observe(told Timestamp, asked time.Time) (jump time.Duration) {
+func (c *clock) observe(told log.Timestamp, asked time.Time) (jump time.Duration) {
 	local := time.Now()
 	if local.Sub(asked) > maxClockLook {
 		return 0
@@ -39,7 +43,7 @@ func (c *clock) observe(told Timestamp, asked time.Time) (jump time.Duration) {
 	now, expected := told-c.skew, c.reading(local)
 	jump = time.Duration(now-expected) * time.Millisecond
 	if jump.Abs() <= maxClockStep+time.Duration(c.late)*time.Millisecond {
-		c.told, c.at, c.late = now, local, Timestamp(local.Sub(asked).Milliseconds())+1
+		c.told, c.at, c.late = now, local, log.Timestamp(local.Sub(asked).Milliseconds())+1
 		return 0
 	}
 	c.told, c.at, c.skew = expected, local, c.skew+now-expected
@@ -47,13 +51,13 @@ func (c *clock) observe(told Timestamp, asked time.Time) (jump time.Duration) {
 }
 
 // reading is what the clock shows at a local time, or shows already: it may lag by late, and is never ahead.
-func (c *clock) reading(local time.Time) Timestamp {
-	return c.told + Timestamp(local.Sub(c.at).Milliseconds())
+func (c *clock) reading(local time.Time) log.Timestamp {
+	return c.told + log.Timestamp(local.Sub(c.at).Milliseconds())
 }
 
 // adjusted is the time of an append on this clock, which was not before the local time since. What seems to lie outside of the time since then
 // was appended just when the clock jumped.
-func (c *clock) adjusted(appended Timestamp, since time.Time) Timestamp {
+func (c *clock) adjusted(appended log.Timestamp, since time.Time) log.Timestamp {
 	t := appended - c.skew
 	if !since.IsZero() {
 		t = max(t, c.reading(since))
@@ -62,6 +66,6 @@ func (c *clock) adjusted(appended Timestamp, since time.Time) Timestamp {
 }
 
 // localTime converts the time of an append into one of this process.
-func (c *clock) localTime(appended Timestamp) time.Time {
+func (c *clock) localTime(appended log.Timestamp) time.Time {
 	return c.at.Add(time.Duration(c.adjusted(appended, time.Time{})-c.told) * time.Millisecond)
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // deleteBatch is how many rows are deleted from the database at once.
@@ -15,7 +17,7 @@ const deleteBatch = 10_000
 // were deleted from the database.
 func (s *Store) Compact(ctx context.Context, revision Revision, physical bool) (Revision, error) {
 	var current Revision
-	var position Position
+	var position log.Position
 	err := s.write(ctx, 0, func(st *step) error {
 		if err := st.admit(cost{}); err != nil {
 			return err
@@ -39,17 +41,17 @@ func (s *Store) Compact(ctx context.Context, revision Revision, physical bool) (
 }
 
 // compact appends the entry of a compaction and returns the position that it will have.
-func (s *step) compact(revision Revision) Position {
+func (s *step) compact(revision Revision) log.Position {
 	position := s.nextPosition()
-	s.writeControl(Entry{Kind: KindCompaction, Revision: revision})
+	s.writeControl(log.Entry{Kind: log.KindCompaction, Revision: revision})
 	return position
 }
 
 // deletion is a set of rows that nobody will need once due has passed, in the order in which they must go.
 type deletion struct {
-	positions []Position
+	positions []log.Position
 	// floor is the position of the compaction that made the rows unreachable.
-	floor Position
+	floor log.Position
 	due   time.Time
 }
 
@@ -61,12 +63,12 @@ type deleter struct {
 	mu      sync.Mutex
 	pending []deletion
 	// trimmed is the position of the newest compaction whose rows have all been handed over.
-	trimmed Position
+	trimmed log.Position
 	waiters []waiter
 }
 
 type waiter struct {
-	compaction Position
+	compaction log.Position
 	done       chan struct{}
 }
 
@@ -80,7 +82,7 @@ func (d *deleter) drop(batch deletion) {
 }
 
 // trimmedUpTo says that all rows of the compactions up to position have been handed over.
-func (d *deleter) trimmedUpTo(compaction Position) {
+func (d *deleter) trimmedUpTo(compaction log.Position) {
 	d.mu.Lock()
 	changed := d.trimmed != compaction
 	d.trimmed = compaction
@@ -105,7 +107,7 @@ func (d *deleter) signal() {
 }
 
 // wait returns when the rows of the compaction were handed over and all rows that are due are gone.
-func (d *deleter) wait(ctx context.Context, compaction Position) error {
+func (d *deleter) wait(ctx context.Context, compaction log.Position) error {
 	done := make(chan struct{})
 	d.mu.Lock()
 	d.waiters = append(d.waiters, waiter{compaction, done})

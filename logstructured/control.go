@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"github.com/tidwall/btree"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // control is what a snapshot holds beside keys: leases and records. Its trees are copied on write, and nil as long as they are empty.
@@ -18,7 +20,7 @@ type control struct {
 	attached *btree.BTreeG[attachment]
 	records  *btree.BTreeG[*record]
 	// recorded is the position of the newest record, or of the removal of one, and edition another one after each of these.
-	recorded Position
+	recorded log.Position
 	edition  *edition
 }
 
@@ -47,7 +49,7 @@ func setIn[T any](t **btree.BTreeG[T], less func(a, b T) bool, item T) {
 type record struct {
 	name     string
 	value    []byte
-	position Position
+	position log.Position
 }
 
 func lessRecord(a, b *record) bool { return a.name < b.name }
@@ -79,10 +81,10 @@ func (r Records) Ascend(prefix string, fn func(name string, value []byte) bool) 
 }
 
 // Version grows with every change of a record.
-func (r Records) Version() Position { return r.c.recorded }
+func (r Records) Version() log.Position { return r.c.recorded }
 
 // edition stands for one state of all records, by its address: after the database went back in time, a version may mean another one.
-type edition struct{ _ Position }
+type edition struct{ _ log.Position }
 
 // Derived keeps what is made of the records until they change. It may be used concurrently.
 type Derived[T any] struct {
@@ -137,7 +139,7 @@ func (s *Store) UpdateRecords(ctx context.Context, decide func(Records) ([]Recor
 }
 
 func (s *step) record(c RecordChange) {
-	e := Entry{Kind: KindRecord, Revision: s.st.revision, Key: []byte(c.Name), Value: c.Value, Version: 1}
+	e := log.Entry{Kind: log.KindRecord, Revision: s.st.revision, Key: []byte(c.Name), Value: c.Value, Version: 1}
 	if c.Remove {
 		e.Value, e.Version = nil, 0
 	}
@@ -145,19 +147,19 @@ func (s *step) record(c RecordChange) {
 }
 
 // writeControl applies an entry that is not of a key to the state and remembers it for the append.
-func (s *step) writeControl(e Entry) {
+func (s *step) writeControl(e log.Entry) {
 	e.Position = s.nextPosition()
 	s.st.applyControl(&e)
 	s.appendEntry(e, nil)
 }
 
 // nextPosition is the one that the next entry will have.
-func (ev *evaluation) nextPosition() Position {
-	return ev.st.head.Position + Position(len(ev.entries)) + 1
+func (ev *evaluation) nextPosition() log.Position {
+	return ev.st.head.Position + log.Position(len(ev.entries)) + 1
 }
 
 // applyRecord sets or removes a record. What it takes the place of is dead.
-func (st *state) applyRecord(e *Entry) {
+func (st *state) applyRecord(e *log.Entry) {
 	name := string(e.Key)
 	st.recorded, st.edition = e.Position, new(edition)
 	if st.records != nil {
@@ -183,14 +185,16 @@ func (st *state) applyRecord(e *Entry) {
 }
 
 // bury says that an entry which is not of a key is dead.
-func (st *state) bury(position Position) { st.garbage.control = append(st.garbage.control, position) }
+func (st *state) bury(position log.Position) {
+	st.garbage.control = append(st.garbage.control, position)
+}
 
 // lease is a lease of mode etcd. When it ends is known to [expiry].
 type lease struct {
 	id  LeaseID
 	ttl int64 // seconds
 	// granted is the position of the entry.
-	granted Position
+	granted log.Position
 }
 
 func lessLease(a, b *lease) bool { return a.id < b.id }
@@ -230,7 +234,7 @@ func (c *control) keysOf(id LeaseID) (keys []string) {
 }
 
 // applyLease grants or revokes.
-func (st *state) applyLease(e *Entry) {
+func (st *state) applyLease(e *log.Entry) {
 	former := st.lease(e.Lease)
 	if former != nil {
 		st.bury(former.granted)

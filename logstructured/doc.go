@@ -1,6 +1,6 @@
 // Package logstructured is etcd's MVCC store over an append-only log in a database.
 //
-// The log ([Log]) is the only truth; everything here is rebuilt from it. The parts:
+// The log ([log.Log]) is the only truth; everything here is rebuilt from it. The parts:
 //
 //   - index: every key and the metadata of its revisions, in a copy-on-write B-tree. A [snapshot] of it is published
 //     after each append; readers load one and take no lock.

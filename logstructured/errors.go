@@ -2,25 +2,6 @@ package logstructured
 
 import "errors"
 
-// What a [Log] reports.
-var (
-	// ErrConflict means that the log did not end where the append expected; nothing was written.
-	ErrConflict = errors.New("append conflict: the log's end has moved")
-	// ErrUnknown means that an append may or may not take effect, now or later.
-	ErrUnknown = errors.New("append outcome unknown")
-	// ErrNoSpace means that the database has no room for the write; nothing was written.
-	ErrNoSpace = errors.New("database space exceeded")
-	// ErrReadOnly means that the database takes no writes; nothing was written.
-	ErrReadOnly = errors.New("database is read-only")
-	// ErrNoConnection means that the database takes no further connection; nothing was written.
-	ErrNoConnection = errors.New("database refuses further connections")
-	// ErrCorrupt means that what is stored is not what a Log may hold.
-	ErrCorrupt = errors.New("database is corrupt")
-	// ErrSyncFailed means that the operating system reported a failed sync and may have dropped what it had not written yet.
-	// A Log that returns it does nothing more; the process has to end, so that the next one recovers what the disk holds.
-	ErrSyncFailed = errors.New("a sync to disk failed")
-)
-
 // What [StartImport] reports, and [Open] and [Check] of a log to which an import did not come to its end.
 var (
 	// ErrImportUnfinished means that the log holds the beginning of an import: nobody but the import may read it.
@@ -44,8 +25,6 @@ var (
 	ErrLeaseExists = errors.New("lease already exists")
 	// ErrLeaseTTLTooLarge answers a grant beyond [MaxLeaseTTL].
 	ErrLeaseTTLTooLarge = errors.New("too large lease TTL")
-	// ErrTooLarge means that a transaction's writes exceed what one append can carry.
-	ErrTooLarge = errors.New("transaction is too large for the database")
 	// ErrUnavailable means that the database cannot be reached or failed; the write has not
 	// taken effect unless the error also wraps ErrUnknown.
 	ErrUnavailable = errors.New("database unavailable")

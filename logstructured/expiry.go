@@ -8,6 +8,8 @@ import (
 	"encoding/binary"
 	"slices"
 	"time"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 const (
@@ -34,38 +36,38 @@ type expiry struct {
 	// looked is when it was last looked after what is due, and since the time on the clock since when that was always done: who holds a lease has
 	// had no service before.
 	looked time.Time
-	since  Timestamp
+	since  log.Timestamp
 	// dead are the positions of entries of which nothing is left that was not renewed or revoked since.
-	dead []Position
+	dead []log.Position
 }
 
 // term is how long a lease lasts.
 type term struct {
-	ttl      Timestamp // milliseconds
-	deadline Timestamp
+	ttl      log.Timestamp // milliseconds
+	deadline log.Timestamp
 	// granted is the position of the grant.
-	granted Position
+	granted log.Position
 	// renewal is the entry that kept it alive, nil since the grant.
 	renewal *renewal
 }
 
 // renewal is an entry that kept leases alive, live of them until the deadline that they have.
 type renewal struct {
-	position Position
+	position log.Position
 	live     int
 }
 
 type dueLease struct {
 	id LeaseID
-	at Timestamp
+	at log.Timestamp
 }
 
-func (d dueLease) end() Timestamp { return d.at }
+func (d dueLease) end() log.Timestamp { return d.at }
 
-func (r *row) end() Timestamp { return r.deadline }
+func (r *row) end() log.Timestamp { return r.deadline }
 
 // deadlines is a heap of what ends. What was superseded stays until its deadline.
-type deadlines[T interface{ end() Timestamp }] []T
+type deadlines[T interface{ end() log.Timestamp }] []T
 
 func (d deadlines[T]) Len() int           { return len(d) }
 func (d deadlines[T]) Less(i, j int) bool { return d[i].end() < d[j].end() }
@@ -81,7 +83,7 @@ func (d *deadlines[T]) Pop() any {
 }
 
 // next takes what is due first, if it is.
-func (d *deadlines[T]) next(now Timestamp) (item T, ok bool) {
+func (d *deadlines[T]) next(now log.Timestamp) (item T, ok bool) {
 	if len(*d) == 0 || (*d)[0].end() > now {
 		return item, false
 	}
@@ -109,7 +111,7 @@ func (x *expiry) shrink(current func(*row) bool) {
 
 // note takes from an entry of the log, whose row is r if it is of a key, what it says of deadlines. The entry was not appended before the local time since (zero:
 // nobody knows).
-func (x *expiry) note(e *Entry, r *row, since time.Time) {
+func (x *expiry) note(e *log.Entry, r *row, since time.Time) {
 	if r == nil {
 		x.control(e, since)
 	} else if x.mode != LeaseModeEtcd {
@@ -118,23 +120,23 @@ func (x *expiry) note(e *Entry, r *row, since time.Time) {
 }
 
 // addRow notes when r expires in LeaseModeTTL.
-func (x *expiry) addRow(r *row, appended Timestamp, since time.Time) {
+func (x *expiry) addRow(r *row, appended log.Timestamp, since time.Time) {
 	if r.lease != 0 && x.mode != LeaseModeEtcd {
-		r.deadline = x.adjusted(appended, since) + Timestamp(r.lease)*1000
+		r.deadline = x.adjusted(appended, since) + log.Timestamp(r.lease)*1000
 		heap.Push(&x.rows, r)
 	}
 }
 
-func (x *expiry) control(e *Entry, since time.Time) {
+func (x *expiry) control(e *log.Entry, since time.Time) {
 	switch e.Kind {
-	case KindRecord:
+	case log.KindRecord:
 		if string(e.Key) == recordLeaseMode {
 			x.mode, x.rows = LeaseMode(e.Value), nil
 		}
-	case KindLease:
+	case log.KindLease:
 		x.forget(e.Lease)
 		if e.Version != 0 {
-			t := &term{ttl: Timestamp(e.Version) * 1000, granted: e.Position}
+			t := &term{ttl: log.Timestamp(e.Version) * 1000, granted: e.Position}
 			t.deadline = x.adjusted(e.Time, since) + t.ttl
 			if x.terms == nil {
 				x.terms = map[LeaseID]*term{}
@@ -142,12 +144,12 @@ func (x *expiry) control(e *Entry, since time.Time) {
 			x.terms[e.Lease] = t
 			heap.Push(&x.due, dueLease{e.Lease, t.deadline})
 		}
-	case KindRenewal:
+	case log.KindKeepAlive:
 		x.renew(e, since)
 	}
 }
 
-func (x *expiry) renew(e *Entry, since time.Time) {
+func (x *expiry) renew(e *log.Entry, since time.Time) {
 	from := x.adjusted(e.Time, since)
 	r := &renewal{position: e.Position}
 	for ids := e.Value; len(ids) >= 8; ids = ids[8:] {
@@ -189,7 +191,7 @@ func (x *expiry) served(local time.Time) {
 }
 
 // end is when a lease ends.
-func (x *expiry) end(t *term) Timestamp { return max(t.deadline, x.since+t.ttl) }
+func (x *expiry) end(t *term) log.Timestamp { return max(t.deadline, x.since+t.ttl) }
 
 // remaining returns how long a lease lasts from now on, in seconds, rounded down. That is always less than its TTL, as in etcd:
 // some time has passed since the grant, if less than the clock shows, which may also lag behind the database's.
@@ -220,7 +222,7 @@ func (x *expiry) compare(a, b LeaseID) int {
 func (ev *evaluation) renew() {
 	slices.Sort(ev.renewed)
 	for ids := range slices.Chunk(slices.Compact(ev.renewed), maxRenewals) {
-		e := Entry{Kind: KindRenewal, Revision: ev.st.revision, Value: make([]byte, 0, 8*len(ids))}
+		e := log.Entry{Kind: log.KindKeepAlive, Revision: ev.st.revision, Value: make([]byte, 0, 8*len(ids))}
 		for _, id := range ids {
 			e.Value = binary.BigEndian.AppendUint64(e.Value, uint64(id))
 		}
@@ -263,7 +265,7 @@ func (w *writer) expireKeys(ctx context.Context) (more bool) {
 		expired = 0
 		for _, r := range due {
 			if newest := s.newest(r.key); newest != nil && newest.position == r.position {
-				s.write(Entry{Kind: KindTombstone, Key: r.key})
+				s.write(log.Entry{Kind: log.KindTombstone, Key: r.key})
 				expired++
 			}
 		}

@@ -4,21 +4,23 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // What waits for its deadline is bounded by what there is, and not by how often it was written or granted.
 func TestExpiryForgetsWhatWasSuperseded(t *testing.T) {
 	const often = 10 * leastShrink
 	st := newState()
-	apply := func(x *expiry, e Entry) {
+	apply := func(x *expiry, e log.Entry) {
 		e.Position, e.ID = st.head.Position+1, 1
 		x.note(&e, st.apply(&e), time.Time{})
 		x.shrink(func(r *row) bool { return st.get(r.key).newest() == r })
 	}
 	var keys expiry
 	for i := range often {
-		apply(&keys, Entry{
-			Kind: KindPut, Key: fmt.Appendf(nil, "key-%d", i%10), Lease: LeaseID(1000 + i%10),
+		apply(&keys, log.Entry{
+			Kind: log.KindPut, Key: fmt.Appendf(nil, "key-%d", i%10), Lease: LeaseID(1000 + i%10),
 			Revision: st.revision + 1, CreateRevision: 1, Version: 1,
 		})
 	}
@@ -27,21 +29,21 @@ func TestExpiryForgetsWhatWasSuperseded(t *testing.T) {
 	}
 	leases := expiry{mode: LeaseModeEtcd}
 	for i := range often {
-		apply(&leases, Entry{Kind: KindLease, Lease: LeaseID(i + 1), Version: 1000})
+		apply(&leases, log.Entry{Kind: log.KindLease, Lease: LeaseID(i + 1), Version: 1000})
 		if i > 9 {
-			apply(&leases, Entry{Kind: KindLease, Lease: LeaseID(i - 9)})
+			apply(&leases, log.Entry{Kind: log.KindLease, Lease: LeaseID(i - 9)})
 		}
 	}
 	if len(leases.due) > leastShrink {
 		t.Errorf("%d leases wait for their deadline", len(leases.due))
 	}
 	// What is left still ends, in its order.
-	for name, count := range map[string]func(Timestamp) bool{
-		"keys": func(now Timestamp) bool {
+	for name, count := range map[string]func(log.Timestamp) bool{
+		"keys": func(now log.Timestamp) bool {
 			_, ok := keys.rows.next(now)
 			return ok
 		},
-		"leases": func(now Timestamp) bool {
+		"leases": func(now log.Timestamp) bool {
 			_, ok := leases.due.next(now)
 			return ok
 		},

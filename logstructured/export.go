@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // exportBatchTime is how long the database may take for a batch of values.
@@ -17,14 +19,14 @@ type Export struct {
 	// Revision and CompactRevision are etcd's; CompactRevision is -1 if there was no compaction.
 	Revision, CompactRevision Revision
 	// Position is that of the newest entry of the log, and Term the raft term.
-	Position Position
+	Position log.Position
 	Term     uint64
 	// Leases are all that a server of etcd's leases needs so that each key expires. In [LeaseModeTTL] they are made up, one for each TTL in use.
 	Leases []ExportedLease
 	// Records are users, roles and the like.
 	Records Records
 
-	log    Log
+	log    log.Log
 	turn   lane
 	rows   []*row
 	hashed []*row
@@ -51,19 +53,19 @@ func (s *Store) Export(ctx context.Context) (*Export, error) {
 }
 
 // ExportLog takes the state that a log holds. It writes nothing: other processes may serve the log, in whichever lease mode, or none.
-func ExportLog(ctx context.Context, log Log) (*Export, error) {
-	st, leases, _, err := loadServed(ctx, log)
+func ExportLog(ctx context.Context, l log.Log) (*Export, error) {
+	st, leases, _, err := loadServed(ctx, l)
 	if err != nil {
 		return nil, err
 	}
-	return newExport(boundedLog{log, exportBatchTime}, lane{}, &st.snapshot, leases.ends(&st.control)), nil
+	return newExport(boundedLog{l, exportBatchTime}, lane{}, &st.snapshot, leases.ends(&st.control)), nil
 }
 
-func newExport(log Log, turn lane, snap *snapshot, ends leaseEnds) *Export {
+func newExport(l log.Log, turn lane, snap *snapshot, ends leaseEnds) *Export {
 	return &Export{
 		Revision: snap.revision, CompactRevision: snap.compact, Position: snap.head.Position, Term: snap.term,
 		Leases: ends.leases(snap), Records: Records{&snap.control},
-		log: log, turn: turn, rows: snap.compacted(), hashed: snap.hashed(snap.revision),
+		log: l, turn: turn, rows: snap.compacted(), hashed: snap.hashed(snap.revision),
 	}
 }
 
@@ -86,7 +88,7 @@ func (x *Export) Len() int { return len(x.rows) }
 
 // Read calls fn with all entries in the order of their revisions, in batches that belong to it, but without Position, ID and Time; its errors are returned. HashKV at
 // x.Revision is that of what was read. [ErrCompacted] means that the rows were deleted meanwhile: start over with a new Export.
-func (x *Export) Read(ctx context.Context, fn func([]Entry) error) (hashKV uint32, err error) {
+func (x *Export) Read(ctx context.Context, fn func([]log.Entry) error) (hashKV uint32, err error) {
 	hash := newHasher()
 	hashed := x.hashed
 	for rows := x.rows; len(rows) > 0; {
@@ -112,7 +114,7 @@ func (x *Export) Read(ctx context.Context, fn func([]Entry) error) (hashKV uint3
 }
 
 // read makes entries of a batch of rows.
-func (x *Export) read(ctx context.Context, rows []*row) ([]Entry, error) {
+func (x *Export) read(ctx context.Context, rows []*row) ([]log.Entry, error) {
 	values, err := peek(ctx, x.log, x.turn, rows)
 	if errors.Is(err, errValueGone) {
 		return nil, fmt.Errorf("%w: it was deleted by a compaction while it was waiting to be read: %w", ErrCompacted, err)
@@ -120,14 +122,14 @@ func (x *Export) read(ctx context.Context, rows []*row) ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	entries := make([]Entry, len(rows))
+	entries := make([]log.Entry, len(rows))
 	for i, r := range rows {
-		entries[i] = Entry{
-			Kind: KindPut, Revision: r.revision, Sub: int64(r.sub), Key: r.key, Value: values[i], ValueSize: int(r.size),
+		entries[i] = log.Entry{
+			Kind: log.KindPut, Revision: r.revision, Sub: int64(r.sub), Key: r.key, Value: values[i], ValueSize: int(r.size),
 			CreateRevision: r.create, Version: r.version, Lease: r.lease,
 		}
 		if r.tombstone() {
-			entries[i].Kind = KindTombstone
+			entries[i].Kind = log.KindTombstone
 		}
 	}
 	return entries, nil

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // keepAliveGrace is how much of a lease is left at least in an export, if it is that long: as with a new leader of an etcd, its holder could not
@@ -15,13 +17,13 @@ type leaseEnds struct {
 	// own are the leases of [LeaseModeEtcd].
 	own []ExportedLease
 	// now is the clock, and rows say when TTLs end, in [LeaseModeTTL]. A row that is not there was written just now.
-	now  Timestamp
+	now  log.Timestamp
 	rows []rowEnd
 }
 
 type rowEnd struct {
 	row *row
-	at  Timestamp
+	at  log.Timestamp
 }
 
 func (x *expiry) ends(c *control) leaseEnds {
@@ -47,7 +49,7 @@ func (e leaseEnds) leases(snap *snapshot) []ExportedLease {
 	if snap.mode == LeaseModeEtcd {
 		return e.own
 	}
-	deadlines := make(map[*row]Timestamp, len(e.rows))
+	deadlines := make(map[*row]log.Timestamp, len(e.rows))
 	for _, end := range e.rows {
 		deadlines[end.row] = end.at
 	}

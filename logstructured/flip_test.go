@@ -14,6 +14,7 @@ import (
 
 	"github.com/stele-db/stele/drivers/sqlite"
 	ls "github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // flipCopies is how many damaged copies of a database are tried; STELE_TEST_FLIPS sets another number.
@@ -94,12 +95,12 @@ func TestHiddenRow(t *testing.T) {
 	if err := os.WriteFile(path, file, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := everythingIn(t, path); !errors.Is(err, ls.ErrCorrupt) || !strings.Contains(err.Error(), "rows instead of") {
+	if _, err := everythingIn(t, path); !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), "rows instead of") {
 		t.Errorf("the start returns %v", err)
 	}
-	log := openSQLite(t, path)
-	defer log.Close()
-	result, err := ls.Check(testContext(t), log, ls.CheckOptions{Values: true}, func(p ls.Problem) { t.Log(p) })
+	l := openSQLite(t, path)
+	defer l.Close()
+	result, err := ls.Check(testContext(t), l, ls.CheckOptions{Values: true}, func(p ls.Problem) { t.Log(p) })
 	if err != nil || result.Problems == 0 {
 		t.Errorf("%+v, %v", result, err)
 	}
@@ -109,8 +110,8 @@ func TestHiddenRow(t *testing.T) {
 // has deleted.
 func writeVaried(t *testing.T, path string) {
 	t.Helper()
-	log := openSQLite(t, path)
-	store := startStore(t, log, ls.Options{CompactRetention: time.Nanosecond})
+	l := openSQLite(t, path)
+	store := startStore(t, l, ls.Options{CompactRetention: time.Nanosecond})
 	ctx := testContext(t)
 	rng := rand.New(rand.NewPCG(1, 2))
 	for i := range 600 {
@@ -135,7 +136,7 @@ func writeVaried(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	eventually(t, "rows are deleted", func() bool {
-		end, err := log.End(ctx)
+		end, err := l.End(ctx)
 		return err == nil && end.Floor > 0 && end.Rows < int64(end.Position)-50
 	})
 	store.stop(t)
@@ -144,12 +145,12 @@ func writeVaried(t *testing.T, path string) {
 // everythingIn reads what a server answers from, values and history included.
 func everythingIn(t *testing.T, path string) (answers string, err error) {
 	t.Helper()
-	log, err := sqlite.Open(t.Context(), path, sqlite.Options{Logger: testLogger(t)})
+	l, err := sqlite.Open(t.Context(), path, sqlite.Options{Logger: testLogger(t)})
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = log.Close() }()
-	x, err := ls.ExportLog(context.Background(), log)
+	defer func() { _ = l.Close() }()
+	x, err := ls.ExportLog(context.Background(), l)
 	if err != nil {
 		return "", err
 	}
@@ -162,7 +163,7 @@ func everythingIn(t *testing.T, path string) (answers string, err error) {
 		fmt.Fprintf(&b, "%q %q\n", name, value)
 		return true
 	})
-	_, err = x.Read(t.Context(), func(entries []ls.Entry) error {
+	_, err = x.Read(t.Context(), func(entries []log.Entry) error {
 		for i := range entries {
 			e := &entries[i]
 			fmt.Fprintln(&b, e.Kind, e.Revision, e.Sub, string(e.Key), e.CreateRevision, e.Version, e.Lease, len(e.Value), string(e.Value))

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // followBatch is how many entries are read from the log at once.
@@ -59,7 +61,7 @@ func (w *writer) pollInterval() time.Duration {
 }
 
 // observe takes note of the database's clock.
-func (w *writer) observe(told Timestamp, asked time.Time) {
+func (w *writer) observe(told log.Timestamp, asked time.Time) {
 	if jump := w.leases.observe(told, asked); jump != 0 {
 		w.store.logger.WithField("by", jump.Round(time.Millisecond)).Warn("the database's clock has jumped; what has a TTL keeps it")
 	}
@@ -67,7 +69,7 @@ func (w *writer) observe(told Timestamp, asked time.Time) {
 
 // catchUp applies the log up to its end. Nothing is under evaluation.
 func (w *writer) catchUp(ctx context.Context) error {
-	err := w.readOn(ctx, w.published.head, func(entries []Entry) {
+	err := w.readOn(ctx, w.published.head, func(entries []log.Entry) {
 		for i := range entries {
 			w.follow1(&entries[i])
 		}
@@ -75,7 +77,7 @@ func (w *writer) catchUp(ctx context.Context) error {
 		heads := ends(entries)
 		w.publish(heads...)
 		for _, head := range heads {
-			w.turns.foreign(head.ID.tag())
+			w.turns.foreign(tagOf(head.ID))
 		}
 	})
 	if errors.Is(err, errHistoryChanged) {
@@ -85,21 +87,21 @@ func (w *writer) catchUp(ctx context.Context) error {
 }
 
 // readOn reads the log from head, which must be in it, to its end, and calls apply with whole appends: a transaction is applied as one.
-func (w *writer) readOn(ctx context.Context, head Head, apply func([]Entry)) error {
+func (w *writer) readOn(ctx context.Context, head log.Head, apply func([]log.Entry)) error {
 	// tail holds the entries of an append that was not read to its end.
-	var tail []Entry
+	var tail []log.Entry
 	for {
 		asked := time.Now()
 		read := head
 		if n := len(tail); n > 0 {
-			read = Head{tail[n-1].Position, tail[n-1].ID}
+			read = log.Head{Position: tail[n-1].Position, ID: tail[n-1].ID}
 		}
 		entries, end, err := w.readAfter(ctx, read)
 		if err != nil {
 			return err
 		}
 		for i := range entries {
-			if err := cmp.Or(entries[i].Verify(), entries[i].valid(), w.store.sameLeaseMode(&entries[i]), entries[i].startsImport()); err != nil {
+			if err := cmp.Or(entries[i].Verify(), validate(&entries[i]), w.store.sameLeaseMode(&entries[i]), startsImport(&entries[i])); err != nil {
 				return err
 			}
 		}
@@ -107,7 +109,7 @@ func (w *writer) readOn(ctx context.Context, head Head, apply func([]Entry)) err
 		n := complete(entries, end.Head)
 		if n > 0 {
 			apply(entries[:n])
-			head = Head{entries[n-1].Position, entries[n-1].ID}
+			head = log.Head{Position: entries[n-1].Position, ID: entries[n-1].ID}
 		}
 		if head == end.Head {
 			w.current = asked
@@ -118,11 +120,11 @@ func (w *writer) readOn(ctx context.Context, head Head, apply func([]Entry)) err
 }
 
 // ends returns the head after each append of which entries, that are whole appends, consist.
-func ends(entries []Entry) []Head {
-	var heads []Head
+func ends(entries []log.Entry) []log.Head {
+	var heads []log.Head
 	for i := range entries {
 		if i+1 == len(entries) || entries[i+1].ID != entries[i].ID {
-			heads = append(heads, Head{entries[i].Position, entries[i].ID})
+			heads = append(heads, log.Head{Position: entries[i].Position, ID: entries[i].ID})
 		}
 	}
 	return heads
@@ -130,9 +132,9 @@ func ends(entries []Entry) []Head {
 
 // complete returns how many of the entries belong to appends of which nothing is missing: all up to the log's end, and otherwise
 // all but those of the last append.
-func complete(entries []Entry, end Head) int {
+func complete(entries []log.Entry, end log.Head) int {
 	n := len(entries)
-	if n == 0 || (Head{entries[n-1].Position, entries[n-1].ID}) == end {
+	if n == 0 || (log.Head{Position: entries[n-1].Position, ID: entries[n-1].ID}) == end {
 		return n
 	}
 	last := entries[n-1].ID
@@ -143,7 +145,7 @@ func complete(entries []Entry, end Head) int {
 }
 
 // readAfter reads the entries after head, and head's again to see that it is still there.
-func (w *writer) readAfter(ctx context.Context, head Head) ([]Entry, End, error) {
+func (w *writer) readAfter(ctx context.Context, head log.Head) ([]log.Entry, log.End, error) {
 	asked := time.Now()
 	entries, end, err := w.store.log.Read(ctx, max(head.Position-1, 0), followBatch)
 	if err != nil {
@@ -156,21 +158,21 @@ func (w *writer) readAfter(ctx context.Context, head Head) ([]Entry, End, error)
 	if head.Position == 0 {
 		return entries, end, nil
 	}
-	if len(entries) == 0 || (Head{entries[0].Position, entries[0].ID}) != head {
+	if len(entries) == 0 || (log.Head{Position: entries[0].Position, ID: entries[0].ID}) != head {
 		return nil, end, fmt.Errorf("%w: applied %s", errHistoryChanged, head)
 	}
 	return entries[1:], end, nil
 }
 
 // follow1 applies an entry that another process appended.
-func (w *writer) follow1(e *Entry) {
+func (w *writer) follow1(e *log.Entry) {
 	r := w.st.apply(e)
 	w.leases.note(e, r, w.current)
 	if r == nil {
 		w.accepted(e)
 		return
 	}
-	if e.Kind == KindPut {
+	if e.Kind == log.KindPut {
 		cv := &cachedValue{data: e.Value}
 		r.value.Store(cv)
 		w.store.values.admit(r, cv)

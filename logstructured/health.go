@@ -8,6 +8,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // health tells people, once each time, that the database was lost and that it is back. Only the writer uses it, unless a method says otherwise.
@@ -29,11 +31,11 @@ func (h *health) observe(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	h.corrupt.Store(errors.Is(err, ErrCorrupt))
+	h.corrupt.Store(errors.Is(err, log.ErrCorrupt))
 	switch {
-	case errors.Is(err, ErrSyncFailed):
+	case errors.Is(err, log.ErrSyncFailed):
 		h.failed = err
-	case err != nil && h.lost.IsZero() && errors.Is(err, ErrCorrupt):
+	case err != nil && h.lost.IsZero() && errors.Is(err, log.ErrCorrupt):
 		h.lose()
 		h.damages.Inc()
 		h.logger.WithError(err).Error("the database is corrupt; refusing all writes and linearizable reads, with the alarm CORRUPT")
@@ -61,7 +63,7 @@ func (h *health) lostFor(d time.Duration) bool {
 // damaged counts and logs err if it is damage that was found in the database. It may be called concurrently.
 func (h *health) damaged(err error) {
 	const often = 10 * time.Second
-	if !errors.Is(err, ErrCorrupt) {
+	if !errors.Is(err, log.ErrCorrupt) {
 		return
 	}
 	h.damages.Inc()
@@ -75,7 +77,7 @@ func (h *health) damaged(err error) {
 
 // suspect notes that an answer for a client showed corruption, before the writer asks the database again. Any goroutine may call it.
 func (h *health) suspect(err error) {
-	if errors.Is(err, ErrCorrupt) {
+	if errors.Is(err, log.ErrCorrupt) {
 		h.corrupt.Store(true)
 	}
 }

@@ -9,33 +9,34 @@ import (
 	"time"
 
 	ls "github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // A failed sync ends the store, whichever call of the log reports it, and every request that waits gets an error.
 func TestFailedSyncEndsRun(t *testing.T) {
 	t.Parallel()
-	syncFailed := fmt.Errorf("pretended: %w", ls.ErrSyncFailed)
+	syncFailed := fmt.Errorf("pretended: %w", log.ErrSyncFailed)
 	always := func(context.Context) error { return syncFailed }
 	for name, f := range map[string]faults{
 		"everything": failing(syncFailed),
 		"read":       {read: always},
 		"append":     {append: func(context.Context, *realAppend) error { return syncFailed }},
 		"commit of unknown outcome": {append: func(context.Context, *realAppend) error {
-			return fmt.Errorf("%w: %w", ls.ErrUnknown, syncFailed)
+			return fmt.Errorf("%w: %w", log.ErrUnknown, syncFailed)
 		}, read: always},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			log := newFaultyLog(openSQLite(t, tempDatabase(t)))
-			r := startStore(t, log, ls.Options{RequestTimeout: patience})
-			log.fail(f)
+			l := newFaultyLog(openSQLite(t, tempDatabase(t)))
+			r := startStore(t, l, ls.Options{RequestTimeout: patience})
+			l.fail(f)
 			if res, err := r.Put(testContext(t), &ls.PutRequest{Key: []byte("a"), Value: []byte("1")}); err == nil && name != "read" {
 				t.Errorf("Put returned %v", res)
 			}
 			select {
 			case err := <-r.done:
 				r.done <- nil
-				if !errors.Is(err, ls.ErrSyncFailed) {
+				if !errors.Is(err, log.ErrSyncFailed) {
 					t.Errorf("Run returned %v", err)
 				}
 			case <-time.After(patience):
@@ -51,19 +52,19 @@ func TestFailedSyncEndsRun(t *testing.T) {
 // While the database is corrupt an alarm says so, writes and linearizable reads fail, and serializable ones go on.
 func TestCorruptDatabase(t *testing.T) {
 	t.Parallel()
-	log := newFaultyLog(openSQLite(t, tempDatabase(t)))
-	r := startStore(t, log, ls.Options{RequestTimeout: patience})
-	r.Announce(ls.Replica{ID: 7})
+	l := newFaultyLog(openSQLite(t, tempDatabase(t)))
+	r := startStore(t, l, ls.Options{RequestTimeout: patience})
+	r.Announce(log.Replica{ID: 7})
 	r.mustPut(t, "a", "1")
-	log.failAll(fmt.Errorf("pretended: %w", ls.ErrCorrupt))
+	l.failAll(fmt.Errorf("pretended: %w", log.ErrCorrupt))
 	eventually(t, "the alarm", r.Corrupt)
 	if !slices.Contains(r.Alarms(), ls.Alarm{Type: ls.AlarmCorrupt, Member: 7}) {
 		t.Errorf("alarms: %v", r.Alarms())
 	}
-	if _, err := r.Put(testContext(t), &ls.PutRequest{Key: []byte("a"), Value: []byte("2")}); !errors.Is(err, ls.ErrCorrupt) {
+	if _, err := r.Put(testContext(t), &ls.PutRequest{Key: []byte("a"), Value: []byte("2")}); !errors.Is(err, log.ErrCorrupt) {
 		t.Errorf("Put: %v", err)
 	}
-	if err := r.Ready(testContext(t)); !errors.Is(err, ls.ErrCorrupt) {
+	if err := r.Ready(testContext(t)); !errors.Is(err, log.ErrCorrupt) {
 		t.Errorf("Ready: %v", err)
 	}
 	if status, err := r.Status(testContext(t)); err != nil || status.Size.Total == 0 {
@@ -73,7 +74,7 @@ func TestCorruptDatabase(t *testing.T) {
 	if err != nil || len(res.KVs) != 1 || string(res.KVs[0].Value) != "1" {
 		t.Errorf("a serializable read: %v, %v", res, err)
 	}
-	log.heal()
+	l.heal()
 	eventually(t, "the end of the alarm", func() bool { return !r.Corrupt() && len(r.Alarms()) == 0 })
 	r.mustPut(t, "a", "3")
 }

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 
 	"github.com/tidwall/btree"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 const (
@@ -61,7 +63,7 @@ type hub struct {
 	// future holds the watchers whose start revision marked has yet to reach.
 	future waitlist[Revision, *watcher]
 	// waiting holds the streams that report progress once marked includes a position.
-	waiting waitlist[Position, *WatchStream]
+	waiting waitlist[log.Position, *WatchStream]
 	// unread counts the watchers that are marked or being read, by their first unread revision.
 	unread  btree.Map[Revision, int]
 	streams map[*WatchStream]struct{}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // ImportOptions say what an import copies.
@@ -24,10 +26,10 @@ type ImportOptions struct {
 // Import writes a history with its revisions into an empty log. Its methods must not be called concurrently. Until Finish has returned, the log
 // can be opened by nobody but another StartImport, which goes on where this one was interrupted.
 type Import struct {
-	log    Log
+	log    log.Log
 	opts   ImportOptions
 	tag    replicaTag
-	head   Head
+	head   log.Head
 	writes int
 	// revision and sub are those of the newest write that is in the log or in batch. jumped tells that revision has no write.
 	revision Revision
@@ -35,7 +37,7 @@ type Import struct {
 	// reached is what was in the log at the start.
 	reached ImportPoint
 
-	batch []Entry
+	batch []log.Entry
 	size  int
 }
 
@@ -63,7 +65,7 @@ const recordImport = "import"
 
 // StartImport begins an import into an empty log, or goes on with one. The caller keeps log, and closes it. [ErrImportTarget] says that the log holds
 // something else.
-func StartImport(ctx context.Context, log Log, opts ImportOptions) (*Import, error) {
+func StartImport(ctx context.Context, l log.Log, opts ImportOptions) (*Import, error) {
 	if opts.LeaseMode == "" {
 		opts.LeaseMode = LeaseModeTTL
 	}
@@ -73,22 +75,22 @@ func StartImport(ctx context.Context, log Log, opts ImportOptions) (*Import, err
 	if opts.Source == "" {
 		return nil, errors.New("logstructured: ImportOptions.Source is required")
 	}
-	m := &Import{log: log, opts: opts, tag: newReplicaTag()}
+	m := &Import{log: l, opts: opts, tag: newReplicaTag()}
 	began, mode, err := m.look(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if mode != opts.LeaseMode && m.head != (Head{}) {
+	if mode != opts.LeaseMode && m.head != (log.Head{}) {
 		return nil, fmt.Errorf("%w: its leases are of mode %s, and %s is asked for", ErrImportTarget, mode, opts.LeaseMode)
 	}
 	if began {
 		return m, nil
 	}
-	var first []Entry
+	var first []log.Entry
 	if mode != opts.LeaseMode {
-		first = append(first, Entry{Kind: KindRecord, Revision: 1, Key: []byte(recordLeaseMode), Value: []byte(opts.LeaseMode), Version: 1})
+		first = append(first, log.Entry{Kind: log.KindRecord, Revision: 1, Key: []byte(recordLeaseMode), Value: []byte(opts.LeaseMode), Version: 1})
 	}
-	first = append(first, Entry{Kind: KindRecord, Revision: 1, Key: []byte(recordImport), Value: []byte(opts.Source), Version: 1})
+	first = append(first, log.Entry{Kind: log.KindRecord, Revision: 1, Key: []byte(recordImport), Value: []byte(opts.Source), Version: 1})
 	if err := m.append(ctx, first); err != nil {
 		return nil, fmt.Errorf("begin the import: %w", err)
 	}
@@ -99,16 +101,16 @@ func StartImport(ctx context.Context, log Log, opts ImportOptions) (*Import, err
 func (m *Import) look(ctx context.Context) (began bool, mode LeaseMode, err error) {
 	mode = LeaseModeTTL
 	var source string
-	end, err := m.log.Scan(ctx, 0, func(entries []Entry) error {
+	end, err := m.log.Scan(ctx, 0, func(entries []log.Entry) error {
 		for i := range entries {
 			switch e := &entries[i]; {
-			case !began && e.Kind == KindRecord && string(e.Key) == recordLeaseMode:
+			case !began && e.Kind == log.KindRecord && string(e.Key) == recordLeaseMode:
 				mode = LeaseMode(e.Value)
-			case !began && e.Kind == KindRecord && string(e.Key) == recordImport:
+			case !began && e.Kind == log.KindRecord && string(e.Key) == recordImport:
 				began, source = true, string(e.Value)
-			case began && (e.Kind == KindPut || e.Kind == KindTombstone):
+			case began && (e.Kind == log.KindPut || e.Kind == log.KindTombstone):
 				m.revision, m.sub = e.Revision, e.Sub
-			case began && e.Kind == KindJump:
+			case began && e.Kind == log.KindJump:
 			default: // the end of an import, for example
 				return fmt.Errorf("%w: it is not empty", ErrImportTarget)
 			}
@@ -129,7 +131,7 @@ func (m *Import) Reached() ImportPoint { return m.reached }
 
 // Write adds a put or a tombstone, with Revision, Sub, CreateRevision, Version and Lease as they are in the source, in increasing order of revision
 // and sub-revision. It may keep e's key and value. [LeaseModeTTL] takes only leases that are TTLs.
-func (m *Import) Write(ctx context.Context, e Entry) error {
+func (m *Import) Write(ctx context.Context, e log.Entry) error {
 	at := ImportPoint{e.Revision, e.Sub}
 	if m.reached.Revision > 0 && !m.reached.before(at) {
 		m.writes++
@@ -139,7 +141,7 @@ func (m *Import) Write(ctx context.Context, e Entry) error {
 		return err
 	}
 	if e.Revision > max(m.revision, m.opts.CompactRevision, 1)+1 {
-		m.add(Entry{Kind: KindJump, Revision: e.Revision - 1})
+		m.add(log.Entry{Kind: log.KindJump, Revision: e.Revision - 1})
 	}
 	m.add(e)
 	m.revision, m.sub = e.Revision, e.Sub
@@ -153,12 +155,12 @@ func (m *Import) Write(ctx context.Context, e Entry) error {
 // errImport is what a source must not hand over.
 var errImport = errors.New("cannot import")
 
-func (m *Import) check(e *Entry) error {
+func (m *Import) check(e *log.Entry) error {
 	wrong := func(format string, args ...any) error {
 		return fmt.Errorf("%w: revision %d, sub-revision %d: %s", errImport, e.Revision, e.Sub, fmt.Sprintf(format, args...))
 	}
 	switch {
-	case e.Kind != KindPut && e.Kind != KindTombstone:
+	case e.Kind != log.KindPut && e.Kind != log.KindTombstone:
 		return wrong("kind %d is neither a put nor a tombstone", e.Kind)
 	case e.Revision < 1 || e.Sub < 0:
 		return wrong("is no revision")
@@ -166,9 +168,9 @@ func (m *Import) check(e *Entry) error {
 		return wrong("comes after revision %d, sub-revision %d", m.revision, m.sub)
 	case len(e.Key) == 0:
 		return wrong("has no key")
-	case e.Kind == KindTombstone && (e.CreateRevision != 0 || e.Version != 0 || e.Lease != 0 || len(e.Value) != 0):
+	case e.Kind == log.KindTombstone && (e.CreateRevision != 0 || e.Version != 0 || e.Lease != 0 || len(e.Value) != 0):
 		return wrong("a tombstone has more than a key")
-	case e.Kind == KindPut && (e.Version < 1 || e.CreateRevision < 1 || e.CreateRevision > e.Revision):
+	case e.Kind == log.KindPut && (e.Version < 1 || e.CreateRevision < 1 || e.CreateRevision > e.Revision):
 		return wrong("has version %d and create revision %d", e.Version, e.CreateRevision)
 	case m.opts.LeaseMode == LeaseModeTTL && (e.Lease < 0 || e.Lease > MaxLeaseTTL):
 		return wrong("lease %d is no TTL", e.Lease)
@@ -176,7 +178,7 @@ func (m *Import) check(e *Entry) error {
 	return nil
 }
 
-func (m *Import) add(e Entry) {
+func (m *Import) add(e log.Entry) {
 	m.batch = append(m.batch, e)
 	m.size += len(e.Key) + len(e.Value)
 }
@@ -219,20 +221,20 @@ func (m *Import) Finish(ctx context.Context, end ImportEnd) error {
 	if len(end.Leases) > 0 && m.opts.LeaseMode != LeaseModeEtcd {
 		return fmt.Errorf("%w: leases of their own into lease mode %s", errImport, m.opts.LeaseMode)
 	}
-	var last []Entry
+	var last []log.Entry
 	if end.Revision > max(m.revision, 1) {
-		last = append(last, Entry{Kind: KindJump, Revision: end.Revision})
+		last = append(last, log.Entry{Kind: log.KindJump, Revision: end.Revision})
 	}
 	if end.CompactRevision > 0 {
-		last = append(last, Entry{Kind: KindCompaction, Revision: end.CompactRevision})
+		last = append(last, log.Entry{Kind: log.KindCompaction, Revision: end.CompactRevision})
 	}
 	for _, l := range end.Leases {
-		last = append(last, Entry{Kind: KindLease, Revision: end.Revision, Lease: l.ID, Version: l.TTL})
+		last = append(last, log.Entry{Kind: log.KindLease, Revision: end.Revision, Lease: l.ID, Version: l.TTL})
 	}
 	for _, r := range end.Records {
-		last = append(last, Entry{Kind: KindRecord, Revision: end.Revision, Key: []byte(r.Name), Value: r.Value, Version: 1})
+		last = append(last, log.Entry{Kind: log.KindRecord, Revision: end.Revision, Key: []byte(r.Name), Value: r.Value, Version: 1})
 	}
-	last = append(last, Entry{Kind: KindRecord, Revision: end.Revision, Key: []byte(recordImport)})
+	last = append(last, log.Entry{Kind: log.KindRecord, Revision: end.Revision, Key: []byte(recordImport)})
 	if err := m.append(ctx, last); err != nil {
 		return fmt.Errorf("end the import: %w", err)
 	}
@@ -240,43 +242,43 @@ func (m *Import) Finish(ctx context.Context, end ImportEnd) error {
 }
 
 // append appends after the head, and tries again while the database fails.
-func (m *Import) append(ctx context.Context, entries []Entry) error {
+func (m *Import) append(ctx context.Context, entries []log.Entry) error {
 	id := newAppendID(m.tag)
 	for attempt := 0; ; attempt++ {
 		err := m.log.Append(ctx, m.head, id, entries)
-		if errors.Is(err, ErrConflict) && attempt > 0 {
+		if errors.Is(err, log.ErrConflict) && attempt > 0 {
 			err = m.appended(ctx, id, len(entries))
 		}
 		if err == nil {
 			m.head = after(m.head, id, entries)
 			return nil
 		}
-		if errors.Is(err, ErrConflict) {
+		if errors.Is(err, log.ErrConflict) {
 			return fmt.Errorf("%w: something else writes to it: %w", ErrImportTarget, err)
 		}
 		if attempt == importAttempts || ctx.Err() != nil ||
-			slices.ContainsFunc([]error{ErrNoSpace, ErrReadOnly, ErrCorrupt, ErrSyncFailed, ErrTooLarge}, func(final error) bool { return errors.Is(err, final) }) {
+			slices.ContainsFunc([]error{log.ErrNoSpace, log.ErrReadOnly, log.ErrCorrupt, log.ErrSyncFailed, log.ErrTooLarge}, func(final error) bool { return errors.Is(err, final) }) {
 			return err
 		}
 		pause(ctx, backoff(attempt))
 	}
 }
 
-// appended returns nil if an append that was tried before had taken effect, durably, and otherwise [ErrConflict].
-func (m *Import) appended(ctx context.Context, id AppendID, n int) error {
+// appended returns nil if an append that was tried before had taken effect, durably, and otherwise [log.ErrConflict].
+func (m *Import) appended(ctx context.Context, id log.AppendID, n int) error {
 	next, _, err := m.log.Read(ctx, m.head.Position, 1)
 	switch {
 	case err != nil:
 		return err
 	case len(next) == 0 || next[0].Position != m.head.Position+1 || next[0].ID != id:
-		return ErrConflict
+		return log.ErrConflict
 	}
-	return m.log.Confirm(ctx, Head{m.head.Position + Position(n), id})
+	return m.log.Confirm(ctx, log.Head{Position: m.head.Position + log.Position(n), ID: id})
 }
 
 // startsImport returns an error if an entry is the beginning of an import, which does not concern those who serve.
-func (e *Entry) startsImport() error {
-	if e.Kind == KindRecord && string(e.Key) == recordImport && e.Version != 0 {
+func startsImport(e *log.Entry) error {
+	if e.Kind == log.KindRecord && string(e.Key) == recordImport && e.Version != 0 {
 		return unfinishedImport(e.Value)
 	}
 	return nil

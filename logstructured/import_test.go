@@ -7,18 +7,19 @@ import (
 	"time"
 
 	ls "github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // entriesOf reads the writes of a whole log.
-func entriesOf(t testing.TB, log ls.Log) (writes []ls.Entry) {
+func entriesOf(t testing.TB, l log.Log) (writes []log.Entry) {
 	t.Helper()
-	entries, _, err := log.Read(testContext(t), 0, 1_000_000)
+	entries, _, err := l.Read(testContext(t), 0, 1_000_000)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if e.Kind == ls.KindPut || e.Kind == ls.KindTombstone {
-			writes = append(writes, ls.Entry{
+		if e.Kind == log.KindPut || e.Kind == log.KindTombstone {
+			writes = append(writes, log.Entry{
 				Kind: e.Kind, Revision: e.Revision, Sub: e.Sub, Key: e.Key, Value: e.Value,
 				CreateRevision: e.CreateRevision, Version: e.Version, Lease: e.Lease,
 			})
@@ -27,9 +28,9 @@ func entriesOf(t testing.TB, log ls.Log) (writes []ls.Entry) {
 	return writes
 }
 
-func mustStartImport(t testing.TB, log ls.Log, opts ls.ImportOptions) *ls.Import {
+func mustStartImport(t testing.TB, l log.Log, opts ls.ImportOptions) *ls.Import {
 	t.Helper()
-	m, err := ls.StartImport(testContext(t), log, opts)
+	m, err := ls.StartImport(testContext(t), l, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +38,7 @@ func mustStartImport(t testing.TB, log ls.Log, opts ls.ImportOptions) *ls.Import
 }
 
 // mustWrite hands over writes and flushes them.
-func mustWrite(t testing.TB, m *ls.Import, writes []ls.Entry) {
+func mustWrite(t testing.TB, m *ls.Import, writes []log.Entry) {
 	t.Helper()
 	for _, e := range writes {
 		if err := m.Write(testContext(t), e); err != nil {
@@ -53,8 +54,8 @@ func mustWrite(t testing.TB, m *ls.Import, writes []ls.Entry) {
 func TestImportOfRandomHistories(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)
-	log := openSQLite(t, path)
-	defer log.Close()
+	l := openSQLite(t, path)
+	defer l.Close()
 	run := &sequence{oracle: newOracle(), gen: &generator{chooser: testRand(t)}, store: startStore(t, openSQLite(t, path), ls.Options{})}
 	for range 15 {
 		for range 20 {
@@ -64,7 +65,7 @@ func TestImportOfRandomHistories(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		writes := entriesOf(t, log)
+		writes := entriesOf(t, l)
 		digester := ls.NewDigester(status.CompactRevision)
 		for i := range writes {
 			digester.Add(&writes[i])
@@ -106,8 +107,8 @@ func TestImportOfRandomHistories(t *testing.T) {
 	}
 }
 
-func put(revision ls.Revision, key string, create ls.Revision, version int64) ls.Entry {
-	return ls.Entry{Kind: ls.KindPut, Revision: revision, Key: []byte(key), Value: []byte(key), CreateRevision: create, Version: version}
+func put(revision ls.Revision, key string, create ls.Revision, version int64) log.Entry {
+	return log.Entry{Kind: log.KindPut, Revision: revision, Key: []byte(key), Value: []byte(key), CreateRevision: create, Version: version}
 }
 
 // TestImportJumps keeps revisions that have no write, and lets go of what that takes when they are compacted.
@@ -115,7 +116,7 @@ func TestImportJumps(t *testing.T) {
 	t.Parallel()
 	db := &memDatabase{}
 	m := mustStartImport(t, memLog{db}, ls.ImportOptions{Source: "a test", CompactRevision: 10})
-	mustWrite(t, m, []ls.Entry{put(3, "a", 3, 1), put(7, "b", 2, 4), put(11, "a", 3, 2), put(15, "c", 15, 1), put(16, "a", 3, 3)})
+	mustWrite(t, m, []log.Entry{put(3, "a", 3, 1), put(7, "b", 2, 4), put(11, "a", 3, 2), put(15, "c", 15, 1), put(16, "a", 3, 3)})
 	if err := m.Finish(testContext(t), ls.ImportEnd{Revision: 20, CompactRevision: 10}); err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +138,7 @@ func TestImportJumps(t *testing.T) {
 	}
 	jumps := func() (n int) {
 		for _, e := range db.backup().rows {
-			if e.Kind == ls.KindJump {
+			if e.Kind == log.KindJump {
 				n++
 			}
 		}
@@ -165,7 +166,7 @@ func TestImportIsWholeOrRefused(t *testing.T) {
 	if res, err := running.Put(testContext(t), &ls.PutRequest{Key: []byte("k")}); err == nil {
 		t.Errorf("a server writes into an import: %+v", res)
 	}
-	mustWrite(t, m, []ls.Entry{put(2, "a", 2, 1)})
+	mustWrite(t, m, []log.Entry{put(2, "a", 2, 1)})
 	refused := func(when string) {
 		t.Helper()
 		_, err := ls.Open(testContext(t), memLog{db}, ls.Options{Logger: testLogger(t)})
@@ -186,7 +187,7 @@ func TestImportIsWholeOrRefused(t *testing.T) {
 		}
 	}
 	second := mustStartImport(t, memLog{db}, opts)
-	mustWrite(t, second, []ls.Entry{put(2, "a", 2, 1), put(3, "b", 3, 1)})
+	mustWrite(t, second, []log.Entry{put(2, "a", 2, 1), put(3, "b", 3, 1)})
 	if err := m.Write(testContext(t), put(3, "b", 3, 1)); err != nil {
 		t.Fatal(err)
 	}
@@ -215,18 +216,18 @@ func TestImportRefuses(t *testing.T) {
 	t.Parallel()
 	db := &memDatabase{}
 	m := mustStartImport(t, memLog{db}, ls.ImportOptions{Source: "a test"})
-	mustWrite(t, m, []ls.Entry{put(5, "a", 5, 1)})
+	mustWrite(t, m, []log.Entry{put(5, "a", 5, 1)})
 	leased := put(7, "k", 7, 1)
 	leased.Lease = -1
 	tombstone := put(7, "k", 7, 1)
-	tombstone.Kind = ls.KindTombstone
-	for what, e := range map[string]ls.Entry{
+	tombstone.Kind = log.KindTombstone
+	for what, e := range map[string]log.Entry{
 		"no key":                    put(7, "", 7, 1),
 		"no version":                put(7, "k", 7, 0),
 		"a create revision too far": put(7, "k", 8, 1),
 		"a lease that is no TTL":    leased,
 		"a tombstone with more":     tombstone,
-		"another kind":              {Kind: ls.KindRecord, Revision: 7, Key: []byte("import")},
+		"another kind":              {Kind: log.KindRecord, Revision: 7, Key: []byte("import")},
 		"a revision before":         put(4, "k", 4, 1),
 		"the same again":            put(5, "a", 5, 1),
 	} {
@@ -255,7 +256,7 @@ func TestImportOfLeases(t *testing.T) {
 	m := mustStartImport(t, memLog{db}, ls.ImportOptions{Source: "a test", LeaseMode: ls.LeaseModeEtcd})
 	ended, leased := put(2, "a", 2, 1), put(4, "b", 4, 1)
 	ended.Lease, leased.Lease = 7, 9
-	mustWrite(t, m, []ls.Entry{ended, {Kind: ls.KindTombstone, Revision: 3, Key: []byte("a")}, leased})
+	mustWrite(t, m, []log.Entry{ended, {Kind: log.KindTombstone, Revision: 3, Key: []byte("a")}, leased})
 	if err := m.Finish(testContext(t), ls.ImportEnd{
 		Revision: 4, Leases: []ls.LeaseGrantResult{{ID: 9, TTL: 100}},
 		Records: []ls.RecordChange{{Name: "test", Value: []byte("v")}},

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // Digest sums up what can be read of a history: its newest keys, and all of its writes from the compact revision on.
@@ -37,8 +39,8 @@ func NewDigester(compact Revision) *Digester {
 }
 
 // Add adds a put or a tombstone; other entries count for nothing.
-func (d *Digester) Add(e *Entry) {
-	if e.Kind != KindPut && e.Kind != KindTombstone {
+func (d *Digester) Add(e *log.Entry) {
+	if e.Kind != log.KindPut && e.Kind != log.KindTombstone {
 		return
 	}
 	key := [16]byte(sum256(e.Key))
@@ -48,13 +50,13 @@ func (d *Digester) Add(e *Entry) {
 		d.digest.Sum[0] -= former.sum[0]
 		d.digest.Sum[1] -= former.sum[1]
 	}
-	sum := e.sum()
-	if !compacted || e.Kind == KindPut {
+	sum := entrySum(e)
+	if !compacted || e.Kind == log.KindPut {
 		d.digest.Writes++
 		d.digest.Sum[0] += sum[0]
 		d.digest.Sum[1] += sum[1]
 	}
-	if e.Kind == KindPut {
+	if e.Kind == log.KindPut {
 		d.newest[key] = digested{sum, compacted}
 	} else {
 		delete(d.newest, key)
@@ -72,8 +74,8 @@ func sum256(b []byte) []byte {
 	return sum[:16]
 }
 
-// sum hashes what a source and a log have in common.
-func (e *Entry) sum() [2]uint64 {
+// entrySum hashes what a source and a log have in common.
+func entrySum(e *log.Entry) [2]uint64 {
 	h := sha256.New()
 	var head [56]byte
 	for i, n := range []uint64{
@@ -95,7 +97,7 @@ func (m *Import) Digest(ctx context.Context, compact Revision, progress func(ent
 	}
 	d := NewDigester(compact)
 	read := 0
-	for at := Position(0); at < m.head.Position; {
+	for at := log.Position(0); at < m.head.Position; {
 		entries, end, err := m.log.Read(ctx, at, maxImportEntries)
 		switch {
 		case err != nil:
@@ -103,7 +105,7 @@ func (m *Import) Digest(ctx context.Context, compact Revision, progress func(ent
 		case end.Head != m.head:
 			return Digest{}, fmt.Errorf("%w: something else writes to it", ErrImportTarget)
 		case len(entries) == 0 || entries[0].Position != at+1:
-			return Digest{}, fmt.Errorf("%w: nothing stands at position %d", ErrCorrupt, at+1)
+			return Digest{}, fmt.Errorf("%w: nothing stands at position %d", log.ErrCorrupt, at+1)
 		}
 		for i := range entries {
 			d.Add(&entries[i])

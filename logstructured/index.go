@@ -6,22 +6,24 @@ import (
 	"sync/atomic"
 
 	"github.com/tidwall/btree"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // row is what the index keeps of a put or tombstone: everything but the value, which comes and goes. All fields
 // but value are fixed once the row is published.
 type row struct {
 	key      []byte
-	position Position
+	position log.Position
 	// id is that of the append: in another history of the database the position may be another row's.
-	id       AppendID
+	id       log.AppendID
 	revision Revision
 	// create and version are 0 for a tombstone.
 	create  Revision
 	version int64
 	lease   LeaseID
 	// deadline is when the row's TTL ends, on the clock of [expiry]; 0 is never. Only the writer uses it.
-	deadline Timestamp
+	deadline log.Timestamp
 	// sub is the sub-revision. An append holds far fewer entries than its type can count.
 	sub uint32
 	// size is the length of the value, which is not always in memory.

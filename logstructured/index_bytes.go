@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // What the parts of the index take up in memory, in bytes, with the slack of slices that grow and of tree nodes that
@@ -103,7 +105,7 @@ func (st *state) dropped(rows []*row, last bool) {
 }
 
 // errIndexFull refuses a write because of the memory of this replica.
-var errIndexFull = fmt.Errorf("%w: the index has reached its limit", ErrNoSpace)
+var errIndexFull = fmt.Errorf("%w: the index has reached its limit", log.ErrNoSpace)
 
 // reportFull raises the alarm if err is that the index is full, and returns err. The alarm stops the writes of all
 // replicas, which hold the same index.
@@ -135,7 +137,7 @@ func (s *Store) raiseNoSpace(ctx context.Context, why string) {
 	}
 }
 
-// Room returns [ErrNoSpace] if the index is beyond its limit, and raises the alarm. It is for records, which are small
+// Room returns [log.ErrNoSpace] if the index is beyond its limit, and raises the alarm. It is for records, which are small
 // and few.
 func (s *Store) Room(ctx context.Context) error {
 	if s.opts.MaxIndexBytes <= 0 || !s.snapshot().indexFull(0, s.opts.MaxIndexBytes) {

@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // heapBytes is the memory of what can be reached.
@@ -20,8 +22,8 @@ func heapBytes() int64 {
 // The estimate of the memory of the index is right to within three tenths.
 func TestIndexBytes(t *testing.T) {
 	put := func(st *state, key []byte) {
-		e := Entry{
-			Kind: KindPut, Position: st.head.Position + 1, ID: 1, Key: key,
+		e := log.Entry{
+			Kind: log.KindPut, Position: st.head.Position + 1, ID: 1, Key: key,
 			Revision: st.revision + 1, CreateRevision: st.revision + 1, Version: 1,
 		}
 		st.apply(&e)
@@ -30,10 +32,10 @@ func TestIndexBytes(t *testing.T) {
 		}
 	}
 	remove := func(st *state, key []byte) {
-		st.apply(&Entry{Kind: KindTombstone, Position: st.head.Position + 1, ID: 1, Revision: st.revision + 1, Key: key})
+		st.apply(&log.Entry{Kind: log.KindTombstone, Position: st.head.Position + 1, ID: 1, Revision: st.revision + 1, Key: key})
 	}
 	compact := func(st *state) {
-		st.apply(&Entry{Kind: KindCompaction, Position: st.head.Position + 1, ID: 1, Revision: st.revision})
+		st.apply(&log.Entry{Kind: log.KindCompaction, Position: st.head.Position + 1, ID: 1, Revision: st.revision})
 		for more := true; more; {
 			_, more = st.trim(512, nil)
 		}
@@ -97,11 +99,11 @@ func TestIndexBytes(t *testing.T) {
 		{"leases with keys", func(st *state) {
 			st.setLeaseMode(LeaseModeEtcd)
 			for i := range many / 2 {
-				grant := Entry{Kind: KindLease, Position: st.head.Position + 1, ID: 1, Lease: LeaseID(i + 1), Version: 60}
+				grant := log.Entry{Kind: log.KindLease, Position: st.head.Position + 1, ID: 1, Lease: LeaseID(i + 1), Version: 60}
 				st.apply(&grant)
 				leases.note(&grant, nil, time.Time{})
-				e := Entry{
-					Kind: KindPut, Position: st.head.Position + 1, ID: 1, Key: fmt.Appendf(nil, "/session/%08d", i),
+				e := log.Entry{
+					Kind: log.KindPut, Position: st.head.Position + 1, ID: 1, Key: fmt.Appendf(nil, "/session/%08d", i),
 					Revision: st.revision + 1, CreateRevision: st.revision + 1, Version: 1, Lease: LeaseID(i + 1),
 				}
 				st.apply(&e)
@@ -109,8 +111,8 @@ func TestIndexBytes(t *testing.T) {
 		}},
 		{"records", func(st *state) {
 			for i := range many / 10 {
-				st.apply(&Entry{
-					Kind: KindRecord, Position: st.head.Position + 1, ID: 1, Version: 1,
+				st.apply(&log.Entry{
+					Kind: log.KindRecord, Position: st.head.Position + 1, ID: 1, Version: 1,
 					Key: fmt.Appendf(nil, "auth/users/%08d", i), Value: make([]byte, 1000),
 				})
 			}
@@ -136,22 +138,22 @@ func TestIndexBytes(t *testing.T) {
 func TestFootprintAgreesWithTheIndex(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	st := newState()
-	next := func(kind Kind, name string) *Entry {
-		return &Entry{Kind: kind, Position: st.head.Position + 1, ID: 1, Revision: st.revision, Key: []byte(name), Version: 1}
+	next := func(kind log.Kind, name string) *log.Entry {
+		return &log.Entry{Kind: kind, Position: st.head.Position + 1, ID: 1, Revision: st.revision, Key: []byte(name), Version: 1}
 	}
 	write := func() {
 		name := fmt.Sprintf("key/%0*d", rnd.IntN(30), rnd.IntN(20))
 		switch ki := st.get([]byte(name)); {
 		case rnd.IntN(10) == 0:
-			e := next(KindRecord, name)
+			e := next(log.KindRecord, name)
 			e.Value, e.Version = make([]byte, rnd.IntN(100)), int64(rnd.IntN(2))
 			st.apply(e)
 		case ki != nil && !ki.newest().tombstone() && rnd.IntN(2) == 0:
-			e := next(KindTombstone, name)
+			e := next(log.KindTombstone, name)
 			e.Revision, e.Version = st.revision+1, 0
 			st.apply(e)
 		default:
-			e := next(KindPut, name)
+			e := next(log.KindPut, name)
 			e.Revision, e.CreateRevision = st.revision+1, st.revision+1
 			st.apply(e)
 		}
@@ -166,7 +168,7 @@ func TestFootprintAgreesWithTheIndex(t *testing.T) {
 			st.reset(published, sp) // the append failed
 		}
 		if rnd.IntN(20) == 0 && st.compact < st.revision {
-			e := next(KindCompaction, "")
+			e := next(log.KindCompaction, "")
 			e.Revision = st.compact + 1 + Revision(rnd.IntN(int(st.revision-st.compact)))
 			st.apply(e)
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	ls "github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // fill puts keys of 100 KiB until the store refuses one, and returns their number.
@@ -16,7 +17,7 @@ func fill(t *testing.T, r *replica, name string) int {
 	ctx := testContext(t)
 	for i := range 1000 {
 		_, err := r.Put(ctx, &ls.PutRequest{Key: []byte(fmt.Sprintf("%s-%d-", name, i) + strings.Repeat("k", 100<<10))})
-		if errors.Is(err, ls.ErrNoSpace) {
+		if errors.Is(err, log.ErrNoSpace) {
 			return i
 		}
 		if err != nil {
@@ -46,7 +47,7 @@ func TestIndexLimit(t *testing.T) {
 		"a transaction": &ls.TxnRequest{Failure: []ls.Op{nested}},
 		"a put":         &ls.PutRequest{Key: []byte("small")},
 	} {
-		if _, err := r.apply(ctx, op); !errors.Is(err, ls.ErrNoSpace) {
+		if _, err := r.apply(ctx, op); !errors.Is(err, log.ErrNoSpace) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -100,6 +101,6 @@ func TestIndexLimitHoldsForAllReplicas(t *testing.T) {
 	eventually(t, "the alarm of the other replica is raised", func() bool {
 		key := fmt.Sprint(time.Now().UnixNano()) + strings.Repeat("k", 100<<10)
 		_, err := unlimited.Put(ctx, &ls.PutRequest{Key: []byte(key)})
-		return errors.Is(err, ls.ErrNoSpace)
+		return errors.Is(err, log.ErrNoSpace)
 	})
 }

@@ -6,35 +6,37 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 func TestStanding(t *testing.T) {
 	var a applied
-	a.restart(Head{})
-	for i := range Position(5 * maxAppliedHeads) {
-		a.advance(Head{2*i + 2, AppendID(i + 1)})
+	a.restart(log.Head{})
+	for i := range log.Position(5 * maxAppliedHeads) {
+		a.advance(log.Head{Position: 2*i + 2, ID: log.AppendID(i + 1)})
 	}
 	newest := a.newest()
 	for _, test := range []struct {
-		head Head
+		head log.Head
 		want standing
 	}{
 		{newest, reached},
-		{Head{newest.Position - 2, newest.ID - 1}, reached},
-		{Head{newest.Position - 2*(maxAppliedHeads-1), newest.ID - maxAppliedHeads + 1}, reached},
-		{Head{newest.Position, newest.ID + 1}, foreign}, // another entry in its place
-		{Head{newest.Position - 1, newest.ID}, foreign}, // within an append
-		{Head{2, 1}, foreign}, // forgotten
-		{Head{}, foreign},     // an empty database
-		{Head{newest.Position + 1, newest.ID + 1}, ahead},   // to come
-		{Head{newest.Position + 100, newest.ID - 1}, ahead}, // to come, or foreign once it has
+		{log.Head{Position: newest.Position - 2, ID: newest.ID - 1}, reached},
+		{log.Head{Position: newest.Position - 2*(maxAppliedHeads-1), ID: newest.ID - maxAppliedHeads + 1}, reached},
+		{log.Head{Position: newest.Position, ID: newest.ID + 1}, foreign},     // another entry in its place
+		{log.Head{Position: newest.Position - 1, ID: newest.ID}, foreign},     // within an append
+		{log.Head{Position: 2, ID: 1}, foreign},                               // forgotten
+		{log.Head{}, foreign},                                                 // an empty database
+		{log.Head{Position: newest.Position + 1, ID: newest.ID + 1}, ahead},   // to come
+		{log.Head{Position: newest.Position + 100, ID: newest.ID - 1}, ahead}, // to come, or foreign once it has
 	} {
 		if got, moved := a.standing(test.head); got != test.want || (moved != nil) != (got == ahead) {
 			t.Errorf("%v is %d, want %d", test.head, got, test.want)
 		}
 	}
-	_, moved := a.standing(Head{newest.Position + 1, 7})
-	a.restart(Head{3, 9})
+	_, moved := a.standing(log.Head{Position: newest.Position + 1, ID: 7})
+	a.restart(log.Head{Position: 3, ID: 9})
 	select {
 	case <-moved:
 	default:
@@ -50,8 +52,8 @@ func TestClock(t *testing.T) {
 	c.start(1_000_000, time.Now())
 	start := time.Now().Add(-time.Minute)
 	c.told += 60_000 // a minute ago, by now
-	now := func() Timestamp { return 1_000_000 + Timestamp(time.Since(start).Milliseconds()) }
-	near := func(got, want Timestamp) bool { return got-want > -100 && got-want < 100 }
+	now := func() log.Timestamp { return 1_000_000 + log.Timestamp(time.Since(start).Milliseconds()) }
+	near := func(got, want log.Timestamp) bool { return got-want > -100 && got-want < 100 }
 
 	if jump := c.observe(now()+700, time.Now()); jump != 0 || !near(c.reading(time.Now()), now()+700) {
 		t.Errorf("a small difference is a jump of %v", jump)
@@ -59,7 +61,7 @@ func TestClock(t *testing.T) {
 	if jump := c.observe(now(), time.Now()); jump != 0 || !near(c.reading(time.Now()), now()) {
 		t.Errorf("a small difference back is a jump of %v", jump)
 	}
-	for _, hours := range []Timestamp{1, -3, 0} {
+	for _, hours := range []log.Timestamp{1, -3, 0} {
 		const hour = 3_600_000
 		before := c.skew
 		jump := c.observe(now()+hours*hour, time.Now())
@@ -90,7 +92,7 @@ func TestClock(t *testing.T) {
 		t.Errorf("after a slow answer the clock runs ahead: %d", got)
 	}
 	// The process was stopped between the question and the answer: whether the database was asked before or after that, nobody knows.
-	for _, told := range []Timestamp{now() - 60_000, now()} {
+	for _, told := range []log.Timestamp{now() - 60_000, now()} {
 		if jump := c.observe(told, time.Now().Add(-time.Minute)); jump != 0 || !near(c.reading(time.Now()), now()) {
 			t.Errorf("a slow answer counts: jump %v, clock %d, want %d", jump, c.reading(time.Now()), now())
 		}
@@ -143,8 +145,8 @@ func TestTurns(t *testing.T) {
 func TestAppendIDs(t *testing.T) {
 	for range 1000 {
 		tag := newReplicaTag()
-		if id := newAppendID(tag); id <= 0 || id.tag() != tag {
-			t.Fatalf("the ID %x of replica %x has the tag %x", uint64(id), tag, id.tag())
+		if id := newAppendID(tag); id <= 0 || tagOf(id) != tag {
+			t.Fatalf("the ID %x of replica %x has the tag %x", uint64(id), tag, tagOf(id))
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // Range reads keys. It asks the database for the end of the log first, unless it is serializable.
@@ -70,7 +72,7 @@ func (s *Store) completeCommitted(ctx context.Context, a *answer) error {
 		default:
 		}
 		if over || ctx.Err() != nil || errors.Is(err, errValueGone) {
-			return fmt.Errorf("%w, but its former value could not be read: %w", ErrUnknown, err)
+			return fmt.Errorf("%w, but its former value could not be read: %w", log.ErrUnknown, err)
 		}
 		pause(ctx, backoff(attempt))
 	}

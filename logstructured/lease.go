@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // LeaseMode tells what a lease is. It is recorded in the log, so that all replicas agree.
@@ -93,7 +95,7 @@ func (s *Store) nameTTL(ctx context.Context, id LeaseID, ttl int64, guards []Gua
 }
 
 func (s *step) grant(id LeaseID, ttl int64) {
-	s.writeControl(Entry{Kind: KindLease, Revision: s.st.revision, Lease: id, Version: ttl})
+	s.writeControl(log.Entry{Kind: log.KindLease, Revision: s.st.revision, Lease: id, Version: ttl})
 }
 
 // LeaseRevoke ends a lease and deletes its keys, in one revision, and returns the current one.
@@ -117,9 +119,9 @@ func (s *Store) LeaseRevoke(ctx context.Context, id LeaseID, guards ...Guard) (R
 func (s *step) revoke(id LeaseID) (keys int) {
 	deleted := s.st.keysOf(id)
 	for _, key := range deleted {
-		s.write(Entry{Kind: KindTombstone, Key: []byte(key)})
+		s.write(log.Entry{Kind: log.KindTombstone, Key: []byte(key)})
 	}
-	s.writeControl(Entry{Kind: KindLease, Revision: s.st.revision, Lease: id})
+	s.writeControl(log.Entry{Kind: log.KindLease, Revision: s.st.revision, Lease: id})
 	return len(deleted)
 }
 
@@ -207,7 +209,7 @@ func (c *control) checkLease(p *PutRequest, compares []Compare) error {
 	switch {
 	case c.mode == LeaseModeTTL && (p.Lease <= 0 || p.Lease > MaxLeaseTTL), c.mode == LeaseModeEtcd && c.lease(p.Lease) == nil:
 		return fmt.Errorf("%w: %d", ErrLeaseNotFound, p.Lease)
-	case c.mode == LeaseModeTTL && p.Lease.names(p.Key) && !comparesModRevision(compares, p.Key):
+	case c.mode == LeaseModeTTL && namesLease(p.Key, p.Lease) && !comparesModRevision(compares, p.Key):
 		return ErrLeaseIdentity
 	}
 	return nil

@@ -5,10 +5,10 @@ import (
 	"strconv"
 )
 
-// names reports whether the last element of key, after a slash, is the lease's ID in hexadecimal or decimal. Recipes
+// namesLease reports whether the last element of key, after a slash, is the lease's ID in hexadecimal or decimal. Recipes
 // of etcd's clients name keys so, because the ID of an etcd lease is unique: mutexes and elections in hexadecimal, service
 // registries and some elections in decimal.
-func (id LeaseID) names(key []byte) bool {
+func namesLease(key []byte, id LeaseID) bool {
 	slash := bytes.LastIndexByte(key, '/')
 	if slash < 0 {
 		return false

@@ -28,7 +28,7 @@ func TestLeaseNamesKey(t *testing.T) {
 		{"/registry/masterleases/10.0.0.15", 15, false},
 		{"/registry/masterleases/fd00::f", 15, false},
 	} {
-		if got := test.id.names([]byte(test.key)); got != test.want {
+		if got := namesLease([]byte(test.key), test.id); got != test.want {
 			t.Errorf("lease %d names %q: %v, want %v", test.id, test.key, got, test.want)
 		}
 	}

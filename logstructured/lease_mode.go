@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // ErrLeaseModeMismatch means that the log's leases are of another mode than [Options.LeaseMode].
@@ -23,17 +25,17 @@ func (m LeaseMode) Valid() error {
 }
 
 // claimLeaseMode writes the mode into an empty log, and refuses a log of another one. It returns what the log then holds, of which st was read.
-func claimLeaseMode(ctx context.Context, log Log, st *state, mode LeaseMode) (*state, expiry, error) {
-	if st.head != (Head{}) {
+func claimLeaseMode(ctx context.Context, l log.Log, st *state, mode LeaseMode) (*state, expiry, error) {
+	if st.head != (log.Head{}) {
 		return nil, expiry{}, leaseModeMismatch(st.mode, mode)
 	}
-	claim := []Entry{{Kind: KindRecord, Revision: st.revision, Key: []byte(recordLeaseMode), Value: []byte(mode), Version: 1}}
+	claim := []log.Entry{{Kind: log.KindRecord, Revision: st.revision, Key: []byte(recordLeaseMode), Value: []byte(mode), Version: 1}}
 	// Another replica that starts for the first time may do the same: what counts is what then stands there.
-	err := log.Append(ctx, Head{}, newAppendID(newReplicaTag()), claim)
-	if err != nil && !errors.Is(err, ErrConflict) {
+	err := l.Append(ctx, log.Head{}, newAppendID(newReplicaTag()), claim)
+	if err != nil && !errors.Is(err, log.ErrConflict) {
 		return nil, expiry{}, fmt.Errorf("record the mode of leases: %w", err)
 	}
-	st, leases, _, err := loadServed(ctx, log)
+	st, leases, _, err := loadServed(ctx, l)
 	if err == nil && st.mode != mode {
 		err = leaseModeMismatch(st.mode, mode)
 	}
@@ -41,8 +43,8 @@ func claimLeaseMode(ctx context.Context, log Log, st *state, mode LeaseMode) (*s
 }
 
 // sameLeaseMode returns an error if an entry changes the mode: another process has converted the leases.
-func (s *Store) sameLeaseMode(e *Entry) error {
-	if e.Kind == KindRecord && string(e.Key) == recordLeaseMode && LeaseMode(e.Value) != s.opts.LeaseMode {
+func (s *Store) sameLeaseMode(e *log.Entry) error {
+	if e.Kind == log.KindRecord && string(e.Key) == recordLeaseMode && LeaseMode(e.Value) != s.opts.LeaseMode {
 		return leaseModeMismatch(LeaseMode(e.Value), s.opts.LeaseMode)
 	}
 	return nil
@@ -90,7 +92,7 @@ func (s *step) convertToEtcd() (keys int) {
 }
 
 func (s *step) convertToTTL(remaining func(*lease) int64) (keys int, err error) {
-	var puts []Entry
+	var puts []log.Entry
 	for _, id := range s.st.leaseIDs() {
 		left := LeaseID(max(1, remaining(s.st.lease(id))))
 		for _, key := range s.st.keysOf(id) {
@@ -99,12 +101,12 @@ func (s *step) convertToTTL(remaining func(*lease) int64) (keys int, err error) 
 			if err != nil {
 				return 0, err
 			}
-			puts = append(puts, Entry{Kind: KindPut, Key: r.key, Value: value, Lease: left, CreateRevision: r.create, Version: r.version + 1})
+			puts = append(puts, log.Entry{Kind: log.KindPut, Key: r.key, Value: value, Lease: left, CreateRevision: r.create, Version: r.version + 1})
 		}
 	}
 	s.record(RecordChange{Name: recordLeaseMode, Value: []byte(LeaseModeTTL)})
 	for _, id := range s.st.leaseIDs() {
-		s.writeControl(Entry{Kind: KindLease, Revision: s.st.revision, Lease: id})
+		s.writeControl(log.Entry{Kind: log.KindLease, Revision: s.st.revision, Lease: id})
 	}
 	for _, e := range puts {
 		s.write(e)

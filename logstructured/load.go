@@ -11,14 +11,16 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // loadAhead is how many batches of the scan may wait to be indexed: the database is read by one processor while another builds the index.
 const loadAhead = 8
 
 // loadServed is loadLog, and returns an error if the log holds the beginning of an import.
-func loadServed(ctx context.Context, log Log) (st *state, leases expiry, end End, err error) {
-	st, leases, end, err = loadLog(ctx, log)
+func loadServed(ctx context.Context, source log.Log) (st *state, leases expiry, end log.End, err error) {
+	st, leases, end, err = loadLog(ctx, source)
 	if err == nil {
 		err = st.unfinishedImport()
 	}
@@ -26,26 +28,26 @@ func loadServed(ctx context.Context, log Log) (st *state, leases expiry, end End
 }
 
 // loadLog loads what the log holds now, up to end.
-func loadLog(ctx context.Context, log Log) (st *state, leases expiry, end End, err error) {
+func loadLog(ctx context.Context, source log.Log) (st *state, leases expiry, end log.End, err error) {
 	asked := time.Now()
-	if end, err = log.End(ctx); err != nil {
+	if end, err = source.End(ctx); err != nil {
 		return nil, leases, end, fmt.Errorf("read the log's end: %w", err)
 	}
-	st, leases, err = load(ctx, log, end, asked)
+	st, leases, err = load(ctx, source, end, asked)
 	return st, leases, end, err
 }
 
 // load reads the metadata of the whole log, which held end when it was asked, and builds the index from it.
-func load(ctx context.Context, log Log, end End, asked time.Time) (st *state, leases expiry, err error) {
+func load(ctx context.Context, source log.Log, end log.End, asked time.Time) (st *state, leases expiry, err error) {
 	leases.start(end.Now, asked)
-	rows, err := estimateRows(ctx, log, end.Position)
+	rows, err := estimateRows(ctx, source, end.Position)
 	if err != nil {
 		return nil, leases, err
 	}
 	l := loader{st: newState(), leases: &leases, keys: make(map[string]*keyIndex, rows)}
 	l.rules.report = l.refuse
 	l.st.history = make([]*row, 0, rows)
-	batches := make(chan []Entry, loadAhead)
+	batches := make(chan []log.Entry, loadAhead)
 	indexed := make(chan struct{})
 	go func() {
 		defer close(indexed)
@@ -55,7 +57,7 @@ func load(ctx context.Context, log Log, end End, asked time.Time) (st *state, le
 			}
 		}
 	}()
-	end, err = log.Scan(ctx, 0, func(entries []Entry) error {
+	end, err = source.Scan(ctx, 0, func(entries []log.Entry) error {
 		batches <- slices.Clone(entries)
 		return nil
 	})
@@ -83,9 +85,9 @@ func load(ctx context.Context, log Log, end End, asked time.Time) (st *state, le
 }
 
 // estimateRows guesses how many rows the log has, rather too low than too high: it saves growing what will hold them.
-func estimateRows(ctx context.Context, log Log, end Position) (int, error) {
+func estimateRows(ctx context.Context, source log.Log, end log.Position) (int, error) {
 	const rowBytes = 256
-	size, err := log.Size(ctx)
+	size, err := source.Size(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("read the log's size: %w", err)
 	}
@@ -107,23 +109,23 @@ type loader struct {
 
 type leasedRow struct {
 	row      *row
-	appended Timestamp
+	appended log.Timestamp
 }
 
-func (l *loader) apply(e *Entry) {
+func (l *loader) apply(e *log.Entry) {
 	if l.err != nil {
 		return
 	}
-	if l.err = cmp.Or(e.verifyScanned(), e.valid()); l.err != nil {
+	if l.err = cmp.Or(e.VerifyScanned(), validate(e)); l.err != nil {
 		return
 	}
-	if e.Kind != KindPut && e.Kind != KindTombstone {
+	if e.Kind != log.KindPut && e.Kind != log.KindTombstone {
 		l.rules.entry(e, nil)
 		l.st.apply(e)
 		l.leases.control(e, time.Time{})
 		return
 	}
-	l.st.head = Head{e.Position, e.ID}
+	l.st.head = log.Head{Position: e.Position, ID: e.ID}
 	r := newRow(e)
 	if r.lease != 0 {
 		l.leased = append(l.leased, leasedRow{r, e.Time})
@@ -141,7 +143,7 @@ func (l *loader) apply(e *Entry) {
 // refuse takes a problem of the log.
 func (l *loader) refuse(p Problem) {
 	if l.err == nil {
-		l.err = fmt.Errorf("%w: %s; `stele check` lists all problems: restore a backup, or see docs/reliability.md", ErrCorrupt, p)
+		l.err = fmt.Errorf("%w: %s; `stele check` lists all problems: restore a backup, or see docs/reliability.md", log.ErrCorrupt, p)
 	}
 }
 

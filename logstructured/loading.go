@@ -1,23 +1,27 @@
 package logstructured
 
-import "context"
+import (
+	"context"
+
+	"github.com/stele-db/stele/logstructured/log"
+)
 
 // reporting returns a log whose scans report their progress; report may be nil.
-func reporting(log Log, report func(read, end Position)) Log {
+func reporting(l log.Log, report func(read, end log.Position)) log.Log {
 	if report == nil {
-		return log
+		return l
 	}
-	return &reportingLog{Log: log, report: report}
+	return &reportingLog{Log: l, report: report}
 }
 
 // reportingLog reports the position that a scan has read, and that of the log's end as last asked. Only one goroutine uses it.
 type reportingLog struct {
-	Log
-	report func(read, end Position)
-	end    Position
+	log.Log
+	report func(read, end log.Position)
+	end    log.Position
 }
 
-func (l *reportingLog) End(ctx context.Context) (End, error) {
+func (l *reportingLog) End(ctx context.Context) (log.End, error) {
 	end, err := l.Log.End(ctx)
 	if err == nil {
 		l.end = end.Position
@@ -25,8 +29,8 @@ func (l *reportingLog) End(ctx context.Context) (End, error) {
 	return end, err
 }
 
-func (l *reportingLog) Scan(ctx context.Context, after Position, fn func([]Entry) error) (End, error) {
-	return l.Log.Scan(ctx, after, func(entries []Entry) error {
+func (l *reportingLog) Scan(ctx context.Context, after log.Position, fn func([]log.Entry) error) (log.End, error) {
+	return l.Log.Scan(ctx, after, func(entries []log.Entry) error {
 		if len(entries) > 0 {
 			l.report(entries[len(entries)-1].Position, l.end)
 		}

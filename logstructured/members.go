@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 const (
@@ -22,28 +24,28 @@ type members struct {
 	logger *logrus.Entry
 
 	mu   sync.Mutex
-	self Replica
-	all  []Replica
+	self log.Replica
+	all  []log.Replica
 }
 
 // Announce says who serves the store. Run then keeps it registered with the log, where the other replicas find it. Call it
 // before Run.
-func (s *Store) Announce(self Replica) {
+func (s *Store) Announce(self log.Replica) {
 	s.members.mu.Lock()
 	defer s.members.mu.Unlock()
-	s.members.self, s.members.all = self, []Replica{self}
+	s.members.self, s.members.all = self, []log.Replica{self}
 }
 
 // Replicas returns the replicas that serve the log, those that are there for longest first. With refresh it asks the database, and
 // otherwise the list may be some seconds old.
-func (s *Store) Replicas(ctx context.Context, refresh bool) ([]Replica, error) {
+func (s *Store) Replicas(ctx context.Context, refresh bool) ([]log.Replica, error) {
 	if refresh {
 		ctx, cancel := s.bound(ctx)
 		defer cancel()
 		if err := s.linearize(ctx); err != nil {
 			return nil, err
 		}
-		if r, ok := s.log.(boundedLog).Log.(Registry); ok && s.members.self.ID != 0 {
+		if r, ok := s.log.(boundedLog).Log.(log.Registry); ok && s.members.self.ID != 0 {
 			if err := s.members.beat(ctx, r); err != nil {
 				return nil, unavailable(ctx, "register", err)
 			}
@@ -55,7 +57,7 @@ func (s *Store) Replicas(ctx context.Context, refresh bool) ([]Replica, error) {
 }
 
 // run keeps this replica registered until ctx ends.
-func (m *members) run(ctx context.Context, r Registry) error {
+func (m *members) run(ctx context.Context, r log.Registry) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for failed := false; ; {
@@ -79,7 +81,7 @@ func (m *members) run(ctx context.Context, r Registry) error {
 }
 
 // beat registers this replica once and learns of the others.
-func (m *members) beat(ctx context.Context, r Registry) error {
+func (m *members) beat(ctx context.Context, r log.Registry) error {
 	ctx, cancel := context.WithTimeout(ctx, heartbeatInterval)
 	defer cancel()
 	all, err := r.Register(ctx, m.self, replicaTTL)
@@ -88,7 +90,7 @@ func (m *members) beat(ctx context.Context, r Registry) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if slices.ContainsFunc(all, func(other Replica) bool { return other.ID == m.self.ID }) {
+	if slices.ContainsFunc(all, func(other log.Replica) bool { return other.ID == m.self.ID }) {
 		m.all = all
 	}
 	return nil

@@ -15,11 +15,12 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	ls "github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // notWritten tells whether an error promises that its write has not taken effect and never will.
 func notWritten(err error) bool {
-	if errors.Is(err, ls.ErrUnknown) || errors.Is(err, ls.ErrTimeout) || errors.Is(err, ls.ErrStopped) ||
+	if errors.Is(err, log.ErrUnknown) || errors.Is(err, ls.ErrTimeout) || errors.Is(err, ls.ErrStopped) ||
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return false
 	}
@@ -41,25 +42,25 @@ func TestFaultUnknownOutcomes(t *testing.T) {
 	}
 	for name, f := range map[string]faults{
 		"written, answer lost": failOnce(func(ctx context.Context, a *realAppend) error {
-			return errors.Join(a.now(ctx), ls.ErrUnknown)
+			return errors.Join(a.now(ctx), log.ErrUnknown)
 		}),
-		"never written": failOnce(func(context.Context, *realAppend) error { return ls.ErrUnknown }),
+		"never written": failOnce(func(context.Context, *realAppend) error { return log.ErrUnknown }),
 		"written later": failOnce(func(_ context.Context, a *realAppend) error {
 			a.later(50 * time.Millisecond)
-			return ls.ErrUnknown
+			return log.ErrUnknown
 		}),
 		"written at once and later again": failOnce(func(ctx context.Context, a *realAppend) error {
 			a.later(20 * time.Millisecond)
-			return errors.Join(a.now(ctx), ls.ErrUnknown)
+			return errors.Join(a.now(ctx), log.ErrUnknown)
 		}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			log := newFaultyLog(openSQLite(t, tempDatabase(t)))
-			store := startStore(t, log, ls.Options{RequestTimeout: patience})
+			l := newFaultyLog(openSQLite(t, tempDatabase(t)))
+			store := startStore(t, l, ls.Options{RequestTimeout: patience})
 			o := newOracle()
 			for i := range 5 {
-				log.fail(f)
+				l.fail(f)
 				op := &ls.TxnRequest{
 					Compares: []ls.Compare{{KeyRange: ls.KeyRange{Key: []byte("key")}, Target: ls.CompareVersion, Number: int64(i)}},
 					Success:  []ls.Op{&ls.PutRequest{Key: []byte("key"), Value: fmt.Append(nil, i), PrevKV: true}},
@@ -67,7 +68,7 @@ func TestFaultUnknownOutcomes(t *testing.T) {
 				want := resultText(o.apply(op))
 				mustMatch(t, "a compare-and-put with unknown outcome", resultText(store.apply(testContext(t), op)), want)
 			}
-			log.late.Wait()
+			l.late.Wait()
 			compareHistory(t, o, store)
 		})
 	}
@@ -79,16 +80,16 @@ func TestFaultUnknownMetByAnotherReplica(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)
 	other := startStore(t, openSQLite(t, path), ls.Options{})
-	log := newFaultyLog(openSQLite(t, path))
-	store := startStore(t, log, ls.Options{RequestTimeout: patience})
+	l := newFaultyLog(openSQLite(t, path))
+	store := startStore(t, l, ls.Options{RequestTimeout: patience})
 	store.mustPut(t, "key", "first")
 	var once sync.Once
-	log.fail(faults{append: func(ctx context.Context, a *realAppend) (err error) {
-		err = ls.ErrUnknown
+	l.fail(faults{append: func(ctx context.Context, a *realAppend) (err error) {
+		err = log.ErrUnknown
 		once.Do(func() {
 			other.mustPut(t, "key", "second")
 			a.later(10 * time.Millisecond) // lands on a log that has moved on
-			log.heal()
+			l.heal()
 		})
 		return err
 	}})
@@ -111,8 +112,8 @@ func TestFaultsUnderLoad(t *testing.T) {
 	t.Parallel()
 	rnd := testRand(t)
 	path := tempDatabase(t)
-	log := newFaultyLog(openSQLite(t, path))
-	store := startStore(t, log, ls.Options{RequestTimeout: patience})
+	l := newFaultyLog(openSQLite(t, path))
+	store := startStore(t, l, ls.Options{RequestTimeout: patience})
 	stream := recordStream(t, store)
 	stream.create(ls.WatchRequest{KeyRange: everything, ID: 1, StartRevision: 1}, -1)
 
@@ -127,7 +128,7 @@ func TestFaultsUnderLoad(t *testing.T) {
 	}
 	const kinds = 12
 	var appends atomic.Int64
-	log.fail(faults{
+	l.fail(faults{
 		end: sometimes(5, errDatabase), read: sometimes(20, errDatabase), values: sometimes(20, errDatabase),
 		append: func(ctx context.Context, a *realAppend) error {
 			outcome := int(appends.Add(1) - 1) // each once, whatever the dice say
@@ -138,14 +139,14 @@ func TestFaultsUnderLoad(t *testing.T) {
 			case 0:
 				return errDatabase
 			case 1:
-				return fmt.Errorf("disk full: %w", ls.ErrNoSpace)
+				return fmt.Errorf("disk full: %w", log.ErrNoSpace)
 			case 2:
-				return ls.ErrUnknown
+				return log.ErrUnknown
 			case 3:
-				return errors.Join(a.now(ctx), ls.ErrUnknown)
+				return errors.Join(a.now(ctx), log.ErrUnknown)
 			case 4:
 				a.later(time.Duration(dice.Intn(20)) * time.Millisecond)
-				return ls.ErrUnknown
+				return log.ErrUnknown
 			case 5:
 				elapse(time.Duration(dice.Intn(10)) * time.Millisecond)
 			}
@@ -181,8 +182,8 @@ func TestFaultsUnderLoad(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	log.heal()
-	log.late.Wait()
+	l.heal()
+	l.late.Wait()
 	// A write after all the others brings the store up to the log's end.
 	last := store.mustPut(t, "last", "")
 	stream.synced(t, int64(last))
@@ -219,7 +220,7 @@ func TestFaultsUnderLoad(t *testing.T) {
 		}
 	}
 	t.Logf("%d written, outcomes %v", len(written), outcomes)
-	if outcomes["acknowledged"] < clients || outcomes[ls.ErrNoSpace.Error()] == 0 {
+	if outcomes["acknowledged"] < clients || outcomes[log.ErrNoSpace.Error()] == 0 {
 		t.Errorf("the test does not reach what it is for")
 	}
 
@@ -261,19 +262,19 @@ func TestFaultReadsGoOn(t *testing.T) {
 		write error
 	}{
 		{"unreachable", errDatabase, ls.ErrUnavailable},
-		{"full", fmt.Errorf("no room: %w", ls.ErrNoSpace), ls.ErrNoSpace},
-		{"read-only", fmt.Errorf("standby: %w", ls.ErrReadOnly), ls.ErrReadOnly},
+		{"full", fmt.Errorf("no room: %w", log.ErrNoSpace), log.ErrNoSpace},
+		{"read-only", fmt.Errorf("standby: %w", log.ErrReadOnly), log.ErrReadOnly},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			log := newFaultyLog(openSQLite(t, tempDatabase(t)))
-			store := startStore(t, log, ls.Options{RequestTimeout: 300 * time.Millisecond})
+			l := newFaultyLog(openSQLite(t, tempDatabase(t)))
+			store := startStore(t, l, ls.Options{RequestTimeout: 300 * time.Millisecond})
 			store.mustPut(t, "key", "1")
 			store.mustPut(t, "key", "2")
 			stream := recordStream(t, store)
 			stream.create(ls.WatchRequest{KeyRange: everything, ID: 1}, -1)
 
-			log.failAll(c.fault)
+			l.failAll(c.fault)
 			ctx := testContext(t)
 			_, err := store.Put(ctx, &ls.PutRequest{Key: []byte("key"), Value: []byte("3")})
 			if !errors.Is(err, c.write) {
@@ -300,7 +301,7 @@ func TestFaultReadsGoOn(t *testing.T) {
 				}
 			}
 
-			log.heal()
+			l.heal()
 			eventually(t, "writes succeed again", func() bool {
 				_, err = store.Put(ctx, &ls.PutRequest{Key: []byte("key"), Value: []byte("3")})
 				return err == nil
@@ -317,25 +318,25 @@ func TestFaultReadsGoOn(t *testing.T) {
 // TestFaultNeverAnswered hangs every call to the database. Requests end all the same, at the store's own limit or their client's.
 func TestFaultNeverAnswered(t *testing.T) {
 	t.Parallel()
-	log := newFaultyLog(openSQLite(t, tempDatabase(t)))
-	store := startStore(t, log, ls.Options{RequestTimeout: 200 * time.Millisecond})
+	l := newFaultyLog(openSQLite(t, tempDatabase(t)))
+	store := startStore(t, l, ls.Options{RequestTimeout: 200 * time.Millisecond})
 	store.mustPut(t, "key", "1")
 	hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
-	log.fail(faults{end: hang, read: hang, values: hang, append: func(ctx context.Context, _ *realAppend) error {
+	l.fail(faults{end: hang, read: hang, values: hang, append: func(ctx context.Context, _ *realAppend) error {
 		<-ctx.Done()
-		return fmt.Errorf("%w: %w", ls.ErrUnknown, ctx.Err())
+		return fmt.Errorf("%w: %w", log.ErrUnknown, ctx.Err())
 	}})
 	begin := time.Now()
 	for i := range 3 {
 		// The limit of the append is the request's own: either may be noticed first.
-		if _, err := store.Put(t.Context(), &ls.PutRequest{Key: []byte("key")}); !errors.Is(err, ls.ErrTimeout) && !errors.Is(err, ls.ErrUnknown) {
+		if _, err := store.Put(t.Context(), &ls.PutRequest{Key: []byte("key")}); !errors.Is(err, ls.ErrTimeout) && !errors.Is(err, log.ErrUnknown) {
 			t.Errorf("put: %v", err)
 		}
 		if _, err := store.Range(t.Context(), &ls.RangeRequest{KeyRange: everything}); !errors.Is(err, ls.ErrTimeout) {
 			t.Errorf("range: %v", err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		if _, err := store.Put(ctx, &ls.PutRequest{Key: fmt.Append(nil, i)}); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, ls.ErrTimeout) && !errors.Is(err, ls.ErrUnknown) {
+		if _, err := store.Put(ctx, &ls.PutRequest{Key: fmt.Append(nil, i)}); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, ls.ErrTimeout) && !errors.Is(err, log.ErrUnknown) {
 			t.Errorf("put with a deadline: %v", err)
 		}
 		cancel()
@@ -343,7 +344,7 @@ func TestFaultNeverAnswered(t *testing.T) {
 	if took := time.Since(begin); took > patience/2 {
 		t.Errorf("nine requests of at most 200 ms took %v", took)
 	}
-	log.heal()
+	l.heal()
 	eventually(t, "writes succeed again", func() bool {
 		_, err := store.Put(t.Context(), &ls.PutRequest{Key: []byte("key"), Value: []byte("2")})
 		return err == nil
@@ -355,10 +356,10 @@ func TestFaultNeverAnswered(t *testing.T) {
 func TestFaultShutdownUnderLoad(t *testing.T) { // not parallel: it counts goroutines
 	before := runtime.NumGoroutine()
 	path := tempDatabase(t)
-	log := newFaultyLog(openSQLite(t, path))
-	store := startStore(t, log, ls.Options{})
+	l := newFaultyLog(openSQLite(t, path))
+	store := startStore(t, l, ls.Options{})
 	slow := func(context.Context) error { elapse(3 * time.Millisecond); return nil }
-	log.fail(faults{end: slow, read: slow, append: func(ctx context.Context, a *realAppend) error {
+	l.fail(faults{end: slow, read: slow, append: func(ctx context.Context, a *realAppend) error {
 		_ = slow(ctx)
 		return a.now(ctx)
 	}})
@@ -434,15 +435,15 @@ func TestFaultShutdownUnderLoad(t *testing.T) { // not parallel: it counts gorou
 func TestLargeBehindOthers(t *testing.T) {
 	db := &memDatabase{}
 	other := startStore(t, memLog{db}, ls.Options{})
-	log := newFaultyLog(memLog{db})
-	store := startStore(t, log, ls.Options{})
+	l := newFaultyLog(memLog{db})
+	store := startStore(t, l, ls.Options{})
 	ctx := testContext(t)
 	put := func(r *replica, key string, size int) error {
 		_, err := r.Put(ctx, &ls.PutRequest{Key: []byte(key), Value: bytes.Repeat([]byte("v"), size)})
 		return err
 	}
 	var inVain atomic.Int64
-	log.fail(faults{append: func(ctx context.Context, a *realAppend) error {
+	l.fail(faults{append: func(ctx context.Context, a *realAppend) error {
 		size := 0
 		for i := range a.entries {
 			size += len(a.entries[i].Value)
@@ -468,7 +469,7 @@ func TestLargeBehindOthers(t *testing.T) {
 		t.Fatalf("the large append came in: %v", err)
 	default:
 	}
-	log.heal()
+	l.heal()
 	if err := <-large; err != nil {
 		t.Error(err)
 	}

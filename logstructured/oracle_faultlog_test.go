@@ -6,12 +6,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	ls "github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // faultyLog is a real log between which and the store anything can go wrong. Without faults it only counts.
 type faultyLog struct {
-	ls.Log
+	log.Log
 	faults atomic.Pointer[faults]
 	// late are the appends that a test let go on after they had been answered.
 	late sync.WaitGroup
@@ -28,8 +28,8 @@ type faults struct {
 	append func(context.Context, *realAppend) error
 }
 
-func newFaultyLog(log ls.Log) *faultyLog {
-	l := &faultyLog{Log: log}
+func newFaultyLog(inner log.Log) *faultyLog {
+	l := &faultyLog{Log: inner}
 	l.heal()
 	return l
 }
@@ -52,10 +52,10 @@ func check(ctx context.Context, fault func(context.Context) error) error {
 	return fault(ctx)
 }
 
-func (l *faultyLog) End(ctx context.Context) (ls.End, error) {
+func (l *faultyLog) End(ctx context.Context) (log.End, error) {
 	f := l.faults.Load()
 	if err := check(ctx, f.end); err != nil {
-		return ls.End{}, err
+		return log.End{}, err
 	}
 	end, err := l.Log.End(ctx)
 	if f.asked != nil {
@@ -64,7 +64,7 @@ func (l *faultyLog) End(ctx context.Context) (ls.End, error) {
 	return end, err
 }
 
-func (l *faultyLog) Append(ctx context.Context, head ls.Head, id ls.AppendID, entries []ls.Entry) error {
+func (l *faultyLog) Append(ctx context.Context, head log.Head, id log.AppendID, entries []log.Entry) error {
 	l.appends.Add(1)
 	a := &realAppend{log: l, head: head, id: id, entries: entries}
 	if fault := l.faults.Load().append; fault != nil {
@@ -76,9 +76,9 @@ func (l *faultyLog) Append(ctx context.Context, head ls.Head, id ls.AppendID, en
 // realAppend is an append on its way to the database.
 type realAppend struct {
 	log     *faultyLog
-	head    ls.Head
-	id      ls.AppendID
-	entries []ls.Entry
+	head    log.Head
+	id      log.AppendID
+	entries []log.Entry
 }
 
 func (a *realAppend) now(ctx context.Context) error {
@@ -93,35 +93,35 @@ func (a *realAppend) now(ctx context.Context) error {
 // again once Append has returned.
 func (a *realAppend) later(delay time.Duration) {
 	mine := *a
-	mine.entries = append([]ls.Entry(nil), a.entries...)
+	mine.entries = append([]log.Entry(nil), a.entries...)
 	a.log.late.Go(func() {
 		elapse(delay)
 		_ = mine.now(context.Background()) // the guard may have failed by now
 	})
 }
 
-func (l *faultyLog) Confirm(ctx context.Context, head ls.Head) error {
+func (l *faultyLog) Confirm(ctx context.Context, head log.Head) error {
 	if err := check(ctx, l.faults.Load().confirm); err != nil {
 		return err
 	}
 	return l.Log.Confirm(ctx, head)
 }
 
-func (l *faultyLog) Read(ctx context.Context, after ls.Position, limit int) ([]ls.Entry, ls.End, error) {
+func (l *faultyLog) Read(ctx context.Context, after log.Position, limit int) ([]log.Entry, log.End, error) {
 	if err := check(ctx, l.faults.Load().read); err != nil {
-		return nil, ls.End{}, err
+		return nil, log.End{}, err
 	}
 	return l.Log.Read(ctx, after, limit)
 }
 
-func (l *faultyLog) Values(ctx context.Context, positions []ls.Position) (ls.Values, error) {
+func (l *faultyLog) Values(ctx context.Context, positions []log.Position) (log.Values, error) {
 	if err := check(ctx, l.faults.Load().values); err != nil {
-		return ls.Values{}, err
+		return log.Values{}, err
 	}
 	return l.Log.Values(ctx, positions)
 }
 
-func (l *faultyLog) Delete(ctx context.Context, guard ls.Head, positions []ls.Position, floor ls.Position) error {
+func (l *faultyLog) Delete(ctx context.Context, guard log.Head, positions []log.Position, floor log.Position) error {
 	if err := check(ctx, l.faults.Load().remove); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	ls "github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // Requests and results are compared, and shown in failures, as text that names every field: two results are the same
@@ -81,8 +82,8 @@ func resultText(res ls.OpResult, err error) string {
 
 // sentinels are the errors that the store may answer a request with.
 var sentinels = []error{
-	ls.ErrCompacted, ls.ErrFutureRevision, ls.ErrKeyNotFound, ls.ErrLeaseNotFound, ls.ErrLeaseExists, ls.ErrLeaseTTLTooLarge, ls.ErrTooLarge,
-	ls.ErrNoSpace, ls.ErrReadOnly, ls.ErrUnknown, ls.ErrUnavailable, ls.ErrTimeout, ls.ErrStopped,
+	ls.ErrCompacted, ls.ErrFutureRevision, ls.ErrKeyNotFound, ls.ErrLeaseNotFound, ls.ErrLeaseExists, ls.ErrLeaseTTLTooLarge, log.ErrTooLarge,
+	log.ErrNoSpace, log.ErrReadOnly, log.ErrUnknown, ls.ErrUnavailable, ls.ErrTimeout, ls.ErrStopped,
 }
 
 func sentinelOf(err error) error {

@@ -15,19 +15,20 @@ import (
 
 	"github.com/stele-db/stele/drivers/sqlite"
 	ls "github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // patience bounds every wait of these tests; it is reached only when something is broken.
 const patience = 30 * time.Second
 
 // openSQLite opens the log in path, which stands for a process of its own: any number of them may be open.
-func openSQLite(t testing.TB, path string) ls.Log {
+func openSQLite(t testing.TB, path string) log.Log {
 	t.Helper()
-	log, err := sqlite.Open(t.Context(), path, sqlite.Options{Logger: testLogger(t)})
+	l, err := sqlite.Open(t.Context(), path, sqlite.Options{Logger: testLogger(t)})
 	if err != nil {
 		t.Fatalf("open %s: %v", path, err)
 	}
-	return log
+	return l
 }
 
 // tempDatabase is a file in memory where the system has that: these tests ask what the store does, and not what survives
@@ -64,12 +65,12 @@ type replica struct {
 }
 
 // startStore opens a store over log and runs it until stop, or the end of the test.
-func startStore(t testing.TB, log ls.Log, opts ls.Options) *replica {
+func startStore(t testing.TB, l log.Log, opts ls.Options) *replica {
 	t.Helper()
 	if opts.Logger == nil {
 		opts.Logger = testLogger(t)
 	}
-	store, err := ls.Open(t.Context(), log, opts)
+	store, err := ls.Open(t.Context(), l, opts)
 	if err != nil {
 		t.Fatalf("open store: %v", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	ls "github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 var modeEtcd = ls.Options{LeaseMode: ls.LeaseModeEtcd}
@@ -131,13 +132,13 @@ func TestLeasesExpire(t *testing.T) {
 func TestLeaseAfterOutage(t *testing.T) {
 	t.Parallel()
 	db := &memDatabase{}
-	log := newFaultyLog(memLog{db})
-	store := startStore(t, log, modeEtcd)
+	l := newFaultyLog(memLog{db})
+	store := startStore(t, l, modeEtcd)
 	mustGrant(t, store, 1, 3)
 	putLeased(t, store, 1, "key")
-	log.fail(lookAway)
+	l.fail(lookAway)
 	elapse(5 * time.Second)
-	log.heal()
+	l.heal()
 	back := time.Now()
 	mustMatch(t, "the lease after an outage", leaseText(t, store, 1), `3 s ["key"] at 2`)
 	ws := watchEverything(t, store, 2)
@@ -183,11 +184,11 @@ func TestLeasesAtOnce(t *testing.T) {
 		}
 		all.Wait()
 	}
-	log := openSQLite(t, path)
-	defer log.Close()
-	kinds := func() map[ls.Kind]int {
-		count := map[ls.Kind]int{}
-		if _, err := log.Scan(t.Context(), 0, func(entries []ls.Entry) error {
+	l := openSQLite(t, path)
+	defer l.Close()
+	kinds := func() map[log.Kind]int {
+		count := map[log.Kind]int{}
+		if _, err := l.Scan(t.Context(), 0, func(entries []log.Entry) error {
 			for _, e := range entries {
 				count[e.Kind]++
 			}
@@ -198,8 +199,8 @@ func TestLeasesAtOnce(t *testing.T) {
 		return count
 	}
 	before := kinds()
-	if n := before[ls.KindRenewal]; n == 0 || n > leases*(rounds-1)/2 || before[ls.KindLease] != leases {
-		t.Errorf("%d leases that were kept alive %d times are %d entries, and the keep-alives %d", leases, rounds-1, before[ls.KindLease], n)
+	if n := before[log.KindKeepAlive]; n == 0 || n > leases*(rounds-1)/2 || before[log.KindLease] != leases {
+		t.Errorf("%d leases that were kept alive %d times are %d entries, and the keep-alives %d", leases, rounds-1, before[log.KindLease], n)
 	}
 	for i := range ls.LeaseID(leases) {
 		if i != 100 {
@@ -213,7 +214,7 @@ func TestLeasesAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	// One lease, what kept it alive last, the mode, a key and the compaction; the tombstones of leases go as well.
-	want := map[ls.Kind]int{ls.KindPut: 1, ls.KindLease: 1, ls.KindRenewal: 1, ls.KindRecord: 1, ls.KindCompaction: 1}
+	want := map[log.Kind]int{log.KindPut: 1, log.KindLease: 1, log.KindKeepAlive: 1, log.KindRecord: 1, log.KindCompaction: 1}
 	eventually(t, "what is dead has been deleted", func() bool { return maps.Equal(kinds(), want) })
 	mustMatch(t, "the last lease", leaseText(t, startStore(t, openSQLite(t, path), opts), 101), `1000 s [] at 2`)
 }

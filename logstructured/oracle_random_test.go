@@ -9,6 +9,7 @@ import (
 	"time"
 
 	ls "github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // everything is a range over the whole key space.
@@ -199,14 +200,14 @@ func TestOracleCompactionDeletesRows(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	log := openSQLite(t, path)
-	defer log.Close()
+	l := openSQLite(t, path)
+	defer l.Close()
 	// Three live keys and the compaction; the newest row and one tombstone may have to stay. Compact waits only for what its retention was over
 	// for by the store's reckoning of the database's clock, which is never early and may be a little late.
 	deadline := time.Now().Add(patience)
 	for rows := 0; rows < 4 || rows > 6; {
 		rows = 0
-		if _, err := log.Scan(t.Context(), 0, func(entries []ls.Entry) error { rows += len(entries); return nil }); err != nil {
+		if _, err := l.Scan(t.Context(), 0, func(entries []log.Entry) error { rows += len(entries); return nil }); err != nil {
 			t.Fatal(err)
 		}
 		if rows < 4 || time.Now().After(deadline) {
@@ -219,8 +220,8 @@ func TestOracleCompactionDeletesRows(t *testing.T) {
 func TestOracleRetention(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)
-	log := openSQLite(t, path)
-	defer log.Close()
+	l := openSQLite(t, path)
+	defer l.Close()
 	store := startStore(t, openSQLite(t, path), ls.Options{CompactRetention: time.Hour})
 	for i := range 20 {
 		store.mustPut(t, "key", fmt.Sprint(i))
@@ -231,7 +232,7 @@ func TestOracleRetention(t *testing.T) {
 	if _, err := store.Range(testContext(t), &ls.RangeRequest{KeyRange: everything, Revision: 5}); !errors.Is(err, ls.ErrCompacted) {
 		t.Fatalf("a read below the compact revision: %v", err)
 	}
-	values, err := log.Values(t.Context(), []ls.Position{1, 2, 19})
+	values, err := l.Values(t.Context(), []log.Position{1, 2, 19})
 	if err != nil {
 		t.Fatal(err)
 	}

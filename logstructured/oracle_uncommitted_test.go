@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	ls "github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // errDatabase is a failure that a driver has no sentinel for: the statement did not reach the database.
@@ -18,12 +19,12 @@ var errDatabase = errors.New("connection refused")
 func TestOracleFailureIsNotSeenBeforeItsCause(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
-	log := newFaultyLog(openSQLite(t, tempDatabase(t)))
-	store := startStore(t, log, ls.Options{})
+	l := newFaultyLog(openSQLite(t, tempDatabase(t)))
+	store := startStore(t, l, ls.Options{})
 	store.mustPut(t, "key", "value")
-	log.fail(faults{append: func(ctx context.Context, a *realAppend) error {
+	l.fail(faults{append: func(ctx context.Context, a *realAppend) error {
 		for _, e := range a.entries {
-			if e.Kind == ls.KindTombstone {
+			if e.Kind == log.KindTombstone {
 				return errDatabase
 			}
 		}
@@ -50,7 +51,7 @@ func TestOracleFailureIsNotSeenBeforeItsCause(t *testing.T) {
 	}
 	for range 20 {
 		_, err := store.DeleteRange(ctx, &ls.DeleteRangeRequest{KeyRange: ls.KeyRange{Key: []byte("key")}})
-		if !errors.Is(err, ls.ErrUnavailable) || errors.Is(err, ls.ErrUnknown) {
+		if !errors.Is(err, ls.ErrUnavailable) || errors.Is(err, log.ErrUnknown) {
 			t.Errorf("a delete whose append failed: %v", err)
 		}
 		// The next one meets the updates in full flow again.

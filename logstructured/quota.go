@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 const (
@@ -23,7 +25,7 @@ const (
 // quota compares what the database takes up with a limit, without asking it on every write: to what it answered last is
 // added what was admitted here since.
 type quota struct {
-	log   Log
+	log   log.Log
 	bytes int64
 
 	inUse atomic.Int64
@@ -103,7 +105,7 @@ func (s *Store) admit(ctx context.Context, c cost) error {
 		return nil
 	}
 	s.raiseNoSpace(ctx, "the quota is used up: delete keys and compact, or raise --quota-backend-bytes, and disarm the alarm")
-	return fmt.Errorf("%w: the quota of %d bytes is used up", ErrNoSpace, s.quota.bytes)
+	return fmt.Errorf("%w: the quota of %d bytes is used up", log.ErrNoSpace, s.quota.bytes)
 }
 
 // Quota is the limit of what the database may take up in bytes, 0 if there is none.

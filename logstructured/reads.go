@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // reads answers which position a linearizable read must have applied: the end of the log, asked for by one query after the
 // read arrived. All reads that wait share the next query, as in etcd's ReadIndex.
 type reads struct {
-	log     Log
+	log     log.Log
 	applied *applied
 	health  *health
 	wake    chan struct{}
@@ -22,14 +24,14 @@ type reads struct {
 // round is one question to the database. done is closed when end and err are set.
 type round struct {
 	done chan struct{}
-	end  End
+	end  log.End
 	err  error
 	// notify is called after done was closed.
 	notify []func(*round)
 }
 
-func newReads(log Log, applied *applied, health *health) *reads {
-	return &reads{log: log, applied: applied, health: health, wake: make(chan struct{}, 1), next: &round{done: make(chan struct{})}}
+func newReads(l log.Log, applied *applied, health *health) *reads {
+	return &reads{log: l, applied: applied, health: health, wake: make(chan struct{}, 1), next: &round{done: make(chan struct{})}}
 }
 
 // run asks until ctx ends.

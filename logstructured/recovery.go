@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // recoveryMargin is how far the revision jumps beyond the highest that is known to have been served: further than what a replica that is
@@ -28,7 +30,7 @@ func (w *writer) rebuild(ctx context.Context, cause error) error {
 		return err
 	}
 	if end.ClusterID != w.store.cluster {
-		return fmt.Errorf("%w: the database now holds the store of cluster %x, and this is cluster %x: restart to serve it", ErrCorrupt, end.ClusterID, w.store.cluster)
+		return fmt.Errorf("%w: the database now holds the store of cluster %x, and this is cluster %x: restart to serve it", log.ErrCorrupt, end.ClusterID, w.store.cluster)
 	}
 	st, leases, err := load(ctx, w.store.log, end, asked)
 	if err == nil {
@@ -58,8 +60,8 @@ func (w *writer) recover(ctx context.Context, st *state, leases *expiry, logger 
 	start := time.Now()
 	served := w.published.revision
 	for st.recovered <= served {
-		jump := []Entry{{
-			Kind:     KindRecovery,
+		jump := []log.Entry{{
+			Kind:     log.KindRecovery,
 			Revision: max(st.revision, served) + recoveryMargin,
 			Version:  int64(st.term) + 1,
 		}}
@@ -68,10 +70,10 @@ func (w *writer) recover(ctx context.Context, st *state, leases *expiry, logger 
 			st.apply(&jump[0])
 			break
 		}
-		if !errors.Is(err, ErrConflict) {
+		if !errors.Is(err, log.ErrConflict) {
 			return fmt.Errorf("mark that the database went back in time: %w", err)
 		}
-		err = w.readOn(ctx, st.head, func(entries []Entry) {
+		err = w.readOn(ctx, st.head, func(entries []log.Entry) {
 			for i := range entries {
 				leases.note(&entries[i], st.apply(&entries[i]), start)
 			}
@@ -96,7 +98,7 @@ func (s *Store) Recover(ctx context.Context, bump Revision) (Revision, error) {
 			return fmt.Errorf("cannot raise revision %d by %d", st.st.revision, bump)
 		}
 		revision = st.st.revision + bump
-		st.writeControl(Entry{Kind: KindRecovery, Revision: revision, Version: int64(st.st.term) + 1})
+		st.writeControl(log.Entry{Kind: log.KindRecovery, Revision: revision, Version: int64(st.st.term) + 1})
 		return nil
 	})
 	return revision, err
@@ -131,6 +133,6 @@ func (st *state) continues(before *snapshot) bool {
 
 // holds tells whether r, that was read from the log again, is one of the rows.
 func (ki *keyIndex) holds(r *row) bool {
-	i, found := slices.BinarySearchFunc(ki.rows, r.position, func(have *row, position Position) int { return cmp.Compare(have.position, position) })
+	i, found := slices.BinarySearchFunc(ki.rows, r.position, func(have *row, position log.Position) int { return cmp.Compare(have.position, position) })
 	return found && ki.rows[i].id == r.id
 }

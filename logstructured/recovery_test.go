@@ -9,6 +9,7 @@ import (
 	"time"
 
 	ls "github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // lookAway makes a replica see nothing of the database until it heals.
@@ -126,24 +127,24 @@ func TestRecoveryAtTheSamePosition(t *testing.T) {
 	t.Parallel()
 	db := &memDatabase{}
 	opts := ls.Options{ValueCacheBytes: -1}
-	log := newFaultyLog(memLog{db})
-	a := startStore(t, log, opts)
+	l := newFaultyLog(memLog{db})
+	a := startStore(t, l, opts)
 	a.mustPut(t, "k", "before")
 	saved := db.backup()
 	a.mustPut(t, "k", "lost")
-	log.fail(lookAway)
+	l.fail(lookAway)
 	db.restore(saved)
 	c := startStore(t, memLog{db}, opts)
 	c.mustPut(t, "k", "found")
 	c.stop(t)
 
 	// What it reads from the database by position is another row's value now: that must not come out.
-	log.fail(faults{read: lookAway.read, end: lookAway.end, append: lookAway.append})
+	l.fail(faults{read: lookAway.read, end: lookAway.end, append: lookAway.append})
 	res, err := a.Range(testContext(t), &ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("k")}, Serializable: true})
 	if err == nil {
 		t.Errorf("a serializable read of a row that is lost returns %s", kvsText(res.KVs))
 	}
-	log.heal()
+	l.heal()
 	eventually(t, "the recovery is noticed", func() bool { return a.Term() == 2 })
 	res, err = a.Range(testContext(t), &ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("k")}})
 	if err != nil || string(res.KVs[0].Value) != "found" {
@@ -156,18 +157,18 @@ func TestRecoveryKeepsItsHandsOff(t *testing.T) {
 	t.Parallel()
 	db := &memDatabase{}
 	opts := ls.Options{CompactRetention: 50 * time.Millisecond}
-	log := newFaultyLog(memLog{db})
-	a := startStore(t, log, opts)
+	l := newFaultyLog(memLog{db})
+	a := startStore(t, l, opts)
 	a.mustPut(t, "first", "kept")
 	saved := db.backup()
 	for range 50 {
 		a.mustPut(t, "k", "lost")
 	}
-	log.fail(faults{remove: func(context.Context) error { return errDatabase }})
+	l.fail(faults{remove: func(context.Context) error { return errDatabase }})
 	if _, err := a.Compact(testContext(t), a.Revision(), false); err != nil {
 		t.Fatal(err)
 	}
-	log.fail(lookAway)
+	l.fail(lookAway)
 	db.restore(saved)
 	c := startStore(t, memLog{db}, opts)
 	for i := range 80 {
@@ -175,9 +176,9 @@ func TestRecoveryKeepsItsHandsOff(t *testing.T) {
 	}
 	// The deletions are tried before anything else is.
 	var removals atomic.Int64
-	log.fail(faults{read: lookAway.read, end: lookAway.end, append: lookAway.append, remove: func(context.Context) error { removals.Add(1); return nil }})
+	l.fail(faults{read: lookAway.read, end: lookAway.end, append: lookAway.append, remove: func(context.Context) error { removals.Add(1); return nil }})
 	eventually(t, "deletions are tried", func() bool { return removals.Load() > 2 })
-	log.heal()
+	l.heal()
 	eventually(t, "the recovery is noticed", func() bool { return a.Term() == 2 })
 	if res, err := startStore(t, memLog{db}, opts).Range(testContext(t), &ls.RangeRequest{KeyRange: everything}); err != nil || len(res.KVs) != 81 {
 		t.Errorf("%d keys are left, %v; want 81", len(res.KVs), err)
@@ -193,13 +194,13 @@ func TestRecoveryBehindTheFloor(t *testing.T) {
 			t.Parallel()
 			db := &memDatabase{}
 			opts := ls.Options{CompactRetention: time.Nanosecond}
-			log := newFaultyLog(memLog{db})
-			a := startStore(t, log, opts)
+			l := newFaultyLog(memLog{db})
+			a := startStore(t, l, opts)
 			a.mustPut(t, "stays", "kept")
 			saved := db.backup()
 			a.mustPut(t, "other", "x")
 			a.mustPut(t, "k", "0")
-			log.fail(lookAway)
+			l.fail(lookAway)
 			if restored {
 				db.restore(saved)
 			}
@@ -211,7 +212,7 @@ func TestRecoveryBehindTheFloor(t *testing.T) {
 			if _, err := c.Compact(testContext(t), c.Revision(), true); err != nil {
 				t.Fatal(err)
 			}
-			log.heal()
+			l.heal()
 			eventually(t, "it has caught up", func() bool { return a.Revision() == c.Revision() })
 			if want := map[bool]uint64{false: 1, true: 2}[restored]; a.Term() != want {
 				t.Errorf("the term is %d, want %d", a.Term(), want)
@@ -223,12 +224,12 @@ func TestRecoveryBehindTheFloor(t *testing.T) {
 // TestUnknownOutcomeIsConfirmed acknowledges a write that was found in the log only once that is known to be durable.
 func TestUnknownOutcomeIsConfirmed(t *testing.T) {
 	t.Parallel()
-	log := newFaultyLog(openSQLite(t, tempDatabase(t)))
-	store := startStore(t, log, ls.Options{})
+	l := newFaultyLog(openSQLite(t, tempDatabase(t)))
+	store := startStore(t, l, ls.Options{})
 	var refusals atomic.Int64
 	confirmed := make(chan struct{})
-	log.fail(faults{
-		append: func(ctx context.Context, a *realAppend) error { return errors.Join(a.now(ctx), ls.ErrUnknown) },
+	l.fail(faults{
+		append: func(ctx context.Context, a *realAppend) error { return errors.Join(a.now(ctx), log.ErrUnknown) },
 		confirm: func(context.Context) error {
 			select {
 			case <-confirmed:
@@ -254,7 +255,7 @@ func TestUnknownOutcomeIsConfirmed(t *testing.T) {
 	if err := <-acknowledged; err != nil {
 		t.Error(err)
 	}
-	if n := log.appended.Load(); n != 1 {
+	if n := l.appended.Load(); n != 1 {
 		t.Errorf("%d appends, want 1", n)
 	}
 }
@@ -269,7 +270,7 @@ func TestUnknownKind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := (memLog{db}).Append(testContext(t), end.Head, 99, []ls.Entry{{Kind: 200, Revision: 3}}); err != nil {
+	if err := (memLog{db}).Append(testContext(t), end.Head, 99, []log.Entry{{Kind: 200, Revision: 3}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := store.Put(testContext(t), &ls.PutRequest{Key: []byte("k")}); !errors.Is(err, ls.ErrUnavailable) {
@@ -324,16 +325,16 @@ func TestUnknownOutcomeBehindTheFloor(t *testing.T) {
 	t.Parallel()
 	db := &memDatabase{}
 	opts := ls.Options{CompactRetention: time.Nanosecond, PollInterval: time.Millisecond, RequestTimeout: patience}
-	log := newFaultyLog(memLog{db})
-	a := startStore(t, log, opts)
+	l := newFaultyLog(memLog{db})
+	a := startStore(t, l, opts)
 	if _, err := a.Put(testContext(t), &ls.PutRequest{Key: []byte("k"), Lease: 2}); err != nil {
 		t.Fatal(err)
 	}
 	var swept atomic.Bool
-	log.fail(faults{append: func(context.Context, *realAppend) error {
+	l.fail(faults{append: func(context.Context, *realAppend) error {
 		swept.Store(true)
-		log.fail(lookAway)
-		return ls.ErrUnknown
+		l.fail(lookAway)
+		return log.ErrUnknown
 	}})
 	eventually(t, "the sweeper appends", swept.Load)
 	c := startStore(t, memLog{db}, opts)
@@ -348,7 +349,7 @@ func TestUnknownOutcomeBehindTheFloor(t *testing.T) {
 	if _, err := c.Compact(testContext(t), c.Revision(), true); err != nil {
 		t.Fatal(err)
 	}
-	log.heal()
+	l.heal()
 	eventually(t, "it has caught up", func() bool { return a.Revision() == c.Revision() })
 	if a.Term() != 1 {
 		t.Errorf("the term is %d", a.Term())

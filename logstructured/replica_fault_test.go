@@ -9,6 +9,7 @@ import (
 	"time"
 
 	ls "github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // TestReplicaSequenceUnderFaults sends random requests, one after the other, each through any of three stores whose logs fail now and
@@ -31,20 +32,20 @@ func TestReplicaSequenceUnderFaults(t *testing.T) {
 		case 0, 1:
 			return errDatabase
 		case 2:
-			return ls.ErrUnknown
+			return log.ErrUnknown
 		case 3:
-			return errors.Join(a.now(ctx), ls.ErrUnknown)
+			return errors.Join(a.now(ctx), log.ErrUnknown)
 		case 4:
 			a.later(time.Duration(dice.Intn(8)) * time.Millisecond)
-			return ls.ErrUnknown
+			return log.ErrUnknown
 		}
 		return a.now(ctx)
 	}}
 	var replicas []*replica
 	for range 3 {
-		log := newFaultyLog(openSQLite(t, path))
-		replicas = append(replicas, startStore(t, log, opts))
-		log.fail(f)
+		l := newFaultyLog(openSQLite(t, path))
+		replicas = append(replicas, startStore(t, l, opts))
+		l.fail(f)
 	}
 	o := newOracle()
 	gen := &generator{chooser: rnd, leases: []ls.LeaseID{100_000}}
@@ -77,10 +78,10 @@ func TestReplicaSequenceUnderFaults(t *testing.T) {
 			do = func() string { return resultText(store.apply(testContext(t), op)) }
 		}
 		got := do()
-		for ; got == resultText(nil, ls.ErrUnavailable) || got == resultText(nil, ls.ErrUnknown); got = do() {
+		for ; got == resultText(nil, ls.ErrUnavailable) || got == resultText(nil, log.ErrUnknown); got = do() {
 			retries++
 			// With no retention to speak of, what shows the outcome may be deleted before it was looked at. Then the revision tells.
-			if got == resultText(nil, ls.ErrUnknown) && o.rev() > before && int64(currentRevision(t, store)) == o.rev() {
+			if got == resultText(nil, log.ErrUnknown) && o.rev() > before && int64(currentRevision(t, store)) == o.rev() {
 				got = want
 				break
 			}
@@ -122,8 +123,8 @@ func TestReplicaBehindTheFloor(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)
 	opts := ls.Options{CompactRetention: time.Nanosecond, RequestTimeout: 500 * time.Millisecond}
-	log := newFaultyLog(openSQLite(t, path))
-	cutOff := startStore(t, log, opts)
+	l := newFaultyLog(openSQLite(t, path))
+	cutOff := startStore(t, l, opts)
 	other := startStore(t, openSQLite(t, path), ls.Options{CompactRetention: time.Nanosecond})
 	run := &sequence{oracle: newOracle(), gen: &generator{chooser: testRand(t)}, store: other}
 	for range 100 {
@@ -140,7 +141,7 @@ func TestReplicaBehindTheFloor(t *testing.T) {
 	stream.create(ls.WatchRequest{KeyRange: everything, ID: 3, StartRevision: begin + 30}, -1)
 	eventually(t, "all watchers are created", func() bool { return len(stream.recorded()) == 3 })
 
-	log.failAll(errDatabase)
+	l.failAll(errDatabase)
 	// Only what the first store has not seen is written, deleted and compacted now.
 	for run.oracle.rev() < int64(begin)+40 {
 		run.step(t)
@@ -150,7 +151,7 @@ func TestReplicaBehindTheFloor(t *testing.T) {
 		got, gotErr := other.Compact(testContext(t), ls.Revision(missed), true) // the rows are gone when it returns
 		mustMatch(t, "compaction", compactText(int64(got), gotErr), compactText(want, err))
 	}
-	log.heal()
+	l.heal()
 	eventually(t, "the store follows again", func() bool { return int64(cutOff.Revision()) == run.oracle.rev() })
 	compareHistory(t, run.oracle, cutOff)
 	// One that lives, whatever the random requests compacted: without any there is no progress.

@@ -1,6 +1,10 @@
 package logstructured
 
-import "go.etcd.io/etcd/api/v3/mvccpb"
+import (
+	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/stele-db/stele/logstructured/log"
+)
 
 // KeyRange is etcd's notation: End nil or empty is the one key Key; End "\x00" is every key from Key on; otherwise
 // Key <= k < End. Key "\x00" with End "\x00" is everything.
@@ -202,11 +206,11 @@ type Status struct {
 	Revision        Revision
 	CompactRevision Revision
 	// Applied is the position of the newest applied entry, for etcd's raft indexes.
-	Applied Position
+	Applied log.Position
 	// Term counts from 1; it rises whenever the database went back in time.
 	Term uint64
 	// Size is the last one known if Lost is set.
-	Size Size
+	Size log.Size
 	// Lost is set if the database does not answer.
 	Lost bool
 }

@@ -1,6 +1,10 @@
 package logstructured
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/stele-db/stele/logstructured/log"
+)
 
 // rules compares the entries of a log, in order, with what a store writes: positions without gaps, revisions and versions that
 // follow from each other. [Check] and the start share them; what takes more memory than the index has is left to [Check].
@@ -8,8 +12,8 @@ type rules struct {
 	report func(Problem)
 
 	previous struct {
-		Head
-		time Timestamp
+		log.Head
+		time log.Timestamp
 	}
 	// rows is the number of entries so far.
 	rows int64
@@ -20,14 +24,14 @@ type rules struct {
 	jumped   bool
 	// gaps are the last positions of those that are missing, and jumps the revisions that are not the next one. Both rise, so the
 	// last of them show whether any is a problem.
-	gaps  []Position
+	gaps  []log.Position
 	jumps []jump
 	// pasts are rows of a key's history whose beginning is missing.
-	pasts []Position
+	pasts []log.Position
 }
 
 type jump struct {
-	at       Position
+	at       log.Position
 	from, to Revision
 }
 
@@ -39,12 +43,12 @@ func keepLast[T any](list []T, item T) []T {
 	return append(list, item)
 }
 
-func (c *rules) problem(at Position, format string, args ...any) {
+func (c *rules) problem(at log.Position, format string, args ...any) {
 	c.report(Problem{at, fmt.Sprintf(format, args...)})
 }
 
 // entry takes the next entry, which is valid by itself. newest is the newest row of its key, nil if the key has none.
-func (c *rules) entry(e *Entry, newest *row) {
+func (c *rules) entry(e *log.Entry, newest *row) {
 	switch {
 	case e.Position <= c.previous.Position:
 		c.problem(e.Position, "comes after position %d", c.previous.Position)
@@ -58,8 +62,8 @@ func (c *rules) entry(e *Entry, newest *row) {
 		c.problem(e.Position, "has another time than the entry before it, of the same append")
 	}
 	c.rows++
-	c.previous.Head, c.previous.time = Head{e.Position, e.ID}, e.Time
-	if e.Kind == KindPut || e.Kind == KindTombstone {
+	c.previous.Head, c.previous.time = log.Head{Position: e.Position, ID: e.ID}, e.Time
+	if e.Kind == log.KindPut || e.Kind == log.KindTombstone {
 		c.write(e)
 		c.version(e, newest)
 	} else {
@@ -68,7 +72,7 @@ func (c *rules) entry(e *Entry, newest *row) {
 }
 
 // write compares the revision of a write with those before it.
-func (c *rules) write(e *Entry) {
+func (c *rules) write(e *log.Entry) {
 	switch {
 	case e.Revision < c.revision:
 		c.problem(e.Position, "has revision %d, after %d", e.Revision, c.revision)
@@ -85,12 +89,12 @@ func (c *rules) write(e *Entry) {
 }
 
 // version compares a write with the row that it supersedes.
-func (c *rules) version(e *Entry, newest *row) {
+func (c *rules) version(e *log.Entry, newest *row) {
 	live := newest != nil && !newest.tombstone()
 	switch {
-	case e.Kind == KindTombstone && newest != nil && !live:
+	case e.Kind == log.KindTombstone && newest != nil && !live:
 		c.problem(e.Position, "deletes a key that is deleted")
-	case e.Kind == KindTombstone:
+	case e.Kind == log.KindTombstone:
 		if e.Version != 0 || e.CreateRevision != 0 || e.Lease != 0 {
 			c.problem(e.Position, "deletes a key, and has a version, a create revision or a lease")
 		}
@@ -109,19 +113,19 @@ func (c *rules) version(e *Entry, newest *row) {
 	}
 }
 
-func (c *rules) control(e *Entry) {
+func (c *rules) control(e *log.Entry) {
 	switch e.Kind {
-	case KindCompaction:
+	case log.KindCompaction:
 		if e.Revision > max(c.revision, 1) && len(c.gaps) == 0 {
 			c.problem(e.Position, "compacts revision %d, beyond %d", e.Revision, c.revision)
 		}
 		c.revision = max(c.revision, e.Revision)
-	case KindRecovery:
+	case log.KindRecovery:
 		if e.Revision <= c.revision {
 			c.problem(e.Position, "recovers to revision %d, after %d", e.Revision, c.revision)
 		}
 		c.revision, c.writes, c.jumped = e.Revision, 0, false
-	case KindJump:
+	case log.KindJump:
 		if e.Revision <= c.revision {
 			c.problem(e.Position, "jumps to revision %d, after %d", e.Revision, c.revision)
 		}
@@ -130,7 +134,7 @@ func (c *rules) control(e *Entry) {
 }
 
 // end looks at what only the whole log shows. compact is the compact revision.
-func (c *rules) end(end End, compact Revision) {
+func (c *rules) end(end log.End, compact Revision) {
 	for _, j := range c.jumps {
 		// What was superseded up to the compact revision may be gone, whole revisions too.
 		if j.to > max(j.from, 1)+1 && j.to > compact+1 {

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/tidwall/btree"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // snapshot is the published state: immutable, held by readers as long as they like.
@@ -16,7 +18,7 @@ type snapshot struct {
 	control
 	footprint
 	// head names the newest entry that was applied.
-	head Head
+	head log.Head
 	// term is the raft term: 1, and more by one for each time that the database was found to have gone back in time.
 	term uint64
 	// history holds the rows from revision start on in the order of the log, for watchers. It begins at the compact revision
@@ -36,10 +38,10 @@ type state struct {
 	snapshot
 	garbage garbage
 	// compaction is the position of the entry that set the compact revision, 0 if none; compactedAt is its time.
-	compaction  Position
-	compactedAt Timestamp
+	compaction  log.Position
+	compactedAt log.Timestamp
 	// recovery is the position of the newest entry of that kind, 0 if none, and recovered its revision.
-	recovery  Position
+	recovery  log.Position
 	recovered Revision
 	// hint is where in the tree the last key was found: a write looks for its key, and then puts it there.
 	hint btree.PathHint
@@ -61,13 +63,13 @@ type garbage struct {
 	superseded []deadRow // dead once compact >= at
 	tombstones []deadRow
 	// control are entries that are not of keys: dead as soon as another one has taken their place.
-	control []Position
+	control []log.Position
 	// jumps are of use until a compaction has passed them: its entry holds the revision then.
 	jumps []deadJump
 }
 
 type deadJump struct {
-	position Position
+	position log.Position
 	at       Revision
 }
 
@@ -96,8 +98,8 @@ func (st *state) publish() *snapshot {
 // savepoint is what reset needs beside the published snapshot.
 type savepoint struct {
 	garbage     garbage
-	compaction  Position
-	compactedAt Timestamp
+	compaction  log.Position
+	compactedAt log.Timestamp
 }
 
 func (st *state) savepoint() savepoint {
@@ -157,10 +159,10 @@ func (st *state) extend(prev *keyIndex, r *row) *keyIndex {
 }
 
 // apply makes the state that of the log one entry further, and returns the row if the entry is of a key.
-func (st *state) apply(e *Entry) *row {
-	st.head = Head{e.Position, e.ID}
+func (st *state) apply(e *log.Entry) *row {
+	st.head = log.Head{Position: e.Position, ID: e.ID}
 	switch e.Kind {
-	case KindPut, KindTombstone:
+	case log.KindPut, log.KindTombstone:
 		r := newRow(e)
 		st.add(r)
 		return r
@@ -170,47 +172,47 @@ func (st *state) apply(e *Entry) *row {
 }
 
 // applyControl applies an entry that is not of a key.
-func (st *state) applyControl(e *Entry) {
+func (st *state) applyControl(e *log.Entry) {
 	switch e.Kind {
-	case KindCompaction:
+	case log.KindCompaction:
 		st.applyCompaction(e)
-	case KindRecovery:
+	case log.KindRecovery:
 		st.applyRecovery(e)
-	case KindRecord:
+	case log.KindRecord:
 		st.applyRecord(e)
-	case KindLease:
+	case log.KindLease:
 		st.applyLease(e)
-	case KindJump:
+	case log.KindJump:
 		st.revision = max(st.revision, e.Revision)
 		st.garbage.jumps = append(st.garbage.jumps, deadJump{e.Position, e.Revision})
 	}
 }
 
-// valid returns an error if an entry is none that a store writes, whatever else is in the log. A kind that a later version
+// validate returns an error if an entry is none that a store writes, whatever else is in the log. A kind that a later version
 // introduced is an error too: a store that does not know what an entry changes cannot go on.
-func (e *Entry) valid() error {
+func validate(e *log.Entry) error {
 	switch e.Kind {
-	case KindPut, KindTombstone:
+	case log.KindPut, log.KindTombstone:
 		if len(e.Key) == 0 {
-			return e.damaged("it has no key")
+			return e.Damaged("it has no key")
 		}
-	case KindCompaction, KindRecovery, KindLease, KindJump:
-	case KindRecord:
-		if err := e.validRecord(); err != nil {
-			return e.damaged(err.Error())
+	case log.KindCompaction, log.KindRecovery, log.KindLease, log.KindJump:
+	case log.KindRecord:
+		if err := validateRecord(e); err != nil {
+			return e.Damaged(err.Error())
 		}
-	case KindRenewal:
+	case log.KindKeepAlive:
 		if len(e.Value)%8 != 0 || len(e.Value) == 0 {
-			return e.damaged(fmt.Sprintf("it keeps leases alive in %d bytes", len(e.Value)))
+			return e.Damaged(fmt.Sprintf("it keeps leases alive in %d bytes", len(e.Value)))
 		}
 	default:
-		return fmt.Errorf("%w: position %d is of kind %d", errUnknownKind, e.Position, e.Kind)
+		return fmt.Errorf("%w: position %d is of %v", errUnknownKind, e.Position, e.Kind)
 	}
 	return nil
 }
 
-// validRecord returns an error unless the record is of a form that this package knows, or another package's.
-func (e *Entry) validRecord() error {
+// validateRecord returns an error unless the record is of a form that this package knows, or another package's.
+func validateRecord(e *log.Entry) error {
 	switch name := string(e.Key); {
 	case name == "":
 		return errors.New("it is a record without a name")
@@ -227,7 +229,7 @@ func (e *Entry) validRecord() error {
 
 var errUnknownKind = errors.New("a later version of Stele writes to this database: upgrade")
 
-func newRow(e *Entry) *row {
+func newRow(e *log.Entry) *row {
 	r := &row{
 		key: e.Key, revision: e.Revision, sub: uint32(e.Sub), create: e.CreateRevision, version: e.Version, lease: e.Lease,
 		size: uint32(max(len(e.Value), e.ValueSize)),
@@ -237,9 +239,9 @@ func newRow(e *Entry) *row {
 }
 
 // place fills in what is known only once the entry was appended.
-func (r *row) place(e *Entry) { r.position, r.id = e.Position, e.ID }
+func (r *row) place(e *log.Entry) { r.position, r.id = e.Position, e.ID }
 
-func (st *state) applyCompaction(e *Entry) {
+func (st *state) applyCompaction(e *log.Entry) {
 	st.retireCompaction()
 	st.compaction, st.compactedAt = e.Position, e.Time
 	st.compact = max(st.compact, e.Revision)
@@ -255,7 +257,7 @@ func (st *state) retireCompaction() {
 }
 
 // applyRecovery makes everything before the entry's revision unreadable, history and all: nobody can tell what clients saw of it.
-func (st *state) applyRecovery(e *Entry) {
+func (st *state) applyRecovery(e *log.Entry) {
 	st.retireCompaction()
 	if st.recovery != 0 {
 		st.bury(st.recovery)

@@ -11,6 +11,8 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 const (
@@ -50,7 +52,7 @@ type Options struct {
 	// cached values nor what requests need.
 	MaxIndexBytes int64
 	// Loading, if not nil, is called while the index is built, with the position that was read and about the last one.
-	Loading func(read, end Position)
+	Loading func(read, end log.Position)
 	// ProgressInterval is the period of watch progress notifications; 0 is 5 s, which is how an etcd is set up for Kubernetes.
 	ProgressInterval time.Duration
 }
@@ -74,9 +76,9 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Store is etcd's MVCC store over a [Log]. All methods may be called concurrently, from Open until Run returns.
+// Store is etcd's MVCC store over a [log.Log]. All methods may be called concurrently, from Open until Run returns.
 type Store struct {
-	log     Log
+	log     log.Log
 	opts    Options
 	logger  *logrus.Entry
 	metrics *metrics
@@ -94,7 +96,7 @@ type Store struct {
 	quota   quota
 	alarms  *Derived[*alarms]
 	// size is the last one that the database answered.
-	size atomic.Pointer[Size]
+	size atomic.Pointer[log.Size]
 	// timeouts ends requests, and when the store has stopped all of them.
 	timeouts *timeouts
 	// notified tells that the database tells of appends.
@@ -115,10 +117,10 @@ type Store struct {
 
 // Open reads the log's metadata and builds the index. The store takes over log: Close of the
 // log is called when Run returns, or by Open itself if it fails.
-func Open(ctx context.Context, log Log, opts Options) (s *Store, err error) {
+func Open(ctx context.Context, l log.Log, opts Options) (s *Store, err error) {
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, log.Close())
+			err = errors.Join(err, l.Close())
 		}
 	}()
 	if opts.Logger == nil {
@@ -133,21 +135,21 @@ func Open(ctx context.Context, log Log, opts Options) (s *Store, err error) {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	start := time.Now()
-	st, leases, end, err := loadServed(ctx, reporting(log, opts.Loading))
+	st, leases, end, err := loadServed(ctx, reporting(l, opts.Loading))
 	if err != nil {
 		return nil, err
 	}
 	if st.mode != opts.LeaseMode {
-		if st, leases, err = claimLeaseMode(ctx, log, st, opts.LeaseMode); err != nil {
+		if st, leases, err = claimLeaseMode(ctx, l, st, opts.LeaseMode); err != nil {
 			return nil, err
 		}
 	}
-	log = boundedLog{log, opts.RequestTimeout}
+	l = boundedLog{l, opts.RequestTimeout}
 	s = &Store{
-		log: log, opts: opts, logger: opts.Logger, metrics: m, cluster: end.ClusterID,
-		values: values{log: log, budget: opts.ValueCacheBytes, lanes: newLanes()},
+		log: l, opts: opts, logger: opts.Logger, metrics: m, cluster: end.ClusterID,
+		values: values{log: l, budget: opts.ValueCacheBytes, lanes: newLanes()},
 		hub:    newHub(m), deleter: newDeleter(),
-		quota: quota{log: log, bytes: opts.QuotaBytes}, alarms: Derive(readAlarms),
+		quota: quota{log: l, bytes: opts.QuotaBytes}, alarms: Derive(readAlarms),
 		queue:  make(chan *request, maxQueuedRequests),
 		queued: semaphore.NewWeighted(maxQueuedBytes),
 		group:  newGroupCommit(),
@@ -156,9 +158,9 @@ func Open(ctx context.Context, log Log, opts Options) (s *Store, err error) {
 		defragmenting: make(chan struct{}, 1),
 		stopped:       make(chan struct{}), timeouts: newTimeouts(opts.RequestTimeout),
 	}
-	s.reads = newReads(log, &s.applied, &s.health)
+	s.reads = newReads(l, &s.applied, &s.health)
 	s.health.logger, s.health.damages = opts.Logger, m.damaged
-	if size, err := log.Size(ctx); err == nil { // otherwise the first Status asks
+	if size, err := l.Size(ctx); err == nil { // otherwise the first Status asks
 		s.size.Store(&size)
 	}
 	s.values.alert = s.health.damaged
@@ -176,7 +178,7 @@ func Open(ctx context.Context, log Log, opts Options) (s *Store, err error) {
 
 // Run appends, follows, expires and compacts until ctx ends; then it lets the append that is under way finish,
 // ends all requests and watch streams with [ErrStopped], closes the log and returns. A failing database is
-// no reason to return, unless it reports [ErrSyncFailed].
+// no reason to return, unless it reports [log.ErrSyncFailed].
 func (s *Store) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.writer.run(ctx) })
@@ -190,24 +192,24 @@ func (s *Store) Run(ctx context.Context) error {
 	if s.opts.MaxIndexBytes > 0 {
 		g.Go(func() error { return s.watchIndex(ctx) })
 	}
-	if n, ok := s.log.(boundedLog).Log.(Notifier); ok {
+	if n, ok := s.log.(boundedLog).Log.(log.Notifier); ok {
 		g.Go(func() error { return s.listen(ctx, n) })
 	}
-	if r, ok := s.log.(boundedLog).Log.(Registry); ok && s.members.self.ID != 0 {
+	if r, ok := s.log.(boundedLog).Log.(log.Registry); ok && s.members.self.ID != 0 {
 		g.Go(func() error { return s.members.run(ctx, r) })
 	}
 	err := g.Wait()
 	close(s.stopped)
 	s.timeouts.stop()
 	s.hub.stop()
-	if closeErr := s.log.Close(); err == nil || !errors.Is(closeErr, ErrSyncFailed) { // which err then is, too
+	if closeErr := s.log.Close(); err == nil || !errors.Is(closeErr, log.ErrSyncFailed) { // which err then is, too
 		err = errors.Join(err, closeErr)
 	}
 	return err
 }
 
 // listen lets the database wake the writer.
-func (s *Store) listen(ctx context.Context, n Notifier) error {
+func (s *Store) listen(ctx context.Context, n log.Notifier) error {
 	for failures := 0; ctx.Err() == nil; failures++ {
 		err := n.Listen(ctx, func() {
 			failures = 0
@@ -330,7 +332,7 @@ func (s *Store) Status(ctx context.Context) (*Status, error) {
 	}
 	snap := s.snapshot()
 	st := &Status{
-		Size:      Size{Total: 1}, // until it is known: etcdctl divides by it
+		Size:      log.Size{Total: 1}, // until it is known: etcdctl divides by it
 		ClusterID: s.cluster, Revision: snap.revision, CompactRevision: snap.compact,
 		Applied: snap.head.Position, Term: s.Term(), Lost: lost,
 	}

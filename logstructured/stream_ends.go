@@ -1,6 +1,10 @@
 package logstructured
 
-import "time"
+import (
+	"time"
+
+	"github.com/stele-db/stele/logstructured/log"
+)
 
 // streamEnds are a stream's questions for the end of the log: a creation and a request for progress are answered by a state that is
 // not older than they are. The questions are numbered from 1 on. hub.mu guards all of it.
@@ -17,7 +21,7 @@ type streamEnds struct {
 // streamEnd is the end of the log, as the database told it for the questions up to question.
 type streamEnd struct {
 	question int
-	position Position
+	position log.Position
 }
 
 // ask asks the database for the end of the log and returns the number of the question. hub.mu is held.
@@ -63,12 +67,12 @@ func (e *streamEnds) answered(end streamEnd) {
 }
 
 // settles reports whether position answers a question.
-func (e *streamEnds) settles(position Position) bool {
+func (e *streamEnds) settles(position log.Position) bool {
 	return len(e.answers) > 0 && e.answers[0].position <= position
 }
 
 // settle takes note that position has been applied.
-func (e *streamEnds) settle(position Position) {
+func (e *streamEnds) settle(position log.Position) {
 	for e.settles(position) {
 		e.reached = e.answers[0].question
 		if e.answers = e.answers[1:]; len(e.answers) == 0 {

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 const (
@@ -23,17 +25,17 @@ const (
 	minTurnPoll = 300 * time.Microsecond
 )
 
-// replicaTag is the part of an [AppendID] that tells who made it: random bits that a replica has as long as it runs.
+// replicaTag is the part of an [log.AppendID] that tells who made it: random bits that a replica has as long as it runs.
 type replicaTag uint16
 
 const replicaTagBits = 15 // the ID's sign is left alone
 
-func (id AppendID) tag() replicaTag { return replicaTag(uint64(id) >> (63 - replicaTagBits)) }
+func tagOf(id log.AppendID) replicaTag { return replicaTag(uint64(id) >> (63 - replicaTagBits)) }
 
 func newReplicaTag() replicaTag { return replicaTag(1 + rand.N(1<<replicaTagBits-1)) }
 
-func newAppendID(tag replicaTag) AppendID {
-	return AppendID(uint64(tag)<<(63-replicaTagBits) | rand.Uint64N(1<<(63-replicaTagBits)))
+func newAppendID(tag replicaTag) log.AppendID {
+	return log.AppendID(uint64(tag)<<(63-replicaTagBits) | rand.Uint64N(1<<(63-replicaTagBits)))
 }
 
 // turns lets the replicas that write append one after the other. Who has just appended knows the log's end before all others and would be

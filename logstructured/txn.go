@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // evaluation runs requests on the writer's state and collects the entries that they lead to.
@@ -19,7 +21,7 @@ type evaluation struct {
 	// maxIndex is the limit of the index in bytes; 0 or less is none.
 	maxIndex int64
 
-	entries []Entry
+	entries []log.Entry
 	// rows holds the row of each entry, nil for entries that are not of a key.
 	rows []*row
 	// renewed are the leases that were kept alive.
@@ -241,8 +243,8 @@ func (s *step) loadRows(rows []*row) ([][]byte, error) {
 }
 
 func (s *step) put(p *PutRequest) (*PutResult, error) {
-	e := Entry{
-		Kind: KindPut, Key: p.Key, Value: p.Value, Lease: p.Lease,
+	e := log.Entry{
+		Kind: log.KindPut, Key: p.Key, Value: p.Value, Lease: p.Lease,
 		CreateRevision: s.revision, Version: 1,
 	}
 	result := &PutResult{Revision: s.revision}
@@ -275,25 +277,25 @@ func (s *step) deleteRange(d *DeleteRangeRequest) *DeleteRangeResult {
 		}
 	}
 	for _, r := range rows {
-		s.write(Entry{Kind: KindTombstone, Key: r.key})
+		s.write(log.Entry{Kind: log.KindTombstone, Key: r.key})
 	}
 	result.Revision = s.st.revision
 	return result
 }
 
 // write applies a write to the state and remembers it for the append.
-func (s *step) write(e Entry) {
+func (s *step) write(e log.Entry) {
 	e.Revision, e.Sub = s.revision, s.sub
 	s.sub++
 	r := newRow(&e)
-	if e.Kind == KindPut {
+	if e.Kind == log.KindPut {
 		r.value.Store(&cachedValue{data: e.Value})
 	}
 	s.st.add(r)
 	s.appendEntry(e, r)
 }
 
-func (ev *evaluation) appendEntry(e Entry, r *row) {
+func (ev *evaluation) appendEntry(e log.Entry, r *row) {
 	ev.entries = append(ev.entries, e)
 	ev.rows = append(ev.rows, r)
 	ev.size += len(e.Key) + len(e.Value)

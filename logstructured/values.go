@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // errValueGone means that a row was deleted between looking it up and reading its value: a compaction went over it, or
@@ -25,7 +27,7 @@ const cachedValueOverhead = 64
 // values is the value cache: rows point to their values, and a clock hand goes round over the rows that have one and takes away
 // those that nobody used since it last came by. Readers of cached values take no lock.
 type values struct {
-	log    Log
+	log    log.Log
 	budget int64
 	lanes  lanes
 	// alert takes each error; those of damaged values reach people by it.
@@ -165,7 +167,7 @@ func unavailable(ctx context.Context, doing string, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	for _, known := range []error{ErrNoSpace, ErrReadOnly, ErrUnknown, ErrStopped} {
+	for _, known := range []error{log.ErrNoSpace, log.ErrReadOnly, log.ErrUnknown, ErrStopped} {
 		if errors.Is(err, known) {
 			return fmt.Errorf("%s: %w", doing, err)
 		}

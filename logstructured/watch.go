@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // WatchID identifies a watcher on its stream.
@@ -407,7 +409,7 @@ func (ws *WatchStream) read(ctx context.Context, w *watcher, from Revision, snap
 	switch {
 	case errors.Is(err, errValueGone) && from < snap.compact:
 		return ws.cancelCompacted(w, snap), nil
-	case errors.Is(err, ErrCorrupt):
+	case errors.Is(err, log.ErrCorrupt):
 		return ws.cancel(w, WatchResponse{Err: err}), nil // trying again would not help
 	case errors.Is(err, errValueGone):
 		ws.store.catchUp() // there is a compaction that was not applied yet

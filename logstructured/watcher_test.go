@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // TestChangesFromIndex compares the rows that watchers of few keys take from the index with those in the history, also
@@ -13,16 +15,16 @@ func TestChangesFromIndex(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	key := func() []byte { return fmt.Appendf(nil, "%03d", random.IntN(300)) }
 	st := newState()
-	var position Position
+	var position log.Position
 	fromIndex := 0
 	for round := range 40 {
 		for range 100 {
 			revision := st.revision + 1
 			for sub := range int64(1 + random.IntN(5)) {
 				k := fmt.Appendf(nil, "%03d", int64(random.IntN(60))*5+sub)
-				e := Entry{Kind: KindPut, Key: k, Revision: revision, Sub: sub, CreateRevision: revision, Version: 1}
+				e := log.Entry{Kind: log.KindPut, Key: k, Revision: revision, Sub: sub, CreateRevision: revision, Version: 1}
 				if ki := st.snapshot.get(k); ki != nil && !ki.newest().tombstone() {
-					e.Kind, e.CreateRevision, e.Version = KindTombstone, 0, 0
+					e.Kind, e.CreateRevision, e.Version = log.KindTombstone, 0, 0
 				}
 				position++
 				e.Position = position
@@ -31,7 +33,7 @@ func TestChangesFromIndex(t *testing.T) {
 		}
 		if round%10 == 5 {
 			position++
-			st.apply(&Entry{Kind: KindCompaction, Position: position, Revision: st.revision - Revision(random.IntN(500))})
+			st.apply(&log.Entry{Kind: log.KindCompaction, Position: position, Revision: st.revision - Revision(random.IntN(500))})
 			for more := true; more; {
 				_, more = st.trim(512, nil)
 			}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // The bounds of one append that holds several requests. A single request may exceed them.
@@ -60,7 +62,7 @@ type writer struct {
 	// cuts are the compactions whose history is still kept for watchers that lag.
 	cuts []cut
 	// trimmed is the position of the newest compaction of which everything was handed over for deletion.
-	trimmed Position
+	trimmed log.Position
 	// turns shares the log with other replicas.
 	turns turns
 	// current is a local time at which everything that the log held had been applied.
@@ -209,7 +211,7 @@ func (w *writer) commit(ctx context.Context, batch []*request) {
 			w.accept(ev)
 			finish(evaluated, nil)
 			batch = rest
-		case errors.Is(err, ErrConflict):
+		case errors.Is(err, log.ErrConflict):
 			inVain++
 			w.store.metrics.conflicts.Inc()
 			w.turns.conflicted(inVain > 1)
@@ -248,7 +250,7 @@ func (w *writer) smallestFirst(batch []*request) []*request {
 
 // failing notes a failed append. Those that the follower would not notice by itself are for health at once.
 func (w *writer) failing(ctx context.Context, err error) {
-	if errors.Is(err, ErrSyncFailed) || errors.Is(err, ErrCorrupt) {
+	if errors.Is(err, log.ErrSyncFailed) || errors.Is(err, log.ErrCorrupt) {
 		w.store.health.observe(ctx, err)
 		return
 	}
@@ -308,7 +310,7 @@ func (w *writer) append(ctx context.Context, ev *evaluation, batch []*request) e
 	if len(ev.entries) == 0 {
 		end, err := w.store.log.End(ctx)
 		if err == nil && end.Head != w.published.head {
-			err = ErrConflict
+			err = log.ErrConflict
 		}
 		return err
 	}
@@ -316,7 +318,7 @@ func (w *writer) append(ctx context.Context, ev *evaluation, batch []*request) e
 	start := time.Now()
 	err := w.store.log.Append(w.lasting, w.published.head, id, ev.entries)
 	w.store.metrics.appended(time.Since(start), len(ev.entries), len(batch))
-	if errors.Is(err, ErrUnknown) {
+	if errors.Is(err, log.ErrUnknown) {
 		w.store.metrics.unknown.Inc()
 		err = w.resolve(ctx, id, ev, batch)
 	}
@@ -330,25 +332,25 @@ func (w *writer) append(ctx context.Context, ev *evaluation, batch []*request) e
 }
 
 // after is the head once entries were appended after guard.
-func after(guard Head, id AppendID, entries []Entry) Head {
-	return Head{guard.Position + Position(len(entries)), id}
+func after(guard log.Head, id log.AppendID, entries []log.Entry) log.Head {
+	return log.Head{Position: guard.Position + log.Position(len(entries)), ID: id}
 }
 
 // resolve finds out what became of an append whose outcome is unknown. As long as the log ends where it did, the append may
 // still take effect, so the same append is tried again under the same guard; once another entry stands in its place it has failed.
 // It gives up when nobody waits any more, or when what stands there cannot be seen any more.
-func (w *writer) resolve(ctx context.Context, id AppendID, ev *evaluation, batch []*request) error {
+func (w *writer) resolve(ctx context.Context, id log.AppendID, ev *evaluation, batch []*request) error {
 	guard := w.published.head
 	logger := w.store.logger.WithField("append", fmt.Sprintf("%x", uint64(id)))
 	logger.Warn("the outcome of an append is unknown; finding out")
 	for attempt := 0; ; attempt++ {
 		if !awaited(batch) || ctx.Err() != nil {
-			return fmt.Errorf("%w: %w", ErrUnavailable, ErrUnknown)
+			return fmt.Errorf("%w: %w", ErrUnavailable, log.ErrUnknown)
 		}
 		next, err := w.entryAfter(ctx, guard)
 		switch {
-		case errors.Is(err, errEntryGone), errors.Is(err, ErrSyncFailed), errors.Is(err, ErrCorrupt):
-			return fmt.Errorf("%w: %w: %w", ErrUnavailable, ErrUnknown, err)
+		case errors.Is(err, errEntryGone), errors.Is(err, log.ErrSyncFailed), errors.Is(err, log.ErrCorrupt):
+			return fmt.Errorf("%w: %w: %w", ErrUnavailable, log.ErrUnknown, err)
 		case err != nil:
 		case next == nil:
 			err = w.store.log.Append(w.lasting, guard, id, ev.entries)
@@ -359,7 +361,7 @@ func (w *writer) resolve(ctx context.Context, id AppendID, ev *evaluation, batch
 		case next.ID == id:
 			// The time is the database's at the append that took effect, and not at one that was repeated.
 			for i := range ev.entries {
-				ev.entries[i].Position, ev.entries[i].ID, ev.entries[i].Time = guard.Position+1+Position(i), id, next.Time
+				ev.entries[i].Position, ev.entries[i].ID, ev.entries[i].Time = guard.Position+1+log.Position(i), id, next.Time
 			}
 			// That it is there does not mean that it is durable.
 			if err = w.store.log.Confirm(w.lasting, after(guard, id, ev.entries)); err == nil {
@@ -368,7 +370,7 @@ func (w *writer) resolve(ctx context.Context, id AppendID, ev *evaluation, batch
 			}
 		default:
 			logger.Info("another append was faster")
-			return ErrConflict
+			return log.ErrConflict
 		}
 		if err != nil {
 			logger.WithError(err).Debug("still unknown")
@@ -391,7 +393,7 @@ func awaited(batch []*request) bool {
 var errEntryGone = errors.New("the log does not show what became of an append")
 
 // entryAfter returns the entry that follows head, or nil if head is the end.
-func (w *writer) entryAfter(ctx context.Context, head Head) (*Entry, error) {
+func (w *writer) entryAfter(ctx context.Context, head log.Head) (*log.Entry, error) {
 	entries, end, err := w.store.log.Read(ctx, head.Position, 1)
 	if err != nil {
 		return nil, err
@@ -426,17 +428,17 @@ func (w *writer) accept(ev *evaluation) {
 }
 
 // accepted does what follows from an entry that is not of a key and has been applied.
-func (w *writer) accepted(e *Entry) {
+func (w *writer) accepted(e *log.Entry) {
 	switch e.Kind {
-	case KindRecovery:
+	case log.KindRecovery:
 		w.cuts = nil
 		w.store.metrics.recoveries.Inc()
-		if e.ID.tag() == w.turns.tag {
+		if tagOf(e.ID) == w.turns.tag {
 			break // and it was asked for here
 		}
 		w.store.logger.WithFields(logrus.Fields{"revision": e.Revision, "term": e.Version}).
 			Error("another replica found that THE DATABASE WENT BACK IN TIME: every earlier revision counts as compacted, so that all watchers list again")
-	case KindCompaction:
+	case log.KindCompaction:
 		w.st.compactedAt = e.Time
 		w.cuts = append(w.cuts, cut{e.Revision, w.dueAt(e.Time)})
 		w.store.logger.WithField("compact-revision", e.Revision).Info("compacted")
@@ -444,7 +446,7 @@ func (w *writer) accepted(e *Entry) {
 }
 
 // publish shows the state to readers and watchers. heads are the ends of the appends that it has applied since it was last shown.
-func (w *writer) publish(heads ...Head) {
+func (w *writer) publish(heads ...log.Head) {
 	w.published = w.st.publish()
 	w.store.hub.publish(w.published)
 	w.store.applied.advance(heads...)
@@ -467,7 +469,7 @@ func (w *writer) trim() (more bool) {
 	if len(dropped) == 0 {
 		return more
 	}
-	positions := make([]Position, 0, len(dropped))
+	positions := make([]log.Position, 0, len(dropped))
 	for _, r := range dropped {
 		positions = append(positions, r.position)
 	}
@@ -502,7 +504,7 @@ func (w *writer) trimControl() {
 }
 
 // dueAt is when the retention of a compaction ends.
-func (w *writer) dueAt(compactedAt Timestamp) time.Time {
+func (w *writer) dueAt(compactedAt log.Timestamp) time.Time {
 	return w.leases.localTime(compactedAt).Add(w.store.opts.CompactRetention)
 }
 

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // Alarm lists, raises or clears alarms. They hold for all replicas.
@@ -64,7 +65,7 @@ func (s *maintenanceServer) checkAlarm(ctx context.Context, a logstructured.Alar
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(replicas, func(r logstructured.Replica) bool { return r.ID == a.Member }) {
+		if slices.ContainsFunc(replicas, func(r log.Replica) bool { return r.ID == a.Member }) {
 			return nil
 		}
 	}

@@ -7,21 +7,21 @@ import (
 	"testing"
 
 	"github.com/stele-db/stele/drivers"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // openLog opens what the tests' stores are on: SQLite.
-func openLog(t testing.TB) logstructured.Log {
+func openLog(t testing.TB) log.Log {
 	t.Helper()
 	return openFile(t, filepath.Join(t.TempDir(), "state.db"))
 }
 
 // openFile opens the log in a file, which others may have opened too.
-func openFile(t testing.TB, path string) logstructured.Log {
+func openFile(t testing.TB, path string) log.Log {
 	t.Helper()
-	log, err := drivers.Open(t.Context(), "sqlite://"+path, drivers.Options{Logger: quiet()})
+	l, err := drivers.Open(t.Context(), "sqlite://"+path, drivers.Options{Logger: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return log
+	return l
 }

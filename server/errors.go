@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // statuses maps the store's errors to etcd's, in the order in which they are looked for: an error may wrap
@@ -26,18 +27,18 @@ var statuses = []struct {
 	{logstructured.ErrLeaseTTLTooLarge, rpctypes.ErrGRPCLeaseTTLTooLarge},
 	{logstructured.ErrLeaseMode, errLeaseMode},
 	{logstructured.ErrLeaseIdentity, errLeaseIdentity},
-	{logstructured.ErrTooLarge, rpctypes.ErrGRPCRequestTooLarge},
-	{logstructured.ErrNoSpace, rpctypes.ErrGRPCNoSpace},
+	{log.ErrTooLarge, rpctypes.ErrGRPCRequestTooLarge},
+	{log.ErrNoSpace, rpctypes.ErrGRPCNoSpace},
 	{logstructured.ErrStopped, rpctypes.ErrGRPCStopped},
-	{logstructured.ErrNoConnection, status.Error(codes.Unavailable, "etcdserver: the database refuses further connections: "+
+	{log.ErrNoConnection, status.Error(codes.Unavailable, "etcdserver: the database refuses further connections: "+
 		"its user, the database or the server is limited to too few")},
 	{context.Canceled, rpctypes.ErrGRPCCanceled},
 	{logstructured.ErrTimeout, rpctypes.ErrGRPCTimeout},
 	{context.DeadlineExceeded, rpctypes.ErrGRPCTimeout},
 	// ErrUnknown before the rest: whatever else is known about a write, the client must know that it may have happened.
-	{logstructured.ErrUnknown, status.Error(codes.Unavailable, "etcdserver: the database did not confirm the write, which may have taken effect")},
-	{logstructured.ErrReadOnly, status.Error(codes.Unavailable, "etcdserver: the database is read-only, no write was made")},
-	{logstructured.ErrCorrupt, rpctypes.ErrGRPCCorrupt},
+	{log.ErrUnknown, status.Error(codes.Unavailable, "etcdserver: the database did not confirm the write, which may have taken effect")},
+	{log.ErrReadOnly, status.Error(codes.Unavailable, "etcdserver: the database is read-only, no write was made")},
+	{log.ErrCorrupt, rpctypes.ErrGRPCCorrupt},
 	{logstructured.ErrUnavailable, status.Error(codes.Unavailable, "etcdserver: the database is unavailable")},
 }
 

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 func TestEveryErrorHasItsStatus(t *testing.T) {
@@ -25,28 +26,28 @@ func TestEveryErrorHasItsStatus(t *testing.T) {
 		{logstructured.ErrLeaseNotFound, codes.NotFound, "etcdserver: requested lease not found"},
 		{logstructured.ErrLeaseExists, codes.FailedPrecondition, "etcdserver: lease already exists"},
 		{logstructured.ErrLeaseTTLTooLarge, codes.OutOfRange, "etcdserver: too large lease TTL"},
-		{logstructured.ErrTooLarge, codes.InvalidArgument, "etcdserver: request is too large"},
-		{logstructured.ErrNoSpace, codes.ResourceExhausted, "etcdserver: mvcc: database space exceeded"},
+		{log.ErrTooLarge, codes.InvalidArgument, "etcdserver: request is too large"},
+		{log.ErrNoSpace, codes.ResourceExhausted, "etcdserver: mvcc: database space exceeded"},
 		{logstructured.ErrTimeout, codes.Unavailable, "etcdserver: request timed out"},
 		{context.DeadlineExceeded, codes.Unavailable, "etcdserver: request timed out"},
 		{context.Canceled, codes.Canceled, "etcdserver: request canceled"},
 		{logstructured.ErrStopped, codes.Unavailable, "etcdserver: server stopped"},
 		{logstructured.ErrUnavailable, codes.Unavailable, "etcdserver: the database is unavailable"},
-		{logstructured.ErrReadOnly, codes.Unavailable, "etcdserver: the database is read-only, no write was made"},
-		{logstructured.ErrCorrupt, codes.DataLoss, "etcdserver: corrupt cluster"},
-		{logstructured.ErrUnknown, codes.Unavailable, "etcdserver: the database did not confirm the write, which may have taken effect"},
+		{log.ErrReadOnly, codes.Unavailable, "etcdserver: the database is read-only, no write was made"},
+		{log.ErrCorrupt, codes.DataLoss, "etcdserver: corrupt cluster"},
+		{log.ErrUnknown, codes.Unavailable, "etcdserver: the database did not confirm the write, which may have taken effect"},
 		{
 			&logstructured.AnswerTooLargeError{Bytes: 3 << 30}, codes.ResourceExhausted,
 			"grpc: trying to send message larger than max (3221225472 vs. 2147483647)",
 		},
 		{
-			fmt.Errorf("%w: %w", logstructured.ErrNoConnection, context.DeadlineExceeded), codes.Unavailable,
+			fmt.Errorf("%w: %w", log.ErrNoConnection, context.DeadlineExceeded), codes.Unavailable,
 			"etcdserver: the database refuses further connections: its user, the database or the server is limited to too few",
 		},
 		// The more telling of two.
-		{errors.Join(logstructured.ErrUnavailable, logstructured.ErrNoSpace), codes.ResourceExhausted, "etcdserver: mvcc: database space exceeded"},
-		{errors.Join(logstructured.ErrUnavailable, logstructured.ErrUnknown), codes.Unavailable, "etcdserver: the database did not confirm the write, which may have taken effect"},
-		{errors.Join(logstructured.ErrUnknown, context.DeadlineExceeded), codes.Unavailable, "etcdserver: request timed out"},
+		{errors.Join(logstructured.ErrUnavailable, log.ErrNoSpace), codes.ResourceExhausted, "etcdserver: mvcc: database space exceeded"},
+		{errors.Join(logstructured.ErrUnavailable, log.ErrUnknown), codes.Unavailable, "etcdserver: the database did not confirm the write, which may have taken effect"},
+		{errors.Join(log.ErrUnknown, context.DeadlineExceeded), codes.Unavailable, "etcdserver: request timed out"},
 		// What nobody thought of is not taken for something else.
 		{errors.New("surprise"), codes.Internal, "etcdserver: internal error: surprise"},
 		{status.Error(codes.Aborted, "kept"), codes.Aborted, "kept"},

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // patience bounds everything that a test waits for.
@@ -50,10 +51,10 @@ func startStore(t testing.TB) (store *logstructured.Store, stop func()) {
 }
 
 // startStoreOn runs a store over log until stop is called.
-func startStoreOn(t testing.TB, log logstructured.Log, opts logstructured.Options) (store *logstructured.Store, stop func()) {
+func startStoreOn(t testing.TB, l log.Log, opts logstructured.Options) (store *logstructured.Store, stop func()) {
 	t.Helper()
 	opts.Logger = quiet()
-	store, err := logstructured.Open(t.Context(), log, opts)
+	store, err := logstructured.Open(t.Context(), l, opts)
 	if err != nil {
 		t.Fatal(err)
 	}

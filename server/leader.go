@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 	"github.com/stele-db/stele/pkg/version"
 )
 
@@ -25,7 +26,7 @@ func (s *maintenanceServer) MoveLeader(ctx context.Context, r *pb.MoveLeaderRequ
 		return nil, rpctypes.ErrGRPCNotLeader
 	case r.TargetID == s.memberID:
 		return &pb.MoveLeaderResponse{}, nil
-	case !slices.ContainsFunc(replicas, func(replica logstructured.Replica) bool { return replica.ID == r.TargetID }):
+	case !slices.ContainsFunc(replicas, func(replica log.Replica) bool { return replica.ID == r.TargetID }):
 		return nil, rpctypes.ErrGRPCBadLeaderTransferee
 	}
 	return nil, errMoveLeader

@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 	"github.com/stele-db/stele/pkg/version"
 )
 
@@ -32,7 +33,7 @@ func newMember(store *logstructured.Store, opts *Options) *member {
 	if m.memberID == 0 {
 		m.memberID = memberIDOf(m.clusterID, opts)
 	}
-	store.Announce(logstructured.Replica{
+	store.Announce(log.Replica{
 		ID: m.memberID, Name: opts.Name, ClientURLs: opts.AdvertiseClientURLs, Version: version.Version,
 	})
 	return m
@@ -102,7 +103,7 @@ func (s *clusterServer) checkMember(ctx context.Context, id uint64) error {
 	if err != nil {
 		return toStatus(err)
 	}
-	if !slices.ContainsFunc(replicas, func(r logstructured.Replica) bool { return r.ID == id }) {
+	if !slices.ContainsFunc(replicas, func(r log.Replica) bool { return r.ID == id }) {
 		return rpctypes.ErrGRPCMemberNotFound
 	}
 	return nil

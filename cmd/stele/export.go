@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 	"github.com/stele-db/stele/server/snapshot"
 )
 
@@ -47,7 +48,7 @@ func (t *tool) export(ctx context.Context, file string, dryRun bool) (err error)
 		}
 		return fmt.Errorf("%s: %w", file, err)
 	}
-	database, log, err := t.open(ctx)
+	database, logger, err := t.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -60,16 +61,16 @@ func (t *tool) export(ctx context.Context, file string, dryRun bool) (err error)
 		return fmt.Errorf("--endpoint: there is nothing to export in %s; name the database that is served", t.name())
 	}
 	if dryRun {
-		return t.exportNothing(ctx, log, x)
+		return t.exportNothing(ctx, logger, x)
 	}
-	return t.exportTo(ctx, log, x, file)
+	return t.exportTo(ctx, logger, x, file)
 }
 
-func (t *tool) exportNothing(ctx context.Context, log *logrus.Entry, x *logstructured.Export) error {
-	p := newProgress(t.stderr, log, "reading", int64(x.Len()))
+func (t *tool) exportNothing(ctx context.Context, logger *logrus.Entry, x *logstructured.Export) error {
+	p := newProgress(t.stderr, logger, "reading", int64(x.Len()))
 	defer p.end()
 	read := 0
-	sum, err := x.Read(ctx, func(entries []logstructured.Entry) error {
+	sum, err := x.Read(ctx, func(entries []log.Entry) error {
 		read += len(entries)
 		p.set(int64(read))
 		return ctx.Err()
@@ -82,9 +83,9 @@ func (t *tool) exportNothing(ctx context.Context, log *logrus.Entry, x *logstruc
 }
 
 // exportTo gives a file its name when it is complete.
-func (t *tool) exportTo(ctx context.Context, log *logrus.Entry, x *logstructured.Export, file string) error {
+func (t *tool) exportTo(ctx context.Context, logger *logrus.Entry, x *logstructured.Export, file string) error {
 	partial := fmt.Sprintf("%s.%08x.partial", file, rand.Uint32())
-	p := newProgress(t.stderr, log, "writing", int64(x.Len()))
+	p := newProgress(t.stderr, logger, "writing", int64(x.Len()))
 	defer p.end()
 	sum, err := snapshot.Build(ctx, partial, x, func(written, _ int) { p.set(int64(written)) })
 	if err != nil { // and the file is not there
@@ -93,7 +94,7 @@ func (t *tool) exportTo(ctx context.Context, log *logrus.Entry, x *logstructured
 	p.end()
 	err = snapshot.AppendChecksum(partial)
 	if err == nil {
-		log.Info("reading the file back to compare it")
+		logger.Info("reading the file back to compare it")
 		err = verifyExport(partial, x, sum)
 	}
 	if err == nil {

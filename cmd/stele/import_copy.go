@@ -11,6 +11,7 @@ import (
 
 	"github.com/stele-db/stele/drivers"
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 	"github.com/stele-db/stele/pkg/tls"
 	"github.com/stele-db/stele/server/importer"
 	"github.com/stele-db/stele/server/snapshot"
@@ -29,13 +30,13 @@ type copyRun struct {
 }
 
 // copies are the kinds of sources that are copied as they are, by the value of --from.
-var copies = map[string]func(r *copyRun, ctx context.Context, target logstructured.Log) (*importer.Result, error){
+var copies = map[string]func(r *copyRun, ctx context.Context, target log.Log) (*importer.Result, error){
 	"etcd":  (*copyRun).etcd,
 	"stele": (*copyRun).stele,
 }
 
 // copyFrom copies, or with --dry-run says what a copy would do.
-func (t *tool) copyFrom(ctx context.Context, c *importConfig, log *logrus.Entry) (err error) {
+func (t *tool) copyFrom(ctx context.Context, c *importConfig, logger *logrus.Entry) (err error) {
 	if c.source == "" {
 		return fmt.Errorf("--source is missing: %s", map[string]string{
 			"etcd":  "write the URL of a running etcd, such as http://127.0.0.1:2379, or the path of a snapshot",
@@ -51,8 +52,8 @@ func (t *tool) copyFrom(ctx context.Context, c *importConfig, log *logrus.Entry)
 		}
 	}
 	began := time.Now()
-	r := &copyRun{tool: t, config: c, log: log}
-	var target logstructured.Log
+	r := &copyRun{tool: t, config: c, log: logger}
+	var target log.Log
 	if !c.dryRun {
 		t.database.besideKine = true
 		if target, _, err = t.create(ctx); err != nil {
@@ -132,7 +133,7 @@ func (r *copyRun) options() importer.Options {
 }
 
 // etcd copies a running etcd, or a snapshot.
-func (r *copyRun) etcd(ctx context.Context, target logstructured.Log) (*importer.Result, error) {
+func (r *copyRun) etcd(ctx context.Context, target log.Log) (*importer.Result, error) {
 	if !strings.Contains(r.config.source, "://") || strings.HasPrefix(r.config.source, "file://") {
 		return r.etcdSnapshot(ctx, target)
 	}
@@ -172,7 +173,7 @@ func ofSource(err error) error {
 	return fmt.Errorf("--source: %w", err)
 }
 
-func (r *copyRun) etcdSnapshot(ctx context.Context, target logstructured.Log) (_ *importer.Result, err error) {
+func (r *copyRun) etcdSnapshot(ctx context.Context, target log.Log) (_ *importer.Result, err error) {
 	if r.config.follow || r.config.untilRevision != 0 {
 		return nil, errors.New("--follow and --until-revision are for a running etcd: write its URL as --source, such as http://127.0.0.1:2379")
 	}
@@ -186,7 +187,7 @@ func (r *copyRun) etcdSnapshot(ctx context.Context, target logstructured.Log) (_
 }
 
 // stele copies another database of Stele's.
-func (r *copyRun) stele(ctx context.Context, target logstructured.Log) (_ *importer.Result, err error) {
+func (r *copyRun) stele(ctx context.Context, target log.Log) (_ *importer.Result, err error) {
 	connection, err := r.config.connection()
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"github.com/stele-db/stele/drivers"
 	"github.com/stele-db/stele/drivers/kine"
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // kineSource is kine's table.
@@ -17,7 +18,7 @@ type kineSource struct {
 }
 
 func openKine(ctx context.Context, t *tool, c *importConfig) (source, error) {
-	log, err := t.log.logger(t.stderr)
+	logger, err := t.log.logger(t.stderr)
 	if err != nil {
 		return nil, err
 	}
@@ -25,12 +26,12 @@ func openKine(ctx context.Context, t *tool, c *importConfig) (source, error) {
 	connection, err := c.connection()
 	if dsn == "" && err == nil { // --endpoint itself, reached in the same way
 		flag, dsn = "--endpoint", t.database.endpoint
-		connection, err = t.database.options(t.flags, log)
+		connection, err = t.database.options(t.flags, logger)
 	}
 	if err != nil {
 		return nil, err
 	}
-	table, err := kine.Open(ctx, dsn, kine.Options{Logger: log, Table: c.table, Options: connection})
+	table, err := kine.Open(ctx, dsn, kine.Options{Logger: logger, Table: c.table, Options: connection})
 	switch {
 	case errors.Is(err, kine.ErrNotKine):
 		return nil, fmt.Errorf("%s: %w; name kine's database with --source, and its table with --source-table", flag, err)
@@ -51,7 +52,7 @@ func (*kineSource) outlined(s kine.Survey) outline {
 	return outline{rows: s.Rows, revision: s.Revision, compact: s.CompactRevision}
 }
 
-func (s *kineSource) read(ctx context.Context, fn func(logstructured.Entry) error) (*contents, error) {
+func (s *kineSource) read(ctx context.Context, fn func(log.Entry) error) (*contents, error) {
 	survey, history, err := s.Read(ctx, fn)
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // source is a history that can be imported.
@@ -21,7 +22,7 @@ type source interface {
 	// outline looks at it, in no more time than counting takes.
 	outline(ctx context.Context) (outline, error)
 	// read calls fn with all writes in the order of their revisions, from one snapshot, and returns what else that holds.
-	read(ctx context.Context, fn func(logstructured.Entry) error) (*contents, error)
+	read(ctx context.Context, fn func(log.Entry) error) (*contents, error)
 }
 
 // outline is what a source holds at one moment. If it is the same later, nothing was written in between.
@@ -41,7 +42,7 @@ type contents struct {
 
 // importFrom imports, or with --dry-run says what an import would do.
 func (t *tool) importFrom(ctx context.Context, c *importConfig) (err error) {
-	log, err := t.log.logger(t.stderr)
+	logger, err := t.log.logger(t.stderr)
 	if err != nil {
 		return err
 	}
@@ -49,7 +50,7 @@ func (t *tool) importFrom(ctx context.Context, c *importConfig) (err error) {
 		return err
 	}
 	if copies[c.from] != nil {
-		return t.copyFrom(ctx, c, log)
+		return t.copyFrom(ctx, c, logger)
 	}
 	src, err := sources[c.from](ctx, t, c)
 	if err != nil {
@@ -58,7 +59,7 @@ func (t *tool) importFrom(ctx context.Context, c *importConfig) (err error) {
 	defer func() { err = errors.Join(err, src.Close()) }()
 	began := time.Now()
 	if c.dryRun {
-		read, err := t.dryRun(ctx, log, src)
+		read, err := t.dryRun(ctx, logger, src)
 		if err == nil {
 			err = t.report(fmt.Sprintf("%s can be imported into %s; nothing was changed", src.name(), t.name()), read)
 		}
@@ -70,7 +71,7 @@ func (t *tool) importFrom(ctx context.Context, c *importConfig) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, database.Close()) }()
-	run := &importRun{tool: t, log: log, source: src, database: database, mode: logstructured.LeaseMode(c.leaseMode), quiet: c.quiet}
+	run := &importRun{tool: t, log: logger, source: src, database: database, mode: logstructured.LeaseMode(c.leaseMode), quiet: c.quiet}
 	read, err := run.run(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -94,15 +95,15 @@ func (t *tool) report(headline string, c *contents) error {
 }
 
 // dryRun reads the source once.
-func (t *tool) dryRun(ctx context.Context, log *logrus.Entry, src source) (*contents, error) {
+func (t *tool) dryRun(ctx context.Context, logger *logrus.Entry, src source) (*contents, error) {
 	before, err := src.outline(ctx)
 	if err != nil {
 		return nil, err
 	}
-	p := newProgress(t.stderr, log, "reading", before.rows)
+	p := newProgress(t.stderr, logger, "reading", before.rows)
 	defer p.end()
 	n := int64(0)
-	return src.read(ctx, func(logstructured.Entry) error {
+	return src.read(ctx, func(log.Entry) error {
 		n++
 		p.set(n)
 		return nil
@@ -114,7 +115,7 @@ type importRun struct {
 	*tool
 	log      *logrus.Entry
 	source   source
-	database logstructured.Log
+	database log.Log
 	mode     logstructured.LeaseMode
 	// quiet is how long the source must not have changed.
 	quiet time.Duration
@@ -178,7 +179,7 @@ const (
 
 // copy writes while it reads.
 func (r *importRun) copy(ctx context.Context, m *logstructured.Import) (*contents, error) {
-	batches := make(chan []logstructured.Entry, aheadBatches)
+	batches := make(chan []log.Entry, aheadBatches)
 	var read *contents
 	group, both := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
@@ -203,8 +204,8 @@ func (r *importRun) copy(ctx context.Context, m *logstructured.Import) (*content
 }
 
 // readBatches reads the source once and sends what it holds.
-func (r *importRun) readBatches(ctx context.Context, batches chan<- []logstructured.Entry) (*contents, error) {
-	var batch []logstructured.Entry
+func (r *importRun) readBatches(ctx context.Context, batches chan<- []log.Entry) (*contents, error) {
+	var batch []log.Entry
 	size := 0
 	send := func() error {
 		select {
@@ -215,7 +216,7 @@ func (r *importRun) readBatches(ctx context.Context, batches chan<- []logstructu
 			return ctx.Err()
 		}
 	}
-	read, err := r.source.read(ctx, func(e logstructured.Entry) error {
+	read, err := r.source.read(ctx, func(e log.Entry) error {
 		batch = append(batch, e)
 		if size += len(e.Key) + len(e.Value); len(batch) == aheadWrites || size >= aheadBytes {
 			return send()
@@ -240,7 +241,7 @@ func (r *importRun) verify(ctx context.Context, m *logstructured.Import, first *
 		return err
 	})
 	group.Go(func() (err error) {
-		second, err = r.source.read(both, func(e logstructured.Entry) error {
+		second, err = r.source.read(both, func(e log.Entry) error {
 			want.Add(&e)
 			return nil
 		})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stele-db/stele/drivers"
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // tool is what the commands beside serving have in common: a database, and no clients.
@@ -58,7 +59,7 @@ func (t *tool) command(cmd *cobra.Command, own func(*pflag.FlagSet), run func(ct
 func (t *tool) name() string { return drivers.Describe(t.database.endpoint) }
 
 // open opens the database, which the caller closes. A file that is not there is an error, and is not made.
-func (t *tool) open(ctx context.Context) (logstructured.Log, *logrus.Entry, error) {
+func (t *tool) open(ctx context.Context) (log.Log, *logrus.Entry, error) {
 	if err := mustExist(t.database.endpoint); err != nil {
 		return nil, nil, fmt.Errorf("--endpoint: %w", err)
 	}
@@ -66,32 +67,32 @@ func (t *tool) open(ctx context.Context) (logstructured.Log, *logrus.Entry, erro
 }
 
 // create opens the database, which may be new.
-func (t *tool) create(ctx context.Context) (logstructured.Log, *logrus.Entry, error) {
-	log, err := t.log.logger(t.stderr)
+func (t *tool) create(ctx context.Context) (log.Log, *logrus.Entry, error) {
+	logger, err := t.log.logger(t.stderr)
 	if err != nil {
 		return nil, nil, err
 	}
 	if err := t.database.check(); err != nil {
 		return nil, nil, err
 	}
-	connection, err := t.database.options(t.flags, log)
+	connection, err := t.database.options(t.flags, logger)
 	if err != nil {
 		return nil, nil, err
 	}
-	database, err := drivers.Open(ctx, t.database.endpoint, drivers.Options{Logger: log, Options: connection})
+	database, err := drivers.Open(ctx, t.database.endpoint, drivers.Options{Logger: logger, Options: connection})
 	if err != nil {
 		return nil, nil, fmt.Errorf("--endpoint: %w", err)
 	}
-	return database, log, nil
+	return database, logger, nil
 }
 
 // withStore opens a store, runs it while use does, and stops it.
 func (t *tool) withStore(ctx context.Context, opts logstructured.Options, use func(*logstructured.Store) error) error {
-	database, log, err := t.open(ctx)
+	database, logger, err := t.open(ctx)
 	if err != nil {
 		return err
 	}
-	opts.Logger = log
+	opts.Logger = logger
 	store, err := logstructured.Open(ctx, database, opts)
 	if err != nil {
 		return fmt.Errorf("--endpoint: cannot read %s: %w", t.name(), err)

@@ -10,38 +10,38 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 func (s suite) freshLog(t *testing.T) {
 	l := s.fresh(t, 1)[0]
 	ctx := testContext(t)
 	end := mustEnd(t, l)
-	if end.Head != (logstructured.Head{}) || end.Floor != 0 {
+	if end.Head != (log.Head{}) || end.Floor != 0 {
 		t.Errorf("end of a fresh log is %v with floor %d, want the zero head and 0", end.Head, end.Floor)
 	}
 	if end.ClusterID == 0 {
 		t.Error("cluster ID is 0")
 	}
-	if entries, got, err := l.Read(ctx, 0, 10); err != nil || len(entries) != 0 || got.Head != (logstructured.Head{}) {
+	if entries, got, err := l.Read(ctx, 0, 10); err != nil || len(entries) != 0 || got.Head != (log.Head{}) {
 		t.Errorf("Read: %d entries, %v, %v", len(entries), got.Head, err)
 	}
-	if _, err := l.Scan(ctx, 0, func([]logstructured.Entry) error { return errors.New("called") }); err != nil {
+	if _, err := l.Scan(ctx, 0, func([]log.Entry) error { return errors.New("called") }); err != nil {
 		t.Errorf("Scan: %v", err)
 	}
-	if v, err := l.Values(ctx, []logstructured.Position{1}); err != nil || v.Found[0] {
+	if v, err := l.Values(ctx, []log.Position{1}); err != nil || v.Found[0] {
 		t.Errorf("Values: %+v, %v", v, err)
 	}
 	if v, err := l.Values(ctx, nil); err != nil || len(v.Values) != 0 {
 		t.Errorf("Values of nothing: %+v, %v", v, err)
 	}
-	if err := l.Delete(ctx, logstructured.Head{}, []logstructured.Position{1, 2}, 0); err != nil {
+	if err := l.Delete(ctx, log.Head{}, []log.Position{1, 2}, 0); err != nil {
 		t.Errorf("Delete: %v", err)
 	}
 }
 
 // sameEntry compares all that an append gave.
-func sameEntry(a, b logstructured.Entry) bool {
+func sameEntry(a, b log.Entry) bool {
 	key := bytes.Equal(a.Key, b.Key) && bytes.Equal(a.Value, b.Value)
 	a.Key, a.Value, a.ValueSize, b.Key, b.Value, b.ValueSize = nil, nil, 0, nil, nil, 0
 	return key && fmt.Sprint(a) == fmt.Sprint(b)
@@ -49,20 +49,20 @@ func sameEntry(a, b logstructured.Entry) bool {
 
 func (s suite) appendSetsAndKeeps(t *testing.T) {
 	logs := s.fresh(t, 2)
-	want := []logstructured.Entry{
-		{Kind: logstructured.KindPut, Revision: 2, Key: []byte("a"), Value: []byte("1"), CreateRevision: 2, Version: 1, Lease: 1 << 40},
-		{Kind: logstructured.KindPut, Revision: 2, Sub: 1, Key: []byte("b"), CreateRevision: 2, Version: 1, Lease: -5},
-		{Kind: logstructured.KindTombstone, Revision: 3, Key: []byte("a")},
-		{Kind: logstructured.KindCompaction, Revision: 3},
-		{Kind: logstructured.KindCompaction, Revision: 1<<62 + 1, Value: []byte("more")},
-		{Kind: logstructured.Kind(200), Revision: 4, Key: []byte{1}, Value: []byte("a kind of a later version")},
+	want := []log.Entry{
+		{Kind: log.KindPut, Revision: 2, Key: []byte("a"), Value: []byte("1"), CreateRevision: 2, Version: 1, Lease: 1 << 40},
+		{Kind: log.KindPut, Revision: 2, Sub: 1, Key: []byte("b"), CreateRevision: 2, Version: 1, Lease: -5},
+		{Kind: log.KindTombstone, Revision: 3, Key: []byte("a")},
+		{Kind: log.KindCompaction, Revision: 3},
+		{Kind: log.KindCompaction, Revision: 1<<62 + 1, Value: []byte("more")},
+		{Kind: log.Kind(200), Revision: 4, Key: []byte{1}, Value: []byte("a kind of a later version")},
 	}
-	id := logstructured.AppendID(-1 << 63)
-	if err := logs[0].Append(testContext(t), logstructured.Head{}, id, want); err != nil {
+	id := log.AppendID(-1 << 63)
+	if err := logs[0].Append(testContext(t), log.Head{}, id, want); err != nil {
 		t.Fatal(err)
 	}
 	for i, e := range want {
-		if e.Position != logstructured.Position(i+1) || e.ID != id || e.Time == 0 || e.Time != want[0].Time {
+		if e.Position != log.Position(i+1) || e.ID != id || e.Time == 0 || e.Time != want[0].Time {
 			t.Errorf("entry %d after Append: position %d, ID %x, time %d", i, e.Position, uint64(e.ID), e.Time)
 		}
 	}
@@ -76,8 +76,8 @@ func (s suite) appendSetsAndKeeps(t *testing.T) {
 				t.Errorf("Read: ValueSize of entry %d is %d, want %d", i, got[i].ValueSize, len(want[i].Value))
 			}
 		}
-		var scanned []logstructured.Entry
-		end, err := l.Scan(testContext(t), 0, func(batch []logstructured.Entry) error {
+		var scanned []log.Entry
+		end, err := l.Scan(testContext(t), 0, func(batch []log.Entry) error {
 			scanned = append(scanned, batch...)
 			return nil
 		})
@@ -86,7 +86,7 @@ func (s suite) appendSetsAndKeeps(t *testing.T) {
 		}
 		withoutValues := slices.Clone(want)
 		for i := range withoutValues {
-			if withoutValues[i].Kind == logstructured.KindPut {
+			if withoutValues[i].Kind == log.KindPut {
 				withoutValues[i].Value = nil
 			}
 		}
@@ -98,7 +98,7 @@ func (s suite) appendSetsAndKeeps(t *testing.T) {
 				t.Errorf("Scan: ValueSize of entry %d is %d, want %d", i, scanned[i].ValueSize, len(want[i].Value))
 			}
 		}
-		if end.Head != (logstructured.Head{Position: 6, ID: id}) {
+		if end.Head != (log.Head{Position: 6, ID: id}) {
 			t.Errorf("end is %v", end.Head)
 		}
 	}
@@ -107,9 +107,9 @@ func (s suite) appendSetsAndKeeps(t *testing.T) {
 func (s suite) guardIsPositionAndID(t *testing.T) {
 	logs := s.fresh(t, 2)
 	ctx := testContext(t)
-	first := mustAppend(t, logs[0], logstructured.Head{}, puts(2, 3))
+	first := mustAppend(t, logs[0], log.Head{}, puts(2, 3))
 	second := mustAppend(t, logs[1], first, puts(3, 2))
-	for _, wrong := range []logstructured.Head{
+	for _, wrong := range []log.Head{
 		{},
 		first,
 		{Position: second.Position, ID: first.ID},
@@ -120,7 +120,7 @@ func (s suite) guardIsPositionAndID(t *testing.T) {
 		{Position: 0, ID: second.ID},
 	} {
 		for i, l := range logs {
-			if err := l.Append(ctx, wrong, newID(), puts(4, 2)); !errors.Is(err, logstructured.ErrConflict) {
+			if err := l.Append(ctx, wrong, newID(), puts(4, 2)); !errors.Is(err, log.ErrConflict) {
 				t.Errorf("log %d: Append after %v, where the end is %v: %v, want a conflict", i, wrong, second, err)
 			}
 		}
@@ -138,7 +138,7 @@ func (s suite) guardIsPositionAndID(t *testing.T) {
 func (s suite) retryAfterSuccessConflicts(t *testing.T) {
 	logs := s.fresh(t, 2)
 	ctx := testContext(t)
-	head := mustAppend(t, logs[0], logstructured.Head{}, puts(2, 1))
+	head := mustAppend(t, logs[0], log.Head{}, puts(2, 1))
 	id := newID()
 	if err := logs[0].Append(ctx, head, id, puts(3, 70)); err != nil {
 		t.Fatal(err)
@@ -148,13 +148,13 @@ func (s suite) retryAfterSuccessConflicts(t *testing.T) {
 		// A Galera node may break it off for the sake of the first one, which is still on its way there; the outcome is unknown to it then.
 		await(t, "the outcome is known", func() bool {
 			err = l.Append(ctx, head, id, puts(3, 70))
-			return !errors.Is(err, logstructured.ErrUnknown)
+			return !errors.Is(err, log.ErrUnknown)
 		})
-		if !errors.Is(err, logstructured.ErrConflict) {
+		if !errors.Is(err, log.ErrConflict) {
 			t.Errorf("the same append again: %v, want a conflict", err)
 		}
 		entries, end, err := l.Read(ctx, head.Position, 1000)
-		if err != nil || len(entries) != 70 || end.Head != (logstructured.Head{Position: 71, ID: id}) {
+		if err != nil || len(entries) != 70 || end.Head != (log.Head{Position: 71, ID: id}) {
 			t.Fatalf("Read: %d entries, end %v, %v", len(entries), end.Head, err)
 		}
 		for _, e := range entries {
@@ -167,9 +167,9 @@ func (s suite) retryAfterSuccessConflicts(t *testing.T) {
 
 func (s suite) anyBytes(t *testing.T) {
 	logs := s.fresh(t, 2)
-	var entries []logstructured.Entry
+	var entries []log.Entry
 	add := func(key, value []byte) {
-		entries = append(entries, logstructured.Entry{Kind: logstructured.KindPut, Revision: 2, Sub: int64(len(entries)), Key: key, Value: value, CreateRevision: 2, Version: 1})
+		entries = append(entries, log.Entry{Kind: log.KindPut, Revision: 2, Sub: int64(len(entries)), Key: key, Value: value, CreateRevision: 2, Version: 1})
 	}
 	for b := range 256 {
 		add([]byte{byte(b)}, []byte{byte(b)})
@@ -188,11 +188,11 @@ func (s suite) anyBytes(t *testing.T) {
 	add([]byte("a"), []byte("collation"))
 	add([]byte("A"), []byte("collation "))
 	add(bytes.Repeat([]byte("long/"), 20_000), []byte("key of 100 kB"))
-	mustAppend(t, logs[0], logstructured.Head{}, entries)
+	mustAppend(t, logs[0], log.Head{}, entries)
 	if got := readAll(t, logs[1], 0); !slices.EqualFunc(got, entries, sameEntry) {
 		t.Error("Read returns other bytes")
 	}
-	var positions []logstructured.Position
+	var positions []log.Position
 	for _, e := range entries {
 		positions = append(positions, e.Position)
 	}
@@ -206,7 +206,7 @@ func (s suite) anyBytes(t *testing.T) {
 		}
 	}
 	i := 0
-	_, err = logs[1].Scan(testContext(t), 0, func(batch []logstructured.Entry) error {
+	_, err = logs[1].Scan(testContext(t), 0, func(batch []log.Entry) error {
 		for _, e := range batch {
 			if !bytes.Equal(e.Key, entries[i].Key) {
 				t.Errorf("Scan returns key %q, want %q", e.Key, entries[i].Key)
@@ -230,11 +230,11 @@ func (s suite) largeValues(t *testing.T) {
 			entries[i].Value[rand.IntN(len(entries[i].Value))] = byte(n)
 		}
 	}
-	mustAppend(t, logs[0], logstructured.Head{}, entries)
+	mustAppend(t, logs[0], log.Head{}, entries)
 	if got := readAll(t, logs[1], 0); !slices.EqualFunc(got, entries, sameEntry) {
 		t.Error("Read returns something else")
 	}
-	v, err := logs[1].Values(testContext(t), []logstructured.Position{9, 1})
+	v, err := logs[1].Values(testContext(t), []log.Position{9, 1})
 	if err != nil || !bytes.Equal(v.Values[0], entries[8].Value) || !bytes.Equal(v.Values[1], entries[0].Value) {
 		t.Errorf("Values returns something else (%v)", err)
 	}
@@ -245,31 +245,31 @@ func (s suite) hugeAppend(t *testing.T) {
 	s.except(t, HugeAppend)
 	logs := s.fresh(t, 2)
 	ctx := testContext(t)
-	entries := make([]logstructured.Entry, hugeRows)
+	entries := make([]log.Entry, hugeRows)
 	for i := range entries {
-		entries[i] = logstructured.Entry{
-			Kind: logstructured.KindTombstone, Revision: 2, Sub: int64(i),
+		entries[i] = log.Entry{
+			Kind: log.KindTombstone, Revision: 2, Sub: int64(i),
 			Key: fmt.Appendf(nil, "/registry/some/namespace/with/a/name/%08d", i),
 		}
 	}
 	// First one that is given up on its way. A driver whose database cannot be interrupted may be told the end of it.
 	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	id := newID()
-	err := logs[0].Append(short, logstructured.Head{}, id, entries)
+	err := logs[0].Append(short, log.Head{}, id, entries)
 	cancel()
-	if errors.Is(err, logstructured.ErrUnknown) {
-		if err = logs[0].Append(ctx, logstructured.Head{}, id, entries); errors.Is(err, logstructured.ErrConflict) {
+	if errors.Is(err, log.ErrUnknown) {
+		if err = logs[0].Append(ctx, log.Head{}, id, entries); errors.Is(err, log.ErrConflict) {
 			err = nil
 		} else if err != nil {
 			t.Fatalf("the append of unknown outcome again: %v", err)
 		}
 	}
-	want := logstructured.Head{}
+	want := log.Head{}
 	if err == nil {
-		want = logstructured.Head{Position: hugeRows, ID: id}
+		want = log.Head{Position: hugeRows, ID: id}
 	}
 	before := mustEnd(t, logs[1]).Head
-	if before != want || errors.Is(err, logstructured.ErrConflict) {
+	if before != want || errors.Is(err, log.ErrConflict) {
 		t.Fatalf("Append with 50 ms: %v, and the end is %v", err, before)
 	}
 	start := time.Now()
@@ -277,9 +277,9 @@ func (s suite) hugeAppend(t *testing.T) {
 	took := time.Since(start)
 	start = time.Now()
 	n := 0
-	end, err := logs[1].Scan(ctx, before.Position, func(batch []logstructured.Entry) error {
+	end, err := logs[1].Scan(ctx, before.Position, func(batch []log.Entry) error {
 		for _, e := range batch {
-			if e.Sub != int64(n) || e.ID != head.ID || e.Position != before.Position+logstructured.Position(n+1) {
+			if e.Sub != int64(n) || e.ID != head.ID || e.Position != before.Position+log.Position(n+1) {
 				return fmt.Errorf("entry %d is %+v", n, e)
 			}
 			n++

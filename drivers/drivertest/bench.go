@@ -9,26 +9,26 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // Benchmark measures a driver. What it reports beside the time is for one unit: a row for appends and scans, a call for everything else.
 type Benchmark struct {
 	// New opens a log on a fresh, empty database, that lives as long as b.
-	New func(b *testing.B) logstructured.Log
+	New func(b *testing.B) log.Log
 	// Usage returns what was used so far, by the name and the unit of a metric: CPU time and bytes written mean something on a busy machine too.
 	Usage func(b *testing.B) map[string]float64
 }
 
 // BenchEntries are puts of a 60 byte key and a 1 KiB value.
-func BenchEntries(rows int) []logstructured.Entry {
-	entries := make([]logstructured.Entry, rows)
+func BenchEntries(rows int) []log.Entry {
+	entries := make([]log.Entry, rows)
 	for i := range entries {
 		key := make([]byte, 60)
 		binary.BigEndian.PutUint32(key, rand.Uint32())
 		value := make([]byte, 1024)
 		binary.BigEndian.PutUint64(value, rand.Uint64())
-		entries[i] = logstructured.Entry{Kind: logstructured.KindPut, Revision: 1 << 20, Key: key, Value: value, CreateRevision: 1 << 20, Version: 1}
+		entries[i] = log.Entry{Kind: log.KindPut, Revision: 1 << 20, Key: key, Value: value, CreateRevision: 1 << 20, Version: 1}
 	}
 	return entries
 }
@@ -39,7 +39,7 @@ func (m Benchmark) Append(b *testing.B) {
 		b.Run(fmt.Sprintf("rows=%d", rows), func(b *testing.B) {
 			l := m.New(b)
 			entries := BenchEntries(rows)
-			var head logstructured.Head
+			var head log.Head
 			m.measure(b, func() int {
 				head = mustAppend(b, l, head, entries)
 				return rows
@@ -50,7 +50,7 @@ func (m Benchmark) Append(b *testing.B) {
 	b.Run("rows=1-128", func(b *testing.B) {
 		l := m.New(b)
 		entries := BenchEntries(128)
-		var head logstructured.Head
+		var head log.Head
 		m.measure(b, func() int {
 			rows := 1 + rand.IntN(len(entries))
 			head = mustAppend(b, l, head, entries[:rows])
@@ -64,7 +64,7 @@ func (m Benchmark) Read(b *testing.B) {
 	const n = 200_000
 	l := m.New(b)
 	ctx := context.Background()
-	var head logstructured.Head
+	var head log.Head
 	for entries := BenchEntries(500); head.Position < n; {
 		head = mustAppend(b, l, head, entries)
 	}
@@ -81,7 +81,7 @@ func (m Benchmark) Read(b *testing.B) {
 			m.measure(b, func() int {
 				after := head.Position
 				if rows > 0 {
-					after = rand.N[logstructured.Position](n - 500)
+					after = rand.N[log.Position](n - 500)
 				}
 				if entries, _, err := l.Read(ctx, after, max(rows, 1)); err != nil || len(entries) != rows {
 					b.Fatal(len(entries), err)
@@ -91,10 +91,10 @@ func (m Benchmark) Read(b *testing.B) {
 		})
 	}
 	b.Run("values=500", func(b *testing.B) {
-		positions := make([]logstructured.Position, 500)
+		positions := make([]log.Position, 500)
 		m.measure(b, func() int {
 			for i := range positions {
-				positions[i] = 1 + rand.N[logstructured.Position](n)
+				positions[i] = 1 + rand.N[log.Position](n)
 			}
 			if _, err := l.Values(ctx, positions); err != nil {
 				b.Fatal(err)
@@ -104,7 +104,7 @@ func (m Benchmark) Read(b *testing.B) {
 	})
 	b.Run("scan", func(b *testing.B) {
 		m.measure(b, func() int {
-			if _, err := l.Scan(ctx, 0, func([]logstructured.Entry) error { return nil }); err != nil {
+			if _, err := l.Scan(ctx, 0, func([]log.Entry) error { return nil }); err != nil {
 				b.Fatal(err)
 			}
 			return n

@@ -7,15 +7,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 func (s suite) canceledAppendWritesNothing(t *testing.T) {
 	l := s.fresh(t, 1)[0]
-	head := mustAppend(t, l, logstructured.Head{}, puts(2, 1))
+	head := mustAppend(t, l, log.Head{}, puts(2, 1))
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := l.Append(ctx, head, newID(), puts(3, 1)); !errors.Is(err, context.Canceled) || errors.Is(err, logstructured.ErrUnknown) {
+	if err := l.Append(ctx, head, newID(), puts(3, 1)); !errors.Is(err, context.Canceled) || errors.Is(err, log.ErrUnknown) {
 		t.Errorf("Append: %v, want the context's error and a definite failure", err)
 	}
 	if _, err := l.End(ctx); !errors.Is(err, context.Canceled) {
@@ -24,13 +24,13 @@ func (s suite) canceledAppendWritesNothing(t *testing.T) {
 	if _, _, err := l.Read(ctx, 0, 1); !errors.Is(err, context.Canceled) {
 		t.Errorf("Read: %v", err)
 	}
-	if _, err := l.Scan(ctx, 0, func([]logstructured.Entry) error { return nil }); !errors.Is(err, context.Canceled) {
+	if _, err := l.Scan(ctx, 0, func([]log.Entry) error { return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("Scan: %v", err)
 	}
-	if _, err := l.Values(ctx, []logstructured.Position{1}); !errors.Is(err, context.Canceled) {
+	if _, err := l.Values(ctx, []log.Position{1}); !errors.Is(err, context.Canceled) {
 		t.Errorf("Values: %v", err)
 	}
-	if err := l.Delete(ctx, logstructured.Head{}, []logstructured.Position{1}, 1); !errors.Is(err, context.Canceled) {
+	if err := l.Delete(ctx, log.Head{}, []log.Position{1}, 1); !errors.Is(err, context.Canceled) {
 		t.Errorf("Delete: %v", err)
 	}
 	if _, err := l.Size(ctx); !errors.Is(err, context.Canceled) {
@@ -50,25 +50,25 @@ func (s suite) canceledAnywhere(t *testing.T) {
 	logs := s.fresh(t, 2)
 	ctx := testContext(t)
 	start := time.Now()
-	head := mustAppend(t, logs[0], logstructured.Head{}, puts(2, cancelRows))
+	head := mustAppend(t, logs[0], log.Head{}, puts(2, cancelRows))
 	usual := time.Since(start)
 	outcomes := map[string]int{}
 	for n := range 30 {
 		id := newID()
 		short, cancel := context.WithTimeout(ctx, rand.N(2*usual))
-		err := logs[0].Append(short, head, id, puts(logstructured.Revision(n+3), cancelRows))
+		err := logs[0].Append(short, head, id, puts(log.Revision(n+3), cancelRows))
 		cancel()
 		end := mustEnd(t, logs[1])
-		moved := end.Head == logstructured.Head{Position: head.Position + cancelRows, ID: id}
+		moved := end.Head == log.Head{Position: head.Position + cancelRows, ID: id}
 		switch {
 		case err == nil && moved:
 			outcomes["done"]++
-		case errors.Is(err, logstructured.ErrUnknown):
+		case errors.Is(err, log.ErrUnknown):
 			// Settled by the entry that stands there next, which is this one if it is anyone's.
 			outcomes["unknown"]++
 			if !moved {
-				err := logs[0].Append(ctx, head, id, puts(logstructured.Revision(n+3), cancelRows))
-				if moved = err == nil || errors.Is(err, logstructured.ErrConflict); !moved {
+				err := logs[0].Append(ctx, head, id, puts(log.Revision(n+3), cancelRows))
+				if moved = err == nil || errors.Is(err, log.ErrConflict); !moved {
 					t.Fatalf("append %d again: %v", n, err)
 				}
 			}
@@ -81,7 +81,7 @@ func (s suite) canceledAnywhere(t *testing.T) {
 			t.Fatalf("append %d: %v, and the end is %v, was %v", n, err, end.Head, head)
 		}
 		if moved {
-			head = logstructured.Head{Position: head.Position + cancelRows, ID: id}
+			head = log.Head{Position: head.Position + cancelRows, ID: id}
 		}
 	}
 	t.Logf("an append takes %v; 30 appends with up to twice the time: %v", usual.Round(10*time.Microsecond), outcomes)

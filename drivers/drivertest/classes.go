@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // busyCalls is more than any driver has connections for.
@@ -18,7 +18,7 @@ const busyCalls = 40
 func (s suite) busyLeavesRoom(t *testing.T) {
 	l := s.fresh(t, 1)[0]
 	ctx := testContext(t)
-	head := mustAppend(t, l, logstructured.Head{}, puts(2, 10))
+	head := mustAppend(t, l, log.Head{}, puts(2, 10))
 	goOn := make(chan struct{})
 	var scans sync.WaitGroup
 	defer scans.Wait()
@@ -28,7 +28,7 @@ func (s suite) busyLeavesRoom(t *testing.T) {
 	for range busyCalls {
 		scans.Go(func() {
 			rows := 0
-			_, err := l.Scan(ctx, 0, func(batch []logstructured.Entry) error {
+			_, err := l.Scan(ctx, 0, func(batch []log.Entry) error {
 				rows += len(batch)
 				begun <- struct{}{}
 				<-goOn
@@ -55,28 +55,28 @@ func (s suite) busyLeavesRoom(t *testing.T) {
 	if err := l.Append(short, head, id, puts(3, 1)); err != nil {
 		t.Fatalf("Append: %v", err)
 	}
-	if err := l.Confirm(short, logstructured.Head{Position: head.Position + 1, ID: id}); err != nil {
+	if err := l.Confirm(short, log.Head{Position: head.Position + 1, ID: id}); err != nil {
 		t.Fatalf("Confirm: %v", err)
 	}
-	if registry, ok := l.(logstructured.Registry); ok {
-		if _, err := registry.Register(short, logstructured.Replica{ID: 7, Name: "busy"}, time.Minute); err != nil {
+	if registry, ok := l.(log.Registry); ok {
+		if _, err := registry.Register(short, log.Replica{ID: 7, Name: "busy"}, time.Minute); err != nil {
 			t.Fatalf("Register: %v", err)
 		}
 	}
 	stop()
 	scans.Wait()
-	if v, err := l.Values(ctx, []logstructured.Position{1}); err != nil || !v.Found[0] {
+	if v, err := l.Values(ctx, []log.Position{1}); err != nil || !v.Found[0] {
 		t.Errorf("Values afterwards: %v", err)
 	}
 }
 
 // busy waits until a call of Values finds no connection. The call ends with its context.
-func (s suite) busy(ctx context.Context, t *testing.T, l logstructured.Log) {
+func (s suite) busy(ctx context.Context, t *testing.T, l log.Log) {
 	t.Helper()
 	for ctx.Err() == nil {
 		short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 		start := time.Now()
-		_, err := l.Values(short, []logstructured.Position{1})
+		_, err := l.Values(short, []log.Position{1})
 		cancel()
 		switch took := time.Since(start); {
 		case err == nil:

@@ -5,28 +5,28 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 func (s suite) confirm(t *testing.T) {
 	open := s.New(t)
-	logs := []logstructured.Log{opened(t, open), opened(t, open)}
+	logs := []log.Log{opened(t, open), opened(t, open)}
 	ctx := testContext(t)
-	first := mustAppend(t, logs[0], logstructured.Head{}, puts(2, 3))
+	first := mustAppend(t, logs[0], log.Head{}, puts(2, 3))
 	second := mustAppend(t, logs[0], first, puts(3, 2))
 	for i, l := range logs {
-		for _, there := range []logstructured.Head{first, second, first} {
+		for _, there := range []log.Head{first, second, first} {
 			if err := l.Confirm(ctx, there); err != nil {
 				t.Errorf("log %d: Confirm of %v: %v", i, there, err)
 			}
 		}
-		for _, absent := range []logstructured.Head{
+		for _, absent := range []log.Head{
 			{Position: second.Position, ID: first.ID},
 			{Position: second.Position, ID: newID()},
 			{Position: second.Position + 1, ID: second.ID},
 			{Position: 1 << 40, ID: second.ID},
 		} {
-			if err := l.Confirm(ctx, absent); !errors.Is(err, logstructured.ErrConflict) {
+			if err := l.Confirm(ctx, absent); !errors.Is(err, log.ErrConflict) {
 				t.Errorf("log %d: Confirm of %v, where the end is %v: %v, want a conflict", i, absent, second, err)
 			}
 		}
@@ -54,14 +54,14 @@ func (s suite) confirm(t *testing.T) {
 func (s suite) deleteIsGuarded(t *testing.T) {
 	logs := s.fresh(t, 2)
 	ctx := testContext(t)
-	first := mustAppend(t, logs[0], logstructured.Head{}, puts(2, 3))
+	first := mustAppend(t, logs[0], log.Head{}, puts(2, 3))
 	second := mustAppend(t, logs[0], first, puts(3, 3))
-	for _, other := range []logstructured.Head{
+	for _, other := range []log.Head{
 		{Position: first.Position, ID: newID()},
 		{Position: second.Position, ID: first.ID},
 		{Position: second.Position + 1, ID: second.ID},
 	} {
-		if err := logs[1].Delete(ctx, other, upTo(1, 2), 3); !errors.Is(err, logstructured.ErrConflict) {
+		if err := logs[1].Delete(ctx, other, upTo(1, 2), 3); !errors.Is(err, log.ErrConflict) {
 			t.Errorf("Delete guarded by %v, where the end is %v: %v, want a conflict", other, second, err)
 		}
 	}

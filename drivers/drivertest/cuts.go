@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/stele-db/stele/drivers/drivertest/proxy"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // fault breaks connections in one of the ways that networks have. It returns when they work again, but what it holds may be delivered later.
@@ -53,7 +53,7 @@ func (s suite) cutAnywhere(t *testing.T) {
 	through, direct, p := s.Through(t)
 	l, other := opened(t, through), opened(t, direct)
 	ctx := testContext(t)
-	head := mustAppend(t, l, logstructured.Head{}, puts(2, cancelRows))
+	head := mustAppend(t, l, log.Head{}, puts(2, cancelRows))
 	start := time.Now()
 	head = mustAppend(t, l, head, puts(2, cancelRows))
 	usual := time.Since(start)
@@ -62,15 +62,15 @@ func (s suite) cutAnywhere(t *testing.T) {
 	told := map[outcome]int{}
 	written := 0
 	faults := map[string]int{}
-	expected := []logstructured.Head{head}
+	expected := []log.Head{head}
 	for n := range 60 {
 		// The connection for appending is there again, so that it breaks under the append and not while it is made.
 		warm := newID()
 		_ = (&networked{through: l, head: head}).settle(ctx, t, warm, puts(2, 1))
-		head = logstructured.Head{Position: head.Position + 1, ID: warm}
+		head = log.Head{Position: head.Position + 1, ID: warm}
 		expected = append(expected, head)
 		id, rows := newID(), []int{1, 70, cancelRows}[n%3]
-		entries := puts(logstructured.Revision(n+3), rows)
+		entries := puts(log.Revision(n+3), rows)
 		result := make(chan error, 1)
 		go func() {
 			short, cancel := context.WithTimeout(ctx, 2*time.Second)
@@ -81,7 +81,7 @@ func (s suite) cutAnywhere(t *testing.T) {
 		faults[fault(p.Current(), &late)]++
 		err := received(t, result)
 		told[outcomeOf(err)]++
-		next := logstructured.Head{Position: head.Position + logstructured.Position(rows), ID: id}
+		next := log.Head{Position: head.Position + log.Position(rows), ID: id}
 		switch outcomeOf(err) {
 		case conflict:
 			t.Fatalf("append %d after %v: %v, and nobody else appends", n, head, err)
@@ -94,7 +94,7 @@ func (s suite) cutAnywhere(t *testing.T) {
 			}
 		case unknown:
 			again := (&networked{through: l, head: head}).settle(ctx, t, id, entries)
-			if errors.Is(again, logstructured.ErrConflict) {
+			if errors.Is(again, log.ErrConflict) {
 				written++
 			}
 			head = next
@@ -131,14 +131,14 @@ func (s suite) cutAnywhere(t *testing.T) {
 }
 
 // settle tries an append of unknown outcome again until it knows: nil or a conflict, which is with itself.
-func (n *networked) settle(ctx context.Context, t *testing.T, id logstructured.AppendID, entries []logstructured.Entry) error {
+func (n *networked) settle(ctx context.Context, t *testing.T, id log.AppendID, entries []log.Entry) error {
 	t.Helper()
 	var err error
 	await(t, "the outcome of an append is known", func() bool {
 		short, cancel := context.WithTimeout(ctx, 2*time.Second)
 		defer cancel()
 		err = n.through.Append(short, n.head, id, entries)
-		return err == nil || errors.Is(err, logstructured.ErrConflict)
+		return err == nil || errors.Is(err, log.ErrConflict)
 	})
 	if err != nil {
 		got, _, readErr := n.through.Read(ctx, n.head.Position, 1)
@@ -154,18 +154,18 @@ func (n *networked) settle(ctx context.Context, t *testing.T, id logstructured.A
 func (s suite) writersRaceUnderCuts(t *testing.T) {
 	const writers, long = 8, 4 * time.Second
 	through, direct, p := s.Through(t)
-	logs := make([]logstructured.Log, writers)
+	logs := make([]log.Log, writers)
 	for i := range logs {
 		logs[i] = opened(t, through)
 	}
 	reader := opened(t, direct)
 	ctx := testContext(t)
-	l := ledger{attempts: map[logstructured.AppendID]attempt{}}
+	l := ledger{attempts: map[log.AppendID]attempt{}}
 	var wg, late, breaking sync.WaitGroup
 	done := make(chan struct{})
-	for writer, log := range logs {
+	for writer, target := range logs {
 		wg.Go(func() {
-			l.write(ctx, t, writer, log, func(int) bool {
+			l.write(ctx, t, writer, target, func(int) bool {
 				select {
 				case <-done:
 					return true
@@ -201,7 +201,7 @@ func (s suite) writersRaceUnderCuts(t *testing.T) {
 }
 
 // settled reads the log when statements that were under way have ended: nothing more comes for a while.
-func settled(t *testing.T, l logstructured.Log) []logstructured.Entry {
+func settled(t *testing.T, l log.Log) []log.Entry {
 	t.Helper()
 	end, since := mustEnd(t, l).Head, time.Now()
 	await(t, "the log is quiet", func() bool {

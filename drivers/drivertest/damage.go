@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // damages change one column of one row each. Scan does not show the last one, because it leaves values out.
@@ -37,12 +37,12 @@ func (s suite) damageIsReported(t *testing.T) {
 	for i := range entries {
 		entries[i].Value, entries[i].Version, entries[i].Lease = []byte("v"), 3, 5
 	}
-	head := mustAppend(t, l, logstructured.Head{}, entries[:3])
+	head := mustAppend(t, l, log.Head{}, entries[:3])
 	head = mustAppend(t, l, head, entries[3:])
 	head = mustAppend(t, l, head, puts(8, 1))
-	positions := make([]logstructured.Position, n)
+	positions := make([]log.Position, n)
 	for i := range positions {
-		positions[i] = logstructured.Position(i + 1)
+		positions[i] = log.Position(i + 1)
 	}
 	for _, e := range append(readAll(t, l, 0), scanAll(t, l)...) {
 		if err := e.VerifyMetadata(); err != nil || e.Checksum == 0 {
@@ -52,9 +52,9 @@ func (s suite) damageIsReported(t *testing.T) {
 	for i, damage := range damages {
 		execute(t, fmt.Sprintf("UPDATE stele_log SET %s WHERE position = %d", damage, i+1))
 	}
-	wantDamaged := func(how string, e *logstructured.Entry, err error) {
+	wantDamaged := func(how string, e *log.Entry, err error) {
 		t.Helper()
-		if intact := e.Position == head.Position; intact != (err == nil) || err != nil && !errors.Is(err, logstructured.ErrCorrupt) {
+		if intact := e.Position == head.Position; intact != (err == nil) || err != nil && !errors.Is(err, log.ErrCorrupt) {
 			t.Errorf("%s: %+v: %v", how, e, err)
 		}
 	}
@@ -86,26 +86,26 @@ func (s suite) damageIsReported(t *testing.T) {
 func (s suite) rowsWithoutChecksum(t *testing.T) {
 	open, execute := s.Damage(t)
 	l := opened(t, open)
-	head := fill(t, l, logstructured.Head{}, 4, 2)
+	head := fill(t, l, log.Head{}, 4, 2)
 	execute(t, "UPDATE stele_log SET checksum = NULL WHERE position BETWEEN 2 AND 3")
 	head = mustAppend(t, l, head, puts(9, 1))
-	for _, all := range [][]logstructured.Entry{readAll(t, l, 0), scanAll(t, l)} {
+	for _, all := range [][]log.Entry{readAll(t, l, 0), scanAll(t, l)} {
 		for i, e := range all {
 			if has := e.Checksum != 0; has != (i < 1 || i > 2) || e.VerifyMetadata() != nil {
 				t.Errorf("position %d: checksum %x, %v", e.Position, uint64(e.Checksum), e.VerifyMetadata())
 			}
 		}
 	}
-	v, err := l.Values(testContext(t), []logstructured.Position{2, head.Position, 2})
+	v, err := l.Values(testContext(t), []log.Position{2, head.Position, 2})
 	if err != nil || !v.Found[0] || v.Checksums[0] != 0 || v.Checksums[1] == 0 || v.Checksums[2] != 0 {
 		t.Errorf("Values: %+v, %v", v, err)
 	}
 }
 
 // scanAll returns what Scan calls its function with.
-func scanAll(t testing.TB, l logstructured.Log) (all []logstructured.Entry) {
+func scanAll(t testing.TB, l log.Log) (all []log.Entry) {
 	t.Helper()
-	if _, err := l.Scan(t.Context(), 0, func(batch []logstructured.Entry) error {
+	if _, err := l.Scan(t.Context(), 0, func(batch []log.Entry) error {
 		all = append(all, batch...)
 		return nil
 	}); err != nil {

@@ -9,12 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // upTo lists the positions from first to last.
-func upTo(first, last logstructured.Position) []logstructured.Position {
-	positions := make([]logstructured.Position, 0, last-first+1)
+func upTo(first, last log.Position) []log.Position {
+	positions := make([]log.Position, 0, last-first+1)
 	for p := first; p <= last; p++ {
 		positions = append(positions, p)
 	}
@@ -24,12 +24,12 @@ func upTo(first, last logstructured.Position) []logstructured.Position {
 func (s suite) deleteKeepsNewest(t *testing.T) {
 	logs := s.fresh(t, 2)
 	ctx := testContext(t)
-	head := fill(t, logs[0], logstructured.Head{}, 500, 100)
+	head := fill(t, logs[0], log.Head{}, 500, 100)
 	// Everything, in disorder, some twice, some that never were.
 	positions := append(upTo(1, head.Position), 1, 2, 10_000, 0, -3)
 	slices.Reverse(positions)
 	before := slices.Clone(positions)
-	if err := logs[1].Delete(ctx, logstructured.Head{}, positions, 400); err != nil {
+	if err := logs[1].Delete(ctx, log.Head{}, positions, 400); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(positions, before) {
@@ -46,7 +46,7 @@ func (s suite) deleteKeepsNewest(t *testing.T) {
 	if next.Position != head.Position+2 {
 		t.Fatalf("head is %v", next)
 	}
-	if err := logs[0].Delete(ctx, logstructured.Head{}, upTo(head.Position, head.Position), 501); err != nil {
+	if err := logs[0].Delete(ctx, log.Head{}, upTo(head.Position, head.Position), 501); err != nil {
 		t.Fatal(err)
 	}
 	if got := readAll(t, logs[1], 0); len(got) != 2 || got[0].Position != 501 {
@@ -57,9 +57,9 @@ func (s suite) deleteKeepsNewest(t *testing.T) {
 func (s suite) floorOnlyRises(t *testing.T) {
 	logs := s.fresh(t, 2)
 	ctx := testContext(t)
-	fill(t, logs[0], logstructured.Head{}, 100, 100)
-	for _, test := range []struct{ floor, want logstructured.Position }{{10, 10}, {5, 10}, {10, 10}, {0, 10}, {60, 60}, {59, 60}} {
-		if err := logs[0].Delete(ctx, logstructured.Head{}, nil, test.floor); err != nil {
+	fill(t, logs[0], log.Head{}, 100, 100)
+	for _, test := range []struct{ floor, want log.Position }{{10, 10}, {5, 10}, {10, 10}, {0, 10}, {60, 60}, {59, 60}} {
+		if err := logs[0].Delete(ctx, log.Head{}, nil, test.floor); err != nil {
 			t.Fatal(err)
 		}
 		if end := mustEnd(t, logs[1]); end.Floor != test.want {
@@ -74,15 +74,15 @@ func (s suite) floorComesBeforeHoles(t *testing.T) {
 	logs := s.fresh(t, 2)
 	ctx := testContext(t)
 	const n, block = holeRows, holeRows / 3 // so large that a Delete takes several transactions
-	fill(t, logs[0], logstructured.Head{}, n, n/6)
+	fill(t, logs[0], log.Head{}, n, n/6)
 	var wg sync.WaitGroup
 	done := make(chan struct{})
 	wg.Go(func() {
 		defer close(done)
-		for first := logstructured.Position(1); first < n; first += block {
+		for first := log.Position(1); first < n; first += block {
 			positions := upTo(first, first+block-10)
 			rand.Shuffle(len(positions), func(i, j int) { positions[i], positions[j] = positions[j], positions[i] })
-			if err := logs[0].Delete(ctx, logstructured.Head{}, positions, first+block-10); err != nil {
+			if err := logs[0].Delete(ctx, log.Head{}, positions, first+block-10); err != nil {
 				t.Errorf("Delete: %v", err)
 				return
 			}
@@ -90,7 +90,7 @@ func (s suite) floorComesBeforeHoles(t *testing.T) {
 	})
 	defer wg.Wait()
 	// check is told the positions that are gone, in order.
-	check := func(what string, gone []logstructured.Position, end logstructured.End) {
+	check := func(what string, gone []log.Position, end log.End) {
 		t.Helper()
 		for i, p := range gone {
 			if p > end.Floor {
@@ -111,9 +111,9 @@ func (s suite) floorComesBeforeHoles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var gone []logstructured.Position
-		next := logstructured.Position(1)
-		look := func(batch []logstructured.Entry) error {
+		var gone []log.Position
+		next := log.Position(1)
+		look := func(batch []log.Entry) error {
 			for _, e := range batch {
 				for ; next < e.Position; next++ {
 					gone = append(gone, next)
@@ -131,7 +131,7 @@ func (s suite) floorComesBeforeHoles(t *testing.T) {
 		}
 		for i, found := range v.Found {
 			if !found {
-				gone = append(gone, logstructured.Position(i+1))
+				gone = append(gone, log.Position(i+1))
 			}
 		}
 		check("Values", gone, v.End)
@@ -148,7 +148,7 @@ func (s suite) deleteLetsAppendsThrough(t *testing.T) {
 	s.except(t, DeleteLetsAppendsThrough)
 	logs := s.fresh(t, 2)
 	ctx := testContext(t)
-	head := fill(t, logs[0], logstructured.Head{}, deleteRows, 1000)
+	head := fill(t, logs[0], log.Head{}, deleteRows, 1000)
 	last := head.Position
 	done := make(chan struct{})
 	var wg sync.WaitGroup
@@ -156,7 +156,7 @@ func (s suite) deleteLetsAppendsThrough(t *testing.T) {
 	wg.Go(func() {
 		defer close(done)
 		start := time.Now()
-		if err := logs[0].Delete(ctx, logstructured.Head{}, upTo(1, last), last); err != nil {
+		if err := logs[0].Delete(ctx, log.Head{}, upTo(1, last), last); err != nil {
 			t.Errorf("Delete: %v", err)
 		}
 		took = time.Since(start)
@@ -180,7 +180,7 @@ func (s suite) deleteLetsAppendsThrough(t *testing.T) {
 		}
 		longest[i] = max(longest[i], time.Since(start))
 		appended[i]++
-		head = logstructured.Head{Position: head.Position + 1, ID: id}
+		head = log.Head{Position: head.Position + 1, ID: id}
 	}
 	wg.Wait()
 	t.Logf("meanwhile appends on the deleting and the other replica: %v, the longest %v", appended, longest)
@@ -200,7 +200,7 @@ func (s suite) defragmentGivesSpaceBack(t *testing.T) {
 	for i := range entries {
 		entries[i].Value = make([]byte, 20_000)
 	}
-	head := mustAppend(t, logs[0], logstructured.Head{}, entries)
+	head := mustAppend(t, logs[0], log.Head{}, entries)
 	head = mustAppend(t, logs[0], head, puts(3, 1))
 	full, err := logs[1].Size(ctx)
 	if err != nil {
@@ -209,7 +209,7 @@ func (s suite) defragmentGivesSpaceBack(t *testing.T) {
 	if _, excused := s.Exceptions[Sized]; !excused && (full.Total < 500*20_000 || full.InUse > full.Total || full.InUse < 500*20_000) {
 		t.Errorf("size of 10 MB of values is %+v", full)
 	}
-	if err := logs[0].Delete(ctx, logstructured.Head{}, upTo(1, head.Position), head.Position); err != nil {
+	if err := logs[0].Delete(ctx, log.Head{}, upTo(1, head.Position), head.Position); err != nil {
 		t.Fatal(err)
 	}
 	if err := logs[0].Defragment(ctx); err != nil {
@@ -218,7 +218,7 @@ func (s suite) defragmentGivesSpaceBack(t *testing.T) {
 	s.except(t, SpaceReturned)
 	// PostgreSQL keeps deleted rows as long as a transaction of any database of the server writes that began before the deletion, and other
 	// tests append for seconds.
-	var empty logstructured.Size
+	var empty log.Size
 	for deadline := time.Now().Add(time.Minute); ; {
 		if empty, err = logs[1].Size(ctx); err != nil {
 			t.Fatal(err)
@@ -250,8 +250,8 @@ func (s suite) reopen(t *testing.T) {
 	l := open(t)
 	clusterID := mustEnd(t, l).ClusterID
 	entries := puts(2, 150)
-	head := mustAppend(t, l, logstructured.Head{}, entries)
-	if err := l.Delete(ctx, logstructured.Head{}, upTo(1, 10), 40); err != nil {
+	head := mustAppend(t, l, log.Head{}, entries)
+	if err := l.Delete(ctx, log.Head{}, upTo(1, 10), 40); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Close(); err != nil {
@@ -284,14 +284,14 @@ func (s suite) callsAfterCloseFail(t *testing.T) {
 	keep := opened(t, open)
 	l := open(t)
 	ctx := testContext(t)
-	head := fill(t, l, logstructured.Head{}, 2000, 500)
+	head := fill(t, l, log.Head{}, 2000, 500)
 	calls := map[string]func() error{
 		"End":        func() error { _, err := l.End(ctx); return err },
-		"Append":     func() error { return l.Append(ctx, logstructured.Head{Position: 1 << 40, ID: 1}, 2, puts(2, 1)) },
+		"Append":     func() error { return l.Append(ctx, log.Head{Position: 1 << 40, ID: 1}, 2, puts(2, 1)) },
 		"Read":       func() error { _, _, err := l.Read(ctx, 0, 100); return err },
-		"Scan":       func() error { _, err := l.Scan(ctx, 0, func([]logstructured.Entry) error { return nil }); return err },
+		"Scan":       func() error { _, err := l.Scan(ctx, 0, func([]log.Entry) error { return nil }); return err },
 		"Values":     func() error { _, err := l.Values(ctx, upTo(1, 100)); return err },
-		"Delete":     func() error { return l.Delete(ctx, logstructured.Head{}, []logstructured.Position{1}, 0) },
+		"Delete":     func() error { return l.Delete(ctx, log.Head{}, []log.Position{1}, 0) },
 		"Size":       func() error { _, err := l.Size(ctx); return err },
 		"Defragment": func() error { return l.Defragment(ctx) },
 	}
@@ -304,7 +304,7 @@ func (s suite) callsAfterCloseFail(t *testing.T) {
 				if n == 0 {
 					started <- struct{}{}
 				}
-				if err != nil && !errors.Is(err, logstructured.ErrConflict) {
+				if err != nil && !errors.Is(err, log.ErrConflict) {
 					if ctx.Err() != nil {
 						t.Errorf("%s does not notice Close: %v", name, err)
 					}
@@ -337,7 +337,7 @@ func (s suite) clock(t *testing.T) {
 	if first.Now < 1_600_000_000_000 || first.Now > 16_000_000_000_000 {
 		t.Fatalf("now is %d: not milliseconds since 1970", first.Now)
 	}
-	head, last := logstructured.Head{}, first.Now
+	head, last := log.Head{}, first.Now
 	for i := range 20 {
 		entries := puts(2, 2)
 		head = mustAppend(t, logs[i%2], head, entries)

@@ -8,21 +8,21 @@ import (
 	"time"
 
 	"github.com/stele-db/stele/drivers/drivertest/proxy"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // Harness says how to get at a driver's databases.
 type Harness struct {
 	// New makes a fresh, empty database that lives as long as t, and returns a function that opens a log on it, any
 	// number of times. The suite closes the logs that it opens.
-	New func(t testing.TB) (open func(t testing.TB) logstructured.Log)
+	New func(t testing.TB) (open func(t testing.TB) log.Log)
 	// Damage is New, with a function that runs an SQL statement in the database. "key" is how the statements quote a name.
-	Damage func(t testing.TB) (open func(t testing.TB) logstructured.Log, execute func(t testing.TB, statement string))
+	Damage func(t testing.TB) (open func(t testing.TB) log.Log, execute func(t testing.TB, statement string))
 	// Through is New for a database that is reached over a network: the logs that through opens reach it only through the proxy,
 	// those of direct do without. With nil the database is a part of the process, and what tests the network is left out, and so
-	// is what several machines need: otherwise the logs must be of the interface [logstructured.Registry].
-	Through func(t testing.TB) (through, direct func(t testing.TB) logstructured.Log, p *proxy.Proxy)
-	// Notifies says that the logs are of the interface [logstructured.Notifier] and that the database tells of appends.
+	// is what several machines need: otherwise the logs must be of the interface [log.Registry].
+	Through func(t testing.TB) (through, direct func(t testing.TB) log.Log, p *proxy.Proxy)
+	// Notifies says that the logs are of the interface [log.Notifier] and that the database tells of appends.
 	Notifies bool
 	// Only names the tests to run; empty runs all.
 	Only []string
@@ -151,17 +151,17 @@ func (s suite) except(t *testing.T, category Category) {
 }
 
 // fresh opens n logs on one fresh database.
-func (s suite) fresh(t *testing.T, n int) []logstructured.Log {
+func (s suite) fresh(t *testing.T, n int) []log.Log {
 	t.Helper()
 	open := s.New(t)
-	logs := make([]logstructured.Log, n)
+	logs := make([]log.Log, n)
 	for i := range logs {
 		logs[i] = opened(t, open)
 	}
 	return logs
 }
 
-func opened(t *testing.T, open func(testing.TB) logstructured.Log) logstructured.Log {
+func opened(t *testing.T, open func(testing.TB) log.Log) log.Log {
 	t.Helper()
 	l := open(t)
 	t.Cleanup(func() {
@@ -179,20 +179,20 @@ func testContext(t *testing.T) context.Context {
 	return ctx
 }
 
-func newID() logstructured.AppendID {
+func newID() log.AppendID {
 	for {
-		if id := logstructured.AppendID(rand.Uint64()); id != 0 {
+		if id := log.AppendID(rand.Uint64()); id != 0 {
 			return id
 		}
 	}
 }
 
 // puts makes n puts of one revision with distinct keys.
-func puts(revision logstructured.Revision, n int) []logstructured.Entry {
-	entries := make([]logstructured.Entry, n)
+func puts(revision log.Revision, n int) []log.Entry {
+	entries := make([]log.Entry, n)
 	for i := range entries {
-		entries[i] = logstructured.Entry{
-			Kind:           logstructured.KindPut,
+		entries[i] = log.Entry{
+			Kind:           log.KindPut,
 			Revision:       revision,
 			Sub:            int64(i),
 			Key:            []byte{'k', byte(i >> 16), byte(i >> 8), byte(i)},
@@ -205,25 +205,25 @@ func puts(revision logstructured.Revision, n int) []logstructured.Entry {
 }
 
 // mustAppend appends to a log that nobody else appends to, and returns the new head.
-func mustAppend(t testing.TB, l logstructured.Log, head logstructured.Head, entries []logstructured.Entry) logstructured.Head {
+func mustAppend(t testing.TB, l log.Log, head log.Head, entries []log.Entry) log.Head {
 	t.Helper()
 	id := newID()
 	if err := l.Append(context.Background(), head, id, entries); err != nil {
 		t.Fatalf("Append of %d entries after %v: %v", len(entries), head, err)
 	}
-	return logstructured.Head{Position: head.Position + logstructured.Position(len(entries)), ID: id}
+	return log.Head{Position: head.Position + log.Position(len(entries)), ID: id}
 }
 
 // fill appends n puts in appends of rows and returns the new head.
-func fill(t testing.TB, l logstructured.Log, head logstructured.Head, n, rows int) logstructured.Head {
+func fill(t testing.TB, l log.Log, head log.Head, n, rows int) log.Head {
 	t.Helper()
 	for done := 0; done < n; done += rows {
-		head = mustAppend(t, l, head, puts(logstructured.Revision(2+done), rows))
+		head = mustAppend(t, l, head, puts(log.Revision(2+done), rows))
 	}
 	return head
 }
 
-func mustEnd(t testing.TB, l logstructured.Log) logstructured.End {
+func mustEnd(t testing.TB, l log.Log) log.End {
 	t.Helper()
 	end, err := l.End(context.Background())
 	if err != nil {
@@ -233,16 +233,16 @@ func mustEnd(t testing.TB, l logstructured.Log) logstructured.End {
 }
 
 // readAll reads everything after a position in steps.
-func readAll(t testing.TB, l logstructured.Log, after logstructured.Position) []logstructured.Entry {
+func readAll(t testing.TB, l log.Log, after log.Position) []log.Entry {
 	t.Helper()
-	var all []logstructured.Entry
+	var all []log.Entry
 	for {
 		entries, end, err := l.Read(context.Background(), after, 1000)
 		if err != nil {
 			t.Fatalf("Read after %d: %v", after, err)
 		}
 		if len(entries) == 0 {
-			if len(all) > 0 && end.Head != (logstructured.Head{Position: all[len(all)-1].Position, ID: all[len(all)-1].ID}) {
+			if len(all) > 0 && end.Head != (log.Head{Position: all[len(all)-1].Position, ID: all[len(all)-1].ID}) {
 				t.Fatalf("Read ends at %d, but the end is %v", after, end.Head)
 			}
 			return all

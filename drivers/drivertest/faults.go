@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/stele-db/stele/drivers/drivertest/proxy"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 const (
@@ -32,22 +32,22 @@ func await(t *testing.T, what string, condition func() bool) {
 // prepared, so that the next append is one statement on its way.
 type networked struct {
 	*proxy.Proxy
-	through, direct logstructured.Log
-	head            logstructured.Head
+	through, direct log.Log
+	head            log.Head
 }
 
 func (s suite) networked(t *testing.T) *networked {
 	t.Helper()
 	through, direct, p := s.Through(t)
 	n := &networked{Proxy: p, through: opened(t, through), direct: opened(t, direct)}
-	n.head = fill(t, n.through, logstructured.Head{}, 10, 5)
+	n.head = fill(t, n.through, log.Head{}, 10, 5)
 	mustEnd(t, n.through)
 	readAll(t, n.through, 0)
 	return n
 }
 
 // append appends 5 entries in the background. The result is the append's ID, and its error when it has returned.
-func (n *networked) append(ctx context.Context) (logstructured.AppendID, <-chan error) {
+func (n *networked) append(ctx context.Context) (log.AppendID, <-chan error) {
 	id, result := newID(), make(chan error, 1)
 	head := n.head
 	go func() { result <- n.through.Append(ctx, head, id, puts(9, 5)) }()
@@ -55,28 +55,28 @@ func (n *networked) append(ctx context.Context) (logstructured.AppendID, <-chan 
 }
 
 // again appends what an earlier append of this ID tried, as a store does that knows nothing else.
-func (n *networked) again(t *testing.T, id logstructured.AppendID) error {
+func (n *networked) again(t *testing.T, id log.AppendID) error {
 	t.Helper()
 	var err error
 	await(t, "the log answers again", func() bool {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		err = n.through.Append(ctx, n.head, id, puts(9, 5))
-		return err == nil || errors.Is(err, logstructured.ErrConflict)
+		return err == nil || errors.Is(err, log.ErrConflict)
 	})
 	return err
 }
 
 // expect checks that the log has the 10 entries that were there and 5 of each of these appends, and that both logs say so.
-func (n *networked) expect(t *testing.T, ids ...logstructured.AppendID) {
+func (n *networked) expect(t *testing.T, ids ...log.AppendID) {
 	t.Helper()
-	for _, l := range []logstructured.Log{n.direct, n.through} {
+	for _, l := range []log.Log{n.direct, n.through} {
 		entries := readAll(t, l, 0)
 		if len(entries) != 10+5*len(ids) {
 			t.Fatalf("the log has %d entries, want %d", len(entries), 10+5*len(ids))
 		}
 		for i, e := range entries[10:] {
-			if e.ID != ids[i/5] || e.Sub != int64(i%5) || e.Position != logstructured.Position(11+i) {
+			if e.ID != ids[i/5] || e.Sub != int64(i%5) || e.Position != log.Position(11+i) {
 				t.Fatalf("entry %d is %+v, want append %x", i+11, e, uint64(ids[i/5]))
 			}
 		}
@@ -85,7 +85,7 @@ func (n *networked) expect(t *testing.T, ids ...logstructured.AppendID) {
 
 func mustBeUnknown(t *testing.T, err error) {
 	t.Helper()
-	if !errors.Is(err, logstructured.ErrUnknown) || errors.Is(err, logstructured.ErrConflict) {
+	if !errors.Is(err, log.ErrUnknown) || errors.Is(err, log.ErrConflict) {
 		t.Fatalf("Append: %v, want ErrUnknown", err)
 	}
 }
@@ -129,7 +129,7 @@ func (s suite) answerSwallowed(t *testing.T) {
 		ctx, cancel := context.WithCancel(testContext(t))
 		defer cancel()
 		id, result := n.append(ctx)
-		want := logstructured.Head{Position: n.head.Position + 5, ID: id}
+		want := log.Head{Position: n.head.Position + 5, ID: id}
 		await(t, "the statement takes effect", func() bool { return mustEnd(t, n.direct).Head == want })
 		start := time.Now()
 		switch how {
@@ -146,10 +146,10 @@ func (s suite) answerSwallowed(t *testing.T) {
 		}
 		n.Cut(proxy.Reset)
 		n.Set(proxy.ToClient, proxy.Forward)
-		if !errors.Is(err, logstructured.ErrUnknown) {
+		if !errors.Is(err, log.ErrUnknown) {
 			t.Fatalf("%s: %v, want ErrUnknown", how, err)
 		}
-		if err := n.again(t, id); !errors.Is(err, logstructured.ErrConflict) {
+		if err := n.again(t, id); !errors.Is(err, log.ErrConflict) {
 			t.Fatalf("the append again, that had happened: %v, want a conflict", err)
 		}
 		n.expect(t, id)
@@ -162,39 +162,39 @@ func (s suite) answerSwallowed(t *testing.T) {
 // deliveredLate lets a statement reach the database seconds after its caller gave up, in which time the caller, or another one,
 // went on under the same guard.
 func (s suite) deliveredLate(t *testing.T) {
-	type step func(t *testing.T, n *networked, late func(), id logstructured.AppendID) []logstructured.AppendID
+	type step func(t *testing.T, n *networked, late func(), id log.AppendID) []log.AppendID
 	for name, then := range map[string]step{
-		"nothing else happens": func(t *testing.T, n *networked, late func(), id logstructured.AppendID) []logstructured.AppendID {
+		"nothing else happens": func(t *testing.T, n *networked, late func(), id log.AppendID) []log.AppendID {
 			late()
 			await(t, "the append is there", func() bool { return mustEnd(t, n.direct).ID == id })
-			return []logstructured.AppendID{id}
+			return []log.AppendID{id}
 		},
-		"it was tried again": func(t *testing.T, n *networked, late func(), id logstructured.AppendID) []logstructured.AppendID {
+		"it was tried again": func(t *testing.T, n *networked, late func(), id log.AppendID) []log.AppendID {
 			if err := n.again(t, id); err != nil {
 				t.Fatalf("the append again, when nothing stands after %v: %v", n.head, err)
 			}
 			late()
-			return []logstructured.AppendID{id}
+			return []log.AppendID{id}
 		},
-		"it was tried again, and more followed": func(t *testing.T, n *networked, late func(), id logstructured.AppendID) []logstructured.AppendID {
+		"it was tried again, and more followed": func(t *testing.T, n *networked, late func(), id log.AppendID) []log.AppendID {
 			if err := n.again(t, id); err != nil {
 				t.Fatalf("the append again, when nothing stands after %v: %v", n.head, err)
 			}
-			next := mustAppend(t, n.through, logstructured.Head{Position: n.head.Position + 5, ID: id}, puts(10, 5))
+			next := mustAppend(t, n.through, log.Head{Position: n.head.Position + 5, ID: id}, puts(10, 5))
 			late()
-			return []logstructured.AppendID{id, next.ID}
+			return []log.AppendID{id, next.ID}
 		},
-		"another one was faster": func(t *testing.T, n *networked, late func(), _ logstructured.AppendID) []logstructured.AppendID {
+		"another one was faster": func(t *testing.T, n *networked, late func(), _ log.AppendID) []log.AppendID {
 			other := mustAppend(t, n.direct, n.head, puts(10, 5))
 			late()
-			return []logstructured.AppendID{other.ID}
+			return []log.AppendID{other.ID}
 		},
-		"it is tried again at the same time": func(t *testing.T, n *networked, late func(), id logstructured.AppendID) []logstructured.AppendID {
+		"it is tried again at the same time": func(t *testing.T, n *networked, late func(), id log.AppendID) []log.AppendID {
 			late()
-			if err := n.again(t, id); err != nil && !errors.Is(err, logstructured.ErrConflict) {
+			if err := n.again(t, id); err != nil && !errors.Is(err, log.ErrConflict) {
 				t.Errorf("the append again: %v", err)
 			}
-			return []logstructured.AppendID{id}
+			return []log.AppendID{id}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -240,7 +240,7 @@ func (s suite) nothingSentIsDefinite(t *testing.T) {
 			_, result := n.append(ctx)
 			err := received(t, result)
 			cancel()
-			if err == nil || errors.Is(err, logstructured.ErrUnknown) || errors.Is(err, logstructured.ErrConflict) {
+			if err == nil || errors.Is(err, log.ErrUnknown) || errors.Is(err, log.ErrConflict) {
 				t.Errorf("Append without a connection: %v, want a definite failure", err)
 			}
 		}
@@ -274,7 +274,7 @@ func (s suite) recoversByItself(t *testing.T) {
 				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 				defer cancel()
 				err = call(ctx)
-				return err == nil || name == "Append" && errors.Is(err, logstructured.ErrConflict)
+				return err == nil || name == "Append" && errors.Is(err, log.ErrConflict)
 			})
 		}
 		if took := time.Since(start); took > 5*time.Second {
@@ -294,7 +294,7 @@ func (n *networked) calls() map[string]func(ctx context.Context) error {
 		"Confirm": func(ctx context.Context) error { return l.Confirm(ctx, head) },
 		"Read":    func(ctx context.Context) error { _, _, err := l.Read(ctx, 0, 100); return err },
 		"Scan": func(ctx context.Context) error {
-			_, err := l.Scan(ctx, 0, func([]logstructured.Entry) error { return nil })
+			_, err := l.Scan(ctx, 0, func([]log.Entry) error { return nil })
 			return err
 		},
 		"Values":     func(ctx context.Context) error { _, err := l.Values(ctx, upTo(1, 10)); return err },
@@ -302,9 +302,9 @@ func (n *networked) calls() map[string]func(ctx context.Context) error {
 		"Size":       func(ctx context.Context) error { _, err := l.Size(ctx); return err },
 		"Defragment": func(ctx context.Context) error { return l.Defragment(ctx) },
 	}
-	if r, ok := l.(logstructured.Registry); ok {
+	if r, ok := l.(log.Registry); ok {
 		calls["Register"] = func(ctx context.Context) error {
-			_, err := r.Register(ctx, logstructured.Replica{ID: 1}, long)
+			_, err := r.Register(ctx, log.Replica{ID: 1}, long)
 			return err
 		}
 		calls["Unregister"] = func(ctx context.Context) error { return r.Unregister(ctx, 2) }
@@ -326,7 +326,7 @@ func (s suite) callsEndInSilence(t *testing.T) {
 			if took := time.Since(start); took > promptly {
 				t.Errorf("round %d: %s with 100 ms returned after %v", round+1, name, took)
 			}
-			if err == nil || errors.Is(err, logstructured.ErrConflict) || name != "Append" && errors.Is(err, logstructured.ErrUnknown) {
+			if err == nil || errors.Is(err, log.ErrConflict) || name != "Append" && errors.Is(err, log.ErrUnknown) {
 				t.Errorf("round %d: %s of a silent database: %v", round+1, name, err)
 			}
 			if !errors.Is(err, context.DeadlineExceeded) {
@@ -348,7 +348,7 @@ func (s suite) callsEndInSilence(t *testing.T) {
 func (s suite) closeInSilence(t *testing.T) {
 	through, _, p := s.Through(t)
 	l := through(t)
-	head := fill(t, l, logstructured.Head{}, 10, 5)
+	head := fill(t, l, log.Head{}, 10, 5)
 	p.Set(proxy.ToServer, proxy.Drop)
 	n := &networked{Proxy: p, through: l, head: head}
 	results := make(chan string, 20)

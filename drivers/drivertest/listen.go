@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // subscription is a Listen under way.
@@ -17,9 +17,9 @@ type subscription struct {
 }
 
 // subscribe returns when the subscription stands, and ends it at the end of the test.
-func subscribe(t *testing.T, l logstructured.Log) subscription {
+func subscribe(t *testing.T, l log.Log) subscription {
 	t.Helper()
-	n, ok := l.(logstructured.Notifier)
+	n, ok := l.(log.Notifier)
 	if !ok {
 		t.Fatalf("%T is no Notifier", l)
 	}
@@ -56,7 +56,7 @@ func (s subscription) awaitEnd(t *testing.T) error {
 func (s suite) listen(t *testing.T) {
 	logs := s.fresh(t, 3)
 	one, two := subscribe(t, logs[1]), subscribe(t, logs[2])
-	var head logstructured.Head
+	var head log.Head
 	var took []time.Duration
 	for range 50 {
 		start := time.Now()
@@ -74,7 +74,7 @@ func (s suite) listenIgnoresOwn(t *testing.T) {
 	const own = 50
 	logs := s.fresh(t, 2)
 	sub := subscribe(t, logs[1])
-	head := fill(t, logs[1], logstructured.Head{}, own, 1)
+	head := fill(t, logs[1], log.Head{}, own, 1)
 	mustAppend(t, logs[0], head, puts(2, 1))
 	sub.awaitWake(t, time.Second)
 	// Notifications come in the order of the appends.
@@ -95,7 +95,7 @@ func (s suite) listenEnds(t *testing.T) {
 		t.Error("Listen returned nil when its connection was lost")
 	}
 	sub = subscribe(t, l)
-	mustAppend(t, other, logstructured.Head{}, puts(2, 1))
+	mustAppend(t, other, log.Head{}, puts(2, 1))
 	sub.awaitWake(t, time.Second)
 	// Close ends it as well.
 	closing := through(t)

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // appendsRace lets many appenders on several replicas append at once: each append is acknowledged once and is in the log
@@ -17,12 +17,12 @@ func (s suite) appendsRace(t *testing.T) {
 	logs := s.fresh(t, replicas)
 	ctx := testContext(t)
 	type acknowledged struct {
-		at   logstructured.Position
+		at   log.Position
 		rows int
 	}
 	var (
 		mu        sync.Mutex
-		acks      = map[logstructured.AppendID]acknowledged{}
+		acks      = map[log.AppendID]acknowledged{}
 		conflicts = make([]int, replicas)
 		wg        sync.WaitGroup
 	)
@@ -32,7 +32,7 @@ func (s suite) appendsRace(t *testing.T) {
 		wg.Go(func() {
 			l := logs[replica]
 			for n := range appends {
-				id, entries := newID(), puts(logstructured.Revision(n+2), 1+rand.IntN(9))
+				id, entries := newID(), puts(log.Revision(n+2), 1+rand.IntN(9))
 				for {
 					end, err := l.End(ctx)
 					if err != nil {
@@ -40,7 +40,7 @@ func (s suite) appendsRace(t *testing.T) {
 						return
 					}
 					err = l.Append(ctx, end.Head, id, entries)
-					if errors.Is(err, logstructured.ErrConflict) {
+					if errors.Is(err, log.ErrConflict) {
 						mu.Lock()
 						conflicts[replica]++
 						mu.Unlock()
@@ -72,11 +72,11 @@ func (s suite) appendsRace(t *testing.T) {
 			t.Fatalf("position %d has ID %x, which nobody was told of, or twice", e.Position, uint64(e.ID))
 		}
 		delete(acks, e.ID)
-		if e.Position != logstructured.Position(i+1) || e.Position != ack.at || i+ack.rows > len(entries) {
+		if e.Position != log.Position(i+1) || e.Position != ack.at || i+ack.rows > len(entries) {
 			t.Fatalf("append %x of %d rows was acknowledged at %d, but stands at %d (row %d of %d)", uint64(e.ID), ack.rows, ack.at, e.Position, i+1, len(entries))
 		}
 		for n := range ack.rows {
-			if got := entries[i+n]; got.ID != e.ID || got.Sub != int64(n) || got.Position != e.Position+logstructured.Position(n) {
+			if got := entries[i+n]; got.ID != e.ID || got.Sub != int64(n) || got.Position != e.Position+log.Position(n) {
 				t.Fatalf("row %d of append %x is %+v", n, uint64(e.ID), got)
 			}
 		}

@@ -9,15 +9,15 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 func (s suite) readLimits(t *testing.T) {
 	l := s.fresh(t, 1)[0]
 	ctx := testContext(t)
-	head := fill(t, l, logstructured.Head{}, 300, 100)
+	head := fill(t, l, log.Head{}, 300, 100)
 	for _, test := range []struct {
-		after       logstructured.Position
+		after       log.Position
 		limit, want int
 	}{{0, 1, 1}, {0, 299, 299}, {0, 300, 300}, {0, 1000, 300}, {299, 10, 1}, {300, 10, 0}, {1000, 10, 0}, {150, 1 << 40, 150}} {
 		entries, end, err := l.Read(ctx, test.after, test.limit)
@@ -25,7 +25,7 @@ func (s suite) readLimits(t *testing.T) {
 			t.Errorf("Read(%d, %d): %d entries, end %v, %v; want %d and %v", test.after, test.limit, len(entries), end.Head, err, test.want, head)
 		}
 		for i, e := range entries {
-			if e.Position != test.after+logstructured.Position(i+1) {
+			if e.Position != test.after+log.Position(i+1) {
 				t.Fatalf("Read(%d, %d): entry %d has position %d", test.after, test.limit, i, e.Position)
 			}
 		}
@@ -54,7 +54,7 @@ func (s suite) readLimits(t *testing.T) {
 }
 
 // appending appends to l until the returned function is called, which returns the number of entries appended.
-func appending(t *testing.T, l logstructured.Log, head logstructured.Head) (stop func() int) {
+func appending(t *testing.T, l log.Log, head log.Head) (stop func() int) {
 	ctx, cancel := context.WithCancel(testContext(t))
 	var wg sync.WaitGroup
 	n := 0
@@ -66,7 +66,7 @@ func appending(t *testing.T, l logstructured.Log, head logstructured.Head) (stop
 				t.Errorf("Append: %v", err)
 				return
 			}
-			head = logstructured.Head{Position: head.Position + logstructured.Position(rows), ID: id}
+			head = log.Head{Position: head.Position + log.Position(rows), ID: id}
 			n += rows
 		}
 	})
@@ -81,10 +81,10 @@ func appending(t *testing.T, l logstructured.Log, head logstructured.Head) (stop
 func (s suite) readIsASnapshot(t *testing.T) {
 	logs := s.fresh(t, 2)
 	ctx := testContext(t)
-	head := mustAppend(t, logs[0], logstructured.Head{}, puts(2, 1))
+	head := mustAppend(t, logs[0], log.Head{}, puts(2, 1))
 	stop := appending(t, logs[0], head)
 	defer stop()
-	var after logstructured.Position
+	var after log.Position
 	for reads := 0; reads < 200 && !t.Failed(); reads++ {
 		entries, end, err := logs[1].Read(ctx, after, 10_000)
 		if err != nil {
@@ -92,10 +92,10 @@ func (s suite) readIsASnapshot(t *testing.T) {
 		}
 		if len(entries) > 0 {
 			last := entries[len(entries)-1]
-			if end.Head != (logstructured.Head{Position: last.Position, ID: last.ID}) {
+			if end.Head != (log.Head{Position: last.Position, ID: last.ID}) {
 				t.Fatalf("the last entry read is %d/%x, and the end %v", last.Position, uint64(last.ID), end.Head)
 			}
-			if want := after + logstructured.Position(len(entries)); last.Position != want {
+			if want := after + log.Position(len(entries)); last.Position != want {
 				t.Fatalf("%d entries after %d end at %d: a hole", len(entries), after, last.Position)
 			}
 			after = last.Position
@@ -109,18 +109,18 @@ func (s suite) readIsASnapshot(t *testing.T) {
 func (s suite) scanIsASnapshot(t *testing.T) {
 	logs := s.fresh(t, 2)
 	ctx := testContext(t)
-	head := fill(t, logs[0], logstructured.Head{}, 3000, 500)
+	head := fill(t, logs[0], log.Head{}, 3000, 500)
 	stop := appending(t, logs[0], head)
 	defer stop()
 	for range 5 {
-		var last logstructured.Head
+		var last log.Head
 		var keys, copies [][]byte
-		end, err := logs[1].Scan(ctx, 0, func(batch []logstructured.Entry) error {
+		end, err := logs[1].Scan(ctx, 0, func(batch []log.Entry) error {
 			for _, e := range batch {
 				if e.Position != last.Position+1 {
 					t.Fatalf("position %d follows %d", e.Position, last.Position)
 				}
-				last = logstructured.Head{Position: e.Position, ID: e.ID}
+				last = log.Head{Position: e.Position, ID: e.ID}
 				if len(e.Value) > 0 {
 					t.Fatal("Scan returns the value of a put")
 				}
@@ -145,20 +145,20 @@ func (s suite) scanIsASnapshot(t *testing.T) {
 
 func (s suite) scanStops(t *testing.T) {
 	l := s.fresh(t, 1)[0]
-	head := fill(t, l, logstructured.Head{}, 2000, 500)
+	head := fill(t, l, log.Head{}, 2000, 500)
 	ended := errors.New("enough")
 	calls := 0
-	_, err := l.Scan(testContext(t), 0, func([]logstructured.Entry) error { calls++; return ended })
+	_, err := l.Scan(testContext(t), 0, func([]log.Entry) error { calls++; return ended })
 	if !errors.Is(err, ended) || calls != 1 {
 		t.Errorf("Scan: %v after %d calls, want the function's own error after 1", err, calls)
 	}
 	ctx, cancel := context.WithCancel(testContext(t))
-	_, err = l.Scan(ctx, 0, func([]logstructured.Entry) error { cancel(); return nil })
+	_, err = l.Scan(ctx, 0, func([]log.Entry) error { cancel(); return nil })
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("Scan: %v, want the context's error", err)
 	}
-	var first logstructured.Position
-	end, err := l.Scan(testContext(t), 1990, func(batch []logstructured.Entry) error {
+	var first log.Position
+	end, err := l.Scan(testContext(t), 1990, func(batch []log.Entry) error {
 		if first == 0 {
 			first = batch[0].Position
 		}
@@ -177,18 +177,18 @@ func (s suite) values(t *testing.T) {
 	for i := range entries {
 		entries[i].Value = []byte{byte(i), byte(i >> 8), byte(i >> 16)}
 	}
-	head := mustAppend(t, logs[0], logstructured.Head{}, entries)
-	var deleted []logstructured.Position
-	for p := logstructured.Position(7); p < n; p += 7 {
+	head := mustAppend(t, logs[0], log.Head{}, entries)
+	var deleted []log.Position
+	for p := log.Position(7); p < n; p += 7 {
 		deleted = append(deleted, p)
 	}
-	if err := logs[0].Delete(ctx, logstructured.Head{}, deleted, 3000); err != nil {
+	if err := logs[0].Delete(ctx, log.Head{}, deleted, 3000); err != nil {
 		t.Fatal(err)
 	}
 	// In any order, some twice, some deleted, some not there yet.
-	positions := []logstructured.Position{0, n + 1, 1 << 50, -1, 7, 7, 8, 8}
+	positions := []log.Position{0, n + 1, 1 << 50, -1, 7, 7, 8, 8}
 	for range n {
-		positions = append(positions, 1+rand.N[logstructured.Position](n))
+		positions = append(positions, 1+rand.N[log.Position](n))
 	}
 	v, err := logs[1].Values(ctx, positions)
 	if err != nil {
@@ -223,14 +223,14 @@ func (s suite) endSeesOtherAppends(t *testing.T) {
 	done := make(chan struct{})
 	wg.Go(func() {
 		defer close(done)
-		head := logstructured.Head{}
+		head := log.Head{}
 		for range 150 {
 			id := newID()
 			if err := logs[0].Append(ctx, head, id, puts(2, 2)); err != nil {
 				t.Errorf("Append: %v", err)
 				return
 			}
-			head = logstructured.Head{Position: head.Position + 2, ID: id}
+			head = log.Head{Position: head.Position + 2, ID: id}
 			acknowledged.Store(int64(head.Position))
 		}
 	})

@@ -10,17 +10,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // long is a TTL that no test outlives.
 const long = time.Hour
 
-func (s suite) registries(t *testing.T, n int) []logstructured.Registry {
+func (s suite) registries(t *testing.T, n int) []log.Registry {
 	t.Helper()
-	var registries []logstructured.Registry
+	var registries []log.Registry
 	for _, l := range s.fresh(t, n) {
-		r, ok := l.(logstructured.Registry)
+		r, ok := l.(log.Registry)
 		if !ok {
 			t.Fatalf("%T is shared by several machines, and no Registry", l)
 		}
@@ -29,16 +29,16 @@ func (s suite) registries(t *testing.T, n int) []logstructured.Registry {
 	return registries
 }
 
-func registered(t *testing.T, r logstructured.Registry, self logstructured.Replica, ttl time.Duration) []logstructured.Replica {
+func registered(t *testing.T, r log.Registry, self log.Replica, ttl time.Duration) []log.Replica {
 	t.Helper()
 	all, err := r.Register(testContext(t), self, ttl)
 	if err != nil {
 		t.Fatalf("Register: %v", err)
 	}
-	if !slices.ContainsFunc(all, func(a logstructured.Replica) bool { return a.ID == self.ID }) {
+	if !slices.ContainsFunc(all, func(a log.Replica) bool { return a.ID == self.ID }) {
 		t.Fatalf("Register of %x returns only %+v", self.ID, all)
 	}
-	if !slices.IsSortedFunc(all, func(a, b logstructured.Replica) int {
+	if !slices.IsSortedFunc(all, func(a, b log.Replica) int {
 		return cmp.Or(cmp.Compare(a.Since, b.Since), cmp.Compare(a.ID, b.ID))
 	}) {
 		t.Fatalf("replicas in disorder: %+v", all)
@@ -46,24 +46,24 @@ func registered(t *testing.T, r logstructured.Registry, self logstructured.Repli
 	return all
 }
 
-func replica(all []logstructured.Replica, id uint64) logstructured.Replica {
+func replica(all []log.Replica, id uint64) log.Replica {
 	for _, r := range all {
 		if r.ID == id {
 			return r
 		}
 	}
-	return logstructured.Replica{}
+	return log.Replica{}
 }
 
-func sameReplica(a, b logstructured.Replica) bool {
+func sameReplica(a, b log.Replica) bool {
 	return a.ID == b.ID && a.Name == b.Name && a.Version == b.Version && slices.Equal(a.ClientURLs, b.ClientURLs)
 }
 
 func (s suite) register(t *testing.T) {
 	r := s.registries(t, 2)
 	ctx := testContext(t)
-	a := logstructured.Replica{ID: 1<<63 + 5, Name: "a", ClientURLs: []string{"http://127.0.0.1:2379", "unix:///x"}, Version: "3.7.0"}
-	b := logstructured.Replica{ID: 7, Name: "b", ClientURLs: []string{"http://127.0.0.2:2379"}, Version: "3.7.1"}
+	a := log.Replica{ID: 1<<63 + 5, Name: "a", ClientURLs: []string{"http://127.0.0.1:2379", "unix:///x"}, Version: "3.7.0"}
+	b := log.Replica{ID: 7, Name: "b", ClientURLs: []string{"http://127.0.0.2:2379"}, Version: "3.7.1"}
 	all := registered(t, r[0], a, long)
 	if len(all) != 1 || !sameReplica(all[0], a) || all[0].Since != all[0].Seen || all[0].Since < 1_600_000_000_000 {
 		t.Fatalf("after the first registration: %+v", all)
@@ -108,7 +108,7 @@ func (s suite) registerAnyBytes(t *testing.T) {
 	for i := range all {
 		all[i] = rune(i)
 	}
-	replicas := []logstructured.Replica{
+	replicas := []log.Replica{
 		{ID: 1},
 		{ID: 1<<64 - 1, Name: string(all), Version: string(all), ClientURLs: []string{string(all), "", "a,b", "c\nd\te\x00f"}},
 		{ID: 1 << 63, Name: "it's \\ \" % _ ; -- $1 ?", ClientURLs: []string{`http://"[quoted]"/\`, "Straße", "Ⅷ 𝄞"}},
@@ -117,7 +117,7 @@ func (s suite) registerAnyBytes(t *testing.T) {
 	for i, self := range replicas {
 		registered(t, r[i%2], self, long)
 	}
-	invalid := logstructured.Replica{ID: 3, Name: "\xc3\x28", Version: "\xff", ClientURLs: []string{"\xff\xfe", "b"}}
+	invalid := log.Replica{ID: 3, Name: "\xc3\x28", Version: "\xff", ClientURLs: []string{"\xff\xfe", "b"}}
 	for i := range r {
 		got := registered(t, r[i], invalid, long)
 		if found := replica(got, invalid.ID); len(found.ClientURLs) != 2 || found.ClientURLs[1] != "b" {
@@ -133,7 +133,7 @@ func (s suite) registerAnyBytes(t *testing.T) {
 
 func (s suite) registerExpires(t *testing.T) {
 	r := s.registries(t, 2)
-	a, b := logstructured.Replica{ID: 1, Name: "a"}, logstructured.Replica{ID: 2, Name: "b"}
+	a, b := log.Replica{ID: 1, Name: "a"}, log.Replica{ID: 2, Name: "b"}
 	start := time.Now() // before the database notes when it has seen the replica
 	registered(t, r[0], a, long)
 	if all := registered(t, r[1], b, time.Minute); len(all) != 2 {
@@ -158,7 +158,7 @@ func (s suite) registerTogether(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range replicas {
 		wg.Go(func() {
-			self := logstructured.Replica{ID: uint64(i+1) * 0x1357_9bdf_0246_8ace, Name: fmt.Sprint(i)}
+			self := log.Replica{ID: uint64(i+1) * 0x1357_9bdf_0246_8ace, Name: fmt.Sprint(i)}
 			for range 5 {
 				if _, err := r[i%len(r)].Register(testContext(t), self, long); err != nil {
 					t.Errorf("Register: %v", err)
@@ -167,7 +167,7 @@ func (s suite) registerTogether(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	self := logstructured.Replica{ID: 1, Name: "last"}
+	self := log.Replica{ID: 1, Name: "last"}
 	if all := registered(t, r[0], self, long); len(all) != replicas+1 {
 		t.Errorf("%d replicas, want %d", len(all), replicas+1)
 	}

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // largeAppend is a transaction of 100 MiB.
@@ -24,13 +24,13 @@ func (s suite) largeAppend(t *testing.T) {
 		entries[i].Value = pattern[i : i+1200<<10]
 	}
 	start := time.Now()
-	head := mustAppend(t, logs[0], logstructured.Head{}, entries)
+	head := mustAppend(t, logs[0], log.Head{}, entries)
 	t.Logf("append of %d MiB in %d entries: %v", len(entries)*1200>>10, len(entries), time.Since(start).Round(time.Millisecond))
 	got := readAll(t, logs[1], 0)
 	if !slices.EqualFunc(got, entries, sameEntry) {
 		t.Error("Read returns something else")
 	}
-	v, err := logs[1].Values(testContext(t), []logstructured.Position{largeRows, 1})
+	v, err := logs[1].Values(testContext(t), []log.Position{largeRows, 1})
 	if err != nil || !bytes.Equal(v.Values[0], entries[largeRows-1].Value) || v.IDs[0] != head.ID {
 		t.Errorf("Values returns something else (%v)", err)
 	}
@@ -40,13 +40,13 @@ func (s suite) largeAppend(t *testing.T) {
 func (s suite) openedTogether(t *testing.T) {
 	const replicas = 6
 	open := s.New(t)
-	logs := make([]logstructured.Log, replicas)
+	logs := make([]log.Log, replicas)
 	var wg sync.WaitGroup
 	for i := range logs {
 		wg.Go(func() { logs[i] = open(t) })
 	}
 	wg.Wait()
-	var head logstructured.Head
+	var head log.Head
 	ids := map[uint64]bool{}
 	for i, l := range logs {
 		if l == nil {
@@ -65,10 +65,10 @@ func (s suite) openedTogether(t *testing.T) {
 func (s suite) reopenDuringTraffic(t *testing.T) {
 	open := s.New(t)
 	l := opened(t, open)
-	head := mustAppend(t, l, logstructured.Head{}, puts(2, 1))
+	head := mustAppend(t, l, log.Head{}, puts(2, 1))
 	stop := appending(t, l, head)
 	defer stop()
-	var last logstructured.Position
+	var last log.Position
 	for range 10 {
 		other := open(t)
 		end := mustEnd(t, other)

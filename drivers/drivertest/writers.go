@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // outcome is what an append told its caller.
@@ -28,9 +28,9 @@ func outcomeOf(err error) outcome {
 	switch {
 	case err == nil:
 		return acknowledged
-	case errors.Is(err, logstructured.ErrConflict):
+	case errors.Is(err, log.ErrConflict):
 		return conflict
-	case errors.Is(err, logstructured.ErrUnknown):
+	case errors.Is(err, log.ErrUnknown):
 		return unknown
 	}
 	return failed
@@ -39,7 +39,7 @@ func outcomeOf(err error) outcome {
 // attempt is an append that returned.
 type attempt struct {
 	writer  int
-	after   logstructured.Head
+	after   log.Head
 	rows    int
 	outcome outcome
 	err     error
@@ -48,17 +48,17 @@ type attempt struct {
 // ledger is what became of all appends that were tried, by their ID.
 type ledger struct {
 	mu       sync.Mutex
-	attempts map[logstructured.AppendID]attempt
+	attempts map[log.AppendID]attempt
 }
 
-func (l *ledger) note(id logstructured.AppendID, a attempt) {
+func (l *ledger) note(id log.AppendID, a attempt) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.attempts[id] = a
 }
 
 // check compares the whole log with what the writers were told, and logs the table.
-func (l *ledger) check(t *testing.T, writers int, entries []logstructured.Entry) (sum [outcomes]int) {
+func (l *ledger) check(t *testing.T, writers int, entries []log.Entry) (sum [outcomes]int) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -66,16 +66,16 @@ func (l *ledger) check(t *testing.T, writers int, entries []logstructured.Entry)
 	for _, a := range l.attempts {
 		told[a.writer][a.outcome]++
 	}
-	seen := map[logstructured.AppendID]int{}
+	seen := map[log.AppendID]int{}
 	var late, lost, wrong, doubled int
 	for i := 0; i < len(entries); {
 		e := entries[i]
 		a, known := l.attempts[e.ID]
-		if e.Position != logstructured.Position(i+1) || !known || i+a.rows > len(entries) {
+		if e.Position != log.Position(i+1) || !known || i+a.rows > len(entries) {
 			t.Fatalf("row %d stands at position %d with ID %x (tried: %v, %d rows)", i+1, e.Position, uint64(e.ID), known, a.rows)
 		}
 		for n := range a.rows {
-			if got := entries[i+n]; got.ID != e.ID || got.Sub != int64(n) || got.Position != e.Position+logstructured.Position(n) {
+			if got := entries[i+n]; got.ID != e.ID || got.Sub != int64(n) || got.Position != e.Position+log.Position(n) {
 				t.Fatalf("row %d of append %x is %+v", n, uint64(e.ID), got)
 			}
 		}
@@ -121,8 +121,8 @@ func (l *ledger) check(t *testing.T, writers int, entries []logstructured.Entry)
 
 // write appends as one of the writers until it was told enough, and then one append that is acknowledged. It asks for the end whenever
 // it does not know it, and gives up an append that failed or is unknown for another one.
-func (l *ledger) write(ctx context.Context, t *testing.T, writer int, log logstructured.Log, enough func(done int) bool, patience time.Duration) {
-	var head logstructured.Head
+func (l *ledger) write(ctx context.Context, t *testing.T, writer int, target log.Log, enough func(done int) bool, patience time.Duration) {
+	var head log.Head
 	known := false
 	for done, last := 0, false; !last; {
 		if ctx.Err() != nil {
@@ -132,7 +132,7 @@ func (l *ledger) write(ctx context.Context, t *testing.T, writer int, log logstr
 		finish := enough(done)
 		short, cancel := context.WithTimeout(ctx, patience)
 		if !known {
-			end, err := log.End(short)
+			end, err := target.End(short)
 			head, known = end.Head, err == nil
 			if err != nil {
 				cancel()
@@ -140,12 +140,12 @@ func (l *ledger) write(ctx context.Context, t *testing.T, writer int, log logstr
 			}
 		}
 		id, rows := newID(), 1+rand.IntN(20)
-		err := log.Append(short, head, id, puts(2, rows))
+		err := target.Append(short, head, id, puts(2, rows))
 		cancel()
 		a := attempt{writer: writer, after: head, rows: rows, outcome: outcomeOf(err), err: err}
 		l.note(id, a)
 		if known = a.outcome == acknowledged; known {
-			head = logstructured.Head{Position: head.Position + logstructured.Position(rows), ID: id}
+			head = log.Head{Position: head.Position + log.Position(rows), ID: id}
 			done++
 			last = finish
 		}
@@ -157,10 +157,10 @@ func (s suite) writersRace(t *testing.T) {
 	const writers, appends = 8, 40
 	logs := s.fresh(t, writers)
 	ctx := testContext(t)
-	l := ledger{attempts: map[logstructured.AppendID]attempt{}}
+	l := ledger{attempts: map[log.AppendID]attempt{}}
 	var wg sync.WaitGroup
-	for writer, log := range logs {
-		wg.Go(func() { l.write(ctx, t, writer, log, func(done int) bool { return done >= appends-1 }, time.Minute) })
+	for writer, target := range logs {
+		wg.Go(func() { l.write(ctx, t, writer, target, func(done int) bool { return done >= appends-1 }, time.Minute) })
 	}
 	wg.Wait()
 	l.check(t, writers, readAll(t, logs[0], 0))

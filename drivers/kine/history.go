@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 const (
@@ -32,9 +32,9 @@ type History struct {
 
 // generation is the newest of a key; its version is 0 when it has ended.
 type generation struct {
-	create  logstructured.Revision
+	create  log.Revision
 	version int64
-	lease   logstructured.LeaseID
+	lease   log.LeaseID
 }
 
 func newHistory() *History { return &History{keys: map[string]generation{}} }
@@ -50,8 +50,8 @@ func (h *History) Keys() (n int) {
 }
 
 // TTLs are those of the keys that live, in seconds, each once.
-func (h *History) TTLs() []logstructured.LeaseID {
-	ttls := map[logstructured.LeaseID]bool{}
+func (h *History) TTLs() []log.LeaseID {
+	ttls := map[log.LeaseID]bool{}
 	for _, g := range h.keys {
 		if g.version > 0 && g.lease != 0 {
 			ttls[g.lease] = true
@@ -61,8 +61,8 @@ func (h *History) TTLs() []logstructured.LeaseID {
 }
 
 // next returns the write of a row, if it is one.
-func (h *History) next(r *row) (logstructured.Entry, bool) {
-	var none logstructured.Entry
+func (h *History) next(r *row) (log.Entry, bool) {
+	var none log.Entry
 	switch {
 	case string(r.name) == compactKey:
 		h.Markers++
@@ -71,7 +71,7 @@ func (h *History) next(r *row) (logstructured.Entry, bool) {
 		h.Gaps++
 		return none, false
 	}
-	e := logstructured.Entry{Revision: logstructured.Revision(r.id), Key: r.name}
+	e := log.Entry{Revision: log.Revision(r.id), Key: r.name}
 	stored := int64(0) // the version, of the one key of which kine keeps it
 	if string(r.name) == apiserverKey {
 		h.Translated++
@@ -87,10 +87,10 @@ func (h *History) next(r *row) (logstructured.Entry, bool) {
 		h.keys[string(e.Key)] = generation{}
 		h.Writes++
 		h.Tombstones++
-		e.Kind = logstructured.KindTombstone
+		e.Kind = log.KindTombstone
 		return e, true
 	}
-	switch create := logstructured.Revision(r.create); {
+	switch create := log.Revision(r.create); {
 	case g.version > 0:
 		g.version++
 	case !known && !r.created && create > 0 && create < e.Revision:
@@ -99,13 +99,13 @@ func (h *History) next(r *row) (logstructured.Entry, bool) {
 	default:
 		g = generation{create: e.Revision, version: 1}
 	}
-	g.lease = logstructured.LeaseID(r.lease)
+	g.lease = log.LeaseID(r.lease)
 	h.keys[string(e.Key)] = g
 	h.Writes++
 	if r.lease != 0 {
 		h.Leased++
 	}
-	e.Kind, e.Value, e.Lease = logstructured.KindPut, r.value, g.lease
+	e.Kind, e.Value, e.Lease = log.KindPut, r.value, g.lease
 	e.CreateRevision, e.Version = g.create, g.version
 	return e, true
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // TestHistory turns rows into writes, each of which is described as kind, key, value, revision, create revision, version and lease.
@@ -64,7 +64,7 @@ func TestHistory(t *testing.T) {
 		for _, r := range test.rows {
 			if e, ok := h.next(&r); ok {
 				kind := "put"
-				if e.Kind == logstructured.KindTombstone {
+				if e.Kind == log.KindTombstone {
 					kind = "delete"
 				}
 				got = append(got, fmt.Sprintf("%s %q=%q %d %d %d %d", kind, e.Key, e.Value, e.Revision, e.CreateRevision, e.Version, e.Lease))

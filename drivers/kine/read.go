@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // row is one of the table.
@@ -31,7 +31,7 @@ const rowsSQL = `SELECT id, name, created, deleted, create_revision, prev_revisi
 
 // Read calls fn with all writes in the order of their revisions, read from one snapshot, of which it returns the survey, and what became of which rows. The keys and values belong to fn.
 // Errors of fn end it and are returned.
-func (t *Table) Read(ctx context.Context, fn func(logstructured.Entry) error) (s Survey, h *History, err error) {
+func (t *Table) Read(ctx context.Context, fn func(log.Entry) error) (s Survey, h *History, err error) {
 	conn, err := t.db.Conn(ctx)
 	if err != nil {
 		return s, nil, fmt.Errorf("kine: connect: %w", err)

@@ -12,7 +12,7 @@ import (
 
 	"github.com/stele-db/stele/drivers"
 	"github.com/stele-db/stele/drivers/connect"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // DefaultTable is kine's name of its table.
@@ -104,8 +104,8 @@ type Survey struct {
 	// Rows of all kinds.
 	Rows int64
 	// Revision is the current one, which is the highest id.
-	Revision        logstructured.Revision
-	CompactRevision logstructured.Revision
+	Revision        log.Revision
+	CompactRevision log.Revision
 	// markers are the rows named compactKey.
 	markers int64
 }

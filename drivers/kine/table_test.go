@@ -11,7 +11,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 const tableSQL = `CREATE TABLE kine (id INTEGER PRIMARY KEY, name TEXT, created INTEGER, deleted INTEGER, create_revision INTEGER, prev_revision INTEGER,
@@ -59,8 +59,8 @@ func TestRead(t *testing.T) {
 	if err != nil || before.Rows != rows || before.Revision != rows {
 		t.Fatalf("survey: %+v, %v", before, err)
 	}
-	next := logstructured.Revision(2)
-	survey, history, err := table.Read(t.Context(), func(e logstructured.Entry) error {
+	next := log.Revision(2)
+	survey, history, err := table.Read(t.Context(), func(e log.Entry) error {
 		if next == 10 {
 			execute(t, db, `INSERT INTO kine VALUES (100000, 'later', 1, 0, NULL, 0, 0, '', NULL)`)
 		}
@@ -81,7 +81,7 @@ func TestRead(t *testing.T) {
 		t.Errorf("a survey after a write: %+v, %v", after, err)
 	}
 	stopped := errors.New("enough")
-	if _, _, err := table.Read(t.Context(), func(logstructured.Entry) error { return stopped }); !errors.Is(err, stopped) {
+	if _, _, err := table.Read(t.Context(), func(log.Entry) error { return stopped }); !errors.Is(err, stopped) {
 		t.Errorf("stopped: %v", err)
 	}
 }

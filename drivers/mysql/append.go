@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 const (
@@ -94,8 +94,8 @@ func (l *Log) newWriter(ctx context.Context) (*writer, error) {
 	return &writer{s: s, maxPacket: int(integer(v["max_allowed_packet"])), inserts: map[int]*insert{}}, nil
 }
 
-// Append implements [logstructured.Log].
-func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructured.AppendID, entries []logstructured.Entry) error {
+// Append implements [log.Log].
+func (l *Log) Append(ctx context.Context, head log.Head, id log.AppendID, entries []log.Entry) error {
 	ctx, done, err := l.call(ctx)
 	if err != nil {
 		return translate("append", err)
@@ -105,16 +105,16 @@ func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructu
 	if err != nil {
 		return translate("append", because(ctx, err))
 	}
-	logstructured.Seal(head, id, entries)
+	log.Seal(head, id, entries)
 	at, err := l.append(ctx, w, head, id, entries)
-	for try := 0; try < lagTries && errors.Is(err, logstructured.ErrConflict) && l.lagged(ctx, w, head); try++ {
+	for try := 0; try < lagTries && errors.Is(err, log.ErrConflict) && l.lagged(ctx, w, head); try++ {
 		at, err = l.append(ctx, w, head, id, entries)
 	}
 	for try := 0; try < contendedTries && w.lostToNobody(err); try++ {
-		if at, err = l.append(ctx, w, head, id, entries); errors.Is(err, logstructured.ErrConflict) {
+		if at, err = l.append(ctx, w, head, id, entries); errors.Is(err, log.ErrConflict) {
 			// Unless it was ourselves, the time before.
 			if other, ok := l.standsAfter(ctx, w, head); !ok || other == id {
-				err = fmt.Errorf("%w: %v may be followed by it: %w", logstructured.ErrUnknown, head, errTriedAgain)
+				err = fmt.Errorf("%w: %v may be followed by it: %w", log.ErrUnknown, head, errTriedAgain)
 			}
 		}
 	}
@@ -129,7 +129,7 @@ func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructu
 	return nil
 }
 
-func (l *Log) append(ctx context.Context, w *writer, head logstructured.Head, id logstructured.AppendID, entries []logstructured.Entry) (logstructured.Timestamp, error) {
+func (l *Log) append(ctx context.Context, w *writer, head log.Head, id log.AppendID, entries []log.Entry) (log.Timestamp, error) {
 	if w.fits(entries) {
 		return l.appendAtOnce(ctx, w, head, id, entries)
 	}
@@ -141,13 +141,13 @@ const lagTries = 5
 
 // lagged tells whether a guard has failed only because this Galera node had not yet applied what another one had acknowledged. The query for it waits until it has. Nothing is
 // lost by asking afterwards: a conflict is a definite failure, and waiting before each INSERT would cost every append a round trip through the cluster.
-func (l *Log) lagged(ctx context.Context, w *writer, head logstructured.Head) bool {
+func (l *Log) lagged(ctx context.Context, w *writer, head log.Head) bool {
 	if !w.s.galera || !w.s.IsValid() {
 		return false
 	}
-	var newest logstructured.Head
+	var newest log.Head
 	err := w.s.query(ctx, l.sql.newest, []driver.NamedValue{}, func(row []driver.Value) error {
-		newest = logstructured.Head{Position: logstructured.Position(integer(row[0])), ID: logstructured.AppendID(integer(row[1]))}
+		newest = log.Head{Position: log.Position(integer(row[0])), ID: log.AppendID(integer(row[1]))}
 		return nil
 	})
 	return err == nil && newest == head
@@ -162,16 +162,16 @@ var errTriedAgain = errors.New("it was tried again")
 // lostToNobody tells whether TiDB broke an append off for another transaction that has left nothing behind (it was rolled back, or is not done yet): TiDB gives up where others wait. Trying
 // again needs no certainty about the first time: both would insert the same row.
 func (w *writer) lostToNobody(err error) bool {
-	return isNumber(err, errTiKVWriteConflict) && !errors.Is(err, logstructured.ErrConflict) && w.s.IsValid()
+	return isNumber(err, errTiKVWriteConflict) && !errors.Is(err, log.ErrConflict) && w.s.IsValid()
 }
 
 // fits tells whether one statement can carry entries.
-func (w *writer) fits(entries []logstructured.Entry) bool {
+func (w *writer) fits(entries []log.Entry) bool {
 	return len(entries) <= maxRows && w.chunk(entries, maxRows) == len(entries)
 }
 
 // chunk returns how many of the entries fit into one statement: one at least, limit at most.
-func (w *writer) chunk(entries []logstructured.Entry, limit int) int {
+func (w *writer) chunk(entries []log.Entry, limit int) int {
 	room := w.maxPacket - packetReserve
 	for i := range entries {
 		room -= rowBytes + len(entries[i].Key) + len(entries[i].Value)
@@ -183,7 +183,7 @@ func (w *writer) chunk(entries []logstructured.Entry, limit int) int {
 }
 
 // appendAtOnce is an append in one statement, and so in one round trip.
-func (l *Log) appendAtOnce(ctx context.Context, w *writer, head logstructured.Head, id logstructured.AppendID, entries []logstructured.Entry) (logstructured.Timestamp, error) {
+func (l *Log) appendAtOnce(ctx context.Context, w *writer, head log.Head, id log.AppendID, entries []log.Entry) (log.Timestamp, error) {
 	insert, err := l.insert(ctx, w, len(entries))
 	if err != nil {
 		return 0, err
@@ -200,10 +200,10 @@ func (l *Log) appendAtOnce(ctx context.Context, w *writer, head logstructured.He
 }
 
 // timeOf returns the time of an append whose guarded INSERT has succeeded.
-func (l *Log) timeOf(ctx context.Context, w *writer, head logstructured.Head, result driver.Result) (logstructured.Timestamp, error) {
+func (l *Log) timeOf(ctx context.Context, w *writer, head log.Head, result driver.Result) (log.Timestamp, error) {
 	at, err := result.LastInsertId()
 	if err == nil && at > 0 {
-		return logstructured.Timestamp(at), nil
+		return log.Timestamp(at), nil
 	}
 	// A proxy that answers in the server's place may lose it.
 	err = errNoStore
@@ -212,9 +212,9 @@ func (l *Log) timeOf(ctx context.Context, w *writer, head logstructured.Head, re
 		return nil
 	})
 	if err = errors.Join(queryErr, err); err != nil {
-		return 0, fmt.Errorf("%w: %w", logstructured.ErrUnknown, err)
+		return 0, fmt.Errorf("%w: %w", log.ErrUnknown, err)
 	}
-	return logstructured.Timestamp(at), nil
+	return log.Timestamp(at), nil
 }
 
 // insert returns the prepared guarded INSERT of rows.
@@ -273,7 +273,7 @@ func (w *writer) addBytes(b []byte) {
 }
 
 // addEntries adds rows that follow after; at is 0 in a statement that asks the server for the time.
-func (w *writer) addEntries(after logstructured.Position, id logstructured.AppendID, at logstructured.Timestamp, entries []logstructured.Entry) {
+func (w *writer) addEntries(after log.Position, id log.AppendID, at log.Timestamp, entries []log.Entry) {
 	for i := range entries {
 		e := &entries[i]
 		w.add(int64(after)+1+int64(i), int64(id))
@@ -289,26 +289,26 @@ func (w *writer) addEntries(after logstructured.Position, id logstructured.Appen
 }
 
 // resolve says what became of an append whose deciding statement returned err.
-func (l *Log) resolve(ctx context.Context, w *writer, head logstructured.Head, id logstructured.AppendID, err error) error {
+func (l *Log) resolve(ctx context.Context, w *writer, head log.Head, id log.AppendID, err error) error {
 	switch outcomeOf(err) {
 	case failed:
 		return err
 	case conflicted:
-		return fmt.Errorf("%w: it is not %v: %w", logstructured.ErrConflict, head, err)
+		return fmt.Errorf("%w: it is not %v: %w", log.ErrConflict, head, err)
 	case contended:
 		// Usually because another replica was faster; then its entry, once it is there, decides.
 		if other, ok := l.standsAfter(ctx, w, head); ok && other != id {
-			return fmt.Errorf("%w: it is not %v: %w", logstructured.ErrConflict, head, err)
+			return fmt.Errorf("%w: it is not %v: %w", log.ErrConflict, head, err)
 		}
 	}
-	return fmt.Errorf("%w: %w", logstructured.ErrUnknown, err)
+	return fmt.Errorf("%w: %w", log.ErrUnknown, err)
 }
 
 // standsAfter returns the ID of the entry after head, if there is one that can be seen.
-func (l *Log) standsAfter(ctx context.Context, w *writer, head logstructured.Head) (id logstructured.AppendID, ok bool) {
+func (l *Log) standsAfter(ctx context.Context, w *writer, head log.Head) (id log.AppendID, ok bool) {
 	err := w.s.query(ctx, l.sql.stands, arguments(int64(head.Position)+1), func(row []driver.Value) error {
 		if row[0] != nil {
-			id, ok = logstructured.AppendID(integer(row[0])), true
+			id, ok = log.AppendID(integer(row[0])), true
 		}
 		return nil
 	})
@@ -316,7 +316,7 @@ func (l *Log) standsAfter(ctx context.Context, w *writer, head logstructured.Hea
 }
 
 // appendInSteps is an append that is too large for one statement. Nothing counts before COMMIT: until that is sent every error is a definite failure.
-func (l *Log) appendInSteps(ctx context.Context, w *writer, head logstructured.Head, id logstructured.AppendID, entries []logstructured.Entry) (logstructured.Timestamp, error) {
+func (l *Log) appendInSteps(ctx context.Context, w *writer, head log.Head, id log.AppendID, entries []log.Entry) (log.Timestamp, error) {
 	if err := w.s.execute(ctx, "SET SESSION wait_timeout = "+idleTransaction); err != nil {
 		return 0, err
 	}
@@ -324,10 +324,10 @@ func (l *Log) appendInSteps(ctx context.Context, w *writer, head logstructured.H
 	if err != nil {
 		if outcomeOf(err) == contended { // which has rolled back all
 			if other, ok := l.standsAfter(ctx, w, head); ok && other != id {
-				err = fmt.Errorf("%w: it is not %v: %w", logstructured.ErrConflict, head, err)
+				err = fmt.Errorf("%w: it is not %v: %w", log.ErrConflict, head, err)
 			}
 		}
-		if !errors.Is(err, logstructured.ErrConflict) || w.s.execute(ctx, "ROLLBACK") != nil {
+		if !errors.Is(err, log.ErrConflict) || w.s.execute(ctx, "ROLLBACK") != nil {
 			_ = w.s.Close() // without its connection a transaction is rolled back, and nothing is left to go wrong
 		}
 		return 0, err
@@ -342,7 +342,7 @@ func (l *Log) appendInSteps(ctx context.Context, w *writer, head logstructured.H
 }
 
 // insertInSteps inserts in a transaction that it leaves open.
-func (l *Log) insertInSteps(ctx context.Context, w *writer, head logstructured.Head, id logstructured.AppendID, entries []logstructured.Entry) (logstructured.Timestamp, error) {
+func (l *Log) insertInSteps(ctx context.Context, w *writer, head log.Head, id log.AppendID, entries []log.Entry) (log.Timestamp, error) {
 	if err := w.s.execute(ctx, "START TRANSACTION"); err != nil {
 		return 0, err
 	}
@@ -358,7 +358,7 @@ func (l *Log) insertInSteps(ctx context.Context, w *writer, head logstructured.H
 	result, err := first.ExecContext(ctx, w.args)
 	if err != nil {
 		if outcomeOf(err) == conflicted {
-			return 0, fmt.Errorf("%w: it is not %v: %w", logstructured.ErrConflict, head, err)
+			return 0, fmt.Errorf("%w: it is not %v: %w", log.ErrConflict, head, err)
 		}
 		return 0, err
 	}
@@ -383,7 +383,7 @@ func (l *Log) insertInSteps(ctx context.Context, w *writer, head logstructured.H
 		}
 		w.release()
 		w.begin((rowParameters + 1) * n)
-		w.addEntries(head.Position+logstructured.Position(done), id, at, entries[done:done+n])
+		w.addEntries(head.Position+log.Position(done), id, at, entries[done:done+n])
 		result, err := p.ExecContext(ctx, w.args)
 		if err != nil {
 			return 0, err
@@ -398,8 +398,8 @@ func (l *Log) insertInSteps(ctx context.Context, w *writer, head logstructured.H
 	return at, w.s.refuseReadOnly(ctx)
 }
 
-// Confirm implements [logstructured.Log].
-func (l *Log) Confirm(ctx context.Context, head logstructured.Head) error {
+// Confirm implements [log.Log].
+func (l *Log) Confirm(ctx context.Context, head log.Head) error {
 	return translate("confirm", l.read(ctx, l.followers, func(ctx context.Context, s *session) error {
 		changed, err := s.change(ctx, l.sql.confirm, arguments(int64(head.Position), int64(head.ID)))
 		if err == nil && changed == 0 {

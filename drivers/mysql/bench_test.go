@@ -8,17 +8,17 @@ import (
 
 	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/drivers/drivertest/database"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // mustAppend appends and returns the new head.
-func mustAppend(tb testing.TB, l *Log, head logstructured.Head, entries []logstructured.Entry) logstructured.Head {
+func mustAppend(tb testing.TB, l *Log, head log.Head, entries []log.Entry) log.Head {
 	tb.Helper()
-	id := logstructured.AppendID(rand.Int64N(1<<62) + 1)
+	id := log.AppendID(rand.Int64N(1<<62) + 1)
 	if err := l.Append(context.Background(), head, id, entries); err != nil {
 		tb.Fatal(err)
 	}
-	return logstructured.Head{Position: head.Position + logstructured.Position(len(entries)), ID: id}
+	return log.Head{Position: head.Position + log.Position(len(entries)), ID: id}
 }
 
 // benchServer is the server that benchmarks use: STELE_TEST_BENCH_DATABASE is galera or mariadb, which is the default.
@@ -31,7 +31,7 @@ func benchServer(b *testing.B) *database.Server {
 }
 
 var bench = drivertest.Benchmark{
-	New: func(b *testing.B) logstructured.Log {
+	New: func(b *testing.B) log.Log {
 		l := openLog(b, benchServer(b).DSN(b))
 		b.Cleanup(func() {
 			if err := l.Close(); err != nil {

@@ -9,16 +9,16 @@ import (
 	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/drivers/drivertest/database"
 	"github.com/stele-db/stele/drivers/drivertest/proxy"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // opening returns a function that opens logs at dsn.
-func opening(dsn string) func(testing.TB) logstructured.Log {
-	return func(t testing.TB) logstructured.Log { return openLog(t, dsn) }
+func opening(dsn string) func(testing.TB) log.Log {
+	return func(t testing.TB) log.Log { return openLog(t, dsn) }
 }
 
-func through(kind string) func(testing.TB) (_, _ func(testing.TB) logstructured.Log, _ *proxy.Proxy) {
-	return func(t testing.TB) (_, _ func(testing.TB) logstructured.Log, _ *proxy.Proxy) {
+func through(kind string) func(testing.TB) (_, _ func(testing.TB) log.Log, _ *proxy.Proxy) {
+	return func(t testing.TB) (_, _ func(testing.TB) log.Log, _ *proxy.Proxy) {
 		through, direct, p := database.Shared(t, kind).Through(t)
 		return opening(through), opening(direct), p
 	}
@@ -38,10 +38,10 @@ func exceptions() map[drivertest.Category]string {
 
 func TestConformance(t *testing.T) {
 	drivertest.Run(t, drivertest.Harness{
-		New: func(t testing.TB) func(testing.TB) logstructured.Log {
+		New: func(t testing.TB) func(testing.TB) log.Log {
 			return opening(database.Shared(t, kind()).DSN(t))
 		},
-		Damage: func(t testing.TB) (func(testing.TB) logstructured.Log, func(testing.TB, string)) {
+		Damage: func(t testing.TB) (func(testing.TB) log.Log, func(testing.TB, string)) {
 			s := database.Shared(t, kind())
 			name := s.Database(t)
 			return opening(s.In(s.Env(t, "DSN_1"), name)), executing(s, name)
@@ -60,19 +60,19 @@ func executing(s *database.Server, name string) func(testing.TB, string) {
 }
 
 // nodes returns a function that opens each log on another node of a Galera cluster.
-func nodes(t testing.TB) func(testing.TB) logstructured.Log {
+func nodes(t testing.TB) func(testing.TB) log.Log {
 	return nodesOf(database.Shared(t, database.Galera), database.Shared(t, database.Galera).Database(t))
 }
 
-func damageNodes(t testing.TB) (func(testing.TB) logstructured.Log, func(testing.TB, string)) {
+func damageNodes(t testing.TB) (func(testing.TB) log.Log, func(testing.TB, string)) {
 	s := database.Shared(t, database.Galera)
 	name := s.Database(t)
 	return nodesOf(s, name), executing(s, name)
 }
 
-func nodesOf(s *database.Server, name string) func(testing.TB) logstructured.Log {
+func nodesOf(s *database.Server, name string) func(testing.TB) log.Log {
 	var opened atomic.Int64 // at the same time, now and then
-	return func(t testing.TB) logstructured.Log {
+	return func(t testing.TB) log.Log {
 		node := int(opened.Add(1))%s.Nodes() + 1
 		return openLog(t, s.In(s.Env(t, fmt.Sprintf("DSN_%d", node)), name))
 	}

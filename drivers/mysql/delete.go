@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 const (
@@ -17,8 +17,8 @@ const (
 	deletePause = 2 * time.Millisecond
 )
 
-// Delete implements [logstructured.Log].
-func (l *Log) Delete(ctx context.Context, guard logstructured.Head, positions []logstructured.Position, floor logstructured.Position) error {
+// Delete implements [log.Log].
+func (l *Log) Delete(ctx context.Context, guard log.Head, positions []log.Position, floor log.Position) error {
 	return translate("delete", l.read(ctx, l.others, func(ctx context.Context, s *session) error {
 		if _, err := s.change(ctx, l.sql.raiseFloor, arguments(int64(floor), int64(floor), int64(guard.Position), int64(guard.ID))); err != nil {
 			return err
@@ -42,14 +42,14 @@ func (l *Log) Delete(ctx context.Context, guard logstructured.Head, positions []
 	}))
 }
 
-// stands returns [logstructured.ErrConflict] unless the entry that head names is there, and [logstructured.ErrReadOnly] if the server takes no writes.
-func (l *Log) stands(ctx context.Context, s *session, head logstructured.Head) error {
-	err := fmt.Errorf("%w: %v is not there", logstructured.ErrConflict, head)
+// stands returns [log.ErrConflict] unless the entry that head names is there, and [log.ErrReadOnly] if the server takes no writes.
+func (l *Log) stands(ctx context.Context, s *session, head log.Head) error {
+	err := fmt.Errorf("%w: %v is not there", log.ErrConflict, head)
 	if queryErr := s.query(ctx, l.sql.stands, arguments(int64(head.Position)), func(row []driver.Value) error {
 		switch {
 		case integer(row[1]) == 0:
 			err = errReadOnlyServer
-		case row[0] != nil && logstructured.AppendID(integer(row[0])) == head.ID:
+		case row[0] != nil && log.AppendID(integer(row[0])) == head.ID:
 			err = nil
 		}
 		return nil
@@ -60,7 +60,7 @@ func (l *Log) stands(ctx context.Context, s *session, head logstructured.Head) e
 }
 
 // remove deletes what is below newest, a list at a time.
-func (l *Log) remove(ctx context.Context, s *session, guard logstructured.Head, positions []logstructured.Position, newest int64) error {
+func (l *Log) remove(ctx context.Context, s *session, guard log.Head, positions []log.Position, newest int64) error {
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for len(positions) > 0 {

@@ -12,7 +12,7 @@ import (
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/drivers/drivertest/database"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 func TestParseDSN(t *testing.T) {
@@ -153,7 +153,7 @@ func TestSilentServer(t *testing.T) {
 	_ = conn.Close()
 	// With a bound for each server one call is enough.
 	l := openLog(t, dsn+"?timeout=300ms")
-	mustAppend(t, l, logstructured.Head{}, drivertest.BenchEntries(1))
+	mustAppend(t, l, log.Head{}, drivertest.BenchEntries(1))
 	if err := l.Close(); err != nil {
 		t.Error(err)
 	}

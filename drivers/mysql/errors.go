@@ -11,7 +11,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/stele-db/stele/drivers/connect"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // Error numbers of MySQL and MariaDB (and TiDB, which keeps to them).
@@ -102,17 +102,17 @@ func translate(op string, err error) error {
 
 func sentinelOf(err error) error {
 	if errors.Is(err, mysql.ErrPktTooLarge) {
-		return logstructured.ErrTooLarge
+		return log.ErrTooLarge
 	}
 	switch number(err) {
 	case errTooManyConns, errTooManyUserConns, errUserLimit:
-		return logstructured.ErrNoConnection
+		return log.ErrNoConnection
 	case errDiskFull, errTableFull:
-		return logstructured.ErrNoSpace
+		return log.ErrNoSpace
 	case errPreventsStatement, errReadOnlyMode, errInReadOnly, errNullPosition:
-		return logstructured.ErrReadOnly
+		return log.ErrReadOnly
 	case errPacketTooLarge, errTiKVTooLarge, errTiDBTooLarge:
-		return logstructured.ErrTooLarge
+		return log.ErrTooLarge
 	}
 	return nil
 }
@@ -209,10 +209,10 @@ func permanent(err error) string {
 var errClosed = errors.New("log is closed")
 
 // errReadOnlyServer reports that the server takes no writes, and that nothing was written.
-var errReadOnlyServer = fmt.Errorf("%w: the server has read_only on: it is a replica or a demoted primary", logstructured.ErrReadOnly)
+var errReadOnlyServer = fmt.Errorf("%w: the server has read_only on: it is a replica or a demoted primary", log.ErrReadOnly)
 
 // errNoStore reports that a row that always stands is gone.
-var errNoStore = fmt.Errorf("%w: the row with the store's identity, or the sentinel of the log, is gone", logstructured.ErrCorrupt)
+var errNoStore = fmt.Errorf("%w: the row with the store's identity, or the sentinel of the log, is gone", log.ErrCorrupt)
 
 // openFailure is a reason why the log cannot be opened, in one sentence.
 type openFailure struct {

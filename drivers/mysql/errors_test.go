@@ -13,7 +13,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/stele-db/stele/drivers/connect"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // TestOutcomes checks that only what is certain is called certain.
@@ -54,8 +54,8 @@ func TestOutcomes(t *testing.T) {
 		}
 	}
 	for n, want := range map[uint16]error{
-		1290: logstructured.ErrReadOnly, 1836: logstructured.ErrReadOnly, 1792: logstructured.ErrReadOnly,
-		1114: logstructured.ErrNoSpace, 1021: logstructured.ErrNoSpace, 1153: logstructured.ErrTooLarge, 8004: logstructured.ErrTooLarge, 8025: logstructured.ErrTooLarge,
+		1290: log.ErrReadOnly, 1836: log.ErrReadOnly, 1792: log.ErrReadOnly,
+		1114: log.ErrNoSpace, 1021: log.ErrNoSpace, 1153: log.ErrTooLarge, 8004: log.ErrTooLarge, 8025: log.ErrTooLarge,
 	} {
 		if err := translate("append", server(n)); !errors.Is(err, want) {
 			t.Errorf("%v is not %v", err, want)

@@ -12,7 +12,7 @@ import (
 
 	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/drivers/drivertest/database"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // TestGalera is what only several nodes can break: races, guards, confirmations and what one node shows of another's appends. One log on each node.
@@ -29,7 +29,7 @@ func TestGalera(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	var head logstructured.Head
+	var head log.Head
 	t.Run("TakingTurns", func(t *testing.T) {
 		// Each append follows one on another node at once: whatever that node has not applied yet must not be taken for a conflict, nor
 		// be missing from what is read or confirmed.
@@ -50,10 +50,10 @@ func TestGalera(t *testing.T) {
 			if err := logs[(i+2)%3].Confirm(ctx, head); err != nil {
 				t.Fatalf("Confirm: %v", err)
 			}
-			if err := b.Confirm(ctx, logstructured.Head{Position: head.Position, ID: head.ID + 1}); !errors.Is(err, logstructured.ErrConflict) {
+			if err := b.Confirm(ctx, log.Head{Position: head.Position, ID: head.ID + 1}); !errors.Is(err, log.ErrConflict) {
 				t.Fatalf("Confirm of what is not there: %v", err)
 			}
-			if err := b.Append(ctx, logstructured.Head{Position: head.Position, ID: head.ID + 1}, 1, drivertest.BenchEntries(1)); !errors.Is(err, logstructured.ErrConflict) {
+			if err := b.Append(ctx, log.Head{Position: head.Position, ID: head.ID + 1}, 1, drivertest.BenchEntries(1)); !errors.Is(err, log.ErrConflict) {
 				t.Fatalf("Append after what is not there: %v", err)
 			}
 		}
@@ -62,8 +62,8 @@ func TestGalera(t *testing.T) {
 		var (
 			mu      sync.Mutex
 			told    = map[string]int{}
-			acked   = map[logstructured.AppendID]logstructured.Head{}
-			unknown = map[logstructured.AppendID]bool{}
+			acked   = map[log.AppendID]log.Head{}
+			unknown = map[log.AppendID]bool{}
 			wg      sync.WaitGroup
 		)
 		for i := range 6 {
@@ -75,16 +75,16 @@ func TestGalera(t *testing.T) {
 						t.Errorf("End: %v", err)
 						return
 					}
-					id, rows := logstructured.AppendID(rand.Int64N(1<<62)+1), 1+rand.IntN(4)
+					id, rows := log.AppendID(rand.Int64N(1<<62)+1), 1+rand.IntN(4)
 					err = l.Append(ctx, end.Head, id, drivertest.BenchEntries(rows))
 					mu.Lock()
 					switch {
 					case err == nil:
 						told["acknowledged"]++
 						acked[id] = end.Head
-					case errors.Is(err, logstructured.ErrConflict):
+					case errors.Is(err, log.ErrConflict):
 						told["conflicts"]++
-					case errors.Is(err, logstructured.ErrUnknown):
+					case errors.Is(err, log.ErrUnknown):
 						told["unknown"]++
 						unknown[id] = true
 					default:
@@ -111,7 +111,7 @@ func TestGalera(t *testing.T) {
 			}
 			next++
 		}
-		standing := map[logstructured.AppendID]bool{}
+		standing := map[log.AppendID]bool{}
 		for _, e := range entries {
 			standing[e.ID] = true
 		}
@@ -151,7 +151,7 @@ func TestGalera(t *testing.T) {
 			t.Fatal(err)
 		}
 		head = mustAppend(t, l, end.Head, drivertest.BenchEntries(1))
-		if err := logs[0].Append(ctx, head, 5, drivertest.BenchEntries(1)); !errors.Is(err, logstructured.ErrReadOnly) {
+		if err := logs[0].Append(ctx, head, 5, drivertest.BenchEntries(1)); !errors.Is(err, log.ErrReadOnly) {
 			t.Errorf("Append on the read-only node: %v", err)
 		}
 	})

@@ -12,10 +12,10 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/stele-db/stele/drivers/connect"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
-// Log is a [logstructured.Log] in a MySQL, MariaDB, Galera or TiDB database.
+// Log is a [log.Log] in a MySQL, MariaDB, Galera or TiDB database.
 type Log struct {
 	cfg    *config
 	logger *logrus.Entry
@@ -47,8 +47,8 @@ type Log struct {
 }
 
 var (
-	_ logstructured.Log      = (*Log)(nil)
-	_ logstructured.Registry = (*Log)(nil)
+	_ log.Log      = (*Log)(nil)
+	_ log.Registry = (*Log)(nil)
 )
 
 // call registers a call. The returned context ends with ctx, and with Close; done must be called.
@@ -112,11 +112,11 @@ func (l *Log) read(ctx context.Context, from *connect.Class[*sql.Conn], f func(c
 
 // elsewhere tells that another server, if there is one, may do what this one refuses or does not answer.
 func elsewhere(err error) bool {
-	return isNumber(err, errWsrepNotReady) || errors.Is(sentinelOf(err), logstructured.ErrReadOnly) || errors.Is(err, logstructured.ErrReadOnly) ||
+	return isNumber(err, errWsrepNotReady) || errors.Is(sentinelOf(err), log.ErrReadOnly) || errors.Is(err, log.ErrReadOnly) ||
 		errors.Is(err, context.DeadlineExceeded)
 }
 
-// Close implements [logstructured.Log]. It waits for the calls that are under way, which end soon: their contexts do. Closing again does nothing.
+// Close implements [log.Log]. It waits for the calls that are under way, which end soon: their contexts do. Closing again does nothing.
 func (l *Log) Close() error {
 	l.mu.Lock()
 	if l.closed {

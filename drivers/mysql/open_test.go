@@ -15,7 +15,7 @@ import (
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/drivers/drivertest/database"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // openList opens a log of a version with other migrations.
@@ -82,7 +82,7 @@ func TestRollingUpgrade(t *testing.T) {
 		`CREATE TABLE IF NOT EXISTS stele_more (a INT PRIMARY KEY) ENGINE = InnoDB`,
 	}})
 	old := openList(t, dsn, migrations)
-	head := mustAppend(t, old, logstructured.Head{}, drivertest.BenchEntries(3))
+	head := mustAppend(t, old, log.Head{}, drivertest.BenchEntries(3))
 	upgraded := openList(t, dsn, newer)
 	head = mustAppend(t, old, head, drivertest.BenchEntries(3))
 	head = mustAppend(t, upgraded, head, drivertest.BenchEntries(200))
@@ -146,7 +146,7 @@ func TestTwoPrefixes(t *testing.T) {
 	}
 	ids := map[uint64]bool{}
 	for prefix, logs := range logs {
-		head := mustAppend(t, logs[0], logstructured.Head{}, drivertest.BenchEntries(len(prefix)))
+		head := mustAppend(t, logs[0], log.Head{}, drivertest.BenchEntries(len(prefix)))
 		for _, l := range logs {
 			end, err := l.End(context.Background())
 			if err != nil || end.Head != head {
@@ -172,7 +172,7 @@ func TestMissingRights(t *testing.T) {
 	open := func(dsn string) error {
 		l, err := Open(context.Background(), dsn, Options{Logger: quiet()})
 		if err == nil {
-			mustAppend(t, l, logstructured.Head{}, drivertest.BenchEntries(2))
+			mustAppend(t, l, log.Head{}, drivertest.BenchEntries(2))
 			_, err = l.Size(context.Background())
 			err = errors.Join(err, l.Close())
 		}
@@ -268,7 +268,7 @@ func TestPacketTooSmall(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
-	var head logstructured.Head
+	var head log.Head
 	for _, size := range []int{largest, largest - 1000, largest / 2, 100_000} {
 		entries := drivertest.BenchEntries(7)
 		for i := range entries {
@@ -278,7 +278,7 @@ func TestPacketTooSmall(t *testing.T) {
 		head = mustAppend(t, l, head, entries[:1])
 		head = mustAppend(t, l, head, entries)
 		for i := range entries {
-			v, err := l.Values(context.Background(), []logstructured.Position{entries[i].Position})
+			v, err := l.Values(context.Background(), []log.Position{entries[i].Position})
 			if err != nil || len(v.Values[0]) != size || v.Values[0][size-1] != byte(i+1) {
 				t.Fatalf("value of %d bytes: %d bytes, %v", size, len(v.Values[0]), err)
 			}

@@ -11,7 +11,7 @@ import (
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/drivers/drivertest/database"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // TestPasswordChanges changes the password on the server and in its file, in either order, and cuts all connections after each step.
@@ -33,12 +33,12 @@ func TestPasswordChanges(t *testing.T) {
 	}
 	defer func() { _ = l.Close() }()
 	alter := func(password string) { admin(t, s, "ALTER USER rotating@'127.0.0.1' IDENTIFIED BY '"+password+"'") }
-	var head logstructured.Head
+	var head log.Head
 	works := func() error {
 		if _, err := l.End(t.Context()); err != nil {
 			return err
 		}
-		next := logstructured.Head{Position: head.Position + 2, ID: head.ID + 1}
+		next := log.Head{Position: head.Position + 2, ID: head.ID + 1}
 		err := l.Append(t.Context(), head, next.ID, drivertest.BenchEntries(2))
 		if err == nil {
 			head = next
@@ -62,7 +62,7 @@ func TestPasswordChanges(t *testing.T) {
 		step.change()
 		killConnections(t, s, "rotating")
 		switch err := works(); {
-		case step.refused && (err == nil || errors.Is(err, logstructured.ErrUnknown)):
+		case step.refused && (err == nil || errors.Is(err, log.ErrUnknown)):
 			t.Errorf("step %d: %v, want a definite error", i, err)
 		case !step.refused && err != nil:
 			t.Errorf("step %d: %v", i, err)

@@ -7,11 +7,11 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
-// End implements [logstructured.Log].
-func (l *Log) End(ctx context.Context) (end logstructured.End, err error) {
+// End implements [log.Log].
+func (l *Log) End(ctx context.Context) (end log.End, err error) {
 	if err := l.writable(ctx); err != nil {
 		return end, translate("end", err)
 	}
@@ -21,7 +21,7 @@ func (l *Log) End(ctx context.Context) (end logstructured.End, err error) {
 			return err
 		}
 		if readOnly != "0" && readOnly != "OFF" { // later versions of MariaDB have names for several ways of being read-only
-			return fmt.Errorf("%w: the server has read_only = %s", logstructured.ErrReadOnly, readOnly)
+			return fmt.Errorf("%w: the server has read_only = %s", log.ErrReadOnly, readOnly)
 		}
 		return nil
 	})
@@ -29,15 +29,15 @@ func (l *Log) End(ctx context.Context) (end logstructured.End, err error) {
 }
 
 // endNow asks for the end, and whether the server is read-only.
-func (l *Log) endNow(ctx context.Context, s *session) (end logstructured.End, readOnly string, err error) {
+func (l *Log) endNow(ctx context.Context, s *session) (end log.End, readOnly string, err error) {
 	found := false
 	err = s.query(ctx, l.sql.end, []driver.NamedValue{}, func(row []driver.Value) error {
 		found, readOnly = true, text(row[5])
-		end = logstructured.End{
-			Head:      logstructured.Head{Position: logstructured.Position(integer(row[0])), ID: logstructured.AppendID(integer(row[1]))},
-			Floor:     logstructured.Position(integer(row[2])),
+		end = log.End{
+			Head:      log.Head{Position: log.Position(integer(row[0])), ID: log.AppendID(integer(row[1]))},
+			Floor:     log.Position(integer(row[2])),
 			ClusterID: uint64(integer(row[3])),
-			Now:       logstructured.Timestamp(integer(row[4])),
+			Now:       log.Timestamp(integer(row[4])),
 		}
 		return nil
 	})
@@ -48,18 +48,18 @@ func (l *Log) endNow(ctx context.Context, s *session) (end logstructured.End, re
 }
 
 // endOf reads the end from the row that leads the others.
-func endOf(row []driver.Value) logstructured.End {
-	return logstructured.End{
-		Head:      logstructured.Head{Position: logstructured.Position(integer(row[0])), ID: logstructured.AppendID(integer(row[1]))},
-		Now:       logstructured.Timestamp(integer(row[2])),
-		Floor:     logstructured.Position(integer(row[4])),
+func endOf(row []driver.Value) log.End {
+	return log.End{
+		Head:      log.Head{Position: log.Position(integer(row[0])), ID: log.AppendID(integer(row[1]))},
+		Now:       log.Timestamp(integer(row[2])),
+		Floor:     log.Position(integer(row[4])),
 		ClusterID: uint64(integer(row[5])),
 	}
 }
 
 // rows runs a query that is led by the row of the end, and calls f with the others.
-func (l *Log) rows(ctx context.Context, s *session, query string, args []driver.NamedValue, f func([]driver.Value) error) (logstructured.End, error) {
-	var end logstructured.End
+func (l *Log) rows(ctx context.Context, s *session, query string, args []driver.NamedValue, f func([]driver.Value) error) (log.End, error) {
+	var end log.End
 	found := false
 	err := s.query(ctx, query, args, func(row []driver.Value) error {
 		if found {
@@ -90,11 +90,11 @@ const (
 // errEnough ends a query before its last row.
 var errEnough = errors.New("enough")
 
-// Read implements [logstructured.Log].
-func (l *Log) Read(ctx context.Context, after logstructured.Position, limit int) ([]logstructured.Entry, logstructured.End, error) {
+// Read implements [log.Log].
+func (l *Log) Read(ctx context.Context, after log.Position, limit int) ([]log.Entry, log.End, error) {
 	var (
-		entries []logstructured.Entry
-		end     logstructured.End
+		entries []log.Entry
+		end     log.End
 		size    int
 	)
 	err := l.read(ctx, l.followers, func(ctx context.Context, s *session) (err error) {
@@ -117,29 +117,29 @@ func (l *Log) Read(ctx context.Context, after logstructured.Position, limit int)
 }
 
 // entryOf makes an entry of a row of the log.
-func entryOf(row []driver.Value) logstructured.Entry {
-	return logstructured.Entry{
-		Position:       logstructured.Position(integer(row[0])),
-		ID:             logstructured.AppendID(integer(row[1])),
-		Time:           logstructured.Timestamp(integer(row[2])),
-		Kind:           logstructured.Kind(integer(row[3])),
-		Revision:       logstructured.Revision(integer(row[4])),
+func entryOf(row []driver.Value) log.Entry {
+	return log.Entry{
+		Position:       log.Position(integer(row[0])),
+		ID:             log.AppendID(integer(row[1])),
+		Time:           log.Timestamp(integer(row[2])),
+		Kind:           log.Kind(integer(row[3])),
+		Revision:       log.Revision(integer(row[4])),
 		Sub:            integer(row[5]),
 		Key:            blob(row[6]),
-		CreateRevision: logstructured.Revision(integer(row[7])),
+		CreateRevision: log.Revision(integer(row[7])),
 		Version:        integer(row[8]),
-		Lease:          logstructured.LeaseID(integer(row[9])),
+		Lease:          log.LeaseID(integer(row[9])),
 		Value:          blob(row[10]),
 		Checksum:       checksumOf(row[12]),
 	}
 }
 
 // checksumOf reads a checksum, which is NULL in rows of earlier versions.
-func checksumOf(v driver.Value) logstructured.Checksum {
+func checksumOf(v driver.Value) log.Checksum {
 	if v == nil {
 		return 0
 	}
-	return logstructured.Checksum(integer(v))
+	return log.Checksum(integer(v))
 }
 
 // blob copies bytes out of the connection's buffer.
@@ -151,14 +151,14 @@ func blob(v driver.Value) []byte {
 // scanBatch is the number of entries handed over at once.
 const scanBatch = 512
 
-// Scan implements [logstructured.Log].
-func (l *Log) Scan(ctx context.Context, after logstructured.Position, fn func([]logstructured.Entry) error) (logstructured.End, error) {
+// Scan implements [log.Log].
+func (l *Log) Scan(ctx context.Context, after log.Position, fn func([]log.Entry) error) (log.End, error) {
 	var (
-		end   logstructured.End
+		end   log.End
 		fnErr error
 	)
 	err := l.read(ctx, l.others, func(unwatched context.Context, s *session) (err error) {
-		batch := make([]logstructured.Entry, 0, scanBatch)
+		batch := make([]log.Entry, 0, scanBatch)
 		flush := func() error {
 			// What interrupts the connection may come later than rows that are on their way already.
 			if err := ctx.Err(); err != nil {
@@ -195,9 +195,9 @@ func (l *Log) Scan(ctx context.Context, after logstructured.Position, fn func([]
 	return end, translate("scan", err)
 }
 
-// Values implements [logstructured.Log].
-func (l *Log) Values(ctx context.Context, positions []logstructured.Position) (logstructured.Values, error) {
-	v := logstructured.NewValues(len(positions))
+// Values implements [log.Log].
+func (l *Log) Values(ctx context.Context, positions []log.Position) (log.Values, error) {
+	v := log.NewValues(len(positions))
 	err := l.read(ctx, l.others, func(ctx context.Context, s *session) error {
 		if len(positions) <= listSizes[len(listSizes)-1] {
 			_, err := l.someValues(ctx, s, positions, 0, &v)
@@ -218,10 +218,10 @@ func (l *Log) Values(ctx context.Context, positions []logstructured.Position) (l
 }
 
 // someValues asks for as many of the positions from first on as one query takes, and returns how many that are.
-func (l *Log) someValues(ctx context.Context, s *session, positions []logstructured.Position, first int, v *logstructured.Values) (int, error) {
+func (l *Log) someValues(ctx context.Context, s *session, positions []log.Position, first int, v *log.Values) (int, error) {
 	query := pick(l.sql.values, len(positions)-first)
 	some := positions[first:min(len(positions), first+query.rows)]
-	at := make(map[logstructured.Position]int, len(some)) // the first place of each
+	at := make(map[log.Position]int, len(some)) // the first place of each
 	args := make([]driver.NamedValue, query.rows)
 	for i, p := range some {
 		if _, ok := at[p]; !ok {
@@ -234,12 +234,12 @@ func (l *Log) someValues(ctx context.Context, s *session, positions []logstructu
 	}
 	var err error
 	v.End, err = l.rows(ctx, s, query.sql, args, func(row []driver.Value) error {
-		i, ok := at[logstructured.Position(integer(row[0]))]
+		i, ok := at[log.Position(integer(row[0]))]
 		if !ok {
-			return fmt.Errorf("a row that was not asked for: %w", logstructured.ErrCorrupt)
+			return fmt.Errorf("a row that was not asked for: %w", log.ErrCorrupt)
 		}
 		v.Values[first+i], v.Found[first+i] = blob(row[6]), true
-		v.IDs[first+i], v.Checksums[first+i] = logstructured.AppendID(integer(row[1])), checksumOf(row[7])
+		v.IDs[first+i], v.Checksums[first+i] = log.AppendID(integer(row[1])), checksumOf(row[7])
 		return nil
 	})
 	if err != nil {

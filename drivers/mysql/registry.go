@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 const (
@@ -21,13 +21,13 @@ const (
 	forgetAfter = 20
 )
 
-// Register implements [logstructured.Registry].
-func (l *Log) Register(ctx context.Context, self logstructured.Replica, ttl time.Duration) ([]logstructured.Replica, error) {
+// Register implements [log.Registry].
+func (l *Log) Register(ctx context.Context, self log.Replica, ttl time.Duration) ([]log.Replica, error) {
 	urls, err := json.Marshal(self.ClientURLs)
 	if err != nil {
 		return nil, translate("register", err)
 	}
-	var replicas []logstructured.Replica
+	var replicas []log.Replica
 	err = l.read(ctx, l.followers, func(ctx context.Context, s *session) error {
 		if _, err := s.change(ctx, l.sql.register, []driver.NamedValue{
 			{Value: int64(self.ID)}, {Value: []byte(self.Name)}, {Value: urls}, {Value: []byte(self.Version)},
@@ -35,13 +35,13 @@ func (l *Log) Register(ctx context.Context, self logstructured.Replica, ttl time
 			return err
 		}
 		var gone []int64
-		var now logstructured.Timestamp
+		var now log.Timestamp
 		if err := s.query(ctx, l.sql.registered, []driver.NamedValue{}, func(row []driver.Value) error {
-			r := logstructured.Replica{
+			r := log.Replica{
 				ID: uint64(integer(row[0])), Name: text(row[1]), Version: text(row[3]),
-				Since: logstructured.Timestamp(integer(row[4])), Seen: logstructured.Timestamp(integer(row[5])),
+				Since: log.Timestamp(integer(row[4])), Seen: log.Timestamp(integer(row[5])),
 			}
-			now = logstructured.Timestamp(integer(row[6]))
+			now = log.Timestamp(integer(row[6]))
 			switch silent := time.Duration(now-r.Seen) * time.Millisecond; {
 			case silent > forgetAfter*ttl && r.ID != self.ID:
 				gone = append(gone, int64(r.ID))
@@ -65,13 +65,13 @@ func (l *Log) Register(ctx context.Context, self logstructured.Replica, ttl time
 	if err != nil {
 		return nil, translate("register", err)
 	}
-	slices.SortFunc(replicas, func(a, b logstructured.Replica) int {
+	slices.SortFunc(replicas, func(a, b log.Replica) int {
 		return cmp.Or(cmp.Compare(a.Since, b.Since), cmp.Compare(a.ID, b.ID))
 	})
 	return replicas, nil
 }
 
-// Unregister implements [logstructured.Registry].
+// Unregister implements [log.Registry].
 func (l *Log) Unregister(ctx context.Context, id uint64) error {
 	return translate("unregister", l.read(ctx, l.followers, func(ctx context.Context, s *session) error {
 		_, err := s.change(ctx, l.sql.unregister, arguments(int64(id), anyTime))

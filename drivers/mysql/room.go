@@ -6,11 +6,11 @@ import (
 	"time"
 
 	"github.com/stele-db/stele/drivers/connect"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // refused reports whether the server takes no further connection, of this user or at all.
-func refused(err error) bool { return sentinelOf(err) == logstructured.ErrNoConnection } //nolint:errorlint // it is one of ours
+func refused(err error) bool { return sentinelOf(err) == log.ErrNoConnection } //nolint:errorlint // it is one of ours
 
 // makeRoom ends the connections that can be done without, when the server refused one that cannot: those of the other
 // class, whose calls share the connections of the first one for a while.
@@ -53,7 +53,7 @@ func (l *Log) writable(ctx context.Context) error {
 	defer done()
 	w, err := l.lockWriter(ctx)
 	if err != nil && l.refusedWriter.Load() {
-		err = fmt.Errorf("%w: %s: %w", logstructured.ErrNoConnection, connect.TooManyConnections, err)
+		err = fmt.Errorf("%w: %s: %w", log.ErrNoConnection, connect.TooManyConnections, err)
 	}
 	if err != nil {
 		return because(ctx, err)

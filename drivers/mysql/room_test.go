@@ -12,7 +12,7 @@ import (
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/drivers/drivertest/database"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // limitedUser makes a user who may have a number of connections, and returns the DSN of a fresh database.
@@ -35,7 +35,7 @@ func TestTwoConnectionsSuffice(t *testing.T) {
 	defer func() { _ = l.Close() }()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	head := mustAppend(t, l, logstructured.Head{}, drivertest.BenchEntries(1))
+	head := mustAppend(t, l, log.Head{}, drivertest.BenchEntries(1))
 	reading, stop := context.WithCancel(ctx)
 	var readers sync.WaitGroup
 	defer readers.Wait()
@@ -43,7 +43,7 @@ func TestTwoConnectionsSuffice(t *testing.T) {
 	for range 8 {
 		readers.Go(func() {
 			for reading.Err() == nil {
-				if _, err := l.Values(ctx, []logstructured.Position{1}); err != nil {
+				if _, err := l.Values(ctx, []log.Position{1}); err != nil {
 					t.Errorf("Values: %v", err)
 				}
 				if _, err := l.End(ctx); err != nil {
@@ -75,7 +75,7 @@ func TestOneConnectionIsTooFew(t *testing.T) {
 	if err == nil {
 		t.Error(l.Close())
 	}
-	if !errors.Is(err, logstructured.ErrNoConnection) || !strings.Contains(err.Error(), connect.TooManyConnections) {
+	if !errors.Is(err, log.ErrNoConnection) || !strings.Contains(err.Error(), connect.TooManyConnections) {
 		t.Errorf("the error is %v", err)
 	}
 }
@@ -91,7 +91,7 @@ func TestNoConnectionForAppending(t *testing.T) {
 		t.Cleanup(cancel)
 		return ctx
 	}
-	head := mustAppend(t, l, logstructured.Head{}, drivertest.BenchEntries(1))
+	head := mustAppend(t, l, log.Head{}, drivertest.BenchEntries(1))
 	if _, err := l.End(within(10 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
@@ -102,10 +102,10 @@ func TestNoConnectionForAppending(t *testing.T) {
 	}
 	_ = w.s.Close()
 	l.writer <- nil
-	if err := l.Append(within(time.Second), head, 8, drivertest.BenchEntries(1)); !errors.Is(err, logstructured.ErrNoConnection) {
+	if err := l.Append(within(time.Second), head, 8, drivertest.BenchEntries(1)); !errors.Is(err, log.ErrNoConnection) {
 		t.Errorf("Append: %v", err)
 	}
-	if _, err := l.End(within(time.Second)); !errors.Is(err, logstructured.ErrNoConnection) {
+	if _, err := l.End(within(time.Second)); !errors.Is(err, log.ErrNoConnection) {
 		t.Errorf("End: %v", err)
 	}
 	admin(t, s, "ALTER USER later@'127.0.0.1' WITH MAX_USER_CONNECTIONS 2")

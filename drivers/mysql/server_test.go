@@ -12,7 +12,7 @@ import (
 
 	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/drivers/drivertest/database"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // TestServerDefaults runs against a server whose defaults are as unhelpful as they can be.
@@ -62,8 +62,8 @@ func TestServerDefaults(t *testing.T) {
 	for i := range 20 {
 		entries := drivertest.BenchEntries(3)
 		entries[1].Key = []byte{0xff, 0xc3, 0x28, 0}
-		wrong := logstructured.Head{Position: head.Position, ID: head.ID + 1}
-		if err := logs[i%2].Append(ctx, wrong, 1, drivertest.BenchEntries(1)); !errors.Is(err, logstructured.ErrConflict) {
+		wrong := log.Head{Position: head.Position, ID: head.ID + 1}
+		if err := logs[i%2].Append(ctx, wrong, 1, drivertest.BenchEntries(1)); !errors.Is(err, log.ErrConflict) {
 			t.Fatalf("Append after %v: %v", wrong, err)
 		}
 		head = mustAppend(t, logs[i%2], head, entries)
@@ -75,14 +75,14 @@ func TestServerDefaults(t *testing.T) {
 	if err := logs[0].Confirm(ctx, head); err != nil {
 		t.Error(err)
 	}
-	if err := logs[1].Delete(ctx, head, []logstructured.Position{1, 2}, 2); err != nil {
+	if err := logs[1].Delete(ctx, head, []log.Position{1, 2}, 2); err != nil {
 		t.Error(err)
 	}
 	// A scan that takes longer than the server's limits, and finds more rows than it would return; and what comes after a transaction.
 	const many = 4 * maxRows
 	head = mustAppend(t, logs[0], head, drivertest.BenchEntries(many))
 	seen := 0
-	if _, err := logs[1].Scan(ctx, 0, func(batch []logstructured.Entry) error {
+	if _, err := logs[1].Scan(ctx, 0, func(batch []log.Entry) error {
 		if seen == 0 {
 			admin(t, s, "DO SLEEP(0.3)")
 		}
@@ -91,9 +91,9 @@ func TestServerDefaults(t *testing.T) {
 	}); err != nil || seen != many+3*20-2 {
 		t.Errorf("Scan: %d entries, %v; want %d", seen, err, many+3*20-2)
 	}
-	all := make([]logstructured.Position, 3000)
+	all := make([]log.Position, 3000)
 	for i := range all {
-		all[i] = head.Position - logstructured.Position(i)
+		all[i] = head.Position - log.Position(i)
 	}
 	if v, err := logs[1].Values(ctx, all); err != nil || slices.Contains(v.Found, false) {
 		t.Errorf("Values: %v", err)
@@ -136,35 +136,35 @@ func refusesToWrite(t *testing.T, s *database.Server, name, dsn string) {
 	l := openLog(t, dsn+name)
 	defer func() { _ = l.Close() }()
 	ctx := context.Background()
-	head := mustAppend(t, l, logstructured.Head{}, drivertest.BenchEntries(2))
+	head := mustAppend(t, l, log.Head{}, drivertest.BenchEntries(2))
 	head = mustAppend(t, l, head, drivertest.BenchEntries(maxRows+1))
-	self := logstructured.Replica{ID: 7, Name: "seven"}
-	writes := map[string]func(head logstructured.Head) error{
-		"Append":        func(head logstructured.Head) error { return l.Append(ctx, head, 5, drivertest.BenchEntries(1)) },
-		"Append of two": func(head logstructured.Head) error { return l.Append(ctx, head, 5, drivertest.BenchEntries(2)) },
-		"Append in steps": func(head logstructured.Head) error {
+	self := log.Replica{ID: 7, Name: "seven"}
+	writes := map[string]func(head log.Head) error{
+		"Append":        func(head log.Head) error { return l.Append(ctx, head, 5, drivertest.BenchEntries(1)) },
+		"Append of two": func(head log.Head) error { return l.Append(ctx, head, 5, drivertest.BenchEntries(2)) },
+		"Append in steps": func(head log.Head) error {
 			return l.Append(ctx, head, 5, drivertest.BenchEntries(maxRows+1))
 		},
-		"Confirm": func(head logstructured.Head) error { return l.Confirm(ctx, head) },
-		"Delete": func(head logstructured.Head) error {
-			return l.Delete(ctx, head, []logstructured.Position{1, 2}, 2)
+		"Confirm": func(head log.Head) error { return l.Confirm(ctx, head) },
+		"Delete": func(head log.Head) error {
+			return l.Delete(ctx, head, []log.Position{1, 2}, 2)
 		},
-		"Register": func(logstructured.Head) error {
+		"Register": func(log.Head) error {
 			_, err := l.Register(ctx, self, time.Minute)
 			return err
 		},
-		"Defragment": func(logstructured.Head) error { return l.Defragment(ctx) },
-		"End": func(logstructured.Head) error {
+		"Defragment": func(log.Head) error { return l.Defragment(ctx) },
+		"End": func(log.Head) error {
 			_, err := l.End(ctx)
 			return err
 		},
-		"Open with another prefix": func(logstructured.Head) error { return openAndClose(dsn + name + "?table_prefix=other") },
-		"Open of another database": func(logstructured.Head) error { return openAndClose(dsn + name + "_other") },
+		"Open with another prefix": func(log.Head) error { return openAndClose(dsn + name + "?table_prefix=other") },
+		"Open of another database": func(log.Head) error { return openAndClose(dsn + name + "_other") },
 	}
 	// Once with a guard that does not hold, so that every statement is prepared before the server changes.
 	for what, write := range writes {
 		if !strings.HasPrefix(what, "Open") && what != "Delete" {
-			if err := write(logstructured.Head{Position: head.Position - 1, ID: 1}); err != nil && !errors.Is(err, logstructured.ErrConflict) {
+			if err := write(log.Head{Position: head.Position - 1, ID: 1}); err != nil && !errors.Is(err, log.ErrConflict) {
 				t.Errorf("%s: %v, want a conflict", what, err)
 			}
 		}
@@ -173,16 +173,16 @@ func refusesToWrite(t *testing.T, s *database.Server, name, dsn string) {
 	t.Cleanup(func() { admin(t, s, "SET GLOBAL read_only = 0", "DROP DATABASE IF EXISTS "+name+"_other") })
 	for what, write := range writes {
 		for range 2 { // the second on a new connection
-			if err := write(head); !errors.Is(err, logstructured.ErrReadOnly) || errors.Is(err, logstructured.ErrUnknown) {
+			if err := write(head); !errors.Is(err, log.ErrReadOnly) || errors.Is(err, log.ErrUnknown) {
 				t.Errorf("%s: %v, want read-only", what, err)
 			}
 		}
 	}
-	if err := l.Unregister(ctx, self.ID); err != nil && !errors.Is(err, logstructured.ErrReadOnly) {
+	if err := l.Unregister(ctx, self.ID); err != nil && !errors.Is(err, log.ErrReadOnly) {
 		t.Errorf("Unregister: %v", err)
 	}
 	entries := 0
-	if _, err := l.Scan(ctx, 0, func(batch []logstructured.Entry) error { entries += len(batch); return nil }); err != nil || entries != 2+maxRows+1 {
+	if _, err := l.Scan(ctx, 0, func(batch []log.Entry) error { entries += len(batch); return nil }); err != nil || entries != 2+maxRows+1 {
 		t.Errorf("Scan: %d entries, %v", entries, err)
 	}
 	admin(t, s, "SET GLOBAL read_only = 0")
@@ -190,7 +190,7 @@ func refusesToWrite(t *testing.T, s *database.Server, name, dsn string) {
 	if err != nil || end.Head != head || end.Floor != 0 {
 		t.Errorf("End: %v, %v; want %v and floor 0: nothing was to be written", end, err, head)
 	}
-	replicas, err := l.Register(ctx, logstructured.Replica{ID: 8}, time.Minute)
+	replicas, err := l.Register(ctx, log.Replica{ID: 8}, time.Minute)
 	if err != nil || len(replicas) != 2 {
 		t.Errorf("Register: %v, %v; want the replica that could not be removed, too", replicas, err)
 	}
@@ -212,11 +212,11 @@ func TestSentinel(t *testing.T) {
 	l := openLog(t, s.In(s.Env(t, "DSN"), name))
 	defer func() { _ = l.Close() }()
 	ctx := context.Background()
-	head := mustAppend(t, l, logstructured.Head{}, drivertest.BenchEntries(2))
+	head := mustAppend(t, l, log.Head{}, drivertest.BenchEntries(2))
 	if entries, _, err := l.Read(ctx, -5, 10); err != nil || len(entries) != 2 || entries[0].Position != 1 {
 		t.Errorf("Read: %v, %v", entries, err)
 	}
-	if _, err := l.Scan(ctx, -5, func(batch []logstructured.Entry) error {
+	if _, err := l.Scan(ctx, -5, func(batch []log.Entry) error {
 		if len(batch) != 2 {
 			return fmt.Errorf("%d entries", len(batch))
 		}
@@ -224,20 +224,20 @@ func TestSentinel(t *testing.T) {
 	}); err != nil {
 		t.Error(err)
 	}
-	if v, err := l.Values(ctx, []logstructured.Position{0}); err != nil || v.Found[0] {
+	if v, err := l.Values(ctx, []log.Position{0}); err != nil || v.Found[0] {
 		t.Errorf("Values: %v, %v", v, err)
 	}
-	if err := l.Delete(ctx, head, []logstructured.Position{-1, 0, 1, 2, 3}, 0); err != nil {
+	if err := l.Delete(ctx, head, []log.Position{-1, 0, 1, 2, 3}, 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Append(ctx, logstructured.Head{Position: 2, ID: head.ID + 1}, 3, drivertest.BenchEntries(1)); !errors.Is(err, logstructured.ErrConflict) {
+	if err := l.Append(ctx, log.Head{Position: 2, ID: head.ID + 1}, 3, drivertest.BenchEntries(1)); !errors.Is(err, log.ErrConflict) {
 		t.Errorf("Append: %v", err)
 	}
 	admin(t, s, "DELETE FROM "+name+".stele_store")
-	if _, err := l.End(ctx); !errors.Is(err, logstructured.ErrCorrupt) {
+	if _, err := l.End(ctx); !errors.Is(err, log.ErrCorrupt) {
 		t.Errorf("End: %v", err)
 	}
-	if _, _, err := l.Read(ctx, 0, 1); !errors.Is(err, logstructured.ErrCorrupt) {
+	if _, _, err := l.Read(ctx, 0, 1); !errors.Is(err, log.ErrCorrupt) {
 		t.Errorf("Read: %v", err)
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // The size of the file is exact, but asking for it takes the PROCESS privilege; MySQL and MariaDB have a table for it under different names. The other is
@@ -18,8 +18,8 @@ var fileSizeSQL = []string{
 
 const tableSizeSQL = `SELECT DATA_LENGTH + INDEX_LENGTH, DATA_FREE FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?`
 
-// Size implements [logstructured.Log].
-func (l *Log) Size(ctx context.Context) (size logstructured.Size, err error) {
+// Size implements [log.Log].
+func (l *Log) Size(ctx context.Context) (size log.Size, err error) {
 	err = l.read(ctx, l.others, func(ctx context.Context, s *session) error {
 		table := []driver.NamedValue{{Ordinal: 1, Value: l.cfg.sql("stele_log")}}
 		var data, free int64
@@ -29,7 +29,7 @@ func (l *Log) Size(ctx context.Context) (size logstructured.Size, err error) {
 		}); err != nil {
 			return err
 		}
-		size = logstructured.Size{Total: data + free, InUse: data}
+		size = log.Size{Total: data + free, InUse: data}
 		for _, query := range fileSizeSQL {
 			var file int64
 			switch err := s.query(ctx, query, table, func(row []driver.Value) error {
@@ -41,7 +41,7 @@ func (l *Log) Size(ctx context.Context) (size logstructured.Size, err error) {
 			case err != nil:
 				return err
 			case file > 0:
-				size = logstructured.Size{Total: file, InUse: max(0, file-free)}
+				size = log.Size{Total: file, InUse: max(0, file-free)}
 				return nil
 			}
 		}
@@ -50,7 +50,7 @@ func (l *Log) Size(ctx context.Context) (size logstructured.Size, err error) {
 	return size, translate("size", err)
 }
 
-// Defragment implements [logstructured.Log]. The server rebuilds the table while it is in use; on Galera all nodes wait for it.
+// Defragment implements [log.Log]. The server rebuilds the table while it is in use; on Galera all nodes wait for it.
 func (l *Log) Defragment(ctx context.Context) error {
 	return translate("defragment", l.read(ctx, l.others, func(ctx context.Context, s *session) error {
 		if err := s.refuseReadOnly(ctx); err != nil {

@@ -28,7 +28,7 @@ const (
 	plainRowSQL   = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ` + checksumSQL + `)`
 )
 
-// checksumSQL adds the row's time, which comes before it in the row, to a checksum; see logstructured.Checksum.At.
+// checksumSQL adds the row's time, which comes before it in the row, to a checksum; see log.Checksum.At.
 const checksumSQL = `CAST(? ^ ((time ^ (time >> 32)) << 32) AS SIGNED)`
 
 const (

@@ -8,7 +8,7 @@ import (
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/drivers/drivertest/database"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 func TestTLS(t *testing.T) {
@@ -47,7 +47,7 @@ func TestTLS(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		mustAppend(t, l, logstructured.Head{Position: end.Position, ID: end.ID}, drivertest.BenchEntries(70))
+		mustAppend(t, l, log.Head{Position: end.Position, ID: end.ID}, drivertest.BenchEntries(70))
 		if err := l.Close(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

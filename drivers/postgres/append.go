@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/stele-db/stele/drivers/connect"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 const (
@@ -23,8 +23,8 @@ const (
 	maxRaces = 20
 )
 
-// Append implements [logstructured.Log].
-func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructured.AppendID, entries []logstructured.Entry) error {
+// Append implements [log.Log].
+func (l *Log) Append(ctx context.Context, head log.Head, id log.AppendID, entries []log.Entry) error {
 	bound, end, err := l.begin(ctx)
 	if err != nil {
 		return translate("append", err)
@@ -35,7 +35,7 @@ func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructu
 		return translate("append", l.because(ctx, err))
 	}
 	defer unlock()
-	logstructured.Seal(head, id, entries)
+	log.Seal(head, id, entries)
 	params, err := w.encode(bound, head, id, entries, !l.alone())
 	if err != nil {
 		return translate("append", l.because(ctx, err))
@@ -47,22 +47,22 @@ func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructu
 	}
 	switch {
 	case errors.Is(err, errUndecided):
-		return translate("append", l.because(ctx, fmt.Errorf("%w: %w", logstructured.ErrUnknown, err)))
+		return translate("append", l.because(ctx, fmt.Errorf("%w: %w", log.ErrUnknown, err)))
 	case err != nil:
 		return translate("append", l.because(ctx, err))
 	case !held:
-		return translate("append", fmt.Errorf("%w: it is not %v", logstructured.ErrConflict, head))
+		return translate("append", fmt.Errorf("%w: it is not %v", log.ErrConflict, head))
 	}
 	for i := range entries {
-		entries[i].Time = logstructured.Timestamp(at)
+		entries[i].Time = log.Timestamp(at)
 		entries[i].Checksum = entries[i].Checksum.At(entries[i].Time)
 	}
 	l.tell(entries[len(entries)-1].Position)
 	return nil
 }
 
-// Confirm implements [logstructured.Log].
-func (l *Log) Confirm(ctx context.Context, head logstructured.Head) error {
+// Confirm implements [log.Log].
+func (l *Log) Confirm(ctx context.Context, head log.Head) error {
 	bound, end, err := l.begin(ctx)
 	if err != nil {
 		return translate("confirm", err)
@@ -78,7 +78,7 @@ func (l *Log) Confirm(ctx context.Context, head logstructured.Head) error {
 	case err != nil:
 		return translate("confirm", l.because(ctx, err))
 	case !found:
-		return translate("confirm", fmt.Errorf("%w: %v is not there", logstructured.ErrConflict, head))
+		return translate("confirm", fmt.Errorf("%w: %v is not there", log.ErrConflict, head))
 	}
 	return nil
 }
@@ -157,7 +157,7 @@ func (l *Log) giveUp(err error) {
 }
 
 // encode makes the parameters of an append that notifies the others or does not. All arrays share one buffer: those of a fixed width first, then the keys and values.
-func (w *writer) encode(ctx context.Context, head logstructured.Head, id logstructured.AppendID, entries []logstructured.Entry, notify bool) ([][]byte, error) {
+func (w *writer) encode(ctx context.Context, head log.Head, id log.AppendID, entries []log.Entry, notify bool) ([][]byte, error) {
 	const (
 		scalars     = 4
 		int8Columns = 6 // revision, sub, create_revision, version, lease, checksum
@@ -173,7 +173,7 @@ func (w *writer) encode(ctx context.Context, head logstructured.Head, id logstru
 	}
 	size := 8*scalars + kinds + int8Columns*int8s + keys + values
 	if size > maxAppendBytes {
-		return nil, fmt.Errorf("%w: %d MiB in %d entries, and PostgreSQL takes 1 GiB at once", logstructured.ErrTooLarge, size>>20, n)
+		return nil, fmt.Errorf("%w: %d MiB in %d entries, and PostgreSQL takes 1 GiB at once", log.ErrTooLarge, size>>20, n)
 	}
 	if cap(w.buf) < size {
 		w.buf = make([]byte, size)

@@ -13,7 +13,7 @@ import (
 	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/drivers/drivertest/database"
 	"github.com/stele-db/stele/drivers/drivertest/proxy"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // quiet logs nowhere.
@@ -24,8 +24,8 @@ func quiet() *logrus.Entry {
 }
 
 // opening returns a function that opens logs of one database. The suite closes them.
-func opening(dsn string) func(testing.TB) logstructured.Log {
-	return func(t testing.TB) logstructured.Log {
+func opening(dsn string) func(testing.TB) log.Log {
+	return func(t testing.TB) log.Log {
 		t.Helper()
 		l, err := Open(context.Background(), dsn, Options{Logger: quiet()})
 		if err != nil {
@@ -40,12 +40,12 @@ func conform(t *testing.T, kind string, node int) {
 	t.Parallel()
 	s := database.Shared(t, kind)
 	drivertest.Run(t, drivertest.Harness{
-		New: func(t testing.TB) func(testing.TB) logstructured.Log { return opening(s.DSN(t)) },
-		Damage: func(t testing.TB) (func(testing.TB) logstructured.Log, func(testing.TB, string)) {
+		New: func(t testing.TB) func(testing.TB) log.Log { return opening(s.DSN(t)) },
+		Damage: func(t testing.TB) (func(testing.TB) log.Log, func(testing.TB, string)) {
 			dsn := s.DSN(t)
 			return opening(dsn), func(t testing.TB, statement string) { execute(t, s, databaseOf(t, dsn), statement) }
 		},
-		Through: func(t testing.TB) (through, direct func(testing.TB) logstructured.Log, p *proxy.Proxy) {
+		Through: func(t testing.TB) (through, direct func(testing.TB) log.Log, p *proxy.Proxy) {
 			p = proxy.Start(t, s.Address(node))
 			dsn := s.DSN(t)
 			return opening(throughProxy(t, dsn, s.Address(node), p)), opening(dsn), p

@@ -11,14 +11,14 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/stele-db/stele/drivers/connect"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // deleteBatch is how many rows one transaction deletes: some milliseconds of work.
 const deleteBatch = 1000
 
-// Delete implements [logstructured.Log]. Appends do not wait for it: what it deletes nobody else touches.
-func (l *Log) Delete(ctx context.Context, guard logstructured.Head, positions []logstructured.Position, floor logstructured.Position) error {
+// Delete implements [log.Log]. Appends do not wait for it: what it deletes nobody else touches.
+func (l *Log) Delete(ctx context.Context, guard log.Head, positions []log.Position, floor log.Position) error {
 	params := int8Params(int64(guard.Position), int64(guard.ID), int64(floor))
 	if err := l.guarded(ctx, guard, &l.sql.raiseFloor, params); err != nil {
 		return err
@@ -44,12 +44,12 @@ func (l *Log) Delete(ctx context.Context, guard logstructured.Head, positions []
 }
 
 // guarded makes a change that returns a row if guard stood in its place.
-func (l *Log) guarded(ctx context.Context, guard logstructured.Head, q *query, params [][]byte) error {
+func (l *Log) guarded(ctx context.Context, guard log.Head, q *query, params [][]byte) error {
 	return l.request(ctx, "delete", l.others, func(bound context.Context, c *pgconn.PgConn) error {
 		held := false
 		err := l.change(bound, c, q, params, func() { held = true })
 		if err == nil && !held {
-			err = &stopped{fmt.Errorf("%w: %v is not there", logstructured.ErrConflict, guard)}
+			err = &stopped{fmt.Errorf("%w: %v is not there", log.ErrConflict, guard)}
 		}
 		return err
 	})
@@ -68,10 +68,10 @@ func (l *Log) change(ctx context.Context, c *pgconn.PgConn, q *query, params [][
 	}
 }
 
-// Size implements [logstructured.Log]: the tables of the log and its head with their indexes. InUse is an estimate from the server's
+// Size implements [log.Log]: the tables of the log and its head with their indexes. InUse is an estimate from the server's
 // statistics, which are a moment old.
-func (l *Log) Size(ctx context.Context) (logstructured.Size, error) {
-	var size logstructured.Size
+func (l *Log) Size(ctx context.Context) (log.Size, error) {
+	var size log.Size
 	err := l.request(ctx, "size", l.others, func(bound context.Context, c *pgconn.PgConn) error {
 		return l.rows(bound, c, &l.sql.size, nil, func(row [][]byte) error {
 			live, dead := int64Of(row[1]), int64Of(row[2])
@@ -86,7 +86,7 @@ func (l *Log) Size(ctx context.Context) (logstructured.Size, error) {
 	return size, err
 }
 
-// Defragment implements [logstructured.Log]. It writes the tables anew, which everything waits for.
+// Defragment implements [log.Log]. It writes the tables anew, which everything waits for.
 func (l *Log) Defragment(ctx context.Context) error {
 	return l.request(ctx, "defragment", l.others, func(bound context.Context, c *pgconn.PgConn) error {
 		for _, sql := range []string{`VACUUM FULL {prefix}_log`, `VACUUM FULL {prefix}_head`, `ANALYZE {prefix}_log`} {

@@ -15,7 +15,7 @@
 //   - The password is in no error.
 //
 // An append carries up to 1 GiB less 64 KiB of keys, values and 74 bytes an entry (the length of one message of the protocol); beyond that the
-// error wraps [logstructured.ErrTooLarge]. It takes about three times its size of memory here, and as much on the server.
+// error wraps [log.ErrTooLarge]. It takes about three times its size of memory here, and as much on the server.
 //
 // # DSN
 //

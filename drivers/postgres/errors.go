@@ -9,18 +9,18 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/stele-db/stele/drivers/connect"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 var (
 	// errClosed answers calls after Close.
 	errClosed = errors.New("log is closed")
 	// errNoHead reports that the row with the log's end is gone.
-	errNoHead = fmt.Errorf("%w: the table of the log's head is empty", logstructured.ErrCorrupt)
+	errNoHead = fmt.Errorf("%w: the table of the log's head is empty", log.ErrCorrupt)
 	// errWaitCanceled reports that the server broke off the wait for a standby: the commit stands, as long as this server does.
 	errWaitCanceled = errors.New("the server did not wait for its synchronous standby")
 	// errReadOnlyServer reports that the server takes no writes.
-	errReadOnlyServer = fmt.Errorf("%w: the server is a standby or was made read-only", logstructured.ErrReadOnly)
+	errReadOnlyServer = fmt.Errorf("%w: the server is a standby or was made read-only", log.ErrReadOnly)
 )
 
 // translate wraps err in the sentinel of its code.
@@ -36,17 +36,17 @@ func translate(op string, err error) error {
 
 func sentinelOf(err error) error {
 	if errors.Is(err, pgconn.ErrReadOnlyConnection) {
-		return logstructured.ErrReadOnly
+		return log.ErrReadOnly
 	}
 	switch code(err) {
 	case pgerrcode.ReadOnlySQLTransaction:
-		return logstructured.ErrReadOnly
+		return log.ErrReadOnly
 	case pgerrcode.TooManyConnections:
-		return logstructured.ErrNoConnection
+		return log.ErrNoConnection
 	case pgerrcode.DiskFull:
-		return logstructured.ErrNoSpace
+		return log.ErrNoSpace
 	case pgerrcode.DataCorrupted, pgerrcode.IndexCorrupted:
-		return logstructured.ErrCorrupt
+		return log.ErrCorrupt
 	}
 	return nil
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/stele-db/stele/drivers/connect"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 func TestErrorsByCode(t *testing.T) {
@@ -27,24 +27,24 @@ func TestErrorsByCode(t *testing.T) {
 		{"ERROR", "40P01", true, false, nil},
 		{"ERROR", "40003", false, false, nil},
 		{"ERROR", "57014", true, false, nil},
-		{"ERROR", "25006", true, true, logstructured.ErrReadOnly},
-		{"ERROR", "53100", true, false, logstructured.ErrNoSpace},
+		{"ERROR", "25006", true, true, log.ErrReadOnly},
+		{"ERROR", "53100", true, false, log.ErrNoSpace},
 		{"ERROR", "53200", true, false, nil},
 		{"ERROR", "54000", true, false, nil},
 		{"ERROR", "22001", true, false, nil},
 		{"ERROR", "26000", true, true, nil},
 		{"ERROR", "42501", true, false, nil},
 		{"ERROR", "XX000", false, false, nil},
-		{"ERROR", "XX001", true, false, logstructured.ErrCorrupt},
+		{"ERROR", "XX001", true, false, log.ErrCorrupt},
 		{"ERROR", "58030", false, false, nil},
 		{"ERROR", "08007", false, true, nil},
 		{"ERROR", "57P01", false, true, nil},
 		{"ERROR", "", false, false, nil},
 		{"FATAL", "57P01", false, true, nil},
 		{"FATAL", "57P03", false, true, nil},
-		{"FATAL", "25006", false, true, logstructured.ErrReadOnly},
+		{"FATAL", "25006", false, true, log.ErrReadOnly},
 		{"FATAL", "40001", false, true, nil},
-		{"PANIC", "53100", false, true, logstructured.ErrNoSpace},
+		{"PANIC", "53100", false, true, log.ErrNoSpace},
 	} {
 		err := fmt.Errorf("wrapped: %w", &pgconn.PgError{Severity: "translated", SeverityUnlocalized: test.severity, Code: test.code})
 		if got := rolledBack(err); got != test.rolledBack {
@@ -66,7 +66,7 @@ func TestErrorsByCode(t *testing.T) {
 	if staleConnection(&pgconn.ConnectError{}) || staleConnection(&stopped{io.EOF}) {
 		t.Error("what another connection does not mend is tried again")
 	}
-	if !errors.Is(translate("test", pgconn.ErrReadOnlyConnection), logstructured.ErrReadOnly) {
+	if !errors.Is(translate("test", pgconn.ErrReadOnlyConnection), log.ErrReadOnly) {
 		t.Error("no server that takes writes is not read-only")
 	}
 }

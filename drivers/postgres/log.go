@@ -13,10 +13,10 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/stele-db/stele/drivers/connect"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
-// Log is a [logstructured.Log], [logstructured.Notifier] and [logstructured.Registry] in a PostgreSQL database.
+// Log is a [log.Log], [log.Notifier] and [log.Registry] in a PostgreSQL database.
 type Log struct {
 	cfg    *config
 	logger *logrus.Entry
@@ -76,9 +76,9 @@ type Log struct {
 }
 
 var (
-	_ logstructured.Log      = (*Log)(nil)
-	_ logstructured.Notifier = (*Log)(nil)
-	_ logstructured.Registry = (*Log)(nil)
+	_ log.Log      = (*Log)(nil)
+	_ log.Notifier = (*Log)(nil)
+	_ log.Registry = (*Log)(nil)
 )
 
 // begin starts a call: it returns a context that ends when the log is closed, and a function that ends the call.
@@ -190,7 +190,7 @@ func warned(c *pgconn.PgConn) bool {
 }
 
 // tell remembers the newest position that a caller knows of.
-func (l *Log) tell(p logstructured.Position) {
+func (l *Log) tell(p log.Position) {
 	for {
 		old := l.told.Load()
 		if int64(p) <= old || l.told.CompareAndSwap(old, int64(p)) {
@@ -199,7 +199,7 @@ func (l *Log) tell(p logstructured.Position) {
 	}
 }
 
-// Close implements [logstructured.Log]. It waits for the calls that are under way, which end soon. Closing again does nothing.
+// Close implements [log.Log]. It waits for the calls that are under way, which end soon. Closing again does nothing.
 func (l *Log) Close() error {
 	l.closing.Do(func() {
 		l.mu.Lock()

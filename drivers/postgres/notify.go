@@ -17,7 +17,7 @@ var errNoListen = errors.New("postgres: there is a pooler in between, through wh
 // errNoRoom reports that the connection for listening is left to more important calls for a while.
 var errNoRoom = errors.New("postgres: the server refuses further connections")
 
-// Listen implements [logstructured.Notifier] on a connection of its own.
+// Listen implements [log.Notifier] on a connection of its own.
 func (l *Log) Listen(ctx context.Context, wake func()) error {
 	if l.pooled.Load() {
 		return errNoListen

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/stele-db/stele/drivers/drivertest/database"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // TestAloneNotifiesNobody has a replica that is alone, and others that come: appends notify only those.
@@ -17,7 +17,7 @@ func TestAloneNotifiesNobody(t *testing.T) {
 	ctx := within(t, time.Minute)
 	register := func(l *Log, id uint64) {
 		t.Helper()
-		if _, err := l.Register(ctx, logstructured.Replica{ID: id}, time.Minute); err != nil {
+		if _, err := l.Register(ctx, log.Replica{ID: id}, time.Minute); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -35,14 +35,14 @@ func TestAloneNotifiesNobody(t *testing.T) {
 		<-woken // it stands
 		return woken
 	}
-	var head logstructured.Head
+	var head log.Head
 	appendOne := func() {
 		t.Helper()
 		id := head.ID + 1
 		if err := one.Append(ctx, head, id, onePut("key")); err != nil {
 			t.Fatal(err)
 		}
-		head = logstructured.Head{Position: head.Position + 1, ID: id}
+		head = log.Head{Position: head.Position + 1, ID: id}
 	}
 	const first, third = 1 << 63, 3 // the database takes the former for a negative number
 

@@ -12,7 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/stele-db/stele/drivers/connect"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // Options configure a log beyond its DSN.
@@ -116,7 +116,7 @@ func openError(op string, err error) error {
 		return connect.Configuration(fmt.Errorf("postgres: cannot %s: %w", op, failure))
 	}
 	err = translate("cannot "+op, err)
-	if errors.Is(err, logstructured.ErrNoConnection) {
+	if errors.Is(err, log.ErrNoConnection) {
 		return fmt.Errorf("%w: %s", err, connect.TooManyConnections)
 	}
 	if advice := permanent(err); advice != "" {

@@ -17,7 +17,7 @@ import (
 
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/drivers/drivertest/database"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 func mustOpen(t testing.TB, dsn string) *Log {
@@ -77,11 +77,11 @@ func withOption(dsn, option string) string {
 	return dsn + "?" + option
 }
 
-func onePut(value string) []logstructured.Entry {
-	return []logstructured.Entry{{Kind: logstructured.KindPut, Revision: 2, Key: []byte("key"), Value: []byte(value), CreateRevision: 2, Version: 1}}
+func onePut(value string) []log.Entry {
+	return []log.Entry{{Kind: log.KindPut, Revision: 2, Key: []byte("key"), Value: []byte(value), CreateRevision: 2, Version: 1}}
 }
 
-func mustEnd(t testing.TB, l *Log) logstructured.End {
+func mustEnd(t testing.TB, l *Log) log.End {
 	t.Helper()
 	end, err := l.End(within(t, 10*time.Second))
 	if err != nil {
@@ -210,7 +210,7 @@ func TestTwoLogsInOneDatabase(t *testing.T) {
 	for i, l := range logs {
 		clusters[mustEnd(t, l).ClusterID] = true
 		for n := range i + 1 {
-			if err := l.Append(within(t, 10*time.Second), mustEnd(t, l).Head, logstructured.AppendID(n+1), onePut("v")); err != nil {
+			if err := l.Append(within(t, 10*time.Second), mustEnd(t, l).Head, log.AppendID(n+1), onePut("v")); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -237,7 +237,7 @@ func TestRollingUpgrade(t *testing.T) {
 	}
 	ctx := within(t, 20*time.Second)
 	older := mustOpen(t, dsn)
-	if err := older.Append(ctx, logstructured.Head{}, 1, onePut("before")); err != nil {
+	if err := older.Append(ctx, log.Head{}, 1, onePut("before")); err != nil {
 		t.Fatal(err)
 	}
 	newer := append(migrations[:len(migrations):len(migrations)], parseMigration(`
@@ -251,20 +251,20 @@ CREATE TABLE IF NOT EXISTS {prefix}_more (id bigint);
 	}
 	defer func() { _ = upgraded.Close() }()
 	again := mustOpen(t, dsn) // an older one that restarts meanwhile
-	head := logstructured.Head{Position: 1, ID: 1}
+	head := log.Head{Position: 1, ID: 1}
 	for n, l := range []*Log{older, upgraded, again, older} {
-		id := logstructured.AppendID(n + 2)
+		id := log.AppendID(n + 2)
 		if err := l.Append(ctx, head, id, onePut("after")); err != nil {
 			t.Fatalf("append %d: %v", n, err)
 		}
-		head = logstructured.Head{Position: head.Position + 1, ID: id}
+		head = log.Head{Position: head.Position + 1, ID: id}
 		for _, reader := range []*Log{older, upgraded, again} {
 			if entries, end, err := reader.Read(ctx, 0, 10); err != nil || end.Head != head || len(entries) != n+2 || string(entries[n+1].Value) != "after" {
 				t.Fatalf("after append %d: %d entries, %v, %v", n, len(entries), end.Head, err)
 			}
 		}
 	}
-	if _, err := older.Scan(ctx, 0, func([]logstructured.Entry) error { return nil }); err != nil {
+	if _, err := older.Scan(ctx, 0, func([]log.Entry) error { return nil }); err != nil {
 		t.Errorf("Scan: %v", err)
 	}
 
@@ -349,24 +349,24 @@ func TestReadOnlyServer(t *testing.T) {
 	dsn := s.DSN(t)
 	l := mustOpen(t, dsn)
 	ctx := within(t, 20*time.Second)
-	if err := l.Append(ctx, logstructured.Head{}, 1, onePut("v")); err != nil {
+	if err := l.Append(ctx, log.Head{}, 1, onePut("v")); err != nil {
 		t.Fatal(err)
 	}
 	// New sessions, and those that are told, take no writes.
 	name := databaseOf(t, dsn)
 	execute(t, s, name, "ALTER DATABASE "+name+" SET default_transaction_read_only = on",
 		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '"+name+"' AND pid <> pg_backend_pid()")
-	head := logstructured.Head{Position: 1, ID: 1}
+	head := log.Head{Position: 1, ID: 1}
 	for range 3 { // the first may find its connection gone
 		err := l.Append(ctx, head, 2, onePut("w"))
-		if err == nil || errors.Is(err, logstructured.ErrConflict) {
+		if err == nil || errors.Is(err, log.ErrConflict) {
 			t.Fatalf("Append: %v", err)
 		}
 	}
-	if err := l.Append(ctx, head, 2, onePut("w")); !errors.Is(err, logstructured.ErrReadOnly) {
+	if err := l.Append(ctx, head, 2, onePut("w")); !errors.Is(err, log.ErrReadOnly) {
 		t.Errorf("Append: %v, want read-only", err)
 	}
-	if _, err := l.End(ctx); !errors.Is(err, logstructured.ErrReadOnly) {
+	if _, err := l.End(ctx); !errors.Is(err, log.ErrReadOnly) {
 		t.Errorf("End: %v, want read-only", err)
 	}
 	execute(t, s, "", "ALTER DATABASE "+name+" RESET default_transaction_read_only")

@@ -10,7 +10,7 @@ import (
 
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/drivers/drivertest/database"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // TestPasswordChanges changes the password on the server and in its file, in either order, and cuts all connections after each step.
@@ -49,12 +49,12 @@ func TestPasswordChanges(t *testing.T) {
 	}
 	awaitWake()
 	alter := func(password string) { execute(t, s, "", "ALTER ROLE rotating PASSWORD '"+password+"'") }
-	var head logstructured.Head
+	var head log.Head
 	works := func() error {
 		if _, err := l.End(within(t, 10*time.Second)); err != nil {
 			return err
 		}
-		next := logstructured.Head{Position: head.Position + 1, ID: head.ID + 1}
+		next := log.Head{Position: head.Position + 1, ID: head.ID + 1}
 		err := l.Append(within(t, 10*time.Second), head, next.ID, onePut("v"))
 		if err == nil {
 			head = next
@@ -79,7 +79,7 @@ func TestPasswordChanges(t *testing.T) {
 		execute(t, s, "", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'rotating'")
 		err := works()
 		switch {
-		case step.refused && (err == nil || errors.Is(err, logstructured.ErrUnknown)):
+		case step.refused && (err == nil || errors.Is(err, log.ErrUnknown)):
 			t.Errorf("step %d: %v, want a definite error", i, err)
 		case !step.refused && err != nil:
 			t.Errorf("step %d: %v", i, err)

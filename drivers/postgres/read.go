@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/stele-db/stele/drivers/connect"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 const (
@@ -25,41 +25,41 @@ const (
 )
 
 // endOf reads the first columns of a row.
-func endOf(row [][]byte) logstructured.End {
-	return logstructured.End{
-		Head: logstructured.Head{
-			Position: logstructured.Position(int64Of(row[0])),
-			ID:       logstructured.AppendID(int64Of(row[1])),
+func endOf(row [][]byte) log.End {
+	return log.End{
+		Head: log.Head{
+			Position: log.Position(int64Of(row[0])),
+			ID:       log.AppendID(int64Of(row[1])),
 		},
-		Floor:     logstructured.Position(int64Of(row[2])),
+		Floor:     log.Position(int64Of(row[2])),
 		ClusterID: uint64(int64Of(row[3])),
-		Now:       logstructured.Timestamp(int64Of(row[4])),
+		Now:       log.Timestamp(int64Of(row[4])),
 	}
 }
 
 // entryOf reads the ten columns before the value.
-func entryOf(row [][]byte) logstructured.Entry {
-	return logstructured.Entry{
-		Position:       logstructured.Position(int64Of(row[0])),
-		ID:             logstructured.AppendID(int64Of(row[1])),
-		Time:           logstructured.Timestamp(int64Of(row[2])),
-		Kind:           logstructured.Kind(uint16(row[3][0])<<8 | uint16(row[3][1])),
-		Revision:       logstructured.Revision(int64Of(row[4])),
+func entryOf(row [][]byte) log.Entry {
+	return log.Entry{
+		Position:       log.Position(int64Of(row[0])),
+		ID:             log.AppendID(int64Of(row[1])),
+		Time:           log.Timestamp(int64Of(row[2])),
+		Kind:           log.Kind(uint16(row[3][0])<<8 | uint16(row[3][1])),
+		Revision:       log.Revision(int64Of(row[4])),
 		Sub:            int64Of(row[5]),
 		Key:            slices.Clone(row[6]),
-		CreateRevision: logstructured.Revision(int64Of(row[7])),
+		CreateRevision: log.Revision(int64Of(row[7])),
 		Version:        int64Of(row[8]),
-		Lease:          logstructured.LeaseID(int64Of(row[9])),
+		Lease:          log.LeaseID(int64Of(row[9])),
 		Checksum:       checksumOf(row[10]),
 	}
 }
 
 // checksumOf reads a checksum, which is NULL in rows of earlier versions.
-func checksumOf(b []byte) logstructured.Checksum {
+func checksumOf(b []byte) log.Checksum {
 	if b == nil {
 		return 0
 	}
-	return logstructured.Checksum(int64Of(b))
+	return log.Checksum(int64Of(b))
 }
 
 // rows runs q on c and calls each with its rows, which are only valid during the call.
@@ -81,10 +81,10 @@ func (l *Log) rows(ctx context.Context, c *pgconn.PgConn, q *query, params [][]b
 	return err
 }
 
-// End implements [logstructured.Log]. It is asked of a server that takes writes, and where commits wait for a standby it commits
+// End implements [log.Log]. It is asked of a server that takes writes, and where commits wait for a standby it commits
 // something, because a primary that lost its place to that standby cannot.
-func (l *Log) End(ctx context.Context) (logstructured.End, error) {
-	var end logstructured.End
+func (l *Log) End(ctx context.Context) (log.End, error) {
+	var end log.End
 	if err := l.writable(ctx); err != nil {
 		return end, err
 	}
@@ -123,7 +123,7 @@ func (l *Log) End(ctx context.Context) (logstructured.End, error) {
 		}
 	})
 	if err != nil {
-		return logstructured.End{}, err
+		return log.End{}, err
 	}
 	l.tell(end.Position)
 	return end, nil
@@ -131,18 +131,18 @@ func (l *Log) End(ctx context.Context) (logstructured.End, error) {
 
 // snapshot is like read for a request that returns the end beside other things. An end before what was told already is that of a server that is not
 // the primary any more, unless a fresh connection says the same: then the database went back in time.
-func (l *Log) snapshot(ctx context.Context, op string, from *connect.Class[*pgxpool.Conn], f func(_ context.Context, _ *pgconn.PgConn, told logstructured.Position) (logstructured.End, error)) (logstructured.End, error) {
+func (l *Log) snapshot(ctx context.Context, op string, from *connect.Class[*pgxpool.Conn], f func(_ context.Context, _ *pgconn.PgConn, told log.Position) (log.End, error)) (log.End, error) {
 	told := l.told.Load()
-	atLeast := logstructured.Position(told)
+	atLeast := log.Position(told)
 	for {
-		var end logstructured.End
+		var end log.End
 		err := l.request(ctx, op, from, func(bound context.Context, c *pgconn.PgConn) (err error) {
 			end, err = f(bound, c, atLeast)
 			return err
 		})
 		switch {
 		case err != nil:
-			return logstructured.End{}, err
+			return log.End{}, err
 		case end.Position < atLeast:
 			l.reconnect()
 			atLeast = 0
@@ -158,11 +158,11 @@ func (l *Log) snapshot(ctx context.Context, op string, from *connect.Class[*pgxp
 // errEnough ends a query before its last row, and closes the connection: that is cheaper than to take the rest.
 var errEnough = errors.New("enough")
 
-// Read implements [logstructured.Log].
-func (l *Log) Read(ctx context.Context, after logstructured.Position, limit int) ([]logstructured.Entry, logstructured.End, error) {
-	var entries []logstructured.Entry
+// Read implements [log.Log].
+func (l *Log) Read(ctx context.Context, after log.Position, limit int) ([]log.Entry, log.End, error) {
+	var entries []log.Entry
 	params := int8Params(int64(after), int64(limit))
-	end, err := l.snapshot(ctx, "read", l.followers, func(bound context.Context, c *pgconn.PgConn, _ logstructured.Position) (logstructured.End, error) {
+	end, err := l.snapshot(ctx, "read", l.followers, func(bound context.Context, c *pgconn.PgConn, _ log.Position) (log.End, error) {
 		entries = nil
 		size := 0
 		end, err := l.withEnd(bound, c, &l.sql.read, params, func(row [][]byte) error {
@@ -184,7 +184,7 @@ func (l *Log) Read(ctx context.Context, after logstructured.Position, limit int)
 	if err != nil {
 		return nil, end, err
 	}
-	byPosition := func(a, b logstructured.Entry) int { return int(a.Position - b.Position) }
+	byPosition := func(a, b log.Entry) int { return int(a.Position - b.Position) }
 	if !slices.IsSortedFunc(entries, byPosition) {
 		slices.SortFunc(entries, byPosition)
 	}
@@ -192,8 +192,8 @@ func (l *Log) Read(ctx context.Context, after logstructured.Position, limit int)
 }
 
 // withEnd runs a query whose rows begin with the end, and calls each with the rest of those that have one.
-func (l *Log) withEnd(ctx context.Context, c *pgconn.PgConn, q *query, params [][]byte, each func(row [][]byte) error) (logstructured.End, error) {
-	var end logstructured.End
+func (l *Log) withEnd(ctx context.Context, c *pgconn.PgConn, q *query, params [][]byte, each func(row [][]byte) error) (log.End, error) {
+	var end log.End
 	found := false
 	err := l.rows(ctx, c, q, params, func(row [][]byte) error {
 		if !found {
@@ -210,14 +210,14 @@ func (l *Log) withEnd(ctx context.Context, c *pgconn.PgConn, q *query, params []
 	return end, err
 }
 
-// Values implements [logstructured.Log].
-func (l *Log) Values(ctx context.Context, positions []logstructured.Position) (logstructured.Values, error) {
-	v := logstructured.NewValues(len(positions))
+// Values implements [log.Log].
+func (l *Log) Values(ctx context.Context, positions []log.Position) (log.Values, error) {
+	v := log.NewValues(len(positions))
 	for first := 0; first == 0 || first < len(positions); first += valuesBatch {
 		last := min(first+valuesBatch, len(positions))
 		params := [][]byte{int8Array(positions[first:last])}
 		var err error
-		v.End, err = l.snapshot(ctx, "values", l.others, func(bound context.Context, c *pgconn.PgConn, _ logstructured.Position) (logstructured.End, error) {
+		v.End, err = l.snapshot(ctx, "values", l.others, func(bound context.Context, c *pgconn.PgConn, _ log.Position) (log.End, error) {
 			clear(v.Values[first:last])
 			clear(v.IDs[first:last])
 			clear(v.Checksums[first:last])
@@ -225,22 +225,22 @@ func (l *Log) Values(ctx context.Context, positions []logstructured.Position) (l
 			return l.withEnd(bound, c, &l.sql.values, params, func(row [][]byte) error {
 				i := first + int(int64Of(row[0])) - 1
 				v.Values[i], v.Found[i] = slices.Clone(row[2]), true
-				v.IDs[i], v.Checksums[i] = logstructured.AppendID(int64Of(row[1])), checksumOf(row[3])
+				v.IDs[i], v.Checksums[i] = log.AppendID(int64Of(row[1])), checksumOf(row[3])
 				return nil
 			})
 		})
 		if err != nil {
-			return logstructured.Values{}, err
+			return log.Values{}, err
 		}
 	}
 	return v, nil
 }
 
-// Scan implements [logstructured.Log]. The rows come as one stream; the snapshot that they share with the end is that of a transaction.
-func (l *Log) Scan(ctx context.Context, after logstructured.Position, fn func([]logstructured.Entry) error) (logstructured.End, error) {
-	return l.snapshot(ctx, "scan", l.others, func(bound context.Context, c *pgconn.PgConn, told logstructured.Position) (logstructured.End, error) {
+// Scan implements [log.Log]. The rows come as one stream; the snapshot that they share with the end is that of a transaction.
+func (l *Log) Scan(ctx context.Context, after log.Position, fn func([]log.Entry) error) (log.End, error) {
+	return l.snapshot(ctx, "scan", l.others, func(bound context.Context, c *pgconn.PgConn, told log.Position) (log.End, error) {
 		called := false
-		end, err := l.scan(bound, c, after, told, func(batch []logstructured.Entry) error {
+		end, err := l.scan(bound, c, after, told, func(batch []log.Entry) error {
 			called = true
 			if err := bound.Err(); err != nil {
 				return err
@@ -255,15 +255,15 @@ func (l *Log) Scan(ctx context.Context, after logstructured.Position, fn func([]
 }
 
 // scan calls fn with the entries of one snapshot, unless its end is before told.
-func (l *Log) scan(ctx context.Context, c *pgconn.PgConn, after, told logstructured.Position, fn func([]logstructured.Entry) error) (logstructured.End, error) {
+func (l *Log) scan(ctx context.Context, c *pgconn.PgConn, after, told log.Position, fn func([]log.Entry) error) (log.End, error) {
 	begin := `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`
 	if l.pooled.Load() {
 		begin += "; " + transactionSQL
 	}
 	if _, err := c.Exec(ctx, begin).ReadAll(); err != nil {
-		return logstructured.End{}, err
+		return log.End{}, err
 	}
-	var end logstructured.End
+	var end log.End
 	found := false
 	err := l.rows(ctx, c, &l.sql.scanEnd, nil, func(row [][]byte) error {
 		end, found = endOf(row), true
@@ -278,7 +278,7 @@ func (l *Log) scan(ctx context.Context, c *pgconn.PgConn, after, told logstructu
 		_, err := c.Exec(ctx, `ROLLBACK`).ReadAll()
 		return end, err
 	}
-	batch := make([]logstructured.Entry, 0, scanBatch)
+	batch := make([]log.Entry, 0, scanBatch)
 	err = l.rows(ctx, c, &l.sql.scan, int8Params(int64(after)), func(row [][]byte) error {
 		e := entryOf(row)
 		e.Value = slices.Clone(row[11])

@@ -11,12 +11,12 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
-// Register implements [logstructured.Registry]. Replicas that were not seen for ten times ttl are forgotten. The others are notified, so that one that was
+// Register implements [log.Registry]. Replicas that were not seen for ten times ttl are forgotten. The others are notified, so that one that was
 // alone knows at once that it is not.
-func (l *Log) Register(ctx context.Context, self logstructured.Replica, ttl time.Duration) ([]logstructured.Replica, error) {
+func (l *Log) Register(ctx context.Context, self log.Replica, ttl time.Duration) ([]log.Replica, error) {
 	// As bytes, which JSON keeps whatever they are.
 	urls := make([][]byte, len(self.ClientURLs))
 	for i, url := range self.ClientURLs {
@@ -31,16 +31,16 @@ func (l *Log) Register(ctx context.Context, self logstructured.Replica, ttl time
 	params := [][]byte{id, []byte(self.Name), urlsJSON, []byte(self.Version), milliseconds}
 	l.self.Store(self.ID)
 	heard := l.heard.Load()
-	var replicas []logstructured.Replica
+	var replicas []log.Replica
 	err = l.request(ctx, "register", l.followers, func(bound context.Context, c *pgconn.PgConn) error {
 		replicas = nil
 		return l.rows(bound, c, &l.sql.register, params, func(row [][]byte) error {
-			r := logstructured.Replica{
+			r := log.Replica{
 				ID:      uint64(int64Of(row[0])),
 				Name:    string(row[1]),
 				Version: string(row[3]),
-				Since:   logstructured.Timestamp(int64Of(row[4])),
-				Seen:    logstructured.Timestamp(int64Of(row[5])),
+				Since:   log.Timestamp(int64Of(row[4])),
+				Seen:    log.Timestamp(int64Of(row[5])),
 			}
 			var urls [][]byte
 			if err := json.Unmarshal(row[2], &urls); err != nil {
@@ -61,7 +61,7 @@ func (l *Log) Register(ctx context.Context, self logstructured.Replica, ttl time
 	}
 	l.aloneAt.Store(heard)
 	// Here, because the database takes an ID for a signed number.
-	slices.SortFunc(replicas, func(a, b logstructured.Replica) int {
+	slices.SortFunc(replicas, func(a, b log.Replica) int {
 		return cmp.Or(cmp.Compare(a.Since, b.Since), cmp.Compare(a.ID, b.ID))
 	})
 	return replicas, nil
@@ -71,7 +71,7 @@ func (l *Log) Register(ctx context.Context, self logstructured.Replica, ttl time
 // them. While it is not known, it is false.
 func (l *Log) alone() bool { return l.aloneAt.Load() == l.heard.Load() }
 
-// Unregister implements [logstructured.Registry].
+// Unregister implements [log.Registry].
 func (l *Log) Unregister(ctx context.Context, id uint64) error {
 	params := [][]byte{binary.BigEndian.AppendUint64(nil, id)}
 	return l.request(ctx, "unregister", l.followers, func(bound context.Context, c *pgconn.PgConn) error {

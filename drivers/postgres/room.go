@@ -5,11 +5,11 @@ import (
 	"fmt"
 
 	"github.com/stele-db/stele/drivers/connect"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // refused reports whether the server takes no further connection of this user, to this database, or at all.
-func refused(err error) bool { return sentinelOf(err) == logstructured.ErrNoConnection } //nolint:errorlint // it is one of ours
+func refused(err error) bool { return sentinelOf(err) == log.ErrNoConnection } //nolint:errorlint // it is one of ours
 
 // makeRoom ends the connections that can be done without, when the server refused one that cannot: those of the other
 // class, whose calls share the connections of the first one for a while, and the one that listens.
@@ -45,4 +45,4 @@ func (l *Log) writable(ctx context.Context) error {
 }
 
 // errRefusedWriter reports that there is no connection for appending.
-var errRefusedWriter = fmt.Errorf("%w: %s", logstructured.ErrNoConnection, connect.TooManyConnections)
+var errRefusedWriter = fmt.Errorf("%w: %s", log.ErrNoConnection, connect.TooManyConnections)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/drivers/drivertest/database"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // limitedRole makes a role that may have a number of connections, and returns the DSN of a database that it owns.
@@ -42,18 +42,18 @@ func TestTwoConnectionsSuffice(t *testing.T) {
 			<-time.After(10 * time.Millisecond)
 		}
 	})
-	head := logstructured.Head{}
+	head := log.Head{}
 	write := func() {
 		t.Helper()
 		for {
 			id := head.ID + 1
 			err := l.Append(ctx, head, id, onePut("value"))
-			if err == nil || errors.Is(err, logstructured.ErrConflict) {
-				head = logstructured.Head{Position: head.Position + 1, ID: id}
+			if err == nil || errors.Is(err, log.ErrConflict) {
+				head = log.Head{Position: head.Position + 1, ID: id}
 				return
 			}
 			// What was lost with its connection may have taken effect: the same append, again.
-			if !errors.Is(err, logstructured.ErrUnknown) && ctx.Err() != nil {
+			if !errors.Is(err, log.ErrUnknown) && ctx.Err() != nil {
 				t.Fatal(err)
 			}
 		}
@@ -62,7 +62,7 @@ func TestTwoConnectionsSuffice(t *testing.T) {
 	for range 8 {
 		traffic.Go(func() {
 			for listening.Err() == nil {
-				if _, err := l.Values(ctx, []logstructured.Position{1}); err != nil && listening.Err() == nil && !staleConnection(err) {
+				if _, err := l.Values(ctx, []log.Position{1}); err != nil && listening.Err() == nil && !staleConnection(err) {
 					t.Errorf("Values: %v", err)
 				}
 				if _, err := l.End(ctx); err != nil && listening.Err() == nil && !staleConnection(err) {
@@ -87,7 +87,7 @@ func TestOneConnectionIsTooFew(t *testing.T) {
 	if err == nil {
 		t.Error(l.Close())
 	}
-	if !errors.Is(err, logstructured.ErrNoConnection) || !strings.Contains(err.Error(), "limited_to_one") || !strings.Contains(err.Error(), connect.TooManyConnections) {
+	if !errors.Is(err, log.ErrNoConnection) || !strings.Contains(err.Error(), "limited_to_one") || !strings.Contains(err.Error(), connect.TooManyConnections) {
 		t.Errorf("the error is %v", err)
 	}
 }
@@ -97,8 +97,8 @@ func TestOneConnectionIsTooFew(t *testing.T) {
 func TestNoConnectionForAppending(t *testing.T) {
 	s, dsn := limitedRole(t, "limited_later", "2")
 	l := mustOpen(t, dsn)
-	head := logstructured.Head{Position: 1, ID: 7}
-	if err := l.Append(within(t, 10*time.Second), logstructured.Head{}, 7, onePut("value")); err != nil {
+	head := log.Head{Position: 1, ID: 7}
+	if err := l.Append(within(t, 10*time.Second), log.Head{}, 7, onePut("value")); err != nil {
 		t.Fatal(err)
 	}
 	execute(t, s, "", "ALTER ROLE limited_later CONNECTION LIMIT 1")
@@ -108,10 +108,10 @@ func TestNoConnectionForAppending(t *testing.T) {
 	}
 	l.dropWriter()
 	unlock()
-	if err := l.Append(within(t, time.Second), head, 8, onePut("value")); !errors.Is(err, logstructured.ErrNoConnection) {
+	if err := l.Append(within(t, time.Second), head, 8, onePut("value")); !errors.Is(err, log.ErrNoConnection) {
 		t.Errorf("Append: %v", err)
 	}
-	if _, err := l.End(within(t, time.Second)); !errors.Is(err, logstructured.ErrNoConnection) {
+	if _, err := l.End(within(t, time.Second)); !errors.Is(err, log.ErrNoConnection) {
 		t.Errorf("End: %v", err)
 	}
 	execute(t, s, "", "ALTER ROLE limited_later CONNECTION LIMIT 2")

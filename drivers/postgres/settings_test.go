@@ -15,7 +15,7 @@ import (
 	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/drivers/drivertest/database"
 	"github.com/stele-db/stele/drivers/drivertest/proxy"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // hostileSettings are what a role can bring that would be in the way. Those that the server does not have are left out.
@@ -76,8 +76,8 @@ func TestHostileSettings(t *testing.T) {
 	t.Run("Suite", func(t *testing.T) {
 		drivertest.Run(t, drivertest.Harness{
 			Only: drivertest.Essentials,
-			New:  func(t testing.TB) func(testing.TB) logstructured.Log { return opening(dsn(t)) },
-			Through: func(t testing.TB) (through, direct func(testing.TB) logstructured.Log, p *proxy.Proxy) {
+			New:  func(t testing.TB) func(testing.TB) log.Log { return opening(dsn(t)) },
+			Through: func(t testing.TB) (through, direct func(testing.TB) log.Log, p *proxy.Proxy) {
 				p = proxy.Start(t, s.Address(1))
 				dsn := dsn(t)
 				return opening(throughProxy(t, dsn, s.Address(1), p)), opening(dsn), p
@@ -93,21 +93,21 @@ func longerThanLimits(t *testing.T, l *Log) {
 	t.Helper()
 	ctx := within(t, time.Minute)
 	const n = 100_000
-	entries := make([]logstructured.Entry, n)
+	entries := make([]log.Entry, n)
 	for i := range entries {
-		entries[i] = logstructured.Entry{Kind: logstructured.KindPut, Revision: 2, Sub: int64(i), Key: []byte("key"), Value: []byte("value"), CreateRevision: 2, Version: 1}
+		entries[i] = log.Entry{Kind: log.KindPut, Revision: 2, Sub: int64(i), Key: []byte("key"), Value: []byte("value"), CreateRevision: 2, Version: 1}
 	}
-	var head logstructured.Head
-	for _, part := range [][]logstructured.Entry{entries[:1000], entries[1000:]} {
+	var head log.Head
+	for _, part := range [][]log.Entry{entries[:1000], entries[1000:]} {
 		start := time.Now()
 		if err := l.Append(ctx, head, head.ID+1, part); err != nil {
 			t.Fatalf("Append of %d entries, after %v: %v", len(part), time.Since(start), err)
 		}
-		head = logstructured.Head{Position: head.Position + logstructured.Position(len(part)), ID: head.ID + 1}
+		head = log.Head{Position: head.Position + log.Position(len(part)), ID: head.ID + 1}
 	}
 	seen := 0
 	start := time.Now()
-	if _, err := l.Scan(ctx, 0, func(batch []logstructured.Entry) error { seen += len(batch); return nil }); err != nil || seen != n {
+	if _, err := l.Scan(ctx, 0, func(batch []log.Entry) error { seen += len(batch); return nil }); err != nil || seen != n {
 		t.Errorf("Scan: %d entries, %v", seen, err)
 	}
 	if took := time.Since(start); took < 50*time.Millisecond {
@@ -122,11 +122,11 @@ func TestHostileSettingsBehindAPooler(t *testing.T) {
 	dsn := withOption(hostile(t, s, "hostile_pooled", "statement_timeout", "lock_timeout", "transaction_timeout", "idle_session_timeout", "exit_on_error", "jit_above_cost")(t), "pooler=transaction")
 	l := mustOpen(t, dsn)
 	ctx := within(t, time.Minute)
-	entries := make([]logstructured.Entry, 100_000)
+	entries := make([]log.Entry, 100_000)
 	for i := range entries {
-		entries[i] = logstructured.Entry{Kind: logstructured.KindTombstone, Revision: 2, Sub: int64(i), Key: make([]byte, 200)}
+		entries[i] = log.Entry{Kind: log.KindTombstone, Revision: 2, Sub: int64(i), Key: make([]byte, 200)}
 	}
-	if err := l.Append(ctx, logstructured.Head{}, 1, entries); err != nil {
+	if err := l.Append(ctx, log.Head{}, 1, entries); err != nil {
 		t.Fatal(err)
 	}
 	execute(t, s, "", "ALTER ROLE hostile_pooled SET statement_timeout = '300ms'", "ALTER ROLE hostile_pooled SET lock_timeout = '5s'")
@@ -137,7 +137,7 @@ func TestHostileSettingsBehindAPooler(t *testing.T) {
 	}
 	defer func() { _ = again.Close() }()
 	seen := 0
-	if _, err := again.Scan(ctx, 0, func(batch []logstructured.Entry) error {
+	if _, err := again.Scan(ctx, 0, func(batch []log.Entry) error {
 		if seen == 0 { // the server waits until it can send more
 			execute(t, s, "", "SELECT pg_sleep(0.5)")
 		}

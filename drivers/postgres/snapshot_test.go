@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/stele-db/stele/drivers/drivertest/database"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // holdSnapshot keeps a snapshot open until t ends, as a dump does, or a client that forgot its transaction.
@@ -31,11 +31,11 @@ func holdSnapshot(t testing.TB, s *database.Server, dsn string) {
 }
 
 // appendTimes makes n appends of one row.
-func appendTimes(t testing.TB, l *Log, head logstructured.Head, n int) logstructured.Head {
+func appendTimes(t testing.TB, l *Log, head log.Head, n int) log.Head {
 	t.Helper()
 	ctx := within(t, 10*time.Minute)
 	for range n {
-		next := logstructured.Head{Position: head.Position + 1, ID: head.ID + 1}
+		next := log.Head{Position: head.Position + 1, ID: head.ID + 1}
 		if err := l.Append(ctx, head, next.ID, onePut("v")); err != nil {
 			t.Fatal(err)
 		}
@@ -47,7 +47,7 @@ func appendTimes(t testing.TB, l *Log, head logstructured.Head, n int) logstruct
 var sharedHits = regexp.MustCompile(`Buffers: shared (?:hit=(\d+))?(?: ?read=(\d+))?`)
 
 // buffersOf returns how many buffers each statement touches that is about the end of the log, at head, without keeping any effect.
-func buffersOf(t *testing.T, l *Log, head logstructured.Head) map[string]int {
+func buffersOf(t *testing.T, l *Log, head log.Head) map[string]int {
 	t.Helper()
 	ctx := within(t, 10*time.Second)
 	w, unlock, err := l.lockWriter(ctx)
@@ -100,7 +100,7 @@ func TestOldSnapshot(t *testing.T) {
 	dsn := s.DSN(t)
 	l := mustOpen(t, dsn)
 	holdSnapshot(t, s, dsn)
-	head := appendTimes(t, l, logstructured.Head{}, 100)
+	head := appendTimes(t, l, log.Head{}, 100)
 	before := buffersOf(t, l, head)
 	head = appendTimes(t, l, head, 2000)
 	after := buffersOf(t, l, head)
@@ -125,7 +125,7 @@ func TestAppendsDuringOldSnapshot(t *testing.T) {
 	dsn := s.DSN(t)
 	l := mustOpen(t, dsn)
 	holdSnapshot(t, s, dsn)
-	var head logstructured.Head
+	var head log.Head
 	for range 10 {
 		before, start := s.Usage(t), time.Now()
 		head = appendTimes(t, l, head, appends/10)

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/stele-db/stele/drivers/drivertest/database"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // TestSynchronousStandby takes the standby away, gives it back, and lets it take over while the primary lives on.
@@ -19,10 +19,10 @@ func TestSynchronousStandby(t *testing.T) {
 	execute(t, s, name, "ALTER DATABASE "+name+" SET synchronous_commit = off", "ALTER DATABASE "+name+" SET client_min_messages = error")
 	l := mustOpen(t, dsn)
 	ctx := within(t, time.Minute)
-	if err := l.Append(ctx, logstructured.Head{}, 1, onePut("first")); err != nil {
+	if err := l.Append(ctx, log.Head{}, 1, onePut("first")); err != nil {
 		t.Fatal(err)
 	}
-	head := logstructured.Head{Position: 1, ID: 1}
+	head := log.Head{Position: 1, ID: 1}
 	if end := mustEnd(t, l); end.Head != head || !l.durableEnd.Load() {
 		t.Fatalf("end is %v, durable %v", end.Head, l.durableEnd.Load())
 	}
@@ -32,7 +32,7 @@ func TestSynchronousStandby(t *testing.T) {
 	if end, err := l.End(short()); err == nil {
 		t.Errorf("End without the standby: %v", end.Head)
 	}
-	if err := l.Append(short(), head, 2, onePut("second")); !errors.Is(err, logstructured.ErrUnknown) {
+	if err := l.Append(short(), head, 2, onePut("second")); !errors.Is(err, log.ErrUnknown) {
 		t.Fatalf("Append without the standby: %v, want unknown", err)
 	}
 	// It waits on without us, and nobody sees it as long as it does.
@@ -41,13 +41,13 @@ func TestSynchronousStandby(t *testing.T) {
 	}
 	const cancelWait = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 	// A wait that an administrator cancels leaves the entry visible, and nothing but that.
-	head = logstructured.Head{Position: 2, ID: 2}
+	head = log.Head{Position: 2, ID: 2}
 	eventually(t, "the entry to be visible", func() bool {
 		execute(t, s, name, cancelWait)
 		entries, end, err := l.Read(ctx, 1, 10)
 		return err == nil && len(entries) == 1 && end.Head == head
 	})
-	if err := l.Confirm(short(), head); err == nil || errors.Is(err, logstructured.ErrConflict) {
+	if err := l.Confirm(short(), head); err == nil || errors.Is(err, log.ErrConflict) {
 		t.Errorf("Confirm without the standby: %v", err)
 	}
 	// Somebody else cancels the wait: the server sends a warning and a success.
@@ -57,7 +57,7 @@ func TestSynchronousStandby(t *testing.T) {
 		execute(t, s, name, cancelWait)
 		select {
 		case err := <-canceled:
-			if !errors.Is(err, logstructured.ErrUnknown) || !errors.Is(err, errWaitCanceled) {
+			if !errors.Is(err, log.ErrUnknown) || !errors.Is(err, errWaitCanceled) {
 				t.Errorf("Append whose wait was cancelled: %v, want unknown", err)
 			}
 			return true
@@ -65,14 +65,14 @@ func TestSynchronousStandby(t *testing.T) {
 			return false
 		}
 	})
-	head = logstructured.Head{Position: 3, ID: 3}
+	head = log.Head{Position: 3, ID: 3}
 
 	s.Restart(t, 2)
 	eventually(t, "the entry to be confirmed", func() bool { return l.Confirm(within(t, 5*time.Second), head) == nil })
 	if end := mustEnd(t, l); end.Head != head {
 		t.Errorf("end is %v, want %v", end.Head, head)
 	}
-	if err := l.Confirm(ctx, logstructured.Head{Position: 3, ID: 4}); !errors.Is(err, logstructured.ErrConflict) {
+	if err := l.Confirm(ctx, log.Head{Position: 3, ID: 4}); !errors.Is(err, log.ErrConflict) {
 		t.Errorf("Confirm of another entry: %v", err)
 	}
 
@@ -84,13 +84,13 @@ func TestSynchronousStandby(t *testing.T) {
 	})
 	eventually(t, "an append on the new primary", func() bool {
 		err := l.Append(within(t, 2*time.Second), head, 4, onePut("fourth"))
-		return err == nil || errors.Is(err, logstructured.ErrConflict)
+		return err == nil || errors.Is(err, log.ErrConflict)
 	})
 	s.Kill(t, 1)
 	single := s.In(s.Env(t, "ADMIN_DSN_2"), name)
 	promoted := mustOpen(t, single)
 	entries, end, err := promoted.Read(ctx, 3, 10)
-	if err != nil || len(entries) != 1 || entries[0].ID != 4 || end.Head != (logstructured.Head{Position: 4, ID: 4}) {
+	if err != nil || len(entries) != 1 || entries[0].ID != 4 || end.Head != (log.Head{Position: 4, ID: 4}) {
 		t.Errorf("the new primary has %d more entries, end %v, %v", len(entries), end.Head, err)
 	}
 	if got, _, err := l.Read(ctx, 3, 10); err != nil || len(got) != 1 || got[0].ID != 4 {

@@ -8,7 +8,7 @@ import (
 
 	sqlite3 "modernc.org/sqlite/lib"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // writer is the connection for writing with its statements.
@@ -115,8 +115,8 @@ func (l *Log) unlockWriter() {
 	l.writing <- struct{}{}
 }
 
-// Append implements [logstructured.Log].
-func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructured.AppendID, entries []logstructured.Entry) error {
+// Append implements [log.Log].
+func (l *Log) Append(ctx context.Context, head log.Head, id log.AppendID, entries []log.Entry) error {
 	w, err := l.lockWriter(ctx)
 	if err != nil {
 		return l.translate("append", err)
@@ -134,7 +134,7 @@ func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructu
 		}
 	}
 	at := now() // under the write lock: later appends are not earlier, unless the clock is set back
-	logstructured.Seal(head, id, entries)
+	log.Seal(head, id, entries)
 	for i := range entries {
 		entries[i].Time = at
 		entries[i].Checksum = entries[i].Checksum.At(at)
@@ -149,38 +149,38 @@ func (l *Log) Append(ctx context.Context, head logstructured.Head, id logstructu
 	// The WAL was looked at before: the database file alone is enough here.
 	if w.c.moved() {
 		if err := l.inPlace(); err != nil {
-			return fmt.Errorf("%w: %w", logstructured.ErrUnknown, err)
+			return fmt.Errorf("%w: %w", log.ErrUnknown, err)
 		}
 	}
 	return nil
 }
 
 // check compares the end of the log with head.
-func (w *writer) check(head logstructured.Head) error {
+func (w *writer) check(head log.Head) error {
 	end, err := w.end()
 	if err == nil && end != head {
-		err = fmt.Errorf("%w: it is %v, not %v", logstructured.ErrConflict, end, head)
+		err = fmt.Errorf("%w: it is %v, not %v", log.ErrConflict, end, head)
 	}
 	return err
 }
 
 // end reads the head in the write transaction.
-func (w *writer) end() (logstructured.Head, error) {
+func (w *writer) end() (log.Head, error) {
 	row, err := w.guard.step()
 	if err != nil {
-		return logstructured.Head{}, err
+		return log.Head{}, err
 	}
 	if !row {
-		return logstructured.Head{}, errNoStore
+		return log.Head{}, errNoStore
 	}
 	defer w.guard.reset()
-	return logstructured.Head{
-		Position: logstructured.Position(w.guard.int64(0)),
-		ID:       logstructured.AppendID(w.guard.int64(1)),
+	return log.Head{
+		Position: log.Position(w.guard.int64(0)),
+		ID:       log.AppendID(w.guard.int64(1)),
 	}, nil
 }
 
-func (l *Log) insert(ctx context.Context, w *writer, entries []logstructured.Entry) error {
+func (l *Log) insert(ctx context.Context, w *writer, entries []log.Entry) error {
 	for _, ins := range w.inserts {
 		for len(entries) >= ins.rows {
 			if err := l.live(ctx); err != nil {
@@ -195,7 +195,7 @@ func (l *Log) insert(ctx context.Context, w *writer, entries []logstructured.Ent
 	return nil
 }
 
-func (w *writer) insertBatch(ins insert, entries []logstructured.Entry) error {
+func (w *writer) insertBatch(ins insert, entries []log.Entry) error {
 	size := 0
 	for i := range entries {
 		size += len(entries[i].Key) + len(entries[i].Value)
@@ -225,7 +225,7 @@ func (w *writer) insertBatch(ins insert, entries []logstructured.Entry) error {
 }
 
 // commitFailed tells what became of an append whose COMMIT returned err: see the package's documentation.
-func (l *Log) commitFailed(w *writer, head logstructured.Head, err error) error {
+func (l *Log) commitFailed(w *writer, head log.Head, err error) error {
 	if isBusy(err) {
 		return l.translate("commit", err) // the transaction is still open; unlockWriter rolls it back
 	}
@@ -233,18 +233,18 @@ func (l *Log) commitFailed(w *writer, head logstructured.Head, err error) error 
 	if errors.As(err, &e) && (e.primary() == sqlite3.SQLITE_FULL || e.Code == sqlite3.SQLITE_IOERR_WRITE) {
 		return l.translate("commit", err)
 	}
-	if errors.Is(sentinelOf(err), logstructured.ErrSyncFailed) {
-		return fmt.Errorf("%w: %w", logstructured.ErrUnknown, l.translate("commit", err))
+	if errors.Is(sentinelOf(err), log.ErrSyncFailed) {
+		return fmt.Errorf("%w: %w", log.ErrUnknown, l.translate("commit", err))
 	}
 	if settleErr := w.settle(head); settleErr != nil {
 		_ = l.inspectFailure(settleErr)
-		return fmt.Errorf("sqlite: commit: %w: %w (and then: %w)", logstructured.ErrUnknown, err, settleErr)
+		return fmt.Errorf("sqlite: commit: %w: %w (and then: %w)", log.ErrUnknown, err, settleErr)
 	}
 	return l.translate("commit", err)
 }
 
 // settle makes sure that an append after head whose COMMIT failed does not come back to life.
-func (w *writer) settle(head logstructured.Head) error {
+func (w *writer) settle(head log.Head) error {
 	if w.c.inTransaction() {
 		if err := w.rollback.run(); err != nil {
 			return err
@@ -262,8 +262,8 @@ func (w *writer) settle(head logstructured.Head) error {
 	return w.commit.run()
 }
 
-// Confirm implements [logstructured.Log].
-func (l *Log) Confirm(ctx context.Context, head logstructured.Head) error {
+// Confirm implements [log.Log].
+func (l *Log) Confirm(ctx context.Context, head log.Head) error {
 	if err := l.write(ctx, func(w *writer) error {
 		if err := w.stands(head); err != nil {
 			return err
@@ -276,8 +276,8 @@ func (l *Log) Confirm(ctx context.Context, head logstructured.Head) error {
 }
 
 // stands returns ErrConflict unless the entry that head names is in the log. The zero head always is.
-func (w *writer) stands(head logstructured.Head) error {
-	if head == (logstructured.Head{}) {
+func (w *writer) stands(head log.Head) error {
+	if head == (log.Head{}) {
 		return nil
 	}
 	w.standing.bindInt64(1, int64(head.Position))
@@ -287,7 +287,7 @@ func (w *writer) stands(head logstructured.Head) error {
 		return err
 	}
 	if !row {
-		return fmt.Errorf("%w: %v is not there", logstructured.ErrConflict, head)
+		return fmt.Errorf("%w: %v is not there", log.ErrConflict, head)
 	}
 	w.standing.reset()
 	return nil

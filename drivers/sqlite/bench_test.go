@@ -11,7 +11,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/stele-db/stele/drivers/drivertest"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // quiet logs nowhere.
@@ -22,7 +22,7 @@ func quiet() *logrus.Entry {
 }
 
 // fill appends n entries, rows at a time.
-func fill(tb testing.TB, l *Log, n, rows int) logstructured.Head {
+func fill(tb testing.TB, l *Log, n, rows int) log.Head {
 	tb.Helper()
 	end, err := l.End(context.Background())
 	if err != nil {
@@ -31,17 +31,17 @@ func fill(tb testing.TB, l *Log, n, rows int) logstructured.Head {
 	head := end.Head
 	entries := drivertest.BenchEntries(rows)
 	for done := 0; done < n; done += rows {
-		id := logstructured.AppendID(rand.Int64N(1<<62) + 1)
+		id := log.AppendID(rand.Int64N(1<<62) + 1)
 		if err := l.Append(context.Background(), head, id, entries); err != nil {
 			tb.Fatal(err)
 		}
-		head = logstructured.Head{Position: head.Position + logstructured.Position(rows), ID: id}
+		head = log.Head{Position: head.Position + log.Position(rows), ID: id}
 	}
 	return head
 }
 
 var bench = drivertest.Benchmark{
-	New: func(b *testing.B) logstructured.Log {
+	New: func(b *testing.B) log.Log {
 		l, err := Open(context.Background(), filepath.Join(b.TempDir(), "state.db"), Options{Logger: quiet()})
 		if err != nil {
 			b.Fatal(err)

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 const (
@@ -152,7 +152,7 @@ func (l *Log) checkpointFully() {
 	}
 }
 
-// Defragment implements [logstructured.Log]. It rewrites the file (VACUUM), which takes up to twice the room of the
+// Defragment implements [log.Log]. It rewrites the file (VACUUM), which takes up to twice the room of the
 // log for its duration; where there is no such room, or another program does the checkpoints, it gives back only whole free pages.
 func (l *Log) Defragment(ctx context.Context) error {
 	if err := l.vacuum(ctx, 0); err != nil {
@@ -162,7 +162,7 @@ func (l *Log) Defragment(ctx context.Context) error {
 		return nil
 	}
 	if err := l.rewrite(ctx); err != nil {
-		if !errors.Is(sentinelOf(err), logstructured.ErrNoSpace) {
+		if !errors.Is(sentinelOf(err), log.ErrNoSpace) {
 			return l.translate("defragment", err)
 		}
 		l.logger.WithError(err).Warn("No room to rewrite the SQLite file; only its free pages were given back")

@@ -11,7 +11,7 @@ import (
 	"github.com/sirupsen/logrus/hooks/test"
 
 	"github.com/stele-db/stele/drivers/drivertest"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // Appends without a pause must not let the WAL grow without end, and a reader in the way only delays that.
@@ -26,7 +26,7 @@ func TestWALIsBounded(t *testing.T) {
 	for i := range entries {
 		entries[i].Value = make([]byte, 64<<10)
 	}
-	var head logstructured.Head
+	var head log.Head
 	appendMiB := func(n int) (largest int64) {
 		t.Helper()
 		for range 2 * n {
@@ -34,7 +34,7 @@ func TestWALIsBounded(t *testing.T) {
 			if err := l.Append(ctx, head, id, entries); err != nil {
 				t.Fatal(err)
 			}
-			head = logstructured.Head{Position: head.Position + 8, ID: id}
+			head = log.Head{Position: head.Position + 8, ID: id}
 			info, err := os.Stat(path + "-wal")
 			if err != nil {
 				t.Fatal(err)
@@ -54,7 +54,7 @@ func TestWALIsBounded(t *testing.T) {
 	}
 	// A scan that takes its time holds its snapshot: nothing can be dropped from the WAL, and nobody waits for it.
 	waited := false
-	_, err = l.Scan(ctx, 0, func([]logstructured.Entry) error {
+	_, err = l.Scan(ctx, 0, func([]log.Entry) error {
 		if !waited {
 			t.Logf("the WAL grew to %d MiB during a scan", appendMiB(5)>>20)
 		}
@@ -95,13 +95,13 @@ func TestForgottenReader(t *testing.T) {
 	for i := range entries {
 		entries[i].Value = make([]byte, 64<<10)
 	}
-	var head logstructured.Head
+	var head log.Head
 	size := func() int64 {
 		id := head.ID + 1
 		if err := l.Append(context.Background(), head, id, entries); err != nil {
 			t.Fatal(err)
 		}
-		head = logstructured.Head{Position: head.Position + 8, ID: id}
+		head = log.Head{Position: head.Position + 8, ID: id}
 		info, err := os.Stat(path + "-wal")
 		if err != nil {
 			t.Fatal(err)

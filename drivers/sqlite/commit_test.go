@@ -10,7 +10,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/stele-db/stele/drivers/drivertest"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // An append must sync the WAL at least once between its call and its return, or it is not durable; and not
@@ -34,7 +34,7 @@ func TestSyncsPerAppend(t *testing.T) {
 		}
 		return wal, other
 	}
-	var head logstructured.Head
+	var head log.Head
 	twice := 0
 	for n, rows := range []int{1, 1, 1, 64, 5, 300, 1000, 1, 2, 64, 64} {
 		if n == 7 {
@@ -74,7 +74,7 @@ func TestFailedCommit(t *testing.T) {
 	}{
 		{"write once", "write", sqlite3.SQLITE_IOERR_WRITE, 1, nil},
 		{"write for good", "write", sqlite3.SQLITE_IOERR_WRITE, 1 << 30, nil},
-		{"full", "write", sqlite3.SQLITE_FULL, 1 << 30, logstructured.ErrNoSpace},
+		{"full", "write", sqlite3.SQLITE_FULL, 1 << 30, log.ErrNoSpace},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			l, d := openFaulty(t, "", time.Hour)
@@ -99,7 +99,7 @@ func TestFailedCommit(t *testing.T) {
 			})
 			entries := drivertest.BenchEntries(100)
 			err := l.Append(ctx, head, 77, entries)
-			if err == nil || test.want != nil && !errors.Is(err, test.want) || test.want == nil && errors.Is(err, logstructured.ErrUnknown) {
+			if err == nil || test.want != nil && !errors.Is(err, test.want) || test.want == nil && errors.Is(err, log.ErrUnknown) {
 				t.Fatalf("Append: %v, want %v", err, test.want)
 			}
 			t.Log(err)
@@ -111,7 +111,7 @@ func TestFailedCommit(t *testing.T) {
 			d.mu.Lock()
 			img := d.image(all)
 			d.mu.Unlock()
-			if end := endOfImage(t, img); end != head && !errors.Is(err, logstructured.ErrUnknown) {
+			if end := endOfImage(t, img); end != head && !errors.Is(err, log.ErrUnknown) {
 				t.Errorf("the append that failed came back: %v", end)
 			}
 			if end := endOfImage(t, atFailure); (end.ID == 77) != (test.op == "sync") {
@@ -130,7 +130,7 @@ func TestFailedCommit(t *testing.T) {
 }
 
 // endOfImage is the head that a machine finds which comes up with these files.
-func endOfImage(t *testing.T, img map[string][]byte) logstructured.Head {
+func endOfImage(t *testing.T, img map[string][]byte) log.Head {
 	t.Helper()
 	dir := t.TempDir()
 	writeImage(t, dir, img)

@@ -6,15 +6,15 @@ import (
 	"testing"
 
 	"github.com/stele-db/stele/drivers/drivertest"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 func TestConformance(t *testing.T) {
 	drivertest.Run(t, drivertest.Harness{
-		New: func(t testing.TB) func(testing.TB) logstructured.Log {
+		New: func(t testing.TB) func(testing.TB) log.Log {
 			return opening(filepath.Join(t.TempDir(), "state.db"))
 		},
-		Damage: func(t testing.TB) (func(testing.TB) logstructured.Log, func(testing.TB, string)) {
+		Damage: func(t testing.TB) (func(testing.TB) log.Log, func(testing.TB, string)) {
 			path := filepath.Join(t.TempDir(), "state.db")
 			return opening(path), func(t testing.TB, statement string) { makeDB(t, path, statement) }
 		},
@@ -22,8 +22,8 @@ func TestConformance(t *testing.T) {
 }
 
 // opening returns a function that opens logs of one file. The suite closes them.
-func opening(path string) func(testing.TB) logstructured.Log {
-	return func(t testing.TB) logstructured.Log {
+func opening(path string) func(testing.TB) log.Log {
+	return func(t testing.TB) log.Log {
 		t.Helper()
 		l, err := Open(context.Background(), path, Options{Logger: quiet()})
 		if err != nil {

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 const (
@@ -16,8 +16,8 @@ const (
 	vacuumPages     = 32
 )
 
-// Delete implements [logstructured.Log].
-func (l *Log) Delete(ctx context.Context, guard logstructured.Head, positions []logstructured.Position, floor logstructured.Position) error {
+// Delete implements [log.Log].
+func (l *Log) Delete(ctx context.Context, guard log.Head, positions []log.Position, floor log.Position) error {
 	err := l.write(ctx, func(w *writer) error {
 		if err := w.stands(guard); err != nil {
 			return err
@@ -81,7 +81,7 @@ func (l *Log) yieldWriter(ctx context.Context) error {
 }
 
 // deleteSome deletes for as long as a slice lasts and returns the rest.
-func (w *writer) deleteSome(positions []logstructured.Position) ([]logstructured.Position, error) {
+func (w *writer) deleteSome(positions []log.Position) ([]log.Position, error) {
 	newest, err := w.end()
 	if err != nil {
 		return positions, err

@@ -32,7 +32,7 @@
 // A kernel that cannot write a page back reports it to the next sync of each descriptor, once, and forgets the page: a later sync succeeds without
 // it. SQLite advances its backfill mark (how much of the WAL the file holds) without a sync while writers keep it from copying the whole WAL. So after
 // a failed sync the file may lack pages that SQLite takes for copied, and starting the WAL over would destroy the last copy of them. The first failed
-// sync of either file therefore ends the log: every call returns [logstructured.ErrSyncFailed], nothing is checkpointed, and Close leaves the WAL where it is.
+// sync of either file therefore ends the log: every call returns [log.ErrSyncFailed], nothing is checkpointed, and Close leaves the WAL where it is.
 // The next start recovers the WAL from its beginning, and all of it is copied again. Frames that were never synced may be recovered too, from memory:
 // the start writes the WAL over itself and syncs it before anything of it is served.
 //

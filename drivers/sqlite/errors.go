@@ -10,7 +10,7 @@ import (
 
 	sqlite3 "modernc.org/sqlite/lib"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // translate wraps err in the sentinel of its code, and notes a failure after which the log does nothing more.
@@ -34,28 +34,28 @@ func sentinelOf(err error) error {
 		return nil
 	}
 	if e.Code == sqlite3.SQLITE_READONLY_DBMOVED {
-		return logstructured.ErrCorrupt
+		return log.ErrCorrupt
 	}
 	switch e.primary() {
 	case sqlite3.SQLITE_FULL:
-		return logstructured.ErrNoSpace
+		return log.ErrNoSpace
 	case sqlite3.SQLITE_READONLY:
-		return logstructured.ErrReadOnly
+		return log.ErrReadOnly
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
-		return logstructured.ErrCorrupt
+		return log.ErrCorrupt
 	case sqlite3.SQLITE_IOERR:
 		switch e.Code {
 		case sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC:
 			// Whatever the reason: the kernel reports it once, and forgets the pages that it could not write.
-			return logstructured.ErrSyncFailed
+			return log.ErrSyncFailed
 		case sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS, sqlite3.SQLITE_IOERR_DATA:
-			return logstructured.ErrCorrupt
+			return log.ErrCorrupt
 		}
 		switch e.Errno {
 		case syscall.ENOSPC, syscall.EDQUOT:
-			return logstructured.ErrNoSpace
+			return log.ErrNoSpace
 		case syscall.EROFS:
-			return logstructured.ErrReadOnly
+			return log.ErrReadOnly
 		}
 	}
 	return nil

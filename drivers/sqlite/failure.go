@@ -6,7 +6,7 @@ import (
 
 	sqlite3 "modernc.org/sqlite/lib"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // failure is an error after which the log does nothing more: it neither reads nor writes nor checkpoints, and Close keeps the
@@ -50,10 +50,10 @@ func (l *Log) inspectFailure(err error) *failure {
 	case errors.As(err, &e) && e.primary() == sqlite3.SQLITE_CANTOPEN:
 		_ = l.inPlace() // it may be gone
 		return l.failure.Load()
-	case errors.Is(sentinelOf(err), logstructured.ErrSyncFailed):
-		return l.fail(&failure{advice: syncFailedAdvice, sentinel: logstructured.ErrSyncFailed, cause: err})
-	case errors.Is(sentinelOf(err), logstructured.ErrCorrupt):
-		return l.fail(&failure{advice: corruptAdvice, sentinel: logstructured.ErrCorrupt, cause: err})
+	case errors.Is(sentinelOf(err), log.ErrSyncFailed):
+		return l.fail(&failure{advice: syncFailedAdvice, sentinel: log.ErrSyncFailed, cause: err})
+	case errors.Is(sentinelOf(err), log.ErrCorrupt):
+		return l.fail(&failure{advice: corruptAdvice, sentinel: log.ErrCorrupt, cause: err})
 	}
 	return nil
 }

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/stele-db/stele/drivers/drivertest"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // smallDisk mounts a file system of 8 MiB. Where that is not permitted the test fails, unless STELE_TEST_NO_MOUNT says
@@ -64,18 +64,18 @@ func TestFullDisk(t *testing.T) {
 		}
 	}()
 	ctx := context.Background()
-	var head logstructured.Head
+	var head log.Head
 	var n int64 // acknowledged appends
 	// appendNext appends as a store does: the same append again while its outcome is unknown.
 	appendNext := func() error {
 		for tries := 0; ; tries++ {
-			err := l.Append(ctx, head, logstructured.AppendID(n+1), fullEntries(n))
-			if errors.Is(err, logstructured.ErrUnknown) && tries < 100 {
+			err := l.Append(ctx, head, log.AppendID(n+1), fullEntries(n))
+			if errors.Is(err, log.ErrUnknown) && tries < 100 {
 				continue
 			}
 			if err == nil {
 				n++
-				head = logstructured.Head{Position: head.Position + 3, ID: logstructured.AppendID(n)}
+				head = log.Head{Position: head.Position + 3, ID: log.AppendID(n)}
 			}
 			return err
 		}
@@ -87,7 +87,7 @@ func TestFullDisk(t *testing.T) {
 		for err == nil {
 			err = appendNext()
 		}
-		if !errors.Is(err, logstructured.ErrNoSpace) {
+		if !errors.Is(err, log.ErrNoSpace) {
 			t.Fatalf("round %d: Append on a full disk: %v", round, err)
 		}
 		if round == 0 {
@@ -98,7 +98,7 @@ func TestFullDisk(t *testing.T) {
 			switch err := appendNext(); {
 			case err == nil:
 				failures = 0
-			case errors.Is(err, logstructured.ErrNoSpace):
+			case errors.Is(err, log.ErrNoSpace):
 				failures++
 			default:
 				t.Fatalf("round %d: Append on a disk that is still full: %v", round, err)
@@ -109,7 +109,7 @@ func TestFullDisk(t *testing.T) {
 			if entries, _, err := l.Read(ctx, head.Position-3, 10); err != nil || len(entries) != 3 {
 				t.Fatalf("round %d: Read: %d entries, %v", round, len(entries), err)
 			}
-			if v, err := l.Values(ctx, []logstructured.Position{1, head.Position}); err != nil || !v.Found[0] || !v.Found[1] {
+			if v, err := l.Values(ctx, []log.Position{1, head.Position}); err != nil || !v.Found[0] || !v.Found[1] {
 				t.Fatalf("round %d: Values: %v", round, err)
 			}
 		}
@@ -124,19 +124,19 @@ func TestFullDisk(t *testing.T) {
 	checkFull(t, l, n)
 	// A Delete that meets the full disk fails and can be repeated.
 	file := ballast(t, dir, 0)
-	all := make([]logstructured.Position, head.Position)
+	all := make([]log.Position, head.Position)
 	for i := range all {
-		all[i] = logstructured.Position(i + 1)
+		all[i] = log.Position(i + 1)
 	}
-	deleteErr := l.Delete(ctx, logstructured.Head{}, all, head.Position)
+	deleteErr := l.Delete(ctx, log.Head{}, all, head.Position)
 	t.Logf("Delete on a full disk: %v", deleteErr)
-	if deleteErr != nil && !errors.Is(deleteErr, logstructured.ErrNoSpace) {
+	if deleteErr != nil && !errors.Is(deleteErr, log.ErrNoSpace) {
 		t.Errorf("Delete: %v", deleteErr)
 	}
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Delete(ctx, logstructured.Head{}, all, head.Position); err != nil {
+	if err := l.Delete(ctx, log.Head{}, all, head.Position); err != nil {
 		t.Errorf("Delete: %v", err)
 	}
 	if err := l.Defragment(ctx); err != nil {
@@ -150,7 +150,7 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-func fullEntries(n int64) []logstructured.Entry {
+func fullEntries(n int64) []log.Entry {
 	entries := drivertest.BenchEntries(3)
 	for i := range entries {
 		entries[i].Sub = int64(i)
@@ -163,9 +163,9 @@ func fullEntries(n int64) []logstructured.Entry {
 func checkFull(t *testing.T, l *Log, n int64) {
 	t.Helper()
 	i := int64(0)
-	_, err := l.Scan(context.Background(), 0, func(batch []logstructured.Entry) error {
+	_, err := l.Scan(context.Background(), 0, func(batch []log.Entry) error {
 		for _, e := range batch {
-			if e.Position != logstructured.Position(i+1) || e.ID != logstructured.AppendID(i/3+1) || e.Sub != i%3 ||
+			if e.Position != log.Position(i+1) || e.ID != log.AppendID(i/3+1) || e.Sub != i%3 ||
 				binary.BigEndian.Uint64(e.Key) != uint64(i/3) {
 				t.Fatalf("entry %d is %+v", i, e)
 			}
@@ -183,7 +183,7 @@ func TestOpenOnFullDisk(t *testing.T) {
 	file := ballast(t, dir, 0)
 	path := filepath.Join(dir, "state.db")
 	_, err := Open(context.Background(), path, Options{Logger: quiet()})
-	if !errors.Is(err, logstructured.ErrNoSpace) || !strings.Contains(err.Error(), path+" cannot be opened because its disk is full: free some space") {
+	if !errors.Is(err, log.ErrNoSpace) || !strings.Contains(err.Error(), path+" cannot be opened because its disk is full: free some space") {
 		t.Fatalf("Open: %v", err)
 	}
 	t.Log(err)
@@ -207,7 +207,7 @@ func TestReadOnlyFileSystem(t *testing.T) {
 	}
 	remount(syscall.MS_RDONLY)
 	_, err := Open(context.Background(), path, Options{Logger: quiet()})
-	if !errors.Is(err, logstructured.ErrReadOnly) || !strings.Contains(err.Error(), path+" cannot be written") {
+	if !errors.Is(err, log.ErrReadOnly) || !strings.Contains(err.Error(), path+" cannot be written") {
 		t.Errorf("Open: %v", err)
 	}
 	t.Log(err)

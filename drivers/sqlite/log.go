@@ -12,7 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 	sqlite3 "modernc.org/sqlite/lib"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // The reading connections of each class. Each costs up to a mebibyte of page cache, from its first use on.
@@ -24,7 +24,7 @@ const (
 	maxReaders = 6
 )
 
-// Log is a [logstructured.Log] in a SQLite file.
+// Log is a [log.Log] in a SQLite file.
 type Log struct {
 	cfg    config
 	logger *logrus.Entry
@@ -63,7 +63,7 @@ type Log struct {
 	background sync.WaitGroup
 }
 
-var _ logstructured.Log = (*Log)(nil)
+var _ log.Log = (*Log)(nil)
 
 func newLog(cfg config, logger *logrus.Entry) *Log {
 	l := &Log{
@@ -215,7 +215,7 @@ func (l *Log) live(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Close implements [logstructured.Log]. It waits for the calls that are under way, which fail soon, but for a COMMIT. Closing again does nothing.
+// Close implements [log.Log]. It waits for the calls that are under way, which fail soon, but for a COMMIT. Closing again does nothing.
 func (l *Log) Close() (err error) {
 	l.closing.Do(func() { err = l.close() })
 	return err
@@ -267,9 +267,9 @@ func (l *Log) closeConns() error {
 	return errors.Join(errs...)
 }
 
-// Size implements [logstructured.Log]: the database file, without the WAL, which is bounded and transient.
-func (l *Log) Size(ctx context.Context) (logstructured.Size, error) {
-	var size logstructured.Size
+// Size implements [log.Log]: the database file, without the WAL, which is bounded and transient.
+func (l *Log) Size(ctx context.Context) (log.Size, error) {
+	var size log.Size
 	err := l.read(ctx, l.readers, func(r *reader) error {
 		v, err := r.c.int64s(`SELECT page_count * page_size, freelist_count * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size`, 2)
 		if err == nil {

@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // schemaRow is version and compatible.
@@ -45,7 +45,7 @@ func TestSchemas(t *testing.T) {
 					t.Fatal(err)
 				}
 				entries := 0
-				if _, err := l.Scan(context.Background(), 0, func(batch []logstructured.Entry) error {
+				if _, err := l.Scan(context.Background(), 0, func(batch []log.Entry) error {
 					entries += len(batch)
 					return nil
 				}); err != nil || entries != 300 {

@@ -13,7 +13,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/stele-db/stele/drivers/connect"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // Options configure a log beyond its DSN.
@@ -203,7 +203,7 @@ func readSchemaVersion(c *conn, path string) (int, error) {
 		return 0, err
 	}
 	if len(row) == 0 || row[0] < 1 {
-		return 0, &openFailure{path, "holds a Stele log without a schema version: restore it from a backup", logstructured.ErrCorrupt}
+		return 0, &openFailure{path, "holds a Stele log without a schema version: restore it from a backup", log.ErrCorrupt}
 	}
 	if int(row[1]) > len(migrations) {
 		return 0, &openFailure{path: path, text: fmt.Sprintf(
@@ -243,13 +243,13 @@ func openError(path string, err error) error {
 	}
 	switch e.primary() {
 	case sqlite3.SQLITE_NOTADB:
-		return because("is not a SQLite database: name another file, or restore it from a backup", logstructured.ErrCorrupt)
+		return because("is not a SQLite database: name another file, or restore it from a backup", log.ErrCorrupt)
 	case sqlite3.SQLITE_CORRUPT:
-		return because("is damaged: restore it from a backup", logstructured.ErrCorrupt)
+		return because("is damaged: restore it from a backup", log.ErrCorrupt)
 	case sqlite3.SQLITE_FULL:
-		return because("cannot be opened because its disk is full: free some space", logstructured.ErrNoSpace)
+		return because("cannot be opened because its disk is full: free some space", log.ErrNoSpace)
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
-		return because(fmt.Sprintf("cannot be written: make the file and its directory writable for user %d", os.Geteuid()), logstructured.ErrReadOnly)
+		return because(fmt.Sprintf("cannot be written: make the file and its directory writable for user %d", os.Geteuid()), log.ErrReadOnly)
 	case sqlite3.SQLITE_BUSY:
 		return because("is locked by another program: stop it", nil)
 	}

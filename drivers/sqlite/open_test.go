@@ -18,7 +18,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/stele-db/stele/drivers/connect"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // makeDB runs SQL on a file.
@@ -109,11 +109,11 @@ func TestOpenErrors(t *testing.T) {
 			if err := os.WriteFile(path, bytes.Repeat([]byte("some text\n"), 1000), 0o600); err != nil {
 				t.Fatal(err)
 			}
-		}, want: "is not a SQLite database: name another file", wantErr: logstructured.ErrCorrupt},
+		}, want: "is not a SQLite database: name another file", wantErr: log.ErrCorrupt},
 		{name: "damaged", make: func(t *testing.T, path string) {
 			makeLog(t, path)
 			damage(t, path, 100, 3000)
-		}, want: "is damaged: restore it from a backup", wantErr: logstructured.ErrCorrupt},
+		}, want: "is damaged: restore it from a backup", wantErr: log.ErrCorrupt},
 		{name: "newer schema", make: func(t *testing.T, path string) {
 			makeLog(t, path)
 			makeDB(t, path, `UPDATE stele_schema SET version = 1000, compatible = 999`)
@@ -121,7 +121,7 @@ func TestOpenErrors(t *testing.T) {
 		{name: "no schema version", make: func(t *testing.T, path string) {
 			makeLog(t, path)
 			makeDB(t, path, `DELETE FROM stele_schema`)
-		}, want: "without a schema version", wantErr: logstructured.ErrCorrupt},
+		}, want: "without a schema version", wantErr: log.ErrCorrupt},
 		{name: "foreign", make: func(t *testing.T, path string) {
 			makeDB(t, path, `CREATE TABLE invoices (id INTEGER); INSERT INTO invoices VALUES (1)`)
 		}, want: `is the database of another program (it has a table "invoices" and no Stele log)`},
@@ -132,17 +132,17 @@ func TestOpenErrors(t *testing.T) {
 			makeLog(t, path)
 			chmod(t, path, 0o444)
 			chmod(t, filepath.Dir(path), 0o777)
-		}, want: "cannot be written: make the file and its directory writable", wantErr: logstructured.ErrReadOnly},
+		}, want: "cannot be written: make the file and its directory writable", wantErr: log.ErrReadOnly},
 		{name: "read-only directory", nobody: true, make: func(t *testing.T, path string) {
 			makeLog(t, path)
 			chmod(t, path, 0o666)
 			chmod(t, filepath.Dir(path), 0o555)
 			t.Cleanup(func() { chmod(t, filepath.Dir(path), 0o755) })
-		}, want: "cannot be written: make the file and its directory writable", wantErr: logstructured.ErrReadOnly},
+		}, want: "cannot be written: make the file and its directory writable", wantErr: log.ErrReadOnly},
 		{name: "directory where nothing can be created", nobody: true, make: func(t *testing.T, path string) {
 			chmod(t, filepath.Dir(path), 0o555)
 			t.Cleanup(func() { chmod(t, filepath.Dir(path), 0o755) })
-		}, want: "cannot be written: make the file and its directory writable", wantErr: logstructured.ErrReadOnly},
+		}, want: "cannot be written: make the file and its directory writable", wantErr: log.ErrReadOnly},
 		{name: "memory", make: none, want: "is not the path of a file"},
 		{name: "unknown option", make: none, want: `unknown option "chekpoint"`},
 		{name: "wrong option", make: none, want: "the only value is external"},
@@ -224,10 +224,10 @@ func TestDamagedPage(t *testing.T) {
 	}
 	defer func() { _ = l.Close() }()
 	ctx := context.Background()
-	if _, err := l.Scan(ctx, 0, func([]logstructured.Entry) error { return nil }); !errors.Is(err, logstructured.ErrCorrupt) {
+	if _, err := l.Scan(ctx, 0, func([]log.Entry) error { return nil }); !errors.Is(err, log.ErrCorrupt) {
 		t.Errorf("Scan: %v", err)
 	}
-	if _, _, err := l.Read(ctx, 0, 1000); !errors.Is(err, logstructured.ErrCorrupt) {
+	if _, _, err := l.Read(ctx, 0, 1000); !errors.Is(err, log.ErrCorrupt) {
 		t.Errorf("Read: %v", err)
 	}
 }
@@ -358,7 +358,7 @@ func TestExternalCheckpoint(t *testing.T) {
 	}
 	ctx := context.Background()
 	head := fill(t, l, 500, 50)
-	if err := l.Delete(ctx, logstructured.Head{}, []logstructured.Position{1, 2, 3}, 10); err != nil {
+	if err := l.Delete(ctx, log.Head{}, []log.Position{1, 2, 3}, 10); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Defragment(ctx); err != nil {

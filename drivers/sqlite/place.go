@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // place is one of the three files, as it was found when the log was opened.
@@ -93,7 +93,7 @@ func (l *Log) damaged(err error) *failure {
 	if errors.Is(err, errGone) || errors.Is(err, errReplaced) {
 		advice = movedAdvice
 	}
-	return l.fail(&failure{advice: advice, sentinel: logstructured.ErrCorrupt, cause: err})
+	return l.fail(&failure{advice: advice, sentinel: log.ErrCorrupt, cause: err})
 }
 
 // placeInterval is how often the files are looked at beside the appends.
@@ -199,7 +199,7 @@ func (c *conn) headerPages() (int64, error) {
 		return 0, err
 	}
 	header, err := db.read(0, 100)
-	if errors.Is(sentinelOf(err), logstructured.ErrCorrupt) {
+	if errors.Is(sentinelOf(err), log.ErrCorrupt) {
 		return 0, nil // the file is shorter than that
 	}
 	if err != nil {

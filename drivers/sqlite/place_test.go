@@ -13,7 +13,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/stele-db/stele/drivers/drivertest"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // copyFile overwrites to, whatever it is.
@@ -51,7 +51,7 @@ var interferences = []struct {
 }
 
 // settledLog opens a log with entries, beside a copy of it from when it had fewer, and waits until the checkpoints are done.
-func settledLog(t *testing.T, checkpoints time.Duration) (*Log, string, logstructured.Head) {
+func settledLog(t *testing.T, checkpoints time.Duration) (*Log, string, log.Head) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "data")
 	path := filepath.Join(dir, "state.db")
@@ -70,7 +70,7 @@ func settledLog(t *testing.T, checkpoints time.Duration) (*Log, string, logstruc
 		if err := l.Append(context.Background(), head, head.ID+1, drivertest.BenchEntries(50)); err != nil {
 			t.Fatal(err)
 		}
-		head = logstructured.Head{Position: head.Position + 50, ID: head.ID + 1}
+		head = log.Head{Position: head.Position + 50, ID: head.ID + 1}
 	}
 	return l, path, head
 }
@@ -105,20 +105,20 @@ func settled(t *testing.T, l *Log) bool {
 }
 
 // failedFor checks that the log refuses everything for this reason, leaves its files alone and says so at the end.
-func failedFor(t *testing.T, l *Log, head logstructured.Head, want string) {
+func failedFor(t *testing.T, l *Log, head log.Head, want string) {
 	t.Helper()
 	ctx := context.Background()
 	_, err := l.End(ctx)
-	if !errors.Is(err, logstructured.ErrCorrupt) || !strings.Contains(err.Error(), want) {
+	if !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), want) {
 		t.Errorf("End: %v, want %q", err, want)
 	}
-	if err := l.Append(ctx, head, 99, drivertest.BenchEntries(1)); !errors.Is(err, logstructured.ErrCorrupt) || errors.Is(err, logstructured.ErrUnknown) {
+	if err := l.Append(ctx, head, 99, drivertest.BenchEntries(1)); !errors.Is(err, log.ErrCorrupt) || errors.Is(err, log.ErrUnknown) {
 		t.Errorf("Append: %v", err)
 	}
-	if _, err := l.Values(ctx, []logstructured.Position{1}); !errors.Is(err, logstructured.ErrCorrupt) {
+	if _, err := l.Values(ctx, []log.Position{1}); !errors.Is(err, log.ErrCorrupt) {
 		t.Errorf("Values: %v", err)
 	}
-	if err := l.Close(); !errors.Is(err, logstructured.ErrCorrupt) {
+	if err := l.Close(); !errors.Is(err, log.ErrCorrupt) {
 		t.Errorf("Close: %v", err)
 	}
 }
@@ -157,7 +157,7 @@ func TestAppendAfterInterference(t *testing.T) {
 			if err == nil && test.moved {
 				t.Error("Append was acknowledged")
 			}
-			if err != nil && !errors.Is(err, logstructured.ErrCorrupt) {
+			if err != nil && !errors.Is(err, log.ErrCorrupt) {
 				t.Errorf("Append: %v", err)
 			}
 			within(t, "the failure", func() bool { return l.failure.Load() != nil })
@@ -168,13 +168,13 @@ func TestAppendAfterInterference(t *testing.T) {
 
 // A page that SQLite finds to be damaged fails the log, whichever statement reads it.
 func TestCorruptionFailsLog(t *testing.T) {
-	for name, read := range map[string]func(l *Log, head logstructured.Head) error{
-		"scan": func(l *Log, _ logstructured.Head) error {
-			_, err := l.Scan(context.Background(), 0, func([]logstructured.Entry) error { return nil })
+	for name, read := range map[string]func(l *Log, head log.Head) error{
+		"scan": func(l *Log, _ log.Head) error {
+			_, err := l.Scan(context.Background(), 0, func([]log.Entry) error { return nil })
 			return err
 		},
-		"values": func(l *Log, head logstructured.Head) error {
-			_, err := l.Values(context.Background(), []logstructured.Position{1, head.Position / 2})
+		"values": func(l *Log, head log.Head) error {
+			_, err := l.Values(context.Background(), []log.Position{1, head.Position / 2})
 			return err
 		},
 	} {
@@ -205,7 +205,7 @@ func TestCorruptionFailsLog(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := read(l, end.Head); !errors.Is(err, logstructured.ErrCorrupt) {
+			if err := read(l, end.Head); !errors.Is(err, log.ErrCorrupt) {
 				t.Fatalf("the damage was not noticed: %v", err)
 			}
 			failedFor(t, l, end.Head, "malformed")

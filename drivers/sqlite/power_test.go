@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // openFaulty opens a log on a disk of its own.
@@ -51,7 +51,7 @@ type cut struct {
 	// acknowledged and begun count appends, deleted and deleting are positions: what Delete was told to remove
 	// in calls that returned and in calls that began.
 	acknowledged, begun uint64
-	floor, nextFloor    logstructured.Position
+	floor, nextFloor    log.Position
 }
 
 // powerLoad writes with everything that writes, and cuts the power now and then, until enough cuts were checked.
@@ -84,10 +84,10 @@ func powerLoad(t *testing.T, synchronous string, cuts int) error {
 		}
 		c := cut{
 			survival: survival(rand.N(int(survivals))), acknowledged: acknowledged.Load(),
-			floor: logstructured.Position(floor.Load()),
+			floor: log.Position(floor.Load()),
 		}
 		c.image = d.image(c.survival)
-		c.begun, c.nextFloor = begun.Load(), logstructured.Position(nextFloor.Load())
+		c.begun, c.nextFloor = begun.Load(), log.Position(nextFloor.Load())
 		images <- c
 	}
 	d.mu.Unlock()
@@ -115,15 +115,15 @@ func powerLoad(t *testing.T, synchronous string, cuts int) error {
 	wg.Go(func() {
 		defer cancel()
 		for received(ctx, deletes) { // rows up to the floor go, but for every tenth; now and then the file is rewritten
-			next := max(0, logstructured.Position(acknowledged.Load())-20) * powerRows
+			next := max(0, log.Position(acknowledged.Load())-20) * powerRows
 			nextFloor.Store(int64(next))
-			var positions []logstructured.Position
-			for p := logstructured.Position(floor.Load()) + 1; p <= next; p++ {
+			var positions []log.Position
+			for p := log.Position(floor.Load()) + 1; p <= next; p++ {
 				if p%10 != 0 {
 					positions = append(positions, p)
 				}
 			}
-			if err := l.Delete(context.Background(), logstructured.Head{}, positions, next); err != nil {
+			if err := l.Delete(context.Background(), log.Head{}, positions, next); err != nil {
 				t.Errorf("Delete: %v", err)
 				return
 			}
@@ -170,26 +170,26 @@ func received(ctx context.Context, turns <-chan struct{}) bool {
 }
 
 func powerAppends(ctx context.Context, t *testing.T, l *Log, turns <-chan struct{}, acknowledged, begun *atomic.Uint64) {
-	var head logstructured.Head
+	var head log.Head
 	for n := uint64(0); received(ctx, turns); n++ {
 		begun.Store(n + 1)
-		id := logstructured.AppendID(n + 1)
+		id := log.AppendID(n + 1)
 		if err := l.Append(context.Background(), head, id, powerEntries(n)); err != nil {
 			t.Errorf("Append %d: %v", n, err)
 			return
 		}
 		acknowledged.Store(n + 1)
-		head = logstructured.Head{Position: head.Position + powerRows, ID: id}
+		head = log.Head{Position: head.Position + powerRows, ID: id}
 	}
 }
 
 // powerEntries are told by the number of the append.
-func powerEntries(n uint64) []logstructured.Entry {
-	entries := make([]logstructured.Entry, powerRows)
+func powerEntries(n uint64) []log.Entry {
+	entries := make([]log.Entry, powerRows)
 	for i := range entries {
 		key := binary.BigEndian.AppendUint64(nil, n)
-		entries[i] = logstructured.Entry{
-			Kind: logstructured.KindPut, Revision: logstructured.Revision(n), Sub: int64(i), Key: key,
+		entries[i] = log.Entry{
+			Kind: log.KindPut, Revision: log.Revision(n), Sub: int64(i), Key: key,
 			Value: bytes.Repeat(key, 1+int(n%200)),
 		}
 	}
@@ -214,9 +214,9 @@ func (c cut) check(t *testing.T, clusterID uint64) error {
 		return err
 	}
 	defer func() { _ = l.Close() }()
-	var entries []logstructured.Entry
-	var end logstructured.End
-	for after := logstructured.Position(0); ; {
+	var entries []log.Entry
+	var end log.End
+	for after := log.Position(0); ; {
 		batch, e, err := l.Read(ctx, after, 5000)
 		if err != nil {
 			return err
@@ -244,7 +244,7 @@ func (c cut) check(t *testing.T, clusterID uint64) error {
 	if end.Floor < c.floor || end.Floor > c.nextFloor {
 		return fmt.Errorf("the floor is %d, want %d to %d", end.Floor, c.floor, c.nextFloor)
 	}
-	next := logstructured.Position(1)
+	next := log.Position(1)
 	for _, e := range entries {
 		for ; next < e.Position; next++ {
 			if next > end.Floor || next%10 == 0 {
@@ -265,7 +265,7 @@ func (c cut) check(t *testing.T, clusterID uint64) error {
 		return fmt.Errorf("integrity_check: %v, %w", result, err)
 	}
 	// The guard is intact: it refuses the head before, takes the head, and the log goes on.
-	if err := l.Append(ctx, logstructured.Head{Position: end.Position, ID: end.ID + 1}, 99, powerEntries(1)); !errors.Is(err, logstructured.ErrConflict) {
+	if err := l.Append(ctx, log.Head{Position: end.Position, ID: end.ID + 1}, 99, powerEntries(1)); !errors.Is(err, log.ErrConflict) {
 		return fmt.Errorf("append after another head: %w", err)
 	}
 	return l.Append(ctx, end.Head, 99, powerEntries(1))

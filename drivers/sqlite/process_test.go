@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/stele-db/stele/drivers/drivertest"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // processEnv makes the test binary an appender on the file that it names.
@@ -36,7 +36,7 @@ func appendForever(path string) error {
 		return err
 	}
 	for {
-		id, rows := logstructured.AppendID(rand.Int64()|1), 1+rand.IntN(20)
+		id, rows := log.AppendID(rand.Int64()|1), 1+rand.IntN(20)
 		fmt.Printf("begin %d %d 0\n", id, rows)
 		for {
 			end, err := l.End(ctx)
@@ -44,7 +44,7 @@ func appendForever(path string) error {
 				return err
 			}
 			err = l.Append(ctx, end.Head, id, drivertest.BenchEntries(rows))
-			if errors.Is(err, logstructured.ErrConflict) {
+			if errors.Is(err, log.ErrConflict) {
 				continue
 			}
 			if err != nil {
@@ -59,7 +59,7 @@ func appendForever(path string) error {
 				return err
 			}
 			// What is deleted here are positions that never were: it is the lock that matters.
-			if err := l.Delete(ctx, logstructured.Head{}, []logstructured.Position{end.Position + 1_000_000}, 0); err != nil {
+			if err := l.Delete(ctx, log.Head{}, []log.Position{end.Position + 1_000_000}, 0); err != nil {
 				return err
 			}
 		}
@@ -69,8 +69,8 @@ func appendForever(path string) error {
 // processes is what all appenders have said.
 type processes struct {
 	mu    sync.Mutex
-	begun map[logstructured.AppendID]int                    // rows
-	done  map[logstructured.AppendID]logstructured.Position // first position
+	begun map[log.AppendID]int          // rows
+	done  map[log.AppendID]log.Position // first position
 }
 
 // start runs an appender. The returned function kills it, and returns when all it said was read.
@@ -91,9 +91,9 @@ func (p *processes) start(t *testing.T, path string) (kill func()) {
 		defer close(read)
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			var what string
-			var id logstructured.AppendID
+			var id log.AppendID
 			var rows int
-			var position logstructured.Position
+			var position log.Position
 			if _, err := fmt.Sscan(lines.Text(), &what, &id, &rows, &position); err != nil {
 				continue // killed in the middle of the line
 			}
@@ -125,7 +125,7 @@ func (p *processes) acknowledged() int {
 // Two processes append to one file, while a third does so too and is killed again and again.
 func TestProcesses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
-	p := &processes{begun: map[logstructured.AppendID]int{}, done: map[logstructured.AppendID]logstructured.Position{}}
+	p := &processes{begun: map[log.AppendID]int{}, done: map[log.AppendID]log.Position{}}
 	var killers []func()
 	for range 2 {
 		killers = append(killers, p.start(t, path))
@@ -160,8 +160,8 @@ func TestProcesses(t *testing.T) {
 	if result, err := l.writer.c.strings(`PRAGMA integrity_check`); err != nil || len(result) != 1 || result[0] != "ok" {
 		t.Errorf("integrity_check: %v, %v", result, err)
 	}
-	var entries []logstructured.Entry
-	if _, err := l.Scan(context.Background(), 0, func(batch []logstructured.Entry) error {
+	var entries []log.Entry
+	if _, err := l.Scan(context.Background(), 0, func(batch []log.Entry) error {
 		entries = append(entries, batch...)
 		return nil
 	}); err != nil {
@@ -171,7 +171,7 @@ func TestProcesses(t *testing.T) {
 	for i := 0; i < len(entries); {
 		e := entries[i]
 		rows, begun := p.begun[e.ID]
-		if !begun || e.Position != logstructured.Position(i+1) || i+rows > len(entries) {
+		if !begun || e.Position != log.Position(i+1) || i+rows > len(entries) {
 			t.Fatalf("row %d is %d/%d (begun: %v, once), %d rows of %d", i, e.Position, e.ID, begun, rows, len(entries))
 		}
 		delete(p.begun, e.ID)

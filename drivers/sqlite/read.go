@@ -6,10 +6,10 @@ import (
 	"slices"
 	"time"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
-var _ logstructured.Verifier = (*Log)(nil)
+var _ log.Verifier = (*Log)(nil)
 
 // endSQL is the end of the log. The newest row is found at the right edge of the table; its value is not touched. Two
 // subqueries are cheaper than a join, and the clock is not asked in SQL, where it costs a third of the query.
@@ -19,7 +19,7 @@ const endSQL = `SELECT
 	floor, cluster_id, deleted FROM stele_store`
 
 // now is the database's clock: SQLite has none but that of the machine, which all processes that share the file are on.
-func now() logstructured.Timestamp { return logstructured.Timestamp(time.Now().UnixMilli()) }
+func now() log.Timestamp { return log.Timestamp(time.Now().UnixMilli()) }
 
 // class holds the connections that calls of one kind share.
 type class chan *reader
@@ -112,8 +112,8 @@ func (l *Log) read(ctx context.Context, from class, f func(*reader) error) error
 }
 
 // snapshot runs f in a read transaction and returns the end of the log as of the same snapshot.
-func (l *Log) snapshot(ctx context.Context, from class, f func(*reader) error) (logstructured.End, error) {
-	var end logstructured.End
+func (l *Log) snapshot(ctx context.Context, from class, f func(*reader) error) (log.End, error) {
+	var end log.End
 	err := l.read(ctx, from, func(r *reader) error {
 		if err := r.begin.run(); err != nil {
 			return err
@@ -131,20 +131,20 @@ func (l *Log) snapshot(ctx context.Context, from class, f func(*reader) error) (
 	return end, err
 }
 
-func (r *reader) readEnd() (logstructured.End, error) {
+func (r *reader) readEnd() (log.End, error) {
 	row, err := r.end.step()
 	if err != nil {
-		return logstructured.End{}, err
+		return log.End{}, err
 	}
 	if !row {
-		return logstructured.End{}, errNoStore
+		return log.End{}, errNoStore
 	}
-	end := logstructured.End{
-		Head: logstructured.Head{
-			Position: logstructured.Position(r.end.int64(0)),
-			ID:       logstructured.AppendID(r.end.int64(1)),
+	end := log.End{
+		Head: log.Head{
+			Position: log.Position(r.end.int64(0)),
+			ID:       log.AppendID(r.end.int64(1)),
 		},
-		Floor:     logstructured.Position(r.end.int64(2)),
+		Floor:     log.Position(r.end.int64(2)),
 		ClusterID: uint64(r.end.int64(3)),
 		Now:       now(),
 	}
@@ -154,10 +154,10 @@ func (r *reader) readEnd() (logstructured.End, error) {
 }
 
 // errNoStore reports that the row with the store's identity is gone.
-var errNoStore = errors.Join(logstructured.ErrCorrupt, errors.New("table stele_store is empty"))
+var errNoStore = errors.Join(log.ErrCorrupt, errors.New("table stele_store is empty"))
 
-// End implements [logstructured.Log].
-func (l *Log) End(ctx context.Context) (end logstructured.End, err error) {
+// End implements [log.Log].
+func (l *Log) End(ctx context.Context) (end log.End, err error) {
 	err = l.read(ctx, l.followers, func(r *reader) (err error) {
 		end, err = r.readEnd()
 		return err
@@ -165,7 +165,7 @@ func (l *Log) End(ctx context.Context) (end logstructured.End, err error) {
 	return end, l.translate("end", err)
 }
 
-// Verify implements [logstructured.Verifier]. Unlike the checksums of rows, SQLite's own check notices rows that are missing.
+// Verify implements [log.Verifier]. Unlike the checksums of rows, SQLite's own check notices rows that are missing.
 func (l *Log) Verify(ctx context.Context) (problems []string, err error) {
 	err = l.read(ctx, l.readers, func(r *reader) (err error) {
 		defer r.c.interruptWhenDone(ctx, l.closed)()
@@ -181,9 +181,9 @@ func (l *Log) Verify(ctx context.Context) (problems []string, err error) {
 // readBytes bounds the keys and values of one answer of Read.
 const readBytes = 8 << 20
 
-// Read implements [logstructured.Log].
-func (l *Log) Read(ctx context.Context, after logstructured.Position, limit int) ([]logstructured.Entry, logstructured.End, error) {
-	var entries []logstructured.Entry
+// Read implements [log.Log].
+func (l *Log) Read(ctx context.Context, after log.Position, limit int) ([]log.Entry, log.End, error) {
+	var entries []log.Entry
 	end, err := l.snapshot(ctx, l.followers, func(r *reader) error {
 		entries = entries[:0]
 		r.read.bindInt64(1, int64(after))
@@ -212,27 +212,27 @@ func (l *Log) Read(ctx context.Context, after logstructured.Position, limit int)
 }
 
 // entry reads the columns before the value.
-func (s *stmt) entry() logstructured.Entry {
-	return logstructured.Entry{
-		Position:       logstructured.Position(s.int64(0)),
-		ID:             logstructured.AppendID(s.int64(1)),
-		Time:           logstructured.Timestamp(s.int64(2)),
-		Kind:           logstructured.Kind(s.int64(3)),
-		Revision:       logstructured.Revision(s.int64(4)),
+func (s *stmt) entry() log.Entry {
+	return log.Entry{
+		Position:       log.Position(s.int64(0)),
+		ID:             log.AppendID(s.int64(1)),
+		Time:           log.Timestamp(s.int64(2)),
+		Kind:           log.Kind(s.int64(3)),
+		Revision:       log.Revision(s.int64(4)),
 		Sub:            s.int64(5),
 		Key:            slices.Clone(s.blob(6)),
-		CreateRevision: logstructured.Revision(s.int64(7)),
+		CreateRevision: log.Revision(s.int64(7)),
 		Version:        s.int64(8),
-		Lease:          logstructured.LeaseID(s.int64(9)),
-		Checksum:       logstructured.Checksum(s.int64(10)), // NULL is 0
+		Lease:          log.LeaseID(s.int64(9)),
+		Checksum:       log.Checksum(s.int64(10)), // NULL is 0
 	}
 }
 
 // scanBatch is the number of entries handed over at once: enough to make the calls cheap, few enough to stay in cache.
 const scanBatch = 512
 
-// Scan implements [logstructured.Log].
-func (l *Log) Scan(ctx context.Context, after logstructured.Position, fn func([]logstructured.Entry) error) (logstructured.End, error) {
+// Scan implements [log.Log].
+func (l *Log) Scan(ctx context.Context, after log.Position, fn func([]log.Entry) error) (log.End, error) {
 	var fnErr error
 	called := false
 	end, err := l.snapshot(ctx, l.readers, func(r *reader) error {
@@ -240,7 +240,7 @@ func (l *Log) Scan(ctx context.Context, after logstructured.Position, fn func([]
 			return errScanEnded
 		}
 		r.scan_.bindInt64(1, int64(after))
-		batch := make([]logstructured.Entry, 0, scanBatch)
+		batch := make([]log.Entry, 0, scanBatch)
 		for {
 			row, err := r.scan_.step()
 			if err != nil {
@@ -276,9 +276,9 @@ func (l *Log) Scan(ctx context.Context, after logstructured.Position, fn func([]
 // errScanEnded ends a scan whose rows cannot be handed over.
 var errScanEnded = errors.New("scan ended early")
 
-// Values implements [logstructured.Log].
-func (l *Log) Values(ctx context.Context, positions []logstructured.Position) (logstructured.Values, error) {
-	v := logstructured.NewValues(len(positions))
+// Values implements [log.Log].
+func (l *Log) Values(ctx context.Context, positions []log.Position) (log.Values, error) {
+	v := log.NewValues(len(positions))
 	var err error
 	v.End, err = l.snapshot(ctx, l.readers, func(r *reader) error {
 		// One seek each, in one snapshot: within the process there is no round trip that a list would save.
@@ -293,7 +293,7 @@ func (l *Log) Values(ctx context.Context, positions []logstructured.Position) (l
 			}
 			if row {
 				v.Values[i], v.Found[i] = slices.Clone(r.value.blob(0)), true
-				v.IDs[i], v.Checksums[i] = logstructured.AppendID(r.value.int64(1)), logstructured.Checksum(r.value.int64(2))
+				v.IDs[i], v.Checksums[i] = log.AppendID(r.value.int64(1)), log.Checksum(r.value.int64(2))
 				r.value.reset()
 			}
 		}

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // endingContext ends once it was asked for its error a number of times.
@@ -31,16 +31,16 @@ func TestReadsStopBetweenRows(t *testing.T) {
 	}
 	defer func() { _ = l.Close() }()
 	const rows = 60
-	entries := make([]logstructured.Entry, rows)
-	positions := make([]logstructured.Position, rows)
+	entries := make([]log.Entry, rows)
+	positions := make([]log.Position, rows)
 	for i := range entries {
-		entries[i] = logstructured.Entry{
-			Kind: logstructured.KindPut, Revision: 2, Sub: int64(i), Key: []byte{byte(i)}, Value: make([]byte, 1000),
+		entries[i] = log.Entry{
+			Kind: log.KindPut, Revision: 2, Sub: int64(i), Key: []byte{byte(i)}, Value: make([]byte, 1000),
 			CreateRevision: 2, Version: 1,
 		}
-		positions[i] = logstructured.Position(i + 1)
+		positions[i] = log.Position(i + 1)
 	}
-	if err := l.Append(t.Context(), logstructured.Head{}, 7, entries); err != nil {
+	if err := l.Append(t.Context(), log.Head{}, 7, entries); err != nil {
 		t.Fatal(err)
 	}
 	for name, read := range map[string]func(context.Context) error{

@@ -11,7 +11,7 @@ import (
 
 	sqlite3 "modernc.org/sqlite/lib"
 
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // TestFailedSync fails one sync of a file at a random moment. What was acknowledged survives the loss of power, whenever that comes:
@@ -82,9 +82,9 @@ func (f *failedSync) run(t *testing.T) error {
 	c.image = d.image(c.survival)
 	d.mu.Unlock()
 	switch {
-	case err != nil && !errors.Is(err, logstructured.ErrSyncFailed):
-		return fmt.Errorf("the load ended with %w, want %w", err, logstructured.ErrSyncFailed)
-	case reported != errors.Is(closeErr, logstructured.ErrSyncFailed) || !reported && closeErr != nil:
+	case err != nil && !errors.Is(err, log.ErrSyncFailed):
+		return fmt.Errorf("the load ended with %w, want %w", err, log.ErrSyncFailed)
+	case reported != errors.Is(closeErr, log.ErrSyncFailed) || !reported && closeErr != nil:
 		return fmt.Errorf("a sync failed: %v; Close returned %w", reported, closeErr)
 	case len(later) > 0:
 		return fmt.Errorf("after the failure: %v", later)
@@ -100,18 +100,18 @@ func (f *failedSync) run(t *testing.T) error {
 
 // load appends and deletes until an error, or for a while.
 func (f *failedSync) load(ctx context.Context, l *Log, c *cut) error {
-	var head logstructured.Head
+	var head log.Head
 	for n := range uint64(60) {
 		c.begun = n + 1
-		id := logstructured.AppendID(n + 1)
+		id := log.AppendID(n + 1)
 		if err := f.append(ctx, l, head, id, powerEntries(n)); err != nil {
-			if end, endErr := l.End(ctx); !errors.Is(endErr, logstructured.ErrSyncFailed) {
+			if end, endErr := l.End(ctx); !errors.Is(endErr, log.ErrSyncFailed) {
 				return fmt.Errorf("after %w: End returned %v, %w", err, end, endErr)
 			}
 			return err
 		}
 		c.acknowledged = n + 1
-		head = logstructured.Head{Position: head.Position + powerRows, ID: id}
+		head = log.Head{Position: head.Position + powerRows, ID: id}
 		if n%16 == 15 {
 			if err := f.remove(ctx, l, c); err != nil {
 				return err
@@ -128,11 +128,11 @@ func (f *failedSync) load(ctx context.Context, l *Log, c *cut) error {
 
 // append appends, sometimes beside a reader and a checkpoint. The reader's snapshot ends before the append, so the checkpoint copies only a part of
 // the WAL, which SQLite does without a sync.
-func (f *failedSync) append(ctx context.Context, l *Log, head logstructured.Head, id logstructured.AppendID, entries []logstructured.Entry) error {
+func (f *failedSync) append(ctx context.Context, l *Log, head log.Head, id log.AppendID, entries []log.Entry) error {
 	if head.Position == 0 || rand.N(4) > 0 {
 		return l.Append(ctx, head, id, entries)
 	}
-	_, err := l.Scan(ctx, head.Position-1, func([]logstructured.Entry) error {
+	_, err := l.Scan(ctx, head.Position-1, func([]log.Entry) error {
 		err := l.Append(ctx, head, id, entries)
 		_, checkpointErr := l.checkpoint()
 		return errors.Join(err, checkpointErr)
@@ -142,15 +142,15 @@ func (f *failedSync) append(ctx context.Context, l *Log, head logstructured.Head
 
 // remove deletes most rows up to the newest ones, and sometimes rewrites the file.
 func (f *failedSync) remove(ctx context.Context, l *Log, c *cut) error {
-	next := logstructured.Position(c.acknowledged-5) * powerRows
+	next := log.Position(c.acknowledged-5) * powerRows
 	c.nextFloor = next
-	var positions []logstructured.Position
+	var positions []log.Position
 	for p := c.floor + 1; p <= next; p++ {
 		if p%10 != 0 {
 			positions = append(positions, p)
 		}
 	}
-	if err := l.Delete(ctx, logstructured.Head{}, positions, next); err != nil {
+	if err := l.Delete(ctx, log.Head{}, positions, next); err != nil {
 		return err
 	}
 	c.floor = next

@@ -13,6 +13,7 @@ import (
 	"github.com/stele-db/stele/drivers"
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 	"github.com/stele-db/stele/server"
 	"github.com/stele-db/stele/server/compactor"
 )
@@ -53,7 +54,7 @@ type Datastore struct {
 }
 
 // Open opens the database, builds the index, and prepares the server. It waits for a database server that is not there yet, and
-// returns at once what waiting does not fix (errors.Is connect.ErrConfiguration, logstructured.ErrCorrupt). Clients are answered from the beginning, with
+// returns at once what waiting does not fix (errors.Is connect.ErrConfiguration, log.ErrCorrupt). Clients are answered from the beginning, with
 // Unavailable until Run. Open closes the listeners if it fails.
 func Open(ctx context.Context, opts Options) (*Datastore, error) {
 	if opts.Logger == nil {
@@ -90,7 +91,7 @@ func Open(ctx context.Context, opts Options) (*Datastore, error) {
 // open opens the store and prepares the server, while starting answers clients.
 func (d *Datastore) open(ctx context.Context, opts Options, starting *server.Starting) error {
 	probes := opts.Server.Probes
-	opts.Store.Loading = func(read, end logstructured.Position) {
+	opts.Store.Loading = func(read, end log.Position) {
 		probes.Report(fmt.Sprintf("the index is being built: %d of about %d entries", read, end))
 	}
 	err := retry(ctx, opts.Logger, opts.Endpoint, opts.OpenTimeout, func() error {

@@ -11,6 +11,7 @@ import (
 	"github.com/stele-db/stele/drivers"
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 const (
@@ -26,13 +27,13 @@ const (
 
 // retry calls open until it succeeds, because a service manager may start Stele before its database, unless waiting cannot mend
 // the error, or limit has passed; 0 is no limit. What a file lacks, nobody is about to bring.
-func retry(ctx context.Context, log *logrus.Entry, endpoint string, limit time.Duration, open func() error) error {
+func retry(ctx context.Context, logger *logrus.Entry, endpoint string, limit time.Duration, open func() error) error {
 	var said time.Time
 	begin := time.Now()
 	reachable := begin // when a host last had an address
-	log = log.WithField("data", drivers.Describe(endpoint))
+	logger = logger.WithField("data", drivers.Describe(endpoint))
 	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
-		slow := time.AfterFunc(remindEvery, func() { log.Warn("still opening the database") })
+		slow := time.AfterFunc(remindEvery, func() { logger.Warn("still opening the database") })
 		err := open()
 		slow.Stop()
 		if !connect.UnknownHost(err) {
@@ -41,11 +42,11 @@ func retry(ctx context.Context, log *logrus.Entry, endpoint string, limit time.D
 		switch {
 		case err == nil:
 			if !said.IsZero() {
-				log.Info("the database is there")
+				logger.Info("the database is there")
 			}
 			return nil
 		case ctx.Err() != nil, !drivers.Remote(endpoint), errors.Is(err, connect.ErrConfiguration),
-			errors.Is(err, logstructured.ErrCorrupt), errors.Is(err, logstructured.ErrLeaseModeMismatch), errors.Is(err, logstructured.ErrImportUnfinished):
+			errors.Is(err, log.ErrCorrupt), errors.Is(err, logstructured.ErrLeaseModeMismatch), errors.Is(err, logstructured.ErrImportUnfinished):
 			return err
 		case time.Since(reachable) >= unknownHostTime:
 			return fmt.Errorf("the host of the endpoint has had no address for %v: %w", unknownHostTime, err)
@@ -53,7 +54,7 @@ func retry(ctx context.Context, log *logrus.Entry, endpoint string, limit time.D
 			return err
 		case time.Since(said) >= remindEvery:
 			said = time.Now()
-			log.WithError(err).Warn("cannot open the database; trying until it is there")
+			logger.WithError(err).Warn("cannot open the database; trying until it is there")
 		}
 		select {
 		case <-ctx.Done():

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/stele-db/stele/drivers/connect"
-	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 const away = "postgres://user:hunter2@db.example/stele"
@@ -21,9 +21,9 @@ const away = "postgres://user:hunter2@db.example/stele"
 func TestStartWaitsForTheDatabase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out output
-		log := logTo(&out)
+		logger := logTo(&out)
 		begin, attempts := time.Now(), 0
-		err := retry(t.Context(), log, away, 0, func() error {
+		err := retry(t.Context(), logger, away, 0, func() error {
 			if attempts++; time.Since(begin) < time.Minute {
 				return errors.New("connection refused")
 			}
@@ -52,8 +52,8 @@ func TestStartWaitsForTheDatabase(t *testing.T) {
 func TestStartSaysThatItTakesLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out output
-		log := logTo(&out)
-		if err := retry(t.Context(), log, away, 0, func() error { time.Sleep(remindEvery + time.Second); return nil }); err != nil { //nolint:forbidigo // the clock is synctest's
+		logger := logTo(&out)
+		if err := retry(t.Context(), logger, away, 0, func() error { time.Sleep(remindEvery + time.Second); return nil }); err != nil { //nolint:forbidigo // the clock is synctest's
 			t.Error(err)
 		}
 		if !strings.Contains(out.String(), "still opening") || strings.Contains(out.String(), "hunter2") {
@@ -63,24 +63,24 @@ func TestStartSaysThatItTakesLong(t *testing.T) {
 }
 
 func TestStartFailsWhenWaitingIsInVain(t *testing.T) {
-	log := logTo(t.Output())
+	logger := logTo(t.Output())
 	for name, test := range map[string]struct {
 		endpoint string
 		err      error
 	}{
 		"wrong password": {away, fmt.Errorf("open: %w", connect.Configuration(errors.New("refused")))},
-		"damaged":        {away, fmt.Errorf("row: %w", logstructured.ErrCorrupt)},
+		"damaged":        {away, fmt.Errorf("row: %w", log.ErrCorrupt)},
 		"file":           {"sqlite://state.db", errors.New("no such directory")},
 	} {
 		attempts := 0
-		err := retry(t.Context(), log, test.endpoint, 0, func() error { attempts++; return test.err })
+		err := retry(t.Context(), logger, test.endpoint, 0, func() error { attempts++; return test.err })
 		if !errors.Is(err, test.err) || attempts != 1 {
 			t.Errorf("%s: %d attempts, %v", name, attempts, err)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	refused := errors.New("refused")
-	if err := retry(ctx, log, away, 0, func() error { cancel(); return refused }); !errors.Is(err, refused) {
+	if err := retry(ctx, logger, away, 0, func() error { cancel(); return refused }); !errors.Is(err, refused) {
 		t.Errorf("stopped: %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // The names of records; see the package's comment.
@@ -38,7 +39,7 @@ func Read(records logstructured.Records) *State {
 	s := &State{revision: 1, users: map[string]*user{}, roles: map[string]*authpb.Role{}}
 	records.Ascend(RecordPrefix, func(name string, value []byte) bool {
 		if err := s.read(name, value); err != nil && s.err == nil {
-			s.err = fmt.Errorf("%w: the record %q of users and roles: %w", logstructured.ErrCorrupt, name, err)
+			s.err = fmt.Errorf("%w: the record %q of users and roles: %w", log.ErrCorrupt, name, err)
 		}
 		return true
 	})

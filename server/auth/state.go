@@ -46,7 +46,7 @@ type Identity struct {
 // Revision is the auth revision, which grows by one with each edit.
 func (s *State) Revision() uint64 { return s.revision }
 
-// Err returns an error, which wraps logstructured.ErrCorrupt, if a record is malformed. Then every request has to be refused.
+// Err returns an error, which wraps log.ErrCorrupt, if a record is malformed. Then every request has to be refused.
 func (s *State) Err() error { return s.err }
 
 // User returns the roles of a user.

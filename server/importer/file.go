@@ -5,12 +5,13 @@ import (
 	"fmt"
 
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 	"github.com/stele-db/stele/server/auth"
 	"github.com/stele-db/stele/server/snapshot"
 )
 
 // File copies a snapshot.
-func File(ctx context.Context, f *snapshot.File, target logstructured.Log, opts Options) (*Result, error) {
+func File(ctx context.Context, f *snapshot.File, target log.Log, opts Options) (*Result, error) {
 	info := f.Info()
 	r := &Result{
 		Source: fmt.Sprintf("the etcd snapshot with SHA-256 %x", info.Digest), LeaseMode: logstructured.LeaseModeEtcd,
@@ -58,12 +59,12 @@ func (c *copying) file(ctx context.Context, f *snapshot.File) error {
 	return c.target.Flush(ctx)
 }
 
-func entry(r snapshot.Revision) logstructured.Entry {
+func entry(r snapshot.Revision) log.Entry {
 	if r.Tombstone {
-		return logstructured.Entry{Kind: logstructured.KindTombstone, Revision: logstructured.Revision(r.Main), Sub: r.Sub, Key: r.KV.Key}
+		return log.Entry{Kind: log.KindTombstone, Revision: logstructured.Revision(r.Main), Sub: r.Sub, Key: r.KV.Key}
 	}
-	return logstructured.Entry{
-		Kind: logstructured.KindPut, Revision: logstructured.Revision(r.Main), Sub: r.Sub, Key: r.KV.Key, Value: r.KV.Value,
+	return log.Entry{
+		Kind: log.KindPut, Revision: logstructured.Revision(r.Main), Sub: r.Sub, Key: r.KV.Key, Value: r.KV.Value,
 		CreateRevision: logstructured.Revision(r.KV.CreateRevision), Version: r.KV.Version, Lease: logstructured.LeaseID(r.KV.Lease),
 	}
 }

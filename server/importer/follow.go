@@ -12,6 +12,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // followInterval is how often what has come is appended, and the source asked how far it is.
@@ -172,9 +173,9 @@ func (l *live) event(ctx context.Context, e *mvccpb.Event) error {
 	if at.Revision < l.at.Revision || at.Revision == l.at.Revision && at.Sub <= l.at.Sub {
 		return nil
 	}
-	entry := logstructured.Entry{Kind: logstructured.KindTombstone, Revision: at.Revision, Sub: at.Sub, Key: e.Kv.Key}
+	entry := log.Entry{Kind: log.KindTombstone, Revision: at.Revision, Sub: at.Sub, Key: e.Kv.Key}
 	if e.Type == mvccpb.Event_PUT {
-		entry.Kind, entry.Value, entry.Version, entry.Lease = logstructured.KindPut, e.Kv.Value, e.Kv.Version, logstructured.LeaseID(e.Kv.Lease)
+		entry.Kind, entry.Value, entry.Version, entry.Lease = log.KindPut, e.Kv.Value, e.Kv.Version, logstructured.LeaseID(e.Kv.Lease)
 		entry.CreateRevision = logstructured.Revision(e.Kv.CreateRevision)
 	}
 	if err := l.target.Write(ctx, entry); err != nil {

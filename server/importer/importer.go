@@ -9,6 +9,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 var (
@@ -86,7 +87,7 @@ type copying struct {
 }
 
 // start begins or goes on with a copy. compact is the source's compact revision.
-func start(ctx context.Context, opts Options, target logstructured.Log, source string, mode logstructured.LeaseMode, compact logstructured.Revision) (*copying, error) {
+func start(ctx context.Context, opts Options, target log.Log, source string, mode logstructured.LeaseMode, compact logstructured.Revision) (*copying, error) {
 	m, err := logstructured.StartImport(ctx, target, logstructured.ImportOptions{Source: source, LeaseMode: mode, CompactRevision: compact})
 	if err != nil {
 		return nil, err
@@ -108,7 +109,7 @@ func (c *copying) continues(compact logstructured.Revision) error {
 }
 
 // write adds a write of the source's.
-func (c *copying) write(ctx context.Context, e logstructured.Entry) error {
+func (c *copying) write(ctx context.Context, e log.Entry) error {
 	if err := c.target.Write(ctx, e); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 	"github.com/stele-db/stele/server/snapshot"
 )
 
@@ -43,7 +44,7 @@ type live struct {
 }
 
 // Live copies a running server of etcd's API, which may be another Stele.
-func Live(ctx context.Context, target logstructured.Log, opts LiveOptions) (r *Result, err error) {
+func Live(ctx context.Context, target log.Log, opts LiveOptions) (r *Result, err error) {
 	source, err := connect(ctx, opts.Server, opts.Logger)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 	"github.com/stele-db/stele/server/auth"
 )
 
@@ -14,7 +15,7 @@ import (
 const copyAttempts = 5
 
 // Log copies another log as it is at one moment. Servers may go on with it, but what they write later is not copied.
-func Log(ctx context.Context, source, target logstructured.Log, opts Options) (*Result, error) {
+func Log(ctx context.Context, source, target log.Log, opts Options) (*Result, error) {
 	for attempt := 1; ; attempt++ {
 		r, err := copyLog(ctx, source, target, opts)
 		if !errors.Is(err, logstructured.ErrCompacted) || attempt == copyAttempts || ctx.Err() != nil {
@@ -24,7 +25,7 @@ func Log(ctx context.Context, source, target logstructured.Log, opts Options) (*
 	}
 }
 
-func copyLog(ctx context.Context, source, target logstructured.Log, opts Options) (*Result, error) {
+func copyLog(ctx context.Context, source, target log.Log, opts Options) (*Result, error) {
 	before, err := source.End(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read the source: %w", err)
@@ -52,7 +53,7 @@ func copyLog(ctx context.Context, source, target logstructured.Log, opts Options
 		return nil, err
 	}
 	c.total = int64(x.Len())
-	r.HashKV, err = x.Read(ctx, func(entries []logstructured.Entry) error {
+	r.HashKV, err = x.Read(ctx, func(entries []log.Entry) error {
 		for i := range entries {
 			if err := c.write(ctx, entries[i]); err != nil {
 				return err

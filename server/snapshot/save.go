@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 	"github.com/stele-db/stele/pkg/version"
 	"github.com/stele-db/stele/server/auth"
 )
@@ -30,7 +31,7 @@ func (w *Writer) build(ctx context.Context, x *logstructured.Export, progress fu
 		return 0, errors.Join(err, w.Abort())
 	}
 	written := 0
-	hashKV, err = x.Read(ctx, func(entries []logstructured.Entry) error {
+	hashKV, err = x.Read(ctx, func(entries []log.Entry) error {
 		for i := range entries {
 			if err := w.Put(revision(&entries[i])); err != nil {
 				return err
@@ -48,9 +49,9 @@ func (w *Writer) build(ctx context.Context, x *logstructured.Export, progress fu
 	return hashKV, w.Finish(meta(x))
 }
 
-func revision(e *logstructured.Entry) Revision {
+func revision(e *log.Entry) Revision {
 	kv := &mvccpb.KeyValue{Key: e.Key}
-	if e.Kind == logstructured.KindTombstone {
+	if e.Kind == log.KindTombstone {
 		return Revision{Main: int64(e.Revision), Sub: e.Sub, Tombstone: true, KV: kv}
 	}
 	kv.Value, kv.CreateRevision, kv.ModRevision = e.Value, int64(e.CreateRevision), int64(e.Revision)

@@ -1,4 +1,8 @@
-package logstructured
+// Package log is the contract between the store and its drivers: an append-only log in a database.
+//
+// A driver implements [Log], and where its database allows it [Notifier], [Registry] and [Verifier]. The package
+// drivers/drivertest checks that an implementation keeps the contract. This package imports nothing of the repository.
+package log
 
 import (
 	"context"
@@ -26,7 +30,7 @@ type Timestamp int64
 // Time converts t for people to read.
 func (t Timestamp) Time() time.Time { return time.UnixMilli(int64(t)) }
 
-// Kind tells what an entry changes.
+// Kind is what an entry changes.
 type Kind uint8
 
 // The kinds are stored: never renumber them.
@@ -44,11 +48,23 @@ const (
 	KindRecord Kind = 5
 	// KindLease grants the lease Lease with a TTL of Version seconds, or revokes it if that is 0: the tombstones of its keys come before, in the same append.
 	KindLease Kind = 6
-	// KindRenewal lets each of some leases, whose IDs of 8 bytes, the highest first, are the Value, last its whole TTL from the entry's Time on.
-	KindRenewal Kind = 7
+	// KindKeepAlive lets each of some leases, whose IDs of 8 bytes, the highest first, are the Value, last its whole TTL from the entry's Time on.
+	KindKeepAlive Kind = 7
 	// KindJump makes the entry's Revision the current revision without a write: an import keeps the revisions of a history that has gaps.
 	KindJump Kind = 8
 )
+
+var kinds = [...]string{
+	KindPut: "put", KindTombstone: "tombstone", KindCompaction: "compaction", KindRecovery: "recovery",
+	KindRecord: "record", KindLease: "lease", KindKeepAlive: "keep-alive", KindJump: "jump",
+}
+
+func (k Kind) String() string {
+	if k == 0 || int(k) >= len(kinds) {
+		return fmt.Sprintf("kind %d", uint8(k))
+	}
+	return kinds[k]
+}
 
 // Entry is one row of the log. Entries never change after they were appended.
 type Entry struct {
