@@ -17,8 +17,8 @@ const (
 
 // clock is the database's clock without its jumps. Deadlines are compared with it and with nothing else. When the database fails over
 // to a machine whose clock is an hour ahead, nothing expires an hour early, and when it is behind, nothing lives an hour longer: the
-// difference is measured with this process's monotonic clock and left out from then on. A jump that happens while no process looks
-// cannot be told from time that has passed.
+// difference is measured with this process's monotonic clock and left out from then on. Before this process looked, only the times of
+// the log's entries show what the clock did: see replay.
 type clock struct {
 	// told is what the database's clock showed, less skew, at the local, monotonic time at or up to late before.
 	told log.Timestamp
@@ -28,11 +28,31 @@ type clock struct {
 	skew log.Timestamp
 }
 
-// start sets the clock by what the database told when it was asked at the local time asked.
-func (c *clock) start(told log.Timestamp, asked time.Time) {
+// start sets the clock by the database's answer to a question of the local time asked. It continues the times that were replayed.
+func (c *clock) start(now log.Timestamp, asked time.Time) {
+	c.replay(now)
 	local := time.Now()
-	*c = clock{told: told, at: local, late: log.Timestamp(local.Sub(asked).Milliseconds()) + 1}
+	c.at, c.late = local, log.Timestamp(local.Sub(asked).Milliseconds())+1
 }
+
+// replay takes the time of the next entry of a log that is being loaded. Time passes on the clock only between entries that
+// are close together. A longer step may be a jump, or time in which nothing was written: it is left out, so that no key
+// expires early, and some expire late.
+func (c *clock) replay(t log.Timestamp) {
+	if c.told == 0 {
+		c.told = t
+		return
+	}
+	switch step := t - c.skew - c.told; {
+	case (time.Duration(step) * time.Millisecond).Abs() > maxClockStep:
+		c.skew += step
+	case step > 0: // entries of several replicas are not quite in the order of their times
+		c.told += step
+	}
+}
+
+// replayed is the time on the clock of the entry that was just replayed.
+func (c *clock) replayed(t log.Timestamp) log.Timestamp { return t - c.skew }
 
 // observe takes note of what the database told when it was asked at the local time asked, and returns by how much its clock has jumped.
 func (c *clock) observe(told log.Timestamp, asked time.Time) (jump time.Duration) {
@@ -65,7 +85,7 @@ func (c *clock) adjusted(appended log.Timestamp, since time.Time) log.Timestamp 
 	return min(t, c.reading(time.Now())+c.late)
 }
 
-// localTime converts the time of an append into one of this process.
-func (c *clock) localTime(appended log.Timestamp) time.Time {
-	return c.at.Add(time.Duration(c.adjusted(appended, time.Time{})-c.told) * time.Millisecond)
+// localTime converts a time on the clock into one of this process.
+func (c *clock) localTime(t log.Timestamp) time.Time {
+	return c.at.Add(time.Duration(t-c.told) * time.Millisecond)
 }

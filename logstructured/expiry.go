@@ -115,14 +115,14 @@ func (x *expiry) note(e *log.Entry, r *row, since time.Time) {
 	if r == nil {
 		x.control(e, since)
 	} else if x.mode != LeaseModeEtcd {
-		x.addRow(r, e.Time, since)
+		x.addRow(r, x.adjusted(e.Time, since))
 	}
 }
 
-// addRow notes when r expires in LeaseModeTTL.
-func (x *expiry) addRow(r *row, appended log.Timestamp, since time.Time) {
+// addRow notes when r, which was appended at a time on the clock, expires in LeaseModeTTL.
+func (x *expiry) addRow(r *row, appended log.Timestamp) {
 	if r.lease != 0 && x.mode != LeaseModeEtcd {
-		r.deadline = x.adjusted(appended, since) + log.Timestamp(r.lease)*1000
+		r.deadline = appended + log.Timestamp(r.lease)*1000
 		heap.Push(&x.rows, r)
 	}
 }

@@ -29,17 +29,16 @@ func loadServed(ctx context.Context, source log.Log) (st *state, leases expiry, 
 
 // loadLog loads what the log holds now, up to end.
 func loadLog(ctx context.Context, source log.Log) (st *state, leases expiry, end log.End, err error) {
-	asked := time.Now()
 	if end, err = source.End(ctx); err != nil {
 		return nil, leases, end, fmt.Errorf("read the log's end: %w", err)
 	}
-	st, leases, err = load(ctx, source, end, asked)
+	st, leases, err = load(ctx, source, end)
 	return st, leases, end, err
 }
 
-// load reads the metadata of the whole log, which held end when it was asked, and builds the index from it.
-func load(ctx context.Context, source log.Log, end log.End, asked time.Time) (st *state, leases expiry, err error) {
-	leases.start(end.Now, asked)
+// load reads the metadata of the whole log, whose end was end before, and builds the index from it.
+func load(ctx context.Context, source log.Log, end log.End) (st *state, leases expiry, err error) {
+	leases.at = time.Now()
 	rows, err := estimateRows(ctx, source, end.Position)
 	if err != nil {
 		return nil, leases, err
@@ -78,10 +77,25 @@ func load(ctx context.Context, source log.Log, end log.End, asked time.Time) (st
 		return nil, leases, fmt.Errorf("read the log: %w", l.err)
 	}
 	for _, r := range l.leased {
-		leases.addRow(r.row, r.appended, time.Time{})
+		leases.addRow(r.row, r.appended)
 	}
 	st.cut(st.compact)
+	if err := startClock(ctx, source, &leases.clock); err != nil {
+		return nil, leases, err
+	}
+	st.compactedAt = l.compacted
 	return st, leases, nil
+}
+
+// startClock asks the database for the time, now that the times of all entries were replayed.
+func startClock(ctx context.Context, source log.Log, c *clock) error {
+	asked := time.Now()
+	end, err := source.End(ctx)
+	if err != nil {
+		return fmt.Errorf("read the database's clock: %w", err)
+	}
+	c.start(end.Now, asked)
+	return nil
 }
 
 // estimateRows guesses how many rows the log has, rather too low than too high: it saves growing what will hold them.
@@ -102,14 +116,16 @@ type loader struct {
 	keys   map[string]*keyIndex
 	// leased are the rows with a lease. Only the whole log tells what that means.
 	leased []leasedRow
-	rules  rules
+	// compacted is the time on the clock of the newest compaction.
+	compacted log.Timestamp
+	rules     rules
 	// err is why the log cannot be served: the first thing that is wrong with it.
 	err error
 }
 
 type leasedRow struct {
 	row      *row
-	appended log.Timestamp
+	appended log.Timestamp // on the clock
 }
 
 func (l *loader) apply(e *log.Entry) {
@@ -118,6 +134,10 @@ func (l *loader) apply(e *log.Entry) {
 	}
 	if l.err = cmp.Or(e.VerifyScanned(), validate(e)); l.err != nil {
 		return
+	}
+	l.leases.replay(e.Time)
+	if e.Kind == log.KindCompaction || e.Kind == log.KindRecovery {
+		l.compacted = l.leases.replayed(e.Time)
 	}
 	if e.Kind != log.KindPut && e.Kind != log.KindTombstone {
 		l.rules.entry(e, nil)
@@ -128,7 +148,7 @@ func (l *loader) apply(e *log.Entry) {
 	l.st.head = log.Head{Position: e.Position, ID: e.ID}
 	r := newRow(e)
 	if r.lease != 0 {
-		l.leased = append(l.leased, leasedRow{r, e.Time})
+		l.leased = append(l.leased, leasedRow{r, l.leases.replayed(e.Time)})
 	}
 	name := keyString(e.Key)
 	former := l.keys[name]

@@ -24,7 +24,6 @@ func (w *writer) rebuild(ctx context.Context, cause error) error {
 	start := time.Now()
 	logger := w.store.logger.WithField("applied", w.published.head)
 	logger.WithError(cause).Warn("the database does not hold what was applied here: reading it anew")
-	asked := time.Now()
 	end, err := w.store.log.End(ctx)
 	if err != nil {
 		return err
@@ -32,7 +31,7 @@ func (w *writer) rebuild(ctx context.Context, cause error) error {
 	if end.ClusterID != w.store.cluster {
 		return fmt.Errorf("%w: the database now holds the store of cluster %x, and this is cluster %x: restart to serve it", log.ErrCorrupt, end.ClusterID, w.store.cluster)
 	}
-	st, leases, err := load(ctx, w.store.log, end, asked)
+	st, leases, err := load(ctx, w.store.log, end)
 	if err == nil {
 		err = st.unfinishedImport()
 	}
@@ -43,6 +42,7 @@ func (w *writer) rebuild(ctx context.Context, cause error) error {
 		if err := w.recover(ctx, st, &leases, logger); err != nil {
 			return err
 		}
+		st.compactedAt = leases.reading(time.Now())
 	}
 	w.st, w.leases, w.cuts = st, leases, nil
 	w.store.deleter.reset()

@@ -37,7 +37,8 @@ func (s *snapshot) since(revision Revision) int {
 type state struct {
 	snapshot
 	garbage garbage
-	// compaction is the position of the entry that set the compact revision, 0 if none; compactedAt is its time.
+	// compaction is the position of the entry that set the compact revision, 0 if none; compactedAt is its
+	// time on the [clock], which only the loader and the writer know.
 	compaction  log.Position
 	compactedAt log.Timestamp
 	// recovery is the position of the newest entry of that kind, 0 if none, and recovered its revision.
@@ -243,7 +244,7 @@ func (r *row) place(e *log.Entry) { r.position, r.id = e.Position, e.ID }
 
 func (st *state) applyCompaction(e *log.Entry) {
 	st.retireCompaction()
-	st.compaction, st.compactedAt = e.Position, e.Time
+	st.compaction = e.Position
 	st.compact = max(st.compact, e.Revision)
 	// The newest write may be gone by now, but what was compacted had been reached.
 	st.revision = max(st.revision, e.Revision)
@@ -263,7 +264,7 @@ func (st *state) applyRecovery(e *log.Entry) {
 		st.bury(st.recovery)
 	}
 	st.recovery, st.recovered, st.term = e.Position, e.Revision, uint64(e.Version)
-	st.compaction, st.compactedAt = e.Position, e.Time
+	st.compaction = e.Position
 	st.revision, st.compact = e.Revision, e.Revision
 	st.cut(e.Revision)
 }

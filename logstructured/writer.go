@@ -429,6 +429,9 @@ func (w *writer) accept(ev *evaluation) {
 
 // accepted does what follows from an entry that is not of a key and has been applied.
 func (w *writer) accepted(e *log.Entry) {
+	if e.Kind == log.KindRecovery || e.Kind == log.KindCompaction {
+		w.st.compactedAt = w.leases.adjusted(e.Time, w.current)
+	}
 	switch e.Kind {
 	case log.KindRecovery:
 		w.cuts = nil
@@ -439,8 +442,7 @@ func (w *writer) accepted(e *log.Entry) {
 		w.store.logger.WithFields(logrus.Fields{"revision": e.Revision, "term": e.Version}).
 			Error("another replica found that THE DATABASE WENT BACK IN TIME: every earlier revision counts as compacted, so that all watchers list again")
 	case log.KindCompaction:
-		w.st.compactedAt = e.Time
-		w.cuts = append(w.cuts, cut{e.Revision, w.dueAt(e.Time)})
+		w.cuts = append(w.cuts, cut{e.Revision, w.retainedUntil()})
 		w.store.logger.WithField("compact-revision", e.Revision).Info("compacted")
 	}
 }
@@ -477,7 +479,7 @@ func (w *writer) trim() (more bool) {
 	w.store.deleter.drop(deletion{
 		positions: positions,
 		floor:     w.st.compaction,
-		due:       w.dueAt(w.st.compactedAt),
+		due:       w.retainedUntil(),
 	})
 	w.republish()
 	return more
@@ -503,9 +505,9 @@ func (w *writer) trimControl() {
 	}
 }
 
-// dueAt is when the retention of a compaction ends.
-func (w *writer) dueAt(compactedAt log.Timestamp) time.Time {
-	return w.leases.localTime(compactedAt).Add(w.store.opts.CompactRetention)
+// retainedUntil is when the retention of the newest compaction ends.
+func (w *writer) retainedUntil() time.Time {
+	return w.leases.localTime(w.st.compactedAt).Add(w.store.opts.CompactRetention)
 }
 
 // cutHistory drops the history before a compaction. Watchers that were ahead of it when it came are not hurt by it, unless they lag for
