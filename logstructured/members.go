@@ -26,6 +26,8 @@ type members struct {
 	mu   sync.Mutex
 	self log.Replica
 	all  []log.Replica
+	// heartbeats are those of all registered replicas.
+	heartbeats presences
 }
 
 // Announce says who serves the store. Run then keeps it registered with the log, where the other replicas find it. Call it
@@ -65,7 +67,7 @@ func (m *members) run(ctx context.Context, r log.Registry) error {
 		case <-ctx.Done():
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 			defer cancel()
-			if err := r.Unregister(ctx, m.self.ID); err != nil {
+			if err := r.Unregister(ctx, m.self.ID, 0); err != nil {
 				m.logger.WithError(err).Debug("could not unregister; the others will notice")
 			}
 			return nil
@@ -84,14 +86,26 @@ func (m *members) run(ctx context.Context, r log.Registry) error {
 func (m *members) beat(ctx context.Context, r log.Registry) error {
 	ctx, cancel := context.WithTimeout(ctx, heartbeatInterval)
 	defer cancel()
-	all, err := r.Register(ctx, m.self, replicaTTL)
+	all, err := r.Register(ctx, m.self)
 	if err != nil {
 		return err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if slices.ContainsFunc(all, func(other log.Replica) bool { return other.ID == m.self.ID }) {
-		m.all = all
+	for _, silent := range m.note(all) {
+		if err := r.Unregister(ctx, silent.ID, silent.Seen); err != nil {
+			m.logger.WithError(err).Debug("could not remove a replica that is gone; trying again")
+		}
 	}
 	return nil
+}
+
+// note takes the registered replicas, and returns those that are to be removed.
+func (m *members) note(all []log.Replica) (forgotten []log.Replica) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	self := slices.IndexFunc(all, func(r log.Replica) bool { return r.ID == m.self.ID })
+	if self < 0 {
+		return nil
+	}
+	m.all, forgotten = m.heartbeats.update(all, m.self.ID, all[self].Seen, time.Now())
+	return forgotten
 }

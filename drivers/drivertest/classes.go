@@ -59,7 +59,7 @@ func (s suite) busyLeavesRoom(t *testing.T) {
 		t.Fatalf("Confirm: %v", err)
 	}
 	if registry, ok := l.(log.Registry); ok {
-		if _, err := registry.Register(short, log.Replica{ID: 7, Name: "busy"}, time.Minute); err != nil {
+		if _, err := registry.Register(short, log.Replica{ID: 7, Name: "busy"}); err != nil {
 			t.Fatalf("Register: %v", err)
 		}
 	}

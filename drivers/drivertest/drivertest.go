@@ -100,7 +100,7 @@ func Run(t *testing.T, h Harness) {
 			{"CloseInSilence", s.closeInSilence},
 			{"Register", s.register},
 			{"RegisterAnyBytes", s.registerAnyBytes},
-			{"RegisterExpires", s.registerExpires},
+			{"UnregisterSilent", s.unregisterSilent},
 			{"RegisterTogether", s.registerTogether},
 		}...)
 	}

@@ -304,10 +304,10 @@ func (n *networked) calls() map[string]func(ctx context.Context) error {
 	}
 	if r, ok := l.(log.Registry); ok {
 		calls["Register"] = func(ctx context.Context) error {
-			_, err := r.Register(ctx, log.Replica{ID: 1}, long)
+			_, err := r.Register(ctx, log.Replica{ID: 1})
 			return err
 		}
-		calls["Unregister"] = func(ctx context.Context) error { return r.Unregister(ctx, 2) }
+		calls["Unregister"] = func(ctx context.Context) error { return r.Unregister(ctx, 2, 0) }
 	}
 	return calls
 }

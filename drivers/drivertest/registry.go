@@ -8,13 +8,9 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stele-db/stele/logstructured/log"
 )
-
-// long is a TTL that no test outlives.
-const long = time.Hour
 
 func (s suite) registries(t *testing.T, n int) []log.Registry {
 	t.Helper()
@@ -29,9 +25,9 @@ func (s suite) registries(t *testing.T, n int) []log.Registry {
 	return registries
 }
 
-func registered(t *testing.T, r log.Registry, self log.Replica, ttl time.Duration) []log.Replica {
+func registered(t *testing.T, r log.Registry, self log.Replica) []log.Replica {
 	t.Helper()
-	all, err := r.Register(testContext(t), self, ttl)
+	all, err := r.Register(testContext(t), self)
 	if err != nil {
 		t.Fatalf("Register: %v", err)
 	}
@@ -64,39 +60,39 @@ func (s suite) register(t *testing.T) {
 	ctx := testContext(t)
 	a := log.Replica{ID: 1<<63 + 5, Name: "a", ClientURLs: []string{"http://127.0.0.1:2379", "unix:///x"}, Version: "3.7.0"}
 	b := log.Replica{ID: 7, Name: "b", ClientURLs: []string{"http://127.0.0.2:2379"}, Version: "3.7.1"}
-	all := registered(t, r[0], a, long)
+	all := registered(t, r[0], a)
 	if len(all) != 1 || !sameReplica(all[0], a) || all[0].Since != all[0].Seen || all[0].Since < 1_600_000_000_000 {
 		t.Fatalf("after the first registration: %+v", all)
 	}
 	first := all[0]
-	all = registered(t, r[1], b, long)
+	all = registered(t, r[1], b)
 	if len(all) != 2 || !sameReplica(replica(all, a.ID), a) || !sameReplica(replica(all, b.ID), b) {
 		t.Fatalf("after the second registration: %+v", all)
 	}
 	// A refresh takes what is new, keeps since when, and tells when.
 	a.ClientURLs, a.Version = nil, "3.7.2"
 	await(t, "a refresh is later", func() bool {
-		all = registered(t, r[1], a, long)
+		all = registered(t, r[1], a)
 		return replica(all, a.ID).Seen > first.Seen
 	})
 	if got := replica(all, a.ID); len(all) != 2 || !sameReplica(got, a) || got.Since != first.Since {
 		t.Errorf("after a refresh: %+v", all)
 	}
-	if err := r[0].Unregister(ctx, a.ID); err != nil {
+	if err := r[0].Unregister(ctx, a.ID, 0); err != nil {
 		t.Errorf("Unregister: %v", err)
 	}
-	if err := r[1].Unregister(ctx, a.ID); err != nil {
+	if err := r[1].Unregister(ctx, a.ID, 0); err != nil {
 		t.Errorf("Unregister of none: %v", err)
 	}
-	if all = registered(t, r[0], b, long); len(all) != 1 {
+	if all = registered(t, r[0], b); len(all) != 1 {
 		t.Errorf("after Unregister: %+v", all)
 	}
 	canceled, cancel := context.WithCancel(ctx)
 	cancel()
-	if _, err := r[0].Register(canceled, a, long); !errors.Is(err, context.Canceled) {
+	if _, err := r[0].Register(canceled, a); !errors.Is(err, context.Canceled) {
 		t.Errorf("Register: %v, want the context's error", err)
 	}
-	if err := r[0].Unregister(canceled, b.ID); !errors.Is(err, context.Canceled) {
+	if err := r[0].Unregister(canceled, b.ID, 0); !errors.Is(err, context.Canceled) {
 		t.Errorf("Unregister: %v, want the context's error", err)
 	}
 }
@@ -115,11 +111,11 @@ func (s suite) registerAnyBytes(t *testing.T) {
 		{ID: 2, ClientURLs: []string{""}, Name: string(slices.Repeat([]byte("long"), 100))},
 	}
 	for i, self := range replicas {
-		registered(t, r[i%2], self, long)
+		registered(t, r[i%2], self)
 	}
 	invalid := log.Replica{ID: 3, Name: "\xc3\x28", Version: "\xff", ClientURLs: []string{"\xff\xfe", "b"}}
 	for i := range r {
-		got := registered(t, r[i], invalid, long)
+		got := registered(t, r[i], invalid)
 		if found := replica(got, invalid.ID); len(found.ClientURLs) != 2 || found.ClientURLs[1] != "b" {
 			t.Errorf("replica %#v is %#v", invalid, found)
 		}
@@ -131,23 +127,25 @@ func (s suite) registerAnyBytes(t *testing.T) {
 	}
 }
 
-func (s suite) registerExpires(t *testing.T) {
+// unregisterSilent removes a replica only while its last heartbeat is the one that the caller has seen.
+func (s suite) unregisterSilent(t *testing.T) {
 	r := s.registries(t, 2)
-	a, b := log.Replica{ID: 1, Name: "a"}, log.Replica{ID: 2, Name: "b"}
-	start := time.Now() // before the database notes when it has seen the replica
-	registered(t, r[0], a, long)
-	if all := registered(t, r[1], b, time.Minute); len(all) != 2 {
-		t.Errorf("before the TTL: %+v", all)
+	a, b := log.Replica{ID: 1<<63 + 1, Name: "a"}, log.Replica{ID: 2, Name: "b"}
+	registered(t, r[0], a)
+	old := replica(registered(t, r[1], b), a.ID)
+	await(t, "a refresh is later", func() bool { return replica(registered(t, r[0], a), a.ID).Seen != old.Seen })
+	if err := r[1].Unregister(testContext(t), a.ID, old.Seen); err != nil {
+		t.Errorf("Unregister: %v", err)
 	}
-	const ttl = 300 * time.Millisecond
-	await(t, "the other replica is not listed any more", func() bool {
-		return len(registered(t, r[1], b, ttl)) == 1
-	})
-	if took := time.Since(start); took < ttl-50*time.Millisecond {
-		t.Errorf("a replica with a TTL of %v was forgotten after %v", ttl, took)
+	all := registered(t, r[1], b)
+	if len(all) != 2 {
+		t.Fatalf("a replica was removed that has registered again: %+v", all)
 	}
-	if all := registered(t, r[0], a, ttl); replica(all, a.ID).Name != "a" {
-		t.Errorf("after coming back: %+v", all)
+	if err := r[1].Unregister(testContext(t), a.ID, replica(all, a.ID).Seen); err != nil {
+		t.Errorf("Unregister: %v", err)
+	}
+	if all := registered(t, r[1], b); len(all) != 1 {
+		t.Errorf("after Unregister: %+v", all)
 	}
 }
 
@@ -160,7 +158,7 @@ func (s suite) registerTogether(t *testing.T) {
 		wg.Go(func() {
 			self := log.Replica{ID: uint64(i+1) * 0x1357_9bdf_0246_8ace, Name: fmt.Sprint(i)}
 			for range 5 {
-				if _, err := r[i%len(r)].Register(testContext(t), self, long); err != nil {
+				if _, err := r[i%len(r)].Register(testContext(t), self); err != nil {
 					t.Errorf("Register: %v", err)
 				}
 			}
@@ -168,7 +166,7 @@ func (s suite) registerTogether(t *testing.T) {
 	}
 	wg.Wait()
 	self := log.Replica{ID: 1, Name: "last"}
-	if all := registered(t, r[0], self, long); len(all) != replicas+1 {
+	if all := registered(t, r[0], self); len(all) != replicas+1 {
 		t.Errorf("%d replicas, want %d", len(all), replicas+1)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"database/sql/driver"
 	"encoding/json"
 	"slices"
-	"time"
 
 	"github.com/stele-db/stele/logstructured/log"
 )
@@ -14,15 +13,12 @@ import (
 const (
 	registerSQL = `INSERT INTO stele_replica (id, name, urls, version, since, seen) VALUES (IF(` + writableSQL + `, ?, NULL), ?, ?, ?, ` + nowSQL + `, ` + nowSQL + `)
 	ON DUPLICATE KEY UPDATE name = VALUES(name), urls = VALUES(urls), version = VALUES(version), seen = VALUES(seen)`
-	registeredSQL = `SELECT id, name, urls, version, since, seen, ` + nowSQL + ` FROM stele_replica`
-	unregisterSQL = `DELETE FROM stele_replica WHERE id = ? AND seen <= ? AND ` + writableSQL
-	anyTime       = 1<<63 - 1
-	// forgetAfter is how many times the ttl a replica may be silent before its row is deleted.
-	forgetAfter = 20
+	registeredSQL = `SELECT id, name, urls, version, since, seen FROM stele_replica`
+	unregisterSQL = `DELETE FROM stele_replica WHERE id = ? AND (? = 0 OR seen = ?) AND ` + writableSQL
 )
 
 // Register implements [log.Registry].
-func (l *Log) Register(ctx context.Context, self log.Replica, ttl time.Duration) ([]log.Replica, error) {
+func (l *Log) Register(ctx context.Context, self log.Replica) ([]log.Replica, error) {
 	urls, err := json.Marshal(self.ClientURLs)
 	if err != nil {
 		return nil, translate("register", err)
@@ -34,33 +30,17 @@ func (l *Log) Register(ctx context.Context, self log.Replica, ttl time.Duration)
 		}); err != nil {
 			return err
 		}
-		var gone []int64
-		var now log.Timestamp
-		if err := s.query(ctx, l.sql.registered, []driver.NamedValue{}, func(row []driver.Value) error {
+		return s.query(ctx, l.sql.registered, []driver.NamedValue{}, func(row []driver.Value) error {
 			r := log.Replica{
 				ID: uint64(integer(row[0])), Name: text(row[1]), Version: text(row[3]),
 				Since: log.Timestamp(integer(row[4])), Seen: log.Timestamp(integer(row[5])),
 			}
-			now = log.Timestamp(integer(row[6]))
-			switch silent := time.Duration(now-r.Seen) * time.Millisecond; {
-			case silent > forgetAfter*ttl && r.ID != self.ID:
-				gone = append(gone, int64(r.ID))
-			case silent <= ttl || r.ID == self.ID: // the second statement may be late
-				if err := json.Unmarshal(blob(row[2]), &r.ClientURLs); err != nil {
-					return err
-				}
-				replicas = append(replicas, r)
-			}
-			return nil
-		}); err != nil {
-			return err
-		}
-		for _, id := range gone {
-			if _, err := s.change(ctx, l.sql.unregister, arguments(id, int64(now)-int64(forgetAfter*ttl/time.Millisecond))); err != nil {
+			if err := json.Unmarshal(blob(row[2]), &r.ClientURLs); err != nil {
 				return err
 			}
-		}
-		return nil
+			replicas = append(replicas, r)
+			return nil
+		})
 	})
 	if err != nil {
 		return nil, translate("register", err)
@@ -72,9 +52,9 @@ func (l *Log) Register(ctx context.Context, self log.Replica, ttl time.Duration)
 }
 
 // Unregister implements [log.Registry].
-func (l *Log) Unregister(ctx context.Context, id uint64) error {
+func (l *Log) Unregister(ctx context.Context, id uint64, seen log.Timestamp) error {
 	return translate("unregister", l.read(ctx, l.followers, func(ctx context.Context, s *session) error {
-		_, err := s.change(ctx, l.sql.unregister, arguments(int64(id), anyTime))
+		_, err := s.change(ctx, l.sql.unregister, arguments(int64(id), int64(seen), int64(seen)))
 		return err
 	}))
 }

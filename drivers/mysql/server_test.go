@@ -150,7 +150,7 @@ func refusesToWrite(t *testing.T, s *database.Server, name, dsn string) {
 			return l.Delete(ctx, head, []log.Position{1, 2}, 2)
 		},
 		"Register": func(log.Head) error {
-			_, err := l.Register(ctx, self, time.Minute)
+			_, err := l.Register(ctx, self)
 			return err
 		},
 		"Defragment": func(log.Head) error { return l.Defragment(ctx) },
@@ -178,7 +178,7 @@ func refusesToWrite(t *testing.T, s *database.Server, name, dsn string) {
 			}
 		}
 	}
-	if err := l.Unregister(ctx, self.ID); err != nil && !errors.Is(err, log.ErrReadOnly) {
+	if err := l.Unregister(ctx, self.ID, 0); err != nil && !errors.Is(err, log.ErrReadOnly) {
 		t.Errorf("Unregister: %v", err)
 	}
 	entries := 0
@@ -190,7 +190,7 @@ func refusesToWrite(t *testing.T, s *database.Server, name, dsn string) {
 	if err != nil || end.Head != head || end.Floor != 0 {
 		t.Errorf("End: %v, %v; want %v and floor 0: nothing was to be written", end, err, head)
 	}
-	replicas, err := l.Register(ctx, log.Replica{ID: 8}, time.Minute)
+	replicas, err := l.Register(ctx, log.Replica{ID: 8})
 	if err != nil || len(replicas) != 2 {
 		t.Errorf("Register: %v, %v; want the replica that could not be removed, too", replicas, err)
 	}

@@ -17,7 +17,7 @@ func TestAloneNotifiesNobody(t *testing.T) {
 	ctx := within(t, time.Minute)
 	register := func(l *Log, id uint64) {
 		t.Helper()
-		if _, err := l.Register(ctx, log.Replica{ID: id}, time.Minute); err != nil {
+		if _, err := l.Register(ctx, log.Replica{ID: id}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -70,7 +70,7 @@ func TestAloneNotifiesNobody(t *testing.T) {
 	if one.alone() {
 		t.Error("a replica takes itself to be alone beside another")
 	}
-	if err := three.Unregister(ctx, third); err != nil {
+	if err := three.Unregister(ctx, third, 0); err != nil {
 		t.Fatal(err)
 	}
 	register(one, first)

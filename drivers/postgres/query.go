@@ -133,8 +133,6 @@ SELECT pg_total_relation_size('{prefix}_log') + pg_total_relation_size('{prefix}
 		register: query{"stele_register", `
 WITH clock AS (
 	SELECT ` + nowSQL + ` AS now
-), forgotten AS (
-	DELETE FROM {prefix}_replica USING clock WHERE seen < now - 10 * $5 AND id <> $1
 ), self AS (
 	INSERT INTO {prefix}_replica (id, name, client_urls, version, since, seen)
 	SELECT $1, $2, $3, $4, now, now FROM clock
@@ -143,8 +141,10 @@ WITH clock AS (
 )
 SELECT id, name, client_urls, version, since, seen FROM self
 UNION ALL
-SELECT r.id, name, client_urls, version, since, seen FROM {prefix}_replica r, clock WHERE seen > now - $5 AND r.id <> $1`, []uint32{pgtype.Int8OID, pgtype.ByteaOID, pgtype.ByteaOID, pgtype.ByteaOID, pgtype.Int8OID}},
-		unregister: query{"stele_unregister", `DELETE FROM {prefix}_replica WHERE id = $1`, []uint32{pgtype.Int8OID}},
+SELECT r.id, name, client_urls, version, since, seen FROM {prefix}_replica r WHERE r.id <> $1`,
+			[]uint32{pgtype.Int8OID, pgtype.ByteaOID, pgtype.ByteaOID, pgtype.ByteaOID}},
+		unregister: query{"stele_unregister", `DELETE FROM {prefix}_replica WHERE id = $1 AND ($2 = 0 OR seen = $2)`,
+			[]uint32{pgtype.Int8OID, pgtype.Int8OID}},
 	}
 	for _, each := range []*query{
 		&q.append, &q.confirm, &q.end, &q.endDurable, &q.read, &q.values, &q.scanEnd, &q.scan,

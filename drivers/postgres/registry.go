@@ -7,16 +7,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// Register implements [log.Registry]. Replicas that were not seen for ten times ttl are forgotten. The others are notified, so that one that was
-// alone knows at once that it is not.
-func (l *Log) Register(ctx context.Context, self log.Replica, ttl time.Duration) ([]log.Replica, error) {
+// Register implements [log.Registry]. The other replicas are notified, so that one that was alone knows at once that it
+// is not.
+func (l *Log) Register(ctx context.Context, self log.Replica) ([]log.Replica, error) {
 	// As bytes, which JSON keeps whatever they are.
 	urls := make([][]byte, len(self.ClientURLs))
 	for i, url := range self.ClientURLs {
@@ -27,8 +26,7 @@ func (l *Log) Register(ctx context.Context, self log.Replica, ttl time.Duration)
 		return nil, fmt.Errorf("postgres: register: %w", err)
 	}
 	id := binary.BigEndian.AppendUint64(nil, self.ID)
-	milliseconds := binary.BigEndian.AppendUint64(nil, uint64(ttl.Milliseconds()))
-	params := [][]byte{id, []byte(self.Name), urlsJSON, []byte(self.Version), milliseconds}
+	params := [][]byte{id, []byte(self.Name), urlsJSON, []byte(self.Version)}
 	l.self.Store(self.ID)
 	heard := l.heard.Load()
 	var replicas []log.Replica
@@ -72,8 +70,8 @@ func (l *Log) Register(ctx context.Context, self log.Replica, ttl time.Duration)
 func (l *Log) alone() bool { return l.aloneAt.Load() == l.heard.Load() }
 
 // Unregister implements [log.Registry].
-func (l *Log) Unregister(ctx context.Context, id uint64) error {
-	params := [][]byte{binary.BigEndian.AppendUint64(nil, id)}
+func (l *Log) Unregister(ctx context.Context, id uint64, seen log.Timestamp) error {
+	params := [][]byte{binary.BigEndian.AppendUint64(nil, id), binary.BigEndian.AppendUint64(nil, uint64(seen))}
 	return l.request(ctx, "unregister", l.followers, func(bound context.Context, c *pgconn.PgConn) error {
 		return l.change(bound, c, &l.sql.unregister, params, func() {})
 	})

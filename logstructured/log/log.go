@@ -223,11 +223,10 @@ type Verifier interface {
 // Registry is implemented by a Log that several replicas can share from different machines.
 type Registry interface {
 	// Register adds self to the replicas of this log or refreshes it, by its ID, setting Seen (and Since when it is new) to the
-	// database's clock, and returns all that were seen during the last ttl, self included, in the order of Since, then ID. Those that were not seen
-	// for much longer are forgotten.
-	Register(ctx context.Context, self Replica, ttl time.Duration) ([]Replica, error)
-	// Unregister removes a replica. That there is none with this ID is no error.
-	Unregister(ctx context.Context, id uint64) error
+	// database's clock. It returns all that are registered, self included, in the order of Since, then ID.
+	Register(ctx context.Context, self Replica) ([]Replica, error)
+	// Unregister removes a replica, only while its Seen is seen unless that is 0. That there is none to remove is no error.
+	Unregister(ctx context.Context, id uint64, seen Timestamp) error
 }
 
 // Replica is a process that serves the log.

@@ -1,0 +1,64 @@
+package logstructured
+
+import (
+	"slices"
+	"time"
+
+	"github.com/stele-db/stele/logstructured/log"
+)
+
+// forgetAfter is how long a replica must have been silent before its registration is removed.
+const forgetAfter = 10 * replicaTTL
+
+// presences tells from heartbeats which replicas are running. Their times are the database's, and its clock may be set while this
+// process looks: a heartbeat that a killed replica left may lie in the future for an hour. So a replica is running while its
+// heartbeats change, within a time that this process measures with its monotonic clock.
+type presences struct {
+	byID map[uint64]presence
+	// read is when the heartbeats were last read.
+	read time.Time
+}
+
+// presence is the newest heartbeat of a replica.
+type presence struct {
+	seen log.Timestamp
+	// noted is when this process first read it, and age how old it was then.
+	noted time.Time
+	age   time.Duration
+}
+
+// update takes the registered replicas, as read at the local time local when the database's clock showed now. It returns those that
+// are running, and those that have been silent for long enough to be forgotten.
+func (p *presences) update(all []log.Replica, self uint64, now log.Timestamp, local time.Time) (running, forgotten []log.Replica) {
+	byID := make(map[uint64]presence, len(all))
+	for _, r := range all {
+		newest, known := p.byID[r.ID]
+		if !known || newest.seen != r.Seen {
+			newest = presence{r.Seen, local, p.age(r.Seen, now, local, known)}
+		}
+		byID[r.ID] = newest
+		silent := local.Sub(newest.noted)
+		switch {
+		case r.ID == self || silent+newest.age <= replicaTTL:
+			running = append(running, r)
+		case silent > forgetAfter:
+			forgotten = append(forgotten, r)
+		}
+	}
+	p.byID, p.read = byID, local
+	return slices.Clip(running), forgotten
+}
+
+// age is that of a heartbeat that is new to this process. One that follows another was sent since that one was read, whatever the
+// clock shows. The first one of a replica counts only if it is recent by the clock; otherwise the next one will show that the replica
+// is running.
+func (p *presences) age(seen, now log.Timestamp, local time.Time, followsAnother bool) time.Duration {
+	age := time.Duration(now-seen) * time.Millisecond
+	switch {
+	case followsAnother:
+		return min(max(age, 0), local.Sub(p.read))
+	case age.Abs() > replicaTTL:
+		return replicaTTL + 1
+	}
+	return max(age, 0)
+}
