@@ -8,21 +8,22 @@ import (
 	"time"
 
 	ls "github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // clockedLog is a log whose database has set its clock since the entries were written.
 type clockedLog struct {
-	ls.Log
-	ahead ls.Timestamp
+	log.Log
+	ahead log.Timestamp
 }
 
-func (l clockedLog) End(ctx context.Context) (ls.End, error) {
+func (l clockedLog) End(ctx context.Context) (log.End, error) {
 	end, err := l.Log.End(ctx)
 	end.Now += l.ahead
 	return end, err
 }
 
-func (l clockedLog) Read(ctx context.Context, after ls.Position, limit int) ([]ls.Entry, ls.End, error) {
+func (l clockedLog) Read(ctx context.Context, after log.Position, limit int) ([]log.Entry, log.End, error) {
 	entries, end, err := l.Log.Read(ctx, after, limit)
 	end.Now += l.ahead
 	return entries, end, err
@@ -39,7 +40,7 @@ func TestTTLAcrossStartAfterClockJump(t *testing.T) {
 			written := time.Now()
 			putLeased(t, store, 3, "key")
 			store.stop(t)
-			store = startStore(t, clockedLog{openSQLite(t, path), ls.Timestamp(ahead.Milliseconds())}, ls.Options{})
+			store = startStore(t, clockedLog{openSQLite(t, path), log.Timestamp(ahead.Milliseconds())}, ls.Options{})
 			_, at := deletions(t, store, 1)
 			mustExpireAfter(t, 3*time.Second, written, at)
 		})

@@ -27,6 +27,8 @@ const (
 type conn struct {
 	tls *libc.TLS
 	db  uintptr // sqlite3*
+	// path is that of the database file.
+	path string
 	// arena is C memory that holds the blobs bound to the statement that is about to run.
 	arena arena
 	stmts []*stmt
@@ -34,7 +36,7 @@ type conn struct {
 
 // openConn opens path. vfs is empty for the default one. Waiting for locks is the caller's: see [retryBusy].
 func openConn(path string, mode openMode, vfs string) (*conn, error) {
-	c := &conn{tls: libc.NewTLS()}
+	c := &conn{tls: libc.NewTLS(), path: path}
 	zName, err := libc.CString(path)
 	if err != nil {
 		c.tls.Close()
@@ -97,6 +99,11 @@ func (c *conn) error(rc int32) error {
 		e.Errno = syscall.Errno(sqlite3.Xsqlite3_system_errno(c.tls, c.db))
 		if e.Errno != 0 && e.Errno != syscall.ENOENT { // that one is from looking for a journal
 			e.Message += ": " + e.Errno.Error()
+		}
+	}
+	if e.primary() == sqlite3.SQLITE_CANTOPEN {
+		if full := full(creates(c.path)...); full != nil {
+			e.Errno, e.Message = full.errno, e.Message+": "+full.Error()
 		}
 	}
 	return e

@@ -39,6 +39,10 @@ func sentinelOf(err error) error {
 	switch e.primary() {
 	case sqlite3.SQLITE_FULL:
 		return log.ErrNoSpace
+	case sqlite3.SQLITE_CANTOPEN:
+		if noSpace(e.Errno) != 0 {
+			return log.ErrNoSpace
+		}
 	case sqlite3.SQLITE_READONLY:
 		return log.ErrReadOnly
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
@@ -51,10 +55,10 @@ func sentinelOf(err error) error {
 		case sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS, sqlite3.SQLITE_IOERR_DATA:
 			return log.ErrCorrupt
 		}
-		switch e.Errno {
-		case syscall.ENOSPC, syscall.EDQUOT:
+		switch {
+		case noSpace(e.Errno) != 0:
 			return log.ErrNoSpace
-		case syscall.EROFS:
+		case e.Errno == syscall.EROFS:
 			return log.ErrReadOnly
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,10 +20,13 @@ import (
 
 // smallDisk mounts a file system of 8 MiB. Where that is not permitted the test fails, unless STELE_TEST_NO_MOUNT says
 // that this is expected.
-func smallDisk(t *testing.T) string {
+func smallDisk(t *testing.T) string { return mountDisk(t, "size=8m") }
+
+// mountDisk mounts a tmpfs with these options.
+func mountDisk(t *testing.T, options string) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=8m"); err != nil {
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
 		if os.Getenv("STELE_TEST_NO_MOUNT") != "" {
 			t.Skipf("STELE_TEST_NO_MOUNT is set, and mounting a tmpfs failed: %v", err)
 		}
@@ -216,4 +220,85 @@ func TestReadOnlyFileSystem(t *testing.T) {
 		t.Error("the file changed")
 	}
 	makeLog(t, path)
+}
+
+// fewInodes mounts a file system for a few files, and returns a function that uses up those inodes that are left, and one that frees them.
+func fewInodes(t *testing.T) (dir string, use, free func()) {
+	t.Helper()
+	dir = mountDisk(t, "size=64m,nr_inodes=16")
+	var files []string
+	use = func() {
+		t.Helper()
+		for i := 0; ; i++ {
+			path := filepath.Join(dir, "used", strconv.Itoa(i))
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600)); errors.Is(err, syscall.ENOSPC) {
+				return
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			files = append(files, path)
+		}
+	}
+	return dir, use, func() {
+		t.Helper()
+		for _, path := range files {
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		}
+		files = nil
+	}
+}
+
+// TestOpenWithoutInodes opens a log where there is space and no inode left, and says so instead of speaking of permissions.
+func TestOpenWithoutInodes(t *testing.T) {
+	dir, use, free := fewInodes(t)
+	old := filepath.Join(dir, "old.db")
+	makeLog(t, old)
+	for what, path := range map[string]string{
+		"a new file": filepath.Join(dir, "state.db"), "a new directory": filepath.Join(dir, "new", "state.db"), "a file that needs its -wal": old,
+	} {
+		use()
+		_, err := Open(context.Background(), path, Options{Logger: quiet()})
+		if !errors.Is(err, log.ErrNoSpace) || errors.Is(err, log.ErrReadOnly) || !strings.Contains(err.Error(), "inodes") {
+			t.Errorf("%s: %v", what, err)
+		}
+		t.Log(err)
+		free()
+		makeLog(t, path)
+	}
+}
+
+// TestRunWithoutInodes uses up the inodes under an open log, which has all of its files.
+func TestRunWithoutInodes(t *testing.T) {
+	dir, use, free := fewInodes(t)
+	t.Setenv("SQLITE_TMPDIR", dir)
+	ctx := context.Background()
+	l, err := Open(ctx, filepath.Join(dir, "state.db"), Options{Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	use()
+	var head log.Head
+	for n := range int64(100) {
+		if err := l.Append(ctx, head, log.AppendID(n+1), fullEntries(n)); err != nil {
+			t.Fatalf("append %d: %v", n, err)
+		}
+		head = log.Head{Position: head.Position + 3, ID: log.AppendID(n + 1)}
+	}
+	checkFull(t, l, 100)
+	if err := l.Defragment(ctx); err != nil && !errors.Is(err, log.ErrNoSpace) {
+		t.Errorf("Defragment: %v", err)
+	} else {
+		t.Logf("Defragment without inodes: %v", err)
+	}
+	free()
+	if err := l.Defragment(ctx); err != nil {
+		t.Errorf("Defragment: %v", err)
+	}
 }

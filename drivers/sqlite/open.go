@@ -108,6 +108,10 @@ func prepareFile(cfg config) (created bool, err error) {
 		return false, fmt.Errorf("sqlite: there is no file %s, and option mode=rw does not create one: use mode=rwc", cfg.path)
 	}
 	if err := makeDir(filepath.Dir(cfg.path)); err != nil {
+		if noSpace(err) != 0 {
+			return false, fmt.Errorf("sqlite: the directory of %s cannot be created because its disk is full: free some space or inodes: %w: %w",
+				cfg.path, log.ErrNoSpace, err)
+		}
 		return false, fmt.Errorf("sqlite: cannot create the directory of %s: %w", cfg.path, err)
 	}
 	return true, nil
@@ -241,13 +245,14 @@ func openError(path string, err error) error {
 		}
 		return fmt.Errorf("sqlite: %s %s: %w: %w", path, text, sentinel, err)
 	}
+	if errors.Is(sentinelOf(err), log.ErrNoSpace) {
+		return because("cannot be opened because its disk is full: free some space or inodes", log.ErrNoSpace)
+	}
 	switch e.primary() {
 	case sqlite3.SQLITE_NOTADB:
 		return because("is not a SQLite database: name another file, or restore it from a backup", log.ErrCorrupt)
 	case sqlite3.SQLITE_CORRUPT:
 		return because("is damaged: restore it from a backup", log.ErrCorrupt)
-	case sqlite3.SQLITE_FULL:
-		return because("cannot be opened because its disk is full: free some space", log.ErrNoSpace)
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
 		return because(fmt.Sprintf("cannot be written: make the file and its directory writable for user %d", os.Geteuid()), log.ErrReadOnly)
 	case sqlite3.SQLITE_BUSY:
