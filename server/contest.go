@@ -132,7 +132,7 @@ func (c *contest) watch(ctx context.Context, r *pb.WatchCreateRequest, fn func(r
 	for {
 		resp, err := ws.Next(ctx)
 		if err != nil {
-			return toStatus(err)
+			return toWaitStatus(err)
 		}
 		if resp.Err != nil {
 			return toStatus(resp.Err)

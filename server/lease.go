@@ -112,6 +112,9 @@ func (s *leaseServer) LeaseKeepAlive(stream pb.Lease_LeaseKeepAliveServer) error
 				return keepAliveError(ctx)
 			}
 			answer := <-next
+			if answer.err != nil && ctx.Err() != nil {
+				return keepAliveError(ctx)
+			}
 			if answer.err != nil {
 				return toStatus(answer.err)
 			}
@@ -124,7 +127,7 @@ func (s *leaseServer) LeaseKeepAlive(stream pb.Lease_LeaseKeepAliveServer) error
 
 func keepAliveError(ctx context.Context) error {
 	if cause := context.Cause(ctx); cause != nil {
-		return toStatus(cause)
+		return toWaitStatus(cause)
 	}
 	return nil
 }

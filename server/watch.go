@@ -75,7 +75,7 @@ func watchError(ctx context.Context, err error) error {
 		return toStatus(err)
 	}
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
-		return toStatus(cause)
+		return toWaitStatus(cause)
 	}
 	return rpctypes.ErrGRPCWatchCanceled
 }

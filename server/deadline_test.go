@@ -1,0 +1,100 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/stele-db/stele/logstructured"
+)
+
+// shortStream is a stream with a deadline that its client does not know.
+type shortStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s shortStream) Context() context.Context { return s.ctx }
+
+// shorten gives a request a deadline if its client asks for one by the key "short".
+func shorten(ctx context.Context) (context.Context, context.CancelFunc) {
+	if md, _ := metadata.FromIncomingContext(ctx); len(md.Get("short")) > 0 {
+		return context.WithTimeout(ctx, 50*time.Millisecond)
+	}
+	return context.WithCancel(ctx)
+}
+
+// TestDeadlineOfWaiting checks the status of streams, and of requests that wait, after the deadline of their client. The server sets the
+// deadline, because the client would answer itself after one of its own.
+func TestDeadlineOfWaiting(t *testing.T) {
+	store, stop := startStoreOn(t, openLog(t), logstructured.Options{LeaseMode: logstructured.LeaseModeEtcd})
+	t.Cleanup(stop)
+	r := serveStore(t, store, func(o *Options) {
+		o.GRPCServer = grpc.NewServer(grpc.WaitForHandlers(true),
+			grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+				ctx, cancel := shorten(ctx)
+				defer cancel()
+				return handle(ctx, req)
+			}),
+			grpc.StreamInterceptor(func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+				ctx, cancel := shorten(stream.Context())
+				defer cancel()
+				return handle(srv, shortStream{stream, ctx})
+			}))
+	})
+	conn := r.dial(t)
+	lock, election := v3lockpb.NewLockClient(conn), v3electionpb.NewElectionClient(conn)
+	if _, err := lock.Lock(within(t), &v3lockpb.LockRequest{Name: key}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := election.Campaign(within(t), &v3electionpb.CampaignRequest{Name: []byte("race")}); err != nil {
+		t.Fatal(err)
+	}
+	for name, wait := range map[string]func(ctx context.Context) error{
+		"Watch": func(ctx context.Context) error {
+			stream, err := pb.NewWatchClient(conn).Watch(ctx)
+			return receive(stream, err)
+		},
+		"LeaseKeepAlive": func(ctx context.Context) error {
+			stream, err := pb.NewLeaseClient(conn).LeaseKeepAlive(ctx)
+			return receive(stream, err)
+		},
+		"Observe": func(ctx context.Context) error {
+			stream, err := election.Observe(ctx, &v3electionpb.LeaderRequest{Name: []byte("nobody")})
+			return receive(stream, err)
+		},
+		"Campaign": func(ctx context.Context) error {
+			_, err := election.Campaign(ctx, &v3electionpb.CampaignRequest{Name: []byte("race")})
+			return err
+		},
+		"Lock": func(ctx context.Context) error {
+			_, err := lock.Lock(ctx, &v3lockpb.LockRequest{Name: key})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := wait(metadata.AppendToOutgoingContext(within(t), "short", "yes"))
+			if err == nil {
+				err = errors.New("no error")
+			}
+			sameStatus(t, err, status.FromContextError(context.DeadlineExceeded).Err())
+		})
+	}
+}
+
+// receive returns the error of a stream's first answer.
+func receive[M any](stream interface{ Recv() (*M, error) }, err error) error {
+	if err != nil {
+		return err
+	}
+	_, err = stream.Recv()
+	return err
+}
