@@ -65,7 +65,7 @@ func Check(ctx context.Context, l log.Log, opts CheckOptions, report func(Proble
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read the log: %w", err)
+		return nil, fmt.Errorf("%w (read the log)", err)
 	}
 	if err := c.state.unfinishedImport(); err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ func Check(ctx context.Context, l log.Log, opts CheckOptions, report func(Proble
 		if v, ok := l.(log.Verifier); ok {
 			problems, err := v.Verify(ctx)
 			if err != nil {
-				return nil, fmt.Errorf("verify the database: %w", err)
+				return nil, fmt.Errorf("%w (verify the database)", err)
 			}
 			for _, p := range problems {
 				c.problem(0, "the database: %s", p)
@@ -180,7 +180,7 @@ func (c *checker) values(ctx context.Context, l log.Log, end log.Position) error
 	for at := log.Position(0); at < end; {
 		entries, _, err := l.Read(ctx, at, checkBatch)
 		if err != nil {
-			return fmt.Errorf("read the values: %w", err)
+			return fmt.Errorf("%w (read the values)", err)
 		}
 		if len(entries) == 0 {
 			return nil

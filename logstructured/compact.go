@@ -163,6 +163,7 @@ func (d *deleter) deleted(batch deletion, n int) {
 func (s *Store) deleteRows(ctx context.Context) error {
 	d := s.deleter
 	failures := 0
+	var warned time.Time
 	for ctx.Err() == nil {
 		// Before the batch: a head of a new history is shown only after what was to be deleted from the old one was forgotten.
 		guard := s.snapshot().head
@@ -170,7 +171,10 @@ func (s *Store) deleteRows(ctx context.Context) error {
 		if due {
 			n := min(len(batch.positions), deleteBatch)
 			if err := s.log.Delete(ctx, guard, batch.positions[:n], batch.floor); err != nil {
-				s.logger.WithError(err).Warn("could not delete compacted rows; trying again")
+				if now := time.Now(); now.Sub(warned) >= remindEvery && ctx.Err() == nil {
+					warned = now
+					s.logger.WithError(err).Warn("cannot delete compacted rows; trying again")
+				}
 				pause(ctx, backoff(failures))
 				failures++
 				continue

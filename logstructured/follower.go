@@ -63,7 +63,7 @@ func (w *writer) pollInterval() time.Duration {
 // observe takes note of the database's clock.
 func (w *writer) observe(told log.Timestamp, asked time.Time) {
 	if jump := w.leases.observe(told, asked); jump != 0 {
-		w.store.logger.WithField("by", jump.Round(time.Millisecond)).Warn("the database's clock has jumped; what has a TTL keeps it")
+		w.store.logger.WithField("by", jump.Round(time.Millisecond)).Warn("the clock of the database jumped; leases keep their remaining TTLs")
 	}
 }
 

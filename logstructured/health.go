@@ -12,13 +12,16 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// health tells people, once each time, that the database was lost and that it is back. Only the writer uses it, unless a method says otherwise.
+// health logs that the database was lost, again in each remindEvery of the outage, and that it answers again. Only the writer uses it,
+// unless a method says otherwise.
 type health struct {
 	logger  *logrus.Entry
 	damages prometheus.Counter
 	// alerted is when damage was last logged for people to see, in nanoseconds.
 	alerted atomic.Int64
 	lost    time.Time
+	// reminded is when the log last had a line about the outage.
+	reminded time.Time
 	// lostAt is lost in nanoseconds, or 0. Any goroutine may read it.
 	lostAt atomic.Int64
 	// failed is a failure with which the store ends.
@@ -26,6 +29,9 @@ type health struct {
 	// corrupt reports whether the database was corrupt when it was last asked. Any goroutine may read it.
 	corrupt atomic.Bool
 }
+
+// remindEvery is how often an outage is logged: its cause may have changed.
+const remindEvery = time.Minute
 
 func (h *health) observe(ctx context.Context, err error) {
 	if ctx.Err() != nil {
@@ -35,13 +41,8 @@ func (h *health) observe(ctx context.Context, err error) {
 	switch {
 	case errors.Is(err, log.ErrSyncFailed):
 		h.failed = err
-	case err != nil && h.lost.IsZero() && errors.Is(err, log.ErrCorrupt):
-		h.lose()
-		h.damages.Inc()
-		h.logger.WithError(err).Error("the database is corrupt; refusing all writes and linearizable reads, with the alarm CORRUPT")
-	case err != nil && h.lost.IsZero():
-		h.lose()
-		h.logger.WithError(err).Error("the database does not answer; trying again until it does")
+	case err != nil:
+		h.failing(err)
 	case err == nil && !h.lost.IsZero():
 		h.logger.WithField("after", time.Since(h.lost).Round(time.Millisecond)).Info("the database answers again")
 		h.lost = time.Time{}
@@ -49,9 +50,28 @@ func (h *health) observe(ctx context.Context, err error) {
 	}
 }
 
-func (h *health) lose() {
-	h.lost = time.Now()
-	h.lostAt.Store(h.lost.UnixNano())
+// failing begins an outage or goes on with one, and logs it.
+func (h *health) failing(err error) {
+	logger := h.logger.WithError(err)
+	corrupt := errors.Is(err, log.ErrCorrupt)
+	switch now := time.Now(); {
+	case h.lost.IsZero():
+		h.lost = now
+		h.lostAt.Store(now.UnixNano())
+		if corrupt {
+			h.damages.Inc()
+		}
+	case now.Sub(h.reminded) < remindEvery:
+		return
+	default:
+		logger = logger.WithField("for", now.Sub(h.lost).Round(time.Second))
+	}
+	h.reminded = time.Now()
+	if corrupt {
+		logger.Error("the database is corrupt; refusing all writes and linearizable reads, with the alarm CORRUPT")
+		return
+	}
+	logger.Error("the database does not answer; trying again until it does")
 }
 
 // lostFor reports whether the database has not answered for at least d.
@@ -72,7 +92,7 @@ func (h *health) damaged(err error) {
 		h.logger.WithError(err).Debug("a read met damage")
 		return
 	}
-	h.logger.WithError(err).Error("THE DATABASE IS DAMAGED: whatever needs the damaged row fails until it is repaired; `stele check --values` lists all damage")
+	h.logger.WithError(err).Error("THE DATABASE IS DAMAGED: requests that read the damaged row fail until it is repaired; `stele check --values` lists all damage")
 }
 
 // suspect notes that an answer for a client showed corruption, before the writer asks the database again. Any goroutine may call it.

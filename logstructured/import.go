@@ -92,7 +92,7 @@ func StartImport(ctx context.Context, l log.Log, opts ImportOptions) (*Import, e
 	}
 	first = append(first, log.Entry{Kind: log.KindRecord, Revision: 1, Key: []byte(recordImport), Value: []byte(opts.Source), Version: 1})
 	if err := m.append(ctx, first); err != nil {
-		return nil, fmt.Errorf("begin the import: %w", err)
+		return nil, fmt.Errorf("%w (begin the import)", err)
 	}
 	return m, nil
 }
@@ -236,7 +236,7 @@ func (m *Import) Finish(ctx context.Context, end ImportEnd) error {
 	}
 	last = append(last, log.Entry{Kind: log.KindRecord, Revision: end.Revision, Key: []byte(recordImport)})
 	if err := m.append(ctx, last); err != nil {
-		return fmt.Errorf("end the import: %w", err)
+		return fmt.Errorf("%w (end the import)", err)
 	}
 	return nil
 }

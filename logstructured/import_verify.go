@@ -101,7 +101,7 @@ func (m *Import) Digest(ctx context.Context, compact Revision, progress func(ent
 		entries, end, err := m.log.Read(ctx, at, maxImportEntries)
 		switch {
 		case err != nil:
-			return Digest{}, fmt.Errorf("read the log: %w", err)
+			return Digest{}, fmt.Errorf("%w (read the log)", err)
 		case end.Head != m.head:
 			return Digest{}, fmt.Errorf("%w: something else writes to it", ErrImportTarget)
 		case len(entries) == 0 || entries[0].Position != at+1:

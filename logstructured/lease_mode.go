@@ -33,7 +33,7 @@ func claimLeaseMode(ctx context.Context, l log.Log, st *state, mode LeaseMode) (
 	// Another replica that starts for the first time may do the same: what counts is what then stands there.
 	err := l.Append(ctx, log.Head{}, newAppendID(newReplicaTag()), claim)
 	if err != nil && !errors.Is(err, log.ErrConflict) {
-		return nil, expiry{}, fmt.Errorf("record the mode of leases: %w", err)
+		return nil, expiry{}, fmt.Errorf("%w (record the mode of leases)", err)
 	}
 	st, leases, _, err := loadServed(ctx, l)
 	if err == nil && st.mode != mode {

@@ -30,7 +30,7 @@ func loadServed(ctx context.Context, source log.Log) (st *state, leases expiry, 
 // loadLog loads what the log holds now, up to end.
 func loadLog(ctx context.Context, source log.Log) (st *state, leases expiry, end log.End, err error) {
 	if end, err = source.End(ctx); err != nil {
-		return nil, leases, end, fmt.Errorf("read the log's end: %w", err)
+		return nil, leases, end, fmt.Errorf("%w (read the log's end)", err)
 	}
 	st, leases, err = load(ctx, source, end)
 	return st, leases, end, err
@@ -66,7 +66,7 @@ func load(ctx context.Context, source log.Log, end log.End) (st *state, leases e
 		err = l.err
 	}
 	if err != nil {
-		return nil, leases, fmt.Errorf("read the log: %w", err)
+		return nil, leases, fmt.Errorf("%w (read the log)", err)
 	}
 	st = l.finish()
 	compact := st.compact
@@ -74,7 +74,7 @@ func load(ctx context.Context, source log.Log, end log.End) (st *state, leases e
 		compact = math.MaxInt64 - 1 // its end sets the compact revision
 	}
 	if l.rules.end(end, compact); l.err != nil {
-		return nil, leases, fmt.Errorf("read the log: %w", l.err)
+		return nil, leases, l.err
 	}
 	for _, r := range l.leased {
 		leases.addRow(r.row, r.appended)
@@ -92,7 +92,7 @@ func startClock(ctx context.Context, source log.Log, c *clock) error {
 	asked := time.Now()
 	end, err := source.End(ctx)
 	if err != nil {
-		return fmt.Errorf("read the database's clock: %w", err)
+		return fmt.Errorf("%w (read the database's clock)", err)
 	}
 	c.start(end.Now, asked)
 	return nil
@@ -103,7 +103,7 @@ func estimateRows(ctx context.Context, source log.Log, end log.Position) (int, e
 	const rowBytes = 256
 	size, err := source.Size(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("read the log's size: %w", err)
+		return 0, fmt.Errorf("%w (read the log's size)", err)
 	}
 	return int(min(int64(end), size.InUse/rowBytes)), nil
 }

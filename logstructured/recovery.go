@@ -23,7 +23,7 @@ const recoveryMargin = 1_000_000
 func (w *writer) rebuild(ctx context.Context, cause error) error {
 	start := time.Now()
 	logger := w.store.logger.WithField("applied", w.published.head)
-	logger.WithError(cause).Warn("the database does not hold what was applied here: reading it anew")
+	logger.WithError(cause).Warn("the database does not hold the entries that this replica applied; reading the whole log again")
 	end, err := w.store.log.End(ctx)
 	if err != nil {
 		return err
@@ -71,7 +71,7 @@ func (w *writer) recover(ctx context.Context, st *state, leases *expiry, logger 
 			break
 		}
 		if !errors.Is(err, log.ErrConflict) {
-			return fmt.Errorf("mark that the database went back in time: %w", err)
+			return fmt.Errorf("%w (mark that the database went back in time)", err)
 		}
 		err = w.readOn(ctx, st.head, func(entries []log.Entry) {
 			for i := range entries {

@@ -161,21 +161,21 @@ func (v *values) keep(r *row, data []byte) {
 	}
 }
 
-// unavailable turns a failure of the database into [ErrUnavailable] or, if it did not answer in time, [ErrTimeout]; unless it was the
-// caller who gave up.
+// unavailable turns a failure of the database into [ErrUnavailable] or, if it did not answer in time, [ErrTimeout], and returns the
+// context's error if the caller gave up. The text begins with that of err, which begins with the cause.
 func unavailable(ctx context.Context, doing string, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	for _, known := range []error{log.ErrNoSpace, log.ErrReadOnly, log.ErrUnknown, ErrStopped} {
 		if errors.Is(err, known) {
-			return fmt.Errorf("%s: %w", doing, err)
+			return fmt.Errorf("%w (%s)", err, doing)
 		}
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("%s: %w: %w", doing, ErrTimeout, err)
+		return fmt.Errorf("%w (%s: %w)", err, doing, ErrTimeout)
 	}
-	return fmt.Errorf("%s: %w: %w", doing, ErrUnavailable, err)
+	return fmt.Errorf("%w (%s: %w)", err, doing, ErrUnavailable)
 }
 
 // failed is [unavailable] for what the store does by itself, until ctx ends because it stops.

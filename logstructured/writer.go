@@ -320,7 +320,7 @@ func (w *writer) append(ctx context.Context, ev *evaluation, batch []*request) e
 	w.store.metrics.appended(time.Since(start), len(ev.entries), len(batch))
 	if errors.Is(err, log.ErrUnknown) {
 		w.store.metrics.unknown.Inc()
-		err = w.resolve(ctx, id, ev, batch)
+		err = w.resolve(ctx, err, id, ev, batch)
 	}
 	if err == nil {
 		w.st.head = after(w.published.head, id, ev.entries)
@@ -336,13 +336,13 @@ func after(guard log.Head, id log.AppendID, entries []log.Entry) log.Head {
 	return log.Head{Position: guard.Position + log.Position(len(entries)), ID: id}
 }
 
-// resolve finds out what became of an append whose outcome is unknown. As long as the log ends where it did, the append may
+// resolve determines the outcome of an append that failed with unknown, which wraps ErrUnknown. As long as the log ends where it did, the append may
 // still take effect, so the same append is tried again under the same guard; once another entry stands in its place it has failed.
 // It gives up when nobody waits any more, or when what stands there cannot be seen any more.
-func (w *writer) resolve(ctx context.Context, id log.AppendID, ev *evaluation, batch []*request) error {
+func (w *writer) resolve(ctx context.Context, unknown error, id log.AppendID, ev *evaluation, batch []*request) error {
 	guard := w.published.head
 	logger := w.store.logger.WithField("append", fmt.Sprintf("%x", uint64(id)))
-	logger.Warn("the outcome of an append is unknown; finding out")
+	logger.WithError(unknown).Warn("the outcome of an append is unknown; reading the log to find it")
 	for attempt := 0; ; attempt++ {
 		if !awaited(batch) || ctx.Err() != nil {
 			return fmt.Errorf("%w: %w", ErrUnavailable, log.ErrUnknown)
@@ -369,7 +369,7 @@ func (w *writer) resolve(ctx context.Context, id log.AppendID, ev *evaluation, b
 				return nil
 			}
 		default:
-			logger.Info("another append was faster")
+			logger.Info("the append had failed: another append took its place")
 			return log.ErrConflict
 		}
 		if err != nil {

@@ -109,7 +109,7 @@ func (m *member) unhealthy(r *http.Request) string {
 		read = m.serializableRead
 	}
 	if err := read(r.Context()); err != nil {
-		return "RANGE ERROR:" + toStatus(err).Error()
+		return "RANGE ERROR:" + reason(err).Error()
 	}
 	return ""
 }

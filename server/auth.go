@@ -78,7 +78,7 @@ func (s *authServer) AuthDisable(ctx context.Context, r *pb.AuthDisableRequest) 
 	if err != nil {
 		return nil, err
 	}
-	s.logger.Warn("auth is disabled: whoever can connect may do everything")
+	s.logger.Warn("auth is disabled: every client has all permissions")
 	return &pb.AuthDisableResponse{Header: header}, nil
 }
 

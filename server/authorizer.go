@@ -29,7 +29,7 @@ type authorizer struct {
 }
 
 // errEnabled means that auth was enabled since a request was begun.
-var errEnabled = errors.New("auth was enabled meanwhile")
+var errEnabled = errors.New("auth was enabled concurrently")
 
 func newAuthorizer(store *logstructured.Store, opts *Options) *authorizer {
 	a := &authorizer{

@@ -45,6 +45,8 @@ type Certificates struct {
 	checked time.Time
 	stamps  []stamp
 	config  *tls.Config
+	// warned is when the log last had a line about files that cannot be read, zero since they were read.
+	warned time.Time
 }
 
 // stamp is what changes about a file that is written.
@@ -106,15 +108,24 @@ func (c *Certificates) current() *tls.Config {
 		}
 		var cfg *tls.Config
 		if cfg, err = c.load(); err == nil {
-			c.stamps, c.config = stamps, cfg
+			c.stamps, c.config, c.warned = stamps, cfg, time.Time{}
 			c.opts.Logger.Info("read the changed certificate files")
 		}
 	}
 	if err != nil {
-		// While they are being replaced, certificate and key may not fit: the next connection tries again.
-		c.opts.Logger.WithError(err).Warn("cannot read the changed certificate files, serving with the former ones")
+		// While the files are being replaced, certificate and key may not match: the next connection tries again.
+		c.warn(now, err)
 	}
 	return c.config
+}
+
+// warn logs once a minute that the files cannot be read. c.mu is held.
+func (c *Certificates) warn(now time.Time, err error) {
+	if now.Sub(c.warned) < time.Minute {
+		return
+	}
+	c.warned = now
+	c.opts.Logger.WithError(err).Warn("cannot read the changed certificate files; serving with the previous ones; correct the files")
 }
 
 func (c *Certificates) stat() ([]stamp, error) {

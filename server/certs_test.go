@@ -4,9 +4,12 @@ import (
 	"crypto/tls"
 	"math/big"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/sirupsen/logrus"
+	logtest "github.com/sirupsen/logrus/hooks/test"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -159,5 +162,40 @@ func TestCertificateFilesThatCannotBeUsed(t *testing.T) {
 		if _, err := LoadCertificates(opts); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
+	}
+}
+
+// TestUnreadableCertificatesAreLoggedOnceAMinute has a key that does not match, while connections arrive.
+func TestUnreadableCertificatesAreLoggedOnceAMinute(t *testing.T) {
+	ca := tlstest.New(t)
+	cert := ca.Issue(t, "server")
+	logger, hook := logtest.NewNullLogger()
+	certs, err := LoadCertificates(CertificateOptions{
+		Logger: logrus.NewEntry(logger), CertFile: cert.CertFile, KeyFile: cert.KeyFile, CheckInterval: time.Nanosecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := os.ReadFile(cert.KeyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, content := range []string{"no key", string(key), "no key again"} {
+		if err := os.WriteFile(cert.KeyFile, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if certs.current() == nil {
+				t.Fatal("no certificate is served")
+			}
+		}
+	}
+	var messages []string
+	for _, e := range hook.AllEntries() {
+		messages = append(messages, e.Level.String()+" "+e.Message)
+	}
+	const unreadable = "warning cannot read the changed certificate files; serving with the previous ones; correct the files"
+	if want := []string{unreadable, "info read the changed certificate files", unreadable}; !slices.Equal(messages, want) {
+		t.Errorf("logged %q, want %q", messages, want)
 	}
 }

@@ -67,6 +67,7 @@ func (d *dispatcher) accept(l *Listener) {
 	}
 	const shortest, longest = 5 * time.Millisecond, time.Second
 	pause := shortest
+	var warned time.Time
 	for d.awaitPlace() {
 		conn, err := l.Accept()
 		if err != nil {
@@ -76,8 +77,11 @@ func (d *dispatcher) accept(l *Listener) {
 			return
 		}
 		if err != nil {
-			// Out of descriptors or memory, or the client was faster: it passes.
-			d.log.WithError(err).Warn("cannot accept a connection, trying again")
+			// Out of descriptors or memory, or the client has gone: it passes.
+			if now := time.Now(); now.Sub(warned) >= time.Minute {
+				warned = now
+				d.log.WithError(err).Warn("cannot accept a connection; trying again")
+			}
 			select {
 			case <-time.After(pause):
 			case <-d.stopping:
@@ -94,7 +98,7 @@ func (d *dispatcher) accept(l *Listener) {
 // admit makes conn, which has a place, a client's connection.
 func (d *dispatcher) admit(conn net.Conn) *connection {
 	mail := d.answers.open(unaryBytes, streamBytes, func() {
-		d.log.WithField("client", conn.RemoteAddr()).Warn("closed a connection that does not read its answers, because others wait for the memory")
+		d.log.WithField("client", conn.RemoteAddr()).Warn("closed a connection whose client does not read its answers: other clients need the memory")
 		_ = conn.Close()
 	})
 	return &connection{Conn: conn, mail: mail, closed: func() {
@@ -133,7 +137,7 @@ func (d *dispatcher) full() {
 	d.closeOldest()
 	if now := time.Now(); now.Sub(d.warned) > time.Minute {
 		d.warned = now
-		d.log.WithField("connections", cap(d.places)).Warn("clients wait, because the other file descriptors are reserved; raise the limit of open files")
+		d.log.WithField("connections", cap(d.places)).Warn("new clients wait: all connections that the limit of open files allows are in use; raise the limit")
 	}
 }
 

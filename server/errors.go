@@ -74,6 +74,14 @@ func toWaitStatus(err error) error {
 	return toStatus(err)
 }
 
+// reason returns the message of the status of err, as etcd's probes do, and nil for nil.
+func reason(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.New(status.Convert(toStatus(err)).Message())
+}
+
 // cancelReasons are what a watch response says about a failed creation: the texts have no common prefix in etcd.
 var cancelReasons = []struct {
 	err    error

@@ -54,21 +54,21 @@ func (p *Probes) starting() error { return errors.New(p.Reason()) }
 // live fails only if the process has to be restarted.
 func (p *Probes) live(ctx context.Context) error {
 	if m := p.member.Load(); m != nil {
-		return toStatus(m.serializableRead(ctx))
+		return reason(m.serializableRead(ctx))
 	}
 	return nil
 }
 
 func (p *Probes) serializableRead(ctx context.Context) error {
 	if m := p.member.Load(); m != nil {
-		return toStatus(m.serializableRead(ctx))
+		return reason(m.serializableRead(ctx))
 	}
 	return p.starting()
 }
 
 func (p *Probes) linearizableRead(ctx context.Context) error {
 	if m := p.member.Load(); m != nil {
-		return toStatus(m.linearizableRead(ctx))
+		return reason(m.linearizableRead(ctx))
 	}
 	return p.starting()
 }

@@ -37,7 +37,8 @@ func newCommand() *cobra.Command {
 			return err
 		}
 		cfg.database.password = os.Getenv(passwordVariable)
-		return serve(cmd.Context(), cfg, flags, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		err := serve(cmd.Context(), cfg, flags, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		return cfg.log.report(err, cmd.ErrOrStderr())
 	}
 	root := &cobra.Command{
 		Use:           "stele",

@@ -56,7 +56,7 @@ func (t *tool) export(ctx context.Context, file string, dryRun bool) (err error)
 	x, err := logstructured.ExportLog(ctx, database)
 	switch {
 	case err != nil:
-		return fmt.Errorf("--endpoint: cannot read %s: %w", t.name(), err)
+		return fmt.Errorf("--endpoint: %w, reading %s", err, t.name())
 	case x.Position == 0:
 		return fmt.Errorf("--endpoint: there is nothing to export in %s; name the database that is served", t.name())
 	}
@@ -130,7 +130,7 @@ func verifyExport(path string, x *logstructured.Export, sum uint32) (err error) 
 	}
 	info := f.Info()
 	if written != sum || info.Revision != int64(x.Revision) || info.CompactRevision != int64(x.CompactRevision) {
-		return fmt.Errorf("what was written is not what the database holds: hash %d at revision %d, compact revision %d, and not %d at %d, %d",
+		return fmt.Errorf("the file is not what the database holds: hash %d at revision %d, compact revision %d, and not %d at %d, %d",
 			written, info.Revision, info.CompactRevision, sum, x.Revision, x.CompactRevision)
 	}
 	return nil

@@ -19,8 +19,7 @@ var leaseGreetings = map[logstructured.LeaseMode]string{
 	logstructured.LeaseModeEtcd: "etcd, for all clients",
 }
 
-// greet says where the data is and how to connect, with a command to copy: on standard output, or as fields of a log entry where
-// everything is JSON.
+// greet writes where the data is and how to connect, with a command to copy, to standard output, or logs them if the log is JSON.
 func (c *config) greet(l *server.Listener, stdout io.Writer, log *logrus.Entry) {
 	url := endpoint.Absolute(endpoint.Reachable(l.URL()))
 	data := drivers.Describe(c.database.endpoint)
@@ -40,6 +39,6 @@ func (c *config) greet(l *server.Listener, stdout io.Writer, log *logrus.Entry) 
 	_, err := fmt.Fprintf(stdout, "Stele %s serves etcd's API on %s\n  data     %s\n  leases   %s\n  connect  %s\n",
 		version.Version, url, data, leaseGreetings[logstructured.LeaseMode(c.leaseMode)], client)
 	if err != nil {
-		log.WithError(err).Debug("nobody reads the greeting")
+		log.WithError(err).Debug("could not write the greeting to standard output")
 	}
 }

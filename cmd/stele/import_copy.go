@@ -77,9 +77,9 @@ func (r *copyRun) explain(ctx context.Context, err error) error {
 	case errors.Is(err, importer.ErrNeedsUser):
 		return fmt.Errorf("--user: %w, and give the password in %s or by --source-password-file", err, sourcePasswordVariable)
 	case errors.Is(err, logstructured.ErrImportTarget):
-		return fmt.Errorf("--endpoint: %w (drop its tables stele_*, or delete the file, if nobody needs what is in it)", err)
+		return fmt.Errorf("--endpoint: %w (if its content is not needed, drop its tables stele_* or delete the file)", err)
 	case errors.Is(err, snapshot.ErrNoChecksum):
-		return fmt.Errorf("--source: %w: it is a copy of an etcd's database, or was cut off; if it is the former, --skip-hash-check takes it as it is", err)
+		return fmt.Errorf("--source: %w: it is a copy of an etcd's database, or is truncated; --skip-hash-check imports a copy without its hash", err)
 	}
 	return err
 }
@@ -159,7 +159,7 @@ func (r *copyRun) etcd(ctx context.Context, target log.Log) (*importer.Result, e
 		// The first signal ends the copy where the source then is; the second one ends the process.
 		opts.CutOver = ctx.Done()
 		ctx = context.WithoutCancel(ctx)
-		r.log.Info("copying until SIGINT or SIGTERM: stop what writes to the source before, and wait until the copy is not behind any more")
+		r.log.Info("copying until SIGINT or SIGTERM: stop the clients that write to the source first, and wait until the copy is not behind")
 	}
 	result, err := importer.Live(ctx, target, opts)
 	return result, ofSource(err)

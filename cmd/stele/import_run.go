@@ -136,13 +136,13 @@ func (r *importRun) run(ctx context.Context) (*contents, error) {
 		Progress: func(writes int, _ logstructured.Revision) { copied.set(int64(writes)) },
 	})
 	if errors.Is(err, logstructured.ErrImportTarget) {
-		return nil, fmt.Errorf("--endpoint: %w (drop its tables stele_*, or delete the file, if nobody needs what is in it)", err)
+		return nil, fmt.Errorf("--endpoint: %w (if its content is not needed, drop its tables stele_* or delete the file)", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("--endpoint: %w", err)
 	}
 	if reached := m.Reached(); reached.Revision > 0 {
-		r.log.WithField("revision", reached.Revision).Info("going on with an import that was interrupted")
+		r.log.WithField("revision", reached.Revision).Info("resuming an import that was interrupted")
 	}
 	copied = newProgress(r.stderr, r.log, "importing", before.rows)
 	first, err := r.copy(ctx, m)

@@ -96,7 +96,7 @@ func TestImportMistakes(t *testing.T) {
 		"--from=consul":                 `--from: "consul" is not `,
 		"--from=kine --lease-mode=kine": "--lease-mode",
 		"--from=kine --source=oracle://u:hunter2@h":     "--source: unknown scheme",
-		"--from=kine --source=none.db":                  "--source: kine: ",
+		"--from=kine --source=none.db":                  "--source: no such file or directory, stat ",
 		"--from=kine --source-table=a;b":                "a;b",
 		"--from=kine --source-table=other":              "not a table of kine",
 		"--from=kine":                                   "has no row named compact_rev_key",

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -31,10 +32,10 @@ func (c *logConfig) logger(w io.Writer) (*logrus.Entry, error) {
 		log.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, TimestampFormat: time.RFC3339Nano})
 	case "json":
 		// The field names of kine, so that what parses its logs goes on working.
-		log.SetFormatter(&logrus.JSONFormatter{
+		log.SetFormatter(withDurations{&logrus.JSONFormatter{
 			TimestampFormat: time.RFC3339Nano,
 			FieldMap:        logrus.FieldMap{logrus.FieldKeyLevel: "severity", logrus.FieldKeyMsg: "message"},
-		})
+		}})
 	default:
 		return nil, fmt.Errorf("--log-format: %q is not plain or json", c.format)
 	}
@@ -51,4 +52,38 @@ func (c *logConfig) logger(w io.Writer) (*logrus.Entry, error) {
 	}
 	log.SetLevel(level)
 	return logrus.NewEntry(log), nil
+}
+
+// withDurations formats durations with their unit, as the plain format does, and not as numbers of nanoseconds.
+type withDurations struct{ logrus.Formatter }
+
+// Format implements [logrus.Formatter].
+func (f withDurations) Format(entry *logrus.Entry) ([]byte, error) {
+	data := make(logrus.Fields, len(entry.Data))
+	for name, value := range entry.Data {
+		if d, ok := value.(time.Duration); ok {
+			value = d.String()
+		}
+		data[name] = value
+	}
+	formatted := *entry
+	formatted.Data = data
+	return f.Formatter.Format(&formatted)
+}
+
+// errLogged is the error of a process that ends with an error which the log has.
+var errLogged = errors.New("logged")
+
+// report logs the error with which the process ends if the log is JSON: nothing else then reaches standard error. It returns any other error
+// as it is.
+func (c *logConfig) report(err error, w io.Writer) error {
+	if err == nil || c.format != "json" {
+		return err
+	}
+	log, invalid := c.logger(w)
+	if invalid != nil {
+		return err
+	}
+	log.WithError(err).Log(logrus.FatalLevel, "stele ends with an error")
+	return errLogged
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -23,7 +24,9 @@ func main() {
 		os.Exit(code)
 	}()
 	if err := execute(ctx, os.Args[1:]); err != nil {
-		fmt.Fprintf(os.Stderr, "stele: %v\n", err)
+		if !errors.Is(err, errLogged) {
+			fmt.Fprintf(os.Stderr, "stele: %v\n", err)
+		}
 		os.Exit(1)
 	}
 }

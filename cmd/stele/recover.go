@@ -27,7 +27,7 @@ func newRecoverCommand() *cobra.Command {
 		},
 		func(ctx context.Context, _ []string) error {
 			if bump < 1 {
-				return fmt.Errorf("--bump-revision: %d is not a positive number; write more than what can have been written since the backup, such as 1000000000", bump)
+				return fmt.Errorf("--bump-revision: %d is not a positive number; write a number above that of the revisions since the backup, such as 1000000000", bump)
 			}
 			if !markCompacted {
 				return errors.New("--mark-compacted is missing: without it watchers would go on as if nothing had been lost")

@@ -55,7 +55,7 @@ func (t *tool) createSchema(ctx context.Context) error {
 		err = closed
 	}
 	if err != nil {
-		return fmt.Errorf("--endpoint: cannot read %s: %w", t.name(), err)
+		return fmt.Errorf("--endpoint: %w, reading %s", err, t.name())
 	}
 	_, err = fmt.Fprintf(t.stdout, "%s is up to date\n", t.name())
 	return err

@@ -30,7 +30,7 @@ func (c *tlsConfig) flags(fs *pflag.FlagSet) {
 // must show theirs.
 func (c *tlsConfig) check(secure, clientCerts bool) error {
 	if c.clientCRL != "" && (!secure || !clientCerts) {
-		return errors.New("--client-crl-file revokes client certificates, which nothing asks for; " +
+		return errors.New("--client-crl-file revokes client certificates, which are not requested; " +
 			"set --trusted-ca-file or --client-cert-auth too")
 	}
 	lowest, err := tlsVersion("--tls-min-version", c.minVersion)

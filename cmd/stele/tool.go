@@ -95,7 +95,7 @@ func (t *tool) withStore(ctx context.Context, opts logstructured.Options, use fu
 	opts.Logger = logger
 	store, err := logstructured.Open(ctx, database, opts)
 	if err != nil {
-		return fmt.Errorf("--endpoint: cannot read %s: %w", t.name(), err)
+		return fmt.Errorf("--endpoint: %w, reading %s", err, t.name())
 	}
 	running, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)

@@ -134,6 +134,6 @@ func Pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// TooManyConnections is what operators read when the server refuses a connection.
-const TooManyConnections = "the database refuses further connections: let the user, the database and the server have more of them " +
-	"(docs/databases.md says how many), or end those that others hold"
+// TooManyConnections is the advice to operators when the server refuses a connection.
+const TooManyConnections = "the database refuses further connections: raise the limits of the user, the database and the server " +
+	"(docs/databases.md says how many), or close connections of other clients"

@@ -10,6 +10,7 @@ func (t *Table) openPostgres(dsn string, opts Options) (err error) {
 	if t.db, err = postgres.Database(dsn, opts.Options); err != nil {
 		return connect.Configuration(err)
 	}
+	t.server = postgres.ServerText
 	t.parameter, t.begin = "$1", []string{"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"}
 	return nil
 }

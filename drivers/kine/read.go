@@ -34,7 +34,7 @@ const rowsSQL = `SELECT id, name, created, deleted, create_revision, prev_revisi
 func (t *Table) Read(ctx context.Context, fn func(log.Entry) error) (s Survey, h *History, err error) {
 	conn, err := t.db.Conn(ctx)
 	if err != nil {
-		return s, nil, fmt.Errorf("kine: connect: %w", err)
+		return s, nil, t.failed("connect", err)
 	}
 	defer func() {
 		// In whatever state it is: the transaction ends with the connection.
@@ -43,7 +43,7 @@ func (t *Table) Read(ctx context.Context, fn func(log.Entry) error) (s Survey, h
 	}()
 	for _, statement := range t.begin {
 		if _, err := conn.ExecContext(ctx, statement); err != nil {
-			return s, nil, fmt.Errorf("kine: begin to read: %w", err)
+			return s, nil, t.failed("begin to read", err)
 		}
 	}
 	if s, err = t.survey(ctx, conn); err != nil {
@@ -53,7 +53,7 @@ func (t *Table) Read(ctx context.Context, fn func(log.Entry) error) (s Survey, h
 	for after, more := int64(0), true; more; {
 		var page []row
 		if page, more, err = t.page(ctx, conn, after); err != nil {
-			return s, nil, fmt.Errorf("kine: read the rows after id %d: %w", after, err)
+			return s, nil, t.failed(fmt.Sprintf("read the rows after id %d", after), err)
 		}
 		for i := range page {
 			after = page[i].id

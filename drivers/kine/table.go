@@ -36,8 +36,15 @@ type Table struct {
 	name string
 	// begin are the statements that begin a transaction in which all queries read the same snapshot.
 	begin []string
-	// after is the placeholder of a parameter.
+	// parameter is the placeholder of a parameter.
 	parameter string
+	// server is the driver's.
+	server connect.ServerText
+}
+
+// failed returns err as one line that begins with the cause.
+func (t *Table) failed(op string, err error) error {
+	return &connect.Failure{Operation: "kine: " + op, Err: err, Server: t.server}
 }
 
 // validTable is what is a name in all three databases without quotes, with a schema or database before it.
@@ -88,9 +95,9 @@ const columnsSQL = `SELECT id, name, created, deleted, create_revision, prev_rev
 func (t *Table) identify(ctx context.Context) error {
 	if _, err := t.db.ExecContext(ctx, t.sql(columnsSQL)); err != nil {
 		if ping := t.db.PingContext(ctx); ping != nil {
-			return fmt.Errorf("kine: cannot connect: %w", ping)
+			return t.failed("connect", ping)
 		}
-		return fmt.Errorf("%w: cannot read the columns of kine's from %s: %w", ErrNotKine, t.name, err)
+		return fmt.Errorf("%w: %w", ErrNotKine, t.failed("read the columns of "+t.name, err))
 	}
 	survey, err := t.Survey(ctx)
 	if err == nil && survey.markers == 0 {
@@ -126,7 +133,7 @@ type querier interface {
 func (t *Table) survey(ctx context.Context, q querier) (s Survey, err error) {
 	err = q.QueryRowContext(ctx, t.sql(surveySQL)).Scan(&s.Rows, &s.Revision, &s.CompactRevision, &s.markers)
 	if err != nil {
-		return s, fmt.Errorf("kine: survey %s: %w", t.name, err)
+		return s, t.failed("survey "+t.name, err)
 	}
 	return s, nil
 }

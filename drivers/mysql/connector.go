@@ -3,7 +3,6 @@ package mysql
 import (
 	"context"
 	"database/sql/driver"
-	"errors"
 	"net"
 	"slices"
 	"strconv"
@@ -19,11 +18,15 @@ import (
 
 // connector opens connections whose sessions are as this package needs them, whatever the server's defaults are.
 type connector struct {
-	// count is the number of servers, files how to connect to them, and passwords the choice of passwords for it.
+	// servers are how to connect to each server as it was at the start, count is their number, files how to connect to them now, and
+	// passwords the choice of passwords for it.
+	servers   []*mysql.Config
 	count     int
 	files     *connect.Files[[]*mysql.Config]
 	passwords connect.Passwords
 	logger    *logrus.Entry
+	// unreadable warns operators of files that cannot be read.
+	unreadable connect.Complaint
 	// noDatabase leaves the database of the DSN out, which may be missing.
 	noDatabase bool
 	// timeout bounds one attempt, greeting and authentication included: a server that is stopped still accepts connections.
@@ -37,7 +40,8 @@ type connector struct {
 
 func newConnector(cfg *config, logger *logrus.Entry, syncWait int) (*connector, error) {
 	c := &connector{
-		count: len(cfg.servers), files: connect.NewFiles(cfg.servers, cfg.again), logger: logger, syncWait: syncWait, timeout: dialTimeout,
+		servers: cfg.servers, count: len(cfg.servers), files: connect.NewFiles(cfg.servers, cfg.again), logger: logger,
+		syncWait: syncWait, timeout: dialTimeout,
 	}
 	for _, server := range cfg.servers {
 		if _, err := mysql.NewConnector(server); err != nil {
@@ -72,7 +76,7 @@ func (c *connector) Driver() driver.Driver { return &mysql.MySQLDriver{} }
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	first := int(c.first.Load())
 	var (
-		errs     []error
+		failed   connectError
 		readOnly *session
 	)
 	for i := range c.count {
@@ -93,19 +97,17 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 			_ = s.Close()
 			continue
 		}
-		errs = append(errs, err)
+		failed.add(c.servers[n], err)
 		if ctx.Err() != nil {
 			c.first.CompareAndSwap(int32(n), int32((n+1)%c.count)) // this one took all the time there was
 			break
 		}
 	}
-	switch {
-	case readOnly != nil:
+	if readOnly != nil {
 		return readOnly, nil // each statement that writes refuses by itself
-	case len(errs) == 1:
-		return nil, errs[0]
 	}
-	return nil, errors.Join(errs...)
+	failed.user, failed.database = c.servers[0].User, c.servers[0].DBName
+	return nil, &failed
 }
 
 // another makes the next connection go to another server, if there is one.
@@ -137,7 +139,7 @@ func (c *connector) connect(ctx context.Context, n int) (*session, error) {
 func (c *connector) authenticate(ctx context.Context, n int) (_ *session, password string, _ error) {
 	servers, err := c.files.Current()
 	if err != nil {
-		c.logger.WithError(err).Warn("cannot read the password or the certificates for the database again, and connect with what was read before; mend the files")
+		c.unreadable.Files(c.logger, err)
 	}
 	server := servers[n].Clone()
 	server.Passwd = c.passwords.Pick(server.Passwd)

@@ -94,10 +94,16 @@ func translate(op string, err error) error {
 	if isNumber(err, errNullPosition) {
 		err = errReadOnlyServer
 	}
-	if sentinel := sentinelOf(err); sentinel != nil && !errors.Is(err, sentinel) {
-		return fmt.Errorf("mysql: %s: %w: %w", op, sentinel, err)
+	return failure(op, err)
+}
+
+// failure returns err as one line that begins with the cause.
+func failure(op string, err error) *connect.Failure {
+	f := &connect.Failure{Operation: "mysql: " + op, Sentinel: sentinelOf(err), Err: err, Server: ServerText}
+	if errors.Is(f, log.ErrNoConnection) {
+		f.Advice = connect.TooManyConnections
 	}
-	return fmt.Errorf("mysql: %s: %w", op, err)
+	return f
 }
 
 func sentinelOf(err error) error {
@@ -222,9 +228,9 @@ type openFailure struct {
 
 func (e *openFailure) Error() string {
 	if e.err == nil {
-		return "mysql: " + e.text
+		return e.text
 	}
-	return "mysql: " + e.text + ": " + e.err.Error()
+	return e.text + " (" + connect.Text(e.err, ServerText) + ")"
 }
 
 func (e *openFailure) Unwrap() error { return e.err }

@@ -34,8 +34,8 @@ type Log struct {
 
 	// refusedWriter is set while the server refuses the connection for appending.
 	refusedWriter atomic.Bool
-	// complaint warns operators of refused connections.
-	complaint connect.Complaint
+	// refusals warns operators of refused connections.
+	refusals connect.Complaint
 
 	// mu guards closed and the counting up of calls.
 	mu     sync.Mutex

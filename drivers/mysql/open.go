@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -135,7 +134,7 @@ func (l *Log) createDatabase(ctx context.Context) error {
 	}
 	switch number(err) {
 	case errDatabaseDenied, errDenied, errPrivilegeNeeded:
-		return &openFailure{text: "there is no database " + quoteName(l.cfg.database) + " and the user may not create it; have it run:\n" + statement + ";\n", err: err}
+		return &openFailure{text: "there is no database " + quoteName(l.cfg.database) + " and the user may not create it: let an administrator run: " + statement, err: err}
 	case errDatabaseExists:
 		return nil // another replica
 	default:
@@ -211,29 +210,25 @@ func (l *Log) warnAboutDurability(has map[string]string) {
 	}
 	logger := l.logger.WithField("innodb_flush_log_at_trx_commit", flush)
 	if isOn(has["wsrep_on"]) {
-		logger.Warn("The Galera node does not sync its log at each commit: acknowledged writes survive the loss of a node, but not of all nodes at once. Set innodb_flush_log_at_trx_commit = 1 on all of them to change that")
+		logger.Warn("the Galera node does not sync its log at each commit: acknowledged writes survive the loss of a node, but not of all nodes at once; to change that, set innodb_flush_log_at_trx_commit = 1 on all nodes")
 		return
 	}
-	logger.Warn("THE DATABASE DOES NOT SYNC ITS LOG AT EACH COMMIT: acknowledged writes are LOST when the machine loses power. Set innodb_flush_log_at_trx_commit = 1")
+	logger.Warn("THE DATABASE DOES NOT SYNC ITS LOG AT EACH COMMIT: acknowledged writes are LOST when the machine loses power; set innodb_flush_log_at_trx_commit = 1")
 }
 
-// openError says what is wrong and what to do, and marks what trying again cannot mend.
+// openError adds what to do, and marks an error that an administrator has to fix.
 func openError(err error) error {
-	var failure *openFailure
-	if errors.As(err, &failure) {
-		return connect.Configuration(failure)
+	var known *openFailure
+	if errors.As(err, &known) {
+		return connect.Configuration(known)
 	}
 	if errors.Is(err, connect.ErrKine) {
-		return connect.Configuration(fmt.Errorf("mysql: %w", err))
+		return connect.Configuration(connect.ErrKine)
 	}
+	failed := failure("open", err)
 	if advice := permanent(err); advice != "" {
-		return connect.Configuration(fmt.Errorf("mysql: %s: %w", advice, err))
+		failed.Advice = advice
+		return connect.Configuration(failed)
 	}
-	if sentinel := sentinelOf(err); sentinel != nil {
-		return fmt.Errorf("mysql: cannot open: %w: %w", sentinel, err)
-	}
-	if strings.HasPrefix(err.Error(), "mysql: ") {
-		return err
-	}
-	return fmt.Errorf("mysql: cannot open: %w", err)
+	return failed
 }

@@ -20,7 +20,7 @@ func (l *Log) makeRoom(refusal error) {
 		l.othersPool.SetMaxIdleConns(-1)
 		l.othersPool.SetMaxIdleConns(l.keepIdle)
 	}
-	l.complaint.Warn(l.logger, refusal)
+	l.refusals.Refusal(l.logger, &connect.Failure{Operation: "mysql: connect", Err: refusal, Server: ServerText})
 }
 
 // connectWriter makes the connection for appending. Where the server refuses it, others end for it, until ctx does.
@@ -30,7 +30,7 @@ func (l *Log) connectWriter(ctx context.Context) (*writer, error) {
 		l.refusedWriter.Store(true)
 		l.makeRoom(err)
 		if ended := connect.Pause(ctx, wait); ended != nil {
-			return nil, fmt.Errorf("%w: %s: %w", ended, connect.TooManyConnections, err)
+			return nil, fmt.Errorf("%w: %w", ended, err)
 		}
 		w, err = l.newWriter(ctx)
 	}
@@ -53,7 +53,7 @@ func (l *Log) writable(ctx context.Context) error {
 	defer done()
 	w, err := l.lockWriter(ctx)
 	if err != nil && l.refusedWriter.Load() {
-		err = fmt.Errorf("%w: %s: %w", log.ErrNoConnection, connect.TooManyConnections, err)
+		err = fmt.Errorf("%w for appending: %w", log.ErrNoConnection, err)
 	}
 	if err != nil {
 		return because(ctx, err)

@@ -28,10 +28,16 @@ func translate(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if sentinel := sentinelOf(err); sentinel != nil && !errors.Is(err, sentinel) {
-		return fmt.Errorf("postgres: %s: %w: %w", op, sentinel, err)
+	return failure(op, err)
+}
+
+// failure returns err as one line that begins with the cause.
+func failure(op string, err error) *connect.Failure {
+	f := &connect.Failure{Operation: "postgres: " + op, Sentinel: sentinelOf(err), Err: err, Server: ServerText}
+	if errors.Is(f, log.ErrNoConnection) {
+		f.Advice = connect.TooManyConnections
 	}
-	return fmt.Errorf("postgres: %s: %w", op, err)
+	return f
 }
 
 func sentinelOf(err error) error {

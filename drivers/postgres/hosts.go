@@ -14,7 +14,7 @@ import (
 func (l *Log) connConfig() *pgconn.Config {
 	c, err := l.files.Current()
 	if err != nil {
-		l.logger.WithError(err).Warn("cannot read the password or the certificates for the database again, and connect with what was read before; mend the files")
+		l.unreadable.Files(l.logger, err)
 	}
 	c = c.Copy()
 	c.Password = l.passwords.Pick(c.Password)

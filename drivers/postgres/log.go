@@ -55,8 +55,8 @@ type Log struct {
 
 	// refusedWriter is set while the server refuses the connection for appending.
 	refusedWriter atomic.Bool
-	// complaint warns operators of refused connections.
-	complaint connect.Complaint
+	// refusals warns operators of refused connections, unreadable of files that cannot be read.
+	refusals, unreadable connect.Complaint
 
 	// epoch counts how often the connections were made anew because another server may be the primary.
 	epoch atomic.Int64

@@ -269,7 +269,7 @@ func (e *openFailure) Error() string {
 	if e.err == nil {
 		return e.text
 	}
-	return fmt.Sprintf("%s (%v)", e.text, e.err)
+	return e.text + " (" + connect.Text(e.err, ServerText) + ")"
 }
 
 func (e *openFailure) Unwrap() error { return e.err }

@@ -12,7 +12,6 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/stele-db/stele/drivers/connect"
-	"github.com/stele-db/stele/logstructured/log"
 )
 
 // Options configure a log beyond its DSN.
@@ -106,23 +105,21 @@ func (l *Log) start(ctx context.Context, migrations []migration) error {
 	return nil
 }
 
-// openError tells what an administrator has to change from what may pass.
+// openError marks an error that an administrator has to fix, as opposed to one that may pass, and adds what to do.
 func openError(op string, err error) error {
-	var failure *openFailure
+	var known *openFailure
 	if errors.Is(err, connect.ErrKine) {
-		return connect.Configuration(fmt.Errorf("postgres: %w", err))
+		return connect.Configuration(connect.ErrKine)
 	}
-	if errors.As(err, &failure) {
-		return connect.Configuration(fmt.Errorf("postgres: cannot %s: %w", op, failure))
+	if errors.As(err, &known) {
+		return connect.Configuration(known)
 	}
-	err = translate("cannot "+op, err)
-	if errors.Is(err, log.ErrNoConnection) {
-		return fmt.Errorf("%w: %s", err, connect.TooManyConnections)
-	}
+	failed := failure(op, err)
 	if advice := permanent(err); advice != "" {
-		return connect.Configuration(fmt.Errorf("%w: %s", err, advice))
+		failed.Advice = advice
+		return connect.Configuration(failed)
 	}
-	return err
+	return failed
 }
 
 // closingConns is how many connections a pool may have beyond those that its class uses: pgx counts one whose call was

@@ -19,7 +19,7 @@ func (l *Log) makeRoom(refusal error) {
 		l.othersPool.Reset()
 	}
 	l.move()
-	l.complaint.Warn(l.logger, refusal)
+	l.refusals.Refusal(l.logger, &connect.Failure{Operation: "postgres: connect", Err: refusal, Server: ServerText})
 }
 
 // writable returns an error while the server refuses the connection for appending: a replica that could only read must
@@ -45,4 +45,4 @@ func (l *Log) writable(ctx context.Context) error {
 }
 
 // errRefusedWriter reports that there is no connection for appending.
-var errRefusedWriter = fmt.Errorf("%w: %s", log.ErrNoConnection, connect.TooManyConnections)
+var errRefusedWriter = fmt.Errorf("%w for appending", log.ErrNoConnection)

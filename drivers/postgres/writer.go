@@ -129,7 +129,7 @@ func (l *Log) connectWriter(ctx context.Context) (*writer, error) {
 		return nil, err
 	}
 	if pid != w.pg.PID() && !l.pooled.Swap(true) {
-		l.logger.Info("There is a pooler before PostgreSQL: using no prepared statements and polling instead of LISTEN")
+		l.logger.Info("detected a connection pooler: prepared statements are off, and polling replaces LISTEN")
 	}
 	l.writerPID.Store(pid)
 	if err := l.prepareSession(ctx, w.pg); err != nil {

@@ -149,7 +149,7 @@ func (l *Log) Append(ctx context.Context, head log.Head, id log.AppendID, entrie
 	// The WAL was looked at before: the database file alone is enough here.
 	if w.c.moved() {
 		if err := l.inPlace(); err != nil {
-			return fmt.Errorf("%w: %w", log.ErrUnknown, err)
+			return fmt.Errorf("%w (%w)", err, log.ErrUnknown)
 		}
 	}
 	return nil
@@ -234,11 +234,13 @@ func (l *Log) commitFailed(w *writer, head log.Head, err error) error {
 		return l.translate("commit", err)
 	}
 	if errors.Is(sentinelOf(err), log.ErrSyncFailed) {
-		return fmt.Errorf("%w: %w", log.ErrUnknown, l.translate("commit", err))
+		return fmt.Errorf("%w (%w)", l.translate("commit", err), log.ErrUnknown)
 	}
 	if settleErr := w.settle(head); settleErr != nil {
 		_ = l.inspectFailure(settleErr)
-		return fmt.Errorf("sqlite: commit: %w: %w (and then: %w)", log.ErrUnknown, err, settleErr)
+		failure := failed("commit", fmt.Errorf("%w (and then: %w)", err, settleErr))
+		failure.Sentinel = log.ErrUnknown
+		return failure
 	}
 	return l.translate("commit", err)
 }

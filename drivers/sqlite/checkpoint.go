@@ -56,7 +56,7 @@ func (l *Log) checkpointLoop(ctx context.Context) {
 		if err != nil {
 			l.dirty.Store(true)
 			if !failing {
-				l.logger.WithError(err).Warn("Checkpoint of the SQLite file failed; the write-ahead log grows until one succeeds")
+				l.logger.WithError(err).Warn("a checkpoint of the SQLite file failed; the write-ahead log grows until one succeeds")
 			}
 		}
 		failing = err != nil
@@ -148,7 +148,7 @@ func (l *Log) checkpointFully() {
 		return
 	}
 	if _, err := l.runCheckpoint("TRUNCATE"); err != nil && l.failure.Load() == nil {
-		l.logger.WithError(err).Warn("The last checkpoint of the SQLite file failed; the next start will do it")
+		l.logger.WithError(err).Warn("the last checkpoint of the SQLite file failed; the next start repeats it")
 	}
 }
 
@@ -165,7 +165,7 @@ func (l *Log) Defragment(ctx context.Context) error {
 		if !errors.Is(sentinelOf(err), log.ErrNoSpace) {
 			return l.translate("defragment", err)
 		}
-		l.logger.WithError(err).Warn("No room to rewrite the SQLite file; only its free pages were given back")
+		l.logger.WithError(err).Warn("the disk has no room to rewrite the SQLite file; only its free pages were returned")
 	}
 	l.checkpointFully()
 	return nil

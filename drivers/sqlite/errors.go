@@ -3,13 +3,13 @@ package sqlite
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"syscall"
 	"time"
 
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -21,10 +21,21 @@ func (l *Log) translate(op string, err error) error {
 	if f := l.inspectFailure(err); f != nil {
 		return f
 	}
-	if sentinel := sentinelOf(err); sentinel != nil {
-		return fmt.Errorf("sqlite: %s: %w: %w", op, sentinel, err)
+	return failed(op, err)
+}
+
+// failed returns err as one line that begins with the cause.
+func failed(op string, err error) *connect.Failure {
+	return &connect.Failure{Operation: "sqlite: " + op, Sentinel: sentinelOf(err), Err: err, Server: serverText}
+}
+
+// serverText is the [connect.ServerText] of SQLite.
+func serverText(err error) (string, bool) {
+	e, ok := err.(*Error) //nolint:errorlint // the caller walks the tree
+	if !ok {
+		return "", false
 	}
-	return fmt.Errorf("sqlite: %s: %w", op, err)
+	return e.Error(), true
 }
 
 // sentinelOf is the only place that knows the meaning of SQLite's codes.

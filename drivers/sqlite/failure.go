@@ -6,6 +6,7 @@ import (
 
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -20,7 +21,7 @@ type failure struct {
 }
 
 func (f *failure) Error() string {
-	return fmt.Sprintf("sqlite: %s: %v: %v; %s", f.path, f.sentinel, f.cause, f.advice)
+	return fmt.Sprintf("%s (sqlite: %s: %v); %s", connect.Text(f.cause, serverText), f.path, f.sentinel, f.advice)
 }
 
 func (f *failure) Unwrap() []error { return []error{f.sentinel, f.cause} }

@@ -187,7 +187,7 @@ func TestOpenOnFullDisk(t *testing.T) {
 	file := ballast(t, dir, 0)
 	path := filepath.Join(dir, "state.db")
 	_, err := Open(context.Background(), path, Options{Logger: quiet()})
-	if !errors.Is(err, log.ErrNoSpace) || !strings.Contains(err.Error(), path+" cannot be opened because its disk is full: free some space") {
+	if !errors.Is(err, log.ErrNoSpace) || !strings.Contains(err.Error(), "database or disk is full (SQLite code 13) (sqlite: open "+path+"); the disk is full: free some space") {
 		t.Fatalf("Open: %v", err)
 	}
 	t.Log(err)
@@ -211,7 +211,7 @@ func TestReadOnlyFileSystem(t *testing.T) {
 	}
 	remount(syscall.MS_RDONLY)
 	_, err := Open(context.Background(), path, Options{Logger: quiet()})
-	if !errors.Is(err, log.ErrReadOnly) || !strings.Contains(err.Error(), path+" cannot be written") {
+	if !errors.Is(err, log.ErrReadOnly) || !strings.Contains(err.Error(), "sqlite: open "+path+"); the file cannot be written") {
 		t.Errorf("Open: %v", err)
 	}
 	t.Log(err)

@@ -34,7 +34,7 @@ func Open(ctx context.Context, dsn string, opts Options) (*Log, error) {
 		return nil, err
 	}
 	for _, name := range ignored {
-		opts.Logger.WithField("option", name).Warn("Option of the SQLite DSN is ignored: the journal is always WAL, synchronous always FULL, and other settings are the driver's own")
+		opts.Logger.WithField("option", name).Warn("an option of the SQLite DSN has no effect: the journal is always WAL, synchronous always FULL, and the driver chooses other settings")
 	}
 	if cfg.checkpointInterval = opts.CheckpointInterval; cfg.checkpointInterval == 0 {
 		cfg.checkpointInterval = 200 * time.Millisecond
@@ -96,23 +96,23 @@ func warnOldWAL(path string, logger *logrus.Entry) {
 func prepareFile(cfg config) (created bool, err error) {
 	switch info, err := os.Stat(cfg.path); {
 	case err == nil && info.IsDir():
-		return false, fmt.Errorf("sqlite: %s is a directory: name a file in it, such as %s", cfg.path, filepath.Join(cfg.path, "state.db"))
+		return false, fmt.Errorf("%s is a directory: name a file in it, such as %s", cfg.path, filepath.Join(cfg.path, "state.db"))
 	case err == nil && !info.Mode().IsRegular():
-		return false, fmt.Errorf("sqlite: %s is not a regular file: name another one", cfg.path)
+		return false, fmt.Errorf("%s is not a regular file: name another one", cfg.path)
 	case err == nil:
 		return info.Size() == 0, nil
 	case !errors.Is(err, os.ErrNotExist):
-		return false, fmt.Errorf("sqlite: cannot look at %s: %w", cfg.path, err)
+		return false, failed("examine "+cfg.path, err)
 	}
 	if cfg.mustExist {
-		return false, fmt.Errorf("sqlite: there is no file %s, and option mode=rw does not create one: use mode=rwc", cfg.path)
+		return false, fmt.Errorf("there is no file %s, and option mode=rw does not create one: use mode=rwc", cfg.path)
 	}
 	if err := makeDir(filepath.Dir(cfg.path)); err != nil {
+		failure := failed("create the directory of "+cfg.path, err)
 		if noSpace(err) != 0 {
-			return false, fmt.Errorf("sqlite: the directory of %s cannot be created because its disk is full: free some space or inodes: %w: %w",
-				cfg.path, log.ErrNoSpace, err)
+			failure.Sentinel, failure.Advice = log.ErrNoSpace, diskFullAdvice
 		}
-		return false, fmt.Errorf("sqlite: cannot create the directory of %s: %w", cfg.path, err)
+		return false, failure
 	}
 	return true, nil
 }
@@ -223,40 +223,39 @@ type openFailure struct {
 	sentinel   error
 }
 
-func (e *openFailure) Error() string { return fmt.Sprintf("sqlite: %s %s", e.path, e.text) }
+func (e *openFailure) Error() string { return e.path + " " + e.text }
 func (e *openFailure) Unwrap() error { return e.sentinel }
 
-// openError says what is wrong with the file and what to do.
+const diskFullAdvice = "the disk is full: free some space or inodes"
+
+// openError adds to an error of opening the file what the operator can do.
 func openError(path string, err error) error {
-	var failure *openFailure
-	if errors.As(err, &failure) {
-		return failure
+	var known *openFailure
+	if errors.As(err, &known) {
+		return known
 	}
 	if errors.Is(err, connect.ErrKine) {
-		return fmt.Errorf("sqlite: %s: %w", path, err)
+		return fmt.Errorf("%s: %w", path, err)
 	}
+	failure := failed("open "+path, err)
 	var e *Error
 	if !errors.As(err, &e) {
-		return fmt.Errorf("sqlite: cannot open %s: %w", path, err)
-	}
-	because := func(text string, sentinel error) error {
-		if sentinel == nil {
-			return fmt.Errorf("sqlite: %s %s: %w", path, text, err)
-		}
-		return fmt.Errorf("sqlite: %s %s: %w: %w", path, text, sentinel, err)
+		return failure
 	}
 	if errors.Is(sentinelOf(err), log.ErrNoSpace) {
-		return because("cannot be opened because its disk is full: free some space or inodes", log.ErrNoSpace)
+		failure.Sentinel, failure.Advice = log.ErrNoSpace, diskFullAdvice
+		return failure
 	}
 	switch e.primary() {
 	case sqlite3.SQLITE_NOTADB:
-		return because("is not a SQLite database: name another file, or restore it from a backup", log.ErrCorrupt)
+		failure.Sentinel, failure.Advice = log.ErrCorrupt, "name another file, or restore this one from a backup"
 	case sqlite3.SQLITE_CORRUPT:
-		return because("is damaged: restore it from a backup", log.ErrCorrupt)
+		failure.Sentinel, failure.Advice = log.ErrCorrupt, "the file is damaged: restore it from a backup"
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
-		return because(fmt.Sprintf("cannot be written: make the file and its directory writable for user %d", os.Geteuid()), log.ErrReadOnly)
+		failure.Sentinel = log.ErrReadOnly
+		failure.Advice = fmt.Sprintf("the file cannot be written: make the file and its directory writable for user %d", os.Geteuid())
 	case sqlite3.SQLITE_BUSY:
-		return because("is locked by another program: stop it", nil)
+		failure.Advice = "another program has locked the file: stop it"
 	}
-	return because("cannot be opened", sentinelOf(err))
+	return failure
 }

@@ -109,7 +109,7 @@ func TestOpenErrors(t *testing.T) {
 			if err := os.WriteFile(path, bytes.Repeat([]byte("some text\n"), 1000), 0o600); err != nil {
 				t.Fatal(err)
 			}
-		}, want: "is not a SQLite database: name another file", wantErr: log.ErrCorrupt},
+		}, want: "file is not a database (SQLite code 26)", wantErr: log.ErrCorrupt},
 		{name: "damaged", make: func(t *testing.T, path string) {
 			makeLog(t, path)
 			damage(t, path, 100, 3000)

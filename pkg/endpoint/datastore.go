@@ -127,7 +127,7 @@ func (d *Datastore) openStore(ctx context.Context, opts Options) (err error) {
 	opts.Store.Logger, opts.Store.Registerer = opts.Logger, d.metrics.registerer()
 	if d.store, err = logstructured.Open(ctx, database, withIndexLimit(opts.Store)); err != nil {
 		d.metrics.undo()
-		return fmt.Errorf("cannot read %s: %w", drivers.Describe(opts.Endpoint), err)
+		return fmt.Errorf("%w, reading %s", err, drivers.Describe(opts.Endpoint))
 	}
 	return nil
 }

@@ -66,7 +66,7 @@ func Listen(ctx context.Context, config Config) (ETCDConfig, error) {
 		}
 		defer gone()
 		if err := datastore.Run(ctx); err != nil {
-			config.Logger.WithError(err).Error("the datastore has failed and serves no more")
+			config.Logger.WithError(err).Error("the datastore failed and has stopped serving")
 			return
 		}
 		config.Logger.WithField("url", url).Info("the datastore has stopped; everything acknowledged is in the database")

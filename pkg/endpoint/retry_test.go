@@ -39,7 +39,7 @@ func TestStartWaitsForTheDatabase(t *testing.T) {
 		if n := strings.Count(said, "connection refused"); n < 5 || n > 6 {
 			t.Errorf("said %d times", n)
 		}
-		if !strings.Contains(said, "postgres://db.example:5432/stele") || !strings.Contains(said, "is there") || strings.Contains(said, "hunter2") {
+		if !strings.Contains(said, "postgres://db.example:5432/stele") || !strings.Contains(said, "opened the database") || strings.Contains(said, "hunter2") {
 			t.Error("does not say which database, or when, or too much")
 		}
 		if t.Failed() {

@@ -33,7 +33,7 @@ func (l *live) follow(ctx context.Context) error {
 		if !transient(err) && !errors.Is(err, io.EOF) || time.Since(heard) > patience {
 			return err
 		}
-		l.opts.Logger.WithError(err).Warn("the source is out of reach; trying again")
+		l.opts.Logger.WithError(err).Warn("cannot reach the source; trying again")
 		if err := pause(ctx, time.Second); err != nil {
 			return err
 		}

@@ -93,7 +93,7 @@ func start(ctx context.Context, opts Options, target log.Log, source string, mod
 		return nil, err
 	}
 	if at := m.Reached(); at.Revision > 0 {
-		opts.Logger.WithField("revision", at.Revision).Info("going on where an earlier import was interrupted")
+		opts.Logger.WithField("revision", at.Revision).Info("resuming an import that was interrupted")
 	}
 	return &copying{opts: opts, target: m}, nil
 }

@@ -110,7 +110,7 @@ func (l *live) run(ctx context.Context, r *Result) error {
 	}
 	now, err := l.source.revision(ctx)
 	if err != nil {
-		l.opts.Logger.WithError(err).Warn("the copy is complete; whether the source has gone on since is not known")
+		l.opts.Logger.WithError(err).Warn("the copy is complete; the source may have changed since")
 		return nil
 	}
 	r.Missed = logstructured.Revision(now) - r.Revision

@@ -21,7 +21,7 @@ func Log(ctx context.Context, source, target log.Log, opts Options) (*Result, er
 		if !errors.Is(err, logstructured.ErrCompacted) || attempt == copyAttempts || ctx.Err() != nil {
 			return r, err
 		}
-		opts.Logger.WithError(err).Info("the source was compacted meanwhile: going on with what it is now")
+		opts.Logger.WithError(err).Info("the source was compacted during the import; copying its current content")
 	}
 }
 

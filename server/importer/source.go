@@ -193,7 +193,7 @@ func (e *etcd) retry(ctx context.Context, ask func(context.Context) error) error
 			return err
 		}
 		if !e.away.Swap(true) {
-			e.logger.WithError(err).Warnf("the source is out of reach; trying again for %v", patience)
+			e.logger.WithError(err).Warnf("cannot reach the source; trying again for %v", patience)
 		}
 		if err := pause(ctx, time.Second); err != nil {
 			return err

@@ -158,7 +158,7 @@ func TestInterrupted(t *testing.T) {
 		t.Errorf("a server on half a copy: %v\n%s", err, out)
 	}
 	begin()
-	if out := mustImport(t, args...); !strings.Contains(out, "going on where") {
+	if out := mustImport(t, args...); !strings.Contains(out, "resuming an import") {
 		t.Errorf("it did not say that it goes on: %s", out)
 	}
 	same(t, look(t, serve(t, endpoint, "--lease-mode=etcd"), 0), look(t, source, 0))

@@ -97,7 +97,7 @@ func TestKilled(t *testing.T) {
 			}
 			change(value)
 			out, err := run(t, "import", "--from=kine", "--source", source, "--endpoint", target)
-			if err != nil || !strings.Contains(out, "going on with an import that was interrupted") || !strings.Contains(out, fmt.Sprintf("%d writes, ", rows-1)) {
+			if err != nil || !strings.Contains(out, "resuming an import that was interrupted") || !strings.Contains(out, fmt.Sprintf("%d writes, ", rows-1)) {
 				t.Fatalf("the last attempt: %v\n%s", err, out)
 			}
 			if out, err := run(t, "check", "--endpoint", target); err != nil {
