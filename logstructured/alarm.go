@@ -89,15 +89,21 @@ func (s *step) admit(c cost) error {
 	return nil
 }
 
-// Alarms returns those that are raised, by type and member, as they were applied here. While the database is corrupt an alarm of this
-// replica says so, which is not in the log: nothing can be written there.
+// Alarms returns those that are raised, by type and member, as they were applied here. While the database is corrupt, or its disk is
+// full, an alarm of this replica says so, which is not in the log: nothing can be written there.
 func (s *Store) Alarms() []Alarm {
 	all := s.alarms.Of(s.Records()).all
-	if !s.Corrupt() {
+	all = s.withOwn(all, AlarmCorrupt, s.Corrupt())
+	return s.withOwn(all, AlarmNoSpace, s.Full())
+}
+
+// withOwn adds an alarm of this replica to all if it is raised.
+func (s *Store) withOwn(all []Alarm, of AlarmType, raised bool) []Alarm {
+	if !raised {
 		return all
 	}
 	s.members.mu.Lock()
-	own := Alarm{AlarmCorrupt, s.members.self.ID}
+	own := Alarm{of, s.members.self.ID}
 	s.members.mu.Unlock()
 	if slices.Contains(all, own) {
 		return all

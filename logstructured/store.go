@@ -91,10 +91,12 @@ type Store struct {
 	applied applied
 	deleter *deleter
 	health  health
-	writer  *writer
-	members members
-	quota   quota
-	alarms  *Derived[*alarms]
+	// refusals are those of the database to take writes.
+	refusals refusals
+	writer   *writer
+	members  members
+	quota    quota
+	alarms   *Derived[*alarms]
 	// size is the last one that the database answered.
 	size atomic.Pointer[log.Size]
 	// timeouts ends requests, and when the store has stopped all of them.
@@ -160,6 +162,7 @@ func Open(ctx context.Context, l log.Log, opts Options) (s *Store, err error) {
 	}
 	s.reads = newReads(l, &s.applied, &s.health)
 	s.health.logger, s.health.damages = opts.Logger, m.damaged
+	s.refusals.logger = opts.Logger
 	if size, err := l.Size(ctx); err == nil { // otherwise the first Status asks
 		s.size.Store(&size)
 	}

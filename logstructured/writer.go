@@ -128,6 +128,7 @@ func (w *writer) sweep(ctx context.Context) time.Duration {
 		if w.expire(ctx) {
 			next = 0
 		}
+		w.probe(ctx)
 	}
 	w.leases.shrink(func(r *row) bool {
 		ki := w.st.get(r.key)
@@ -318,6 +319,7 @@ func (w *writer) append(ctx context.Context, ev *evaluation, batch []*request) e
 	start := time.Now()
 	err := w.store.log.Append(w.lasting, w.published.head, id, ev.entries)
 	w.store.metrics.appended(time.Since(start), len(ev.entries), len(batch))
+	w.store.refusals.observe(ctx, ev.size, err)
 	if errors.Is(err, log.ErrUnknown) {
 		w.store.metrics.unknown.Inc()
 		err = w.resolve(ctx, err, id, ev, batch)
@@ -354,6 +356,7 @@ func (w *writer) resolve(ctx context.Context, unknown error, id log.AppendID, ev
 		case err != nil:
 		case next == nil:
 			err = w.store.log.Append(w.lasting, guard, id, ev.entries)
+			w.store.refusals.observe(ctx, ev.size, err)
 			if err == nil {
 				logger.Info("the append took effect when it was repeated")
 				return nil
@@ -365,6 +368,7 @@ func (w *writer) resolve(ctx context.Context, unknown error, id log.AppendID, ev
 			}
 			// That it is there does not mean that it is durable.
 			if err = w.store.log.Confirm(w.lasting, after(guard, id, ev.entries)); err == nil {
+				w.store.refusals.observe(ctx, ev.size, nil)
 				logger.Info("the append had taken effect")
 				return nil
 			}

@@ -104,11 +104,17 @@ func (m *member) unhealthy(r *http.Request) string {
 			return "ALARM " + name
 		}
 	}
-	read := m.linearizableRead
 	if query.Get("serializable") == "true" {
-		read = m.serializableRead
+		return rangeError(m.serializableRead(r.Context()))
 	}
-	if err := read(r.Context()); err != nil {
+	if err := m.store.Refused(); err != nil && !m.store.Full() { // that is an alarm
+		return "PUT ERROR:" + err.Error()
+	}
+	return rangeError(m.linearizableRead(r.Context()))
+}
+
+func rangeError(err error) string {
+	if err != nil {
 		return "RANGE ERROR:" + reason(err).Error()
 	}
 	return ""

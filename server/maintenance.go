@@ -34,6 +34,9 @@ func (s *maintenanceServer) Status(ctx context.Context, _ *pb.StatusRequest) (*p
 	if st.Lost {
 		errors = append(errors, "stele: the database does not answer; the size is the last one known")
 	}
+	if err := s.store.Refused(); err != nil {
+		errors = append(errors, "stele: "+err.Error())
+	}
 	return &pb.StatusResponse{
 		Header:           s.header(&pb.ResponseHeader{}, st.Revision),
 		Version:          version.Etcd,

@@ -21,13 +21,14 @@ func NewProbes() *Probes {
 	p.Report("the database is being opened")
 	p.mux.Handle("/health", getOnly(p.serveHealth))
 	installChecks(p.mux, "/livez", []check{
-		{"serializable_read", p.live},
+		{name: "serializable_read", run: p.live},
 	})
 	installChecks(p.mux, "/readyz", []check{
-		{"data_corruption", p.intact},
-		{"serializable_read", p.serializableRead},
-		{"linearizable_read", p.linearizableRead},
-		{"non_learner", noCheck},
+		{name: "data_corruption", run: p.intact},
+		{name: "serializable_read", run: p.serializableRead},
+		{name: "linearizable_read", run: p.linearizableRead},
+		{name: "non_learner", run: noCheck},
+		{name: "database_writable", run: p.writable, quiet: true},
 	})
 	return p
 }
@@ -76,6 +77,14 @@ func (p *Probes) linearizableRead(ctx context.Context) error {
 func (p *Probes) intact(ctx context.Context) error {
 	if m := p.member.Load(); m != nil {
 		return m.intact(ctx)
+	}
+	return nil
+}
+
+// writable fails while the database refuses writes. An etcd in that state has ended.
+func (p *Probes) writable(context.Context) error {
+	if m := p.member.Load(); m != nil {
+		return m.store.Refused()
 	}
 	return nil
 }

@@ -1,0 +1,115 @@
+package logstructured
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/stele-db/stele/logstructured/log"
+)
+
+const (
+	// probeInterval is how often the writer tries to write while the database refuses writes.
+	probeInterval = time.Second
+	// refusedFor is how long no write must have succeeded before a failure other than a full disk is reported.
+	refusedFor = 2 * probeInterval
+	// roomForWrites is the size in bytes of a write that shows that a disk is no longer full: a full one still takes small ones, which fit
+	// into pages that the database has. Most objects of Kubernetes are smaller.
+	roomForWrites = 16 << 10
+)
+
+// refusals notes whether the database takes writes. Reads do not show it: a database whose disk is full continues to answer them.
+type refusals struct {
+	logger *logrus.Entry
+	// current is nil while the database takes writes. Any goroutine may read it; only the writer changes it.
+	current atomic.Pointer[refusal]
+	// probed is when the writer last tried by itself.
+	probed time.Time
+}
+
+// refusal is a time in which the database has refused writes, and the last of its errors.
+type refusal struct {
+	since time.Time
+	err   error
+}
+
+func (r *refusal) full() bool { return errors.Is(r.err, log.ErrNoSpace) }
+
+// reported tells whether users learn of it: at once if the disk is full, and otherwise only if no write succeeds for a while.
+func (r *refusal) reported() bool { return r.full() || time.Since(r.since) >= refusedFor }
+
+// observe takes the outcome of an append of size bytes.
+func (r *refusals) observe(ctx context.Context, size int, err error) {
+	current := r.current.Load()
+	switch {
+	case ctx.Err() != nil, errors.Is(err, log.ErrConflict), errors.Is(err, log.ErrTooLarge):
+		return // the database did not refuse it
+	case err != nil:
+		r.refuse(current, err)
+	case current != nil && (size >= roomForWrites || !current.full()):
+		r.current.Store(nil)
+		if current.reported() {
+			r.logger.WithField("after", time.Since(current.since).Round(time.Millisecond)).Info("the database takes writes again")
+		}
+	}
+}
+
+func (r *refusals) refuse(current *refusal, err error) {
+	next := &refusal{time.Now(), err}
+	if current != nil {
+		next.since = current.since
+	} else {
+		r.probed = next.since
+	}
+	if next.full() && (current == nil || !current.full()) {
+		r.logger.WithError(err).Error("the disk of the database is full: writes fail until there is space")
+	}
+	r.current.Store(next)
+}
+
+// Refused returns why the database takes no writes. It returns nil if the database takes them, or if no write has shown that it does
+// not. The store itself writes once a second until it succeeds.
+func (s *Store) Refused() error {
+	switch r := s.refusals.current.Load(); {
+	case r == nil || !r.reported():
+		return nil
+	case r.full():
+		return fmt.Errorf("the disk of the database is full, and writes fail until there is space: %w", r.err)
+	default:
+		return fmt.Errorf("the database refuses writes: %w", r.err)
+	}
+}
+
+// Full reports whether the database refuses writes because its disk is full.
+func (s *Store) Full() bool {
+	r := s.refusals.current.Load()
+	return r != nil && r.full()
+}
+
+// probe tries whether the database takes writes again. Its entry keeps alive leases that do not exist, so that it changes nothing and
+// goes with the next compaction.
+func (w *writer) probe(ctx context.Context) {
+	r := &w.store.refusals
+	refused := r.current.Load()
+	if refused == nil || time.Since(r.probed) < probeInterval {
+		return
+	}
+	var noLeases []byte
+	if refused.full() {
+		noLeases = make([]byte, 0, roomForWrites)
+	}
+	for len(noLeases) < cap(noLeases) { // random: the database may compress values
+		noLeases = binary.BigEndian.AppendUint64(noLeases, 1<<63|rand.Uint64())
+	}
+	w.commitOwn(ctx, func(s *step) error {
+		s.writeControl(log.Entry{Kind: log.KindKeepAlive, Revision: s.st.revision, Value: noLeases})
+		return nil
+	})
+	r.probed = time.Now()
+}
