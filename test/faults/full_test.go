@@ -101,7 +101,7 @@ func smallDatabase(t *testing.T, kind string) (endpoint string, grow func(size i
 // TestDatabaseFull fills the disk of a database. Reads are answered, and /health, /readyz, Status and the alarms say why writes fail, until
 // there is space; then all is well again by itself.
 func TestDatabaseFull(t *testing.T) {
-	for _, kind := range []string{stele.SQLite, database.Postgres, database.MariaDB} {
+	for _, kind := range []string{stele.SQLite, database.Postgres} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
