@@ -35,7 +35,9 @@ func smallDisk(t *testing.T, dir, like string, size int) (grow func(size int)) {
 		t.Fatal(err)
 	}
 	owner := info.Sys().(*syscall.Stat_t)
-	options := func(size int) string { return fmt.Sprintf("size=%dm,mode=0700,uid=%d,gid=%d", size, owner.Uid, owner.Gid) }
+	options := func(size int) string {
+		return fmt.Sprintf("size=%dm,mode=0700,uid=%d,gid=%d", size, owner.Uid, owner.Gid)
+	}
 	err = syscall.Mount("tmpfs", dir, "tmpfs", 0, options(size))
 	if errors.Is(err, syscall.EPERM) {
 		t.Skip("only root can mount a small file system to fill")
