@@ -28,8 +28,10 @@ type result struct {
 	// LeastShare is the share (0 to 1) of the acknowledged writes that went through the replica with the fewest; 0 is not
 	// counted. Clients are spread evenly, and each goes on when its write was acknowledged.
 	LeastShare float64 `json:"least_share,omitempty"`
-	Note       string  `json:"note,omitempty"`
-	Error      string  `json:"error,omitempty"`
+	// Attempts is how many attempts an operation took, where the clients try until they succeed.
+	Attempts float64 `json:"attempts,omitempty"`
+	Note     string  `json:"note,omitempty"`
+	Error    string  `json:"error,omitempty"`
 }
 
 // errNothingDone means that there is nothing to make a figure of.
@@ -48,6 +50,7 @@ func newResult(s settings, got sample, server usage, client time.Duration) (resu
 		ServerCPU:   micros(server.cpu) / float64(got.total),
 		DatabaseCPU: micros(server.database) / float64(got.total),
 		ClientCPU:   micros(client) / float64(got.total),
+		Attempts:    float64(got.attempts) / float64(got.total),
 		Note:        got.note,
 	}
 	if got.writes > 0 {
@@ -90,6 +93,9 @@ func (r result) remark() string {
 	if r.LeastShare > 0 {
 		all = append(all, fmt.Sprintf("least share of a replica %.0f %%", 100*r.LeastShare))
 	}
+	if r.Attempts > 0 {
+		all = append(all, fmt.Sprintf("%.1f attempts each", r.Attempts))
+	}
 	if r.Note != "" {
 		all = append(all, r.Note)
 	}
@@ -121,6 +127,7 @@ func medianResult(rounds []result) result {
 	m.DatabaseCPU = median(figures(good, func(r result) float64 { return r.DatabaseCPU }))
 	m.ClientCPU = median(figures(good, func(r result) float64 { return r.ClientCPU }))
 	m.WatchP99 = median(figures(good, func(r result) float64 { return r.WatchP99 }))
+	m.Attempts = median(figures(good, func(r result) float64 { return r.Attempts }))
 	m.Curve = medianCurve(good)
 	m.DiskBytes = median(figures(good, func(r result) float64 { return r.DiskBytes }))
 	return m

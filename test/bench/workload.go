@@ -48,6 +48,8 @@ type sample struct {
 	byClient []int64
 	// writes were acknowledged: the revision must have moved by so many. live keys must be under the slot's prefix.
 	writes, live int64
+	// attempts is how often the clients tried to make all of total; 0 if an operation is one request.
+	attempts int64
 	// watch is from sending a write to receiving its event, sorted, where that is not what latencies are.
 	watch []time.Duration
 	// note says what a reader of the row must know.
@@ -138,6 +140,9 @@ var workloads = []workload{
 	mixWorkload(64, 20),
 	txnWorkload(64),
 	txnWorkload(256),
+	contendWorkload(8),
+	contendWorkload(16),
+	contendWorkload(32),
 	putWorkload(1),
 	putWorkload(64),
 	putWorkload(256),
