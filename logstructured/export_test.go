@@ -6,3 +6,9 @@ func (s *Store) SetMarkSlice(n int) {
 	defer s.hub.mu.Unlock()
 	s.hub.budget = n
 }
+
+// GroupSize returns how many requests an append should have. The store must have stopped.
+func (s *Store) GroupSize() int { return s.group.size() }
+
+// Queued returns how many requests wait for the writer.
+func (s *Store) Queued() int { return len(s.queue) }

@@ -10,6 +10,8 @@ const (
 	usualDecay = 16
 	// maxGroupWait bounds how long a request waits for others that go with it.
 	maxGroupWait = 2 * time.Millisecond
+	// leastCompany is the size of an append below which a group that writes nothing is answered at once.
+	leastCompany = 2
 )
 
 // groupCommit lets requests wait for others to go with them into the same append, when many are under way: half of them are on their way to
@@ -21,6 +23,8 @@ type groupCommit struct {
 	complete chan struct{}
 	// usual is how many requests have lately been under way at once, times usualDecay. Only the writer uses what follows.
 	usual int
+	// wrote is whether the last group that was answered was appended; one that writes nothing is not.
+	wrote bool
 	// took is the average time of an append.
 	took  time.Duration
 	timer *time.Timer
@@ -38,9 +42,14 @@ func (g *groupCommit) arrived(queued int) {
 	}
 }
 
-// appended notes an append of so many requests, behind which others were queued when it came in.
-func (g *groupCommit) appended(requests, queued int, took time.Duration) {
+// answered notes a group of so many requests, behind which others were queued when it was answered, and whether it wrote something.
+func (g *groupCommit) answered(requests, queued int, wrote bool) {
+	g.wrote = wrote
 	g.usual = max((requests+queued)*usualDecay, g.usual-g.usual/usualDecay)
+}
+
+// appended notes how long an append took.
+func (g *groupCommit) appended(took time.Duration) {
 	if g.took == 0 {
 		g.took = took
 	}
@@ -61,15 +70,39 @@ func (g *groupCommit) await(missing int, queued func() int) {
 	if queued() >= missing {
 		return
 	}
-	wait := min(g.took/2, maxGroupWait)
+	timer := g.after(min(g.took/2, maxGroupWait))
+	select {
+	case <-g.complete:
+		timer.Stop()
+	case <-timer.C:
+	}
+}
+
+// company returns the request that arrives next in queue, for a group that writes nothing to go with. It returns nil if none
+// arrives in the time of an append, if the group before wrote nothing either, or if few requests are under way.
+//
+// Such a group behind an append is mostly transactions that lost a compare to it. An answer at once would send their clients
+// into the next race together with the clients of that append, and most of them would lose again.
+func (g *groupCommit) company(queue <-chan *request) *request {
+	if !g.wrote || g.size() < leastCompany {
+		return nil
+	}
+	timer := g.after(min(g.took, maxGroupWait))
+	select {
+	case r := <-queue:
+		timer.Stop()
+		return r
+	case <-timer.C:
+		return nil
+	}
+}
+
+// after returns the group's timer, which fires once wait has passed.
+func (g *groupCommit) after(wait time.Duration) *time.Timer {
 	if g.timer == nil {
 		g.timer = time.NewTimer(wait)
 	} else {
 		g.timer.Reset(wait)
 	}
-	select {
-	case <-g.complete:
-		g.timer.Stop()
-	case <-g.timer.C:
-	}
+	return g.timer
 }

@@ -98,10 +98,12 @@ func (s *step) grant(id LeaseID, ttl int64) {
 	s.writeControl(log.Entry{Kind: log.KindLease, Revision: s.st.revision, Lease: id, Version: ttl})
 }
 
-// LeaseRevoke ends a lease and deletes its keys, in one revision, and returns the current one.
+// LeaseRevoke ends a lease and deletes its keys, in one revision, and returns the current one. Of the requests that are
+// under way with it, those that go into the same append take effect before it: a keep-alive that its client sent earlier, on a
+// stream, often reaches the writer a moment later.
 func (s *Store) LeaseRevoke(ctx context.Context, id LeaseID, guards ...Guard) (Revision, error) {
 	var revision Revision
-	err := s.writeLease(ctx, guards, func(st *step) error {
+	revoke := &request{ctx: ctx, last: true, evaluate: func(st *step) error {
 		if err := st.admit(cost{}); err != nil {
 			return err
 		}
@@ -111,7 +113,8 @@ func (s *Store) LeaseRevoke(ctx context.Context, id LeaseID, guards ...Guard) (R
 		st.revoke(id)
 		revision = st.st.revision
 		return nil
-	})
+	}}
+	err := s.submitLease(revoke, guards)()
 	return revision, err
 }
 
@@ -126,22 +129,34 @@ func (s *step) revoke(id LeaseID) (keys int) {
 }
 
 // LeaseKeepAlive lets a lease last its whole TTL from now on. It is in the log when LeaseKeepAlive returns: all that are under way at the same time share
-// an entry of it.
+// an entry of it. [ErrLeaseNotFound] comes with the revision at which the lease did not exist.
 func (s *Store) LeaseKeepAlive(ctx context.Context, id LeaseID, guards ...Guard) (*LeaseGrantResult, error) {
+	return s.SubmitLeaseKeepAlive(ctx, id, guards...)()
+}
+
+// SubmitLeaseKeepAlive queues a [Store.LeaseKeepAlive] and returns a function that waits for its result, which the caller must
+// call. Keep-alives take effect in the order in which they are submitted, and before a revocation that is requested afterwards.
+func (s *Store) SubmitLeaseKeepAlive(ctx context.Context, id LeaseID, guards ...Guard) (wait func() (*LeaseGrantResult, error)) {
 	result := &LeaseGrantResult{ID: id}
-	err := s.writeLease(ctx, guards, func(st *step) error {
+	found := false
+	await := s.submitLease(&request{ctx: ctx, evaluate: func(st *step) error {
+		result.Revision = st.st.revision
 		l := st.st.lease(id)
-		if l == nil {
-			return ErrLeaseNotFound
+		if found = l != nil; found {
+			st.renewed = append(st.renewed, id)
+			result.TTL = l.ttl
 		}
-		st.renewed = append(st.renewed, id)
-		result.Revision, result.TTL = st.st.revision, l.ttl
 		return nil
-	})
-	if err != nil {
-		return nil, err
+	}}, guards)
+	return func() (*LeaseGrantResult, error) {
+		switch err := await(); {
+		case err != nil:
+			return nil, err
+		case !found:
+			return result, ErrLeaseNotFound
+		}
+		return result, nil
 	}
-	return result, nil
 }
 
 // LeaseTimeToLive tells how long a lease lasts, and its keys if they are asked for. [ErrLeaseNotFound] comes with the current revision.
@@ -192,15 +207,25 @@ func (c *control) leaseIDs() (ids []LeaseID) {
 
 // writeLease is write for what only [LeaseModeEtcd] has.
 func (s *Store) writeLease(ctx context.Context, guards []Guard, evaluate func(*step) error) error {
+	return s.submitLease(&request{ctx: ctx, evaluate: evaluate}, guards)()
+}
+
+// submitLease is submit for what only [LeaseModeEtcd] has. The caller must call await.
+func (s *Store) submitLease(r *request, guards []Guard) (await func() error) {
 	if err := s.OwnLeases(); err != nil {
-		return cmp.Or(s.passHere(ctx, guards...), err)
+		return func() error { return cmp.Or(s.passHere(r.ctx, guards...), err) }
 	}
-	return s.write(ctx, 0, func(st *step) error {
+	evaluate := r.evaluate
+	r.evaluate = func(st *step) error {
 		if err := st.st.pass(guards...); err != nil {
 			return err
 		}
 		return evaluate(st)
-	})
+	}
+	if err := s.submit(r); err != nil {
+		return func() error { return err }
+	}
+	return func() error { return s.await(r) }
 }
 
 // checkLease returns an error if a put cannot use its lease: the lease does not exist, or is in [LeaseModeTTL] no TTL, or is

@@ -252,28 +252,42 @@ func (s *Store) ended() error {
 // write hands evaluate to the writer and waits until what it wrote is committed. evaluate may run several times, and its
 // results may be looked at only if write returns nil. size approximates the bytes of the request.
 func (s *Store) write(ctx context.Context, size int, evaluate func(*step) error) error {
-	expired := s.timeouts.begin()
-	weight := min(int64(size)+1024, maxQueuedBytes)
-	if err := s.reserve(ctx, weight); err != nil {
+	r := &request{ctx: ctx, evaluate: evaluate, size: int64(size)}
+	if err := s.submit(r); err != nil {
 		return err
 	}
-	defer s.queued.Release(weight)
+	return s.await(r)
+}
 
-	r := &request{ctx: ctx, expired: expired, evaluate: evaluate, done: make(chan error, 1), size: weight}
+// submit is the first half of write: it puts the request into the writer's queue. The caller must call await if it returns nil.
+func (s *Store) submit(r *request) error {
+	r.expired, r.done = s.timeouts.begin(), make(chan error, 1)
+	r.size = min(r.size+1024, maxQueuedBytes)
+	if err := s.reserve(r.ctx, r.size); err != nil {
+		return err
+	}
 	select {
 	case s.queue <- r:
 		s.group.arrived(len(s.queue))
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-expired:
+		return nil
+	case <-r.ctx.Done():
+		s.queued.Release(r.size)
+		return context.Cause(r.ctx)
+	case <-r.expired:
+		s.queued.Release(r.size)
 		return s.ended()
 	}
+}
+
+// await is the second half of write.
+func (s *Store) await(r *request) error {
+	defer s.queued.Release(r.size)
 	select {
 	case err := <-r.done:
 		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-expired:
+	case <-r.ctx.Done():
+		return context.Cause(r.ctx)
+	case <-r.expired:
 		select {
 		case err := <-r.done: // the last append was answered before the store stopped
 			return err

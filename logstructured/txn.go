@@ -42,6 +42,9 @@ type step struct {
 	deleted []KeyRange
 }
 
+// writesNothing reports whether no entry has to be appended for what was evaluated.
+func (ev *evaluation) writesNothing() bool { return len(ev.entries) == 0 && len(ev.renewed) == 0 }
+
 func (ev *evaluation) begin(ctx context.Context) *step {
 	return &step{evaluation: ev, ctx: ctx, revision: ev.st.revision + 1}
 }

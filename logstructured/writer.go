@@ -37,6 +37,9 @@ type request struct {
 	done chan error
 	// size in bytes, for the bound on what waits.
 	size int64
+	// last is set if the request is evaluated after the others of its group. Any order is right for those: none was answered
+	// before another was sent.
+	last bool
 }
 
 // gone returns why nobody waits for the outcome any more, or nil.
@@ -108,7 +111,7 @@ func (w *writer) run(ctx context.Context) error {
 			return nil
 		case first := <-s.queue:
 			w.awaitTurn(ctx)
-			w.commit(ctx, w.collect(first))
+			w.commit(ctx, w.collect([]*request{first}))
 		case <-s.behind:
 			s.health.observe(ctx, w.catchUp(ctx))
 			poll.Reset(w.sweep(ctx))
@@ -140,9 +143,9 @@ func (w *writer) sweep(ctx context.Context) time.Duration {
 
 var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-// collect takes what waits behind first: the requests that arrive while an append is on its way to the disk are the next append.
-func (w *writer) collect(first *request) []*request {
-	batch, full := w.drain([]*request{first})
+// collect adds to the batch what waits behind it: the requests that arrive while an append is on its way to the disk are the next append.
+func (w *writer) collect(batch []*request) []*request {
+	batch, full := w.drain(batch)
 	if missing := w.store.group.size() - len(batch); missing > 0 && !full {
 		w.store.group.await(missing, func() int { return len(w.store.queue) })
 		batch, _ = w.drain(batch)
@@ -191,6 +194,8 @@ func (w *writer) refuse() {
 func (w *writer) commit(ctx context.Context, batch []*request) {
 	// inVain counts the appends in a row that others were faster than.
 	inVain := 0
+	// accompanied is set once a group that writes nothing has waited for another request.
+	accompanied := false
 	for first := true; len(batch) > 0; first = false {
 		if !first {
 			w.awaitTurn(ctx)
@@ -199,16 +204,25 @@ func (w *writer) commit(ctx context.Context, batch []*request) {
 		if inVain >= patientAppends {
 			batch = w.smallestFirst(batch)
 		}
+		lastLast(batch)
 		sp := w.st.savepoint()
 		ev, evaluated, rest := w.evaluate(batch, sp, batchBytes(inVain))
 		if len(evaluated) == 0 {
 			batch = rest
 			continue
 		}
+		if ev.writesNothing() && len(rest) == 0 && !accompanied && time.Since(w.followed) > followedLately {
+			accompanied = true
+			if r := w.store.group.company(w.store.queue); r != nil {
+				batch = w.collect(append(evaluated, r))
+				continue
+			}
+		}
 		err := w.append(ctx, ev, evaluated)
 		switch {
 		case err == nil:
-			inVain = 0
+			inVain, accompanied = 0, false
+			w.store.group.answered(len(evaluated), len(w.store.queue), len(ev.entries) > 0)
 			w.accept(ev)
 			finish(evaluated, nil)
 			batch = rest
@@ -247,6 +261,21 @@ func (w *writer) smallestFirst(batch []*request) []*request {
 	batch, _ = w.drain(batch)
 	slices.SortStableFunc(batch, func(a, b *request) int { return cmp.Compare(a.size, b.size) })
 	return batch
+}
+
+// lastLast moves the requests that are evaluated last to the end of their group.
+func lastLast(batch []*request) {
+	last := func(r *request) bool { return r.last }
+	if !slices.ContainsFunc(batch, last) {
+		return
+	}
+	var tail []*request
+	for _, r := range batch {
+		if r.last {
+			tail = append(tail, r)
+		}
+	}
+	copy(batch[len(slices.DeleteFunc(batch, last)):], tail)
 }
 
 // failing notes a failed append. Those that the follower would not notice by itself are for health at once.
@@ -327,7 +356,7 @@ func (w *writer) append(ctx context.Context, ev *evaluation, batch []*request) e
 	if err == nil {
 		w.st.head = after(w.published.head, id, ev.entries)
 		w.turns.taken(time.Since(start))
-		w.store.group.appended(len(batch), len(w.store.queue), time.Since(start))
+		w.store.group.appended(time.Since(start))
 		w.current = start
 	}
 	return err

@@ -57,15 +57,32 @@ func (a *authorizer) current() *auth.State { return a.state.Of(a.store.Records()
 // authorized makes call with a guard for request r, one of etcd's messages, and once more if auth was enabled meanwhile.
 func authorized[T any](ctx context.Context, a *authorizer, r any, call func(logstructured.Guard) (T, error)) (T, error) {
 	st := a.current()
-	guard := a.open
-	if st.Enabled {
-		guard = a.guard(ctx, r, st)
-	}
-	result, err := call(guard)
+	result, err := call(a.first(ctx, r, st))
 	if errors.Is(err, errEnabled) {
 		return call(a.guard(ctx, r, st))
 	}
 	return result, err
+}
+
+// submitted is authorized for a request that is submitted at once and waited for later.
+func submitted[T any](ctx context.Context, a *authorizer, r any, submit func(logstructured.Guard) (wait func() (T, error))) (wait func() (T, error)) {
+	st := a.current()
+	first := submit(a.first(ctx, r, st))
+	return func() (T, error) {
+		result, err := first()
+		if errors.Is(err, errEnabled) {
+			return submit(a.guard(ctx, r, st))()
+		}
+		return result, err
+	}
+}
+
+// first returns the guard to begin with, which is errEnabled's while auth is disabled on st.
+func (a *authorizer) first(ctx context.Context, r any, st *auth.State) logstructured.Guard {
+	if st.Enabled {
+		return a.guard(ctx, r, st)
+	}
+	return a.open
 }
 
 // admitted checks a request that the store does not evaluate, on a state that is not older than the request. Only a request for the

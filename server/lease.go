@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"github.com/stele-db/stele/logstructured"
 )
 
-// maxKeepAlives is how many keep-alives of one stream may be under way at the same time. A client sends those of all its leases on one stream, and
-// one after the other they would wait for a commit each.
+// maxKeepAlives is how many keep-alives of one stream may be under way at the same time. A client sends those of all its leases
+// on one stream; if each began after the answer to the one before, each would wait for a commit of its own.
 const maxKeepAlives = 256
 
 // leaseServer is etcd's Lease service.
@@ -36,6 +37,7 @@ func (s *leaseServer) LeaseGrant(ctx context.Context, r *pb.LeaseGrantRequest) (
 }
 
 func (s *leaseServer) LeaseRevoke(ctx context.Context, r *pb.LeaseRevokeRequest) (*pb.LeaseRevokeResponse, error) {
+	runtime.Gosched()
 	revision, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (logstructured.Revision, error) {
 		return s.store.LeaseRevoke(ctx, logstructured.LeaseID(r.ID), guard)
 	})
@@ -81,13 +83,11 @@ func (s *leaseServer) LeaseLeases(ctx context.Context, r *pb.LeaseLeasesRequest)
 	return resp, nil
 }
 
-// keptAlive is the answer to a keep-alive.
-type keptAlive struct {
-	resp *pb.LeaseKeepAliveResponse
-	err  error
-}
+// keptAlive waits for the answer to a keep-alive.
+type keptAlive func() (*pb.LeaseKeepAliveResponse, error)
 
-// LeaseKeepAlive answers in the order of the requests. It receives in a goroutine beside this one, as Watch does.
+// LeaseKeepAlive lets the keep-alives of a stream take effect in the order of the requests, and answers in that order. It
+// receives in a goroutine beside this one, as Watch does.
 func (s *leaseServer) LeaseKeepAlive(stream pb.Lease_LeaseKeepAliveServer) error {
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
@@ -96,29 +96,33 @@ func (s *leaseServer) LeaseKeepAlive(stream pb.Lease_LeaseKeepAliveServer) error
 		return err
 	}
 	defer remove()
-	answers := make(chan chan keptAlive, maxKeepAlives)
+	answers := make(chan keptAlive, maxKeepAlives)
 	s.streams.receivers.Go(func() {
-		defer close(answers)
 		if err := s.receiveKeepAlives(ctx, stream, answers); err != nil {
 			cancel(err)
+		}
+		close(answers)
+		<-ctx.Done()
+		for wait := range answers { // the handler has returned before it came to these
+			_, _ = wait()
 		}
 	})
 	for {
 		select {
 		case <-ctx.Done():
 			return keepAliveError(ctx)
-		case next, ok := <-answers:
+		case wait, ok := <-answers:
 			if !ok { // the client will ask for no more, or is gone
 				return keepAliveError(ctx)
 			}
-			answer := <-next
-			if answer.err != nil && ctx.Err() != nil {
+			resp, err := wait()
+			if err != nil && ctx.Err() != nil {
 				return keepAliveError(ctx)
 			}
-			if answer.err != nil {
-				return toStatus(answer.err)
+			if err != nil {
+				return toStatus(err)
 			}
-			if err := stream.Send(answer.resp); err != nil {
+			if err := stream.Send(resp); err != nil {
 				return err
 			}
 		}
@@ -132,8 +136,9 @@ func keepAliveError(ctx context.Context) error {
 	return nil
 }
 
-// receiveKeepAlives begins what is asked for, and puts into answers where the answer will be.
-func (s *leaseServer) receiveKeepAlives(ctx context.Context, stream pb.Lease_LeaseKeepAliveServer, answers chan<- chan keptAlive) error {
+// receiveKeepAlives submits each keep-alive when it is received, so that they are queued in the order of the requests, and passes on
+// the functions that wait for their answers.
+func (s *leaseServer) receiveKeepAlives(ctx context.Context, stream pb.Lease_LeaseKeepAliveServer, answers chan<- keptAlive) error {
 	for {
 		req, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -142,29 +147,26 @@ func (s *leaseServer) receiveKeepAlives(ctx context.Context, stream pb.Lease_Lea
 		if err != nil {
 			return err
 		}
-		answer := make(chan keptAlive, 1)
+		wait := s.submitKeepAlive(ctx, req)
 		select {
-		case answers <- answer:
+		case answers <- wait:
 		case <-ctx.Done():
+			_, _ = wait()
 			return nil
 		}
-		s.streams.receivers.Go(func() {
-			resp, err := s.keepAlive(ctx, req)
-			answer <- keptAlive{resp, err}
-		})
 	}
 }
 
-func (s *leaseServer) keepAlive(ctx context.Context, r *pb.LeaseKeepAliveRequest) (*pb.LeaseKeepAliveResponse, error) {
-	result, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (*logstructured.LeaseGrantResult, error) {
-		return s.store.LeaseKeepAlive(ctx, logstructured.LeaseID(r.ID), guard)
+func (s *leaseServer) submitKeepAlive(ctx context.Context, r *pb.LeaseKeepAliveRequest) keptAlive {
+	wait := submitted(ctx, s.auth, r, func(guard logstructured.Guard) func() (*logstructured.LeaseGrantResult, error) {
+		return s.store.SubmitLeaseKeepAlive(ctx, logstructured.LeaseID(r.ID), guard)
 	})
-	if errors.Is(err, logstructured.ErrLeaseNotFound) {
-		// A TTL of 0 tells the client so and leaves the stream to its other leases.
-		return &pb.LeaseKeepAliveResponse{Header: s.header(&pb.ResponseHeader{}, s.store.Revision()), ID: r.ID}, nil
+	return func() (*pb.LeaseKeepAliveResponse, error) {
+		result, err := wait()
+		if err != nil && !errors.Is(err, logstructured.ErrLeaseNotFound) {
+			return nil, err
+		}
+		// A TTL of 0 says that there is no such lease, and leaves the stream to the client's other leases.
+		return &pb.LeaseKeepAliveResponse{Header: s.header(&pb.ResponseHeader{}, result.Revision), ID: r.ID, TTL: result.TTL}, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	return &pb.LeaseKeepAliveResponse{Header: s.header(&pb.ResponseHeader{}, result.Revision), ID: r.ID, TTL: result.TTL}, nil
 }

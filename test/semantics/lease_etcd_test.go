@@ -294,6 +294,56 @@ var etcdLeaseRules = []rule{
 		_, err := stream.Recv()
 		equal(e, "the stream ends", errors.Is(err, io.EOF), true)
 	}},
+	{"keep-alives of a stream take effect in order", func(e *env) {
+		// The answers show the order: meanwhile puts raise the revision, and every other lease does not exist.
+		stream, lease := e.keepAlives(), e.grant(300).ID
+		putting, stop := context.WithCancel(e.ctx)
+		put := make(chan error, 1)
+		go func() {
+			var err error
+			for putting.Err() == nil && err == nil {
+				_, err = e.KV.Put(e.ctx, &pb.PutRequest{Key: e.key("meanwhile")})
+			}
+			put <- err
+		}()
+		const n = 1000
+		sent := make(chan error, 1)
+		go func() {
+			for i := range int64(n) {
+				if err := stream.Send(&pb.LeaseKeepAliveRequest{ID: lease + i%2}); err != nil {
+					sent <- err
+					return
+				}
+			}
+			sent <- stream.CloseSend()
+		}()
+		var before int64
+		for i := range int64(n) {
+			a, err := stream.Recv()
+			equal(e, "ID", must(e, a, err).ID, lease+i%2)
+			equal(e, "TTL", a.TTL, 300*(1-i%2))
+			if a.Header.Revision < before {
+				e.Fatalf("answer %d is of revision %d, after one of %d", i, a.Header.Revision, before)
+			}
+			before = a.Header.Revision
+		}
+		stop()
+		equal(e, "sending", <-sent, nil)
+		equal(e, "putting", <-put, nil)
+	}},
+	{"a keep-alive follows a revocation, and a revocation a keep-alive", func(e *env) {
+		stream := e.keepAlives()
+		for range 50 {
+			id := e.grant(300).ID
+			equal(e, "TTL", e.keepAlive(stream, id).TTL, 300)
+			revoked, err := e.Lease.LeaseRevoke(e.ctx, &pb.LeaseRevokeRequest{ID: id})
+			must(e, revoked, err)
+			a := e.keepAlive(stream, id)
+			equal(e, "TTL after the revocation", a.TTL, 0)
+			equal(e, "ID", a.ID, id)
+			equal(e, "the revision is that of the revocation or newer", a.Header.Revision >= revoked.Header.Revision, true)
+		}
+	}},
 	{"leases survive a restart", func(e *env) {
 		id := e.grant(300).ID
 		short := e.grant(3).ID

@@ -1,0 +1,53 @@
+package logstructured
+
+import (
+	"testing"
+	"time"
+)
+
+// TestCompany holds a group that writes nothing back for the next request, and only if it may have lost to the append before it.
+func TestCompany(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		requests int
+		wrote    bool
+		want     bool
+	}{
+		{"after an append of many", 64, true, true},
+		{"after an append of few", 1, true, false},
+		{"after a group that wrote nothing", 64, false, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			g := newGroupCommit()
+			g.appended(time.Hour)
+			g.answered(test.requests, 0, test.wrote)
+			queue := make(chan *request, 1)
+			if start := time.Now(); g.company(queue) != nil || time.Since(start) < maxGroupWait && test.want {
+				t.Errorf("without another request the group waited for %v", time.Since(start))
+			}
+			queue <- &request{}
+			if got := g.company(queue) != nil; got != test.want {
+				t.Errorf("the next request goes with the group: %t, want %t", got, test.want)
+			}
+		})
+	}
+}
+
+func TestLastLast(t *testing.T) {
+	for _, test := range []struct{ given, want string }{
+		{"", ""}, {"ab", "ab"}, {"A", "A"}, {"AB", "AB"}, {"Aab", "abA"}, {"aAbBc", "abcAB"}, {"abAB", "abAB"},
+	} {
+		var batch []*request
+		for _, c := range test.given {
+			batch = append(batch, &request{size: int64(c), last: c < 'a'})
+		}
+		lastLast(batch)
+		got := ""
+		for _, r := range batch {
+			got += string(rune(r.size))
+		}
+		if got != test.want {
+			t.Errorf("%q becomes %q, want %q", test.given, got, test.want)
+		}
+	}
+}

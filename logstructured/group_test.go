@@ -1,0 +1,92 @@
+package logstructured_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+
+	ls "github.com/stele-db/stele/logstructured"
+)
+
+// TestGroupShrinks lets one client send transactions that write nothing after a time with many clients. They must not wait for
+// the clients that have gone.
+func TestGroupShrinks(t *testing.T) {
+	t.Parallel()
+	log := newFaultyLog(openSQLite(t, tempDatabase(t)))
+	store := startStore(t, log, ls.Options{})
+	release, held := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	log.fail(faults{append: func(ctx context.Context, a *realAppend) error {
+		once.Do(func() { close(held); <-release })
+		return a.now(ctx)
+	}})
+	var writes sync.WaitGroup
+	writes.Go(func() { store.mustPut(t, "holds up", "") })
+	<-held
+	for n := range 64 {
+		writes.Go(func() { store.mustPut(t, fmt.Sprint(n), "") })
+	}
+	close(release)
+	writes.Wait()
+
+	create := &ls.TxnRequest{
+		Compares: []ls.Compare{{KeyRange: ls.KeyRange{Key: []byte("0")}, Target: ls.CompareModRevision}},
+		Success:  []ls.Op{&ls.PutRequest{Key: []byte("0")}},
+	}
+	for range 200 {
+		if res, err := store.Txn(testContext(t), create); err != nil || res.Succeeded {
+			t.Fatalf("a create of a key that exists: %+v, %v", res, err)
+		}
+	}
+	store.stop(t)
+	if size := store.GroupSize(); size != 0 {
+		t.Errorf("after 200 transactions of one client the writer waits for %d requests", size)
+	}
+}
+
+// TestContendedUpdates lets clients of two replicas increase one counter by guarded puts. Each increase must take effect once,
+// whichever of the transactions that lost are answered together.
+func TestContendedUpdates(t *testing.T) {
+	t.Parallel()
+	const clients, increases = 8, 20
+	path := tempDatabase(t)
+	replicas := []*replica{startStore(t, openSQLite(t, path), ls.Options{}), startStore(t, openSQLite(t, path), ls.Options{})}
+	key := ls.KeyRange{Key: []byte("counter")}
+	var wg sync.WaitGroup
+	for n := range clients {
+		store := replicas[n%len(replicas)]
+		wg.Go(func() {
+			for done := 0; done < increases; {
+				read, err := store.Range(testContext(t), &ls.RangeRequest{KeyRange: key})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				guard := ls.Compare{KeyRange: key, Target: ls.CompareVersion}
+				if len(read.KVs) > 0 {
+					guard.Number = read.KVs[0].Version
+				}
+				res, err := store.Txn(testContext(t), &ls.TxnRequest{
+					Compares: []ls.Compare{guard},
+					Success:  []ls.Op{&ls.PutRequest{Key: key.Key}},
+					Failure:  []ls.Op{&ls.RangeRequest{KeyRange: key}},
+				})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if res.Succeeded {
+					done++
+				} else if now := res.Results[0].(*ls.RangeResult).KVs[0].Version; now <= guard.Number {
+					t.Errorf("a guard on version %d failed at version %d", guard.Number, now)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	read, err := replicas[0].Range(testContext(t), &ls.RangeRequest{KeyRange: key})
+	if err != nil || len(read.KVs) != 1 || read.KVs[0].Version != clients*increases {
+		t.Errorf("after %d increases: %v, %v", clients*increases, read, err)
+	}
+}

@@ -1,0 +1,94 @@
+package logstructured_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+
+	ls "github.com/stele-db/stele/logstructured"
+)
+
+// TestKeepAlivesTakeEffectInOrder submits keep-alives between other requests for the same lease and waits for them at the end.
+func TestKeepAlivesTakeEffectInOrder(t *testing.T) {
+	t.Parallel()
+	store := startStore(t, openSQLite(t, tempDatabase(t)), ls.Options{LeaseMode: ls.LeaseModeEtcd})
+	ctx := testContext(t)
+	for range 50 {
+		early := store.SubmitLeaseKeepAlive(ctx, 7)
+		if _, err := store.LeaseGrant(ctx, 7, 60); err != nil {
+			t.Fatal(err)
+		}
+		kept, again := store.SubmitLeaseKeepAlive(ctx, 7), store.SubmitLeaseKeepAlive(ctx, 7)
+		revoked, err := store.LeaseRevoke(ctx, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		late := store.SubmitLeaseKeepAlive(ctx, 7)
+		if _, err := early(); !errors.Is(err, ls.ErrLeaseNotFound) {
+			t.Fatalf("a keep-alive before the grant: %v", err)
+		}
+		for _, wait := range []func() (*ls.LeaseGrantResult, error){kept, again} {
+			if res, err := wait(); err != nil || res.TTL != 60 {
+				t.Fatalf("a keep-alive between grant and revocation: %+v, %v", res, err)
+			}
+		}
+		if res, err := late(); !errors.Is(err, ls.ErrLeaseNotFound) || res.Revision < revoked {
+			t.Fatalf("a keep-alive after the revocation: %+v, %v", res, err)
+		}
+	}
+}
+
+// TestRevocationIsLastOfItsGroup queues keep-alives behind a revocation while an append holds the writer up.
+func TestRevocationIsLastOfItsGroup(t *testing.T) {
+	t.Parallel()
+	log := newFaultyLog(openSQLite(t, tempDatabase(t)))
+	store := startStore(t, log, ls.Options{LeaseMode: ls.LeaseModeEtcd})
+	ctx := testContext(t)
+	const leases = 10
+	for id := range ls.LeaseID(leases) {
+		if _, err := store.LeaseGrant(ctx, id+1, 60); err != nil {
+			t.Fatal(err)
+		}
+	}
+	release, held := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	log.fail(faults{append: func(ctx context.Context, a *realAppend) error {
+		once.Do(func() { close(held); <-release })
+		return a.now(ctx)
+	}})
+	var requests sync.WaitGroup
+	requests.Go(func() { store.mustPut(t, "holds up", "") })
+	<-held
+	for id := range ls.LeaseID(leases) {
+		requests.Go(func() {
+			if _, err := store.LeaseRevoke(ctx, id+1); err != nil {
+				t.Errorf("revoke lease %d: %v", id+1, err)
+			}
+		})
+	}
+	eventually(t, "all revocations are queued", func() bool { return store.Queued() == leases })
+	var waits []func() (*ls.LeaseGrantResult, error)
+	for id := range ls.LeaseID(leases) {
+		waits = append(waits, store.SubmitLeaseKeepAlive(ctx, id+1))
+	}
+	put := make(chan error, 1)
+	go func() {
+		_, err := store.Put(ctx, &ls.PutRequest{Key: []byte("leased"), Lease: 1})
+		put <- err
+	}()
+	eventually(t, "all requests are queued", func() bool { return store.Queued() == 2*leases+1 })
+	close(release)
+	for i, wait := range waits {
+		if res, err := wait(); err != nil || res.TTL != 60 {
+			t.Errorf("keep lease %d alive: %+v, %v", i+1, res, err)
+		}
+	}
+	if err := <-put; err != nil {
+		t.Errorf("put: %v", err)
+	}
+	requests.Wait()
+	if res, err := store.Range(ctx, &ls.RangeRequest{KeyRange: everything}); err != nil || res.Count != 1 {
+		t.Errorf("after the revocations: %v, %v", res, err)
+	}
+}
