@@ -3,51 +3,67 @@ package server
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
-	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/stele-db/stele/logstructured"
 )
 
-// shortStream is a stream with a deadline that its client does not know.
-type shortStream struct {
+// expiring is a context whose deadline passes when done is closed.
+type expiring struct {
+	context.Context
+	done chan struct{}
+}
+
+func (e expiring) Done() <-chan struct{} { return e.done }
+
+func (e expiring) Err() error {
+	select {
+	case <-e.done:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
+// expiringStream is a stream with such a context.
+type expiringStream struct {
 	grpc.ServerStream
 	ctx context.Context
 }
 
-func (s shortStream) Context() context.Context { return s.ctx }
+func (s expiringStream) Context() context.Context { return s.ctx }
 
-// shorten gives a request a deadline if its client asks for one by the key "short".
-func shorten(ctx context.Context) (context.Context, context.CancelFunc) {
-	if md, _ := metadata.FromIncomingContext(ctx); len(md.Get("short")) > 0 {
-		return context.WithTimeout(ctx, 50*time.Millisecond)
-	}
-	return context.WithCancel(ctx)
-}
-
-// TestDeadlineOfWaiting checks the status of streams, and of requests that wait, after the deadline of their client. The server sets the
-// deadline, because the client would answer itself after one of its own.
+// TestDeadlineOfWaiting checks the status of streams, and of requests that wait, after the deadline of their client.
+// The server sets the deadline, because the client would answer itself after one of its own.
 func TestDeadlineOfWaiting(t *testing.T) {
 	store, stop := startStoreOn(t, openLog(t), logstructured.Options{LeaseMode: logstructured.LeaseModeEtcd})
 	t.Cleanup(stop)
+	// deadline passes for the requests that begin while it is not nil.
+	var deadline atomic.Pointer[chan struct{}]
+	limit := func(ctx context.Context) context.Context {
+		if done := deadline.Load(); done != nil {
+			return expiring{ctx, *done}
+		}
+		return ctx
+	}
 	r := serveStore(t, store, func(o *Options) {
 		o.GRPCServer = grpc.NewServer(grpc.WaitForHandlers(true),
-			grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-				ctx, cancel := shorten(ctx)
-				defer cancel()
-				return handle(ctx, req)
+			grpc.UnaryInterceptor(func(
+				ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler,
+			) (any, error) {
+				return handle(limit(ctx), req)
 			}),
-			grpc.StreamInterceptor(func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-				ctx, cancel := shorten(stream.Context())
-				defer cancel()
-				return handle(srv, shortStream{stream, ctx})
+			grpc.StreamInterceptor(func(
+				srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler,
+			) error {
+				return handle(srv, expiringStream{stream, limit(stream.Context())})
 			}))
 	})
 	conn := r.dial(t)
@@ -81,7 +97,13 @@ func TestDeadlineOfWaiting(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := wait(metadata.AppendToOutgoingContext(within(t), "short", "yes"))
+			done := make(chan struct{})
+			deadline.Store(&done)
+			answer := make(chan error, 1)
+			go func() { answer <- wait(within(t)) }()
+			eventually(t, name+" waits", func() bool { return r.streams.len() == 1 })
+			close(done)
+			err := <-answer
 			if err == nil {
 				err = errors.New("no error")
 			}

@@ -65,8 +65,9 @@ func toStatus(err error) error {
 	return status.Error(codes.Internal, "etcdserver: internal error: "+err.Error())
 }
 
-// toWaitStatus is toStatus for streams, and for requests that wait as long as their client does. Only the client sets a deadline there, and
-// etcd answers DeadlineExceeded after it. Other requests also have the server's deadline, after which etcd answers ErrGRPCTimeout.
+// toWaitStatus is toStatus for streams and for requests that wait as long as their client does. Only the client sets a
+// deadline there, after which etcd answers DeadlineExceeded. Other requests also have the server's deadline, after which
+// etcd answers ErrGRPCTimeout.
 func toWaitStatus(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return status.FromContextError(context.DeadlineExceeded).Err()

@@ -18,7 +18,11 @@ var benchmarks = []struct {
 	requests int
 }{
 	{args: "put --total=400 --key-space-size=100 --val-size=100", requests: 400},
-	{args: "put --total=400 --sequential-keys --key-space-size=50 --compact-interval=50ms --compact-index-delta=20 --check-hashkv", requests: 400},
+	{
+		args: "put --total=400 --sequential-keys --key-space-size=50 --compact-interval=50ms " +
+			"--compact-index-delta=20 --check-hashkv",
+		requests: 400,
+	},
 	{args: "range foo --total=300", requests: 300},
 	{args: "range a z --total=300 --limit=10 --consistency=s", requests: 300},
 	{args: "range a z --total=300 --count-only", requests: 300},

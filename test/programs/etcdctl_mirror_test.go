@@ -14,8 +14,8 @@ import (
 	"github.com/stele-db/stele/test/internal/target"
 )
 
-// mirrorOps is the number of random writes that a mirror sees while it runs, and mirrorBase the number of keys that are there
-// before: more than the 1,000 that a mirror reads at once.
+// mirrorOps is the number of random writes that a mirror sees while it runs, and mirrorBase the number of keys that are
+// there before: more than the 1,000 that a mirror reads at once.
 const (
 	mirrorOps  = 600
 	mirrorBase = 1500
@@ -38,7 +38,8 @@ var mirrors = []struct {
 	}},
 }
 
-// TestMakeMirror mirrors servers into each other with `etcdctl make-mirror` while random writes go on, and restarts the source.
+// TestMakeMirror mirrors servers into each other with `etcdctl make-mirror` while random writes go on, and restarts the
+// source.
 func TestMakeMirror(t *testing.T) {
 	t.Parallel()
 	ctl := etcdctl(t)
@@ -107,7 +108,8 @@ func (m *mirror) write(t *testing.T, n int) {
 		case 2:
 			puts := []clientv3.Op{op}
 			for j := range 5 {
-				puts = append(puts, clientv3.OpPut(fmt.Sprintf("c/root/%d-%d", i%50, j), value), clientv3.OpPut(fmt.Sprintf("b/%d-%d", i%50, j), value))
+				name := fmt.Sprintf("%d-%d", i%50, j)
+				puts = append(puts, clientv3.OpPut("c/root/"+name, value), clientv3.OpPut("b/"+name, value))
 			}
 			op = clientv3.OpTxn(nil, puts, nil)
 		}

@@ -8,14 +8,15 @@ import (
 	"github.com/stele-db/stele/test/internal/target"
 )
 
-// TestCheckPerf runs the load of `etcdctl check perf`, whose verdict is etcd's own: 150 puts a second for a minute, none of which takes
-// longer than half a second.
+// TestCheckPerf runs the load of `etcdctl check perf`, whose verdict is etcd's own: 150 puts a second for a minute,
+// none of which takes longer than half a second.
 func TestCheckPerf(t *testing.T) {
 	long(t)
 	ctl := etcdctl(t)
 	onEach(t, []string{modeEtcd}, func(t *testing.T, server *target.Target) {
 		start := time.Now()
-		r := ctl.try(t, 2*time.Minute, "--endpoints="+server.Address, "check", "perf", "--load=s", "--auto-compact", "--auto-defrag")
+		r := ctl.try(t, 2*time.Minute, "--endpoints="+server.Address,
+			"check", "perf", "--load=s", "--auto-compact", "--auto-defrag")
 		if r.Code != 0 || !strings.Contains(r.Out, "PASS\n") {
 			t.Errorf("check perf: exit code %d\n%s%s", r.Code, verdict(r.Out), r.Failure)
 		}
@@ -24,12 +25,14 @@ func TestCheckPerf(t *testing.T) {
 	})
 }
 
-// TestCheckDatascale writes 10,000 keys of 1 KiB with `etcdctl check datascale`, which reports the growth of the process.
+// TestCheckDatascale writes 10,000 keys of 1 KiB with `etcdctl check datascale`, which reports the growth of the
+// process.
 func TestCheckDatascale(t *testing.T) {
 	ctl := etcdctl(t)
 	onEach(t, []string{modeEtcd, modeTTL}, func(t *testing.T, server *target.Target) {
 		start := time.Now()
-		r := ctl.try(t, 2*time.Minute, "--endpoints="+server.Address, "check", "datascale", "--load=s", "--auto-compact", "--auto-defrag")
+		r := ctl.try(t, 2*time.Minute, "--endpoints="+server.Address,
+			"check", "datascale", "--load=s", "--auto-compact", "--auto-defrag")
 		if r.Code != 0 || !strings.Contains(r.Out, "PASS: Approximate system memory used") {
 			t.Errorf("check datascale: exit code %d\n%s%s", r.Code, verdict(r.Out), r.Failure)
 		}

@@ -20,8 +20,9 @@ import (
 // utlBump is by how much a restore raises the revision.
 const utlBump = 100_000
 
-// TestEtcdutl works offline on a snapshot that etcdctl has saved: hashes, a restore that bumps the revision, defragmentation, and the
-// migration to an older version of etcd. test/etcdctl compares what a plain restore gives, revision by revision.
+// TestEtcdutl works offline on a snapshot that etcdctl has saved: hashes, a restore that bumps the revision,
+// defragmentation, and the migration to an older version of etcd. test/etcdctl compares what a plain restore gives,
+// revision by revision.
 func TestEtcdutl(t *testing.T) {
 	t.Parallel()
 	ctl, utl := etcdctl(t), etcdutl(t)
@@ -50,7 +51,8 @@ func TestEtcdutl(t *testing.T) {
 		// This changes the file, so that its checksum is wrong then.
 		for _, at := range []int64{revision, revision - revision/4} {
 			rev := "--rev=" + strconv.FormatInt(at, 10)
-			online, offline := hashOf(t, ctl.run(t, endpoint, "endpoint", "hashkv", rev)), hashOf(t, utl.run(t, "hashkv", snapshot, rev))
+			online := hashOf(t, ctl.run(t, endpoint, "endpoint", "hashkv", rev))
+			offline := hashOf(t, utl.run(t, "hashkv", snapshot, rev))
 			if online != offline {
 				t.Errorf("the hash of revision %d is %s in the snapshot, and %s of the server", at, offline, online)
 			}

@@ -255,8 +255,9 @@ func TestProxyRegistration(t *testing.T) {
 		holds(t, 4*time.Second, both)
 		two.kill()
 		within(t, toolTimeout, func() error { return members(one, one.address) })
-		if out := ctl.run(t, "--endpoints="+server.Address, "get", "--prefix", "--keys-only", "proxies"); out != "proxies/"+one.address+"\n\n" {
-			t.Errorf("registered: %q", out)
+		registered := ctl.run(t, "--endpoints="+server.Address, "get", "--prefix", "--keys-only", "proxies")
+		if registered != "proxies/"+one.address+"\n\n" {
+			t.Errorf("registered: %q", registered)
 		}
 	})
 }
@@ -295,7 +296,8 @@ func TestProxyHolder(t *testing.T) {
 	})
 }
 
-// TestProxyCoalescing checks that watchers of one range share a watcher of the server, and that all of them see all events.
+// TestProxyCoalescing checks that watchers of one range share a watcher of the server, and that all of them see all
+// events.
 func TestProxyCoalescing(t *testing.T) {
 	t.Parallel()
 	const watchers, puts = 20, 50

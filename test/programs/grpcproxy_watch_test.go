@@ -19,8 +19,8 @@ import (
 	"github.com/stele-db/stele/test/internal/target"
 )
 
-// TestProxyWatch writes through a proxy while watchers come and go on it, and the server behind it is killed and started again. Each
-// watcher must see each event of its range, once and in order.
+// TestProxyWatch writes through a proxy while watchers come and go on it, and the server behind it is killed and
+// started again. Each watcher must see each event of its range, once and in order.
 func TestProxyWatch(t *testing.T) {
 	t.Parallel()
 	etcd := etcdProgram(t)
@@ -113,7 +113,9 @@ func writeOnce(ctx context.Context, client *clientv3.Client, r *rand.Rand, value
 		}
 		return a.Header.Revision, nil
 	case 1:
-		a, err := client.Txn(ctx).Then(clientv3.OpPut(key()+"/a", value), clientv3.OpPut(key()+"/b", value), clientv3.OpDelete(key())).Commit()
+		a, err := client.Txn(ctx).Then(
+			clientv3.OpPut(key()+"/a", value), clientv3.OpPut(key()+"/b", value), clientv3.OpDelete(key()),
+		).Commit()
 		if err != nil {
 			return 0, err
 		}
@@ -175,7 +177,8 @@ func (one *proxyWatcher) run(ctx context.Context, client *clientv3.Client, n int
 			return last, nil
 		}
 	}
-	return false, fmt.Errorf("watch [%s, %s) from %d: closed after %d events: %w", one.from, one.to, one.revision, len(one.events), ctx.Err())
+	return false, fmt.Errorf("watch [%s, %s) from %d: closed after %d events: %w",
+		one.from, one.to, one.revision, len(one.events), ctx.Err())
 }
 
 func describeEvent(e *clientv3.Event) string {
@@ -213,7 +216,8 @@ func (one *proxyWatcher) check(t *testing.T, history []*clientv3.Event) {
 	}
 	var want []string
 	for _, e := range history {
-		if key := string(e.Kv.Key); key >= one.from && key < one.to && e.Kv.ModRevision >= one.revision && e.Kv.ModRevision <= one.upTo {
+		key, at := string(e.Kv.Key), e.Kv.ModRevision
+		if key >= one.from && key < one.to && at >= one.revision && at <= one.upTo {
 			want = append(want, describeEvent(e))
 		}
 	}
@@ -223,7 +227,8 @@ func (one *proxyWatcher) check(t *testing.T, history []*clientv3.Event) {
 		want = want[max(first, 0):]
 	}
 	if diff := cmp.Diff(want, one.events); diff != "" {
-		t.Errorf("the watcher of [%s, %s) from %d (-want +got):\n%s", one.from, one.to, one.revision, diff[:min(len(diff), 4000)])
+		t.Errorf("the watcher of [%s, %s) from %d (-want +got):\n%s",
+			one.from, one.to, one.revision, diff[:min(len(diff), 4000)])
 	}
 }
 

@@ -1,6 +1,7 @@
 package programs
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path"
@@ -25,8 +26,8 @@ import (
 
 // etcdServices are the services that etcd has. It does not serve reflection, so that grpcurl needs their descriptors.
 var etcdServices = []string{
-	"etcdserverpb.Auth", "etcdserverpb.Cluster", "etcdserverpb.KV", "etcdserverpb.Lease", "etcdserverpb.Maintenance", "etcdserverpb.Watch",
-	"v3electionpb.Election", "v3lockpb.Lock",
+	"etcdserverpb.Auth", "etcdserverpb.Cluster", "etcdserverpb.KV", "etcdserverpb.Lease", "etcdserverpb.Maintenance",
+	"etcdserverpb.Watch", "v3electionpb.Election", "v3lockpb.Lock",
 }
 
 // protoset writes the descriptors of etcd's services, as `protoc --descriptor_set_out --include_imports` does.
@@ -69,8 +70,8 @@ func protoset(t *testing.T) string {
 	return name
 }
 
-// TestGrpcurlDescribe compares what grpcurl finds by Stele's reflection with etcd's descriptors: of the services and some messages, and in
-// the long form of all messages of requests and responses.
+// TestGrpcurlDescribe compares what grpcurl finds by Stele's reflection with etcd's descriptors: of the services and
+// some messages, and in the long form of all messages of requests and responses.
 func TestGrpcurlDescribe(t *testing.T) {
 	t.Parallel()
 	grpcurl := pinned(t, "grpcurl", "github.com/fullstorydev/grpcurl/cmd/grpcurl")
@@ -97,7 +98,10 @@ func TestGrpcurlDescribe(t *testing.T) {
 			symbols[message[1]] = true
 		}
 	}
-	for _, more := range []string{"etcdserverpb.ResponseHeader", "etcdserverpb.Compare.CompareTarget", "etcdserverpb.RequestOp", "mvccpb.KeyValue", "mvccpb.Event", "authpb.Permission"} {
+	for _, more := range []string{
+		"etcdserverpb.ResponseHeader", "etcdserverpb.Compare.CompareTarget", "etcdserverpb.RequestOp",
+		"mvccpb.KeyValue", "mvccpb.Event", "authpb.Permission",
+	} {
 		symbols[more] = true
 	}
 	for symbol := range symbols {
@@ -148,7 +152,8 @@ var grpcurlCalls = []struct{ method, request string }{
 	{"v3electionpb.Election/Campaign", `{"name":"cmFjZQ==","lease":5,"value":"bWU="}`},
 	{"v3electionpb.Election/Leader", `{"name":"cmFjZQ=="}`},
 	{"v3electionpb.Election/Leader", `{"name":"bm9uZQ=="}`},
-	{"etcdserverpb.Watch/Watch", `{"create_request":{"key":"AA==","range_end":"AA==","start_revision":4,"prev_kv":true}} {"cancel_request":{}}`},
+	{"etcdserverpb.Watch/Watch", `{"create_request":{"key":"AA==","range_end":"AA==","start_revision":4,"prev_kv":true}}
+		{"cancel_request":{}}`},
 	{"etcdserverpb.Watch/Watch", `{"create_request":{"key":"YQ==","start_revision":1}}`},
 	{"etcdserverpb.Auth/UserAdd", `{"name":"anna","password":"secret"}`},
 	{"etcdserverpb.Auth/UserAdd", `{"name":"anna","password":"secret"}`},
@@ -160,7 +165,8 @@ var grpcurlCalls = []struct{ method, request string }{
 	{"etcdserverpb.KV/Nothing", ``},
 }
 
-// TestGrpcurlCalls compares the answers to requests of grpcurl, with and without Stele's reflection, in all but the header's IDs.
+// TestGrpcurlCalls compares the answers to requests of grpcurl, with and without Stele's reflection, in all but the
+// header's IDs.
 func TestGrpcurlCalls(t *testing.T) {
 	t.Parallel()
 	grpcurl := pinned(t, "grpcurl", "github.com/fullstorydev/grpcurl/cmd/grpcurl")
@@ -180,7 +186,8 @@ func TestGrpcurlCalls(t *testing.T) {
 			answer := fmt.Sprintf("%s %s\nexit code %d\n%s%s", c.method, c.request, r.Code, r.Out, r.Failure)
 			answer = headerIDs.ReplaceAllString(answer, `"$1": N`)
 			// Either end may notice the deadline first.
-			answer = strings.ReplaceAll(answer, "stream terminated by RST_STREAM with error code: CANCEL", "context deadline exceeded")
+			const reset = "stream terminated by RST_STREAM with error code: CANCEL"
+			answer = strings.ReplaceAll(answer, reset, context.DeadlineExceeded.Error())
 			got = append(got, answer)
 		}
 		if want == nil {
