@@ -20,7 +20,6 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/stele-db/stele/drivers/drivertest/database"
 	"github.com/stele-db/stele/test/internal/connect"
@@ -62,18 +61,16 @@ func smallDisk(t *testing.T, dir, like string, size int) (grow func(size int)) {
 // smallDatabase makes a database on a disk that a few writes fill.
 func smallDatabase(t *testing.T, kind string) (endpoint string, grow func(size int)) {
 	t.Helper()
-	if kind == stele.SQLite {
+	switch kind {
+	case stele.SQLite:
 		dir := t.TempDir()
 		grow = smallDisk(t, dir, dir, 4)
 		return "sqlite://" + filepath.Join(dir, "state.db"), grow
+	case database.MariaDB:
+		return smallInnoDB(t)
 	}
 	s := database.Shared(t, kind)
 	data := filepath.Join(s.Env(t, "ROOT"), "node1", "data")
-	if kind == database.MariaDB {
-		name := s.Database(t)
-		dir := filepath.Join(data, name) // there are no tables yet
-		return s.In(s.Env(t, "DSN"), name), smallDisk(t, dir, data, 16)
-	}
 	dir, err := os.MkdirTemp(filepath.Dir(data), "small")
 	if err != nil {
 		t.Fatal(err)
@@ -100,10 +97,31 @@ func smallDatabase(t *testing.T, kind string) (endpoint string, grow func(size i
 	return s.In(s.Env(t, "DSN"), name), grow
 }
 
+// smallInnoDB starts a MariaDB server whose tables share a file of limited size. On a full disk the server of Debian 12 ends itself.
+func smallInnoDB(t *testing.T) (endpoint string, grow func(size int)) {
+	t.Helper()
+	s := database.Start(t, database.MariaDB)
+	config := filepath.Join(s.Env(t, "ROOT"), "node1", "my.cnf")
+	original, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	grow = func(size int) {
+		t.Helper()
+		limit := fmt.Sprintf("\ninnodb_file_per_table = 0\ninnodb_data_file_path = ibdata1:12M:autoextend:max:%dM\n", size)
+		if err := os.WriteFile(config, append(slices.Clip(original), limit...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.Restart(t, 1)
+	}
+	grow(32)
+	return s.DSN(t), grow
+}
+
 // TestDatabaseFull fills the disk of a database. Reads are answered, and /health, /readyz, Status and the alarms say why writes fail, until
 // there is space; then all is well again by itself.
 func TestDatabaseFull(t *testing.T) {
-	for _, kind := range []string{stele.SQLite, database.Postgres} {
+	for _, kind := range []string{stele.SQLite, database.Postgres, database.MariaDB} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -160,8 +178,8 @@ func TestDatabaseFull(t *testing.T) {
 			if err := put(256 << 10); err != nil {
 				t.Error(err)
 			}
-			if alarms, err := client.Do(ctx, clientv3.OpGet("key")); err != nil || alarms.Get().Header.Revision < int64(writes)-2 {
-				t.Errorf("afterwards: %v, %v", alarms, err)
+			if got, err := client.Get(ctx, "key"); err != nil || got.Header.Revision < int64(writes)-2 {
+				t.Errorf("afterwards: %v, %v", got, err)
 			}
 			server.Check(t)
 		})
