@@ -17,8 +17,8 @@ const (
 
 // clock is the database's clock without its jumps. Deadlines are compared with it and with nothing else. When the database fails over
 // to a machine whose clock is an hour ahead, nothing expires an hour early, and when it is behind, nothing lives an hour longer: the
-// difference is measured with this process's monotonic clock and left out from then on. Before this process looked, only the times of
-// the log's entries show what the clock did: see replay.
+// difference is measured with this process's monotonic clock and left out from then on. Before this process
+// looked, only the times of the log's entries show what the clock did: see replay.
 type clock struct {
 	// told is what the database's clock showed, less skew, at the local, monotonic time at or up to late before.
 	told log.Timestamp
@@ -28,15 +28,15 @@ type clock struct {
 	skew log.Timestamp
 }
 
-// start sets the clock by the database's answer to a question of the local time asked. It continues the times that were replayed.
+// start sets the clock by the database's answer to a question of the local time asked. It continues the replayed times.
 func (c *clock) start(now log.Timestamp, asked time.Time) {
 	c.replay(now)
 	local := time.Now()
 	c.at, c.late = local, log.Timestamp(local.Sub(asked).Milliseconds())+1
 }
 
-// replay takes the time of the next entry of a log that is being loaded. Time passes on the clock only between entries that
-// are close together. A longer step may be a jump, or time in which nothing was written: it is left out, so that no key
+// replay takes the time of the next entry of a log that is being loaded. Time passes on the clock only between entries
+// that are close together. A longer step may be a jump, or time in which nothing was written: it is left out, so that no key
 // expires early, and some expire late.
 func (c *clock) replay(t log.Timestamp) {
 	if c.told == 0 {

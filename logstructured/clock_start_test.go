@@ -47,8 +47,8 @@ func TestTTLAcrossStartAfterClockJump(t *testing.T) {
 	}
 }
 
-// TestTTLOfReplicaThatStartsAfterClockJump sets the clock of a database with a running replica, and starts another: neither lets a key
-// expire early, nor does the one that was set up before the jump and has to read the log again.
+// TestTTLOfReplicaThatStartsAfterClockJump sets the clock of a database with a running replica, and starts another:
+// neither lets a key expire early, nor does the one that was set up before the jump and has to read the log again.
 func TestTTLOfReplicaThatStartsAfterClockJump(t *testing.T) {
 	t.Parallel()
 	const ttl = 3 * time.Second

@@ -10,9 +10,9 @@ import (
 // forgetAfter is how long a replica must have been silent before its registration is removed.
 const forgetAfter = 10 * replicaTTL
 
-// presences tells from heartbeats which replicas are running. Their times are the database's, and its clock may be set while this
-// process looks: a heartbeat that a killed replica left may lie in the future for an hour. So a replica is running while its
-// heartbeats change, within a time that this process measures with its monotonic clock.
+// presences tells from heartbeats which replicas are running. Their times are the database's, and its clock may be set
+// while this process looks: a heartbeat that a killed replica left may lie in the future for an hour. So a replica is
+// running while its heartbeats change, within a time that this process measures with its monotonic clock.
 type presences struct {
 	byID map[uint64]presence
 	// read is when the heartbeats were last read.
@@ -27,9 +27,11 @@ type presence struct {
 	age   time.Duration
 }
 
-// update takes the registered replicas, as read at the local time local when the database's clock showed now. It returns those that
-// are running, and those that have been silent for long enough to be forgotten.
-func (p *presences) update(all []log.Replica, self uint64, now log.Timestamp, local time.Time) (running, forgotten []log.Replica) {
+// update takes the registered replicas, as read at the local time local when the database's clock showed now. It
+// returns those that are running, and those that have been silent for long enough to be forgotten.
+func (p *presences) update(all []log.Replica, self uint64, now log.Timestamp, local time.Time) (
+	running, forgotten []log.Replica,
+) {
 	byID := make(map[uint64]presence, len(all))
 	for _, r := range all {
 		newest, known := p.byID[r.ID]
@@ -49,9 +51,9 @@ func (p *presences) update(all []log.Replica, self uint64, now log.Timestamp, lo
 	return slices.Clip(running), forgotten
 }
 
-// age is that of a heartbeat that is new to this process. One that follows another was sent since that one was read, whatever the
-// clock shows. The first one of a replica counts only if it is recent by the clock; otherwise the next one will show that the replica
-// is running.
+// age is that of a heartbeat that is new to this process. One that follows another was sent since that one was read,
+// whatever the clock shows. The first one of a replica counts only if it is recent by the clock; otherwise the next one
+// will show that the replica is running.
 func (p *presences) age(seen, now log.Timestamp, local time.Time, followsAnother bool) time.Duration {
 	age := time.Duration(now-seen) * time.Millisecond
 	switch {

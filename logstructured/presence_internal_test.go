@@ -8,8 +8,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// TestPresenceAcrossClockJumps sets the database's clock while three replicas run, of which one is killed: the killed one leaves the list
-// after the usual time, and the others stay in it.
+// TestPresenceAcrossClockJumps sets the database's clock while three replicas run, of which one is killed: the killed
+// one leaves the list after the usual time, and the others stay in it.
 func TestPresenceAcrossClockJumps(t *testing.T) {
 	t.Parallel()
 	const self, running, killed = 1, 2, 3

@@ -19,12 +19,13 @@ const (
 	probeInterval = time.Second
 	// refusedFor is how long no write must have succeeded before a failure other than a full disk is reported.
 	refusedFor = 2 * probeInterval
-	// roomForWrites is the size in bytes of a write that shows that a disk is no longer full: a full one still takes small ones, which fit
-	// into pages that the database has. Most objects of Kubernetes are smaller.
+	// roomForWrites is the size in bytes of a write that shows that a disk is no longer full: a full one still takes
+	// small ones, which fit into pages that the database has. Most objects of Kubernetes are smaller.
 	roomForWrites = 16 << 10
 )
 
-// refusals notes whether the database takes writes. Reads do not show it: a database whose disk is full continues to answer them.
+// refusals notes whether the database takes writes. Reads do not show it: a database whose disk is full continues to
+// answer them.
 type refusals struct {
 	logger *logrus.Entry
 	// current is nil while the database takes writes. Any goroutine may read it; only the writer changes it.
@@ -41,7 +42,7 @@ type refusal struct {
 
 func (r *refusal) full() bool { return errors.Is(r.err, log.ErrNoSpace) }
 
-// reported tells whether users learn of it: at once if the disk is full, and otherwise only if no write succeeds for a while.
+// reported reports whether users learn of it: at once if the disk is full, otherwise if no write succeeds for a while.
 func (r *refusal) reported() bool { return r.full() || time.Since(r.since) >= refusedFor }
 
 // observe takes the outcome of an append of size bytes.
@@ -55,7 +56,8 @@ func (r *refusals) observe(ctx context.Context, size int, err error) {
 	case current != nil && (size >= roomForWrites || !current.full()):
 		r.current.Store(nil)
 		if current.reported() {
-			r.logger.WithField("after", time.Since(current.since).Round(time.Millisecond)).Info("the database takes writes again")
+			r.logger.WithField("after", time.Since(current.since).Round(time.Millisecond)).
+				Info("the database takes writes again")
 		}
 	}
 }
@@ -73,8 +75,8 @@ func (r *refusals) refuse(current *refusal, err error) {
 	r.current.Store(next)
 }
 
-// Refused returns why the database takes no writes. It returns nil if the database takes them, or if no write has shown that it does
-// not. The store itself writes once a second until it succeeds.
+// Refused returns why the database takes no writes. It returns nil if the database takes them, or if no write has shown
+// that it does not. The store itself writes once a second until it succeeds.
 func (s *Store) Refused() error {
 	switch r := s.refusals.current.Load(); {
 	case r == nil || !r.reported():
@@ -92,8 +94,8 @@ func (s *Store) Full() bool {
 	return r != nil && r.full()
 }
 
-// probe tries whether the database takes writes again. Its entry keeps alive leases that do not exist, so that it changes nothing and
-// goes with the next compaction.
+// probe tries whether the database takes writes again. Its entry keeps alive leases that do not exist, so that it
+// changes nothing and goes with the next compaction.
 func (w *writer) probe(ctx context.Context) {
 	r := &w.store.refusals
 	refused := r.current.Load()

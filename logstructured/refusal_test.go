@@ -14,8 +14,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// TestFullDatabase has a database that answers reads and has room for small writes only. The store says so until there is room again,
-// which it finds out by itself.
+// TestFullDatabase has a database that answers reads and has room for small writes only. The store says so until there
+// is room again, which it finds out by itself.
 func TestFullDatabase(t *testing.T) {
 	t.Parallel()
 	source := newFaultyLog(openSQLite(t, tempDatabase(t)))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -19,6 +20,8 @@ const (
 	errDatabaseExists       = 1007
 	errRecordChanged        = 1020 // MariaDB with innodb_snapshot_isolation: the row changed after the snapshot
 	errDiskFull             = 1021
+	errOnWrite              = 1026
+	errEngine               = 1030
 	errTooManyConns         = 1040
 	errOutOfResources       = 1041
 	errDatabaseDenied       = 1044
@@ -115,12 +118,27 @@ func sentinelOf(err error) error {
 		return log.ErrNoConnection
 	case errDiskFull, errTableFull:
 		return log.ErrNoSpace
+	case errOnWrite, errEngine:
+		if systemFull(err) {
+			return log.ErrNoSpace
+		}
 	case errPreventsStatement, errReadOnlyMode, errInReadOnly, errNullPosition:
 		return log.ErrReadOnly
 	case errPacketTooLarge, errTiKVTooLarge, errTiDBTooLarge:
 		return log.ErrTooLarge
 	}
 	return nil
+}
+
+// systemFull reports whether the server passes on the operating system's error 28 (ENOSPC), as in `Got error 28 "No
+// space left on device" from storage engine` and `Error writing file '...' (Errcode: 28 ...)`.
+func systemFull(err error) bool {
+	var e *mysql.MySQLError
+	if !errors.As(err, &e) {
+		return false
+	}
+	message := strings.ToLower(e.Message)
+	return strings.Contains(message, "error 28 ") || strings.Contains(message, "errcode: 28 ")
 }
 
 // outcome tells what became of a write whose statement, sent outside a transaction (or COMMIT), returned err. It errs on the side of unknown.

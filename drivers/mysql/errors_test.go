@@ -53,6 +53,20 @@ func TestOutcomes(t *testing.T) {
 			t.Errorf("%v: %d, want %d", test.err, got, test.want)
 		}
 	}
+	for message, full := range map[string]bool{
+		`Got error 28 "No space left on device" from storage engine InnoDB`:              true,
+		`Error writing file './binlog.000001' (Errcode: 28 "No space left on device")`:   true,
+		`Error writing file './binlog.000001' (errcode: 28 - No space left on device)`:   true,
+		`Got error 168 "Unknown (generic) error from engine" from storage engine InnoDB`: false,
+		`Got error 281 "Timeout expired" from storage engine`:                            false,
+		`Error writing file './binlog.000001' (Errcode: 5 "Input/output error")`:         false,
+	} {
+		for _, n := range []uint16{1026, 1030} {
+			if err := translate("append", &mysql.MySQLError{Number: n, Message: message}); errors.Is(err, log.ErrNoSpace) != full {
+				t.Errorf("%v, want %v that the disk is full", err, full)
+			}
+		}
+	}
 	for n, want := range map[uint16]error{
 		1290: log.ErrReadOnly, 1836: log.ErrReadOnly, 1792: log.ErrReadOnly,
 		1114: log.ErrNoSpace, 1021: log.ErrNoSpace, 1153: log.ErrTooLarge, 8004: log.ErrTooLarge, 8025: log.ErrTooLarge,

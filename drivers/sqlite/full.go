@@ -20,9 +20,9 @@ func (e *fullError) Error() string {
 
 func (e *fullError) Unwrap() error { return e.errno }
 
-// full returns an error if no file can be created in one of the directories because its file system is full. SQLite reports
-// every file that it cannot open as SQLITE_CANTOPEN. Its error number is often that of another attempt, to open the file only for
-// reading, and the number of free inodes is unknown on some file systems, so full tries it.
+// full returns an error if no file can be created in one of the directories because its file system is full. SQLite
+// reports every file that it cannot open as SQLITE_CANTOPEN. Its error number is often that of another attempt, to open
+// the file only for reading, and the number of free inodes is unknown on some file systems, so full tries it.
 func full(dirs ...string) *fullError {
 	for _, dir := range dirs {
 		f, err := os.CreateTemp(dir, ".stele-full-*")
@@ -48,8 +48,8 @@ func noSpace(err error) syscall.Errno {
 	return 0
 }
 
-// creates are the directories in which SQLite creates files for the database at path: its own, and the one for temporary files, in
-// SQLite's order.
+// creates are the directories in which SQLite creates files for the database at path: its own, and the one for
+// temporary files, in SQLite's order.
 func creates(path string) []string {
 	dirs := []string{filepath.Dir(path)}
 	for _, dir := range []string{os.Getenv("SQLITE_TMPDIR"), os.Getenv("TMPDIR"), "/var/tmp", "/usr/tmp", "/tmp"} {

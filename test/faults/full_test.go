@@ -97,7 +97,8 @@ func smallDatabase(t *testing.T, kind string) (endpoint string, grow func(size i
 	return s.In(s.Env(t, "DSN"), name), grow
 }
 
-// smallInnoDB starts a MariaDB server whose tables share a file of limited size. On a full disk the server of Debian 12 ends itself.
+// smallInnoDB starts a MariaDB server whose tables share a file of limited size. On a full disk the server of Debian 12
+// ends itself.
 func smallInnoDB(t *testing.T) (endpoint string, grow func(size int)) {
 	t.Helper()
 	s := database.Start(t, database.MariaDB)
@@ -118,8 +119,8 @@ func smallInnoDB(t *testing.T) (endpoint string, grow func(size int)) {
 	return s.DSN(t), grow
 }
 
-// TestDatabaseFull fills the disk of a database. Reads are answered, and /health, /readyz, Status and the alarms say why writes fail, until
-// there is space; then all is well again by itself.
+// TestDatabaseFull fills the disk of a database. Reads are answered, and /health, /readyz, Status and the alarms say
+// why writes fail, until there is space; then all is well again by itself.
 func TestDatabaseFull(t *testing.T) {
 	for _, kind := range []string{stele.SQLite, database.Postgres, database.MariaDB} {
 		t.Run(kind, func(t *testing.T) {

@@ -13,7 +13,8 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// clockDatabase makes a database of a PostgreSQL server whose clock the test can set: functions of these names hide the server's.
+// clockDatabase makes a database of a PostgreSQL server whose clock the test can set: functions of these names hide the
+// server's.
 func clockDatabase(t *testing.T) (dsn string, set func(ahead time.Duration)) {
 	t.Helper()
 	s := database.Shared(t, database.Postgres)
@@ -42,8 +43,8 @@ func clockDatabase(t *testing.T) (dsn string, set func(ahead time.Duration)) {
 	}
 }
 
-// TestDatabaseClockSet sets the database's clock an hour ahead and back. A replica that starts lets no young key expire, and one that
-// is killed leaves the member list though its last heartbeat lies in the future.
+// TestDatabaseClockSet sets the database's clock an hour ahead and back. A replica that starts lets no young key
+// expire, and one that is killed leaves the member list though its last heartbeat lies in the future.
 func TestDatabaseClockSet(t *testing.T) {
 	t.Parallel()
 	ctx := bounded(t)
