@@ -224,6 +224,8 @@ tidy: ## go mod tidy in every module
 	cd test/kubernetes/kwok && go mod tidy
 	cd test/kubernetes/kubeadm && go mod tidy
 	cd test/yurthub && go mod tidy
+	cd test/programs/gozero && go mod tidy
+	cd test/programs/vault && go mod tidy
 	cd test/programs/benchmark && go mod tidy
 	cd test/programs/grpcurl && go mod tidy
 
