@@ -1,3 +1,4 @@
-// Package drivers opens the log that a data source name (DSN) stands for. Each database has a package of its own, whose
-// log keeps every obligation of [log.Log]; package drivertest checks them.
+// Package drivers opens the log at a data source name (DSN). Each kind of database has a package of its own, which
+// implements [log.Log] and describes itself by one value; docs/driver.md says how to write another. Package drivertest
+// checks that a driver keeps the contract.
 package drivers

@@ -2,31 +2,27 @@ package drivers
 
 import (
 	"context"
-	"errors"
 	"strings"
 
-	"github.com/sirupsen/logrus"
-
 	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/drivers/internal/driver"
 	"github.com/stele-db/stele/drivers/mysql"
 	"github.com/stele-db/stele/drivers/postgres"
 	"github.com/stele-db/stele/drivers/sqlite"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// DefaultDSN is what an empty DSN stands for: kine's default file.
+// all are the drivers. A new one is added here and nowhere else.
+var all = []*driver.Driver{&sqlite.Driver, &postgres.Driver, &mysql.Driver}
+
+// files is the driver of a DSN without a scheme.
+var files = &sqlite.Driver
+
+// DefaultDSN is the DSN that an empty one stands for: kine's default file.
 const DefaultDSN = "sqlite://./db/state.db"
 
-// ErrUnsupported means that the DSN names a database that this version cannot use.
-var ErrUnsupported = errors.New("database is not supported")
-
 // Options configure a log beyond its DSN.
-type Options struct {
-	// Logger is required.
-	Logger *logrus.Entry
-	// Options of connections to a server; a SQLite file needs none.
-	connect.Options
-}
+type Options = driver.Options
 
 // Open opens the log at dsn, creating it if the database allows:
 //
@@ -36,57 +32,70 @@ type Options struct {
 //   - "mysql://USER:PASSWORD@tcp(HOST:PORT)/DATABASE?options" (or "mariadb://"): see package mysql.
 //   - "": [DefaultDSN].
 //
-// The error of any other scheme wraps [ErrUnsupported]. An error that trying again cannot mend wraps
-// [connect.ErrConfiguration]: every one of a file, and those of a server that its driver tells apart.
+// The error of any other scheme wraps [ErrUnsupported]. Errors that retrying cannot fix wrap [connect.ErrConfiguration]:
+// all errors of opening a file, and those of a server that its driver recognizes.
 func Open(ctx context.Context, dsn string, opts Options) (log.Log, error) {
-	scheme, rest, err := Split(dsn)
+	d, dsn, err := find(dsn)
 	if err != nil {
 		return nil, connect.Configuration(err)
 	}
-	switch scheme {
-	case "postgres":
-		return opened(postgres.Open(ctx, scheme+"://"+rest, postgres.Options{Logger: opts.Logger, Options: opts.Options}))
-	case "mysql":
-		return opened(mysql.Open(ctx, scheme+"://"+rest, mysql.Options{Logger: opts.Logger, Options: opts.Options}))
-	default:
-		l, err := opened(sqlite.Open(ctx, rest, sqlite.Options{Logger: opts.Logger, BesideKine: opts.BesideKine}))
-		return l, connect.Configuration(err)
-	}
+	return d.Open(ctx, dsn, opts)
 }
 
-// Schema returns the statements that create what [Open] would create at dsn: each is complete and ends with a semicolon. Nothing is asked of
-// the database.
+// Schema returns the statements that create what [Open] would create at dsn, without connecting. Each statement is
+// complete and ends with a semicolon.
 func Schema(dsn string) ([]string, error) {
-	scheme, rest, err := Split(dsn)
+	d, dsn, err := find(dsn)
 	if err != nil {
 		return nil, connect.Configuration(err)
 	}
-	var statements []string
-	switch scheme {
-	case "postgres":
-		statements, err = postgres.Schema(scheme + "://" + rest)
-	case "mysql":
-		statements, err = mysql.Schema(scheme + "://" + rest)
-	default:
-		statements = sqlite.Schema()
-	}
-	if err != nil {
-		return nil, connect.Configuration(err)
-	}
+	statements, err := d.Schema(dsn)
 	for i, statement := range statements {
-		statement = strings.TrimSpace(statement)
-		if !strings.HasSuffix(statement, ";") {
-			statement += ";"
-		}
-		statements[i] = statement
+		statements[i] = strings.TrimSuffix(strings.TrimSpace(statement), ";") + ";"
 	}
-	return statements, nil
+	return statements, connect.Configuration(err)
 }
 
-// opened turns what a driver's Open returned into what [Open] returns: no nil pointer in an interface.
-func opened[L log.Log](l L, err error) (log.Log, error) {
+// OpenTable opens the database at dsn for reading a table of another program. It does not connect yet.
+func OpenTable(dsn string, opts Options) (driver.Table, error) {
+	d, dsn, err := find(dsn)
 	if err != nil {
-		return nil, err
+		return driver.Table{}, connect.Configuration(err)
 	}
-	return l, nil
+	t, err := d.OpenTable(dsn, opts)
+	return t, connect.Configuration(err)
+}
+
+// Remote reports whether dsn names a server, so that TLS, a password and a pool of connections have a meaning.
+func Remote(dsn string) bool {
+	d, _, err := find(dsn)
+	return err == nil && d.Remote
+}
+
+// File returns the absolute path of the file that dsn names, and "" if dsn names a server.
+func File(dsn string) (string, error) {
+	d, dsn, err := find(dsn)
+	if err != nil || d.File == nil {
+		return "", err
+	}
+	return d.File(dsn)
+}
+
+// Describe returns where the data of dsn is, for people: the absolute path of a file, or the scheme, hosts, database and
+// table prefix of a server. It shows neither user, password nor other options. If dsn is wrong, or its password could
+// be mistaken for another part because special characters are not escaped, only the scheme is shown.
+func Describe(dsn string) string {
+	d, whole, err := find(dsn)
+	if err == nil {
+		text, err := d.Describe(whole)
+		if err == nil {
+			return text
+		}
+		return d.Schemes[0] + "://..."
+	}
+	scheme, _, found := strings.Cut(dsn, "://")
+	if !found || !validScheme.MatchString(scheme) {
+		return "..."
+	}
+	return scheme + "://..."
 }

@@ -129,7 +129,7 @@ func TestDescribe(t *testing.T) {
 		"mysql://u:secret@db.example:3306/stele":                               "mysql://...",
 		"mysql://u:secret@tcp(db.example)":                                     "mysql://db.example:3306/kubernetes",
 		"mysql://":                                                             "mysql:///var/run/mysqld/mysqld.sock/kubernetes",
-		"mysql://u:secret@tcp(h1:1,h2:2,h3)/d":                                 "mysql://h1:1,h2:2,h3/d",
+		"mysql://u:secret@tcp(h1:1,h2:2,h3)/d":                                 "mysql://h1:1,h2:2,h3:3306/d",
 		"mysql://u:sec/ret@tcp(db.example)":                                    "mysql://...",
 		"sqlserver://u:secret@h":                                               "sqlserver://...",
 		"u:secret@tcp(h)/d":                                                    "...",

@@ -1,62 +1,73 @@
 package drivers
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
+
+	"github.com/stele-db/stele/drivers/internal/driver"
 )
 
-// Split returns the scheme that names the driver ("sqlite", "postgres" or "mysql") and what follows "://". Its errors wrap [ErrUnsupported]
-// and show nothing of the DSN but the scheme.
-func Split(dsn string) (scheme, rest string, err error) {
+// ErrUnsupported means that the DSN names a database that this version cannot use.
+var ErrUnsupported = errors.New("database is not supported")
+
+// find returns the driver of a DSN, and the DSN in full. Its errors wrap [ErrUnsupported] and show nothing of the DSN
+// but the scheme.
+func find(dsn string) (*driver.Driver, string, error) {
 	if dsn == "" {
 		dsn = DefaultDSN
 	}
-	scheme, rest, found := strings.Cut(dsn, "://")
-	if !found {
-		// A "PATH" or "PATH?options", as in kine's own default. What looks like an endpoint of a server is more
-		// likely one without its scheme than a file, and a password in it would become the name of a file.
-		if notPath.MatchString(dsn) {
-			return "", "", fmt.Errorf("data source name has no scheme: write %s (%w)", forms, ErrUnsupported)
+	scheme, _, found := strings.Cut(dsn, "://")
+	switch {
+	case !found && !notPath.MatchString(dsn): // a "PATH" or "PATH?options", as in kine's own default
+		return files, dsn, nil
+	case !found, !validScheme.MatchString(scheme): // "user:password@tcp(host)/db?x=a://b"
+		return nil, "", fmt.Errorf("data source name has no scheme: write %s (%w)", forms(), ErrUnsupported)
+	}
+	for _, d := range all {
+		if slices.Contains(d.Schemes, scheme) {
+			return d, dsn, nil
 		}
-		return "sqlite", dsn, nil
 	}
-	switch scheme {
-	case "sqlite", "postgres", "mysql":
-		return scheme, rest, nil
-	case "litestream":
-		return "sqlite", withOption(rest, "checkpoint=external"), nil
-	case "postgresql":
-		return "postgres", rest, nil
-	case "mariadb":
-		return "mysql", rest, nil
-	case "nats", "http", "https", "t4", "split":
-		return "", "", fmt.Errorf("%s://...: Stele does not use this kind of store; write %s (%w)", scheme, forms, ErrUnsupported)
+	if slices.Contains(kineSchemes, scheme) {
+		return nil, "", fmt.Errorf("%s://...: Stele does not use this kind of store; write %s (%w)",
+			scheme, forms(), ErrUnsupported)
 	}
-	if !validScheme.MatchString(scheme) { // "user:password@tcp(host)/db?x=a://b"
-		return "", "", fmt.Errorf("data source name has no scheme: write %s (%w)", forms, ErrUnsupported)
-	}
-	return "", "", fmt.Errorf("unknown scheme %q: write %s (%w)", scheme, forms, ErrUnsupported)
+	return nil, "", fmt.Errorf("unknown scheme %q: write %s (%w)", scheme, forms(), ErrUnsupported)
 }
 
-// validScheme matches what can be shown of a DSN without showing a password.
+// kineSchemes are the schemes that kine knows and Stele does not.
+var kineSchemes = []string{"nats", "http", "https", "t4", "split"}
+
+// validScheme matches a scheme that can be shown without showing a password.
 var validScheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*$`)
 
-// notPath matches what is no path of a file although it has no "://".
+// notPath matches DSNs without "://" that are more likely the address of a server than the path of a file: a password
+// in one of them would become the name of a file.
 var notPath = regexp.MustCompile(`(?i)` + strings.Join([]string{
 	`@`, // go-sql-driver's user:password@tcp(host)/database
 	`^[^/]*\b(tcp|unix)\(`,
-	`^(sqlite3?|litestream|postgres|postgresql|mysql|mariadb|nats|https?|t4|split)(:|$)`,
+	`^(sqlite3|` + strings.Join(append(schemes(), kineSchemes...), "|") + `)(:|$)`,
 	`(^|\s)(dbname|host|hostaddr|port|user|password|passfile|service|options|sslmode|sslrootcert|connect_timeout)\s*=`, // libpq's
 	`^[a-z0-9.-]+:[0-9]+(/|$)`, // host:port/database
 }, "|"))
 
-// forms are what a DSN can look like.
-const forms = "sqlite://PATH, postgres://USER:PASSWORD@HOST:PORT/DATABASE or mysql://USER:PASSWORD@tcp(HOST:PORT)/DATABASE"
-
-func withOption(dsn, option string) string {
-	if strings.Contains(dsn, "?") {
-		return dsn + "&" + option
+func schemes() []string {
+	var schemes []string
+	for _, d := range all {
+		schemes = append(schemes, d.Schemes...)
 	}
-	return dsn + "?" + option
+	return schemes
+}
+
+// forms returns the forms of a DSN, for error messages.
+func forms() string {
+	forms := make([]string, len(all))
+	for i, d := range all {
+		forms[i] = d.Form
+	}
+	last := len(forms) - 1
+	return strings.Join(forms[:last], ", ") + " or " + forms[last]
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/stele-db/stele/drivers"
 	"github.com/stele-db/stele/drivers/connect"
-	"github.com/stele-db/stele/drivers/sqlite"
 )
 
 // databaseConfig is what the flags and the environment say about the database.
@@ -98,15 +97,8 @@ func (c *databaseConfig) options(flags *pflag.FlagSet, log *logrus.Entry) (conne
 
 // mustExist keeps a file from being made where one is looked for.
 func mustExist(endpoint string) error {
-	scheme, rest, err := drivers.Split(endpoint)
-	if err != nil {
-		return err
-	}
-	if scheme != "sqlite" {
-		return nil
-	}
-	path, err := sqlite.Path(rest)
-	if err != nil {
+	path, err := drivers.File(endpoint)
+	if err != nil || path == "" {
 		return err
 	}
 	if _, err := os.Stat(path); err != nil {

@@ -31,7 +31,7 @@ func openKine(ctx context.Context, t *tool, c *importConfig) (source, error) {
 	if err != nil {
 		return nil, err
 	}
-	table, err := kine.Open(ctx, dsn, kine.Options{Logger: logger, Table: c.table, Options: connection})
+	table, err := kine.Open(ctx, dsn, kine.Options{Table: c.table, Options: drivers.Options{Logger: logger, Options: connection}})
 	switch {
 	case errors.Is(err, kine.ErrNotKine):
 		return nil, fmt.Errorf("%s: %w; name kine's database with --source, and its table with --source-table", flag, err)

@@ -41,7 +41,7 @@ func (t *Table) Read(ctx context.Context, fn func(log.Entry) error) (s Survey, h
 		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 		_ = conn.Close()
 	}()
-	for _, statement := range t.begin {
+	for _, statement := range t.db.Begin {
 		if _, err := conn.ExecContext(ctx, statement); err != nil {
 			return s, nil, t.failed("begin to read", err)
 		}

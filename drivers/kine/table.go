@@ -8,23 +8,22 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/sirupsen/logrus"
+	_ "modernc.org/sqlite" // registers the database/sql driver of SQLite files
 
 	"github.com/stele-db/stele/drivers"
 	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/drivers/internal/driver"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
 // DefaultTable is kine's name of its table.
 const DefaultTable = "kine"
 
-// Options say more about a table than its DSN.
+// Options configure the reading of a table beyond its DSN.
 type Options struct {
-	// Logger is required.
-	Logger *logrus.Entry
+	drivers.Options
 	// Table is its name; empty is [DefaultTable].
 	Table string
-	connect.Options
 }
 
 // ErrNotKine means that the database has no such table, or that it is not kine's.
@@ -32,19 +31,13 @@ var ErrNotKine = errors.New("not a table of kine")
 
 // Table is kine's, opened for reading.
 type Table struct {
-	db   *sql.DB
+	db   driver.Table
 	name string
-	// begin are the statements that begin a transaction in which all queries read the same snapshot.
-	begin []string
-	// parameter is the placeholder of a parameter.
-	parameter string
-	// server is the driver's.
-	server connect.ServerText
 }
 
 // failed returns err as one line that begins with the cause.
 func (t *Table) failed(op string, err error) error {
-	return &connect.Failure{Operation: "kine: " + op, Err: err, Server: t.server}
+	return &connect.Failure{Operation: "kine: " + op, Err: err, Server: t.db.Text}
 }
 
 // validTable is what is a name in all three databases without quotes, with a schema or database before it.
@@ -59,19 +52,7 @@ func Open(ctx context.Context, dsn string, opts Options) (t *Table, err error) {
 	if !validTable.MatchString(t.name) {
 		return nil, connect.Configuration(fmt.Errorf("kine: table %q: its name must match %s", t.name, validTable))
 	}
-	scheme, rest, err := drivers.Split(dsn)
-	if err != nil {
-		return nil, connect.Configuration(err)
-	}
-	switch scheme {
-	case "postgres":
-		err = t.openPostgres(scheme+"://"+rest, opts)
-	case "mysql":
-		err = t.openMySQL(scheme+"://"+rest, opts)
-	default:
-		err = t.openSQLite(rest)
-	}
-	if err != nil {
+	if t.db, err = drivers.OpenTable(dsn, opts.Options); err != nil {
 		return nil, err
 	}
 	if err := t.identify(ctx); err != nil {
@@ -85,7 +66,7 @@ func (t *Table) Close() error { return t.db.Close() }
 
 // sql puts the table's name, which was validated, into a statement, and this database's parameter.
 func (t *Table) sql(statement string) string {
-	return strings.NewReplacer("{table}", t.name, "?", t.parameter).Replace(statement)
+	return strings.NewReplacer("{table}", t.name, "?", t.db.Parameter).Replace(statement)
 }
 
 // columnsSQL fails unless the table has all columns of kine's.

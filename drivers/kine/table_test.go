@@ -11,6 +11,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/stele-db/stele/drivers"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -50,7 +51,7 @@ func TestRead(t *testing.T) {
 	large := bytes.Repeat([]byte{0xff, 0}, pageBytes/4)
 	execute(t, db, `WITH RECURSIVE n(i) AS (VALUES(2) UNION ALL SELECT i + 1 FROM n WHERE i < ?)
 		INSERT INTO kine SELECT i, CAST(x'6bff' || i AS TEXT), 1, 0, NULL, 0, 0, CASE WHEN i % 500 = 0 THEN ? ELSE 'v' END, NULL FROM n`, rows, large)
-	table, err := Open(t.Context(), path, Options{Logger: quiet()})
+	table, err := Open(t.Context(), path, Options{Options: drivers.Options{Logger: quiet()}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,12 +97,12 @@ func TestOpenRefuses(t *testing.T) {
 		path, table string
 		kine        bool
 	}{{path, "other", true}, {path, "empty", true}, {path, "missing", true}, {path, `"x" WHERE 1; --`, false}, {path + "2", "", false}} {
-		table, err := Open(t.Context(), test.path, Options{Logger: quiet(), Table: test.table})
+		table, err := Open(t.Context(), test.path, Options{Options: drivers.Options{Logger: quiet()}, Table: test.table})
 		if err == nil || table != nil || errors.Is(err, ErrNotKine) != test.kine {
 			t.Errorf("%s in %s: %v, %v", test.table, test.path, table, err)
 		}
 	}
-	table, err := Open(t.Context(), path, Options{Logger: quiet()})
+	table, err := Open(t.Context(), path, Options{Options: drivers.Options{Logger: quiet()}})
 	if err != nil {
 		t.Fatal(err)
 	}

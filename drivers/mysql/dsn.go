@@ -49,7 +49,9 @@ var errDSN = errors.New("mysql: the DSN is not of the form mysql://user:password
 
 func parseDSN(dsn string) (*config, error) {
 	given := dsn
-	dsn = strings.TrimPrefix(dsn, "mysql://")
+	for _, scheme := range schemes {
+		dsn = strings.TrimPrefix(dsn, scheme+"://")
+	}
 	if dsn == "" {
 		dsn = defaultServer
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/stele-db/stele/drivers/drivertest/database"
+	"github.com/stele-db/stele/drivers/internal/driver"
 )
 
 func TestMain(m *testing.M) { os.Exit(database.Main(m)) }
@@ -31,7 +32,7 @@ func quiet() *logrus.Entry {
 // openLog opens a log that the test closes.
 func openLog(t testing.TB, dsn string) *Log {
 	t.Helper()
-	l, err := Open(context.Background(), dsn, Options{Logger: quiet()})
+	l, err := Open(context.Background(), dsn, driver.Options{Logger: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,24 +9,16 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/sirupsen/logrus"
-
 	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/drivers/internal/driver"
 )
 
-// Options configure a log beyond its DSN.
-type Options struct {
-	// Logger is required.
-	Logger *logrus.Entry
-	connect.Options
-}
-
 // Open opens the log at dsn (see the package's documentation), creating database and tables if they are not there and rights allow.
-func Open(ctx context.Context, dsn string, opts Options) (*Log, error) {
+func Open(ctx context.Context, dsn string, opts driver.Options) (*Log, error) {
 	return open(ctx, dsn, opts, migrations)
 }
 
-func open(ctx context.Context, dsn string, opts Options, list []migration) (*Log, error) {
+func open(ctx context.Context, dsn string, opts driver.Options, list []migration) (*Log, error) {
 	cfg, err := parseDSN(dsn)
 	if err == nil {
 		err = cfg.apply(opts.Options)

@@ -15,13 +15,14 @@ import (
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/drivers/drivertest/database"
+	"github.com/stele-db/stele/drivers/internal/driver"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
 // openList opens a log of a version with other migrations.
 func openList(t *testing.T, dsn string, list []migration) *Log {
 	t.Helper()
-	l, err := open(context.Background(), dsn, Options{Logger: quiet()}, list)
+	l, err := open(context.Background(), dsn, driver.Options{Logger: quiet()}, list)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +99,7 @@ func TestRollingUpgrade(t *testing.T) {
 	}
 	incompatible := append(append([]migration{}, newer...), migration{statements: []string{`CREATE TABLE IF NOT EXISTS stele_other (a INT PRIMARY KEY)`}, compatible: 3})
 	openList(t, dsn, incompatible)
-	if _, err := Open(context.Background(), dsn, Options{Logger: quiet()}); err == nil || !strings.Contains(err.Error(), "newer version of Stele") {
+	if _, err := Open(context.Background(), dsn, driver.Options{Logger: quiet()}); err == nil || !strings.Contains(err.Error(), "newer version of Stele") {
 		t.Errorf("opening what needs a newer version: %v", err)
 	}
 }
@@ -129,7 +130,7 @@ func TestTwoPrefixes(t *testing.T) {
 	for i := range 8 {
 		prefix := []string{"one", "two_"}[i%2]
 		wg.Go(func() {
-			l, err := Open(context.Background(), dsn+"?table_prefix="+prefix, Options{Logger: quiet()})
+			l, err := Open(context.Background(), dsn+"?table_prefix="+prefix, driver.Options{Logger: quiet()})
 			if err != nil {
 				t.Error(err)
 				return
@@ -170,7 +171,7 @@ func TestMissingRights(t *testing.T) {
 	t.Cleanup(func() { admin(t, s, "DROP USER IF EXISTS little@'127.0.0.1'") })
 	admin(t, s, "CREATE USER little@'127.0.0.1' IDENTIFIED BY 'secret'", "GRANT SELECT, INSERT, UPDATE, DELETE ON "+name+".* TO little@'127.0.0.1'")
 	open := func(dsn string) error {
-		l, err := Open(context.Background(), dsn, Options{Logger: quiet()})
+		l, err := Open(context.Background(), dsn, driver.Options{Logger: quiet()})
 		if err == nil {
 			mustAppend(t, l, log.Head{}, drivertest.BenchEntries(2))
 			_, err = l.Size(context.Background())
@@ -205,7 +206,7 @@ func TestOpenWarnsOfANewDatabase(t *testing.T) {
 	admin(t, s, "DROP DATABASE `"+name+"`")
 	for _, want := range []bool{true, false} {
 		logger, messages := logtest.NewNullLogger()
-		l, err := Open(context.Background(), dsn, Options{Logger: logrus.NewEntry(logger)})
+		l, err := Open(context.Background(), dsn, driver.Options{Logger: logrus.NewEntry(logger)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -239,7 +240,7 @@ func TestServerRefuses(t *testing.T) {
 		"global variable":  dsn + "?max_connections=9",
 		"unknown charset":  dsn + "?charset=none",
 	} {
-		l, err := Open(context.Background(), dsn, Options{Logger: quiet()})
+		l, err := Open(context.Background(), dsn, driver.Options{Logger: quiet()})
 		if err == nil {
 			err = l.Close()
 		}
@@ -252,7 +253,7 @@ func TestServerRefuses(t *testing.T) {
 func TestPacketTooSmall(t *testing.T) {
 	s := database.Shared(t, kind())
 	dsn := s.DSN(t)
-	_, err := Open(context.Background(), dsn, Options{Logger: quiet(), Options: connect.Options{MaxValueBytes: 64 << 20}})
+	_, err := Open(context.Background(), dsn, driver.Options{Logger: quiet(), Options: connect.Options{MaxValueBytes: 64 << 20}})
 	if err == nil || !strings.Contains(err.Error(), "max_allowed_packet") || !strings.Contains(err.Error(), "SET GLOBAL") || !strings.Contains(err.Error(), "lower the limit of requests") {
 		t.Errorf("values larger than packets: %v", err)
 	}
@@ -260,10 +261,10 @@ func TestPacketTooSmall(t *testing.T) {
 	admin(t, s, "SET GLOBAL max_allowed_packet = 2097152")
 	t.Cleanup(func() { admin(t, s, "SET GLOBAL max_allowed_packet = DEFAULT") })
 	const largest = 2097152 - packetReserve - rowBytes
-	if _, err := Open(context.Background(), dsn, Options{Logger: quiet(), Options: connect.Options{MaxValueBytes: largest + 1}}); err == nil {
+	if _, err := Open(context.Background(), dsn, driver.Options{Logger: quiet(), Options: connect.Options{MaxValueBytes: largest + 1}}); err == nil {
 		t.Error("one byte too much is accepted")
 	}
-	l, err := Open(context.Background(), dsn, Options{Logger: quiet(), Options: connect.Options{MaxValueBytes: largest}})
+	l, err := Open(context.Background(), dsn, driver.Options{Logger: quiet(), Options: connect.Options{MaxValueBytes: largest}})
 	if err != nil {
 		t.Fatal(err)
 	}

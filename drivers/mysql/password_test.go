@@ -2,7 +2,7 @@ package mysql
 
 import (
 	"context"
-	"database/sql/driver"
+	sqldriver "database/sql/driver"
 	"errors"
 	"os"
 	"path/filepath"
@@ -11,6 +11,7 @@ import (
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/drivers/drivertest/database"
+	"github.com/stele-db/stele/drivers/internal/driver"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -27,7 +28,7 @@ func TestPasswordChanges(t *testing.T) {
 		}
 	}
 	write("one")
-	l, err := Open(t.Context(), "mysql://rotating:unused@tcp("+s.Address(1)+")/"+name, Options{Logger: quiet(), Options: connect.Options{PasswordFile: file}})
+	l, err := Open(t.Context(), "mysql://rotating:unused@tcp("+s.Address(1)+")/"+name, driver.Options{Logger: quiet(), Options: connect.Options{PasswordFile: file}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +77,7 @@ func killConnections(t *testing.T, s *database.Server, user string) {
 	var ids []string
 	list := func(c *session) error {
 		ids = nil
-		return c.query(context.Background(), "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = '"+user+"'", nil, func(row []driver.Value) error {
+		return c.query(context.Background(), "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = '"+user+"'", nil, func(row []sqldriver.Value) error {
 			ids = append(ids, text(row[0]))
 			return nil
 		})

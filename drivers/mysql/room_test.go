@@ -12,6 +12,7 @@ import (
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/drivers/drivertest/database"
+	"github.com/stele-db/stele/drivers/internal/driver"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -71,7 +72,7 @@ func TestOneConnectionIsTooFew(t *testing.T) {
 	_, dsn := limitedUser(t, "one", 1)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
-	l, err := Open(ctx, dsn, Options{Logger: quiet()})
+	l, err := Open(ctx, dsn, driver.Options{Logger: quiet()})
 	if err == nil {
 		t.Error(l.Close())
 	}

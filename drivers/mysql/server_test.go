@@ -12,6 +12,7 @@ import (
 
 	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/drivers/drivertest/database"
+	"github.com/stele-db/stele/drivers/internal/driver"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -198,7 +199,7 @@ func refusesToWrite(t *testing.T, s *database.Server, name, dsn string) {
 }
 
 func openAndClose(dsn string) error {
-	l, err := Open(context.Background(), dsn, Options{Logger: quiet()})
+	l, err := Open(context.Background(), dsn, driver.Options{Logger: quiet()})
 	if err == nil {
 		err = l.Close()
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/stele-db/stele/drivers/drivertest/database"
+	"github.com/stele-db/stele/drivers/internal/driver"
 )
 
 // TestErrorText checks that errors of a real server are one line, which begins with the cause and shows no password.
@@ -70,7 +71,7 @@ func TestErrorText(t *testing.T) {
 				"; an option of the DSN is neither the driver's nor a variable of the server",
 		},
 	} {
-		l, err := Open(context.Background(), test.dsn, Options{Logger: quiet()})
+		l, err := Open(context.Background(), test.dsn, driver.Options{Logger: quiet()})
 		if err == nil {
 			_ = l.Close()
 			t.Errorf("%s: no error", what)

@@ -8,6 +8,7 @@ import (
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/drivers/drivertest/database"
+	"github.com/stele-db/stele/drivers/internal/driver"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -36,7 +37,7 @@ func TestTLS(t *testing.T) {
 		"password in options":        {strings.Replace(dsn, ":stele@", ":wrong@", 1), connect.Options{Password: "stele"}, true},
 		"wrong password, in the DSN": {strings.Replace(dsn, ":stele@", ":wrong@", 1), connect.Options{}, false},
 	} {
-		l, err := Open(context.Background(), test.dsn, Options{Logger: quiet(), Options: test.opts})
+		l, err := Open(context.Background(), test.dsn, driver.Options{Logger: quiet(), Options: test.opts})
 		if (err == nil) != test.ok {
 			t.Errorf("%s: %v", name, err)
 		}

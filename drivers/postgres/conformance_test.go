@@ -13,6 +13,7 @@ import (
 	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/drivers/drivertest/database"
 	"github.com/stele-db/stele/drivers/drivertest/proxy"
+	"github.com/stele-db/stele/drivers/internal/driver"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -27,7 +28,7 @@ func quiet() *logrus.Entry {
 func opening(dsn string) func(testing.TB) log.Log {
 	return func(t testing.TB) log.Log {
 		t.Helper()
-		l, err := Open(context.Background(), dsn, Options{Logger: quiet()})
+		l, err := Open(context.Background(), dsn, driver.Options{Logger: quiet()})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/drivers/internal/driver"
 	"github.com/stele-db/stele/pkg/tls/tlstest"
 )
 
@@ -68,7 +69,7 @@ func TestDSNErrorsHideThePassword(t *testing.T) {
 		"postgres://u:secret@h/db?pooler=session",
 		"postgres://u:secret@[::1/db",
 	} {
-		_, err := Open(t.Context(), dsn, Options{Logger: quiet()})
+		_, err := Open(t.Context(), dsn, driver.Options{Logger: quiet()})
 		if err == nil || strings.Contains(err.Error(), "secret") || !errors.Is(err, connect.ErrConfiguration) || !strings.HasPrefix(err.Error(), "postgres: ") {
 			t.Errorf("%s: %v; want an error of the configuration without the password", dsn, err)
 		}

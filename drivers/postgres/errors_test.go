@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/drivers/internal/driver"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -131,7 +132,7 @@ func TestServerWithoutTLS(t *testing.T) {
 		}
 	}()
 	for mode, want := range map[string]bool{"require": true, "verify-full": true, "prefer": false, "disable": false} {
-		_, err := Open(within(t, 10*time.Second), "postgres://u:secret@"+server.Addr().String()+"/d?sslmode="+mode, Options{Logger: quiet()})
+		_, err := Open(within(t, 10*time.Second), "postgres://u:secret@"+server.Addr().String()+"/d?sslmode="+mode, driver.Options{Logger: quiet()})
 		if err == nil || errors.Is(err, connect.ErrConfiguration) != want {
 			t.Errorf("sslmode=%s: %v", mode, err)
 		}

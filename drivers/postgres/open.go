@@ -12,19 +12,13 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/drivers/internal/driver"
 )
-
-// Options configure a log beyond its DSN.
-type Options struct {
-	// Logger is required.
-	Logger *logrus.Entry
-	connect.Options
-}
 
 // Open opens the log at dsn (see the package's documentation), creating database and tables if they are not there and the rights
 // allow it; otherwise the error says which statement to run. A database that cannot be reached is an error at once. What waiting does not
 // mend wraps [connect.ErrConfiguration].
-func Open(ctx context.Context, dsn string, opts Options) (*Log, error) {
+func Open(ctx context.Context, dsn string, opts driver.Options) (*Log, error) {
 	cfg, err := parseDSN(dsn)
 	if err != nil {
 		return nil, connect.Configuration(err)

@@ -17,12 +17,13 @@ import (
 
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/drivers/drivertest/database"
+	"github.com/stele-db/stele/drivers/internal/driver"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
 func mustOpen(t testing.TB, dsn string) *Log {
 	t.Helper()
-	l, err := Open(context.Background(), dsn, Options{Logger: quiet()})
+	l, err := Open(context.Background(), dsn, driver.Options{Logger: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +104,7 @@ func TestOpenCreatesTheDatabase(t *testing.T) {
 	for i := range logs {
 		wg.Go(func() {
 			var err error
-			if logs[i], err = Open(within(t, 30*time.Second), dsn, Options{Logger: logrus.NewEntry(logger)}); err != nil {
+			if logs[i], err = Open(within(t, 30*time.Second), dsn, driver.Options{Logger: logrus.NewEntry(logger)}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -146,7 +147,7 @@ func TestMissingRightsNameTheStatement(t *testing.T) {
 	t.Cleanup(func() { execute(t, s, name, "DROP OWNED BY guest", "DROP ROLE guest") })
 	dsn := as(t, s.In(s.Env(t, "DSN"), name), "guest", "secret")
 	open := func(dsn string) error {
-		l, err := Open(within(t, 10*time.Second), dsn, Options{Logger: quiet()})
+		l, err := Open(within(t, 10*time.Second), dsn, driver.Options{Logger: quiet()})
 		if err == nil {
 			t.Cleanup(func() { _ = l.Close() })
 		}
@@ -188,7 +189,7 @@ func TestOwnedSchema(t *testing.T) {
 	execute(t, s, name, "CREATE ROLE tenant LOGIN PASSWORD 'tenant'", "CREATE SCHEMA rented AUTHORIZATION tenant")
 	t.Cleanup(func() { execute(t, s, name, "DROP OWNED BY tenant", "DROP ROLE tenant") })
 	dsn := withOption(as(t, s.In(s.Env(t, "DSN"), name), "tenant", "tenant"), "search_path=rented")
-	l, err := Open(within(t, 10*time.Second), dsn, Options{Logger: quiet()})
+	l, err := Open(within(t, 10*time.Second), dsn, driver.Options{Logger: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -319,7 +320,7 @@ func TestOpenOfAnUnreachableServerReturns(t *testing.T) {
 	_ = closed.Close()
 	for _, address := range []string{closed.Addr().String(), silent.Addr().String()} {
 		start := time.Now()
-		_, err := Open(context.Background(), "postgres://u:p@"+address+"/db?connect_timeout=1", Options{Logger: quiet()})
+		_, err := Open(context.Background(), "postgres://u:p@"+address+"/db?connect_timeout=1", driver.Options{Logger: quiet()})
 		if took := time.Since(start); err == nil || took > 5*time.Second || errors.Is(err, connect.ErrConfiguration) {
 			t.Errorf("Open: %v after %v, want an error that may pass, soon", err, took)
 		}
@@ -397,7 +398,7 @@ func TestMigrationWaitsBriefly(t *testing.T) {
 	}
 	opened := make(chan error, 1)
 	go func() {
-		l, err := Open(ctx, dsn, Options{Logger: quiet()})
+		l, err := Open(ctx, dsn, driver.Options{Logger: quiet()})
 		if err == nil {
 			err = l.Close()
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/drivers/drivertest/database"
+	"github.com/stele-db/stele/drivers/internal/driver"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -27,7 +28,7 @@ func TestPasswordChanges(t *testing.T) {
 	}
 	write("one")
 	l, err := Open(within(t, 10*time.Second), as(t, s.In(s.Env(t, "DSN"), name), "rotating", "unused"),
-		Options{Logger: quiet(), Options: connect.Options{PasswordFile: file}})
+		driver.Options{Logger: quiet(), Options: connect.Options{PasswordFile: file}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/drivers/drivertest/database"
+	"github.com/stele-db/stele/drivers/internal/driver"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -83,7 +84,7 @@ func TestTwoConnectionsSuffice(t *testing.T) {
 // TestOneConnectionIsTooFew looks for the reason in the error of opening.
 func TestOneConnectionIsTooFew(t *testing.T) {
 	_, dsn := limitedRole(t, "limited_to_one", "1")
-	l, err := Open(within(t, 2*time.Second), dsn, Options{Logger: quiet()})
+	l, err := Open(within(t, 2*time.Second), dsn, driver.Options{Logger: quiet()})
 	if err == nil {
 		t.Error(l.Close())
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/drivers/drivertest/database"
 	"github.com/stele-db/stele/drivers/drivertest/proxy"
+	"github.com/stele-db/stele/drivers/internal/driver"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -131,7 +132,7 @@ func TestHostileSettingsBehindAPooler(t *testing.T) {
 	}
 	execute(t, s, "", "ALTER ROLE hostile_pooled SET statement_timeout = '300ms'", "ALTER ROLE hostile_pooled SET lock_timeout = '5s'")
 	logger, said := test.NewNullLogger()
-	again, err := Open(context.Background(), dsn, Options{Logger: logrus.NewEntry(logger)})
+	again, err := Open(context.Background(), dsn, driver.Options{Logger: logrus.NewEntry(logger)})
 	if err != nil {
 		t.Fatal(err)
 	}

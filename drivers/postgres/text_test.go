@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/stele-db/stele/drivers/drivertest/database"
+	"github.com/stele-db/stele/drivers/internal/driver"
 )
 
 // TestErrorText checks that errors of a real server are one line, which begins with the cause and shows no password.
@@ -84,7 +85,7 @@ func TestErrorTextWithoutTLS(t *testing.T) {
 	want := "server refused TLS connection, connecting to host=" + s.Address(1) + " user=stele database=" + name +
 		" (postgres: connect); the server has no TLS: set ssl = on there, or do without --ca-file, --cert-file, --skip-verify and sslmode"
 	for deadline := time.Now().Add(10 * time.Second); ; {
-		l, err := Open(within(t, 10*time.Second), dsn, Options{Logger: quiet()})
+		l, err := Open(within(t, 10*time.Second), dsn, driver.Options{Logger: quiet()})
 		switch {
 		case err != nil && err.Error() == want:
 			return
@@ -99,7 +100,7 @@ func TestErrorTextWithoutTLS(t *testing.T) {
 
 func checkOpenError(t *testing.T, what, dsn, want string) {
 	t.Helper()
-	l, err := Open(within(t, 10*time.Second), dsn, Options{Logger: quiet()})
+	l, err := Open(within(t, 10*time.Second), dsn, driver.Options{Logger: quiet()})
 	if err == nil {
 		_ = l.Close()
 		t.Errorf("%s: no error", what)

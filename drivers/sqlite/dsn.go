@@ -27,10 +27,26 @@ type config struct {
 
 const defaultBusyTimeout = 5 * time.Second
 
+// The schemes of a DSN, which may also be a path without one. Litestream does all checkpoints of its files.
+const (
+	scheme           = "sqlite"
+	litestreamScheme = "litestream"
+)
+
+// splitDSN splits a DSN into the path and the options. external reports that another program does the checkpoints.
+func splitDSN(dsn string) (path, options string, external bool) {
+	dsn, external = strings.CutPrefix(dsn, litestreamScheme+"://")
+	if !external {
+		dsn = strings.TrimPrefix(dsn, scheme+"://")
+	}
+	path, options, _ = strings.Cut(dsn, "?")
+	return path, options, external
+}
+
 // parseDSN returns the configuration and the names of the options that were ignored.
 func parseDSN(dsn string) (config, []string, error) {
-	path, query, _ := strings.Cut(dsn, "?")
-	cfg := config{busyTimeout: defaultBusyTimeout, syncDir: syncDir}
+	path, query, external := splitDSN(dsn)
+	cfg := config{busyTimeout: defaultBusyTimeout, syncDir: syncDir, externalCheckpoint: external}
 	if path == "" || path == ":memory:" || strings.HasPrefix(path, "file:") {
 		return cfg, nil, fmt.Errorf("sqlite: %q is not the path of a file", path)
 	}
@@ -55,10 +71,4 @@ func parseTimeout(value string) (time.Duration, error) {
 		err = errors.New("is negative")
 	}
 	return d, err
-}
-
-// Path returns the absolute path of the file that a DSN names.
-func Path(dsn string) (string, error) {
-	cfg, _, err := parseDSN(dsn)
-	return cfg.path, err
 }
