@@ -8,28 +8,49 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// damages change one column of one row each. Scan does not show the last one, because it leaves values out.
-var damages = []string{
-	"id = id + 1",
-	"time = time + 1",
-	"time = time + 4294967296",
-	"kind = 2",
-	"revision = revision + 1",
-	"sub = sub + 256",
-	`"key" = 'k'`,
-	"create_revision = create_revision + 1",
-	"version = version - 1",
-	"lease = lease + 1",
-	"checksum = checksum + 1",
-	"checksum = checksum - 4294967296",
-	"position = position + 1000",
-	"value = 'longer'",
-	"value = 'w'",
+// Damage changes one column of a stored row.
+type Damage struct {
+	// SQL is the assignment of an UPDATE of stele_log. "key" is quoted.
+	SQL string
+	// Change does the same to the entry.
+	Change func(*log.Entry)
 }
+
+// Damager damages the row at a position, behind the driver's back.
+type Damager func(t testing.TB, position log.Position, damage Damage)
+
+// BySQL returns a Damager of a function that runs a statement in the database.
+func BySQL(execute func(t testing.TB, statement string)) Damager {
+	return func(t testing.TB, position log.Position, damage Damage) {
+		execute(t, fmt.Sprintf("UPDATE stele_log SET %s WHERE position = %d", damage.SQL, position))
+	}
+}
+
+// damages change one column of one row each. Scan does not show the last one, because it leaves values out.
+var damages = []Damage{
+	{"id = id + 1", func(e *log.Entry) { e.ID++ }},
+	{"time = time + 1", func(e *log.Entry) { e.Time++ }},
+	{"time = time + 4294967296", func(e *log.Entry) { e.Time += 1 << 32 }},
+	{"kind = 2", func(e *log.Entry) { e.Kind = 2 }},
+	{"revision = revision + 1", func(e *log.Entry) { e.Revision++ }},
+	{"sub = sub + 256", func(e *log.Entry) { e.Sub += 256 }},
+	{`"key" = 'k'`, func(e *log.Entry) { e.Key = []byte("k") }},
+	{"create_revision = create_revision + 1", func(e *log.Entry) { e.CreateRevision++ }},
+	{"version = version - 1", func(e *log.Entry) { e.Version-- }},
+	{"lease = lease + 1", func(e *log.Entry) { e.Lease++ }},
+	{"checksum = checksum + 1", func(e *log.Entry) { e.Checksum++ }},
+	{"checksum = checksum - 4294967296", func(e *log.Entry) { e.Checksum -= 1 << 32 }},
+	{"position = position + 1000", func(e *log.Entry) { e.Position += 1000 }},
+	{"value = 'longer'", func(e *log.Entry) { e.Value = []byte("longer") }},
+	{"value = 'w'", func(e *log.Entry) { e.Value = []byte("w") }},
+}
+
+// withoutChecksum makes a row one of a version that knew no checksums.
+var withoutChecksum = Damage{"checksum = NULL", func(e *log.Entry) { e.Checksum = 0 }}
 
 // damageIsReported changes rows behind the driver's back. Every one of them is returned so that its checksum shows it.
 func (s suite) damageIsReported(t *testing.T) {
-	open, execute := s.Damage(t)
+	open, damage := s.Damage(t)
 	l := opened(t, open)
 	ctx := testContext(t)
 	n := len(damages)
@@ -49,8 +70,8 @@ func (s suite) damageIsReported(t *testing.T) {
 			t.Fatalf("before: checksum %x, %v", uint64(e.Checksum), err)
 		}
 	}
-	for i, damage := range damages {
-		execute(t, fmt.Sprintf("UPDATE stele_log SET %s WHERE position = %d", damage, i+1))
+	for i, d := range damages {
+		damage(t, log.Position(i+1), d)
 	}
 	wantDamaged := func(how string, e *log.Entry, err error) {
 		t.Helper()
@@ -84,10 +105,11 @@ func (s suite) damageIsReported(t *testing.T) {
 
 // rowsWithoutChecksum are what an earlier version wrote.
 func (s suite) rowsWithoutChecksum(t *testing.T) {
-	open, execute := s.Damage(t)
+	open, damage := s.Damage(t)
 	l := opened(t, open)
 	head := fill(t, l, log.Head{}, 4, 2)
-	execute(t, "UPDATE stele_log SET checksum = NULL WHERE position BETWEEN 2 AND 3")
+	damage(t, 2, withoutChecksum)
+	damage(t, 3, withoutChecksum)
 	head = mustAppend(t, l, head, puts(9, 1))
 	for _, all := range [][]log.Entry{readAll(t, l, 0), scanAll(t, l)} {
 		for i, e := range all {

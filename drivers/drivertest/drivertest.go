@@ -16,13 +16,14 @@ type Harness struct {
 	// New makes a fresh, empty database that lives as long as t, and returns a function that opens a log on it, any
 	// number of times. The suite closes the logs that it opens.
 	New func(t testing.TB) (open func(t testing.TB) log.Log)
-	// Damage is New, with a function that runs an SQL statement in the database. "key" is how the statements quote a name.
-	Damage func(t testing.TB) (open func(t testing.TB) log.Log, execute func(t testing.TB, statement string))
+	// Damage is New, with a function that damages rows of the database ([BySQL] makes one).
+	Damage func(t testing.TB) (open func(t testing.TB) log.Log, damage Damager)
 	// Through is New for a database that is reached over a network: the logs that through opens reach it only through the proxy,
-	// those of direct do without. With nil the database is a part of the process, and what tests the network is left out, and so
-	// is what several machines need: otherwise the logs must be of the interface [log.Registry].
+	// those of direct do without. With nil the database is a part of the process, and the tests of the network are left out.
 	Through func(t testing.TB) (through, direct func(t testing.TB) log.Log, p *proxy.Proxy)
-	// Notifies says that the logs are of the interface [log.Notifier] and that the database tells of appends.
+	// Registers reports that the logs implement [log.Registry]: replicas on several machines can share the database.
+	Registers bool
+	// Notifies reports that the logs implement [log.Notifier], and that the database notifies of appends.
 	Notifies bool
 	// Only names the tests to run; empty runs all.
 	Only []string
@@ -98,6 +99,10 @@ func Run(t *testing.T, h Harness) {
 			{"RecoversByItself", s.recoversByItself},
 			{"CallsEndInSilence", s.callsEndInSilence},
 			{"CloseInSilence", s.closeInSilence},
+		}...)
+	}
+	if h.Registers {
+		tests = append(tests, []test{
 			{"Register", s.register},
 			{"RegisterAnyBytes", s.registerAnyBytes},
 			{"UnregisterSilent", s.unregisterSilent},
@@ -110,6 +115,9 @@ func Run(t *testing.T, h Harness) {
 			{"ListenIgnoresOwn", s.listenIgnoresOwn},
 			{"ListenEnds", s.listenEnds},
 		}...)
+	}
+	if h.Notifies && h.Through != nil {
+		tests = append(tests, test{"ListenReportsLostConnection", s.listenReportsLostConnection})
 	}
 	for _, test := range tests {
 		if len(h.Only) > 0 && !slices.Contains(h.Only, test.name) {

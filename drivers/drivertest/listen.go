@@ -83,13 +83,26 @@ func (s suite) listenIgnoresOwn(t *testing.T) {
 	}
 }
 
+// listenEnds ends subscriptions by their context and by Close.
 func (s suite) listenEnds(t *testing.T) {
-	through, direct, p := s.Through(t)
-	l, other := opened(t, through), opened(t, direct)
+	open := s.New(t)
+	l := opened(t, open)
 	sub := subscribe(t, l)
 	sub.cancel()
 	_ = sub.awaitEnd(t)
-	sub = subscribe(t, l)
+	closing := open(t)
+	sub = subscribe(t, closing)
+	if err := closing.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	_ = sub.awaitEnd(t)
+}
+
+// listenReportsLostConnection ends a subscription by its connection; the next one works.
+func (s suite) listenReportsLostConnection(t *testing.T) {
+	through, direct, p := s.Through(t)
+	l, other := opened(t, through), opened(t, direct)
+	sub := subscribe(t, l)
 	p.Cut(proxyReset)
 	if err := sub.awaitEnd(t); err == nil {
 		t.Error("Listen returned nil when its connection was lost")
@@ -97,11 +110,4 @@ func (s suite) listenEnds(t *testing.T) {
 	sub = subscribe(t, l)
 	mustAppend(t, other, log.Head{}, puts(2, 1))
 	sub.awaitWake(t, time.Second)
-	// Close ends it as well.
-	closing := through(t)
-	sub = subscribe(t, closing)
-	if err := closing.Close(); err != nil {
-		t.Errorf("Close: %v", err)
-	}
-	_ = sub.awaitEnd(t)
 }

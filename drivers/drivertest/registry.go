@@ -1,7 +1,6 @@
 package drivertest
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,9 +33,7 @@ func registered(t *testing.T, r log.Registry, self log.Replica) []log.Replica {
 	if !slices.ContainsFunc(all, func(a log.Replica) bool { return a.ID == self.ID }) {
 		t.Fatalf("Register of %x returns only %+v", self.ID, all)
 	}
-	if !slices.IsSortedFunc(all, func(a, b log.Replica) int {
-		return cmp.Or(cmp.Compare(a.Since, b.Since), cmp.Compare(a.ID, b.ID))
-	}) {
+	if !slices.IsSortedFunc(all, log.Replica.Compare) {
 		t.Fatalf("replicas in disorder: %+v", all)
 	}
 	return all

@@ -41,22 +41,23 @@ func TestConformance(t *testing.T) {
 		New: func(t testing.TB) func(testing.TB) log.Log {
 			return opening(database.Shared(t, kind()).DSN(t))
 		},
-		Damage: func(t testing.TB) (func(testing.TB) log.Log, func(testing.TB, string)) {
+		Damage: func(t testing.TB) (func(testing.TB) log.Log, drivertest.Damager) {
 			s := database.Shared(t, kind())
 			name := s.Database(t)
 			return opening(s.In(s.Env(t, "DSN_1"), name)), executing(s, name)
 		},
 		Through:    through(kind()),
+		Registers:  true,
 		Exceptions: exceptions(),
 	})
 }
 
 // executing returns a function that runs statements in a database.
-func executing(s *database.Server, name string) func(testing.TB, string) {
-	return func(t testing.TB, statement string) {
+func executing(s *database.Server, name string) drivertest.Damager {
+	return drivertest.BySQL(func(t testing.TB, statement string) {
 		t.Helper()
 		admin(t, s, "USE "+quoteName(name), "SET sql_mode = 'ANSI_QUOTES'", statement)
-	}
+	})
 }
 
 // nodes returns a function that opens each log on another node of a Galera cluster.
@@ -64,7 +65,7 @@ func nodes(t testing.TB) func(testing.TB) log.Log {
 	return nodesOf(database.Shared(t, database.Galera), database.Shared(t, database.Galera).Database(t))
 }
 
-func damageNodes(t testing.TB) (func(testing.TB) log.Log, func(testing.TB, string)) {
+func damageNodes(t testing.TB) (func(testing.TB) log.Log, drivertest.Damager) {
 	s := database.Shared(t, database.Galera)
 	name := s.Database(t)
 	return nodesOf(s, name), executing(s, name)
@@ -83,5 +84,5 @@ func TestGaleraConformance(t *testing.T) {
 	if os.Getenv("STELE_TEST_GALERA") == "" {
 		t.Skip("set STELE_TEST_GALERA=1 to run the whole suite on Galera")
 	}
-	drivertest.Run(t, drivertest.Harness{New: nodes, Damage: damageNodes, Through: through(database.Galera)})
+	drivertest.Run(t, drivertest.Harness{New: nodes, Damage: damageNodes, Through: through(database.Galera), Registers: true})
 }

@@ -1,7 +1,6 @@
 package mysql
 
 import (
-	"cmp"
 	"context"
 	"database/sql/driver"
 	"encoding/json"
@@ -45,9 +44,7 @@ func (l *Log) Register(ctx context.Context, self log.Replica) ([]log.Replica, er
 	if err != nil {
 		return nil, translate("register", err)
 	}
-	slices.SortFunc(replicas, func(a, b log.Replica) int {
-		return cmp.Or(cmp.Compare(a.Since, b.Since), cmp.Compare(a.ID, b.ID))
-	})
+	slices.SortFunc(replicas, log.Replica.Compare)
 	return replicas, nil
 }
 

@@ -42,16 +42,19 @@ func conform(t *testing.T, kind string, node int) {
 	s := database.Shared(t, kind)
 	drivertest.Run(t, drivertest.Harness{
 		New: func(t testing.TB) func(testing.TB) log.Log { return opening(s.DSN(t)) },
-		Damage: func(t testing.TB) (func(testing.TB) log.Log, func(testing.TB, string)) {
+		Damage: func(t testing.TB) (func(testing.TB) log.Log, drivertest.Damager) {
 			dsn := s.DSN(t)
-			return opening(dsn), func(t testing.TB, statement string) { execute(t, s, databaseOf(t, dsn), statement) }
+			return opening(dsn), drivertest.BySQL(func(t testing.TB, statement string) {
+				execute(t, s, databaseOf(t, dsn), statement)
+			})
 		},
 		Through: func(t testing.TB) (through, direct func(testing.TB) log.Log, p *proxy.Proxy) {
 			p = proxy.Start(t, s.Address(node))
 			dsn := s.DSN(t)
 			return opening(throughProxy(t, dsn, s.Address(node), p)), opening(dsn), p
 		},
-		Notifies: kind != database.PgBouncer,
+		Registers: true,
+		Notifies:  kind != database.PgBouncer,
 	})
 }
 

@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -59,9 +58,7 @@ func (l *Log) Register(ctx context.Context, self log.Replica) ([]log.Replica, er
 	}
 	l.aloneAt.Store(heard)
 	// Here, because the database takes an ID for a signed number.
-	slices.SortFunc(replicas, func(a, b log.Replica) int {
-		return cmp.Or(cmp.Compare(a.Since, b.Since), cmp.Compare(a.ID, b.ID))
-	})
+	slices.SortFunc(replicas, log.Replica.Compare)
 	return replicas, nil
 }
 

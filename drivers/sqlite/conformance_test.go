@@ -14,9 +14,9 @@ func TestConformance(t *testing.T) {
 		New: func(t testing.TB) func(testing.TB) log.Log {
 			return opening(filepath.Join(t.TempDir(), "state.db"))
 		},
-		Damage: func(t testing.TB) (func(testing.TB) log.Log, func(testing.TB, string)) {
+		Damage: func(t testing.TB) (func(testing.TB) log.Log, drivertest.Damager) {
 			path := filepath.Join(t.TempDir(), "state.db")
-			return opening(path), func(t testing.TB, statement string) { makeDB(t, path, statement) }
+			return opening(path), drivertest.BySQL(func(t testing.TB, statement string) { makeDB(t, path, statement) })
 		},
 	})
 }

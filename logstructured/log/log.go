@@ -5,6 +5,7 @@
 package log
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -237,6 +238,11 @@ type Replica struct {
 	ClientURLs []string
 	// Version of the program.
 	Version string
-	// Since is when it registered, Seen when it was last heard of.
+	// Since is when it registered, Seen when it registered last.
 	Since, Seen Timestamp
+}
+
+// Compare orders replicas by Since, then by ID: the order of [Registry.Register].
+func (r Replica) Compare(other Replica) int {
+	return cmp.Or(cmp.Compare(r.Since, other.Since), cmp.Compare(r.ID, other.ID))
 }

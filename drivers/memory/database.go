@@ -1,0 +1,135 @@
+// Package memory keeps the log in the memory of the process, for tests and simulations: nothing survives the process.
+//
+// It implements all that a driver can: [log.Log], [log.Notifier] and [log.Registry]. A [Database] stands for the
+// database, and each [Log] for the connections of one replica to it. All changes are made under one lock; reads take a
+// copy of the tree of rows, which costs nothing until rows change. docs/driver.md explains each file.
+package memory
+
+import (
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tidwall/btree"
+
+	"github.com/stele-db/stele/drivers/internal/lifetime"
+	"github.com/stele-db/stele/logstructured/log"
+)
+
+// Database is the database of one log. The zero value is empty and ready. Its methods may be called concurrently, also
+// while logs are open.
+type Database struct {
+	mu sync.Mutex
+	content
+	// clusterID is the identity of the store, 0 before the first log asks for it.
+	clusterID uint64
+	// skew is how far the database's clock is ahead of the machine's.
+	skew time.Duration
+	// replicas are the registered ones, by ID.
+	replicas map[uint64]log.Replica
+	// listeners are the subscriptions of Listen, with the log of each.
+	listeners map[chan struct{}]*Log
+}
+
+// content is the log at one moment. Entries never change: a change of one replaces it.
+type content struct {
+	rows  btree.Map[log.Position, *log.Entry]
+	head  log.Head
+	floor log.Position
+	// bytes is the memory of rows, freed that of rows that were deleted since the last Defragment.
+	bytes, freed int64
+}
+
+// copy returns a copy of c that later changes of c do not reach.
+func (c *content) copy() content {
+	return content{*c.rows.Copy(), c.head, c.floor, c.bytes, c.freed}
+}
+
+// Open returns a log on db. Any number of them may be open.
+func (db *Database) Open() *Log { return &Log{db: db} }
+
+// Log is a [log.Log], [log.Notifier] and [log.Registry] on a [Database].
+type Log struct {
+	db    *Database
+	calls lifetime.Calls
+}
+
+var (
+	_ log.Log      = (*Log)(nil)
+	_ log.Notifier = (*Log)(nil)
+	_ log.Registry = (*Log)(nil)
+)
+
+// now returns the database's clock. The caller holds db.mu.
+func (db *Database) now() log.Timestamp { return log.Timestamp(time.Now().Add(db.skew).UnixMilli()) }
+
+// end returns the end of the log in c at the database's time. The caller holds db.mu.
+func (db *Database) end(c *content) log.End {
+	for db.clusterID == 0 {
+		db.clusterID = rand.Uint64()
+	}
+	return log.End{Head: c.head, Floor: c.floor, Rows: int64(c.rows.Len()), Now: db.now(), ClusterID: db.clusterID}
+}
+
+// snapshot returns the content and the end at one moment.
+func (db *Database) snapshot() (content, log.End) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	c := db.copy()
+	return c, db.end(&c)
+}
+
+// holds reports whether head's entry is in its place. The zero Head is in every log.
+func (c *content) holds(head log.Head) bool {
+	if head == (log.Head{}) {
+		return true
+	}
+	e, ok := c.rows.Get(head.Position)
+	return ok && e.ID == head.ID
+}
+
+// Backup is what a [Database] held at one moment.
+type Backup struct{ content }
+
+// Backup returns the content of db.
+func (db *Database) Backup() Backup {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return Backup{db.copy()}
+}
+
+// Restore replaces the content of db by that of a backup, under the logs that are open.
+func (db *Database) Restore(b Backup) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.content = b.copy()
+}
+
+// SetClock sets how far the database's clock is ahead of the machine's.
+func (db *Database) SetClock(ahead time.Duration) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.skew = ahead
+}
+
+// Change changes stored entries behind the driver's back: damage. It applies change to those at positions, or to all if
+// there are none. Positions may change too.
+func (db *Database) Change(change func(*log.Entry), positions ...log.Position) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if len(positions) == 0 {
+		positions = db.rows.Keys()
+	}
+	for _, p := range positions {
+		e, ok := db.rows.Delete(p)
+		if !ok {
+			continue
+		}
+		changed := *e
+		changed.Key, changed.Value = slices.Clone(e.Key), slices.Clone(e.Value)
+		change(&changed)
+		changed.ValueSize = len(changed.Value)
+		db.rows.Set(changed.Position, &changed)
+	}
+}

@@ -1,0 +1,128 @@
+package memory
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/stele-db/stele/drivers/internal/lifetime"
+	"github.com/stele-db/stele/logstructured/log"
+)
+
+// Append implements [log.Log]. Its outcome is never unknown.
+func (l *Log) Append(ctx context.Context, head log.Head, id log.AppendID, entries []log.Entry) error {
+	_, done, err := l.calls.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("memory: append: %w", err)
+	}
+	defer done()
+	db := l.db
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.head != head {
+		return fmt.Errorf("memory: append: %w: it is %v, not %v", log.ErrConflict, db.head, head)
+	}
+	now := db.now()
+	log.Seal(head, id, entries)
+	for i := range entries {
+		e := &entries[i]
+		e.Time, e.Checksum = now, e.Checksum.At(now)
+		stored := *e
+		stored.Key, stored.Value = slices.Clone(e.Key), slices.Clone(e.Value) // the caller may change its slices
+		stored.ValueSize = len(e.Value)
+		db.rows.Set(e.Position, &stored)
+		db.bytes += size(&stored)
+		db.head = log.Head{Position: e.Position, ID: id}
+	}
+	db.notify(l)
+	return nil
+}
+
+// rowBytes is an estimate of the memory that an entry takes besides its key and value.
+const rowBytes = 160
+
+// size returns the memory that an entry takes.
+func size(e *log.Entry) int64 { return rowBytes + int64(len(e.Key)+len(e.Value)) }
+
+// Confirm implements [log.Log]. Every entry that can be read is as durable as it will ever be.
+func (l *Log) Confirm(ctx context.Context, head log.Head) error {
+	_, done, err := l.calls.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("memory: confirm: %w", err)
+	}
+	defer done()
+	l.db.mu.Lock()
+	defer l.db.mu.Unlock()
+	if !l.db.holds(head) {
+		return fmt.Errorf("memory: confirm: %w: %v is not there", log.ErrConflict, head)
+	}
+	return nil
+}
+
+// deleteRows is the number of rows that are deleted under one lock.
+const deleteRows = 1000
+
+// Delete implements [log.Log].
+func (l *Log) Delete(ctx context.Context, guard log.Head, positions []log.Position, floor log.Position) error {
+	ctx, done, err := l.calls.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("memory: delete: %w", err)
+	}
+	defer done()
+	if !slices.IsSorted(positions) {
+		positions = slices.Clone(positions)
+		slices.Sort(positions)
+	}
+	if err := l.db.remove(guard, nil, floor); err != nil {
+		return err
+	}
+	for batch := range slices.Chunk(positions, deleteRows) {
+		if err := lifetime.Ended(ctx); err != nil {
+			return fmt.Errorf("memory: delete: %w", err)
+		}
+		if err := l.db.remove(guard, batch, floor); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remove is one transaction of Delete.
+func (db *Database) remove(guard log.Head, positions []log.Position, floor log.Position) error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if !db.holds(guard) {
+		return fmt.Errorf("memory: delete: %w: %v is not there", log.ErrConflict, guard)
+	}
+	db.floor = max(db.floor, floor)
+	for _, p := range positions {
+		if p == db.head.Position {
+			continue
+		}
+		if e, ok := db.rows.Delete(p); ok {
+			db.bytes -= size(e)
+			db.freed += size(e)
+		}
+	}
+	return nil
+}
+
+// Defragment implements [log.Log]. The memory is free already; Size counts it as the database's until then, as that of
+// a file would be.
+func (l *Log) Defragment(ctx context.Context) error {
+	_, done, err := l.calls.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("memory: defragment: %w", err)
+	}
+	defer done()
+	l.db.mu.Lock()
+	defer l.db.mu.Unlock()
+	l.db.freed = 0
+	return nil
+}
+
+// Close implements [log.Log]. The database stays as it is.
+func (l *Log) Close() error {
+	l.calls.Close()
+	return nil
+}
