@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stele-db/stele/drivers/memory"
 	ls "github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/logstructured/log"
 )
@@ -15,7 +16,7 @@ import (
 // scarceLog is a log with as many connections for values as SQLite's driver has. A call for more than a mebibyte keeps
 // its connection until the test lets it go on.
 type scarceLog struct {
-	memLog
+	*memory.Log
 	connections chan struct{}
 
 	mu       sync.Mutex
@@ -26,7 +27,7 @@ type scarceLog struct {
 }
 
 func newScarceLog() *scarceLog {
-	return &scarceLog{memLog: memLog{&memDatabase{}}, connections: make(chan struct{}, 6)}
+	return &scarceLog{Log: new(memory.Database).Open(), connections: make(chan struct{}, 6)}
 }
 
 func (l *scarceLog) Values(ctx context.Context, positions []log.Position) (log.Values, error) {
@@ -36,7 +37,7 @@ func (l *scarceLog) Values(ctx context.Context, positions []log.Position) (log.V
 	case <-ctx.Done():
 		return log.Values{}, ctx.Err()
 	}
-	v, err := l.memLog.Values(ctx, positions)
+	v, err := l.Log.Values(ctx, positions)
 	size := 0
 	for _, value := range v.Values {
 		size += len(value)

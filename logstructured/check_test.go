@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stele-db/stele/drivers/memory"
 	ls "github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/logstructured/log"
 )
@@ -48,41 +49,41 @@ func TestCheckOfRandomHistories(t *testing.T) {
 // TestCheckOfLeases converts leases there and back.
 func TestCheckOfLeases(t *testing.T) {
 	t.Parallel()
-	db := &memDatabase{}
-	store := startStore(t, memLog{db}, ls.Options{})
+	db := new(memory.Database)
+	store := startStore(t, db.Open(), ls.Options{})
 	putLeased(t, store, 100, "a", "b")
 	if _, err := store.ConvertLeases(testContext(t), ls.LeaseModeEtcd); err != nil {
 		t.Fatal(err)
 	}
 	store.stop(t)
-	store = startStore(t, memLog{db}, modeEtcd)
+	store = startStore(t, db.Open(), modeEtcd)
 	id := mustGrant(t, store, 0, 100)
 	putLeased(t, store, id, "c", "b")
 	mustGrant(t, store, 5, 100)
 	if _, err := store.LeaseKeepAlive(testContext(t), 5); err != nil {
 		t.Fatal(err)
 	}
-	if result := mustCheck(t, memLog{db}); result.Leases != 3 || result.Keys != 3 {
+	if result := mustCheck(t, db.Open()); result.Leases != 3 || result.Keys != 3 {
 		t.Errorf("%+v", result)
 	}
 	if _, err := store.LeaseRevoke(testContext(t), id); err != nil {
 		t.Fatal(err)
 	}
-	if result := mustCheck(t, memLog{db}); result.Leases != 2 || result.Keys != 1 {
+	if result := mustCheck(t, db.Open()); result.Leases != 2 || result.Keys != 1 {
 		t.Errorf("%+v", result)
 	}
 	if _, err := store.ConvertLeases(testContext(t), ls.LeaseModeTTL); err != nil {
 		t.Fatal(err)
 	}
-	mustCheck(t, memLog{db})
+	mustCheck(t, db.Open())
 }
 
 // TestCheckFinds breaks a log without checksums in one place each. A store refuses to start on it, unless that takes more than the
 // start looks at.
 func TestCheckFinds(t *testing.T) {
 	t.Parallel()
-	db := &memDatabase{}
-	store := startStore(t, memLog{db}, modeEtcd)
+	db := new(memory.Database)
+	store := startStore(t, db.Open(), modeEtcd)
 	mustGrant(t, store, 7, 1000)                                            // position 2, after the mode
 	store.mustPut(t, "a", "1")                                              // 3, revision 2
 	store.mustPut(t, "a", "2")                                              // 4, revision 3
@@ -97,53 +98,55 @@ func TestCheckFinds(t *testing.T) {
 	}
 	store.mustPut(t, "a", "3") // 9, revision 7
 	store.stop(t)
-	mustCheck(t, memLog{db})
-	db.dropChecksums()
-	if result := mustCheck(t, memLog{db}); result.WithoutChecksum != 9 || result.LaterWithoutChecksum != 0 {
+	mustCheck(t, db.Open())
+	dropChecksums(db)
+	if result := mustCheck(t, db.Open()); result.WithoutChecksum != 9 || result.LaterWithoutChecksum != 0 {
 		t.Errorf("%+v", result)
 	}
-	whole := db.backup()
+	whole := db.Content()
 	onlyCheck := map[string]bool{"a lease that is not there": true, "a revoked lease with keys": true, "rows that should be gone": true}
 	for name, test := range map[string]struct {
-		change func()
+		change func(*memory.Content)
 		want   string
 	}{
-		"a row is missing":           {func() { db.rows = slices.Delete(db.rows, 4, 5) }, "position 5: is missing, beyond the deletion floor 0"},
-		"a revision is missing":      {func() { db.rows, db.floor = slices.Delete(db.rows, 4, 5), 5 }, "has revision 5, after 3"},
-		"the newest row is missing":  {func() { db.rows = db.rows[:8] }, "the log's end is said to be 9/"},
-		"a revision goes back":       {func() { db.rows[3].Revision = 1 }, "has revision 1, after 2"},
-		"a sub-revision comes twice": {func() { db.rows[6].Sub = 0 }, "has sub-revision 0 of revision 5, after 0"},
-		"a version":                  {func() { db.rows[3].Version = 7 }, "has version 7 and create revision 2, after 1 and 2"},
-		"a create revision":          {func() { db.rows[3].CreateRevision = 3 }, "has version 2 and create revision 3, after 1 and 2"},
-		"a history from nowhere":     {func() { db.rows[5].Version, db.rows[5].CreateRevision = 2, 3 }, "has a history that is not there"},
-		"a created key that is old":  {func() { db.rows[8].Version = 4 }, "creates a key with version 4"},
-		"a second deletion":          {func() { db.rows[8].Kind, db.rows[8].Version, db.rows[8].CreateRevision = log.KindTombstone, 0, 0 }, "deletes a key that is deleted"},
-		"a lease that is not there":  {func() { db.rows[1].Lease = 8 }, "has lease 7, which was not granted"},
-		"a revoked lease with keys": {func() {
-			db.rows[8] = log.Entry{Position: 9, ID: db.rows[8].ID, Kind: log.KindLease, Lease: 7, Revision: 6}
+		"a row is missing":           {func(c *memory.Content) { c.Rows = slices.Delete(c.Rows, 4, 5) }, "position 5: is missing, beyond the deletion floor 0"},
+		"a revision is missing":      {func(c *memory.Content) { c.Rows, c.Floor = slices.Delete(c.Rows, 4, 5), 5 }, "has revision 5, after 3"},
+		"the newest row is missing":  {func(c *memory.Content) { c.Rows = c.Rows[:8] }, "the log's end is said to be 9/"},
+		"a revision goes back":       {func(c *memory.Content) { c.Rows[3].Revision = 1 }, "has revision 1, after 2"},
+		"a sub-revision comes twice": {func(c *memory.Content) { c.Rows[6].Sub = 0 }, "has sub-revision 0 of revision 5, after 0"},
+		"a version":                  {func(c *memory.Content) { c.Rows[3].Version = 7 }, "has version 7 and create revision 2, after 1 and 2"},
+		"a create revision":          {func(c *memory.Content) { c.Rows[3].CreateRevision = 3 }, "has version 2 and create revision 3, after 1 and 2"},
+		"a history from nowhere":     {func(c *memory.Content) { c.Rows[5].Version, c.Rows[5].CreateRevision = 2, 3 }, "has a history that is not there"},
+		"a created key that is old":  {func(c *memory.Content) { c.Rows[8].Version = 4 }, "creates a key with version 4"},
+		"a second deletion": {func(c *memory.Content) {
+			c.Rows[8].Kind, c.Rows[8].Version, c.Rows[8].CreateRevision = log.KindTombstone, 0, 0
+		}, "deletes a key that is deleted"},
+		"a lease that is not there": {func(c *memory.Content) { c.Rows[1].Lease = 8 }, "has lease 7, which was not granted"},
+		"a revoked lease with keys": {func(c *memory.Content) {
+			c.Rows[8] = log.Entry{Position: 9, ID: c.Rows[8].ID, Kind: log.KindLease, Lease: 7, Revision: 6}
 		}, "revokes lease 7, to which 1 keys belong"},
-		"an unknown kind":        {func() { db.rows[8].Kind = 99 }, "is of kind 99"},
-		"times within an append": {func() { db.rows[6].Time++ }, "has another time than the entry before it"},
-		"a floor beyond the end": {func() { db.floor = 100 }, "the deletion floor 100 is beyond the end 9"},
-		"no append ID":           {func() { db.rows[2].ID = 0 }, "has no append ID"},
-		"a compaction of the future": {func() {
-			db.rows[8] = log.Entry{Position: 9, ID: db.rows[8].ID, Kind: log.KindCompaction, Revision: 50}
+		"an unknown kind":        {func(c *memory.Content) { c.Rows[8].Kind = 99 }, "is of kind 99"},
+		"times within an append": {func(c *memory.Content) { c.Rows[6].Time++ }, "has another time than the entry before it"},
+		"a floor beyond the end": {func(c *memory.Content) { c.Floor = 100 }, "the deletion floor 100 is beyond the end 9"},
+		"no append ID":           {func(c *memory.Content) { c.Rows[2].ID = 0 }, "has no append ID"},
+		"a compaction of the future": {func(c *memory.Content) {
+			c.Rows[8] = log.Entry{Position: 9, ID: c.Rows[8].ID, Kind: log.KindCompaction, Revision: 50}
 		}, "compacts revision 50, beyond 6"},
-		"rows that should be gone": {func() {
-			db.rows[8] = log.Entry{Position: 9, ID: db.rows[8].ID, Kind: log.KindCompaction, Revision: 6, Time: log.Timestamp(time.Now().Add(-time.Hour).UnixMilli())}
+		"rows that should be gone": {func(c *memory.Content) {
+			c.Rows[8] = log.Entry{Position: 9, ID: c.Rows[8].ID, Kind: log.KindCompaction, Revision: 6, Time: log.Timestamp(time.Now().Add(-time.Hour).UnixMilli())}
 		}, "2 rows of what was compacted at"},
 	} {
-		db.restore(whole)
-		test.change()
+		db.SetContent(whole)
+		db.Edit(test.change)
 		var problems []string
-		result, err := ls.Check(testContext(t), memLog{db}, ls.CheckOptions{Values: true}, func(p ls.Problem) { problems = append(problems, p.String()) })
+		result, err := ls.Check(testContext(t), db.Open(), ls.CheckOptions{Values: true}, func(p ls.Problem) { problems = append(problems, p.String()) })
 		if err != nil {
 			t.Fatal(err)
 		}
 		if all := strings.Join(problems, "\n"); !strings.Contains(all, test.want) || result.Problems != len(problems) {
 			t.Errorf("%s: %s", name, fmt.Sprint(problems))
 		}
-		_, err = ls.Open(testContext(t), memLog{db}, ls.Options{Logger: testLogger(t), LeaseMode: ls.LeaseModeEtcd})
+		_, err = ls.Open(testContext(t), db.Open(), ls.Options{Logger: testLogger(t), LeaseMode: ls.LeaseModeEtcd})
 		if onlyCheck[name] != (err == nil) {
 			t.Errorf("%s: the start returns %v", name, err)
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stele-db/stele/drivers/memory"
 	ls "github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/logstructured/log"
 )
@@ -66,17 +67,17 @@ func TestChecksum(t *testing.T) {
 // TestStartRefusesDamage opens a store over one damaged row.
 func TestStartRefusesDamage(t *testing.T) {
 	t.Parallel()
-	db := &memDatabase{}
-	store := startStore(t, memLog{db}, ls.Options{})
+	db := new(memory.Database)
+	store := startStore(t, db.Open(), ls.Options{})
 	for range 3 {
 		store.mustPut(t, "a", "v")
 	}
 	store.stop(t)
-	whole := db.backup()
+	whole := db.Content()
 	for name, change := range changes {
-		db.restore(whole)
-		db.change(2, change)
-		_, err := ls.Open(testContext(t), memLog{db}, ls.Options{Logger: testLogger(t)})
+		db.SetContent(whole)
+		changeRow(db, 2, change)
+		_, err := ls.Open(testContext(t), db.Open(), ls.Options{Logger: testLogger(t)})
 		switch {
 		case name == "value": // is not read at the start
 			if err != nil {
@@ -86,7 +87,7 @@ func TestStartRefusesDamage(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		var problems []string
-		if _, err := ls.Check(testContext(t), memLog{db}, ls.CheckOptions{Values: true}, func(p ls.Problem) { problems = append(problems, p.String()) }); err != nil {
+		if _, err := ls.Check(testContext(t), db.Open(), ls.CheckOptions{Values: true}, func(p ls.Problem) { problems = append(problems, p.String()) }); err != nil {
 			t.Fatal(err)
 		}
 		if len(problems) == 0 || !strings.HasPrefix(problems[0], "position 2: is damaged: ") {
@@ -98,13 +99,13 @@ func TestStartRefusesDamage(t *testing.T) {
 // TestDamagedValueIsNotServed reads a value whose row was damaged after the start.
 func TestDamagedValueIsNotServed(t *testing.T) {
 	t.Parallel()
-	db := &memDatabase{}
-	store := startStore(t, memLog{db}, ls.Options{ValueCacheBytes: -1})
+	db := new(memory.Database)
+	store := startStore(t, db.Open(), ls.Options{ValueCacheBytes: -1})
 	store.mustPut(t, "a", "v")
 	store.mustPut(t, "b", "v")
 	for _, change := range []func(*log.Entry){changes["value"], changes["value's length"], changes["checksum"]} {
-		whole := db.backup()
-		db.change(1, change)
+		whole := db.Content()
+		changeRow(db, 1, change)
 		_, err := store.Range(testContext(t), &ls.RangeRequest{KeyRange: everything})
 		if !errors.Is(err, log.ErrCorrupt) {
 			t.Errorf("range: %v", err)
@@ -136,7 +137,7 @@ func TestDamagedValueIsNotServed(t *testing.T) {
 			}
 		}
 		ws.Close()
-		db.restore(whole)
+		db.SetContent(whole)
 		if _, err := store.Range(testContext(t), &ls.RangeRequest{KeyRange: everything}); err != nil {
 			t.Errorf("after the repair: %v", err)
 		}
@@ -146,18 +147,15 @@ func TestDamagedValueIsNotServed(t *testing.T) {
 // TestFollowerAppliesNoDamage has a replica meet a damaged row that another one has written, until it is repaired.
 func TestFollowerAppliesNoDamage(t *testing.T) {
 	t.Parallel()
-	db := &memDatabase{}
-	follower := startStore(t, memLog{db}, ls.Options{RequestTimeout: 200 * time.Millisecond})
+	db := new(memory.Database)
+	follower := startStore(t, db.Open(), ls.Options{RequestTimeout: 200 * time.Millisecond})
 	follower.mustPut(t, "a", "v")
 	other := []log.Entry{{Kind: log.KindPut, Revision: 3, Key: []byte("a"), Value: []byte("w"), CreateRevision: 2, Version: 2}}
-	db.mu.Lock()
-	head := db.head
-	db.mu.Unlock()
-	log.Seal(head, 99, other)
+	log.Seal(db.Content().Head, 99, other)
 	other[0].Value = []byte("x")
-	db.mu.Lock()
-	db.rows, db.head = append(db.rows, other[0]), log.Head{Position: 2, ID: 99}
-	db.mu.Unlock()
+	db.Edit(func(c *memory.Content) {
+		c.Rows, c.Head = append(c.Rows, other[0]), log.Head{Position: 2, ID: 99}
+	})
 	eventually(t, "the write fails because of the damage", func() bool {
 		_, err := follower.Put(testContext(t), &ls.PutRequest{Key: []byte("b")})
 		return errors.Is(err, log.ErrCorrupt)
@@ -168,7 +166,7 @@ func TestFollowerAppliesNoDamage(t *testing.T) {
 	if _, err := follower.Range(testContext(t), &ls.RangeRequest{KeyRange: everything}); err == nil {
 		t.Error("a linearizable read was answered without the damaged row")
 	}
-	db.change(2, func(e *log.Entry) { e.Value = []byte("w") })
+	changeRow(db, 2, func(e *log.Entry) { e.Value = []byte("w") })
 	eventually(t, "the follower goes on", func() bool {
 		r, err := follower.Range(testContext(t), &ls.RangeRequest{KeyRange: everything})
 		return err == nil && string(r.KVs[0].Value) == "w"

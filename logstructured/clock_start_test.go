@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stele-db/stele/drivers/memory"
 	ls "github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/logstructured/log"
 )
@@ -55,10 +56,10 @@ func TestTTLOfReplicaThatStartsAfterClockJump(t *testing.T) {
 	for _, jumps := range [][]time.Duration{{time.Hour}, {-time.Hour}, {time.Hour, 0}, {-time.Hour, time.Hour}} {
 		t.Run(fmt.Sprint(jumps), func(t *testing.T) {
 			t.Parallel()
-			db := &memDatabase{}
+			db := new(memory.Database)
 			opts := ls.Options{PollInterval: time.Millisecond, CompactRetention: time.Nanosecond, RequestTimeout: patience}
-			running := startStore(t, memLog{db}, opts)
-			asleep := newFaultyLog(memLog{db})
+			running := startStore(t, db.Open(), opts)
+			asleep := newFaultyLog(db.Open())
 			rebuilt := startStore(t, asleep, opts)
 			begin := time.Now()
 			n := int64(0)
@@ -72,7 +73,7 @@ func TestTTLOfReplicaThatStartsAfterClockJump(t *testing.T) {
 			eventually(t, "both have it", func() bool { return rebuilt.Revision() == running.Revision() })
 			asleep.fail(lookAway)
 			for _, ahead := range jumps {
-				db.setClock(ahead)
+				db.SetClock(ahead)
 				put()
 			}
 			last := time.Now()
@@ -82,7 +83,7 @@ func TestTTLOfReplicaThatStartsAfterClockJump(t *testing.T) {
 				t.Fatal(err)
 			}
 			asleep.heal()
-			started := startStore(t, memLog{db}, opts)
+			started := startStore(t, db.Open(), opts)
 			for _, r := range []*replica{running, rebuilt, started} {
 				eventually(t, "all have expired", func() bool {
 					res, err := r.Range(testContext(t), &ls.RangeRequest{KeyRange: everything, CountOnly: true})

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/stele-db/stele/drivers/memory"
 	ls "github.com/stele-db/stele/logstructured"
 )
 
 // heldDefragment is a log whose Defragment tells entered and waits for release.
 type heldDefragment struct {
-	memLog
+	*memory.Log
 	entered, release chan struct{}
 }
 
@@ -23,7 +24,7 @@ func (l heldDefragment) Defragment(context.Context) error {
 // Requests to defragment take one connection together, whatever their number.
 func TestDefragmentRunsOneAtATime(t *testing.T) {
 	t.Parallel()
-	log := heldDefragment{memLog{&memDatabase{}}, make(chan struct{}, 2), make(chan struct{})}
+	log := heldDefragment{new(memory.Database).Open(), make(chan struct{}, 2), make(chan struct{})}
 	r := startStore(t, log, ls.Options{})
 	done := make(chan error, 2)
 	for range 2 {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stele-db/stele/drivers/memory"
 	ls "github.com/stele-db/stele/logstructured"
 )
 
@@ -35,21 +36,21 @@ func FuzzTxn(f *testing.F) {
 			t.Skip("longer inputs find nothing more and take longer")
 		}
 		choices := &byteChooser{data: data}
-		db := &memDatabase{}
+		db := new(memory.Database)
 		opts := ls.Options{PollInterval: time.Hour, CompactRetention: time.Nanosecond}
 		if choices.Intn(2) == 1 {
 			opts.ValueCacheBytes = -1
 		}
 		run := &sequence{
 			oracle: newOracle(), gen: &generator{chooser: choices, leases: []ls.LeaseID{100_000, -1}},
-			store: startStore(t, memLog{db}, opts),
+			store: startStore(t, db.Open(), opts),
 		}
 		for len(choices.data) > 0 {
 			run.step(t)
 		}
 		run.compareHistory(t)
 		run.store.stop(t)
-		run.store = startStore(t, memLog{db}, opts)
+		run.store = startStore(t, db.Open(), opts)
 		run.compareHistory(t)
 	})
 }
@@ -67,7 +68,7 @@ func FuzzKeyRange(f *testing.F) {
 			return // an empty key is refused before it comes to the store
 		}
 		r := ls.KeyRange{Key: key, End: end}
-		run := &sequence{oracle: newOracle(), gen: &generator{}, store: startStore(t, memLog{&memDatabase{}}, ls.Options{PollInterval: time.Hour})}
+		run := &sequence{oracle: newOracle(), gen: &generator{}, store: startStore(t, new(memory.Database).Open(), ls.Options{PollInterval: time.Hour})}
 		stream := recordStream(t, run.store)
 		if len(end) == 0 || string(end) == "\x00" || string(key) < string(end) {
 			stream.create(ls.WatchRequest{KeyRange: r, ID: 1, StartRevision: 1, PrevKV: true}, -1)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stele-db/stele/drivers/memory"
 	ls "github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/logstructured/log"
 )
@@ -75,11 +76,11 @@ func TestImportOfRandomHistories(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		db := &memDatabase{}
+		db := new(memory.Database)
 		opts := ls.ImportOptions{Source: "a test", CompactRevision: status.CompactRevision}
 		half := len(writes) / 2
-		mustWrite(t, mustStartImport(t, memLog{db}, opts), writes[:half])
-		m := mustStartImport(t, memLog{db}, opts)
+		mustWrite(t, mustStartImport(t, db.Open(), opts), writes[:half])
+		m := mustStartImport(t, db.Open(), opts)
 		if half > 0 && m.Reached() != (ls.ImportPoint{Revision: writes[half-1].Revision, Sub: writes[half-1].Sub}) {
 			t.Errorf("an interrupted import has reached %+v", m.Reached())
 		}
@@ -93,8 +94,8 @@ func TestImportOfRandomHistories(t *testing.T) {
 		if err := m.Finish(testContext(t), ls.ImportEnd{Revision: status.Revision, CompactRevision: status.CompactRevision}); err != nil {
 			t.Fatal(err)
 		}
-		mustCheck(t, memLog{db})
-		copied := startStore(t, memLog{db}, ls.Options{})
+		mustCheck(t, db.Open())
+		copied := startStore(t, db.Open(), ls.Options{})
 		if want.CompactRevision == 0 {
 			want.CompactRevision = -1 // compacting revision 0 compacts nothing, and is not copied
 		}
@@ -103,7 +104,7 @@ func TestImportOfRandomHistories(t *testing.T) {
 		}
 		copied.mustPut(t, "one more", "")
 		copied.stop(t)
-		mustCheck(t, memLog{db})
+		mustCheck(t, db.Open())
 	}
 }
 
@@ -114,16 +115,16 @@ func put(revision ls.Revision, key string, create ls.Revision, version int64) lo
 // TestImportJumps keeps revisions that have no write, and lets go of what that takes when they are compacted.
 func TestImportJumps(t *testing.T) {
 	t.Parallel()
-	db := &memDatabase{}
-	m := mustStartImport(t, memLog{db}, ls.ImportOptions{Source: "a test", CompactRevision: 10})
+	db := new(memory.Database)
+	m := mustStartImport(t, db.Open(), ls.ImportOptions{Source: "a test", CompactRevision: 10})
 	mustWrite(t, m, []log.Entry{put(3, "a", 3, 1), put(7, "b", 2, 4), put(11, "a", 3, 2), put(15, "c", 15, 1), put(16, "a", 3, 3)})
 	if err := m.Finish(testContext(t), ls.ImportEnd{Revision: 20, CompactRevision: 10}); err != nil {
 		t.Fatal(err)
 	}
-	if result := mustCheck(t, memLog{db}); result.Revision != 20 || result.CompactRevision != 10 || result.Keys != 3 {
+	if result := mustCheck(t, db.Open()); result.Revision != 20 || result.CompactRevision != 10 || result.Keys != 3 {
 		t.Errorf("%+v", result)
 	}
-	store := startStore(t, memLog{db}, ls.Options{CompactRetention: time.Nanosecond})
+	store := startStore(t, db.Open(), ls.Options{CompactRetention: time.Nanosecond})
 	if revision := store.Revision(); revision != 20 {
 		t.Errorf("revision %d, want 20", revision)
 	}
@@ -137,7 +138,7 @@ func TestImportJumps(t *testing.T) {
 		t.Errorf("the next write has revision %d, want 21", revision)
 	}
 	jumps := func() (n int) {
-		for _, e := range db.backup().rows {
+		for _, e := range db.Content().Rows {
 			if e.Kind == log.KindJump {
 				n++
 			}
@@ -152,25 +153,25 @@ func TestImportJumps(t *testing.T) {
 			t.Fatal(err)
 		}
 		eventually(t, "dead jumps are gone", func() bool { return jumps() == step.jumps })
-		mustCheck(t, memLog{db})
+		mustCheck(t, db.Open())
 	}
 }
 
 // TestImportIsWholeOrRefused opens a log between the beginning and the end of an import.
 func TestImportIsWholeOrRefused(t *testing.T) {
 	t.Parallel()
-	db := &memDatabase{}
-	running := startStore(t, memLog{db}, ls.Options{RequestTimeout: time.Second})
+	db := new(memory.Database)
+	running := startStore(t, db.Open(), ls.Options{RequestTimeout: time.Second})
 	opts := ls.ImportOptions{Source: "a test"}
-	m := mustStartImport(t, memLog{db}, opts)
+	m := mustStartImport(t, db.Open(), opts)
 	if res, err := running.Put(testContext(t), &ls.PutRequest{Key: []byte("k")}); err == nil {
 		t.Errorf("a server writes into an import: %+v", res)
 	}
 	mustWrite(t, m, []log.Entry{put(2, "a", 2, 1)})
 	refused := func(when string) {
 		t.Helper()
-		_, err := ls.Open(testContext(t), memLog{db}, ls.Options{Logger: testLogger(t)})
-		_, checked := ls.Check(testContext(t), memLog{db}, ls.CheckOptions{}, func(ls.Problem) {})
+		_, err := ls.Open(testContext(t), db.Open(), ls.Options{Logger: testLogger(t)})
+		_, checked := ls.Check(testContext(t), db.Open(), ls.CheckOptions{}, func(ls.Problem) {})
 		for _, err := range []error{err, checked} {
 			if !errors.Is(err, ls.ErrImportUnfinished) || !strings.Contains(err.Error(), "run the `stele import` from a test again") {
 				t.Errorf("%s: %v", when, err)
@@ -182,11 +183,11 @@ func TestImportIsWholeOrRefused(t *testing.T) {
 		"another source":     {Source: "another test"},
 		"another lease mode": {Source: "a test", LeaseMode: ls.LeaseModeEtcd},
 	} {
-		if _, err := ls.StartImport(testContext(t), memLog{db}, other); !errors.Is(err, ls.ErrImportTarget) {
+		if _, err := ls.StartImport(testContext(t), db.Open(), other); !errors.Is(err, ls.ErrImportTarget) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	second := mustStartImport(t, memLog{db}, opts)
+	second := mustStartImport(t, db.Open(), opts)
 	mustWrite(t, second, []log.Entry{put(2, "a", 2, 1), put(3, "b", 3, 1)})
 	if err := m.Write(testContext(t), put(3, "b", 3, 1)); err != nil {
 		t.Fatal(err)
@@ -198,15 +199,15 @@ func TestImportIsWholeOrRefused(t *testing.T) {
 	if err := second.Finish(testContext(t), ls.ImportEnd{Revision: 3}); err != nil {
 		t.Fatal(err)
 	}
-	mustCheck(t, memLog{db})
+	mustCheck(t, db.Open())
 	for _, source := range []string{"a test", "another test"} {
-		_, err := ls.StartImport(testContext(t), memLog{db}, ls.ImportOptions{Source: source})
+		_, err := ls.StartImport(testContext(t), db.Open(), ls.ImportOptions{Source: source})
 		if !errors.Is(err, ls.ErrImportTarget) || !strings.Contains(err.Error(), "it is not empty") {
 			t.Errorf("from %s after the end: %v", source, err)
 		}
 	}
-	startStore(t, memLog{db}, ls.Options{}).mustPut(t, "a", "2")
-	if _, err := ls.StartImport(testContext(t), memLog{db}, opts); !errors.Is(err, ls.ErrImportTarget) {
+	startStore(t, db.Open(), ls.Options{}).mustPut(t, "a", "2")
+	if _, err := ls.StartImport(testContext(t), db.Open(), opts); !errors.Is(err, ls.ErrImportTarget) {
 		t.Errorf("into a log in use: %v", err)
 	}
 }
@@ -214,8 +215,8 @@ func TestImportIsWholeOrRefused(t *testing.T) {
 // TestImportRefuses writes that no store would make.
 func TestImportRefuses(t *testing.T) {
 	t.Parallel()
-	db := &memDatabase{}
-	m := mustStartImport(t, memLog{db}, ls.ImportOptions{Source: "a test"})
+	db := new(memory.Database)
+	m := mustStartImport(t, db.Open(), ls.ImportOptions{Source: "a test"})
 	mustWrite(t, m, []log.Entry{put(5, "a", 5, 1)})
 	leased := put(7, "k", 7, 1)
 	leased.Lease = -1
@@ -252,8 +253,8 @@ func TestImportRefuses(t *testing.T) {
 // TestImportOfLeases grants them at the end, so that their TTLs begin there; the history names one that had ended.
 func TestImportOfLeases(t *testing.T) {
 	t.Parallel()
-	db := &memDatabase{}
-	m := mustStartImport(t, memLog{db}, ls.ImportOptions{Source: "a test", LeaseMode: ls.LeaseModeEtcd})
+	db := new(memory.Database)
+	m := mustStartImport(t, db.Open(), ls.ImportOptions{Source: "a test", LeaseMode: ls.LeaseModeEtcd})
 	ended, leased := put(2, "a", 2, 1), put(4, "b", 4, 1)
 	ended.Lease, leased.Lease = 7, 9
 	mustWrite(t, m, []log.Entry{ended, {Kind: log.KindTombstone, Revision: 3, Key: []byte("a")}, leased})
@@ -263,8 +264,8 @@ func TestImportOfLeases(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	mustCheck(t, memLog{db})
-	store := startStore(t, memLog{db}, modeEtcd)
+	mustCheck(t, db.Open())
+	store := startStore(t, db.Open(), modeEtcd)
 	if got := leaseText(t, store, 9); got != `100 s ["b"] at 4` {
 		t.Errorf("lease 9: %s", got)
 	}
@@ -274,5 +275,5 @@ func TestImportOfLeases(t *testing.T) {
 	if _, err := store.LeaseRevoke(testContext(t), 9); err != nil {
 		t.Fatal(err)
 	}
-	mustCheck(t, memLog{db})
+	mustCheck(t, db.Open())
 }

@@ -14,6 +14,7 @@ import (
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
+	"github.com/stele-db/stele/drivers/memory"
 	ls "github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/logstructured/log"
 )
@@ -433,9 +434,9 @@ func TestFaultShutdownUnderLoad(t *testing.T) { // not parallel: it counts gorou
 // TestLargeBehindOthers lets another replica be faster than each large append. Small requests get past the large one, which goes on being tried, and needs only one
 // append that others let pass.
 func TestLargeBehindOthers(t *testing.T) {
-	db := &memDatabase{}
-	other := startStore(t, memLog{db}, ls.Options{})
-	l := newFaultyLog(memLog{db})
+	db := new(memory.Database)
+	other := startStore(t, db.Open(), ls.Options{})
+	l := newFaultyLog(db.Open())
 	store := startStore(t, l, ls.Options{})
 	ctx := testContext(t)
 	put := func(r *replica, key string, size int) error {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stele-db/stele/drivers/memory"
 	ls "github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/logstructured/log"
 )
@@ -131,8 +132,8 @@ func TestLeasesExpire(t *testing.T) {
 // TestLeaseAfterOutage gives holders a whole TTL to keep their leases alive after a time in which nobody could.
 func TestLeaseAfterOutage(t *testing.T) {
 	t.Parallel()
-	db := &memDatabase{}
-	l := newFaultyLog(memLog{db})
+	db := new(memory.Database)
+	l := newFaultyLog(db.Open())
 	store := startStore(t, l, modeEtcd)
 	mustGrant(t, store, 1, 3)
 	putLeased(t, store, 1, "key")
@@ -154,7 +155,7 @@ func TestLeaseAfterOutage(t *testing.T) {
 	store.stop(t)
 	elapse(4 * time.Second)
 	back = time.Now()
-	store = startStore(t, memLog{db}, modeEtcd)
+	store = startStore(t, db.Open(), modeEtcd)
 	ws = watchEverything(t, store, 4)
 	nextResponse(t, ws)
 	mustMatch(t, "the end", deletedKeys(nextResponse(t, ws)), "key@5 ")

@@ -8,6 +8,7 @@ import (
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
+	"github.com/stele-db/stele/drivers/memory"
 	ls "github.com/stele-db/stele/logstructured"
 )
 
@@ -214,7 +215,7 @@ func TestLeaseGrantInModeTTL(t *testing.T) {
 // TestExpiryBesideWatchCreations keeps the writer busy with looking at the log: keys expire all the same.
 func TestExpiryBesideWatchCreations(t *testing.T) {
 	t.Parallel()
-	store := startStore(t, memLog{&memDatabase{}}, ls.Options{PollInterval: patience})
+	store := startStore(t, new(memory.Database).Open(), ls.Options{PollInterval: patience})
 	if _, err := store.Put(testContext(t), &ls.PutRequest{Key: []byte("k"), Lease: 2}); err != nil {
 		t.Fatal(err)
 	}

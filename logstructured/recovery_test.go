@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stele-db/stele/drivers/memory"
 	ls "github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/logstructured/log"
 )
@@ -45,14 +46,14 @@ func untilCompacted(t *testing.T, ws *ls.WatchStream) ls.Revision {
 // nothing passes both before either looks.
 func TestRecoveryOfTwoEnds(t *testing.T) {
 	t.Parallel()
-	db := &memDatabase{}
+	db := new(memory.Database)
 	opts := ls.Options{ValueCacheBytes: -1, PollInterval: time.Millisecond}
-	logs := []*faultyLog{newFaultyLog(memLog{db}), newFaultyLog(memLog{db})}
+	logs := []*faultyLog{newFaultyLog(db.Open()), newFaultyLog(db.Open())}
 	a, b := startStore(t, logs[0], opts), startStore(t, logs[1], opts)
 	for i := range 10 {
 		a.mustPut(t, fmt.Sprint("kept-", i), "kept")
 	}
-	saved := db.backup()
+	saved := db.Content()
 	for i := range 20 {
 		a.mustPut(t, fmt.Sprint("lost-", i), "lost")
 	}
@@ -66,8 +67,8 @@ func TestRecoveryOfTwoEnds(t *testing.T) {
 	watches = append(watches, watchEverything(t, a, 0), watchEverything(t, a, served+5))
 	logs[0].fail(lookAway)
 
-	db.restore(saved)
-	c := startStore(t, memLog{db}, opts)
+	db.SetContent(saved)
+	c := startStore(t, db.Open(), opts)
 	if c.Revision() >= served || c.Term() != 1 {
 		t.Fatalf("after the restore the revision is %d and the term %d", c.Revision(), c.Term())
 	}
@@ -108,7 +109,7 @@ func TestRecoveryOfTwoEnds(t *testing.T) {
 		}
 	}
 	// The term is in the log: who starts now has it too.
-	if d := startStore(t, memLog{db}, opts); d.Term() != a.Term() || d.Revision() != revision {
+	if d := startStore(t, db.Open(), opts); d.Term() != a.Term() || d.Revision() != revision {
 		t.Errorf("a new replica: term %d and revision %d, want %d and %d", d.Term(), d.Revision(), a.Term(), revision)
 	}
 	// And it outlives compactions, each of which removes the entry of the one before.
@@ -117,7 +118,7 @@ func TestRecoveryOfTwoEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if d := startStore(t, memLog{db}, opts); d.Term() != a.Term() {
+	if d := startStore(t, db.Open(), opts); d.Term() != a.Term() {
 		t.Errorf("after compactions a new replica has term %d, want %d", d.Term(), a.Term())
 	}
 }
@@ -125,16 +126,16 @@ func TestRecoveryOfTwoEnds(t *testing.T) {
 // TestRecoveryAtTheSamePosition restores a backup and appends exactly as much as was lost: the position is the same, its entry is not.
 func TestRecoveryAtTheSamePosition(t *testing.T) {
 	t.Parallel()
-	db := &memDatabase{}
+	db := new(memory.Database)
 	opts := ls.Options{ValueCacheBytes: -1}
-	l := newFaultyLog(memLog{db})
+	l := newFaultyLog(db.Open())
 	a := startStore(t, l, opts)
 	a.mustPut(t, "k", "before")
-	saved := db.backup()
+	saved := db.Content()
 	a.mustPut(t, "k", "lost")
 	l.fail(lookAway)
-	db.restore(saved)
-	c := startStore(t, memLog{db}, opts)
+	db.SetContent(saved)
+	c := startStore(t, db.Open(), opts)
 	c.mustPut(t, "k", "found")
 	c.stop(t)
 
@@ -155,12 +156,12 @@ func TestRecoveryAtTheSamePosition(t *testing.T) {
 // TestRecoveryKeepsItsHandsOff has deletions of a lost history under way: they must not hit the rows that stand at their positions now.
 func TestRecoveryKeepsItsHandsOff(t *testing.T) {
 	t.Parallel()
-	db := &memDatabase{}
+	db := new(memory.Database)
 	opts := ls.Options{CompactRetention: 50 * time.Millisecond}
-	l := newFaultyLog(memLog{db})
+	l := newFaultyLog(db.Open())
 	a := startStore(t, l, opts)
 	a.mustPut(t, "first", "kept")
-	saved := db.backup()
+	saved := db.Content()
 	for range 50 {
 		a.mustPut(t, "k", "lost")
 	}
@@ -169,8 +170,8 @@ func TestRecoveryKeepsItsHandsOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.fail(lookAway)
-	db.restore(saved)
-	c := startStore(t, memLog{db}, opts)
+	db.SetContent(saved)
+	c := startStore(t, db.Open(), opts)
 	for i := range 80 {
 		c.mustPut(t, fmt.Sprint("new-", i), "new")
 	}
@@ -180,7 +181,7 @@ func TestRecoveryKeepsItsHandsOff(t *testing.T) {
 	eventually(t, "deletions are tried", func() bool { return removals.Load() > 2 })
 	l.heal()
 	eventually(t, "the recovery is noticed", func() bool { return a.Term() == 2 })
-	if res, err := startStore(t, memLog{db}, opts).Range(testContext(t), &ls.RangeRequest{KeyRange: everything}); err != nil || len(res.KVs) != 81 {
+	if res, err := startStore(t, db.Open(), opts).Range(testContext(t), &ls.RangeRequest{KeyRange: everything}); err != nil || len(res.KVs) != 81 {
 		t.Errorf("%d keys are left, %v; want 81", len(res.KVs), err)
 	}
 }
@@ -192,19 +193,19 @@ func TestRecoveryBehindTheFloor(t *testing.T) {
 	for _, restored := range []bool{false, true} {
 		t.Run(fmt.Sprint("restored=", restored), func(t *testing.T) {
 			t.Parallel()
-			db := &memDatabase{}
+			db := new(memory.Database)
 			opts := ls.Options{CompactRetention: time.Nanosecond}
-			l := newFaultyLog(memLog{db})
+			l := newFaultyLog(db.Open())
 			a := startStore(t, l, opts)
 			a.mustPut(t, "stays", "kept")
-			saved := db.backup()
+			saved := db.Content()
 			a.mustPut(t, "other", "x")
 			a.mustPut(t, "k", "0")
 			l.fail(lookAway)
 			if restored {
-				db.restore(saved)
+				db.SetContent(saved)
 			}
-			c := startStore(t, memLog{db}, opts)
+			c := startStore(t, db.Open(), opts)
 			c.mustPut(t, "another", "y")
 			for i := range 10 {
 				c.mustPut(t, "k", fmt.Sprint(i))
@@ -263,14 +264,14 @@ func TestUnknownOutcomeIsConfirmed(t *testing.T) {
 // TestUnknownKind is of a database to which a later version of the program has written what this one does not know.
 func TestUnknownKind(t *testing.T) {
 	t.Parallel()
-	db := &memDatabase{}
-	store := startStore(t, memLog{db}, ls.Options{RequestTimeout: time.Second})
+	db := new(memory.Database)
+	store := startStore(t, db.Open(), ls.Options{RequestTimeout: time.Second})
 	store.mustPut(t, "k", "v")
-	end, err := memLog{db}.End(testContext(t))
+	end, err := db.Open().End(testContext(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := (memLog{db}).Append(testContext(t), end.Head, 99, []log.Entry{{Kind: 200, Revision: 3}}); err != nil {
+	if err := db.Open().Append(testContext(t), end.Head, 99, []log.Entry{{Kind: 200, Revision: 3}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := store.Put(testContext(t), &ls.PutRequest{Key: []byte("k")}); !errors.Is(err, ls.ErrUnavailable) {
@@ -282,7 +283,7 @@ func TestUnknownKind(t *testing.T) {
 	if _, err := store.Range(testContext(t), &ls.RangeRequest{KeyRange: everything, Serializable: true}); err != nil {
 		t.Errorf("a serializable read: %v", err)
 	}
-	if _, err := ls.Open(testContext(t), memLog{db}, ls.Options{Logger: testLogger(t)}); err == nil {
+	if _, err := ls.Open(testContext(t), db.Open(), ls.Options{Logger: testLogger(t)}); err == nil {
 		t.Error("a store opens on a log that it does not understand")
 	}
 }
@@ -290,15 +291,15 @@ func TestUnknownKind(t *testing.T) {
 // TestTTLAcrossClockJumps sets the database's clock an hour ahead and two hours back: keys live as long as they should.
 func TestTTLAcrossClockJumps(t *testing.T) {
 	t.Parallel()
-	db := &memDatabase{}
-	store := startStore(t, memLog{db}, ls.Options{PollInterval: time.Millisecond})
+	db := new(memory.Database)
+	store := startStore(t, db.Open(), ls.Options{PollInterval: time.Millisecond})
 	ttl := 3 * time.Second
 	started := time.Now()
 	for i, ahead := range []time.Duration{time.Hour, -time.Hour, 0} {
 		if _, err := store.Put(testContext(t), &ls.PutRequest{Key: fmt.Append(nil, i), Lease: ls.LeaseID(ttl / time.Second)}); err != nil {
 			t.Fatal(err)
 		}
-		db.setClock(ahead)
+		db.SetClock(ahead)
 	}
 	acked := time.Now()
 	count := func() int64 {
@@ -323,9 +324,9 @@ func TestTTLAcrossClockJumps(t *testing.T) {
 // TestUnknownOutcomeBehindTheFloor lets an append of the sweeper end unknown, and what became of it be deleted before it can be found out.
 func TestUnknownOutcomeBehindTheFloor(t *testing.T) {
 	t.Parallel()
-	db := &memDatabase{}
+	db := new(memory.Database)
 	opts := ls.Options{CompactRetention: time.Nanosecond, PollInterval: time.Millisecond, RequestTimeout: patience}
-	l := newFaultyLog(memLog{db})
+	l := newFaultyLog(db.Open())
 	a := startStore(t, l, opts)
 	if _, err := a.Put(testContext(t), &ls.PutRequest{Key: []byte("k"), Lease: 2}); err != nil {
 		t.Fatal(err)
@@ -337,7 +338,7 @@ func TestUnknownOutcomeBehindTheFloor(t *testing.T) {
 		return log.ErrUnknown
 	}})
 	eventually(t, "the sweeper appends", swept.Load)
-	c := startStore(t, memLog{db}, opts)
+	c := startStore(t, db.Open(), opts)
 	for i := range 10 {
 		c.mustPut(t, "other", fmt.Sprint(i))
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stele-db/stele/drivers/memory"
 	ls "github.com/stele-db/stele/logstructured"
 )
 
@@ -102,12 +103,12 @@ func TestWatchCreationsShareAQuestion(t *testing.T) {
 // loses that end.
 func TestWatchCreationOverARestore(t *testing.T) {
 	t.Parallel()
-	db := &memDatabase{}
+	db := new(memory.Database)
 	opts := ls.Options{PollInterval: time.Millisecond, RequestTimeout: 200 * time.Millisecond}
-	log := newFaultyLog(memLog{db})
-	store, other := startStore(t, log, opts), startStore(t, memLog{db}, opts)
+	log := newFaultyLog(db.Open())
+	store, other := startStore(t, log, opts), startStore(t, db.Open(), opts)
 	store.mustPut(t, "key", "kept")
-	saved := db.backup()
+	saved := db.Content()
 	told := make(chan struct{})
 	var once sync.Once
 	log.fail(faults{
@@ -122,7 +123,7 @@ func TestWatchCreationOverARestore(t *testing.T) {
 	ws.Create(ls.WatchRequest{KeyRange: everything})
 	<-told
 	other.stop(t)
-	db.restore(saved)
+	db.SetContent(saved)
 	store.mustPut(t, "key", "new") // a state without the end that was told
 	log.heal()
 	if r := nextResponse(t, ws); !r.Created || r.Canceled {

@@ -17,7 +17,7 @@ func TestConformance(t *testing.T) {
 		Damage: func(testing.TB) (func(testing.TB) log.Log, drivertest.Damager) {
 			db := new(Database)
 			return opening(db), func(_ testing.TB, position log.Position, damage drivertest.Damage) {
-				db.Change(damage.Change, position)
+				db.Edit(func(c *Content) { damage.Change(&c.Rows[position-1]) })
 			}
 		},
 		Registers: true,

@@ -7,7 +7,6 @@ package memory
 
 import (
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
@@ -89,21 +88,43 @@ func (c *content) holds(head log.Head) bool {
 	return ok && e.ID == head.ID
 }
 
-// Backup is what a [Database] held at one moment.
-type Backup struct{ content }
-
-// Backup returns the content of db.
-func (db *Database) Backup() Backup {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	return Backup{db.copy()}
+// Content is what a [Database] holds at one moment. The slices of its entries are shared: replace them, and leave their
+// elements alone.
+type Content struct {
+	// Rows are in the order of their positions.
+	Rows  []log.Entry
+	Head  log.Head
+	Floor log.Position
 }
 
-// Restore replaces the content of db by that of a backup, under the logs that are open.
-func (db *Database) Restore(b Backup) {
+// Content returns what db holds.
+func (db *Database) Content() Content {
+	c, _ := db.snapshot()
+	rows := make([]log.Entry, 0, c.rows.Len())
+	c.rows.Scan(func(_ log.Position, e *log.Entry) bool {
+		rows = append(rows, *e)
+		return true
+	})
+	return Content{rows, c.head, c.floor}
+}
+
+// SetContent replaces what db holds, under the logs that are open: the restore of a backup, or damage.
+func (db *Database) SetContent(c Content) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	db.content = b.copy()
+	db.content = content{head: c.Head, floor: c.Floor}
+	for _, e := range c.Rows {
+		e.ValueSize = len(e.Value)
+		db.rows.Set(e.Position, &e)
+		db.bytes += size(&e)
+	}
+}
+
+// Edit changes what db holds behind the drivers' back.
+func (db *Database) Edit(edit func(*Content)) {
+	c := db.Content()
+	edit(&c)
+	db.SetContent(c)
 }
 
 // SetClock sets how far the database's clock is ahead of the machine's.
@@ -111,25 +132,4 @@ func (db *Database) SetClock(ahead time.Duration) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	db.skew = ahead
-}
-
-// Change changes stored entries behind the driver's back: damage. It applies change to those at positions, or to all if
-// there are none. Positions may change too.
-func (db *Database) Change(change func(*log.Entry), positions ...log.Position) {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	if len(positions) == 0 {
-		positions = db.rows.Keys()
-	}
-	for _, p := range positions {
-		e, ok := db.rows.Delete(p)
-		if !ok {
-			continue
-		}
-		changed := *e
-		changed.Key, changed.Value = slices.Clone(e.Key), slices.Clone(e.Value)
-		change(&changed)
-		changed.ValueSize = len(changed.Value)
-		db.rows.Set(changed.Position, &changed)
-	}
 }
