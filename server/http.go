@@ -58,13 +58,15 @@ func getOnly(serve http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
+// serveVersion answers with the keys of etcd, and with the version of Stele, which decoders of etcd's clients ignore.
 func serveVersion(w http.ResponseWriter, storage string) {
 	w.Header().Set("Content-Type", "application/json")
 	writeJSON(w, struct {
 		Server  string `json:"etcdserver"`
 		Cluster string `json:"etcdcluster"`
 		Storage string `json:"storage"`
-	}{version.Etcd, storage, storage})
+		Stele   string `json:"stele"`
+	}{version.Etcd, storage, storage, version.Version})
 }
 
 func writeJSON(w io.Writer, v any) {

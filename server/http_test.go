@@ -43,7 +43,7 @@ func TestHTTPEndpoints(t *testing.T) {
 	r := serve(t, nil)
 	const text, json = "text/plain; charset=utf-8", "application/json"
 	for path, want := range map[string]reply{
-		"/version":                            {200, json, `{"etcdserver":"3.7.3","etcdcluster":"3.7.0","storage":"3.7.0"}`},
+		"/version":                            {200, json, `{"etcdserver":"3.7.3","etcdcluster":"3.7.0","storage":"3.7.0","stele":"dev"}`},
 		"/health":                             {200, text, `{"health":"true","reason":""}`},
 		"/health?serializable=true":           {200, text, `{"health":"true","reason":""}`},
 		"/health?exclude=NOSPACE":             {200, text, `{"health":"true","reason":""}`},

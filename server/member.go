@@ -5,11 +5,8 @@ import (
 	"context"
 	"encoding/binary"
 	"hash/fnv"
-	"net"
-	"net/url"
 	"os"
 	"slices"
-	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -76,7 +73,7 @@ var errMembers = unimplemented("members cannot be changed: replicas share a data
 
 // MemberAdd returns etcd's error for URLs that etcd would refuse.
 func (s *clusterServer) MemberAdd(_ context.Context, r *pb.MemberAddRequest) (*pb.MemberAddResponse, error) {
-	if !validPeerURLs(r.PeerURLs) {
+	if _, err := ParseURLs(r.PeerURLs); err != nil {
 		return nil, rpctypes.ErrGRPCMemberBadURLs
 	}
 	return nil, errMembers
@@ -107,24 +104,4 @@ func (s *clusterServer) checkMember(ctx context.Context, id uint64) error {
 		return rpctypes.ErrGRPCMemberNotFound
 	}
 	return nil
-}
-
-// validPeerURLs reports whether etcd would take urls for the addresses of a member: see NewURLs in client/pkg/types.
-func validPeerURLs(urls []string) bool {
-	for _, text := range urls {
-		u, err := url.Parse(strings.TrimSpace(text))
-		if err != nil {
-			return false
-		}
-		switch u.Scheme {
-		case "http", "https":
-			if _, _, err := net.SplitHostPort(u.Host); err != nil || u.Path != "" {
-				return false
-			}
-		case "unix", "unixs":
-		default:
-			return false
-		}
-	}
-	return len(urls) > 0
 }

@@ -66,6 +66,11 @@ func newServer(starting *Starting, store *logstructured.Store) (*Server, error) 
 		snapshots: newSnapshotSlots(),
 		passwords: newPasswords(),
 	}
+	for _, c := range versionMetrics() {
+		if _, err := registered(opts.Registerer, c); err != nil {
+			return nil, err
+		}
+	}
 	opts.Probes.serving(m)
 	if s.grpc != nil {
 		s.register(m)

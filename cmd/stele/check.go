@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/server"
 	"github.com/stele-db/stele/server/auth"
 )
 
@@ -52,11 +53,12 @@ func (c *config) check() error {
 	if err := c.database.check(); err != nil {
 		return err
 	}
-	for _, advertised := range c.advertiseClientURLs {
-		u, err := url.Parse(advertised)
-		if err != nil || !advertisable(u) {
-			return fmt.Errorf("--advertise-client-urls: %q is not a URL of a client port; write it like http://stele.example:2379", advertised)
+	if len(c.advertiseClientURLs) > 0 {
+		urls, err := server.ParseClientURLs(c.advertiseClientURLs)
+		if err != nil {
+			return fmt.Errorf("--advertise-client-urls: %w; write URLs like http://stele.example:2379, with a port and without a path", err)
 		}
+		c.advertiseClientURLs = urls
 	}
 	for _, origin := range c.cors {
 		if u, err := url.Parse(origin); origin != "*" && (err != nil || !isOrigin(u)) {
@@ -69,17 +71,6 @@ func (c *config) check() error {
 // isOrigin reports whether u is what a browser sends as the origin of a web page.
 func isOrigin(u *url.URL) bool {
 	return u.Host != "" && *u == url.URL{Scheme: u.Scheme, Host: u.Host} && (u.Scheme == "http" || u.Scheme == "https")
-}
-
-// advertisable reports whether the member list may name u. As in etcd, the rest of the URL of a unix socket is free.
-func advertisable(u *url.URL) bool {
-	switch u.Scheme {
-	case "unix", "unixs":
-		return true
-	case "http", "https":
-		return u.Host != ""
-	}
-	return false
 }
 
 func (c *config) checkKeepAlive() error {

@@ -96,6 +96,7 @@ func TestMistakes(t *testing.T) {
 		"insecure cipher suite":      {args: []string{"--cipher-suites=TLS_RSA_WITH_RC4_128_SHA"}, want: []string{"--cipher-suites", "RC4", "insecure"}},
 		"revocation without clients": {args: []string{"--client-crl-file=x"}, want: []string{"--client-crl-file", "--trusted-ca-file", "--client-cert-auth"}},
 		"negative keepalive":         {args: []string{"--grpc-keepalive-timeout=-1s"}, want: []string{"--grpc-keepalive-timeout", "negative"}},
+		"advertised without a port":  {args: []string{"--advertise-client-urls=http://host"}, want: []string{"--advertise-client-urls", "host:port", "http://stele.example"}},
 		"advertised without a host":  {args: []string{"--advertise-client-urls=http://"}, want: []string{"--advertise-client-urls", "http://stele.example"}},
 		"origin with a path":         {args: []string{"--cors=https://page.example/"}, want: []string{"--cors", "https://page.example/", "path"}},
 		"lease mode":                 {args: []string{"--lease-mode=kine"}, want: []string{"--lease-mode", "neither ttl nor etcd"}},
