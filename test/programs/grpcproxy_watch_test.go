@@ -40,10 +40,9 @@ func TestProxyWatch(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.write(ctx, t, writers, 3)
-		w.finish(ctx, t, server.Client(t))
-		if err := watchers.Wait(); err != nil {
-			t.Error(err)
-		}
+		ended := make(chan error, 1)
+		go func() { ended <- watchers.Wait() }()
+		w.finish(ctx, t, server.Client(t), ended)
 		w.check(ctx, t, server.Client(t))
 	})
 }
@@ -60,9 +59,11 @@ type proxyWorkload struct {
 	address string
 
 	mu sync.Mutex
-	// revision is that of the newest write that was acknowledged, end that of lastKey.
-	revision, end int64
-	seen          map[*proxyWatcher]bool
+	// revision is that of the newest write that was acknowledged.
+	revision int64
+	seen     map[*proxyWatcher]bool
+	// end is the revision of the last write of lastKey.
+	end int64
 }
 
 // proxyWatcher is a watcher with the events that it has seen.
@@ -129,16 +130,26 @@ func writeOnce(ctx context.Context, client *clientv3.Client, r *rand.Rand, value
 	}
 }
 
-// finish writes lastKey, at which every watcher ends.
-func (w *proxyWorkload) finish(ctx context.Context, t *testing.T, client *clientv3.Client) {
+// finish writes lastKey, at which every watcher ends, until all have ended: one may begin after the first write.
+func (w *proxyWorkload) finish(ctx context.Context, t *testing.T, client *clientv3.Client, ended <-chan error) {
 	t.Helper()
-	a, err := client.Put(ctx, lastKey, "")
-	if err != nil {
-		t.Fatal(err)
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		a, err := client.Put(ctx, lastKey, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.end = a.Header.Revision
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Error(err)
+			}
+			return
+		case <-tick.C:
+		}
 	}
-	w.mu.Lock()
-	w.end = a.Header.Revision
-	w.mu.Unlock()
 }
 
 // watch makes one watcher after the other, of random ranges and revisions, until lastKey was seen.
@@ -153,6 +164,13 @@ func (w *proxyWorkload) watch(ctx context.Context, client *clientv3.Client, r *r
 			one.revision = 2 + r.Int64N(newest-1)
 		}
 		last, err := one.run(ctx, client, 1+r.IntN(200))
+		if err != nil && len(one.events) == 0 && ctx.Err() == nil {
+			// The proxy reads before it creates a watcher, and refuses to create one while the server restarts.
+			w.mu.Lock()
+			delete(w.seen, one)
+			w.mu.Unlock()
+			continue
+		}
 		if last || err != nil {
 			return err
 		}
