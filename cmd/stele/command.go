@@ -22,7 +22,7 @@ too. kine's command lines are accepted as they are.`
 
 func execute(ctx context.Context, args []string) error {
 	root := newCommand()
-	root.SetArgs(doubleDashes(args))
+	root.SetArgs(doubleDashes(root, args))
 	return root.ExecuteContext(ctx)
 }
 
@@ -67,10 +67,9 @@ func newCommand() *cobra.Command {
 	return root
 }
 
-// doubleDashes turns the -flag form, which kine accepts as well, into --flag. Only names of flags are
-// touched: pflag would read them as a row of one-letter flags.
-func doubleDashes(args []string) []string {
-	known := (&config{}).flags()
+// doubleDashes turns -flag, a form that kine accepts, into --flag if root or one of its commands has such a flag. pflag would
+// read -flag as a row of one-letter flags.
+func doubleDashes(root *cobra.Command, args []string) []string {
 	out := make([]string, 0, len(args))
 	for i, arg := range args {
 		if arg == "--" {
@@ -78,12 +77,22 @@ func doubleDashes(args []string) []string {
 		}
 		name, isFlag := strings.CutPrefix(arg, "-")
 		name, _, _ = strings.Cut(name, "=")
-		if isFlag && len(name) > 1 && (known.Lookup(name) != nil || slices.Contains([]string{"version", "help", "print", "bump-revision", "mark-compacted"}, name)) {
+		if isFlag && len(name) > 1 && hasFlag(root, name) {
 			arg = "-" + arg
 		}
 		out = append(out, arg)
 	}
 	return out
+}
+
+// hasFlag reports whether root or one of its commands has the flag name.
+func hasFlag(root *cobra.Command, name string) bool {
+	if name == "help" || name == "version" { // cobra adds them when it executes a command
+		return true
+	}
+	return slices.ContainsFunc(append(root.Commands(), root), func(cmd *cobra.Command) bool {
+		return cmd.Flags().Lookup(name) != nil
+	})
 }
 
 // explain turns an error of the flag parser into one sentence that says what to write instead.

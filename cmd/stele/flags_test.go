@@ -59,7 +59,7 @@ func TestEveryFlagOfKineIsHonouredOrRetired(t *testing.T) {
 		for _, arg := range kineCommandLine {
 			args = append(args, dashes+strings.TrimLeft(arg, "-"))
 		}
-		if err := flags.Parse(doubleDashes(args)); err != nil {
+		if err := flags.Parse(doubleDashes(newCommand(), args)); err != nil {
 			t.Fatalf("with %s: %v", dashes, err)
 		}
 		for _, arg := range kineCommandLine {
@@ -78,6 +78,23 @@ func TestEveryFlagOfKineIsHonouredOrRetired(t *testing.T) {
 		if err := cfg.check(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+func TestEveryFlagTakesOneDash(t *testing.T) {
+	root := newCommand()
+	for _, cmd := range append(root.Commands(), root) {
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			got := doubleDashes(newCommand(), []string{cmd.Name(), "-" + f.Name, "-" + f.Name + "=value", "--" + f.Name})
+			want := []string{cmd.Name(), "--" + f.Name, "--" + f.Name + "=value", "--" + f.Name}
+			if !slices.Equal(got, want) {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		})
+	}
+	args := []string{"-h", "-unknown", "-", "--", "-from"}
+	if got := doubleDashes(root, args); !slices.Equal(got, args) {
+		t.Errorf("got %q, want %q", got, args)
 	}
 }
 

@@ -94,6 +94,7 @@ func TestImportMistakes(t *testing.T) {
 	for args, want := range map[string]string{
 		"":                              "--from is missing: write what to import from, such as --from=",
 		"--from=consul":                 `--from: "consul" is not `,
+		"-from=consul":                  `--from: "consul" is not `,
 		"--from=kine --lease-mode=kine": "--lease-mode",
 		"--from=kine --source=oracle://u:hunter2@h":     "--source: unknown scheme",
 		"--from=kine --source=none.db":                  "--source: no such file or directory, stat ",
