@@ -16,7 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/stele-db/stele/pkg/version"
-	"github.com/stele-db/stele/server/snapshot"
+	"github.com/stele-db/stele/transfer/snapshot"
 )
 
 const (

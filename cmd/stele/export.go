@@ -15,7 +15,7 @@ import (
 
 	"github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/logstructured/log"
-	"github.com/stele-db/stele/server/snapshot"
+	"github.com/stele-db/stele/transfer/snapshot"
 )
 
 const exportHelp = `Write everything that the database holds into FILE, as of one moment, in the format of etcd's snapshots, and exit: revisions, history from the

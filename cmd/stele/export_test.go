@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stele-db/stele/server/snapshot"
+	"github.com/stele-db/stele/transfer/snapshot"
 )
 
 func TestExport(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/stele-db/stele/server/compactor"
+	"github.com/stele-db/stele/compactor"
 )
 
 // kineCommandLine has every flag of kine 0.17, with a value of its type that is not kine's default.

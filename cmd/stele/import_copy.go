@@ -13,8 +13,8 @@ import (
 	"github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/logstructured/log"
 	"github.com/stele-db/stele/pkg/tls"
-	"github.com/stele-db/stele/server/importer"
-	"github.com/stele-db/stele/server/snapshot"
+	"github.com/stele-db/stele/transfer/importer"
+	"github.com/stele-db/stele/transfer/snapshot"
 )
 
 // copyRun copies a source that has what a log has: revisions, sub-revisions, leases, users and roles.

@@ -6,8 +6,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/stele-db/stele/compactor"
 	"github.com/stele-db/stele/logstructured"
-	"github.com/stele-db/stele/server/compactor"
 )
 
 // schedule returns when to compact the history without being asked; nil is never.

@@ -15,13 +15,13 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/stele-db/stele/compactor"
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/pkg/endpoint"
 	"github.com/stele-db/stele/pkg/memory"
 	"github.com/stele-db/stele/server"
 	"github.com/stele-db/stele/server/auth"
-	"github.com/stele-db/stele/server/compactor"
 )
 
 // serve checks the configuration, binds the addresses, opens the database, in this order, and serves until ctx ends.

@@ -10,12 +10,12 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/stele-db/stele/compactor"
 	"github.com/stele-db/stele/drivers"
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/logstructured/log"
 	"github.com/stele-db/stele/server"
-	"github.com/stele-db/stele/server/compactor"
 )
 
 // Options are everything that can be said about a [Datastore].

@@ -11,12 +11,12 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/stele-db/stele/compactor"
 	"github.com/stele-db/stele/drivers"
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/pkg/tls"
 	"github.com/stele-db/stele/server"
-	"github.com/stele-db/stele/server/compactor"
 )
 
 // openTimeout is how long Listen waits for a database server that is not there yet; kine's five minutes.

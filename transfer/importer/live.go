@@ -11,7 +11,7 @@ import (
 
 	"github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/logstructured/log"
-	"github.com/stele-db/stele/server/snapshot"
+	"github.com/stele-db/stele/transfer/snapshot"
 )
 
 // LiveOptions say where a running source is, and when to end.

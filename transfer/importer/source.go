@@ -26,7 +26,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/stele-db/stele/logstructured"
-	"github.com/stele-db/stele/server/snapshot"
+	"github.com/stele-db/stele/transfer/snapshot"
 )
 
 // Server says how to reach a server of etcd's API.

@@ -7,7 +7,7 @@ import (
 	"github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/logstructured/log"
 	"github.com/stele-db/stele/server/auth"
-	"github.com/stele-db/stele/server/snapshot"
+	"github.com/stele-db/stele/transfer/snapshot"
 )
 
 // File copies a snapshot.
