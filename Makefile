@@ -226,6 +226,7 @@ tidy: ## go mod tidy in every module
 	cd test/yurthub && go mod tidy
 	cd test/programs/gozero && go mod tidy
 	cd test/programs/vault && go mod tidy
+	cd test/programs/coredns && go mod tidy
 	cd test/programs/benchmark && go mod tidy
 	cd test/programs/grpcurl && go mod tidy
 
