@@ -63,7 +63,10 @@ func (s *clusterServer) MemberList(ctx context.Context, r *pb.MemberListRequest)
 	}
 	response := &pb.MemberListResponse{Header: s.header(&pb.ResponseHeader{}, 0)}
 	for _, r := range replicas {
-		response.Members = append(response.Members, &pb.Member{ID: r.ID, Name: r.Name, ClientURLs: r.ClientURLs})
+		response.Members = append(response.Members, &pb.Member{
+			// In etcd's order, whatever the order on the command line is.
+			ID: r.ID, Name: r.Name, ClientURLs: slices.Sorted(slices.Values(r.ClientURLs)),
+		})
 	}
 	return response, nil
 }

@@ -272,7 +272,7 @@ func TestLimitsAreFlags(t *testing.T) {
 }
 
 func TestMemberListShowsNameAndURLs(t *testing.T) {
-	p := start(t, t.TempDir(), "--name=one", "--advertise-client-urls=http://stele.example:2379,unix://,unixs:///run/stele.sock")
+	p := start(t, t.TempDir(), "--name=one", "--advertise-client-urls=unixs:///run/stele.sock,unix://,http://stele.example:2379")
 	resp, err := pb.NewClusterClient(p.connect(nil)).MemberList(testContext(t), &pb.MemberListRequest{}, grpc.WaitForReady(true))
 	if err != nil {
 		t.Fatal(err)
