@@ -22,6 +22,9 @@ PROGRAMS ?= .
 # The databases that test-engines runs on.
 ENGINES ?= mysql mariadb-11.8 postgres-13 postgres-17 postgres-18 tidb
 
+# What etcd's own tests run against: etcd, sqlite, postgres, mariadb.
+ETCDSUITE_TARGETS ?= sqlite postgres
+
 # What the API server's storage tests run against; each result must be that of etcd, when etcd is among them.
 APISERVER_TARGETS ?= etcd sqlite postgres mariadb postgres:3
 
@@ -138,6 +141,10 @@ test-programs-short: ## those of them that take seconds
 test-yurthub: ## the storage of OpenYurt's yurthub on SQLite (beside etcd), or on STELE_TEST_DATABASE
 	cd test/yurthub && CGO_ENABLED=0 go test -vet=off -v -count=1 -timeout 20m ./...
 
+.PHONY: test-etcdsuite
+test-etcdsuite: ## etcd's own integration and end-to-end tests on ETCDSUITE_TARGETS (SQLite, PostgreSQL with replicas), about 15 minutes each
+	cd test/etcdsuite && for target in $(ETCDSUITE_TARGETS); do STELE_TEST_DATABASE=$$target go test -vet=off -v -parallel 2 -count=1 -timeout 90m . || exit 1; done
+
 .PHONY: test-apiserver
 test-apiserver: ## the API server's own storage tests on APISERVER_TARGETS (etcd, SQLite, PostgreSQL, MariaDB, three replicas), about 8 minutes
 	cd test/apiserver && CGO_ENABLED=0 go test -vet=off -count=1 ./run
@@ -229,6 +236,7 @@ tidy: ## go mod tidy in every module
 	cd test/programs/coredns && go mod tidy
 	cd test/programs/benchmark && go mod tidy
 	cd test/programs/grpcurl && go mod tidy
+	cd test/etcdsuite && go mod tidy
 
 .PHONY: fuzz-short
 fuzz-short: ## every fuzz target for FUZZTIME (10s)
