@@ -63,7 +63,7 @@ var replacements = []replacement{
 		"Metric(metricName string, expectLabels ...string) (string, error) {\n",
 		"Metric(metricName string, expectLabels ...string) (string, error) {\n\tmetricName = member.Metric(metricName)\n",
 	},
-	{"if isMembersEqual(resp.Members, membs) {", "if m.Server.Lists(resp.Members, len(membs)) {"},
+	{"if isMembersEqual(resp.Members, membs) {", "if m.Server.Matches(resp.Members, membs) {"},
 }
 
 // unused are the imports of what only the replaced body uses.

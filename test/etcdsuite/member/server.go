@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -219,10 +218,19 @@ func (s *Server) Alarm(ctx context.Context, r *pb.AlarmRequest) (resp *pb.AlarmR
 	return resp, err
 }
 
-// Lists reports whether the server lists n members that have started.
-func (s *Server) Lists(members []*pb.Member, n int) bool {
-	absent := func(m *pb.Member) bool { return len(m.ClientURLs) == 0 }
-	return s.isolated || len(members) == n && !slices.ContainsFunc(members, absent)
+// Matches reports whether the server lists as many members as it should, and as many of them have started.
+func (s *Server) Matches(got, want []*pb.Member) bool {
+	return s.isolated || len(got) == len(want) && started(got) == started(want)
+}
+
+// started counts the members that have announced where they serve.
+func started(members []*pb.Member) (n int) {
+	for _, m := range members {
+		if len(m.ClientURLs) > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 func (s *Server) running() bool {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"hash/fnv"
 	"net/url"
@@ -35,7 +36,9 @@ func run(args []string) error {
 	flags := parse(args)
 	_, version := flags["version"]
 	_, help := flags["help"]
-	if version || help {
+	// The commands gateway and grpc-proxy are clients.
+	command := len(args) > 0 && !strings.HasPrefix(args[0], "-")
+	if version || help || command {
 		return execute(os.Getenv(etcd), args)
 	}
 	if err := os.WriteFile(filepath.Join(os.TempDir(), started), nil, 0o600); err != nil {
@@ -107,11 +110,11 @@ func translate(flags map[string]string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	address, err := listen(strings.Split(flags["listen-client-urls"], ","))
+	address, err := listen(strings.Split(cmp.Or(flags["listen-client-urls"], "http://localhost:2379"), ","))
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"--listen-address=" + address, "--endpoint=" + endpoint, "--lease-mode=etcd"}
+	args := []string{"--listen-address=" + address, "--endpoint=" + endpoint, "--lease-mode=etcd", "--insecure-listen"}
 	if flags["auto-tls"] == "true" {
 		if err := selfSign(flags); err != nil {
 			return nil, err
@@ -141,8 +144,11 @@ func selfSign(flags map[string]string) error {
 // database returns the DSN that the members of a cluster share. A cluster is known by its test, whose directory the data
 // directories are in, and by the URLs of its peers.
 func database(flags map[string]string) (string, error) {
-	dir, err := filepath.Rel(os.TempDir(), flags["data-dir"])
+	dir, err := filepath.Abs(cmp.Or(flags["data-dir"], cmp.Or(flags["name"], "default")+".etcd"))
 	if err != nil {
+		return "", err
+	}
+	if dir, err = filepath.Rel(os.TempDir(), dir); err != nil {
 		return "", err
 	}
 	dir, _, _ = strings.Cut(dir, string(filepath.Separator))
