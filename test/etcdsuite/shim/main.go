@@ -152,6 +152,9 @@ func database(flags map[string]string) (string, error) {
 		return "", err
 	}
 	dir, _, _ = strings.Cut(dir, string(filepath.Separator))
+	if strings.Contains(flags["initial-cluster"], "unix://") {
+		dir = "" // The sockets of peers are those of one cluster only.
+	}
 	hash := fnv.New64a()
 	_, _ = hash.Write([]byte(dir + " " + flags["initial-cluster"]))
 	name := fmt.Sprintf("c%016x", hash.Sum64())
