@@ -24,9 +24,6 @@ type databaseConfig struct {
 	besideKine bool
 }
 
-// passwordVariable has no flag.
-const passwordVariable = "STELE_DATASTORE_PASSWORD"
-
 // serverOnly are the flags that say how to connect to a database server.
 var serverOnly = []string{
 	"datastore-password-file", "ca-file", "cert-file", "key-file", "skip-verify",

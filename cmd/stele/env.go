@@ -10,6 +10,12 @@ import (
 	"github.com/spf13/pflag"
 )
 
+// Passwords have environment variables and no flags: the process list shows flags.
+const (
+	passwordVariable       = "STELE_DATASTORE_PASSWORD"
+	sourcePasswordVariable = "STELE_SOURCE_PASSWORD"
+)
+
 // applyEnvironment sets the flags that the command line did not set from environ, whose elements have the form NAME=value. For a
 // flag it reads STELE_<NAME> first and then, if kine has the flag, KINE_<NAME>. An empty variable counts as unset. A variable with
 // the prefix STELE_ that no command of root reads is an error: its name is probably misspelled.

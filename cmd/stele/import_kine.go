@@ -9,6 +9,7 @@ import (
 	"github.com/stele-db/stele/drivers/kine"
 	"github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/logstructured/log"
+	"github.com/stele-db/stele/transfer/importer"
 )
 
 // kineSource is kine's table.
@@ -17,21 +18,33 @@ type kineSource struct {
 	described string
 }
 
-func openKine(ctx context.Context, t *tool, c *importConfig) (source, error) {
-	logger, err := t.log.logger(t.stderr)
+// kine imports the table of kine.
+func (r *importRun) kine(ctx context.Context) (_ *importer.Result, err error) {
+	source, err := r.openKine(ctx)
 	if err != nil {
 		return nil, err
 	}
+	defer func() { err = errors.Join(err, source.Close()) }()
+	if err := r.openTarget(ctx); err != nil {
+		return nil, err
+	}
+	return importer.FromHistory(ctx, source, r.target, importer.HistoryOptions{
+		Options: r.options(), LeaseMode: logstructured.LeaseMode(r.config.leaseMode), Quiet: r.config.quiet,
+	})
+}
+
+func (r *importRun) openKine(ctx context.Context) (*kineSource, error) {
+	c := r.config
 	flag, dsn := "--source", c.source
 	connection, err := c.connection()
 	if dsn == "" && err == nil { // --endpoint itself, reached in the same way
-		flag, dsn = "--endpoint", t.database.endpoint
-		connection, err = t.database.options(t.flags, logger)
+		flag, dsn = "--endpoint", r.database.endpoint
+		connection, err = r.database.options(r.flags, r.log)
 	}
 	if err != nil {
 		return nil, err
 	}
-	table, err := kine.Open(ctx, dsn, kine.Options{Table: c.table, Options: drivers.Options{Logger: logger, Options: connection}})
+	table, err := kine.Open(ctx, dsn, kine.Options{Table: c.table, Options: drivers.Options{Logger: r.log, Options: connection}})
 	switch {
 	case errors.Is(err, kine.ErrNotKine):
 		return nil, fmt.Errorf("%s: %w; name kine's database with --source, and its table with --source-table", flag, err)
@@ -41,25 +54,28 @@ func openKine(ctx context.Context, t *tool, c *importConfig) (source, error) {
 	return &kineSource{table, fmt.Sprintf("kine's table %s in %s", c.table, drivers.Describe(dsn))}, nil
 }
 
-func (s *kineSource) name() string { return s.described }
+// Name implements [importer.History].
+func (s *kineSource) Name() string { return s.described }
 
-func (s *kineSource) outline(ctx context.Context) (outline, error) {
+// Outline implements [importer.History].
+func (s *kineSource) Outline(ctx context.Context) (importer.Outline, error) {
 	survey, err := s.Survey(ctx)
 	return s.outlined(survey), err
 }
 
-func (*kineSource) outlined(s kine.Survey) outline {
-	return outline{rows: s.Rows, revision: s.Revision, compact: s.CompactRevision}
+func (*kineSource) outlined(s kine.Survey) importer.Outline {
+	return importer.Outline{Rows: s.Rows, Revision: s.Revision, CompactRevision: s.CompactRevision}
 }
 
-func (s *kineSource) read(ctx context.Context, fn func(log.Entry) error) (*contents, error) {
-	survey, history, err := s.Read(ctx, fn)
+// Read implements [importer.History].
+func (s *kineSource) Read(ctx context.Context, fn func(log.Entry) error) (*importer.Contents, error) {
+	survey, history, err := s.Table.Read(ctx, fn)
 	if err != nil {
 		return nil, err
 	}
-	c := &contents{outline: s.outlined(survey), keys: history.Keys(), writes: history.Writes}
+	c := &importer.Contents{Outline: s.outlined(survey), Keys: history.Keys(), Writes: history.Writes}
 	for _, ttl := range history.TTLs() {
-		c.leases = append(c.leases, logstructured.LeaseGrantResult{ID: ttl, TTL: int64(ttl)})
+		c.Leases = append(c.Leases, logstructured.LeaseGrantResult{ID: ttl, TTL: int64(ttl)})
 	}
 	for _, left := range []struct {
 		rows int
@@ -72,7 +88,7 @@ func (s *kineSource) read(ctx context.Context, fn func(log.Entry) error) (*conte
 		{history.Leased, "writes with a TTL, which begins now"},
 	} {
 		if left.rows > 0 {
-			c.notes = append(c.notes, fmt.Sprintf("%s: %d", left.what, left.rows))
+			c.Notes = append(c.Notes, fmt.Sprintf("%s: %d", left.what, left.rows))
 		}
 	}
 	return c, nil

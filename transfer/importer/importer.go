@@ -65,6 +65,8 @@ type Result struct {
 	Revision, CompactRevision logstructured.Revision
 	// Keys that live, Writes in the history, and what is beside it. In a dry run Keys or Writes are 0 if the source does not tell.
 	Keys, Writes, Leases, Users, Roles int
+	// Notes say for operators what was left out or translated.
+	Notes []string
 	// HashKV is that of Revision, as `etcdctl endpoint hashkv --rev` tells it.
 	HashKV uint32
 	// Missed is how many revisions the source went on after the copy ended, as far as is known.
