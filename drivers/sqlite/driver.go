@@ -52,7 +52,7 @@ func openTable(dsn string, _ driver.Options) (driver.Table, error) {
 		return driver.Table{}, err
 	}
 	if _, err := os.Stat(path); err != nil {
-		return driver.Table{}, fmt.Errorf("sqlite: %w", err)
+		return driver.Table{}, failed("open", err)
 	}
 	file := url.URL{Scheme: "file", Path: path, RawQuery: "mode=rw&_pragma=busy_timeout(10000)&_pragma=query_only(1)"}
 	db, err := sql.Open("sqlite", file.String())
