@@ -26,14 +26,20 @@ func bothWithLeases(t *testing.T, args ...string) (reference, subject *target.Ta
 	return reference, target.Subject(t, args...)
 }
 
-// as is a context with the token of a user, whose password is its name.
+// as returns a context with the token of a user, whose password is its name.
 func as(ctx context.Context, t testing.TB, s *target.Target, name string) context.Context {
+	t.Helper()
+	return withToken(ctx, tokenOf(ctx, t, s, name))
+}
+
+// tokenOf returns a token of a user, whose password is its name.
+func tokenOf(ctx context.Context, t testing.TB, s *target.Target, name string) string {
 	t.Helper()
 	a, err := pb.NewAuthClient(s.Conn).Authenticate(ctx, &pb.AuthenticateRequest{Name: name, Password: name})
 	if err != nil {
 		t.Fatalf("%s: authenticate %s: %v", s.Name, name, err)
 	}
-	return withToken(ctx, a.Token)
+	return a.Token
 }
 
 func withToken(ctx context.Context, token string) context.Context {
