@@ -87,9 +87,6 @@ func (l *lanes) hold(ctx context.Context, size int64) (release func(), err error
 	return func() { l.large.Release(weight) }, nil
 }
 
-// cost is the number of bytes of the row's key and value.
-func (r *row) cost() int64 { return int64(len(r.key)) + int64(r.size) }
-
 // valueBatch returns how many of the first rows are one batch, at least one.
 func valueBatch(rows []*row) (n int) {
 	for size := int64(0); n < len(rows) && n < valueBatchRows && size < valueBatchBytes; n++ {

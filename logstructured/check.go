@@ -11,20 +11,6 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// Problem is something in a log that must not be there, or is missing.
-type Problem struct {
-	// Position is that of the entry where it was noticed, 0 if it is of none.
-	Position log.Position
-	Text     string
-}
-
-func (p Problem) String() string {
-	if p.Position == 0 {
-		return p.Text
-	}
-	return fmt.Sprintf("position %d: %s", p.Position, p.Text)
-}
-
 // CheckResult is what [Check] saw.
 type CheckResult struct {
 	// Entries in the log, Keys that live, Leases that were granted and not revoked.
@@ -47,9 +33,6 @@ type CheckOptions struct {
 	// Values reads all values too, and compares them with their checksums, and has a [log.Verifier] look at the database.
 	Values bool
 }
-
-// maxProblems is how many problems are reported: one that everything follows from is enough.
-const maxProblems = 100
 
 // Check reads a whole log and reports what breaks its invariants. Other processes may append meanwhile: it looks at one snapshot.
 func Check(ctx context.Context, l log.Log, opts CheckOptions, report func(Problem)) (*CheckResult, error) {

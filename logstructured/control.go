@@ -2,7 +2,6 @@ package logstructured
 
 import (
 	"cmp"
-	"context"
 	"strings"
 	"sync/atomic"
 	"unsafe"
@@ -117,78 +116,6 @@ type RecordChange struct {
 	Remove bool
 }
 
-// Records returns the records as they were when the newest entry was applied here.
-func (s *Store) Records() Records { return Records{&s.snapshot().control} }
-
-// UpdateRecords changes records, all or none: decide is told the current ones, possibly several times, and what it returns last is what happens.
-// It uses no revision. What UpdateRecords returns is the current one.
-func (s *Store) UpdateRecords(ctx context.Context, decide func(Records) ([]RecordChange, error)) (Revision, error) {
-	var revision Revision
-	err := s.write(ctx, 0, func(st *step) error {
-		changes, err := decide(Records{&st.st.control})
-		if err != nil {
-			return err
-		}
-		for _, c := range changes {
-			st.record(c)
-		}
-		revision = st.st.revision
-		return nil
-	})
-	return revision, err
-}
-
-func (s *step) record(c RecordChange) {
-	e := log.Entry{Kind: log.KindRecord, Revision: s.st.revision, Key: []byte(c.Name), Value: c.Value, Version: 1}
-	if c.Remove {
-		e.Value, e.Version = nil, 0
-	}
-	s.writeControl(e)
-}
-
-// writeControl applies an entry that is not of a key to the state and remembers it for the append.
-func (s *step) writeControl(e log.Entry) {
-	e.Position = s.nextPosition()
-	s.st.applyControl(&e)
-	s.appendEntry(e, nil)
-}
-
-// nextPosition is the one that the next entry will have.
-func (ev *evaluation) nextPosition() log.Position {
-	return ev.st.head.Position + log.Position(len(ev.entries)) + 1
-}
-
-// applyRecord sets or removes a record. What it takes the place of is dead.
-func (st *state) applyRecord(e *log.Entry) {
-	name := string(e.Key)
-	st.recorded, st.edition = e.Position, new(edition)
-	if st.records != nil {
-		if former, ok := st.records.Get(&record{name: name}); ok {
-			st.bury(former.position)
-			st.recordBytes -= memoryOfRecord(former)
-		}
-	}
-	if e.Version == 0 {
-		// The log must not hold it longer than what it removed.
-		st.bury(e.Position)
-		if st.records != nil {
-			st.records.Delete(&record{name: name})
-		}
-		return
-	}
-	r := &record{name: name, value: e.Value, position: e.Position}
-	st.recordBytes += memoryOfRecord(r)
-	setIn(&st.records, lessRecord, r)
-	if name == recordLeaseMode {
-		st.setLeaseMode(LeaseMode(e.Value))
-	}
-}
-
-// bury says that an entry which is not of a key is dead.
-func (st *state) bury(position log.Position) {
-	st.garbage.control = append(st.garbage.control, position)
-}
-
 // lease is a lease of mode etcd. When it ends is known to [expiry].
 type lease struct {
 	id  LeaseID
@@ -233,57 +160,16 @@ func (c *control) keysOf(id LeaseID) (keys []string) {
 	return keys
 }
 
-// applyLease grants or revokes.
-func (st *state) applyLease(e *log.Entry) {
-	former := st.lease(e.Lease)
-	if former != nil {
-		st.bury(former.granted)
-	}
-	if e.Version == 0 {
-		st.bury(e.Position)
-		if former != nil {
-			st.leases.Delete(former)
-		}
-		return
-	}
-	setIn(&st.leases, lessLease, &lease{id: e.Lease, ttl: e.Version, granted: e.Position})
-}
-
 // keyString is a key of the index, which never changes, without a copy.
 func keyString(key []byte) string { return unsafe.String(unsafe.SliceData(key), len(key)) }
 
-// attach keeps account of which key belongs to which lease as r takes the place of former (nil: none), if they are leases of their own.
-func (st *state) attach(former, r *row) {
-	if st.mode != LeaseModeEtcd {
-		return
+func (c *control) leaseIDs() (ids []LeaseID) {
+	if c.leases == nil {
+		return nil
 	}
-	if former != nil && former.lease != 0 && former.lease != r.lease && st.attached != nil {
-		st.attached.Delete(attachment{former.lease, keyString(former.key)})
-	}
-	if r.lease != 0 {
-		setIn(&st.attached, lessAttachment, attachment{r.lease, keyString(r.key)})
-	}
-}
-
-// setLeaseMode makes the leases of the live keys those of a mode.
-func (st *state) setLeaseMode(mode LeaseMode) {
-	if st.mode == mode {
-		return
-	}
-	st.mode = mode
-	st.attachAll()
-}
-
-// attachAll finds out anew which key belongs to which lease.
-func (st *state) attachAll() {
-	st.attached = nil
-	if st.mode != LeaseModeEtcd {
-		return
-	}
-	st.keys.Scan(func(ki *keyIndex) bool {
-		if newest := ki.newest(); newest.lease != 0 {
-			st.attach(nil, newest)
-		}
+	c.leases.Scan(func(l *lease) bool {
+		ids = append(ids, l.id)
 		return true
 	})
+	return ids
 }

@@ -1,6 +1,12 @@
 package logstructured
 
-import "errors"
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/stele-db/stele/logstructured/log"
+)
 
 // What [StartImport] reports, and [Open] and [Check] of a log to which an import did not come to its end.
 var (
@@ -38,3 +44,46 @@ var (
 	// ErrEmptyWatchRange answers the creation of a watcher whose range holds no key.
 	ErrEmptyWatchRange = errors.New("watcher range is empty")
 )
+
+// ErrLeaseMode answers requests that [LeaseModeTTL] cannot serve.
+var ErrLeaseMode = errors.New("this server runs with --lease-mode=ttl, where a lease is only a TTL: it cannot be chosen, kept alive, revoked or " +
+	"listed; locks, elections and service registries need --lease-mode=etcd")
+
+// ErrLeaseIdentity answers puts of keys that are named after their lease in [LeaseModeTTL].
+var ErrLeaseIdentity = errors.New("this server runs with --lease-mode=ttl, where all leases with the same TTL have the same ID: a key that is named " +
+	"after its lease is not unique; locks, elections and service registries need --lease-mode=etcd")
+
+// ErrLeaseModeMismatch means that the log's leases are of another mode than [Options.LeaseMode].
+var ErrLeaseModeMismatch = errors.New("lease mode mismatch")
+
+// errValueGone means that a row was deleted between looking it up and reading its value: a compaction went over it, or
+// the database went back to before it was written.
+var errValueGone = errors.New("value was compacted")
+
+// errIndexFull refuses a write because of the memory of this replica.
+var errIndexFull = fmt.Errorf("%w: the index has reached its limit", log.ErrNoSpace)
+
+// unavailable turns a failure of the database into [ErrUnavailable] or, if it did not answer in time, [ErrTimeout], and returns the
+// context's error if the caller gave up. The text begins with that of err, which begins with the cause.
+func unavailable(ctx context.Context, doing string, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	for _, known := range []error{log.ErrNoSpace, log.ErrReadOnly, log.ErrUnknown, ErrStopped} {
+		if errors.Is(err, known) {
+			return fmt.Errorf("%w (%s)", err, doing)
+		}
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%w (%s: %w)", err, doing, ErrTimeout)
+	}
+	return fmt.Errorf("%w (%s: %w)", err, doing, ErrUnavailable)
+}
+
+// failed is [unavailable] for what the store does by itself, until ctx ends because it stops.
+func failed(ctx context.Context, doing string, err error) error {
+	if ctx.Err() != nil {
+		return ErrStopped
+	}
+	return unavailable(ctx, doing, err)
+}

@@ -1,10 +1,8 @@
 package logstructured
 
 import (
-	"bytes"
 	"cmp"
 	"container/heap"
-	"context"
 	"encoding/binary"
 	"slices"
 	"time"
@@ -12,15 +10,9 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-const (
-	// maxExpireBatch bounds the keys, or in [LeaseModeEtcd] the leases, that one append of the sweeper lets expire.
-	maxExpireBatch = 1000
-	// maxRenewals bounds the leases of one entry.
-	maxRenewals = 8192
-	// outage is how long nothing may be looked after until that counts as an outage: less than the shortest interval of keep-alives would be
-	// no danger to a lease.
-	outage = 2 * time.Second
-)
+// outage is how long nothing may be looked after until that counts as an outage: less than the shortest interval of keep-alives would be
+// no danger to a lease.
+const outage = 2 * time.Second
 
 // expiry knows what expires next. Only the writer uses it, and only for what is in the log: nothing of it is ever undone.
 type expiry struct {
@@ -216,130 +208,4 @@ func (x *expiry) compare(a, b LeaseID) int {
 		return -1
 	}
 	return cmp.Or(cmp.Compare(x.end(s), x.end(t)), cmp.Compare(s.granted, t.granted))
-}
-
-// renew makes entries of the leases that were kept alive. They say nothing that the evaluation of another request could depend on.
-func (ev *evaluation) renew() {
-	slices.Sort(ev.renewed)
-	for ids := range slices.Chunk(slices.Compact(ev.renewed), maxRenewals) {
-		e := log.Entry{Kind: log.KindKeepAlive, Revision: ev.st.revision, Value: make([]byte, 0, 8*len(ids))}
-		for _, id := range ids {
-			e.Value = binary.BigEndian.AppendUint64(e.Value, uint64(id))
-		}
-		ev.appendEntry(e, nil)
-	}
-	ev.renewed = nil
-}
-
-// expire lets everything expire whose deadline has passed on the database's clock. It goes through an append like any write: of several
-// processes that sweep, one is first. It returns whether more may be due already.
-func (w *writer) expire(ctx context.Context) (more bool) {
-	if w.store.alarms.Of(Records{&w.published.control}).corrupt {
-		return false // until somebody has looked what is wrong
-	}
-	if w.st.mode == LeaseModeEtcd {
-		return w.expireLeases(ctx)
-	}
-	return w.expireKeys(ctx)
-}
-
-// expireKeys deletes the keys whose TTL is over, in one revision.
-func (w *writer) expireKeys(ctx context.Context) (more bool) {
-	var due []*row
-	now := w.leases.reading(time.Now())
-	for len(due) < maxExpireBatch {
-		r, ok := w.leases.rows.next(now)
-		if !ok {
-			break
-		}
-		if ki := w.st.get(r.key); ki != nil && ki.newest().position == r.position {
-			due = append(due, r)
-		}
-	}
-	if len(due) == 0 {
-		return false
-	}
-	slices.SortFunc(due, func(a, b *row) int { return bytes.Compare(a.key, b.key) })
-	expired := 0
-	err := w.commitOwn(ctx, func(s *step) error {
-		expired = 0
-		for _, r := range due {
-			if newest := s.newest(r.key); newest != nil && newest.position == r.position {
-				s.write(log.Entry{Kind: log.KindTombstone, Key: r.key})
-				expired++
-			}
-		}
-		return nil
-	})
-	if err[0] != nil {
-		for _, r := range due {
-			heap.Push(&w.leases.rows, r)
-		}
-		return false
-	}
-	w.store.metrics.expired.Add(float64(expired))
-	return len(due) == maxExpireBatch
-}
-
-// expireLeases revokes the leases that have ended, each in a revision of its own as if its holder had done so.
-func (w *writer) expireLeases(ctx context.Context) (more bool) {
-	var due []LeaseID
-	now := w.leases.reading(time.Now())
-	for len(due) < maxExpireBatch {
-		d, ok := w.leases.due.next(now)
-		if !ok {
-			break
-		}
-		if t := w.leases.terms[d.id]; t == nil {
-			continue
-		} else if end := w.leases.end(t); end > now {
-			heap.Push(&w.leases.due, dueLease{d.id, end})
-			continue
-		}
-		due = append(due, d.id)
-	}
-	if len(due) == 0 {
-		return false
-	}
-	more = len(due) == maxExpireBatch
-	expired := make([]int, len(due))
-	revocations := make([]func(*step) error, len(due))
-	for i, id := range due {
-		revocations[i] = func(s *step) error {
-			expired[i] = 0
-			// Another process may have revoked it, or kept it alive, before this append came in.
-			if t := w.leases.terms[id]; t != nil && w.leases.end(t) <= now && s.st.lease(id) != nil {
-				expired[i] = s.revoke(id)
-			}
-			return nil
-		}
-	}
-	for i, err := range w.commitOwn(ctx, revocations...) {
-		if t := w.leases.terms[due[i]]; t != nil {
-			heap.Push(&w.leases.due, dueLease{due[i], w.leases.end(t)})
-		}
-		if err == nil {
-			w.store.metrics.expired.Add(float64(expired[i]))
-		} else {
-			more = false
-		}
-	}
-	return more
-}
-
-// commitOwn commits requests of the writer's own and returns the error of each.
-func (w *writer) commitOwn(ctx context.Context, evaluate ...func(*step) error) []error {
-	bounded, cancel := context.WithTimeout(ctx, w.store.opts.RequestTimeout)
-	defer cancel()
-	batch := make([]*request, len(evaluate))
-	for i, f := range evaluate {
-		batch[i] = &request{ctx: bounded, done: make(chan error, 1), evaluate: f}
-	}
-	// The batch changes while it is committed.
-	w.commit(ctx, slices.Clone(batch))
-	errs := make([]error, len(batch))
-	for i, r := range batch {
-		errs[i] = <-r.done
-	}
-	return errs
 }

@@ -32,12 +32,6 @@ type Export struct {
 	hashed []*row
 }
 
-// ExportedLease is a lease, its TTL and how much of that is left, at least 1, in seconds.
-type ExportedLease struct {
-	ID             LeaseID
-	TTL, Remaining int64
-}
-
 // Export takes the current state. A compaction that comes while it is read may delete rows of it, once their retention is over: [Export.Read] then fails.
 func (s *Store) Export(ctx context.Context) (*Export, error) {
 	var snap *snapshot

@@ -1,8 +1,6 @@
 package logstructured
 
-import (
-	"context"
-)
+import "context"
 
 // What a copy of a log, or of another store, needs beside its history.
 

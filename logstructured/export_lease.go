@@ -8,6 +8,12 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
+// ExportedLease is a lease, its TTL and how much of that is left, at least 1, in seconds.
+type ExportedLease struct {
+	ID             LeaseID
+	TTL, Remaining int64
+}
+
 // keepAliveGrace is how much of a lease is left at least in an export, if it is that long: as with a new leader of an etcd, its holder could not
 // keep it alive meanwhile. It is the interval at which etcd writes down how much is left of longer ones.
 const keepAliveGrace = 300

@@ -1,9 +1,43 @@
 package logstructured
 
 import (
+	"context"
 	"sync/atomic"
 	"time"
 )
+
+// request is a write on its way through the writer.
+type request struct {
+	// ctx is the client's: when nobody waits any more before the request was evaluated, it is not evaluated at all.
+	ctx context.Context //nolint:containedctx // a queued request carries its client's
+	// expired is closed when the request has had its time; nil is never.
+	expired <-chan struct{}
+	// evaluate runs on the writer's goroutine, possibly several times, and leaves its result where the closure says.
+	evaluate func(*step) error
+	// err is what the last evaluation returned. It becomes known only with the outcome of the batch, because it may
+	// follow from what the batch has not written yet.
+	err error
+	// done receives the outcome, once.
+	done chan error
+	// size in bytes, for the bound on what waits.
+	size int64
+	// last is set if the request is evaluated after the others of its group. Any order is right for those: none was answered
+	// before another was sent.
+	last bool
+}
+
+// gone returns why nobody waits for the outcome any more, or nil.
+func (r *request) gone() error {
+	if r.ctx.Err() != nil {
+		return context.Cause(r.ctx)
+	}
+	select {
+	case <-r.expired:
+		return ErrTimeout
+	default:
+		return nil
+	}
+}
 
 const (
 	// usualDecay is by what part the number of requests that are usually under way falls with each append that shows fewer.

@@ -1,7 +1,5 @@
 package logstructured
 
-import "context"
-
 // Guard may refuse a request, by an error that the request then ends with. It is told the state that the request is evaluated in: that of a read, and of a
 // write the one at its place in the log, so that what was decided before it in the log holds for it, on whichever replica. It may be called several times, by
 // one goroutine after the other, must be quick and must not call the store. The result of the last call counts.
@@ -31,30 +29,4 @@ func (c *control) pass(guards ...Guard) error {
 		}
 	}
 	return nil
-}
-
-// passHere asks about the state as it was applied here. If that is refused it may be because this replica lags, so the log's end is waited for then.
-func (s *Store) passHere(ctx context.Context, guards ...Guard) error {
-	err := s.snapshot().pass(guards...)
-	if err == nil {
-		return nil
-	}
-	ctx, cancel := s.bound(ctx)
-	defer cancel()
-	if s.linearize(ctx) != nil {
-		return err
-	}
-	return s.snapshot().pass(guards...)
-}
-
-// Check asks guard about the state as it was applied here, or, if linearizable, about one that is not older than the call. A refusal is never of an older one,
-// unless the database cannot tell.
-func (s *Store) Check(ctx context.Context, guard Guard, linearizable bool) error {
-	if linearizable {
-		if err := s.Ready(ctx); err != nil {
-			return err
-		}
-		return s.snapshot().pass(guard)
-	}
-	return s.passHere(ctx, guard)
 }

@@ -60,9 +60,6 @@ const (
 	importAttempts = 60
 )
 
-// recordImport is the record that holds the source of an import as long as that is not finished.
-const recordImport = "import"
-
 // StartImport begins an import into an empty log, or goes on with one. The caller keeps log, and closes it. [ErrImportTarget] says that the log holds
 // something else.
 func StartImport(ctx context.Context, l log.Log, opts ImportOptions) (*Import, error) {
@@ -274,24 +271,4 @@ func (m *Import) appended(ctx context.Context, id log.AppendID, n int) error {
 		return log.ErrConflict
 	}
 	return m.log.Confirm(ctx, log.Head{Position: m.head.Position + log.Position(n), ID: id})
-}
-
-// startsImport returns an error if an entry is the beginning of an import, which does not concern those who serve.
-func startsImport(e *log.Entry) error {
-	if e.Kind == log.KindRecord && string(e.Key) == recordImport && e.Version != 0 {
-		return unfinishedImport(e.Value)
-	}
-	return nil
-}
-
-// unfinishedImport returns an error if the state holds the beginning of an import.
-func (st *state) unfinishedImport() error {
-	if source, ok := (Records{&st.control}).Get(recordImport); ok {
-		return unfinishedImport(source)
-	}
-	return nil
-}
-
-func unfinishedImport(source []byte) error {
-	return fmt.Errorf("%w: run the `stele import` from %s again, which goes on where it was interrupted", ErrImportUnfinished, source)
 }

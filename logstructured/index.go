@@ -31,7 +31,40 @@ type row struct {
 	value atomic.Pointer[cachedValue]
 }
 
+// cachedValue is a value in memory, hanging from its row.
+type cachedValue struct {
+	data []byte
+	// used is set by readers and cleared by the clock hand.
+	used atomic.Bool
+}
+
 func (r *row) tombstone() bool { return r.version == 0 }
+
+func (r *row) cached() (data []byte, ok bool) {
+	cv := r.value.Load()
+	if cv == nil {
+		return nil, false
+	}
+	if !cv.used.Load() { // a plain store by every reader would bounce the cache line
+		cv.used.Store(true)
+	}
+	return cv.data, true
+}
+
+// cost is the number of bytes of the row's key and value.
+func (r *row) cost() int64 { return int64(len(r.key)) + int64(r.size) }
+
+func newRow(e *log.Entry) *row {
+	r := &row{
+		key: e.Key, revision: e.Revision, sub: uint32(e.Sub), create: e.CreateRevision, version: e.Version, lease: e.Lease,
+		size: uint32(max(len(e.Value), e.ValueSize)),
+	}
+	r.place(e)
+	return r
+}
+
+// place fills in what is known only once the entry was appended.
+func (r *row) place(e *log.Entry) { r.position, r.id = e.Position, e.ID }
 
 // keyIndex is the history of one key, oldest first. It is immutable; a write makes a new one, which shares the
 // backing array: whoever holds an older keyIndex never looks beyond its own length.
@@ -95,21 +128,6 @@ func rank(t *tree, key []byte) int {
 		return bytes.Compare(ki.key, key) >= 0
 	})
 }
-
-// contains tells whether the range holds key.
-func (r KeyRange) contains(key []byte) bool {
-	switch {
-	case len(r.End) == 0:
-		return bytes.Equal(key, r.Key)
-	case r.fromKey():
-		return bytes.Compare(key, r.Key) >= 0
-	default:
-		return bytes.Compare(key, r.Key) >= 0 && bytes.Compare(key, r.End) < 0
-	}
-}
-
-func (r KeyRange) single() bool  { return len(r.End) == 0 }
-func (r KeyRange) fromKey() bool { return len(r.End) == 1 && r.End[0] == 0 }
 
 // view is the index as of one moment. [snapshot] and the writer's state both are one.
 type view struct {

@@ -1,16 +1,5 @@
 package logstructured
 
-import (
-	"context"
-	"errors"
-	"fmt"
-	"time"
-
-	"github.com/sirupsen/logrus"
-
-	"github.com/stele-db/stele/logstructured/log"
-)
-
 // What the parts of the index take up in memory, in bytes, with the slack of slices that grow and of tree nodes that
 // are not full. TestIndexBytes compares the sum with the heap.
 const (
@@ -26,18 +15,6 @@ const (
 	// recordMemory is a record without its name and value.
 	recordMemory = 80
 )
-
-// footprint counts what the index holds beside what its trees know themselves.
-type footprint struct {
-	// rowCount is the number of rows of all keys, keyBytes the memory of the keys themselves.
-	rowCount, keyBytes int64
-	// tombstones is the number of rows that are tombstones.
-	tombstones int64
-	// recordBytes is the memory of records.
-	recordBytes int64
-	// lagging is the memory of rows that were dropped from the index and are still part of the history.
-	lagging int64
-}
 
 // memoryOf is what n bytes take up in an allocation of their own.
 func memoryOf(n int) int64 {
@@ -78,86 +55,4 @@ func (s *snapshot) indexFull(growth int, limit int64) bool {
 		limit += limit / indexReserve
 	}
 	return s.indexBytes()-s.tombstones*rowMemory+int64(growth) > limit
-}
-
-// dropped takes rows of one key out of the account, all of which are gone from the index, and the key with them if
-// last.
-func (st *state) dropped(rows []*row, last bool) {
-	st.rowCount -= int64(len(rows))
-	if len(rows) == 0 {
-		return
-	}
-	for _, r := range rows {
-		if r.tombstone() {
-			st.tombstones--
-		}
-		if r.revision >= st.start {
-			st.lagging += rowMemory
-		}
-	}
-	if last {
-		key := memoryOf(len(rows[0].key))
-		st.keyBytes -= key
-		if rows[len(rows)-1].revision >= st.start {
-			st.lagging += key
-		}
-	}
-}
-
-// errIndexFull refuses a write because of the memory of this replica.
-var errIndexFull = fmt.Errorf("%w: the index has reached its limit", log.ErrNoSpace)
-
-// reportFull raises the alarm if err is that the index is full, and returns err. The alarm stops the writes of all
-// replicas, which hold the same index.
-func (s *Store) reportFull(ctx context.Context, err error) error {
-	if errors.Is(err, errIndexFull) {
-		s.raiseNoSpace(ctx, "the index takes up as much memory as it may: "+
-			"delete keys and compact, or raise --max-index-bytes, and disarm the alarm")
-	}
-	return err
-}
-
-// raiseNoSpace raises the alarm that refuses what needs more room, unless it is raised.
-func (s *Store) raiseNoSpace(ctx context.Context, why string) {
-	if s.alarms.Of(s.Records()).noSpace {
-		return
-	}
-	s.members.mu.Lock()
-	self := s.members.self.ID
-	s.members.mu.Unlock()
-	raised, _, err := s.raise(ctx, Alarm{AlarmNoSpace, self})
-	logger := s.logger.WithFields(logrus.Fields{
-		"index-bytes": s.IndexBytes(), "max-index-bytes": s.opts.MaxIndexBytes, "quota": s.quota.bytes,
-	})
-	switch {
-	case err != nil:
-		logger.WithError(err).Warn("could not raise the alarm NOSPACE: " + why)
-	case raised:
-		logger.Warn(why)
-	}
-}
-
-// Room returns [log.ErrNoSpace] if the index is beyond its limit, and raises the alarm. It is for records, which are small
-// and few.
-func (s *Store) Room(ctx context.Context) error {
-	if s.opts.MaxIndexBytes <= 0 || !s.snapshot().indexFull(0, s.opts.MaxIndexBytes) {
-		return nil
-	}
-	return s.reportFull(ctx, errIndexFull)
-}
-
-// IndexBytes estimates the memory that the index takes up.
-func (s *Store) IndexBytes() int64 { return s.snapshot().indexBytes() }
-
-// indexInterval is how often the index is compared with its limit for what other replicas wrote.
-const indexInterval = time.Second
-
-// watchIndex raises the alarm if the index is beyond its limit, which it can be at the start or by the writes of other
-// replicas.
-func (s *Store) watchIndex(ctx context.Context) error {
-	for ctx.Err() == nil {
-		_ = s.Room(ctx) // which raises the alarm
-		pause(ctx, indexInterval)
-	}
-	return nil
 }

@@ -215,3 +215,40 @@ func (s *Store) prefetch(ctx context.Context, t *TxnRequest) {
 		}
 	}
 }
+
+// maxRereads is how often a read starts over because a compaction went over what it was reading.
+const maxRereads = 5
+
+// compactedIfGone answers a read of what was deleted.
+func (s *Store) compactedIfGone(err error) error {
+	if errors.Is(err, errValueGone) {
+		return fmt.Errorf("%w: %w", ErrCompacted, err)
+	}
+	return err
+}
+
+// passHere asks about the state as it was applied here. If that is refused it may be because this replica lags, so the log's end is waited for then.
+func (s *Store) passHere(ctx context.Context, guards ...Guard) error {
+	err := s.snapshot().pass(guards...)
+	if err == nil {
+		return nil
+	}
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	if s.linearize(ctx) != nil {
+		return err
+	}
+	return s.snapshot().pass(guards...)
+}
+
+// Check asks guard about the state as it was applied here, or, if linearizable, about one that is not older than the call. A refusal is never of an older one,
+// unless the database cannot tell.
+func (s *Store) Check(ctx context.Context, guard Guard, linearizable bool) error {
+	if linearizable {
+		if err := s.Ready(ctx); err != nil {
+			return err
+		}
+		return s.snapshot().pass(guard)
+	}
+	return s.passHere(ctx, guard)
+}

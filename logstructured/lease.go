@@ -3,41 +3,9 @@ package logstructured
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"math/rand/v2"
 	"slices"
-
-	"github.com/stele-db/stele/logstructured/log"
 )
-
-// LeaseMode tells what a lease is. It is recorded in the log, so that all replicas agree.
-type LeaseMode string
-
-const (
-	// LeaseModeTTL stores no leases: the ID of one is its TTL, and a key that is put with it expires that long after its last write.
-	LeaseModeTTL LeaseMode = "ttl"
-	// LeaseModeEtcd has etcd's leases: granted, kept alive and revoked, with keys that are deleted when they end.
-	LeaseModeEtcd LeaseMode = "etcd"
-)
-
-// recordLeaseMode is the record that holds the mode, if it is not [LeaseModeTTL] from the beginning.
-const recordLeaseMode = "lease-mode"
-
-const (
-	// MaxLeaseTTL is the largest TTL of a lease, in seconds; etcd's.
-	MaxLeaseTTL = 9_000_000_000
-	// minLeaseTTL is what a smaller TTL is raised to, in seconds; etcd's with its default election timeout.
-	minLeaseTTL = 2
-)
-
-// ErrLeaseMode answers requests that [LeaseModeTTL] cannot serve.
-var ErrLeaseMode = errors.New("this server runs with --lease-mode=ttl, where a lease is only a TTL: it cannot be chosen, kept alive, revoked or " +
-	"listed; locks, elections and service registries need --lease-mode=etcd")
-
-// ErrLeaseIdentity answers puts of keys that are named after their lease in [LeaseModeTTL].
-var ErrLeaseIdentity = errors.New("this server runs with --lease-mode=ttl, where all leases with the same TTL have the same ID: a key that is named " +
-	"after its lease is not unique; locks, elections and service registries need --lease-mode=etcd")
 
 // LeaseGrant grants a lease of ttl seconds, and a random ID if id is 0. In [LeaseModeTTL] the ID is the TTL and nothing is stored: id must be 0 or
 // that TTL.
@@ -94,10 +62,6 @@ func (s *Store) nameTTL(ctx context.Context, id LeaseID, ttl int64, guards []Gua
 	return &LeaseGrantResult{Revision: snap.revision, ID: LeaseID(ttl), TTL: ttl}, nil
 }
 
-func (s *step) grant(id LeaseID, ttl int64) {
-	s.writeControl(log.Entry{Kind: log.KindLease, Revision: s.st.revision, Lease: id, Version: ttl})
-}
-
 // LeaseRevoke ends a lease and deletes its keys, in one revision, and returns the current one. Of the requests that are
 // under way with it, those that go into the same append take effect before it: a keep-alive that its client sent earlier, on a
 // stream, often reaches the writer a moment later.
@@ -116,16 +80,6 @@ func (s *Store) LeaseRevoke(ctx context.Context, id LeaseID, guards ...Guard) (R
 	}}
 	err := s.submitLease(revoke, guards)()
 	return revision, err
-}
-
-// revoke deletes the keys of a lease in key order, and then the lease.
-func (s *step) revoke(id LeaseID) (keys int) {
-	deleted := s.st.keysOf(id)
-	for _, key := range deleted {
-		s.write(log.Entry{Kind: log.KindTombstone, Key: []byte(key)})
-	}
-	s.writeControl(log.Entry{Kind: log.KindLease, Revision: s.st.revision, Lease: id})
-	return len(deleted)
 }
 
 // LeaseKeepAlive lets a lease last its whole TTL from now on. It is in the log when LeaseKeepAlive returns: all that are under way at the same time share
@@ -194,17 +148,6 @@ func (s *Store) Leases(ctx context.Context, guards ...Guard) (ids []LeaseID, rev
 	return ids, revision, err
 }
 
-func (c *control) leaseIDs() (ids []LeaseID) {
-	if c.leases == nil {
-		return nil
-	}
-	c.leases.Scan(func(l *lease) bool {
-		ids = append(ids, l.id)
-		return true
-	})
-	return ids
-}
-
 // writeLease is write for what only [LeaseModeEtcd] has.
 func (s *Store) writeLease(ctx context.Context, guards []Guard, evaluate func(*step) error) error {
 	return s.submitLease(&request{ctx: ctx, evaluate: evaluate}, guards)()
@@ -226,18 +169,6 @@ func (s *Store) submitLease(r *request, guards []Guard) (await func() error) {
 		return func() error { return err }
 	}
 	return func() error { return s.await(r) }
-}
-
-// checkLease returns an error if a put cannot use its lease: the lease does not exist, or is in [LeaseModeTTL] no TTL, or is
-// used there as an identity. compares are those of the put's transaction.
-func (c *control) checkLease(p *PutRequest, compares []Compare) error {
-	switch {
-	case c.mode == LeaseModeTTL && (p.Lease <= 0 || p.Lease > MaxLeaseTTL), c.mode == LeaseModeEtcd && c.lease(p.Lease) == nil:
-		return fmt.Errorf("%w: %d", ErrLeaseNotFound, p.Lease)
-	case c.mode == LeaseModeTTL && namesLease(p.Key, p.Lease) && !comparesModRevision(compares, p.Key):
-		return ErrLeaseIdentity
-	}
-	return nil
 }
 
 // OwnLeases returns nil in [LeaseModeEtcd], and otherwise [ErrLeaseMode].

@@ -2,8 +2,21 @@ package logstructured
 
 import (
 	"bytes"
+	"fmt"
 	"strconv"
 )
+
+// checkLease returns an error if a put cannot use its lease: the lease does not exist, or is in [LeaseModeTTL] no TTL, or is
+// used there as an identity. compares are those of the put's transaction.
+func (c *control) checkLease(p *PutRequest, compares []Compare) error {
+	switch {
+	case c.mode == LeaseModeTTL && (p.Lease <= 0 || p.Lease > MaxLeaseTTL), c.mode == LeaseModeEtcd && c.lease(p.Lease) == nil:
+		return fmt.Errorf("%w: %d", ErrLeaseNotFound, p.Lease)
+	case c.mode == LeaseModeTTL && namesLease(p.Key, p.Lease) && !comparesModRevision(compares, p.Key):
+		return ErrLeaseIdentity
+	}
+	return nil
+}
 
 // namesLease reports whether the last element of key, after a slash, is the lease's ID in hexadecimal or decimal. Recipes
 // of etcd's clients name keys so, because the ID of an etcd lease is unique: mutexes and elections in hexadecimal, service

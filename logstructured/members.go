@@ -11,13 +11,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-const (
-	// heartbeatInterval is how often a replica says that it is there, and replicaTTL how long it counts as being there after that.
-	heartbeatInterval = 3 * time.Second
-	replicaTTL        = 10 * time.Second
-	// farewell is how long a replica that stops may take to say so.
-	farewell = time.Second
-)
+// farewell is how long a replica that stops may take to say so.
+const farewell = time.Second
 
 // members are the replicas that share the log, as far as this one knows.
 type members struct {
@@ -28,34 +23,6 @@ type members struct {
 	all  []log.Replica
 	// heartbeats are those of all registered replicas.
 	heartbeats presences
-}
-
-// Announce says who serves the store. Run then keeps it registered with the log, where the other replicas find it. Call it
-// before Run.
-func (s *Store) Announce(self log.Replica) {
-	s.members.mu.Lock()
-	defer s.members.mu.Unlock()
-	s.members.self, s.members.all = self, []log.Replica{self}
-}
-
-// Replicas returns the replicas that serve the log, those that are there for longest first. With refresh it asks the database, and
-// otherwise the list may be some seconds old.
-func (s *Store) Replicas(ctx context.Context, refresh bool) ([]log.Replica, error) {
-	if refresh {
-		ctx, cancel := s.bound(ctx)
-		defer cancel()
-		if err := s.linearize(ctx); err != nil {
-			return nil, err
-		}
-		if r, ok := s.log.(boundedLog).Log.(log.Registry); ok && s.members.self.ID != 0 {
-			if err := s.members.beat(ctx, r); err != nil {
-				return nil, unavailable(ctx, "register", err)
-			}
-		}
-	}
-	s.members.mu.Lock()
-	defer s.members.mu.Unlock()
-	return s.members.all, nil
 }
 
 // run keeps this replica registered until ctx ends.

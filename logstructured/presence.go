@@ -7,6 +7,12 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
+const (
+	// heartbeatInterval is how often a replica says that it is there, and replicaTTL how long it counts as being there after that.
+	heartbeatInterval = 3 * time.Second
+	replicaTTL        = 10 * time.Second
+)
+
 // forgetAfter is how long a replica must have been silent before its registration is removed.
 const forgetAfter = 10 * replicaTTL
 

@@ -18,9 +18,6 @@ func (ws *WatchStream) RequestProgress() {
 	}
 }
 
-// progressRequests are the questions of the requests for progress that were not answered, from the oldest to the newest; 0 is none.
-type progressRequests struct{ oldest, newest int }
-
 // requestProgress asks the database up to where the response must wait. hub.mu is held.
 func (ws *WatchStream) requestProgress() {
 	if len(ws.watchers) == 0 {
@@ -31,15 +28,6 @@ func (ws *WatchStream) requestProgress() {
 		ws.requested.oldest = question
 	}
 	ws.requested.newest = question
-}
-
-// answered takes note of a response by a state that answers the questions up to reached.
-func (p *progressRequests) answered(reached int) {
-	if reached >= p.newest {
-		*p = progressRequests{}
-		return
-	}
-	p.oldest = p.newest
 }
 
 // maxProgressSteps bounds the watchers that are looked at under the lock at once.

@@ -2,7 +2,6 @@ package logstructured
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -90,26 +89,6 @@ func (q *quota) run(ctx context.Context) error {
 // cost approximates what a request stores, in bytes: in the database, and in the index at most. It is zero for what
 // must go on without room.
 type cost struct{ database, index int }
-
-// admit refuses a request of a client if what it stores is beyond the quota, and raises the alarm for it.
-func (s *Store) admit(ctx context.Context, c cost) error {
-	if s.quota.bytes <= 0 || c.database == 0 {
-		return nil
-	}
-	fits, err := s.quota.fits(ctx, c.database)
-	switch {
-	case err != nil:
-		return unavailable(ctx, "ask for the size", err)
-	case fits:
-		s.quota.admit(c.database)
-		return nil
-	}
-	s.raiseNoSpace(ctx, "the quota is used up: delete keys and compact, or raise --quota-backend-bytes, and disarm the alarm")
-	return fmt.Errorf("%w: the quota of %d bytes is used up", log.ErrNoSpace, s.quota.bytes)
-}
-
-// Quota is the limit of what the database may take up in bytes, 0 if there is none.
-func (s *Store) Quota() int64 { return max(0, s.quota.bytes) }
 
 // cost is that of the dearer branch, as etcd has it.
 func (t *TxnRequest) cost() (dearest cost) {

@@ -235,3 +235,28 @@ func (s rowSorter) Less(i, j int) bool {
 		return bytes.Compare(a.key, b.key) < 0
 	}
 }
+
+// fit asks for room for rows, the rows of an answer, and returns how many of them it has room for, one at least.
+func (r *RangeRequest) fit(rows []*row) (int, error) {
+	if r.Budget == nil || len(rows) == 0 {
+		return len(rows), nil
+	}
+	cost := (*row).cost
+	if r.KeysOnly {
+		cost = func(row *row) int64 { return int64(len(row.key)) }
+	}
+	var total int64
+	for _, row := range rows {
+		total += cost(row)
+	}
+	left, err := r.Budget.Take(cost(rows[0]), total)
+	if err != nil || left >= total {
+		return len(rows), err
+	}
+	for i, row := range rows {
+		if left -= cost(row); left < 0 && i > 0 {
+			return i, nil
+		}
+	}
+	return len(rows), nil
+}

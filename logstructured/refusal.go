@@ -2,10 +2,7 @@ package logstructured
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -73,45 +70,4 @@ func (r *refusals) refuse(current *refusal, err error) {
 		r.logger.WithError(err).Error("the disk of the database is full: writes fail until there is space")
 	}
 	r.current.Store(next)
-}
-
-// Refused returns why the database takes no writes. It returns nil if the database takes them, or if no write has shown
-// that it does not. The store itself writes once a second until it succeeds.
-func (s *Store) Refused() error {
-	switch r := s.refusals.current.Load(); {
-	case r == nil || !r.reported():
-		return nil
-	case r.full():
-		return fmt.Errorf("the disk of the database is full, and writes fail until there is space: %w", r.err)
-	default:
-		return fmt.Errorf("the database refuses writes: %w", r.err)
-	}
-}
-
-// Full reports whether the database refuses writes because its disk is full.
-func (s *Store) Full() bool {
-	r := s.refusals.current.Load()
-	return r != nil && r.full()
-}
-
-// probe tries whether the database takes writes again. Its entry keeps alive leases that do not exist, so that it
-// changes nothing and goes with the next compaction.
-func (w *writer) probe(ctx context.Context) {
-	r := &w.store.refusals
-	refused := r.current.Load()
-	if refused == nil || time.Since(r.probed) < probeInterval {
-		return
-	}
-	var noLeases []byte
-	if refused.full() {
-		noLeases = make([]byte, 0, roomForWrites)
-	}
-	for len(noLeases) < cap(noLeases) { // random: the database may compress values
-		noLeases = binary.BigEndian.AppendUint64(noLeases, 1<<63|rand.Uint64())
-	}
-	w.commitOwn(ctx, func(s *step) error {
-		s.writeControl(log.Entry{Kind: log.KindKeepAlive, Revision: s.st.revision, Value: noLeases})
-		return nil
-	})
-	r.probed = time.Now()
 }

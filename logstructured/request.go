@@ -6,13 +6,6 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// KeyRange is etcd's notation: End nil or empty is the one key Key; End "\x00" is every key from Key on; otherwise
-// Key <= k < End. Key "\x00" with End "\x00" is everything.
-type KeyRange struct {
-	Key []byte
-	End []byte
-}
-
 // Op is one operation of a transaction: [*RangeRequest], [*PutRequest], [*DeleteRangeRequest] or [*TxnRequest].
 type Op interface{ op() }
 
@@ -213,4 +206,12 @@ type Status struct {
 	Size log.Size
 	// Lost is set if the database does not answer.
 	Lost bool
+}
+
+// Budget bounds the keys and values that answers hold until their clients have read them. A Budget belongs to one request,
+// or to one stream of a client.
+type Budget interface {
+	// Take makes room for an answer of most bytes of keys and values and returns most. Or it returns less, but at least
+	// least, the bytes of the smallest answer: then the answer is cut. It may wait. An error ends the request.
+	Take(least, most int64) (int64, error)
 }

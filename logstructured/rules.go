@@ -6,6 +6,23 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
+// Problem is something in a log that must not be there, or is missing.
+type Problem struct {
+	// Position is that of the entry where it was noticed, 0 if it is of none.
+	Position log.Position
+	Text     string
+}
+
+func (p Problem) String() string {
+	if p.Position == 0 {
+		return p.Text
+	}
+	return fmt.Sprintf("position %d: %s", p.Position, p.Text)
+}
+
+// maxProblems is how many problems are reported: one that everything follows from is enough.
+const maxProblems = 100
+
 // rules compares the entries of a log, in order, with what a store writes: positions without gaps, revisions and versions that
 // follow from each other. [Check] and the start share them; what takes more memory than the index has is left to [Check].
 type rules struct {

@@ -24,40 +24,6 @@ type streamEnd struct {
 	position log.Position
 }
 
-// ask asks the database for the end of the log and returns the number of the question. hub.mu is held.
-func (ws *WatchStream) ask() int {
-	ws.ends.asked++
-	ws.askAgain()
-	return ws.ends.asked
-}
-
-// askAgain repeats the newest question. hub.mu is held.
-func (ws *WatchStream) askAgain() {
-	question := ws.ends.asked
-	ws.ends.retryAt = time.Time{}
-	ws.store.reads.join(func(r *round) {
-		ws.hub.mu.Lock()
-		defer ws.hub.mu.Unlock()
-		where, _ := ws.store.applied.standing(r.end.Head)
-		if r.err != nil || where == foreign {
-			ws.ends.retryAt = time.Now().Add(watchRetry)
-			ws.signal()
-			return
-		}
-		ws.ends.answered(streamEnd{question, r.end.Position})
-		if ws.hub.marked.head.Position >= r.end.Position {
-			ws.signal()
-			return
-		}
-		ws.hub.waiting.add(r.end.Position, ws) // the hub wakes the stream
-		if ws.hub.current.Load().head.Position < r.end.Position {
-			ws.ends.retryAt = time.Now().Add(ws.store.opts.RequestTimeout)
-			ws.store.catchUp()
-			ws.signal() // for retryAt
-		}
-	})
-}
-
 // answered adds an answer. Ends that are not before it say no more than it does, or are those of a history that the database has lost.
 func (e *streamEnds) answered(end streamEnd) {
 	for n := len(e.answers); n > 0 && e.answers[n-1].position >= end.position; n-- {
@@ -82,4 +48,16 @@ func (e *streamEnds) settle(position log.Position) {
 	if e.reached == e.asked {
 		e.retryAt = time.Time{}
 	}
+}
+
+// progressRequests are the questions of the requests for progress that were not answered, from the oldest to the newest; 0 is none.
+type progressRequests struct{ oldest, newest int }
+
+// answered takes note of a response by a state that answers the questions up to reached.
+func (p *progressRequests) answered(reached int) {
+	if reached >= p.newest {
+		*p = progressRequests{}
+		return
+	}
+	p.oldest = p.newest
 }

@@ -1,7 +1,6 @@
 package logstructured
 
 import (
-	"context"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -121,31 +120,4 @@ func (t *turns) look() time.Duration {
 		return expected
 	}
 	return max(t.took/8, minTurnPoll)
-}
-
-// awaitTurn waits while it is another replica's turn.
-func (w *writer) awaitTurn(ctx context.Context) {
-	w.turns.skip(w.store.group.size())
-	for len(w.turns.due) > 0 && ctx.Err() == nil {
-		wait := time.Until(w.turns.until)
-		if wait <= 0 {
-			w.turns.passed()
-			continue
-		}
-		poll := !w.store.notified.Load()
-		if poll {
-			wait = min(wait, w.turns.look())
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-		case <-w.store.behind:
-			w.store.health.observe(ctx, w.catchUp(ctx))
-		case <-timer.C:
-			if poll {
-				w.follow(ctx)
-			}
-		}
-		timer.Stop()
-	}
 }

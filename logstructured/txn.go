@@ -3,51 +3,12 @@ package logstructured
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"slices"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/stele-db/stele/logstructured/log"
 )
-
-// evaluation runs requests on the writer's state and collects the entries that they lead to.
-type evaluation struct {
-	st     *state
-	values *values
-	// turn is the lane in which many values are read. That of the writer is the zero one: everybody waits for it.
-	turn   lane
-	alarms *Derived[*alarms]
-	// maxIndex is the limit of the index in bytes; 0 or less is none.
-	maxIndex int64
-
-	entries []log.Entry
-	// rows holds the row of each entry, nil for entries that are not of a key.
-	rows []*row
-	// renewed are the leases that were kept alive.
-	renewed []LeaseID
-	// size approximates the bytes of the entries.
-	size int
-}
-
-// step is the evaluation of one request: all its writes share revision.
-type step struct {
-	*evaluation
-	answer
-	ctx      context.Context //nolint:containedctx // a step is one request, as an argument of all its functions would be
-	revision Revision
-	sub      int64
-	// deleted holds the ranges that the operations checked so far delete. Single keys are left out: the caller refuses
-	// transactions that delete and put the same key.
-	deleted []KeyRange
-}
-
-// writesNothing reports whether no entry has to be appended for what was evaluated.
-func (ev *evaluation) writesNothing() bool { return len(ev.entries) == 0 && len(ev.renewed) == 0 }
-
-func (ev *evaluation) begin(ctx context.Context) *step {
-	return &step{evaluation: ev, ctx: ctx, revision: ev.st.revision + 1}
-}
 
 // txn evaluates a transaction as etcd does: all compares, those of nested transactions too, on the state before it; then
 // everything that could fail; then the operations, each seeing the writes of the former ones.
@@ -206,14 +167,6 @@ func (s *step) deletes(key []byte) bool {
 	return slices.ContainsFunc(s.deleted, func(r KeyRange) bool { return r.contains(key) })
 }
 
-// newest returns the live row of key, or nil.
-func (s *step) newest(key []byte) *row {
-	if ki := s.st.get(key); ki != nil && !ki.newest().tombstone() {
-		return ki.newest()
-	}
-	return nil
-}
-
 // run carries the operations out. After a write nothing may fail; see [writer.evaluate] for what happens if it does all the same.
 func (s *step) run(t *TxnRequest, branches []bool) (result *TxnResult, used int, err error) {
 	ops := t.branch(branches[0])
@@ -284,22 +237,4 @@ func (s *step) deleteRange(d *DeleteRangeRequest) *DeleteRangeResult {
 	}
 	result.Revision = s.st.revision
 	return result
-}
-
-// write applies a write to the state and remembers it for the append.
-func (s *step) write(e log.Entry) {
-	e.Revision, e.Sub = s.revision, s.sub
-	s.sub++
-	r := newRow(&e)
-	if e.Kind == log.KindPut {
-		r.value.Store(&cachedValue{data: e.Value})
-	}
-	s.st.add(r)
-	s.appendEntry(e, r)
-}
-
-func (ev *evaluation) appendEntry(e log.Entry, r *row) {
-	ev.entries = append(ev.entries, e)
-	ev.rows = append(ev.rows, r)
-	ev.size += len(e.Key) + len(e.Value)
 }

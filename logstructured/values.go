@@ -2,24 +2,10 @@ package logstructured
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"sync"
-	"sync/atomic"
 
 	"github.com/stele-db/stele/logstructured/log"
 )
-
-// errValueGone means that a row was deleted between looking it up and reading its value: a compaction went over it, or
-// the database went back to before it was written.
-var errValueGone = errors.New("value was compacted")
-
-// cachedValue is a value in memory, hanging from its row.
-type cachedValue struct {
-	data []byte
-	// used is set by readers and cleared by the clock hand.
-	used atomic.Bool
-}
 
 // cachedValueOverhead approximates what a cached value costs beside its bytes.
 const cachedValueOverhead = 64
@@ -88,17 +74,6 @@ func (*values) forget(rows []*row) {
 	}
 }
 
-func (r *row) cached() (data []byte, ok bool) {
-	cv := r.value.Load()
-	if cv == nil {
-		return nil, false
-	}
-	if !cv.used.Load() { // a plain store by every reader would bounce the cache line
-		cv.used.Store(true)
-	}
-	return cv.data, true
-}
-
 // load returns the value of one row.
 func (v *values) load(ctx context.Context, r *row) ([]byte, error) {
 	if data, ok := r.cached(); ok {
@@ -159,29 +134,4 @@ func (v *values) keep(r *row, data []byte) {
 	if r.value.CompareAndSwap(nil, cv) {
 		v.admit(r, cv)
 	}
-}
-
-// unavailable turns a failure of the database into [ErrUnavailable] or, if it did not answer in time, [ErrTimeout], and returns the
-// context's error if the caller gave up. The text begins with that of err, which begins with the cause.
-func unavailable(ctx context.Context, doing string, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	for _, known := range []error{log.ErrNoSpace, log.ErrReadOnly, log.ErrUnknown, ErrStopped} {
-		if errors.Is(err, known) {
-			return fmt.Errorf("%w (%s)", err, doing)
-		}
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("%w (%s: %w)", err, doing, ErrTimeout)
-	}
-	return fmt.Errorf("%w (%s: %w)", err, doing, ErrUnavailable)
-}
-
-// failed is [unavailable] for what the store does by itself, until ctx ends because it stops.
-func failed(ctx context.Context, doing string, err error) error {
-	if ctx.Err() != nil {
-		return ErrStopped
-	}
-	return unavailable(ctx, doing, err)
 }

@@ -1,10 +1,5 @@
 package logstructured
 
-import (
-	"cmp"
-	"slices"
-)
-
 // watcher is a cursor into the history. All fields are guarded by hub.mu, but for those that never change: the request's,
 // stream, group and compacted.
 type watcher struct {
@@ -80,37 +75,6 @@ func (w *watcher) drops(r *row) bool {
 		return w.NoDelete
 	}
 	return w.NoPut
-}
-
-// minIndexScan is how many rows of history a watcher scans without asking the index for less.
-const minIndexScan = 256
-
-// changes returns the rows from revision on, in order, and may leave out those of keys that are not in r. Where the history
-// is long it takes them from the index, if few keys are in r: many watchers that each have one event in a large
-// revision do not scan all of it.
-func (s *snapshot) changes(r KeyRange, from Revision) []*row {
-	history := s.history[s.since(from):]
-	if len(history) < minIndexScan || from < s.compact {
-		return history // and the index may lack rows before the compact revision
-	}
-	keys := 1
-	if !r.single() {
-		if keys = s.keys.Len() - rank(s.keys, r.Key); !r.fromKey() {
-			keys = rank(s.keys, r.End) - rank(s.keys, r.Key)
-		}
-	}
-	if keys > len(history)/16 {
-		return history
-	}
-	var rows []*row
-	s.ascend(r, func(ki *keyIndex) bool {
-		rows = append(rows, ki.rows[ki.find(from-1)+1:]...)
-		return true
-	})
-	slices.SortFunc(rows, func(a, b *row) int {
-		return cmp.Or(cmp.Compare(a.revision, b.revision), cmp.Compare(a.sub, b.sub))
-	})
-	return rows
 }
 
 // watcherQueue is a first-in, first-out queue. A watcher is in one queue at most.

@@ -2,39 +2,6 @@ package logstructured
 
 import "slices"
 
-// Budget bounds the keys and values that answers hold until their clients have read them. A Budget belongs to one request,
-// or to one stream of a client.
-type Budget interface {
-	// Take makes room for an answer of most bytes of keys and values and returns most. Or it returns less, but at least
-	// least, the bytes of the smallest answer: then the answer is cut. It may wait. An error ends the request.
-	Take(least, most int64) (int64, error)
-}
-
-// fit asks for room for rows, the rows of an answer, and returns how many of them it has room for, one at least.
-func (r *RangeRequest) fit(rows []*row) (int, error) {
-	if r.Budget == nil || len(rows) == 0 {
-		return len(rows), nil
-	}
-	cost := (*row).cost
-	if r.KeysOnly {
-		cost = func(row *row) int64 { return int64(len(row.key)) }
-	}
-	var total int64
-	for _, row := range rows {
-		total += cost(row)
-	}
-	left, err := r.Budget.Take(cost(rows[0]), total)
-	if err != nil || left >= total {
-		return len(rows), err
-	}
-	for i, row := range rows {
-		if left -= cost(row); left < 0 && i > 0 {
-			return i, nil
-		}
-	}
-	return len(rows), nil
-}
-
 // SetBudget bounds the responses of the stream. A response that is cut ends with a whole revision. It must be called
 // before Next.
 func (ws *WatchStream) SetBudget(b Budget) { ws.budget = b }

@@ -1,0 +1,118 @@
+package logstructured
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/stele-db/stele/logstructured/log"
+)
+
+// append writes the entries. Nil means that they are in the log and durable, and that the state was current when they came
+// in. Without entries it makes sure of that alone: a transaction that wrote nothing has read the current state.
+func (w *writer) append(ctx context.Context, ev *evaluation, batch []*request) error {
+	// Not the requests' contexts: they are many, and one of them must not end the append of the others.
+	ev.renew()
+	if len(ev.entries) == 0 {
+		end, err := w.store.log.End(ctx)
+		if err == nil && end.Head != w.published.head {
+			err = log.ErrConflict
+		}
+		return err
+	}
+	id := newAppendID(w.turns.tag)
+	start := time.Now()
+	err := w.store.log.Append(w.lasting, w.published.head, id, ev.entries)
+	w.store.metrics.appended(time.Since(start), len(ev.entries), len(batch))
+	w.store.refusals.observe(ctx, ev.size, err)
+	if errors.Is(err, log.ErrUnknown) {
+		w.store.metrics.unknown.Inc()
+		err = w.resolve(ctx, err, id, ev, batch)
+	}
+	if err == nil {
+		w.st.head = after(w.published.head, id, ev.entries)
+		w.turns.taken(time.Since(start))
+		w.store.group.appended(time.Since(start))
+		w.current = start
+	}
+	return err
+}
+
+// after is the head once entries were appended after guard.
+func after(guard log.Head, id log.AppendID, entries []log.Entry) log.Head {
+	return log.Head{Position: guard.Position + log.Position(len(entries)), ID: id}
+}
+
+// resolve determines the outcome of an append that failed with unknown, which wraps ErrUnknown. As long as the log ends where it did, the append may
+// still take effect, so the same append is tried again under the same guard; once another entry stands in its place it has failed.
+// It gives up when nobody waits any more, or when what stands there cannot be seen any more.
+func (w *writer) resolve(ctx context.Context, unknown error, id log.AppendID, ev *evaluation, batch []*request) error {
+	guard := w.published.head
+	logger := w.store.logger.WithField("append", fmt.Sprintf("%x", uint64(id)))
+	logger.WithError(unknown).Warn("the outcome of an append is unknown; reading the log to find it")
+	for attempt := 0; ; attempt++ {
+		if !awaited(batch) || ctx.Err() != nil {
+			return fmt.Errorf("%w: %w", ErrUnavailable, log.ErrUnknown)
+		}
+		next, err := w.entryAfter(ctx, guard)
+		switch {
+		case errors.Is(err, errEntryGone), errors.Is(err, log.ErrSyncFailed), errors.Is(err, log.ErrCorrupt):
+			return fmt.Errorf("%w: %w: %w", ErrUnavailable, log.ErrUnknown, err)
+		case err != nil:
+		case next == nil:
+			err = w.store.log.Append(w.lasting, guard, id, ev.entries)
+			w.store.refusals.observe(ctx, ev.size, err)
+			if err == nil {
+				logger.Info("the append took effect when it was repeated")
+				return nil
+			}
+		case next.ID == id:
+			// The time is the database's at the append that took effect, and not at one that was repeated.
+			for i := range ev.entries {
+				ev.entries[i].Position, ev.entries[i].ID, ev.entries[i].Time = guard.Position+1+log.Position(i), id, next.Time
+			}
+			// That it is there does not mean that it is durable.
+			if err = w.store.log.Confirm(w.lasting, after(guard, id, ev.entries)); err == nil {
+				w.store.refusals.observe(ctx, ev.size, nil)
+				logger.Info("the append had taken effect")
+				return nil
+			}
+		default:
+			logger.Info("the append had failed: another append took its place")
+			return log.ErrConflict
+		}
+		if err != nil {
+			logger.WithError(err).Debug("still unknown")
+			pause(ctx, backoff(attempt))
+		}
+	}
+}
+
+// awaited tells whether a client still waits for one of the requests.
+func awaited(batch []*request) bool {
+	for _, r := range batch {
+		if r.gone() == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// errEntryGone means that the log does not show what followed an entry: it was deleted, or the database went back in time.
+var errEntryGone = errors.New("the log does not show what became of an append")
+
+// entryAfter returns the entry that follows head, or nil if head is the end.
+func (w *writer) entryAfter(ctx context.Context, head log.Head) (*log.Entry, error) {
+	entries, end, err := w.store.log.Read(ctx, head.Position, 1)
+	if err != nil {
+		return nil, err
+	}
+	if end.Head == head {
+		return nil, nil
+	}
+	if len(entries) == 0 || entries[0].Position != head.Position+1 {
+		return nil, fmt.Errorf("%w: what was after %s is gone", errEntryGone, head)
+	}
+	return &entries[0], nil
+}

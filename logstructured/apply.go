@@ -1,0 +1,180 @@
+package logstructured
+
+import "github.com/stele-db/stele/logstructured/log"
+
+// add makes r the newest row of its key.
+func (st *state) add(r *row) {
+	prev := st.get(r.key)
+	next := st.extend(prev, r)
+	if prev == nil {
+		st.attach(nil, r)
+	} else {
+		st.attach(prev.newest(), r)
+		if prev.newest().tombstone() {
+			st.dead.Delete(prev)
+		}
+	}
+	st.keys.SetHint(next, &st.hint)
+	if r.tombstone() {
+		st.dead.Set(next)
+	}
+}
+
+// extend returns the history of a key, so far prev (nil: none), with r as its newest row, and notes what dies of it.
+func (st *state) extend(prev *keyIndex, r *row) *keyIndex {
+	next := &keyIndex{key: r.key}
+	st.rowCount++
+	if prev != nil {
+		// One copy of each key in memory, however many revisions it has.
+		next.key, r.key = prev.key, prev.key
+		next.rows = append(prev.rows, r)
+		if newest := prev.newest(); !newest.tombstone() {
+			st.garbage.superseded = append(st.garbage.superseded, deadRow{newest, r.revision})
+		}
+	} else {
+		next.rows = []*row{r}
+		st.keyBytes += memoryOf(len(r.key))
+	}
+	if r.tombstone() {
+		st.tombstones++
+		st.garbage.tombstones = append(st.garbage.tombstones, deadRow{r, r.revision + 1})
+	}
+	st.history = append(st.history, r)
+	st.revision = r.revision
+	return next
+}
+
+// apply makes the state that of the log one entry further, and returns the row if the entry is of a key.
+func (st *state) apply(e *log.Entry) *row {
+	st.head = log.Head{Position: e.Position, ID: e.ID}
+	switch e.Kind {
+	case log.KindPut, log.KindTombstone:
+		r := newRow(e)
+		st.add(r)
+		return r
+	}
+	st.applyControl(e)
+	return nil
+}
+
+// applyControl applies an entry that is not of a key.
+func (st *state) applyControl(e *log.Entry) {
+	switch e.Kind {
+	case log.KindCompaction:
+		st.applyCompaction(e)
+	case log.KindRecovery:
+		st.applyRecovery(e)
+	case log.KindRecord:
+		st.applyRecord(e)
+	case log.KindLease:
+		st.applyLease(e)
+	case log.KindJump:
+		st.revision = max(st.revision, e.Revision)
+		st.garbage.jumps = append(st.garbage.jumps, deadJump{e.Position, e.Revision})
+	}
+}
+
+func (st *state) applyCompaction(e *log.Entry) {
+	st.retireCompaction()
+	st.compaction = e.Position
+	st.compact = max(st.compact, e.Revision)
+	// The newest write may be gone by now, but what was compacted had been reached.
+	st.revision = max(st.revision, e.Revision)
+}
+
+// retireCompaction lets the entry that set the compact revision go, as another takes its place. That of a recovery stays: it holds the term.
+func (st *state) retireCompaction() {
+	if st.compaction != 0 && st.compaction != st.recovery {
+		st.bury(st.compaction)
+	}
+}
+
+// applyRecovery makes everything before the entry's revision unreadable, history and all: nobody can tell what clients saw of it.
+func (st *state) applyRecovery(e *log.Entry) {
+	st.retireCompaction()
+	if st.recovery != 0 {
+		st.bury(st.recovery)
+	}
+	st.recovery, st.recovered, st.term = e.Position, e.Revision, uint64(e.Version)
+	st.compaction = e.Position
+	st.revision, st.compact = e.Revision, e.Revision
+	st.cut(e.Revision)
+}
+
+// applyRecord sets or removes a record. What it takes the place of is dead.
+func (st *state) applyRecord(e *log.Entry) {
+	name := string(e.Key)
+	st.recorded, st.edition = e.Position, new(edition)
+	if st.records != nil {
+		if former, ok := st.records.Get(&record{name: name}); ok {
+			st.bury(former.position)
+			st.recordBytes -= memoryOfRecord(former)
+		}
+	}
+	if e.Version == 0 {
+		// The log must not hold it longer than what it removed.
+		st.bury(e.Position)
+		if st.records != nil {
+			st.records.Delete(&record{name: name})
+		}
+		return
+	}
+	r := &record{name: name, value: e.Value, position: e.Position}
+	st.recordBytes += memoryOfRecord(r)
+	setIn(&st.records, lessRecord, r)
+	if name == recordLeaseMode {
+		st.setLeaseMode(LeaseMode(e.Value))
+	}
+}
+
+// applyLease grants or revokes.
+func (st *state) applyLease(e *log.Entry) {
+	former := st.lease(e.Lease)
+	if former != nil {
+		st.bury(former.granted)
+	}
+	if e.Version == 0 {
+		st.bury(e.Position)
+		if former != nil {
+			st.leases.Delete(former)
+		}
+		return
+	}
+	setIn(&st.leases, lessLease, &lease{id: e.Lease, ttl: e.Version, granted: e.Position})
+}
+
+// attach keeps account of which key belongs to which lease as r takes the place of former (nil: none), if they are leases of their own.
+func (st *state) attach(former, r *row) {
+	if st.mode != LeaseModeEtcd {
+		return
+	}
+	if former != nil && former.lease != 0 && former.lease != r.lease && st.attached != nil {
+		st.attached.Delete(attachment{former.lease, keyString(former.key)})
+	}
+	if r.lease != 0 {
+		setIn(&st.attached, lessAttachment, attachment{r.lease, keyString(r.key)})
+	}
+}
+
+// setLeaseMode makes the leases of the live keys those of a mode.
+func (st *state) setLeaseMode(mode LeaseMode) {
+	if st.mode == mode {
+		return
+	}
+	st.mode = mode
+	st.attachAll()
+}
+
+// attachAll finds out anew which key belongs to which lease.
+func (st *state) attachAll() {
+	st.attached = nil
+	if st.mode != LeaseModeEtcd {
+		return
+	}
+	st.keys.Scan(func(ki *keyIndex) bool {
+		if newest := ki.newest(); newest.lease != 0 {
+			st.attach(nil, newest)
+		}
+		return true
+	})
+}

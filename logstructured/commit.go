@@ -1,0 +1,216 @@
+package logstructured
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/stele-db/stele/logstructured/log"
+)
+
+// The bounds of one append that holds several requests. A single request may exceed them.
+const (
+	maxBatchEntries = 1024
+	maxBatchBytes   = 4 << 20
+	// patientAppends is after how many appends in vain they are made smaller.
+	patientAppends = 2
+)
+
+// collect adds to the batch what waits behind it: the requests that arrive while an append is on its way to the disk are the next append.
+func (w *writer) collect(batch []*request) []*request {
+	batch, full := w.drain(batch)
+	if missing := w.store.group.size() - len(batch); missing > 0 && !full {
+		w.store.group.await(missing, func() int { return len(w.store.queue) })
+		batch, _ = w.drain(batch)
+	}
+	return batch
+}
+
+// drain takes what is in the queue, and tells whether one append should not hold more. An empty queue does not mean that nobody is about to
+// send: yielding lets the goroutines that can run do so first. It costs an idle process nothing.
+func (w *writer) drain(batch []*request) (_ []*request, full bool) {
+	const yields = 3
+	var size int64
+	for _, r := range batch {
+		size += r.size
+	}
+	for yielded := 0; len(batch) < maxBatchEntries && size < maxBatchBytes; {
+		select {
+		case r := <-w.store.queue:
+			batch = append(batch, r)
+			size += r.size
+		default:
+			if yielded++; yielded > yields {
+				return batch, false
+			}
+			runtime.Gosched()
+		}
+	}
+	return batch, true
+}
+
+// commit evaluates the batch and appends the outcome, again and again until its outcome is known. Requests leave
+// the batch when their client has gone, or when they are answered. What one append should not carry
+// is left for the next.
+func (w *writer) commit(ctx context.Context, batch []*request) {
+	// inVain counts the appends in a row that others were faster than.
+	inVain := 0
+	// accompanied is set once a group that writes nothing has waited for another request.
+	accompanied := false
+	for first := true; len(batch) > 0; first = false {
+		if !first {
+			w.awaitTurn(ctx)
+		}
+		w.followTold(ctx)
+		if inVain >= patientAppends {
+			batch = w.smallestFirst(batch)
+		}
+		lastLast(batch)
+		sp := w.st.savepoint()
+		ev, evaluated, rest := w.evaluate(batch, sp, batchBytes(inVain))
+		if len(evaluated) == 0 {
+			batch = rest
+			continue
+		}
+		if ev.writesNothing() && len(rest) == 0 && !accompanied && time.Since(w.followed) > followedLately {
+			accompanied = true
+			if r := w.store.group.company(w.store.queue); r != nil {
+				batch = w.collect(append(evaluated, r))
+				continue
+			}
+		}
+		err := w.append(ctx, ev, evaluated)
+		switch {
+		case err == nil:
+			inVain, accompanied = 0, false
+			w.store.group.answered(len(evaluated), len(w.store.queue), len(ev.entries) > 0)
+			w.accept(ev)
+			finish(evaluated, nil)
+			batch = rest
+		case errors.Is(err, log.ErrConflict):
+			inVain++
+			w.store.metrics.conflicts.Inc()
+			w.turns.conflicted(inVain > 1)
+			w.st.reset(w.published, sp)
+			batch = append(evaluated, rest...)
+			if err := w.catchUp(ctx); err != nil {
+				finish(batch, failed(ctx, "follow the log", err))
+				return
+			}
+		default:
+			w.st.reset(w.published, sp)
+			w.failing(ctx, err)
+			finish(evaluated, failed(ctx, "append", err))
+			batch = rest
+		}
+	}
+}
+
+// commitOwn commits requests of the writer's own and returns the error of each.
+func (w *writer) commitOwn(ctx context.Context, evaluate ...func(*step) error) []error {
+	bounded, cancel := context.WithTimeout(ctx, w.store.opts.RequestTimeout)
+	defer cancel()
+	batch := make([]*request, len(evaluate))
+	for i, f := range evaluate {
+		batch[i] = &request{ctx: bounded, done: make(chan error, 1), evaluate: f}
+	}
+	// The batch changes while it is committed.
+	w.commit(ctx, slices.Clone(batch))
+	errs := make([]error, len(batch))
+	for i, r := range batch {
+		errs[i] = <-r.done
+	}
+	return errs
+}
+
+// batchBytes bounds an append before which so many were in vain. A large one is longer on its way to the database than another replica takes for several
+// small ones, and would come too late each time as long as that one has something to append.
+func batchBytes(inVain int) int {
+	const least = 16 << 10
+	if inVain < patientAppends {
+		return maxBatchBytes
+	}
+	return max(maxBatchBytes>>(2*inVain), least)
+}
+
+// smallestFirst adds what waits to a batch that others were faster than, so that a large request does not hold up all small ones. With what is small this
+// replica gets into the log, and so its turn, which the others then wait for, with the large one.
+func (w *writer) smallestFirst(batch []*request) []*request {
+	batch, _ = w.drain(batch)
+	slices.SortStableFunc(batch, func(a, b *request) int { return cmp.Compare(a.size, b.size) })
+	return batch
+}
+
+// lastLast moves the requests that are evaluated last to the end of their group.
+func lastLast(batch []*request) {
+	last := func(r *request) bool { return r.last }
+	if !slices.ContainsFunc(batch, last) {
+		return
+	}
+	var tail []*request
+	for _, r := range batch {
+		if r.last {
+			tail = append(tail, r)
+		}
+	}
+	copy(batch[len(slices.DeleteFunc(batch, last)):], tail)
+}
+
+// evaluate runs as many requests of the batch as one append should carry, on the state, which is left as if they were
+// committed. It answers those whose client has gone. evaluated wait for the append; rest have not been looked at.
+func (w *writer) evaluate(batch []*request, sp savepoint, limit int) (ev *evaluation, evaluated, rest []*request) {
+	ev = &evaluation{st: w.st, values: &w.store.values, alarms: w.store.alarms, maxIndex: w.store.opts.MaxIndexBytes}
+	for i, r := range batch {
+		if len(ev.entries) >= maxBatchEntries || len(evaluated) > 0 && ev.size+int(r.size) > limit {
+			return ev, evaluated, batch[i:]
+		}
+		if err := r.gone(); err != nil {
+			r.done <- err
+			continue
+		}
+		before := len(ev.entries)
+		r.err = r.evaluate(ev.begin(r.ctx))
+		if r.err != nil && len(ev.entries) > before {
+			// It failed halfway, because the database did: take its writes back by starting over without it.
+			r.done <- r.err
+			w.st.reset(w.published, sp)
+			return w.evaluate(slices.Concat(evaluated, batch[i+1:]), sp, limit)
+		}
+		evaluated = append(evaluated, r)
+	}
+	return ev, evaluated, nil
+}
+
+// failing notes a failed append. Those that the follower would not notice by itself are for health at once.
+func (w *writer) failing(ctx context.Context, err error) {
+	if errors.Is(err, log.ErrSyncFailed) || errors.Is(err, log.ErrCorrupt) {
+		w.store.health.observe(ctx, err)
+		return
+	}
+	w.complain(err)
+}
+
+// complain tells people that appends fail, but not for each one of them.
+func (w *writer) complain(err error) {
+	const often = 10 * time.Second
+	level := logrus.DebugLevel
+	if time.Since(w.complained) > often {
+		level, w.complained = logrus.WarnLevel, time.Now()
+	}
+	w.store.logger.WithError(err).Log(level, "append failed")
+}
+
+func finish(batch []*request, err error) {
+	for _, r := range batch {
+		if err != nil {
+			r.done <- err
+		} else {
+			r.done <- r.err
+		}
+	}
+}

@@ -1,0 +1,63 @@
+package logstructured
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sirupsen/logrus"
+
+	"github.com/stele-db/stele/logstructured/log"
+)
+
+// Options configure a [Store].
+type Options struct {
+	// Logger is required.
+	Logger *logrus.Entry
+	// Registerer receives the store's metrics; nil registers none.
+	Registerer prometheus.Registerer
+	// ValueCacheBytes bounds the values kept in memory; 0 is [DefaultValueCacheBytes], negative none.
+	ValueCacheBytes int64
+	// RequestTimeout ends requests whose context has no earlier deadline; 0 is 7 s, as etcd's default.
+	RequestTimeout time.Duration
+	// PollInterval is how often the end of the log is looked at for entries of other processes while those write; 0 is 10 ms. While they do
+	// not, two fifths of that are enough, and a tenth where there are no watchers or the database tells of appends.
+	PollInterval time.Duration
+	// CompactRetention is how long the rows of superseded revisions stay in the database after the compaction that
+	// made them unreachable, for replicas that lag; 0 is 5 minutes.
+	CompactRetention time.Duration
+	// LeaseMode tells what a lease is; empty is [LeaseModeTTL]. It must be that of the log, unless that is empty.
+	LeaseMode LeaseMode
+	// QuotaBytes is how much the database may take up before writes are refused; 0 or less is no limit.
+	QuotaBytes int64
+	// MaxIndexBytes is how much memory the index may take up, by estimate, before writes are refused; 0 or less is no limit. It bounds neither
+	// cached values nor what requests need.
+	MaxIndexBytes int64
+	// Loading, if not nil, is called while the index is built, with the position that was read and about the last one.
+	Loading func(read, end log.Position)
+	// ProgressInterval is the period of watch progress notifications; 0 is 5 s, which is how an etcd is set up for Kubernetes.
+	ProgressInterval time.Duration
+}
+
+// DefaultValueCacheBytes is 256 MiB.
+const DefaultValueCacheBytes = 256 << 20
+
+const defaultCompactRetention = 5 * time.Minute
+
+func (o Options) withDefaults() Options {
+	setDefault := func(d *time.Duration, value time.Duration) {
+		if *d == 0 {
+			*d = value
+		}
+	}
+	setDefault(&o.RequestTimeout, 7*time.Second)
+	setDefault(&o.PollInterval, 10*time.Millisecond)
+	setDefault(&o.CompactRetention, defaultCompactRetention)
+	setDefault(&o.ProgressInterval, 5*time.Second)
+	if o.LeaseMode == "" {
+		o.LeaseMode = LeaseModeTTL
+	}
+	if o.ValueCacheBytes == 0 {
+		o.ValueCacheBytes = DefaultValueCacheBytes
+	}
+	return o
+}

@@ -1,0 +1,113 @@
+package logstructured
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/stele-db/stele/logstructured/log"
+)
+
+// Run appends, follows, expires and compacts until ctx ends; then it lets the append that is under way finish,
+// ends all requests and watch streams with [ErrStopped], closes the log and returns. A failing database is
+// no reason to return, unless it reports [log.ErrSyncFailed].
+func (s *Store) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.writer.run(ctx) })
+	g.Go(func() error { return s.hub.run(ctx) })
+	g.Go(func() error { return s.reads.run(ctx) })
+	g.Go(func() error { return s.timeouts.run(ctx) })
+	g.Go(func() error { return s.deleteRows(ctx) })
+	if s.quota.bytes > 0 {
+		g.Go(func() error { return s.quota.run(ctx) })
+	}
+	if s.opts.MaxIndexBytes > 0 {
+		g.Go(func() error { return s.watchIndex(ctx) })
+	}
+	if n, ok := s.log.(boundedLog).Log.(log.Notifier); ok {
+		g.Go(func() error { return s.listen(ctx, n) })
+	}
+	if r, ok := s.log.(boundedLog).Log.(log.Registry); ok && s.members.self.ID != 0 {
+		g.Go(func() error { return s.members.run(ctx, r) })
+	}
+	err := g.Wait()
+	close(s.stopped)
+	s.timeouts.stop()
+	s.hub.stop()
+	if closeErr := s.log.Close(); err == nil || !errors.Is(closeErr, log.ErrSyncFailed) { // which err then is, too
+		err = errors.Join(err, closeErr)
+	}
+	return err
+}
+
+// listen lets the database wake the writer.
+func (s *Store) listen(ctx context.Context, n log.Notifier) error {
+	for failures := 0; ctx.Err() == nil; failures++ {
+		err := n.Listen(ctx, func() {
+			failures = 0
+			s.notified.Store(true)
+			s.catchUp()
+		})
+		s.notified.Store(false)
+		if err != nil && ctx.Err() == nil {
+			s.logger.WithError(err).Debug("no notifications from the database; polling until there are")
+		}
+		pause(ctx, backoff(failures))
+	}
+	return nil
+}
+
+// stopGrace is how long the append that is under way may take when the store stops.
+const stopGrace = 10 * time.Second
+
+// run takes requests until ctx ends. An append that is under way then is finished.
+func (w *writer) run(ctx context.Context) error {
+	s := w.store
+	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(stopGrace, cancel) })()
+	w.lasting = lasting
+	poll := time.NewTimer(w.pollInterval())
+	defer poll.Stop()
+	for {
+		if s.health.failed != nil {
+			w.refuse()
+			return s.health.failed
+		}
+		var more <-chan struct{}
+		if w.trim() {
+			more = closed
+		}
+		select {
+		case <-ctx.Done():
+			w.refuse()
+			return nil
+		case first := <-s.queue:
+			w.awaitTurn(ctx)
+			w.commit(ctx, w.collect([]*request{first}))
+		case <-s.behind:
+			s.health.observe(ctx, w.catchUp(ctx))
+			poll.Reset(w.sweep(ctx))
+		case <-poll.C:
+			w.follow(ctx)
+			poll.Reset(w.sweep(ctx))
+		case <-more:
+		}
+	}
+}
+
+var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+// refuse answers everything that waits when the store stops.
+func (w *writer) refuse() {
+	for {
+		select {
+		case r := <-w.store.queue:
+			r.done <- ErrStopped
+		default:
+			return
+		}
+	}
+}

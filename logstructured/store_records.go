@@ -1,0 +1,24 @@
+package logstructured
+
+import "context"
+
+// Records returns the records as they were when the newest entry was applied here.
+func (s *Store) Records() Records { return Records{&s.snapshot().control} }
+
+// UpdateRecords changes records, all or none: decide is told the current ones, possibly several times, and what it returns last is what happens.
+// It uses no revision. What UpdateRecords returns is the current one.
+func (s *Store) UpdateRecords(ctx context.Context, decide func(Records) ([]RecordChange, error)) (Revision, error) {
+	var revision Revision
+	err := s.write(ctx, 0, func(st *step) error {
+		changes, err := decide(Records{&st.st.control})
+		if err != nil {
+			return err
+		}
+		for _, c := range changes {
+			st.record(c)
+		}
+		revision = st.st.revision
+		return nil
+	})
+	return revision, err
+}

@@ -1,0 +1,87 @@
+package logstructured
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/stele-db/stele/logstructured/log"
+)
+
+// Quota is the limit of what the database may take up in bytes, 0 if there is none.
+func (s *Store) Quota() int64 { return max(0, s.quota.bytes) }
+
+// admit refuses a request of a client if what it stores is beyond the quota, and raises the alarm for it.
+func (s *Store) admit(ctx context.Context, c cost) error {
+	if s.quota.bytes <= 0 || c.database == 0 {
+		return nil
+	}
+	fits, err := s.quota.fits(ctx, c.database)
+	switch {
+	case err != nil:
+		return unavailable(ctx, "ask for the size", err)
+	case fits:
+		s.quota.admit(c.database)
+		return nil
+	}
+	s.raiseNoSpace(ctx, "the quota is used up: delete keys and compact, or raise --quota-backend-bytes, and disarm the alarm")
+	return fmt.Errorf("%w: the quota of %d bytes is used up", log.ErrNoSpace, s.quota.bytes)
+}
+
+// Room returns [log.ErrNoSpace] if the index is beyond its limit, and raises the alarm. It is for records, which are small
+// and few.
+func (s *Store) Room(ctx context.Context) error {
+	if s.opts.MaxIndexBytes <= 0 || !s.snapshot().indexFull(0, s.opts.MaxIndexBytes) {
+		return nil
+	}
+	return s.reportFull(ctx, errIndexFull)
+}
+
+// reportFull raises the alarm if err is that the index is full, and returns err. The alarm stops the writes of all
+// replicas, which hold the same index.
+func (s *Store) reportFull(ctx context.Context, err error) error {
+	if errors.Is(err, errIndexFull) {
+		s.raiseNoSpace(ctx, "the index takes up as much memory as it may: "+
+			"delete keys and compact, or raise --max-index-bytes, and disarm the alarm")
+	}
+	return err
+}
+
+// raiseNoSpace raises the alarm that refuses what needs more room, unless it is raised.
+func (s *Store) raiseNoSpace(ctx context.Context, why string) {
+	if s.alarms.Of(s.Records()).noSpace {
+		return
+	}
+	s.members.mu.Lock()
+	self := s.members.self.ID
+	s.members.mu.Unlock()
+	raised, _, err := s.raise(ctx, Alarm{AlarmNoSpace, self})
+	logger := s.logger.WithFields(logrus.Fields{
+		"index-bytes": s.IndexBytes(), "max-index-bytes": s.opts.MaxIndexBytes, "quota": s.quota.bytes,
+	})
+	switch {
+	case err != nil:
+		logger.WithError(err).Warn("could not raise the alarm NOSPACE: " + why)
+	case raised:
+		logger.Warn(why)
+	}
+}
+
+// IndexBytes estimates the memory that the index takes up.
+func (s *Store) IndexBytes() int64 { return s.snapshot().indexBytes() }
+
+// indexInterval is how often the index is compared with its limit for what other replicas wrote.
+const indexInterval = time.Second
+
+// watchIndex raises the alarm if the index is beyond its limit, which it can be at the start or by the writes of other
+// replicas.
+func (s *Store) watchIndex(ctx context.Context) error {
+	for ctx.Err() == nil {
+		_ = s.Room(ctx) // which raises the alarm
+		pause(ctx, indexInterval)
+	}
+	return nil
+}

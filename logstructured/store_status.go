@@ -1,0 +1,89 @@
+package logstructured
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/stele-db/stele/logstructured/log"
+)
+
+// Status describes the store. It asks the database for its size, and shows the last one known if the database does not answer.
+func (s *Store) Status(ctx context.Context) (*Status, error) {
+	lost := s.Lost()
+	if !lost {
+		size, err := s.log.Size(ctx)
+		if err == nil {
+			s.size.Store(&size)
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		lost = err != nil
+	}
+	snap := s.snapshot()
+	st := &Status{
+		Size:      log.Size{Total: 1}, // until it is known: etcdctl divides by it
+		ClusterID: s.cluster, Revision: snap.revision, CompactRevision: snap.compact,
+		Applied: snap.head.Position, Term: s.Term(), Lost: lost,
+	}
+	if size := s.size.Load(); size != nil {
+		st.Size = *size
+	}
+	return st, nil
+}
+
+// lostAfter is how long the database must not have answered before requests about the state of this replica stop asking it.
+const lostAfter = time.Second
+
+// Lost reports whether the database has not answered for a second.
+func (s *Store) Lost() bool { return s.health.lostFor(lostAfter) }
+
+// Refused returns why the database takes no writes. It returns nil if the database takes them, or if no write has shown
+// that it does not. The store itself writes once a second until it succeeds.
+func (s *Store) Refused() error {
+	switch r := s.refusals.current.Load(); {
+	case r == nil || !r.reported():
+		return nil
+	case r.full():
+		return fmt.Errorf("the disk of the database is full, and writes fail until there is space: %w", r.err)
+	default:
+		return fmt.Errorf("the database refuses writes: %w", r.err)
+	}
+}
+
+// Full reports whether the database refuses writes because its disk is full.
+func (s *Store) Full() bool {
+	r := s.refusals.current.Load()
+	return r != nil && r.full()
+}
+
+// Revision returns the current revision as applied here.
+func (s *Store) Revision() Revision { return s.snapshot().revision }
+
+// ClusterID is the identity of the store in the database, non-zero.
+func (s *Store) ClusterID() uint64 { return s.cluster }
+
+// Term is the raft term of response headers.
+func (s *Store) Term() uint64 { return s.snapshot().term }
+
+// Ready returns nil when a linearizable read succeeds.
+func (s *Store) Ready(ctx context.Context) error {
+	return s.linearize(ctx)
+}
+
+// Defragment gives free space back to the file system. Requests for it run one after the other.
+func (s *Store) Defragment(ctx context.Context) error {
+	select {
+	case s.defragmenting <- struct{}{}:
+		defer func() { <-s.defragmenting }()
+	case <-s.stopped:
+		return ErrStopped
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if err := s.log.Defragment(ctx); err != nil {
+		return unavailable(ctx, "defragment", err)
+	}
+	return nil
+}

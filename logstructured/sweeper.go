@@ -1,0 +1,152 @@
+package logstructured
+
+import (
+	"bytes"
+	"container/heap"
+	"context"
+	"encoding/binary"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/stele-db/stele/logstructured/log"
+)
+
+// sweep drops what time has made superfluous, in bounded steps, and returns how long the next one may wait. It costs next to nothing when there is none.
+func (w *writer) sweep(ctx context.Context) time.Duration {
+	next := w.pollInterval()
+	if w.store.health.answers() {
+		w.leases.served(time.Now())
+		if w.expire(ctx) {
+			next = 0
+		}
+		w.probe(ctx)
+	}
+	w.leases.shrink(func(r *row) bool {
+		ki := w.st.get(r.key)
+		return ki != nil && ki.newest().position == r.position
+	})
+	w.cutHistory()
+	return next
+}
+
+// maxExpireBatch bounds the keys, or in [LeaseModeEtcd] the leases, that one append of the sweeper lets expire.
+const maxExpireBatch = 1000
+
+// expire lets everything expire whose deadline has passed on the database's clock. It goes through an append like any write: of several
+// processes that sweep, one is first. It returns whether more may be due already.
+func (w *writer) expire(ctx context.Context) (more bool) {
+	if w.store.alarms.Of(Records{&w.published.control}).corrupt {
+		return false // until somebody has looked what is wrong
+	}
+	if w.st.mode == LeaseModeEtcd {
+		return w.expireLeases(ctx)
+	}
+	return w.expireKeys(ctx)
+}
+
+// expireKeys deletes the keys whose TTL is over, in one revision.
+func (w *writer) expireKeys(ctx context.Context) (more bool) {
+	var due []*row
+	now := w.leases.reading(time.Now())
+	for len(due) < maxExpireBatch {
+		r, ok := w.leases.rows.next(now)
+		if !ok {
+			break
+		}
+		if ki := w.st.get(r.key); ki != nil && ki.newest().position == r.position {
+			due = append(due, r)
+		}
+	}
+	if len(due) == 0 {
+		return false
+	}
+	slices.SortFunc(due, func(a, b *row) int { return bytes.Compare(a.key, b.key) })
+	expired := 0
+	err := w.commitOwn(ctx, func(s *step) error {
+		expired = 0
+		for _, r := range due {
+			if newest := s.newest(r.key); newest != nil && newest.position == r.position {
+				s.write(log.Entry{Kind: log.KindTombstone, Key: r.key})
+				expired++
+			}
+		}
+		return nil
+	})
+	if err[0] != nil {
+		for _, r := range due {
+			heap.Push(&w.leases.rows, r)
+		}
+		return false
+	}
+	w.store.metrics.expired.Add(float64(expired))
+	return len(due) == maxExpireBatch
+}
+
+// expireLeases revokes the leases that have ended, each in a revision of its own as if its holder had done so.
+func (w *writer) expireLeases(ctx context.Context) (more bool) {
+	var due []LeaseID
+	now := w.leases.reading(time.Now())
+	for len(due) < maxExpireBatch {
+		d, ok := w.leases.due.next(now)
+		if !ok {
+			break
+		}
+		if t := w.leases.terms[d.id]; t == nil {
+			continue
+		} else if end := w.leases.end(t); end > now {
+			heap.Push(&w.leases.due, dueLease{d.id, end})
+			continue
+		}
+		due = append(due, d.id)
+	}
+	if len(due) == 0 {
+		return false
+	}
+	more = len(due) == maxExpireBatch
+	expired := make([]int, len(due))
+	revocations := make([]func(*step) error, len(due))
+	for i, id := range due {
+		revocations[i] = func(s *step) error {
+			expired[i] = 0
+			// Another process may have revoked it, or kept it alive, before this append came in.
+			if t := w.leases.terms[id]; t != nil && w.leases.end(t) <= now && s.st.lease(id) != nil {
+				expired[i] = s.revoke(id)
+			}
+			return nil
+		}
+	}
+	for i, err := range w.commitOwn(ctx, revocations...) {
+		if t := w.leases.terms[due[i]]; t != nil {
+			heap.Push(&w.leases.due, dueLease{due[i], w.leases.end(t)})
+		}
+		if err == nil {
+			w.store.metrics.expired.Add(float64(expired[i]))
+		} else {
+			more = false
+		}
+	}
+	return more
+}
+
+// probe tries whether the database takes writes again. Its entry keeps alive leases that do not exist, so that it
+// changes nothing and goes with the next compaction.
+func (w *writer) probe(ctx context.Context) {
+	r := &w.store.refusals
+	refused := r.current.Load()
+	if refused == nil || time.Since(r.probed) < probeInterval {
+		return
+	}
+	var noLeases []byte
+	if refused.full() {
+		noLeases = make([]byte, 0, roomForWrites)
+	}
+	for len(noLeases) < cap(noLeases) { // random: the database may compress values
+		noLeases = binary.BigEndian.AppendUint64(noLeases, 1<<63|rand.Uint64())
+	}
+	w.commitOwn(ctx, func(s *step) error {
+		s.writeControl(log.Entry{Kind: log.KindKeepAlive, Revision: s.st.revision, Value: noLeases})
+		return nil
+	})
+	r.probed = time.Now()
+}

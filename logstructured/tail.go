@@ -1,0 +1,115 @@
+package logstructured
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/stele-db/stele/logstructured/log"
+)
+
+var (
+	// errHistoryChanged means that the log does not hold the newest entry that was applied here.
+	errHistoryChanged = errors.New("the log has another history than was applied")
+	// errBehindFloor is the harmless case of it: this process lagged behind the deletion floor.
+	errBehindFloor = fmt.Errorf("%w: rows that were not applied are deleted", errHistoryChanged)
+)
+
+// followBatch is how many entries are read from the log at once.
+const followBatch = 1000
+
+// readOn reads the log from head, which must be in it, to its end, and calls apply with whole appends: a transaction is applied as one.
+func (w *writer) readOn(ctx context.Context, head log.Head, apply func([]log.Entry)) error {
+	// tail holds the entries of an append that was not read to its end.
+	var tail []log.Entry
+	for {
+		asked := time.Now()
+		read := head
+		if n := len(tail); n > 0 {
+			read = log.Head{Position: tail[n-1].Position, ID: tail[n-1].ID}
+		}
+		entries, end, err := w.readAfter(ctx, read)
+		if err != nil {
+			return err
+		}
+		for i := range entries {
+			if err := cmp.Or(entries[i].Verify(), validate(&entries[i]), w.store.sameLeaseMode(&entries[i]), startsImport(&entries[i])); err != nil {
+				return err
+			}
+		}
+		entries = append(tail, entries...)
+		n := complete(entries, end.Head)
+		if n > 0 {
+			apply(entries[:n])
+			head = log.Head{Position: entries[n-1].Position, ID: entries[n-1].ID}
+		}
+		if head == end.Head {
+			w.current = asked
+			return nil
+		}
+		tail = slices.Clone(entries[n:])
+	}
+}
+
+// readAfter reads the entries after head, and head's again to see that it is still there.
+func (w *writer) readAfter(ctx context.Context, head log.Head) ([]log.Entry, log.End, error) {
+	asked := time.Now()
+	entries, end, err := w.store.log.Read(ctx, max(head.Position-1, 0), followBatch)
+	if err != nil {
+		return nil, end, err
+	}
+	w.observe(end.Now, asked)
+	if end.Floor > head.Position {
+		return nil, end, fmt.Errorf("%w: applied %s, floor %d", errBehindFloor, head, end.Floor)
+	}
+	if head.Position == 0 {
+		return entries, end, nil
+	}
+	if len(entries) == 0 || (log.Head{Position: entries[0].Position, ID: entries[0].ID}) != head {
+		return nil, end, fmt.Errorf("%w: applied %s", errHistoryChanged, head)
+	}
+	return entries[1:], end, nil
+}
+
+// observe takes note of the database's clock.
+func (w *writer) observe(told log.Timestamp, asked time.Time) {
+	if jump := w.leases.observe(told, asked); jump != 0 {
+		w.store.logger.WithField("by", jump.Round(time.Millisecond)).Warn("the clock of the database jumped; leases keep their remaining TTLs")
+	}
+}
+
+// sameLeaseMode returns an error if an entry changes the mode: another process has converted the leases.
+func (s *Store) sameLeaseMode(e *log.Entry) error {
+	if e.Kind == log.KindRecord && string(e.Key) == recordLeaseMode && LeaseMode(e.Value) != s.opts.LeaseMode {
+		return leaseModeMismatch(LeaseMode(e.Value), s.opts.LeaseMode)
+	}
+	return nil
+}
+
+// ends returns the head after each append of which entries, that are whole appends, consist.
+func ends(entries []log.Entry) []log.Head {
+	var heads []log.Head
+	for i := range entries {
+		if i+1 == len(entries) || entries[i+1].ID != entries[i].ID {
+			heads = append(heads, log.Head{Position: entries[i].Position, ID: entries[i].ID})
+		}
+	}
+	return heads
+}
+
+// complete returns how many of the entries belong to appends of which nothing is missing: all up to the log's end, and otherwise
+// all but those of the last append.
+func complete(entries []log.Entry, end log.Head) int {
+	n := len(entries)
+	if n == 0 || (log.Head{Position: entries[n-1].Position, ID: entries[n-1].ID}) == end {
+		return n
+	}
+	last := entries[n-1].ID
+	for n > 0 && entries[n-1].ID == last {
+		n--
+	}
+	return n
+}

@@ -1,0 +1,213 @@
+package logstructured
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/stele-db/stele/logstructured/log"
+)
+
+const (
+	// maxWatchRevisions, maxWatchBytes and maxWatchScan bound one response: of many small events, of large ones, and
+	// of history that does not concern the watcher. A response has at least one revision.
+	maxWatchRevisions = 1000
+	maxWatchBytes     = 2 << 20
+	maxWatchScan      = 100_000
+)
+
+// Next waits for the next response. It returns ctx's error, or [ErrStopped] once the store or the stream is closed.
+func (ws *WatchStream) Next(ctx context.Context) (*WatchResponse, error) {
+	for {
+		response, again, err := ws.poll(ctx)
+		if response != nil || err != nil {
+			return response, err
+		}
+		var timer *time.Timer
+		var elapsed <-chan time.Time
+		if !again.IsZero() {
+			timer = time.NewTimer(time.Until(again))
+			elapsed = timer.C
+		}
+		select {
+		case <-ws.wake:
+		case <-elapsed:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		if timer != nil {
+			timer.Stop()
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// poll returns the next response if there is one now, and otherwise when to look again without a signal (zero: never).
+func (ws *WatchStream) poll(ctx context.Context) (_ *WatchResponse, again time.Time, _ error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, again, err
+		}
+		now := time.Now()
+		ws.hub.mu.Lock()
+		if ws.closed || ws.hub.stopped {
+			ws.hub.mu.Unlock()
+			return nil, again, ErrStopped
+		}
+		snap := ws.hub.marked
+		ws.ends.settle(snap.head.Position)
+		ws.tick(now)
+		if response := ws.nextAnswer(snap); response != nil {
+			ws.hub.mu.Unlock()
+			return response, again, nil
+		}
+		w, from := ws.takeUnsynced()
+		if w == nil {
+			response, more := ws.nextProgress(snap)
+			again = ws.nextLook()
+			ws.hub.mu.Unlock()
+			if more {
+				continue
+			}
+			return response, again, nil
+		}
+		ws.hub.mu.Unlock()
+
+		response, err := ws.read(ctx, w, from, snap)
+		if response != nil {
+			return response, again, nil
+		}
+		if err != nil && ctx.Err() == nil {
+			// The database failed while values were read; the watcher stays where it is.
+			ws.store.logger.WithError(err).Debug("watch waits for the database")
+			pause(ctx, watchRetry)
+		}
+	}
+}
+
+// takeUnsynced takes the watcher that has waited longest, and the revision to read it from. finish ends what it begins.
+// hub.mu is held.
+func (ws *WatchStream) takeUnsynced() (*watcher, Revision) {
+	if ws.round != ws.hub.round {
+		ws.unsynced.take(&ws.upcoming)
+	}
+	for w := ws.unsynced.pop(); w != nil; w = ws.unsynced.pop() {
+		if w.state != watcherClosed {
+			w.state = watcherReading
+			return w, w.pending
+		}
+	}
+	return nil, 0
+}
+
+// finish notes that everything before revision next was read for w. It reports whether w is still there. hub.mu is held.
+func (ws *WatchStream) finish(w *watcher, next Revision) bool {
+	ws.hub.clearPending(w.pending)
+	if w.state == watcherClosed {
+		return false
+	}
+	ws.hub.settle(w, next)
+	return true
+}
+
+// read makes the watcher's next response from the snapshot's history, or none if nothing in it concerns the watcher.
+func (ws *WatchStream) read(ctx context.Context, w *watcher, from Revision, snap *snapshot) (*WatchResponse, error) {
+	if w.compacted || from < snap.start {
+		return ws.cancelCompacted(w, snap), nil
+	}
+	rows, next := w.match(snap, from)
+	rows, next, err := ws.fit(w, rows, next)
+	var events []*mvccpb.Event
+	if err == nil && len(rows) > 0 {
+		events, err = ws.store.events(ctx, snap, rows, w.PrevKV)
+	}
+	if err != nil {
+		next = from
+	}
+	switch {
+	case errors.Is(err, errValueGone) && from < snap.compact:
+		return ws.cancelCompacted(w, snap), nil
+	case errors.Is(err, log.ErrCorrupt):
+		return ws.cancel(w, WatchResponse{Err: err}), nil // trying again would not help
+	case errors.Is(err, errValueGone):
+		ws.store.catchUp() // there is a compaction that was not applied yet
+	}
+	ws.hub.mu.Lock()
+	defer ws.hub.mu.Unlock()
+	if live := ws.finish(w, next); !live || err != nil || len(events) == 0 {
+		return nil, err // the Canceled response of one that is not live may be on its way already
+	}
+	w.recent = true
+	ws.hub.metrics.events.Add(float64(len(events)))
+	return &WatchResponse{WatchID: w.ID, Revision: next - 1, Events: events}, nil
+}
+
+// cancelCompacted ends a watcher that needs what was compacted.
+func (ws *WatchStream) cancelCompacted(w *watcher, snap *snapshot) *WatchResponse {
+	return ws.cancel(w, WatchResponse{CompactRevision: snap.compact})
+}
+
+// cancel ends a watcher that cannot go on, because response says why.
+func (ws *WatchStream) cancel(w *watcher, response WatchResponse) *WatchResponse {
+	ws.hub.mu.Lock()
+	defer ws.hub.mu.Unlock()
+	ws.hub.clearPending(w.pending)
+	if w.state == watcherClosed {
+		return nil
+	}
+	ws.drop(w) // its ID stays taken until the client cancels it, as in etcd
+	response.WatchID, response.Canceled = w.ID, true
+	return &response
+}
+
+// match collects the rows that concern the watcher, from revision on, and returns the revision to go on from.
+func (w *watcher) match(snap *snapshot, from Revision) (rows []*row, next Revision) {
+	var last Revision
+	revisions, size := 0, 0
+	for i, r := range snap.changes(w.KeyRange, from) {
+		if r.revision != last {
+			if revisions >= maxWatchRevisions || size >= maxWatchBytes || i >= maxWatchScan {
+				return rows, r.revision
+			}
+			last = r.revision
+		}
+		if !w.contains(r.key) || w.drops(r) {
+			continue
+		}
+		if len(rows) == 0 || rows[len(rows)-1].revision != r.revision {
+			revisions++
+		}
+		rows = append(rows, r)
+		size += len(r.key) + int(r.size)
+		if w.PrevKV {
+			size += len(r.key) + int(r.size) // the former value is as large as the new one, more often than not
+		}
+	}
+	return rows, snap.revision + 1
+}
+
+// events makes the events of rows, reading the values that are not in memory.
+func (s *Store) events(ctx context.Context, snap *snapshot, rows []*row, prevKV bool) ([]*mvccpb.Event, error) {
+	var a answer
+	events := make([]*mvccpb.Event, len(rows))
+	for i, r := range rows {
+		ev := &mvccpb.Event{Type: mvccpb.Event_PUT}
+		if r.tombstone() {
+			ev.Type = mvccpb.Event_DELETE
+			ev.Kv = &mvccpb.KeyValue{Key: r.key, ModRevision: int64(r.revision)}
+		} else {
+			ev.Kv = a.keyValue(r)
+		}
+		if prevKV && r.create != r.revision {
+			if prev := snap.previous(r); prev != nil {
+				ev.PrevKv = a.keyValue(prev)
+			}
+		}
+		events[i] = ev
+	}
+	return events, a.complete(ctx, &s.values, s.values.lanes.watches)
+}
