@@ -17,8 +17,8 @@ import (
 
 // expiring is a context whose deadline passes when done is closed.
 type expiring struct {
-	context.Context
-	done chan struct{}
+	context.Context //nolint:containedctx // it is a context itself
+	done            chan struct{}
 }
 
 func (e expiring) Done() <-chan struct{} { return e.done }
@@ -35,7 +35,7 @@ func (e expiring) Err() error {
 // expiringStream is a stream with such a context.
 type expiringStream struct {
 	grpc.ServerStream
-	ctx context.Context
+	ctx context.Context //nolint:containedctx // the stream returns it
 }
 
 func (s expiringStream) Context() context.Context { return s.ctx }

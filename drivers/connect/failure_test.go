@@ -33,7 +33,7 @@ func TestTextBeginsWithTheCause(t *testing.T) {
 		"closed":             {fmt.Errorf("receive: %w", io.ErrUnexpectedEOF), "the server closed the connection (receive)"},
 		"file":               {&fs.PathError{Op: "open", Path: "/x", Err: syscall.EACCES}, "permission denied, open /x"},
 		"joined":             {errors.Join(errSaid, errors.New("close")), "no; room; close"},
-		"unknown, of lines":  {errors.New("one:\n\ttwo\n\ttwo\x00\r\n"), "one:; two"},
+		"unknown, of lines":  {errors.New("one:\n\ttwo\n\ttwo\x00\r\n\x00"), "one:; two"},
 		"nothing to reorder": {errors.New("log is closed"), "log is closed"},
 	} {
 		if got := Text(test.err, said); got != test.want {

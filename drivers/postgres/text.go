@@ -22,7 +22,7 @@ func ServerText(err error) (string, bool) {
 
 // attempts returns the attempts to connect that err, of a ConnectError, is made of: to each address of each host, with TLS and without.
 func attempts(err error) []connect.Attempt {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the tree is walked here
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var all []connect.Attempt
 		for _, inner := range joined.Unwrap() {
 			all = append(all, attempts(inner)...)
