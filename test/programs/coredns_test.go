@@ -2,6 +2,7 @@ package programs
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/netip"
@@ -20,6 +21,66 @@ import (
 	"github.com/stele-db/stele/test/internal/process"
 	"github.com/stele-db/stele/test/internal/target"
 )
+
+const (
+	coreDNSPlugin  = "github.com/coredns/coredns/plugin/etcd"
+	coreDNSAddress = `"http://localhost:2379"`
+)
+
+// TestCoreDNSPlugin runs the own tests of CoreDNS' plugin etcd, which are made for a server at localhost:2379. Those whose
+// names lack Lookup use no server, or expect one at that address.
+func TestCoreDNSPlugin(t *testing.T) {
+	long(t)
+	source := strings.TrimSpace(output(t, "coredns", "go", "list", "-f", "{{.Dir}}", coreDNSPlugin))
+	binary := testBinary(t, "coredns", "./plugin", "-vet=off", "-tags=etcd", "-overlay="+pluginOverlay(t, source))
+	sameTranscripts(t, []string{modeEtcd, modeTTL}, func(t *testing.T, server *target.Target) string {
+		return goTest(t, binary, "Lookup", "http://"+server.Address)
+	})
+}
+
+// pluginOverlay returns an overlay for go build, in which the directory coredns/plugin is the plugin, and its tests take the server's
+// address from STELE_TEST_ADDRESS. An overlay cannot replace files of the module cache.
+func pluginOverlay(t *testing.T, source string) string {
+	t.Helper()
+	dir, err := filepath.Abs("coredns/plugin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(source, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace := map[string]string{}
+	for _, file := range files {
+		replace[filepath.Join(dir, filepath.Base(file))] = file
+	}
+	lookup := filepath.Join(source, "lookup_test.go")
+	text, err := os.ReadFile(lookup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.Replace(string(text), coreDNSAddress, `os.Getenv("STELE_TEST_ADDRESS")`, 1)
+	if changed == string(text) {
+		t.Fatalf("%s does not contain %s", lookup, coreDNSAddress)
+	}
+	changed = strings.Replace(changed, `import (`, "import (\n\t\"os\"", 1)
+	replace[filepath.Join(dir, "lookup_test.go")] = written(t, "lookup_test.go", []byte(changed))
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return written(t, "overlay.json", overlay)
+}
+
+// written writes a temporary file and returns its path.
+func written(t *testing.T, name string, content []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
 
 // TestCoreDNS asks a CoreDNS for records while they are put, expire, are deleted, and after a restart of the server.
 func TestCoreDNS(t *testing.T) {
@@ -157,14 +218,4 @@ func (d coreDNS) query(ctx context.Context, name string, kind dnsmessage.Type) (
 	}
 	slices.Sort(records)
 	return fmt.Sprintf("%v %q", m.RCode, records), nil
-}
-
-// written writes a temporary file and returns its path.
-func written(t *testing.T, name string, content []byte) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }

@@ -23,11 +23,12 @@ func testBinary(t *testing.T, dir, pkg string, flags ...string) string {
 
 var outcome = regexp.MustCompile(`^\s*--- (PASS|FAIL|SKIP): (\S+)`)
 
-// goTest runs a binary of tests with STELE_TEST_ADDRESS, and returns a line with the outcome of each. None may fail.
-func goTest(t *testing.T, binary, address string) string {
+// goTest runs the tests of a binary that match a pattern, with STELE_TEST_ADDRESS, and returns a line with the outcome of each. None
+// may fail.
+func goTest(t *testing.T, binary, pattern, address string) string {
 	t.Helper()
 	var outcomes []string
-	for line := range strings.Lines(output(t, t.TempDir(), "env", "STELE_TEST_ADDRESS="+address, binary, "-test.v")) {
+	for line := range strings.Lines(output(t, t.TempDir(), "env", "STELE_TEST_ADDRESS="+address, binary, "-test.v", "-test.run="+pattern)) {
 		if m := outcome.FindStringSubmatch(line); m != nil {
 			outcomes = append(outcomes, m[2]+" "+m[1])
 		}

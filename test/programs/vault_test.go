@@ -11,6 +11,6 @@ func TestVaultBackend(t *testing.T) {
 	long(t) // building takes longer than running
 	binary := testBinary(t, "vault", ".")
 	sameTranscripts(t, []string{modeEtcd}, func(t *testing.T, server *target.Target) string {
-		return goTest(t, binary, "http://"+server.Address)
+		return goTest(t, binary, ".", "http://"+server.Address)
 	})
 }
