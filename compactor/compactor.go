@@ -31,7 +31,7 @@ type Compactor struct {
 	Logger *logrus.Entry
 	// Schedule is one of [Interval], [Periodic] and [Revision]; nil compacts nothing.
 	Schedule Schedule
-	// Timeout ends one compaction; 0 is 5 s, as kine's default.
+	// Timeout ends one compaction; 0 is [DefaultTimeout].
 	Timeout time.Duration
 }
 
@@ -45,7 +45,8 @@ type Schedule interface {
 	compacted(now time.Time)
 }
 
-const defaultTimeout = 5 * time.Second
+// DefaultTimeout is kine's.
+const DefaultTimeout = 5 * time.Second
 
 // Run compacts on schedule, and returns nil when ctx has ended.
 func (c *Compactor) Run(ctx context.Context) error {
@@ -54,7 +55,7 @@ func (c *Compactor) Run(ctx context.Context) error {
 	}
 	timeout := c.Timeout
 	if timeout <= 0 {
-		timeout = defaultTimeout
+		timeout = DefaultTimeout
 	}
 	// The first look starts the clock of a schedule that remembers revisions; it never compacts.
 	c.Schedule.target(time.Now(), c.Store.Revision())

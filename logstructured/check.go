@@ -249,7 +249,7 @@ const deletionGrace = 10 * time.Minute
 // overdue counts the rows that nobody may read and that should be gone.
 func (c *checker) overdue(end log.End, retention time.Duration) {
 	if retention == 0 {
-		retention = defaultCompactRetention
+		retention = DefaultCompactRetention
 	}
 	for _, past := range slices.Backward(c.compactions) {
 		if end.Now.Time().Sub(past.at.Time()) < retention+deletionGrace {

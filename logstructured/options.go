@@ -17,13 +17,14 @@ type Options struct {
 	Registerer prometheus.Registerer
 	// ValueCacheBytes bounds the values kept in memory; 0 is [DefaultValueCacheBytes], negative none.
 	ValueCacheBytes int64
-	// RequestTimeout ends requests whose context has no earlier deadline; 0 is 7 s, as etcd's default.
+	// RequestTimeout ends requests whose context has no earlier deadline; 0 is [DefaultRequestTimeout].
 	RequestTimeout time.Duration
-	// PollInterval is how often the end of the log is looked at for entries of other processes while those write; 0 is 10 ms. While they do
-	// not, two fifths of that are enough, and a tenth where there are no watchers or the database tells of appends.
+	// PollInterval is how often the end of the log is looked at for entries of other processes while those write; 0 is
+	// [DefaultPollInterval]. While they do not, two fifths of that are enough, and a tenth where there are no watchers or
+	// the database tells of appends.
 	PollInterval time.Duration
 	// CompactRetention is how long the rows of superseded revisions stay in the database after the compaction that
-	// made them unreachable, for replicas that lag; 0 is 5 minutes.
+	// made them unreachable, for replicas that lag; 0 is [DefaultCompactRetention].
 	CompactRetention time.Duration
 	// LeaseMode tells what a lease is; empty is [LeaseModeTTL]. It must be that of the log, unless that is empty.
 	LeaseMode LeaseMode
@@ -34,14 +35,21 @@ type Options struct {
 	MaxIndexBytes int64
 	// Loading, if not nil, is called while the index is built, with the position that was read and about the last one.
 	Loading func(read, end log.Position)
-	// ProgressInterval is the period of watch progress notifications; 0 is 5 s, which is how an etcd is set up for Kubernetes.
+	// ProgressInterval is the period of watch progress notifications; 0 is [DefaultProgressInterval].
 	ProgressInterval time.Duration
 }
 
-// DefaultValueCacheBytes is 256 MiB.
-const DefaultValueCacheBytes = 256 << 20
-
-const defaultCompactRetention = 5 * time.Minute
+// Defaults of [Options].
+const (
+	DefaultValueCacheBytes = 256 << 20
+	// DefaultRequestTimeout is etcd's.
+	DefaultRequestTimeout = 7 * time.Second
+	DefaultPollInterval   = 10 * time.Millisecond
+	// DefaultCompactRetention leaves replicas that lag enough time to read superseded revisions.
+	DefaultCompactRetention = 5 * time.Minute
+	// DefaultProgressInterval is the period that Kubernetes sets for etcd.
+	DefaultProgressInterval = 5 * time.Second
+)
 
 func (o Options) withDefaults() Options {
 	setDefault := func(d *time.Duration, value time.Duration) {
@@ -49,10 +57,10 @@ func (o Options) withDefaults() Options {
 			*d = value
 		}
 	}
-	setDefault(&o.RequestTimeout, 7*time.Second)
-	setDefault(&o.PollInterval, 10*time.Millisecond)
-	setDefault(&o.CompactRetention, defaultCompactRetention)
-	setDefault(&o.ProgressInterval, 5*time.Second)
+	setDefault(&o.RequestTimeout, DefaultRequestTimeout)
+	setDefault(&o.PollInterval, DefaultPollInterval)
+	setDefault(&o.CompactRetention, DefaultCompactRetention)
+	setDefault(&o.ProgressInterval, DefaultProgressInterval)
 	if o.LeaseMode == "" {
 		o.LeaseMode = LeaseModeTTL
 	}

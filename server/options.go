@@ -13,6 +13,9 @@ import (
 	"github.com/stele-db/stele/server/auth"
 )
 
+// DefaultName is etcd's default name of a member.
+const DefaultName = "default"
+
 // Limits that etcd has too, with etcd's defaults.
 const (
 	// DefaultMaxRequestBytes bounds the size of one write request.
@@ -22,6 +25,12 @@ const (
 	// DefaultMaxConcurrentStreams bounds the streams of a connection. etcd has no limit by default. An API server has
 	// some hundreds, and a proxy for etcd's clients one for each watch and waiting request of theirs.
 	DefaultMaxConcurrentStreams = 10_000
+	// DefaultKeepAliveMinTime is the shortest time between two pings of a client.
+	DefaultKeepAliveMinTime = 5 * time.Second
+	// DefaultKeepAliveInterval is the period of the server's pings on an idle connection.
+	DefaultKeepAliveInterval = 2 * time.Hour
+	// DefaultKeepAliveTimeout is how long a ping of the server may stay unanswered.
+	DefaultKeepAliveTimeout = 20 * time.Second
 
 	// A message may be larger than the request limit by this much before grpc itself refuses it.
 	grpcOverheadBytes = 512 * 1024
@@ -50,7 +59,7 @@ type Options struct {
 	// Probes are served on the listeners; nil makes some. A caller that has them serves them elsewhere, too.
 	Probes *Probes
 
-	// Name of the member in MemberList; empty is "default", as etcd's default.
+	// Name of the member in MemberList; empty is [DefaultName].
 	Name string
 	// AdvertiseClientURLs of the member in MemberList; empty are the URLs of the listeners.
 	AdvertiseClientURLs []string
@@ -78,11 +87,11 @@ type Options struct {
 	// Further clients wait until a connection is closed.
 	ReservedDescriptors int
 
-	// KeepAliveMinTime is how often a client may ping before it is sent away; 0 is 5 s.
+	// KeepAliveMinTime is how often a client may ping before it is sent away; 0 is [DefaultKeepAliveMinTime].
 	KeepAliveMinTime time.Duration
-	// KeepAliveInterval is the period of the server's own pings on an idle connection; 0 is 2 h.
+	// KeepAliveInterval is the period of the server's own pings on an idle connection; 0 is [DefaultKeepAliveInterval].
 	KeepAliveInterval time.Duration
-	// KeepAliveTimeout is how long such a ping may stay unanswered; 0 is 20 s.
+	// KeepAliveTimeout is how long such a ping may stay unanswered; 0 is [DefaultKeepAliveTimeout].
 	KeepAliveTimeout time.Duration
 
 	// HandshakeTimeout is how long a new connection may take to finish its TLS handshake and to show whether it
@@ -121,14 +130,14 @@ func (o Options) withDefaults() (Options, error) {
 		}
 		o.AuthTokens = tokens
 	}
-	setDefault(&o.Name, "default")
+	setDefault(&o.Name, DefaultName)
 	setDefault(&o.MaxRequestBytes, DefaultMaxRequestBytes)
 	setDefault(&o.MaxTxnOps, DefaultMaxTxnOps)
 	setDefault(&o.MaxConcurrentStreams, DefaultMaxConcurrentStreams)
 	setDefault(&o.ReservedDescriptors, DefaultReservedDescriptors)
-	setDefault(&o.KeepAliveMinTime, 5*time.Second)
-	setDefault(&o.KeepAliveInterval, 2*time.Hour)
-	setDefault(&o.KeepAliveTimeout, 20*time.Second)
+	setDefault(&o.KeepAliveMinTime, DefaultKeepAliveMinTime)
+	setDefault(&o.KeepAliveInterval, DefaultKeepAliveInterval)
+	setDefault(&o.KeepAliveTimeout, DefaultKeepAliveTimeout)
 	setDefault(&o.HandshakeTimeout, 10*time.Second)
 	setDefault(&o.BodyTimeout, bodyTimeout)
 	setDefault(&o.MaxHandshakes, 4096)

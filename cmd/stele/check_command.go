@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -22,7 +21,8 @@ func newCheckCommand() *cobra.Command {
 	return t.command(&cobra.Command{Use: "check", Short: "Look for mistakes in the database", Long: checkHelp},
 		func(flags *pflag.FlagSet) {
 			flags.BoolVar(&opts.Values, "values", false, "read all values too, and compare them with their checksums")
-			flags.DurationVar(&opts.Retention, "compact-retention", 5*time.Minute, "the flag with which the database is served")
+			flags.DurationVar(&opts.Retention, "compact-retention", logstructured.DefaultCompactRetention,
+				"--compact-retention of the servers of the database")
 		},
 		func(ctx context.Context, _ []string) error { return t.check(ctx, opts) })
 }

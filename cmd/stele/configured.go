@@ -26,7 +26,7 @@ func configured(flags *pflag.FlagSet) string {
 		switch {
 		case !f.Changed:
 			return
-		case f.Hidden:
+		case marked(f, retiredFlag):
 			value = "..."
 		case f.Name == "endpoint":
 			value = drivers.Describe(value)

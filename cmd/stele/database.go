@@ -24,32 +24,40 @@ type databaseConfig struct {
 	besideKine bool
 }
 
-// serverOnly are the flags that say how to connect to a database server.
-var serverOnly = []string{
-	"datastore-password-file", "ca-file", "cert-file", "key-file", "skip-verify",
-	"datastore-max-open-connections", "datastore-max-idle-connections",
-	"datastore-connection-max-lifetime", "datastore-connection-max-idle-time",
-}
-
+// flags declares the flags of serving.
 func (c *databaseConfig) flags(fs *pflag.FlagSet) {
 	c.connectionFlags(fs)
-	fs.IntVar(&c.pool.MaxOpen, "datastore-max-open-connections", 0, "most connections to the database; 0 lets the driver choose")
-	fs.IntVar(&c.pool.MaxIdle, "datastore-max-idle-connections", 0, "most connections kept while there is nothing to do; 0 lets the driver choose")
-	fs.DurationVar(&c.pool.MaxLifetime, "datastore-connection-max-lifetime", 0, "replace connections of this age; 0 lets the driver choose")
-	fs.DurationVar(&c.pool.MaxIdleTime, "datastore-connection-max-idle-time", 0, "close connections that were idle this long; 0 lets the driver choose")
+	fs.IntVar(&c.pool.MaxOpen, "datastore-max-open-connections", 0,
+		"maximum number of database connections; 0 is the driver's default")
+	fs.IntVar(&c.pool.MaxIdle, "datastore-max-idle-connections", 0,
+		"maximum number of idle database connections; 0 is the driver's default")
+	fs.DurationVar(&c.pool.MaxLifetime, "datastore-connection-max-lifetime", 0,
+		"replace connections of this age; 0 is the driver's default")
+	fs.DurationVar(&c.pool.MaxIdleTime, "datastore-connection-max-idle-time", 0,
+		"close connections that are idle for this long; 0 is the driver's default")
+	for _, annotation := range []string{kineFlag, remoteFlag} {
+		mark(fs, annotation, "datastore-max-open-connections", "datastore-max-idle-connections",
+			"datastore-connection-max-lifetime", "datastore-connection-max-idle-time")
+	}
 }
 
-// connectionFlags are those that a single connection needs, too.
+// connectionFlags declares the flags that a single connection needs too.
 func (c *databaseConfig) connectionFlags(fs *pflag.FlagSet) {
-	fs.StringVar(&c.endpoint, "endpoint", "", "database to store in: sqlite://PATH, postgres://..., mysql://... (default: sqlite://./db/state.db)")
-	fs.StringVar(&c.passwordFile, "datastore-password-file", "", "file with the database password, which replaces that of --endpoint and is read again for each connection; or set "+passwordVariable)
-	fs.StringVar(&c.tls.CAFile, "ca-file", "", "CA that the certificate of the database must be signed by; this and the next three turn TLS to the database on")
+	fs.StringVar(&c.endpoint, "endpoint", "",
+		"database: sqlite://PATH, postgres://..., mysql://... (default: "+drivers.DefaultDSN+")")
+	fs.StringVar(&c.passwordFile, "datastore-password-file", "",
+		"file with the database password, read again for each connection; replaces the password of --endpoint (or set "+
+			passwordVariable+")")
+	fs.StringVar(&c.tls.CAFile, "ca-file", "",
+		"CA that must have signed the certificate of the database; this and the next three flags enable TLS to the database")
 	fs.StringVar(&c.tls.CertFile, "cert-file", "", "client certificate for the database")
 	fs.StringVar(&c.tls.KeyFile, "key-file", "", "private key of --cert-file")
 	fs.BoolVar(&c.tls.SkipVerify, "skip-verify", false, "do not verify the certificate of the database")
+	mark(fs, kineFlag, "endpoint", "ca-file", "cert-file", "key-file", "skip-verify")
+	mark(fs, remoteFlag, "datastore-password-file", "ca-file", "cert-file", "key-file", "skip-verify")
 }
 
-// clientPortHints name the flags of the client port that etcd calls by the names of the database's.
+// clientPortHints name the flag of the client port for flags of the database that have the name of a flag of etcd.
 var clientPortHints = map[string]string{
 	"cert-file": "; --server-cert-file is the certificate of the client port",
 	"key-file":  "; --server-key-file is the private key of the client port",
@@ -72,11 +80,11 @@ func (c *databaseConfig) check() error {
 // options reads the files. An endpoint that is a file needs none, and what was set in vain is named in a warning.
 func (c *databaseConfig) options(flags *pflag.FlagSet, log *logrus.Entry) (connect.Options, error) {
 	if !drivers.Remote(c.endpoint) {
-		for _, name := range serverOnly {
-			if flags.Changed(name) {
-				log.Warnf("--%s has no effect: an SQLite file is not reached over a network%s", name, clientPortHints[name])
+		flags.VisitAll(func(f *pflag.Flag) {
+			if f.Changed && marked(f, remoteFlag) {
+				log.Warnf("--%s has no effect: an SQLite file is not reached over a network%s", f.Name, clientPortHints[f.Name])
 			}
-		}
+		})
 		if c.password != "" {
 			log.Warn(passwordVariable + " has no effect: an SQLite file has no password")
 		}

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/pkg/tls/tlstest"
 )
@@ -71,7 +73,16 @@ func TestDatabaseOptionsThatAFileDoesNotNeed(t *testing.T) {
 	if opts != (connect.Options{}) {
 		t.Errorf("options %+v", opts)
 	}
-	for _, name := range append([]string{passwordVariable}, serverOnly...) {
+	names := []string{passwordVariable}
+	(&config{}).flags().VisitAll(func(f *pflag.Flag) {
+		if marked(f, remoteFlag) {
+			names = append(names, f.Name)
+		}
+	})
+	if len(names) != 10 {
+		t.Errorf("%d names", len(names))
+	}
+	for _, name := range names {
 		if warned := strings.Contains(said, name+" has no effect"); warned != (name != "datastore-password-file") {
 			t.Errorf("%s: warned %v", name, warned)
 		}

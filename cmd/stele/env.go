@@ -51,7 +51,7 @@ func applyEnvironment(root *cobra.Command, flags *pflag.FlagSet, environ []strin
 // variables names the environment variables of a flag, in order of precedence.
 func variables(f *pflag.Flag) []string {
 	suffix := strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-	if isKine(f.Name) {
+	if marked(f, kineFlag) {
 		return []string{"STELE_" + suffix, "KINE_" + suffix}
 	}
 	return []string{"STELE_" + suffix}

@@ -64,14 +64,14 @@ func TestEveryFlagOfKineIsHonouredOrRetired(t *testing.T) {
 		}
 		for _, arg := range kineCommandLine {
 			name := flagName(arg)
-			isRetired := slices.ContainsFunc(retired, func(r retiredFlag) bool { return r.name == name })
+			isRetired := marked(flags.Lookup(name), retiredFlag)
 			if honoured := slices.Contains(kineHonoured, name); honoured == isRetired {
 				t.Errorf("--%s: honoured %v, retired %v", name, honoured, isRetired)
 			}
 			if !flags.Changed(name) {
 				t.Errorf("%s%s was not understood", dashes, name)
 			}
-			if !isKine(name) {
+			if !marked(flags.Lookup(name), kineFlag) {
 				t.Errorf("--%s has no KINE_ variable", name)
 			}
 		}

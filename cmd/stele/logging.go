@@ -20,7 +20,8 @@ type logConfig struct {
 func (c *logConfig) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.format, "log-format", "plain", "plain or json")
 	fs.StringVar(&c.level, "log-level", "info", "trace, debug, info, warn or error")
-	fs.BoolVar(&c.debug, "debug", false, "the same as --log-level=debug")
+	fs.BoolVar(&c.debug, "debug", false, "same as --log-level=debug")
+	mark(fs, kineFlag, "log-format", "debug")
 }
 
 // logger writes to w in the format and at the level that the flags ask for.

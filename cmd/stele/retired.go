@@ -5,34 +5,25 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// retiredFlag is a flag that is accepted, so that a command line written for kine or etcd goes on working, and has no
-// effect. Its value is neither read nor logged: some of kine's are credentials.
-type retiredFlag struct {
-	name    string
-	boolean bool
-	// etcd marks the flags that come from etcd and not from kine.
-	etcd bool
-	// why completes the sentence "--name has no effect: ...".
-	why string
-}
-
-var retired = []retiredFlag{
-	{name: "slow-sql-threshold", why: slowSQL},
-	{name: "slow-sql-warning-threshold", why: slowSQL},
-	{name: "emulated-etcd-version", why: "Stele reports the etcd version whose API it serves"},
-	{name: "compact-batch-size", why: "rows are deleted in batches that the database driver sizes"},
-	{name: "poll-batch-size", why: "entries are read in batches bounded by bytes"},
-	{name: "peer-bind-address", why: t4},
-	{name: "peer-advertise-address", why: t4},
-	{name: "s3-bucket", why: t4},
-	{name: "s3-folder", why: t4},
-	{name: "s3-endpoint", why: t4},
-	{name: "s3-region", why: t4},
-	{name: "s3-access-key", why: t4},
-	{name: "s3-secret-key", why: t4},
-	{name: "s3-session-token", why: t4},
-	{name: "s3-profile", why: t4},
-	{name: "s3-ca-bundle", why: t4},
+// retired are the flags of kine that have no effect, with the reason, which completes "--name has no effect: ...". They are
+// accepted so that a command line for kine keeps working. Their values are neither read nor logged: some are credentials.
+var retired = []struct{ name, reason string }{
+	{"slow-sql-threshold", slowSQL},
+	{"slow-sql-warning-threshold", slowSQL},
+	{"emulated-etcd-version", "Stele reports the etcd version whose API it serves"},
+	{"compact-batch-size", "rows are deleted in batches that the database driver sizes"},
+	{"poll-batch-size", "entries are read in batches bounded by bytes"},
+	{"peer-bind-address", t4},
+	{"peer-advertise-address", t4},
+	{"s3-bucket", t4},
+	{"s3-folder", t4},
+	{"s3-endpoint", t4},
+	{"s3-region", t4},
+	{"s3-access-key", t4},
+	{"s3-secret-key", t4},
+	{"s3-session-token", t4},
+	{"s3-profile", t4},
+	{"s3-ca-bundle", t4},
 }
 
 const (
@@ -40,11 +31,22 @@ const (
 	t4      = "it belongs to kine's t4 driver, which Stele does not have"
 )
 
-// warnRetired names each flag that was set and does nothing.
-func warnRetired(flags *pflag.FlagSet, log *logrus.Entry) {
+// retiredFlags declares the flags that have no effect.
+func retiredFlags(fs *pflag.FlagSet) {
 	for _, r := range retired {
-		if flags.Changed(r.name) {
-			log.Warnf("--%s has no effect: %s", r.name, r.why)
-		}
+		fs.String(r.name, "", r.reason)
+		mark(fs, kineFlag, r.name)
+		// The flag is declared, so that neither call can fail.
+		_ = fs.SetAnnotation(r.name, retiredFlag, []string{r.reason})
+		_ = fs.MarkHidden(r.name)
 	}
+}
+
+// warnRetired logs a warning for each flag that is set and has no effect.
+func warnRetired(flags *pflag.FlagSet, log *logrus.Entry) {
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Changed && marked(f, retiredFlag) {
+			log.Warnf("--%s has no effect: %s", f.Name, f.Annotations[retiredFlag][0])
+		}
+	})
 }

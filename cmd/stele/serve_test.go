@@ -215,7 +215,7 @@ func TestKineUnitFileWorksAndWarns(t *testing.T) {
 	put(t, p.kv(), "k", "v")
 	logged := p.stderr.String()
 	for _, r := range retired {
-		if got := strings.Count(logged, "--"+r.name+" has no effect"); got != 1 && !r.etcd {
+		if got := strings.Count(logged, "--"+r.name+" has no effect"); got != 1 {
 			t.Errorf("--%s was warned of %d times", r.name, got)
 		}
 	}
