@@ -23,8 +23,8 @@ const (
 )
 
 func leaseModeMismatch(recorded, wanted LeaseMode) error {
-	return fmt.Errorf("%w: the leases in the database are of mode %[2]s, and this server runs with --lease-mode=%[3]s: "+
-		"start it with --lease-mode=%[2]s, or stop all servers and run `stele lease-mode %[3]s`", ErrLeaseModeMismatch, recorded, wanted)
+	return fmt.Errorf("%w: the leases in the database are of mode %s, and this server runs in mode %s",
+		ErrLeaseModeMismatch, recorded, wanted)
 }
 
 // Valid returns an error if m is none of the modes.

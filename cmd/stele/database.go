@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/stele-db/stele/drivers"
 	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/logstructured"
 )
 
 // databaseConfig is what the flags and the environment say about the database.
@@ -98,6 +100,27 @@ func (c *databaseConfig) options(flags *pflag.FlagSet, log *logrus.Entry) (conne
 		return connect.Options{}, fmt.Errorf("--datastore-password-file: %w; name a readable file that holds the password and nothing else", err)
 	}
 	return opts, nil
+}
+
+// ofEndpoint names the flags that fix an error of opening the database as a store in a lease mode.
+func ofEndpoint(err error, mode logstructured.LeaseMode) error {
+	if errors.Is(err, connect.ErrKine) {
+		return fmt.Errorf("--endpoint: %w: to take over its data stop kine and run `stele import --from=kine` with the same "+
+			"--endpoint; to begin with nothing beside it, start with --beside-kine", err)
+	}
+	return fmt.Errorf("--endpoint: %w", ofLeaseMode(err, mode))
+}
+
+// ofLeaseMode adds to ErrLeaseModeMismatch the two ways to fix it. mode is the mode of the store; empty is ttl.
+func ofLeaseMode(err error, mode logstructured.LeaseMode) error {
+	if !errors.Is(err, logstructured.ErrLeaseModeMismatch) {
+		return err
+	}
+	recorded, mode := logstructured.LeaseModeTTL, cmp.Or(mode, logstructured.LeaseModeTTL)
+	if mode == recorded {
+		recorded = logstructured.LeaseModeEtcd
+	}
+	return fmt.Errorf("%w: start it with --lease-mode=%s, or stop all servers and run `stele lease-mode %s`", err, recorded, mode)
 }
 
 // mustExist keeps a file from being made where one is looked for.

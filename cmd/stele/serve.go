@@ -82,13 +82,13 @@ func (c *config) run(ctx context.Context, opts endpoint.Options, flags *pflag.Fl
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // stopped by a signal before there was anything to stop
 		}
-		return fmt.Errorf("--endpoint: %w", err)
+		return ofEndpoint(err, opts.Store.LeaseMode)
 	}
 	logConfiguration(flags, log)
 	c.greet(opts.Server.Listeners[0], stdout, log)
 	context.AfterFunc(ctx, func() { log.Info("stopping: finishing the requests in flight; a second signal ends at once") })
 	if err := datastore.Run(ctx); err != nil {
-		return err
+		return ofLeaseMode(err, opts.Store.LeaseMode)
 	}
 	log.Info("stopped; everything acknowledged is on disk")
 	return nil

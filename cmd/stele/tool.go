@@ -81,7 +81,7 @@ func (t *tool) create(ctx context.Context) (log.Log, *logrus.Entry, error) {
 	}
 	database, err := drivers.Open(ctx, t.database.endpoint, drivers.Options{Logger: logger, Options: connection})
 	if err != nil {
-		return nil, nil, fmt.Errorf("--endpoint: %w", err)
+		return nil, nil, ofEndpoint(err, "")
 	}
 	return database, logger, nil
 }
@@ -95,7 +95,7 @@ func (t *tool) withStore(ctx context.Context, opts logstructured.Options, use fu
 	opts.Logger = logger
 	store, err := logstructured.Open(ctx, database, opts)
 	if err != nil {
-		return fmt.Errorf("--endpoint: %w, reading %s", err, t.name())
+		return ofEndpoint(fmt.Errorf("%w, reading %s", err, t.name()), opts.LeaseMode)
 	}
 	running, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)

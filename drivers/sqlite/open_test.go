@@ -127,7 +127,7 @@ func TestOpenErrors(t *testing.T) {
 		}, want: `is the database of another program (it has a table "invoices" and no Stele log)`},
 		{name: "kine", make: func(t *testing.T, path string) {
 			makeDB(t, path, `PRAGMA journal_mode = WAL; CREATE TABLE kine (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT); INSERT INTO kine (name) VALUES ('/a')`)
-		}, want: "stop kine and run `stele import --from=kine` with the same --endpoint", wantErr: connect.ErrKine},
+		}, want: "holds a table kine and no log of Stele", wantErr: connect.ErrKine},
 		{name: "read-only file", nobody: true, make: func(t *testing.T, path string) {
 			makeLog(t, path)
 			chmod(t, path, 0o444)
