@@ -2,15 +2,15 @@ package server
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	pem "github.com/stele-db/stele/pkg/tls"
 )
 
 // CertificateOptions name the PEM files for TLS.
@@ -144,28 +144,19 @@ func (c *Certificates) stat() ([]stamp, error) {
 }
 
 func (c *Certificates) load() (*tls.Config, error) {
-	cert, err := tls.LoadX509KeyPair(c.opts.CertFile, c.opts.KeyFile)
+	files := pem.Config{CertFile: c.opts.CertFile, KeyFile: c.opts.KeyFile, TrustedCAFile: c.opts.TrustedCAFile}
+	cfg, err := files.ServerConfig()
 	if err != nil {
-		return nil, fmt.Errorf("cannot use certificate %s with key %s: %w", c.opts.CertFile, c.opts.KeyFile, err)
+		return nil, err
 	}
-	cfg := &tls.Config{
-		Certificates: []tls.Certificate{cert},
-		MinVersion:   c.opts.MinVersion,
-		MaxVersion:   c.opts.MaxVersion,
-		CipherSuites: c.opts.CipherSuites,
-		NextProtos:   []string{"h2", "http/1.1"},
+	pair, err := cfg.GetCertificate(nil)
+	if err != nil {
+		return nil, err
 	}
-	if c.opts.TrustedCAFile != "" {
-		pem, err := os.ReadFile(c.opts.TrustedCAFile)
-		if err != nil {
-			return nil, err
-		}
-		cfg.ClientCAs = x509.NewCertPool()
-		if !cfg.ClientCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("there is no certificate in %s", c.opts.TrustedCAFile)
-		}
-	}
-	if c.opts.ClientCertAuth || c.opts.TrustedCAFile != "" {
+	cfg.Certificates, cfg.GetCertificate = []tls.Certificate{*pair}, nil // handshakes read no files
+	cfg.MinVersion, cfg.MaxVersion, cfg.CipherSuites = c.opts.MinVersion, c.opts.MaxVersion, c.opts.CipherSuites
+	cfg.NextProtos = []string{"h2", "http/1.1"}
+	if c.opts.ClientCertAuth {
 		cfg.ClientAuth = tls.RequireAndVerifyClientCert
 	}
 	if c.opts.CRLFile != "" {

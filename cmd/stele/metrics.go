@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	pem "github.com/stele-db/stele/pkg/tls"
 	"github.com/stele-db/stele/server"
 )
 
@@ -45,17 +46,14 @@ func (c *config) listenMetrics(ctx context.Context) (net.Listener, error) {
 			return nil, err
 		}
 		lowest, highest := c.tls.versions()
-		// As in kine, whoever scrapes metrics needs no client certificate. The files are read for each handshake: they
-		// may have been renewed, and scrapes are rare.
-		listener = tls.NewListener(listener, &tls.Config{
-			MinVersion:   lowest,
-			MaxVersion:   highest,
-			CipherSuites: suites,
-			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-				cert, err := tls.LoadX509KeyPair(c.serverCertFile, c.serverKeyFile)
-				return &cert, err
-			},
-		})
+		// As in kine, scrapers need no client certificate. Each handshake reads the files, which may have been renewed.
+		config, err := pem.Config{CertFile: c.serverCertFile, KeyFile: c.serverKeyFile}.ServerConfig()
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("--server-cert-file, --server-key-file: %w", err), listener.Close())
+		}
+		config.MinVersion, config.MaxVersion, config.CipherSuites = lowest, highest, suites
+		config.NextProtos = nil // HTTP/1.1 only
+		listener = tls.NewListener(listener, config)
 	}
 	return listener, nil
 }

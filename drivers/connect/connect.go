@@ -3,11 +3,10 @@ package connect
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
-	"os"
 	"time"
+
+	pem "github.com/stele-db/stele/pkg/tls"
 )
 
 // DefaultMaxValueBytes is the largest value if [Options] do not say: etcd's default limit of a request.
@@ -51,29 +50,22 @@ type TLS struct {
 // Wanted tells whether any of it is set, which demands TLS.
 func (t TLS) Wanted() bool { return t != TLS{} }
 
-// Config reads the files, which connections do again each time. The server's name is left to the caller.
+// Config reads the files, as each connection does. The caller sets the name of the server.
 func (t TLS) Config() (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: t.SkipVerify} //nolint:gosec // only if the operator says so
-	if t.CAFile != "" {
-		pem, err := os.ReadFile(t.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("CA of the database: %w", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("CA of the database: no certificate in %s", t.CAFile)
-		}
+	files := pem.Config{CAFile: t.CAFile, CertFile: t.CertFile, KeyFile: t.KeyFile, SkipVerify: t.SkipVerify}
+	config, err := files.ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("TLS to the database: %w", err)
 	}
-	switch {
-	case t.CertFile == "" && t.KeyFile == "":
-	case t.CertFile == "" || t.KeyFile == "":
-		return nil, errors.New("client certificate for the database: certificate and key go together, one of them is missing")
-	default:
-		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+	if config == nil {
+		return &tls.Config{MinVersion: tls.VersionTLS12}, nil
+	}
+	if config.GetClientCertificate != nil {
+		pair, err := config.GetClientCertificate(nil)
 		if err != nil {
-			return nil, fmt.Errorf("client certificate for the database: %w", err)
+			return nil, fmt.Errorf("TLS to the database: %w", err)
 		}
-		config.Certificates = []tls.Certificate{pair}
+		config.Certificates, config.GetClientCertificate = []tls.Certificate{*pair}, nil
 	}
 	return config, nil
 }
