@@ -64,6 +64,7 @@ func Open(ctx context.Context, l log.Log, opts Options) (s *Store, err error) {
 	s.values.alert = s.health.damaged
 	s.members.logger = opts.Logger
 	s.writer = &writer{store: s, st: st, published: st.publish(), leases: leases, turns: turns{tag: newReplicaTag()}}
+	s.writer.current = start // what is applied next was appended later
 	s.hub.publish(s.writer.published)
 	s.applied.restart(s.writer.published.head)
 	m.published(s.writer.published)
