@@ -172,7 +172,7 @@ func TestDatabaseFull(t *testing.T) {
 				if time.Since(grown) > 15*time.Second {
 					t.Fatal("not ready though there is space again")
 				}
-				time.Sleep(20 * time.Millisecond)
+				<-time.After(20 * time.Millisecond)
 			}
 			t.Logf("ready %v after there is space", time.Since(grown).Round(time.Millisecond))
 			checkHealth(t, server, true)

@@ -157,10 +157,11 @@ func (d coreDNS) until(t *testing.T, name string, wanted func(answer string) boo
 	t.Helper()
 	var answer string
 	var err error
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
 		if answer, err = d.query(t.Context(), name, dnsmessage.TypeA); err == nil && wanted(answer) {
 			return
 		}
+		<-time.After(20 * time.Millisecond)
 	}
 	t.Fatalf("the answer for %s is %s (%v) after a minute", name, answer, err)
 }
