@@ -77,7 +77,7 @@ func (w *writer) follow1(e *log.Entry) {
 	if e.Kind == log.KindPut {
 		cv := &cachedValue{data: e.Value}
 		r.value.Store(cv)
-		w.store.values.admit(r, cv)
+		w.store.values.insert(r, cv)
 	}
 }
 

@@ -15,6 +15,7 @@ func hubStore(t testing.TB) *Store {
 		t.Fatal(err)
 	}
 	s := &Store{hub: newHub(m), behind: make(chan struct{}, 1), opts: Options{}.withDefaults()}
+	s.watch = s.newWatchInputs()
 	s.hub.publish(&snapshot{view: view{revision: 1, compact: -1}})
 	return s
 }

@@ -56,6 +56,7 @@ func Open(ctx context.Context, l log.Log, opts Options) (s *Store, err error) {
 		stopped:       make(chan struct{}), timeouts: newTimeouts(opts.RequestTimeout),
 	}
 	s.reads = newReads(l, &s.applied, &s.health)
+	s.watch = s.newWatchInputs()
 	s.health.logger, s.health.damages = opts.Logger, m.damaged
 	s.refusals.logger = opts.Logger
 	if size, err := l.Size(ctx); err == nil { // otherwise the first Status asks

@@ -99,7 +99,7 @@ func (ws *WatchStream) tick(now time.Time) {
 	if len(ws.notify) == 0 || now.Before(ws.nextTick) {
 		return
 	}
-	ws.nextTick = now.Add(ws.store.opts.ProgressInterval)
+	ws.nextTick = now.Add(ws.inputs.progressInterval)
 	if ws.due == 0 {
 		ws.due = len(ws.notify)
 	}

@@ -50,8 +50,8 @@ func (q *quota) within(cost int) bool {
 	return q.inUse.Load()+q.admitted.Load()+int64(cost) < q.bytes
 }
 
-// admit counts a request that was let through.
-func (q *quota) admit(cost int) {
+// count adds the cost of a request that was admitted.
+func (q *quota) count(cost int) {
 	if q.bytes > 0 {
 		q.admitted.Add(int64(cost))
 	}

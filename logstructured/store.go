@@ -26,9 +26,11 @@ type Store struct {
 	metrics *metrics
 	cluster uint64
 
-	values  values
-	hashes  hashes
-	hub     *hub
+	values values
+	hashes hashes
+	hub    *hub
+	// watch is what the watch streams need.
+	watch   watchInputs
 	reads   *reads
 	applied applied
 	deleter *deleter
@@ -60,6 +62,16 @@ type Store struct {
 }
 
 func (s *Store) snapshot() *snapshot { return s.hub.current.Load() }
+
+func (s *Store) newWatchInputs() watchInputs {
+	return watchInputs{
+		hub: s.hub, reads: s.reads, values: &s.values, logger: s.logger, catchUp: s.catchUp, stopped: s.stopped,
+		requestTimeout: s.opts.RequestTimeout, progressInterval: s.opts.ProgressInterval,
+	}
+}
+
+// NewWatchStream returns a stream without watchers. The caller must Close it.
+func (s *Store) NewWatchStream() *WatchStream { return newWatchStream(&s.watch) }
 
 // bound gives a request without a deadline, or with a late one, that of the store. It is for what is rare: what every request
 // waits for ends with [timeouts].

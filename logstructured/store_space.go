@@ -24,7 +24,7 @@ func (s *Store) admit(ctx context.Context, c cost) error {
 	case err != nil:
 		return unavailable(ctx, "ask for the size", err)
 	case fits:
-		s.quota.admit(c.database)
+		s.quota.count(c.database)
 		return nil
 	}
 	s.raiseNoSpace(ctx, "the quota is used up: delete keys and compact, or raise --quota-backend-bytes, and disarm the alarm")

@@ -31,8 +31,8 @@ type slot struct {
 	cost int64
 }
 
-// admit makes room for the value that r already carries.
-func (v *values) admit(r *row, cv *cachedValue) {
+// insert adds the value that r already carries, and makes room for it.
+func (v *values) insert(r *row, cv *cachedValue) {
 	cost := int64(len(cv.data)) + cachedValueOverhead
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -132,6 +132,6 @@ func (v *values) loadAll(ctx context.Context, turn lane, rows []*row, fn func(i 
 func (v *values) keep(r *row, data []byte) {
 	cv := &cachedValue{data: data}
 	if r.value.CompareAndSwap(nil, cv) {
-		v.admit(r, cv)
+		v.insert(r, cv)
 	}
 }

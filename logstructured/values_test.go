@@ -9,7 +9,7 @@ func admitted(v *values, n int) []*row {
 		rows[i] = &row{}
 		cv := &cachedValue{data: make([]byte, 1<<10)}
 		rows[i].value.Store(cv)
-		v.admit(rows[i], cv)
+		v.insert(rows[i], cv)
 	}
 	return rows
 }

@@ -3,6 +3,7 @@ package logstructured
 import (
 	"time"
 
+	"github.com/sirupsen/logrus"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 )
 
@@ -55,7 +56,7 @@ type WatchResponse struct {
 // with Next; Next by one goroutine at a time. No response is queued: Next carries out each call, and makes each response, when it
 // is called, so a slow caller lags and costs no memory.
 type WatchStream struct {
-	store  *Store
+	inputs *watchInputs
 	hub    *hub
 	budget Budget
 	// wake tells Next to look again, room tells Create and Cancel.
@@ -84,16 +85,32 @@ type WatchStream struct {
 	closed    bool
 }
 
-// NewWatchStream returns a stream without watchers. The caller must Close it.
-func (s *Store) NewWatchStream() *WatchStream {
+// watchInputs is what the watch streams need from the store.
+type watchInputs struct {
+	hub *hub
+	// reads asks the database for the end of the log, and knows what has been applied.
+	reads  *reads
+	values *values
+	logger *logrus.Entry
+	// catchUp makes the writer apply what other replicas have appended.
+	catchUp func()
+	// stopped is closed when the store has stopped.
+	stopped <-chan struct{}
+	// requestTimeout is how long a stream waits for an answer to be applied before it asks again.
+	requestTimeout time.Duration
+	// progressInterval is the period of progress notifications.
+	progressInterval time.Duration
+}
+
+func newWatchStream(in *watchInputs) *WatchStream {
 	ws := &WatchStream{
-		store: s, hub: s.hub,
+		inputs: in, hub: in.hub,
 		wake: make(chan struct{}, 1), room: make(chan struct{}, 1),
 		watchers: make(map[WatchID]*watcher),
 	}
-	s.hub.mu.Lock()
-	defer s.hub.mu.Unlock()
-	s.hub.streams[ws] = struct{}{}
+	in.hub.mu.Lock()
+	defer in.hub.mu.Unlock()
+	in.hub.streams[ws] = struct{}{}
 	return ws
 }
 
@@ -137,10 +154,10 @@ func (ws *WatchStream) ask() int {
 func (ws *WatchStream) askAgain() {
 	question := ws.ends.asked
 	ws.ends.retryAt = time.Time{}
-	ws.store.reads.join(func(r *round) {
+	ws.inputs.reads.join(func(r *round) {
 		ws.hub.mu.Lock()
 		defer ws.hub.mu.Unlock()
-		where, _ := ws.store.applied.standing(r.end.Head)
+		where, _ := ws.inputs.reads.applied.standing(r.end.Head)
 		if r.err != nil || where == foreign {
 			ws.ends.retryAt = time.Now().Add(watchRetry)
 			ws.signal()
@@ -153,8 +170,8 @@ func (ws *WatchStream) askAgain() {
 		}
 		ws.hub.waiting.add(r.end.Position, ws) // the hub wakes the stream
 		if ws.hub.current.Load().head.Position < r.end.Position {
-			ws.ends.retryAt = time.Now().Add(ws.store.opts.RequestTimeout)
-			ws.store.catchUp()
+			ws.ends.retryAt = time.Now().Add(ws.inputs.requestTimeout)
+			ws.inputs.catchUp()
 			ws.signal() // for retryAt
 		}
 	})

@@ -19,7 +19,7 @@ func (ws *WatchStream) reserve() bool {
 		ws.hub.mu.Unlock()
 		select {
 		case <-ws.room:
-		case <-ws.store.stopped:
+		case <-ws.inputs.stopped:
 		}
 	}
 }
@@ -118,11 +118,11 @@ func (ws *WatchStream) add(r WatchRequest, snap *snapshot) WatchID {
 	w := &watcher{WatchRequest: r, stream: ws, compacted: r.StartRevision != 0 && r.StartRevision < snap.compact}
 	ws.watchers[r.ID] = w
 	if only := ws.hub.add(w); only {
-		ws.store.catchUp() // polling becomes more frequent
+		ws.inputs.catchUp() // polling becomes more frequent
 	}
 	if w.ProgressNotify {
 		if len(ws.notify) == 0 {
-			ws.nextTick = time.Now().Add(ws.store.opts.ProgressInterval)
+			ws.nextTick = time.Now().Add(ws.inputs.progressInterval)
 		}
 		w.notifySlot = len(ws.notify)
 		ws.notify = append(ws.notify, w)

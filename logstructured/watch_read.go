@@ -83,7 +83,7 @@ func (ws *WatchStream) poll(ctx context.Context) (_ *WatchResponse, again time.T
 		}
 		if err != nil && ctx.Err() == nil {
 			// The database failed while values were read; the watcher stays where it is.
-			ws.store.logger.WithError(err).Debug("watch waits for the database")
+			ws.inputs.logger.WithError(err).Debug("watch waits for the database")
 			pause(ctx, watchRetry)
 		}
 	}
@@ -123,7 +123,7 @@ func (ws *WatchStream) read(ctx context.Context, w *watcher, from Revision, snap
 	rows, next, err := ws.fit(w, rows, next)
 	var events []*mvccpb.Event
 	if err == nil && len(rows) > 0 {
-		events, err = ws.store.events(ctx, snap, rows, w.PrevKV)
+		events, err = ws.inputs.values.events(ctx, snap, rows, w.PrevKV)
 	}
 	if err != nil {
 		next = from
@@ -134,7 +134,7 @@ func (ws *WatchStream) read(ctx context.Context, w *watcher, from Revision, snap
 	case errors.Is(err, log.ErrCorrupt):
 		return ws.cancel(w, WatchResponse{Err: err}), nil // trying again would not help
 	case errors.Is(err, errValueGone):
-		ws.store.catchUp() // there is a compaction that was not applied yet
+		ws.inputs.catchUp() // there is a compaction that was not applied yet
 	}
 	ws.hub.mu.Lock()
 	defer ws.hub.mu.Unlock()
@@ -191,7 +191,7 @@ func (w *watcher) match(snap *snapshot, from Revision) (rows []*row, next Revisi
 }
 
 // events makes the events of rows, reading the values that are not in memory.
-func (s *Store) events(ctx context.Context, snap *snapshot, rows []*row, prevKV bool) ([]*mvccpb.Event, error) {
+func (v *values) events(ctx context.Context, snap *snapshot, rows []*row, prevKV bool) ([]*mvccpb.Event, error) {
 	var a answer
 	events := make([]*mvccpb.Event, len(rows))
 	for i, r := range rows {
@@ -209,5 +209,5 @@ func (s *Store) events(ctx context.Context, snap *snapshot, rows []*row, prevKV 
 		}
 		events[i] = ev
 	}
-	return events, a.complete(ctx, &s.values, s.values.lanes.watches)
+	return events, a.complete(ctx, v, v.lanes.watches)
 }

@@ -53,7 +53,7 @@ func (w *writer) accept(ev *evaluation) {
 		}
 		r.place(e)
 		if cv := r.value.Load(); cv != nil {
-			w.store.values.admit(r, cv)
+			w.store.values.insert(r, cv)
 		}
 	}
 	w.publish(w.st.head)
