@@ -21,7 +21,9 @@ type Store interface {
 	// Revision is the current revision.
 	Revision() logstructured.Revision
 	// Compact makes revisions below revision unreadable.
-	Compact(ctx context.Context, revision logstructured.Revision, physical bool) (logstructured.Revision, error)
+	Compact(
+		ctx context.Context, guard logstructured.Guard, revision logstructured.Revision, physical bool,
+	) (logstructured.Revision, error)
 }
 
 // Compactor compacts Store until its context ends.
@@ -82,7 +84,7 @@ func (c *Compactor) compact(ctx context.Context, target logstructured.Revision, 
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	start := time.Now()
-	_, err := c.Store.Compact(ctx, target, false)
+	_, err := c.Store.Compact(ctx, logstructured.Unguarded, target, false)
 	log := c.Logger.WithFields(logrus.Fields{"revision": target, "took": time.Since(start)})
 	switch {
 	case err == nil:

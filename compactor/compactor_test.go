@@ -34,7 +34,9 @@ func (s *clockStore) Revision() logstructured.Revision {
 	return 1 + logstructured.Revision(time.Since(s.start)/s.rate)
 }
 
-func (s *clockStore) Compact(_ context.Context, r logstructured.Revision, physical bool) (logstructured.Revision, error) {
+func (s *clockStore) Compact(
+	_ context.Context, _ logstructured.Guard, r logstructured.Revision, physical bool,
+) (logstructured.Revision, error) {
 	if physical {
 		return 0, errors.New("a schedule never waits for the rows")
 	}

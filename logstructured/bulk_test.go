@@ -100,7 +100,8 @@ func startLarge(t *testing.T, l log.Log, cache int64) *replica {
 	for i := range largeKeys {
 		value := make([]byte, largeValue)
 		value[0] = byte(largeKeys - i)
-		if _, err := r.Put(testContext(t), &ls.PutRequest{Key: fmt.Appendf(nil, "large/%02d", i), Value: value}); err != nil {
+		if _, err := r.Put(testContext(t), ls.Unguarded,
+			&ls.PutRequest{Key: fmt.Appendf(nil, "large/%02d", i), Value: value}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -123,7 +124,7 @@ func TestBulkReadsLeaveRoom(t *testing.T) {
 	var clients sync.WaitGroup
 	for range 8 {
 		clients.Go(func() {
-			res, err := r.Range(ctx, everyLarge(ls.SortByValue))
+			res, err := r.Range(ctx, ls.Unguarded, everyLarge(ls.SortByValue))
 			if err != nil || len(res.KVs) != largeKeys {
 				t.Errorf("sorted by value: %v", err)
 				return
@@ -135,20 +136,21 @@ func TestBulkReadsLeaveRoom(t *testing.T) {
 			}
 		})
 		clients.Go(func() {
-			res, err := r.Range(ctx, everyLarge(ls.SortByKey))
+			res, err := r.Range(ctx, ls.Unguarded, everyLarge(ls.SortByKey))
 			if err != nil || len(res.KVs) != largeKeys || len(res.KVs[7].Value) != largeValue {
 				t.Errorf("list: %v", err)
 			}
 		})
 		clients.Go(func() {
-			if _, _, err := r.Hash(ctx); err != nil {
+			if _, _, err := r.Hash(ctx, ls.Unguarded); err != nil {
 				t.Errorf("hash: %v", err)
 			}
 		})
 		clients.Go(func() {
 			ws := r.NewWatchStream()
 			defer ws.Close()
-			ws.Create(ls.WatchRequest{KeyRange: ls.KeyRange{Key: []byte("large/"), End: []byte("large0")}, StartRevision: 1})
+			ws.Create(ls.Unguarded,
+				ls.WatchRequest{KeyRange: ls.KeyRange{Key: []byte("large/"), End: []byte("large0")}, StartRevision: 1})
 			for events := 0; events < largeKeys; {
 				res, err := ws.Next(ctx)
 				if err != nil {
@@ -162,7 +164,7 @@ func TestBulkReadsLeaveRoom(t *testing.T) {
 	eventually(t, "lists, watches and hashes read", func() bool { return l.held() == 4 })
 	short, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	res, err := r.Range(short, &ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("small")}})
+	res, err := r.Range(short, ls.Unguarded, &ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("small")}})
 	if err != nil || string(res.KVs[0].Value) != "value" {
 		t.Fatalf("a small read beside bulk reads: %v", err)
 	}
@@ -179,7 +181,7 @@ func TestSortReadsEachValueOnce(t *testing.T) {
 	l := newScarceLog()
 	r := startLarge(t, l, -1)
 	before := l.questions()
-	if _, err := r.Range(testContext(t), everyLarge(ls.SortByValue)); err != nil {
+	if _, err := r.Range(testContext(t), ls.Unguarded, everyLarge(ls.SortByValue)); err != nil {
 		t.Fatal(err)
 	}
 	if n := l.questions() - before; n != largeKeys {
@@ -191,15 +193,15 @@ func TestSortReadsEachValueOnce(t *testing.T) {
 func TestBulkReadStopsWithItsClient(t *testing.T) {
 	for name, read := range map[string]func(context.Context, *ls.Store) error{
 		"list": func(ctx context.Context, s *ls.Store) error {
-			_, err := s.Range(ctx, everyLarge(ls.SortByKey))
+			_, err := s.Range(ctx, ls.Unguarded, everyLarge(ls.SortByKey))
 			return err
 		},
 		"hash": func(ctx context.Context, s *ls.Store) error {
-			_, err := s.HashKV(ctx, 0)
+			_, err := s.HashKV(ctx, ls.Unguarded, 0)
 			return err
 		},
 		"snapshot": func(ctx context.Context, s *ls.Store) error {
-			x, err := s.Export(ctx)
+			x, err := s.Export(ctx, ls.Unguarded)
 			if err == nil {
 				_, err = x.Read(ctx, func([]log.Entry) error { return nil })
 			}
@@ -232,14 +234,14 @@ func TestHashLeavesTheCache(t *testing.T) {
 	l := newScarceLog()
 	r := startLarge(t, l, 4*largeValue)
 	small := &ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("small")}}
-	if _, err := r.Range(testContext(t), small); err != nil {
+	if _, err := r.Range(testContext(t), ls.Unguarded, small); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.HashKV(testContext(t), 0); err != nil {
+	if _, err := r.HashKV(testContext(t), ls.Unguarded, 0); err != nil {
 		t.Fatal(err)
 	}
 	before := l.questions()
-	if _, err := r.Range(testContext(t), small); err != nil || l.questions() != before {
+	if _, err := r.Range(testContext(t), ls.Unguarded, small); err != nil || l.questions() != before {
 		t.Errorf("a value was read again after a hash (%v)", err)
 	}
 }

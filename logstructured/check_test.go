@@ -40,7 +40,7 @@ func TestCheckOfRandomHistories(t *testing.T) {
 			t.Fatalf("at revision %d: %+v", run.oracle.rev(), result)
 		}
 	}
-	res, err := run.store.Range(testContext(t), &ls.RangeRequest{KeyRange: everything, CountOnly: true})
+	res, err := run.store.Range(testContext(t), ls.Unguarded, &ls.RangeRequest{KeyRange: everything, CountOnly: true})
 	if err != nil || mustCheck(t, l).Keys != int(res.Count) {
 		t.Errorf("%d keys: %+v, %v", res.Count, mustCheck(t, l), err)
 	}
@@ -60,13 +60,13 @@ func TestCheckOfLeases(t *testing.T) {
 	id := mustGrant(t, store, 0, 100)
 	putLeased(t, store, id, "c", "b")
 	mustGrant(t, store, 5, 100)
-	if _, err := store.LeaseKeepAlive(testContext(t), 5); err != nil {
+	if _, err := store.LeaseKeepAlive(testContext(t), ls.Unguarded, 5); err != nil {
 		t.Fatal(err)
 	}
 	if result := mustCheck(t, db.Open()); result.Leases != 3 || result.Keys != 3 {
 		t.Errorf("%+v", result)
 	}
-	if _, err := store.LeaseRevoke(testContext(t), id); err != nil {
+	if _, err := store.LeaseRevoke(testContext(t), ls.Unguarded, id); err != nil {
 		t.Fatal(err)
 	}
 	if result := mustCheck(t, db.Open()); result.Leases != 2 || result.Keys != 1 {
@@ -84,16 +84,17 @@ func TestCheckFinds(t *testing.T) {
 	t.Parallel()
 	db := new(memory.Database)
 	store := startStore(t, db.Open(), modeEtcd)
-	mustGrant(t, store, 7, 1000)                                            // position 2, after the mode
-	store.mustPut(t, "a", "1")                                              // 3, revision 2
-	store.mustPut(t, "a", "2")                                              // 4, revision 3
-	putLeased(t, store, 7, "leased")                                        // 5, revision 4
-	if _, err := store.Txn(testContext(t), &ls.TxnRequest{Success: []ls.Op{ // 6 and 7, revision 5
+	mustGrant(t, store, 7, 1000)                                                          // position 2, after the mode
+	store.mustPut(t, "a", "1")                                                            // 3, revision 2
+	store.mustPut(t, "a", "2")                                                            // 4, revision 3
+	putLeased(t, store, 7, "leased")                                                      // 5, revision 4
+	if _, err := store.Txn(testContext(t), ls.Unguarded, &ls.TxnRequest{Success: []ls.Op{ // 6 and 7, revision 5
 		&ls.PutRequest{Key: []byte("x")}, &ls.PutRequest{Key: []byte("y")},
 	}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.DeleteRange(testContext(t), &ls.DeleteRangeRequest{KeyRange: ls.KeyRange{Key: []byte("a")}}); err != nil { // 8, revision 6
+	if _, err := store.DeleteRange(testContext(t), ls.Unguarded,
+		&ls.DeleteRangeRequest{KeyRange: ls.KeyRange{Key: []byte("a")}}); err != nil { // 8, revision 6
 		t.Fatal(err)
 	}
 	store.mustPut(t, "a", "3") // 9, revision 7

@@ -106,21 +106,23 @@ func TestDamagedValueIsNotServed(t *testing.T) {
 	for _, change := range []func(*log.Entry){changes["value"], changes["value's length"], changes["checksum"]} {
 		whole := db.Content()
 		changeRow(db, 1, change)
-		_, err := store.Range(testContext(t), &ls.RangeRequest{KeyRange: everything})
+		_, err := store.Range(testContext(t), ls.Unguarded, &ls.RangeRequest{KeyRange: everything})
 		if !errors.Is(err, log.ErrCorrupt) {
 			t.Errorf("range: %v", err)
 		}
-		if _, err := store.Range(testContext(t), &ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("b")}}); err != nil {
+		if _, err := store.Range(testContext(t), ls.Unguarded,
+			&ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("b")}}); err != nil {
 			t.Errorf("range of the intact row: %v", err)
 		}
-		if _, err := store.Put(testContext(t), &ls.PutRequest{Key: []byte("a"), Lease: 60, IgnoreValue: true}); !errors.Is(err, log.ErrCorrupt) {
+		if _, err := store.Put(testContext(t), ls.Unguarded,
+			&ls.PutRequest{Key: []byte("a"), Lease: 60, IgnoreValue: true}); !errors.Is(err, log.ErrCorrupt) {
 			t.Errorf("put that keeps the value: %v", err)
 		}
-		if _, err := store.HashKV(testContext(t), 0); !errors.Is(err, log.ErrCorrupt) {
+		if _, err := store.HashKV(testContext(t), ls.Unguarded, 0); !errors.Is(err, log.ErrCorrupt) {
 			t.Errorf("hash: %v", err)
 		}
 		ws := store.NewWatchStream()
-		ws.Create(ls.WatchRequest{KeyRange: everything, StartRevision: 2})
+		ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: everything, StartRevision: 2})
 		for {
 			r, err := ws.Next(testContext(t))
 			if err != nil {
@@ -138,7 +140,7 @@ func TestDamagedValueIsNotServed(t *testing.T) {
 		}
 		ws.Close()
 		db.SetContent(whole)
-		if _, err := store.Range(testContext(t), &ls.RangeRequest{KeyRange: everything}); err != nil {
+		if _, err := store.Range(testContext(t), ls.Unguarded, &ls.RangeRequest{KeyRange: everything}); err != nil {
 			t.Errorf("after the repair: %v", err)
 		}
 	}
@@ -157,18 +159,19 @@ func TestFollowerAppliesNoDamage(t *testing.T) {
 		c.Rows, c.Head = append(c.Rows, other[0]), log.Head{Position: 2, ID: 99}
 	})
 	eventually(t, "the write fails because of the damage", func() bool {
-		_, err := follower.Put(testContext(t), &ls.PutRequest{Key: []byte("b")})
+		_, err := follower.Put(testContext(t), ls.Unguarded, &ls.PutRequest{Key: []byte("b")})
 		return errors.Is(err, log.ErrCorrupt)
 	})
-	if r, err := follower.Range(testContext(t), &ls.RangeRequest{KeyRange: everything, Serializable: true}); err != nil || string(r.KVs[0].Value) != "v" {
+	if r, err := follower.Range(testContext(t), ls.Unguarded,
+		&ls.RangeRequest{KeyRange: everything, Serializable: true}); err != nil || string(r.KVs[0].Value) != "v" {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if _, err := follower.Range(testContext(t), &ls.RangeRequest{KeyRange: everything}); err == nil {
+	if _, err := follower.Range(testContext(t), ls.Unguarded, &ls.RangeRequest{KeyRange: everything}); err == nil {
 		t.Error("a linearizable read was answered without the damaged row")
 	}
 	changeRow(db, 2, func(e *log.Entry) { e.Value = []byte("w") })
 	eventually(t, "the follower goes on", func() bool {
-		r, err := follower.Range(testContext(t), &ls.RangeRequest{KeyRange: everything})
+		r, err := follower.Range(testContext(t), ls.Unguarded, &ls.RangeRequest{KeyRange: everything})
 		return err == nil && string(r.KVs[0].Value) == "w"
 	})
 }

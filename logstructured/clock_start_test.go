@@ -64,7 +64,8 @@ func TestTTLOfReplicaThatStartsAfterClockJump(t *testing.T) {
 			begin := time.Now()
 			n := int64(0)
 			put := func() {
-				if _, err := running.Put(testContext(t), &ls.PutRequest{Key: fmt.Append(nil, n), Lease: ls.LeaseID(ttl / time.Second)}); err != nil {
+				if _, err := running.Put(testContext(t), ls.Unguarded,
+					&ls.PutRequest{Key: fmt.Append(nil, n), Lease: ls.LeaseID(ttl / time.Second)}); err != nil {
 					t.Fatal(err)
 				}
 				n++
@@ -79,14 +80,15 @@ func TestTTLOfReplicaThatStartsAfterClockJump(t *testing.T) {
 			last := time.Now()
 			running.mustPut(t, "other", "1")
 			running.mustPut(t, "other", "2")
-			if _, err := running.Compact(testContext(t), running.Revision(), true); err != nil {
+			if _, err := running.Compact(testContext(t), ls.Unguarded, running.Revision(), true); err != nil {
 				t.Fatal(err)
 			}
 			asleep.heal()
 			started := startStore(t, db.Open(), opts)
 			for _, r := range []*replica{running, rebuilt, started} {
 				eventually(t, "all have expired", func() bool {
-					res, err := r.Range(testContext(t), &ls.RangeRequest{KeyRange: everything, CountOnly: true})
+					res, err := r.Range(testContext(t), ls.Unguarded,
+						&ls.RangeRequest{KeyRange: everything, CountOnly: true})
 					if err != nil {
 						if errors.Is(err, ls.ErrUnavailable) {
 							return false

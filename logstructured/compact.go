@@ -13,10 +13,13 @@ const deleteBatch = 10_000
 // Compact makes revisions below revision unreadable, at once and for every client, and returns the current revision.
 // With physical it also waits until the index has dropped what is unreachable and the rows whose retention is over
 // were deleted from the database.
-func (s *Store) Compact(ctx context.Context, revision Revision, physical bool) (Revision, error) {
+func (s *Store) Compact(ctx context.Context, guard Guard, revision Revision, physical bool) (Revision, error) {
 	var current Revision
 	var position log.Position
 	err := s.write(ctx, 0, func(st *step) error {
+		if err := st.st.pass(guard); err != nil {
+			return err
+		}
 		if err := st.admit(cost{}); err != nil {
 			return err
 		}

@@ -28,12 +28,12 @@ func TestDefragmentRunsOneAtATime(t *testing.T) {
 	r := startStore(t, log, ls.Options{})
 	done := make(chan error, 2)
 	for range 2 {
-		go func() { done <- r.Defragment(testContext(t)) }()
+		go func() { done <- r.Defragment(testContext(t), ls.Unguarded) }()
 	}
 	<-log.entered
 	gone, cancel := context.WithCancel(testContext(t))
 	cancel()
-	if err := r.Defragment(gone); !errors.Is(err, context.Canceled) {
+	if err := r.Defragment(gone, ls.Unguarded); !errors.Is(err, context.Canceled) {
 		t.Errorf("a client that has gone: %v", err)
 	}
 	if len(log.entered) > 0 {

@@ -33,10 +33,13 @@ type Export struct {
 }
 
 // Export takes the current state. A compaction that comes while it is read may delete rows of it, once their retention is over: [Export.Read] then fails.
-func (s *Store) Export(ctx context.Context) (*Export, error) {
+func (s *Store) Export(ctx context.Context, guard Guard) (*Export, error) {
 	var snap *snapshot
 	var ends leaseEnds
 	err := s.write(ctx, 0, func(st *step) error {
+		if err := st.st.pass(guard); err != nil {
+			return err
+		}
 		snap, ends = st.st.publish(), s.writer.leases.ends(&st.st.control)
 		return nil
 	})

@@ -118,21 +118,23 @@ func writeVaried(t *testing.T, path string) {
 		key := fmt.Appendf(nil, "/registry/things/%03d", rng.IntN(300))
 		value := bytes.Repeat([]byte{byte(i)}, []int{0, 20, 300, 1000, 7000}[rng.IntN(5)])
 		if rng.IntN(8) == 0 {
-			if _, err := store.DeleteRange(ctx, &ls.DeleteRangeRequest{KeyRange: ls.KeyRange{Key: key}}); err != nil {
+			if _, err := store.DeleteRange(ctx, ls.Unguarded,
+				&ls.DeleteRangeRequest{KeyRange: ls.KeyRange{Key: key}}); err != nil {
 				t.Fatal(err)
 			}
-		} else if _, err := store.Put(ctx, &ls.PutRequest{Key: key, Value: value, Lease: ls.LeaseID(rng.IntN(2) * 100_000)}); err != nil {
+		} else if _, err := store.Put(ctx, ls.Unguarded,
+			&ls.PutRequest{Key: key, Value: value, Lease: ls.LeaseID(rng.IntN(2) * 100_000)}); err != nil {
 			t.Fatal(err)
 		}
 		if i == 300 {
-			if _, err := store.UpdateRecords(ctx, func(ls.Records) ([]ls.RecordChange, error) {
+			if _, err := store.UpdateRecords(ctx, ls.Unguarded, func(ls.Records) ([]ls.RecordChange, error) {
 				return []ls.RecordChange{{Name: "auth/enabled", Value: []byte{1}}, {Name: "auth/users/root", Value: []byte("root")}}, nil
 			}); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	if _, err := store.Compact(ctx, 250, true); err != nil {
+	if _, err := store.Compact(ctx, ls.Unguarded, 250, true); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "rows are deleted", func() bool {

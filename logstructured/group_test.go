@@ -35,7 +35,7 @@ func TestGroupShrinks(t *testing.T) {
 		Success:  []ls.Op{&ls.PutRequest{Key: []byte("0")}},
 	}
 	for range 200 {
-		if res, err := store.Txn(testContext(t), create); err != nil || res.Succeeded {
+		if res, err := store.Txn(testContext(t), ls.Unguarded, create); err != nil || res.Succeeded {
 			t.Fatalf("a create of a key that exists: %+v, %v", res, err)
 		}
 	}
@@ -58,7 +58,7 @@ func TestContendedUpdates(t *testing.T) {
 		store := replicas[n%len(replicas)]
 		wg.Go(func() {
 			for done := 0; done < increases; {
-				read, err := store.Range(testContext(t), &ls.RangeRequest{KeyRange: key})
+				read, err := store.Range(testContext(t), ls.Unguarded, &ls.RangeRequest{KeyRange: key})
 				if err != nil {
 					t.Error(err)
 					return
@@ -67,7 +67,7 @@ func TestContendedUpdates(t *testing.T) {
 				if len(read.KVs) > 0 {
 					guard.Number = read.KVs[0].Version
 				}
-				res, err := store.Txn(testContext(t), &ls.TxnRequest{
+				res, err := store.Txn(testContext(t), ls.Unguarded, &ls.TxnRequest{
 					Compares: []ls.Compare{guard},
 					Success:  []ls.Op{&ls.PutRequest{Key: key.Key}},
 					Failure:  []ls.Op{&ls.RangeRequest{KeyRange: key}},
@@ -85,7 +85,7 @@ func TestContendedUpdates(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	read, err := replicas[0].Range(testContext(t), &ls.RangeRequest{KeyRange: key})
+	read, err := replicas[0].Range(testContext(t), ls.Unguarded, &ls.RangeRequest{KeyRange: key})
 	if err != nil || len(read.KVs) != 1 || read.KVs[0].Version != clients*increases {
 		t.Errorf("after %d increases: %v, %v", clients*increases, read, err)
 	}

@@ -1,11 +1,24 @@
 package logstructured
 
-// Guard may refuse a request, by an error that the request then ends with. It is told the state that the request is evaluated in: that of a read, and of a
-// write the one at its place in the log, so that what was decided before it in the log holds for it, on whichever replica. It may be called several times, by
-// one goroutine after the other, must be quick and must not call the store. The result of the last call counts.
+import "errors"
+
+// Guard authorizes one request. The request fails with the error that Guard returns, and takes effect only if that is
+// nil.
+//
+// The store calls it with the state on which it evaluates the request. For a write that is the state at its position in
+// the log, so that entries before the write hold for it on every replica. The store may call it several times, but not
+// concurrently, and the last result counts. Guard must be quick and must not call the store.
+//
+// Every method of [Store] that serves a client requires one. A nil Guard refuses every request.
 type Guard func(at Moment) error
 
-// Moment is the state beside the keys that a guard may look at.
+// Unguarded is the [Guard] of requests that need no permission: those of the process itself.
+func Unguarded(Moment) error { return nil }
+
+// ErrNoGuard refuses a request with a nil [Guard].
+var ErrNoGuard = errors.New("the request has no guard")
+
+// Moment is the state, other than keys, on which a guard decides.
 type Moment struct{ Records }
 
 // LeaseKeys returns the keys of a lease in key order. In [LeaseModeTTL] leases have none.
@@ -18,15 +31,10 @@ func (m Moment) LeasedKeys(fn func(key string) bool) {
 	}
 }
 
-// pass asks a guard, or several.
-func (c *control) pass(guards ...Guard) error {
-	for _, g := range guards {
-		if g == nil {
-			continue
-		}
-		if err := g(Moment{Records{c}}); err != nil {
-			return err
-		}
+// pass returns the error of a guard on this state.
+func (c *control) pass(guard Guard) error {
+	if guard == nil {
+		return ErrNoGuard
 	}
-	return nil
+	return guard(Moment{Records{c}})
 }

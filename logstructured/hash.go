@@ -14,11 +14,14 @@ import (
 
 // HashKV hashes the history up to revision (0: the current one), as etcd's storage/mvcc/hash.go does: over the keys
 // and values that its key bucket would hold, so that both give the same for the same history.
-func (s *Store) HashKV(ctx context.Context, revision Revision) (*HashKVResult, error) {
+func (s *Store) HashKV(ctx context.Context, guard Guard, revision Revision) (*HashKVResult, error) {
 	if err := s.linearize(ctx); err != nil {
 		return nil, err
 	}
 	snap := s.snapshot()
+	if err := snap.pass(guard); err != nil {
+		return nil, err
+	}
 	if err := snap.checkRevision(revision); err != nil {
 		return nil, err
 	}
@@ -33,11 +36,14 @@ func (s *Store) HashKV(ctx context.Context, revision Revision) (*HashKVResult, e
 }
 
 // Hash hashes everything stored. It differs between stores with the same history, as etcd's does.
-func (s *Store) Hash(ctx context.Context) (hash uint32, revision Revision, err error) {
+func (s *Store) Hash(ctx context.Context, guard Guard) (hash uint32, revision Revision, err error) {
 	if err := s.linearize(ctx); err != nil {
 		return 0, 0, err
 	}
 	snap := s.snapshot()
+	if err := snap.pass(guard); err != nil {
+		return 0, 0, err
+	}
 	hash, err = s.hash(ctx, snap, snap.revision)
 	return hash, snap.revision, s.compactedIfGone(err)
 }

@@ -30,7 +30,8 @@ func TestFailedSyncEndsRun(t *testing.T) {
 			l := newFaultyLog(openSQLite(t, tempDatabase(t)))
 			r := startStore(t, l, ls.Options{RequestTimeout: patience})
 			l.fail(f)
-			if res, err := r.Put(testContext(t), &ls.PutRequest{Key: []byte("a"), Value: []byte("1")}); err == nil && name != "read" {
+			if res, err := r.Put(testContext(t), ls.Unguarded,
+				&ls.PutRequest{Key: []byte("a"), Value: []byte("1")}); err == nil && name != "read" {
 				t.Errorf("Put returned %v", res)
 			}
 			select {
@@ -42,7 +43,8 @@ func TestFailedSyncEndsRun(t *testing.T) {
 			case <-time.After(patience):
 				t.Fatal("Run goes on")
 			}
-			if _, err := r.Put(testContext(t), &ls.PutRequest{Key: []byte("a"), Value: []byte("2")}); !errors.Is(err, ls.ErrStopped) {
+			if _, err := r.Put(testContext(t), ls.Unguarded,
+				&ls.PutRequest{Key: []byte("a"), Value: []byte("2")}); !errors.Is(err, ls.ErrStopped) {
 				t.Errorf("Put after the end: %v", err)
 			}
 		})
@@ -58,23 +60,25 @@ func TestCorruptDatabase(t *testing.T) {
 	r.mustPut(t, "a", "1")
 	l.failAll(fmt.Errorf("pretended: %w", log.ErrCorrupt))
 	eventually(t, "the alarm", r.Corrupt)
-	if !slices.Contains(r.Alarms(), ls.Alarm{Type: ls.AlarmCorrupt, Member: 7}) {
-		t.Errorf("alarms: %v", r.Alarms())
+	if !slices.Contains(r.AppliedAlarms(), ls.Alarm{Type: ls.AlarmCorrupt, Member: 7}) {
+		t.Errorf("alarms: %v", r.AppliedAlarms())
 	}
-	if _, err := r.Put(testContext(t), &ls.PutRequest{Key: []byte("a"), Value: []byte("2")}); !errors.Is(err, log.ErrCorrupt) {
+	if _, err := r.Put(testContext(t), ls.Unguarded,
+		&ls.PutRequest{Key: []byte("a"), Value: []byte("2")}); !errors.Is(err, log.ErrCorrupt) {
 		t.Errorf("Put: %v", err)
 	}
 	if err := r.Ready(testContext(t)); !errors.Is(err, log.ErrCorrupt) {
 		t.Errorf("Ready: %v", err)
 	}
-	if status, err := r.Status(testContext(t)); err != nil || status.Size.Total == 0 {
+	if status, err := r.Status(testContext(t), ls.Unguarded); err != nil || status.Size.Total == 0 {
 		t.Errorf("Status: %v, %v", status, err)
 	}
-	res, err := r.Range(testContext(t), &ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("a")}, Serializable: true})
+	res, err := r.Range(testContext(t), ls.Unguarded,
+		&ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("a")}, Serializable: true})
 	if err != nil || len(res.KVs) != 1 || string(res.KVs[0].Value) != "1" {
 		t.Errorf("a serializable read: %v, %v", res, err)
 	}
 	l.heal()
-	eventually(t, "the end of the alarm", func() bool { return !r.Corrupt() && len(r.Alarms()) == 0 })
+	eventually(t, "the end of the alarm", func() bool { return !r.Corrupt() && len(r.AppliedAlarms()) == 0 })
 	r.mustPut(t, "a", "3")
 }

@@ -44,7 +44,7 @@ func (ws *WatchStream) mustCreate(t testing.TB, r WatchRequest) {
 	t.Helper()
 	ws.hub.mu.Lock()
 	defer ws.hub.mu.Unlock()
-	if response := ws.create(r, ws.hub.marked); response.Err != nil {
+	if response := ws.create(r, Unguarded, ws.hub.marked); response.Err != nil {
 		t.Fatal(response.Err)
 	}
 }

@@ -62,7 +62,7 @@ func TestImportOfRandomHistories(t *testing.T) {
 		for range 20 {
 			run.step(t)
 		}
-		status, err := run.store.Status(testContext(t))
+		status, err := run.store.Status(testContext(t), ls.Unguarded)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,7 +71,7 @@ func TestImportOfRandomHistories(t *testing.T) {
 		for i := range writes {
 			digester.Add(&writes[i])
 		}
-		want, err := run.store.HashKV(testContext(t), 0)
+		want, err := run.store.HashKV(testContext(t), ls.Unguarded, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,7 +99,7 @@ func TestImportOfRandomHistories(t *testing.T) {
 		if want.CompactRevision == 0 {
 			want.CompactRevision = -1 // compacting revision 0 compacts nothing, and is not copied
 		}
-		if got, err := copied.HashKV(testContext(t), 0); err != nil || *got != *want {
+		if got, err := copied.HashKV(testContext(t), ls.Unguarded, 0); err != nil || *got != *want {
 			t.Errorf("the copy hashes to %+v, %v; want %+v", got, err, want)
 		}
 		copied.mustPut(t, "one more", "")
@@ -129,7 +129,7 @@ func TestImportJumps(t *testing.T) {
 		t.Errorf("revision %d, want 20", revision)
 	}
 	for at, want := range map[ls.Revision]int64{9: -1, 10: 2, 14: 2, 15: 3, 19: 3, 21: -1} {
-		res, err := store.Range(testContext(t), &ls.RangeRequest{KeyRange: everything, Revision: at})
+		res, err := store.Range(testContext(t), ls.Unguarded, &ls.RangeRequest{KeyRange: everything, Revision: at})
 		if want < 0 && err == nil || want >= 0 && (err != nil || res.Count != want) {
 			t.Errorf("at revision %d: %+v, %v; want %d keys", at, res, err, want)
 		}
@@ -149,7 +149,7 @@ func TestImportJumps(t *testing.T) {
 		compact ls.Revision
 		jumps   int
 	}{{14, 1}, {19, 1}, {21, 0}} {
-		if _, err := store.Compact(testContext(t), step.compact, true); err != nil {
+		if _, err := store.Compact(testContext(t), ls.Unguarded, step.compact, true); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "dead jumps are gone", func() bool { return jumps() == step.jumps })
@@ -164,7 +164,7 @@ func TestImportIsWholeOrRefused(t *testing.T) {
 	running := startStore(t, db.Open(), ls.Options{RequestTimeout: time.Second})
 	opts := ls.ImportOptions{Source: "a test"}
 	m := mustStartImport(t, db.Open(), opts)
-	if res, err := running.Put(testContext(t), &ls.PutRequest{Key: []byte("k")}); err == nil {
+	if res, err := running.Put(testContext(t), ls.Unguarded, &ls.PutRequest{Key: []byte("k")}); err == nil {
 		t.Errorf("a server writes into an import: %+v", res)
 	}
 	mustWrite(t, m, []log.Entry{put(2, "a", 2, 1)})
@@ -272,7 +272,7 @@ func TestImportOfLeases(t *testing.T) {
 	if value, ok := store.Records().Get("test"); !ok || string(value) != "v" {
 		t.Errorf("record: %q, %v", value, ok)
 	}
-	if _, err := store.LeaseRevoke(testContext(t), 9); err != nil {
+	if _, err := store.LeaseRevoke(testContext(t), ls.Unguarded, 9); err != nil {
 		t.Fatal(err)
 	}
 	mustCheck(t, db.Open())

@@ -16,7 +16,8 @@ func fill(t *testing.T, r *replica, name string) int {
 	t.Helper()
 	ctx := testContext(t)
 	for i := range 1000 {
-		_, err := r.Put(ctx, &ls.PutRequest{Key: []byte(fmt.Sprintf("%s-%d-", name, i) + strings.Repeat("k", 100<<10))})
+		_, err := r.Put(ctx, ls.Unguarded,
+			&ls.PutRequest{Key: []byte(fmt.Sprintf("%s-%d-", name, i) + strings.Repeat("k", 100<<10))})
 		if errors.Is(err, log.ErrNoSpace) {
 			return i
 		}
@@ -39,7 +40,7 @@ func TestIndexLimit(t *testing.T) {
 	if bytes := r.IndexBytes(); bytes > limit || bytes < limit/2 {
 		t.Errorf("the index takes up %d bytes", bytes)
 	}
-	if alarms := r.Alarms(); len(alarms) != 1 || alarms[0].Type != ls.AlarmNoSpace {
+	if alarms := r.AppliedAlarms(); len(alarms) != 1 || alarms[0].Type != ls.AlarmNoSpace {
 		t.Errorf("alarms %v", alarms)
 	}
 	nested := &ls.TxnRequest{Success: []ls.Op{&ls.PutRequest{Key: []byte("k")}}}
@@ -51,22 +52,22 @@ func TestIndexLimit(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := r.Range(ctx, &ls.RangeRequest{KeyRange: everything}); err != nil {
+	if _, err := r.Range(ctx, ls.Unguarded, &ls.RangeRequest{KeyRange: everything}); err != nil {
 		t.Errorf("a read: %v", err)
 	}
 	// Everything goes in one revision. Its tombstones stay until the compaction at a later one.
 	full := r.IndexBytes()
-	deleted, err := r.DeleteRange(ctx, &ls.DeleteRangeRequest{KeyRange: everything})
+	deleted, err := r.DeleteRange(ctx, ls.Unguarded, &ls.DeleteRangeRequest{KeyRange: everything})
 	if err != nil {
 		t.Fatalf("delete: %v", err)
 	}
-	if _, err := r.Compact(ctx, deleted.Revision, false); err != nil {
+	if _, err := r.Compact(ctx, ls.Unguarded, deleted.Revision, false); err != nil {
 		t.Fatalf("compact: %v", err)
 	}
-	if _, _, err := r.ClearAlarm(ctx, r.Alarms()[0]); err != nil {
+	if _, _, err := r.ClearAlarm(ctx, ls.Unguarded, r.AppliedAlarms()[0]); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Compact(ctx, r.mustPut(t, "small", "2"), false); err != nil {
+	if _, err := r.Compact(ctx, ls.Unguarded, r.mustPut(t, "small", "2"), false); err != nil {
 		t.Fatalf("compact: %v", err)
 	}
 	eventually(t, "there is room in the index", func() bool { return r.IndexBytes() < full/10 })
@@ -79,13 +80,13 @@ func TestIndexBeyondItsLimitAtTheStart(t *testing.T) {
 	path := tempDatabase(t)
 	r := startStore(t, openSQLite(t, path), ls.Options{MaxIndexBytes: 2 << 20})
 	fill(t, r, "key")
-	if _, _, err := r.ClearAlarm(testContext(t), r.Alarms()[0]); err != nil {
+	if _, _, err := r.ClearAlarm(testContext(t), ls.Unguarded, r.AppliedAlarms()[0]); err != nil {
 		t.Fatal(err)
 	}
 	r.stop(t)
 	r = startStore(t, openSQLite(t, path), ls.Options{MaxIndexBytes: 1 << 20})
-	eventually(t, "the alarm is raised", func() bool { return len(r.Alarms()) == 1 })
-	deleted, err := r.DeleteRange(testContext(t), &ls.DeleteRangeRequest{KeyRange: everything})
+	eventually(t, "the alarm is raised", func() bool { return len(r.AppliedAlarms()) == 1 })
+	deleted, err := r.DeleteRange(testContext(t), ls.Unguarded, &ls.DeleteRangeRequest{KeyRange: everything})
 	if err != nil || deleted.Deleted == 0 {
 		t.Errorf("delete: %v, %v", deleted, err)
 	}
@@ -100,7 +101,7 @@ func TestIndexLimitHoldsForAllReplicas(t *testing.T) {
 	ctx := testContext(t)
 	eventually(t, "the alarm of the other replica is raised", func() bool {
 		key := fmt.Sprint(time.Now().UnixNano()) + strings.Repeat("k", 100<<10)
-		_, err := unlimited.Put(ctx, &ls.PutRequest{Key: []byte(key)})
+		_, err := unlimited.Put(ctx, ls.Unguarded, &ls.PutRequest{Key: []byte(key)})
 		return errors.Is(err, log.ErrNoSpace)
 	})
 }

@@ -9,14 +9,14 @@ import (
 )
 
 // Range reads keys. It asks the database for the end of the log first, unless it is serializable.
-func (s *Store) Range(ctx context.Context, r *RangeRequest) (*RangeResult, error) {
+func (s *Store) Range(ctx context.Context, guard Guard, r *RangeRequest) (*RangeResult, error) {
 	if !r.Serializable {
 		if err := s.linearize(ctx); err != nil {
 			return nil, err
 		}
 	}
 	return reread(ctx, s, func(snap *snapshot, a *answer) (*RangeResult, error) {
-		if err := snap.pass(r.Guard); err != nil {
+		if err := snap.pass(guard); err != nil {
 			return nil, err
 		}
 		if err := snap.checkRevision(r.Revision); err != nil {
@@ -27,7 +27,7 @@ func (s *Store) Range(ctx context.Context, r *RangeRequest) (*RangeResult, error
 }
 
 // Put writes one key.
-func (s *Store) Put(ctx context.Context, r *PutRequest) (*PutResult, error) {
+func (s *Store) Put(ctx context.Context, guard Guard, r *PutRequest) (*PutResult, error) {
 	var result *PutResult
 	var a answer
 	if err := s.admit(ctx, r.cost()); err != nil {
@@ -37,7 +37,7 @@ func (s *Store) Put(ctx context.Context, r *PutRequest) (*PutResult, error) {
 		if err := st.admit(r.cost()); err != nil {
 			return err
 		}
-		if err := st.st.pass(r.Guard); err != nil {
+		if err := st.st.pass(guard); err != nil {
 			return err
 		}
 		if err := st.checkPut(r, nil); err != nil {
@@ -79,14 +79,14 @@ func (s *Store) completeCommitted(ctx context.Context, a *answer) error {
 }
 
 // DeleteRange deletes keys.
-func (s *Store) DeleteRange(ctx context.Context, r *DeleteRangeRequest) (*DeleteRangeResult, error) {
+func (s *Store) DeleteRange(ctx context.Context, guard Guard, r *DeleteRangeRequest) (*DeleteRangeResult, error) {
 	var result *DeleteRangeResult
 	var a answer
 	err := s.write(ctx, len(r.Key)+len(r.End), func(st *step) error {
 		if err := st.admit(cost{}); err != nil {
 			return err
 		}
-		if err := st.st.pass(r.Guard); err != nil {
+		if err := st.st.pass(guard); err != nil {
 			return err
 		}
 		result = st.deleteRange(r)
@@ -100,10 +100,10 @@ func (s *Store) DeleteRange(ctx context.Context, r *DeleteRangeRequest) (*Delete
 }
 
 // Txn runs a transaction. One without writes in any branch is a read.
-func (s *Store) Txn(ctx context.Context, r *TxnRequest) (*TxnResult, error) {
+func (s *Store) Txn(ctx context.Context, guard Guard, r *TxnRequest) (*TxnResult, error) {
 	size, writes := r.weigh()
 	if !writes {
-		return s.readTxn(ctx, r)
+		return s.readTxn(ctx, guard, r)
 	}
 	need := r.cost()
 	if err := s.admit(ctx, need); err != nil {
@@ -116,7 +116,7 @@ func (s *Store) Txn(ctx context.Context, r *TxnRequest) (*TxnResult, error) {
 		if err := st.admit(need); err != nil {
 			return err
 		}
-		if err := st.st.pass(r.Guard); err != nil {
+		if err := st.st.pass(guard); err != nil {
 			return err
 		}
 		result, err = st.txn(r)
@@ -129,14 +129,14 @@ func (s *Store) Txn(ctx context.Context, r *TxnRequest) (*TxnResult, error) {
 	return result, s.completeCommitted(ctx, &a)
 }
 
-func (s *Store) readTxn(ctx context.Context, r *TxnRequest) (*TxnResult, error) {
+func (s *Store) readTxn(ctx context.Context, guard Guard, r *TxnRequest) (*TxnResult, error) {
 	if !r.Serializable {
 		if err := s.linearize(ctx); err != nil {
 			return nil, err
 		}
 	}
 	return reread(ctx, s, func(snap *snapshot, a *answer) (*TxnResult, error) {
-		if err := snap.pass(r.Guard); err != nil {
+		if err := snap.pass(guard); err != nil {
 			return nil, err
 		}
 		st := s.reading(ctx, snap)
@@ -227,9 +227,10 @@ func (s *Store) compactedIfGone(err error) error {
 	return err
 }
 
-// passHere asks about the state as it was applied here. If that is refused it may be because this replica lags, so the log's end is waited for then.
-func (s *Store) passHere(ctx context.Context, guards ...Guard) error {
-	err := s.snapshot().pass(guards...)
+// passHere returns the error of a guard on the state that was applied here. Because this replica may lag, a refusal is
+// checked again on the latest state, unless the database is unreachable.
+func (s *Store) passHere(ctx context.Context, guard Guard) error {
+	err := s.snapshot().pass(guard)
 	if err == nil {
 		return nil
 	}
@@ -238,17 +239,14 @@ func (s *Store) passHere(ctx context.Context, guards ...Guard) error {
 	if s.linearize(ctx) != nil {
 		return err
 	}
-	return s.snapshot().pass(guards...)
+	return s.snapshot().pass(guard)
 }
 
-// Check asks guard about the state as it was applied here, or, if linearizable, about one that is not older than the call. A refusal is never of an older one,
-// unless the database cannot tell.
-func (s *Store) Check(ctx context.Context, guard Guard, linearizable bool) error {
-	if linearizable {
-		if err := s.Ready(ctx); err != nil {
-			return err
-		}
-		return s.snapshot().pass(guard)
+// Check returns the error of a guard on a state that is not older than the call. It is for handlers that do something
+// before the store evaluates their request.
+func (s *Store) Check(ctx context.Context, guard Guard) error {
+	if err := s.linearize(ctx); err != nil {
+		return err
 	}
-	return s.passHere(ctx, guard)
+	return s.snapshot().pass(guard)
 }

@@ -9,23 +9,23 @@ import (
 
 // LeaseGrant grants a lease of ttl seconds, and a random ID if id is 0. In [LeaseModeTTL] the ID is the TTL and nothing is stored: id must be 0 or
 // that TTL.
-func (s *Store) LeaseGrant(ctx context.Context, id LeaseID, ttl int64, guards ...Guard) (*LeaseGrantResult, error) {
+func (s *Store) LeaseGrant(ctx context.Context, guard Guard, id LeaseID, ttl int64) (*LeaseGrantResult, error) {
 	if err := s.admit(ctx, costOfLease); err != nil {
 		return nil, err
 	}
 	if ttl > MaxLeaseTTL {
-		return nil, cmp.Or(s.passHere(ctx, guards...), ErrLeaseTTLTooLarge)
+		return nil, cmp.Or(s.passHere(ctx, guard), ErrLeaseTTLTooLarge)
 	}
 	ttl = max(ttl, minLeaseTTL)
 	if s.opts.LeaseMode == LeaseModeTTL {
-		return s.nameTTL(ctx, id, ttl, guards)
+		return s.nameTTL(ctx, guard, id, ttl)
 	}
 	result := &LeaseGrantResult{TTL: ttl}
 	err := s.write(ctx, 0, func(st *step) error {
 		if err := st.admit(costOfLease); err != nil {
 			return err
 		}
-		if err := st.st.pass(guards...); err != nil {
+		if err := st.st.pass(guard); err != nil {
 			return err
 		}
 		result.Revision, result.ID = st.st.revision, id
@@ -45,12 +45,12 @@ func (s *Store) LeaseGrant(ctx context.Context, id LeaseID, ttl int64, guards ..
 }
 
 // nameTTL answers LeaseGrant in [LeaseModeTTL]: it writes nothing, but is linearized like a grant that does.
-func (s *Store) nameTTL(ctx context.Context, id LeaseID, ttl int64, guards []Guard) (*LeaseGrantResult, error) {
+func (s *Store) nameTTL(ctx context.Context, guard Guard, id LeaseID, ttl int64) (*LeaseGrantResult, error) {
 	if err := s.linearize(ctx); err != nil {
 		return nil, err
 	}
 	snap := s.snapshot()
-	if err := snap.pass(guards...); err != nil {
+	if err := snap.pass(guard); err != nil {
 		return nil, err
 	}
 	if err := s.alarms.Of(Records{&snap.control}).admit(costOfLease); err != nil {
@@ -65,7 +65,7 @@ func (s *Store) nameTTL(ctx context.Context, id LeaseID, ttl int64, guards []Gua
 // LeaseRevoke ends a lease and deletes its keys, in one revision, and returns the current one. Of the requests that are
 // under way with it, those that go into the same append take effect before it: a keep-alive that its client sent earlier, on a
 // stream, often reaches the writer a moment later.
-func (s *Store) LeaseRevoke(ctx context.Context, id LeaseID, guards ...Guard) (Revision, error) {
+func (s *Store) LeaseRevoke(ctx context.Context, guard Guard, id LeaseID) (Revision, error) {
 	var revision Revision
 	revoke := &request{ctx: ctx, last: true, evaluate: func(st *step) error {
 		if err := st.admit(cost{}); err != nil {
@@ -78,22 +78,24 @@ func (s *Store) LeaseRevoke(ctx context.Context, id LeaseID, guards ...Guard) (R
 		revision = st.st.revision
 		return nil
 	}}
-	err := s.submitLease(revoke, guards)()
+	err := s.submitLease(guard, revoke)()
 	return revision, err
 }
 
 // LeaseKeepAlive lets a lease last its whole TTL from now on. It is in the log when LeaseKeepAlive returns: all that are under way at the same time share
 // an entry of it. [ErrLeaseNotFound] comes with the revision at which the lease did not exist.
-func (s *Store) LeaseKeepAlive(ctx context.Context, id LeaseID, guards ...Guard) (*LeaseGrantResult, error) {
-	return s.SubmitLeaseKeepAlive(ctx, id, guards...)()
+func (s *Store) LeaseKeepAlive(ctx context.Context, guard Guard, id LeaseID) (*LeaseGrantResult, error) {
+	return s.SubmitLeaseKeepAlive(ctx, guard, id)()
 }
 
 // SubmitLeaseKeepAlive queues a [Store.LeaseKeepAlive] and returns a function that waits for its result, which the caller must
 // call. Keep-alives take effect in the order in which they are submitted, and before a revocation that is requested afterwards.
-func (s *Store) SubmitLeaseKeepAlive(ctx context.Context, id LeaseID, guards ...Guard) (wait func() (*LeaseGrantResult, error)) {
+func (s *Store) SubmitLeaseKeepAlive(
+	ctx context.Context, guard Guard, id LeaseID,
+) (wait func() (*LeaseGrantResult, error)) {
 	result := &LeaseGrantResult{ID: id}
 	found := false
-	await := s.submitLease(&request{ctx: ctx, evaluate: func(st *step) error {
+	await := s.submitLease(guard, &request{ctx: ctx, evaluate: func(st *step) error {
 		result.Revision = st.st.revision
 		l := st.st.lease(id)
 		if found = l != nil; found {
@@ -101,7 +103,7 @@ func (s *Store) SubmitLeaseKeepAlive(ctx context.Context, id LeaseID, guards ...
 			result.TTL = l.ttl
 		}
 		return nil
-	}}, guards)
+	}})
 	return func() (*LeaseGrantResult, error) {
 		switch err := await(); {
 		case err != nil:
@@ -114,10 +116,12 @@ func (s *Store) SubmitLeaseKeepAlive(ctx context.Context, id LeaseID, guards ...
 }
 
 // LeaseTimeToLive tells how long a lease lasts, and its keys if they are asked for. [ErrLeaseNotFound] comes with the current revision.
-func (s *Store) LeaseTimeToLive(ctx context.Context, id LeaseID, keys bool, guards ...Guard) (*LeaseTimeToLiveResult, error) {
+func (s *Store) LeaseTimeToLive(
+	ctx context.Context, guard Guard, id LeaseID, keys bool,
+) (*LeaseTimeToLiveResult, error) {
 	result := &LeaseTimeToLiveResult{ID: id}
 	found := false
-	err := s.writeLease(ctx, guards, func(st *step) error {
+	err := s.writeLease(ctx, guard, func(st *step) error {
 		result.Revision = st.st.revision
 		l := st.st.lease(id)
 		if found = l != nil; !found {
@@ -139,8 +143,8 @@ func (s *Store) LeaseTimeToLive(ctx context.Context, id LeaseID, keys bool, guar
 }
 
 // Leases returns the IDs of all leases, those that end first first.
-func (s *Store) Leases(ctx context.Context, guards ...Guard) (ids []LeaseID, revision Revision, err error) {
-	err = s.writeLease(ctx, guards, func(st *step) error {
+func (s *Store) Leases(ctx context.Context, guard Guard) (ids []LeaseID, revision Revision, err error) {
+	err = s.writeLease(ctx, guard, func(st *step) error {
 		ids, revision = st.st.leaseIDs(), st.st.revision
 		slices.SortStableFunc(ids, s.writer.leases.compare)
 		return nil
@@ -149,18 +153,18 @@ func (s *Store) Leases(ctx context.Context, guards ...Guard) (ids []LeaseID, rev
 }
 
 // writeLease is write for what only [LeaseModeEtcd] has.
-func (s *Store) writeLease(ctx context.Context, guards []Guard, evaluate func(*step) error) error {
-	return s.submitLease(&request{ctx: ctx, evaluate: evaluate}, guards)()
+func (s *Store) writeLease(ctx context.Context, guard Guard, evaluate func(*step) error) error {
+	return s.submitLease(guard, &request{ctx: ctx, evaluate: evaluate})()
 }
 
 // submitLease is submit for what only [LeaseModeEtcd] has. The caller must call await.
-func (s *Store) submitLease(r *request, guards []Guard) (await func() error) {
+func (s *Store) submitLease(guard Guard, r *request) (await func() error) {
 	if err := s.OwnLeases(); err != nil {
-		return func() error { return cmp.Or(s.passHere(r.ctx, guards...), err) }
+		return func() error { return cmp.Or(s.passHere(r.ctx, guard), err) }
 	}
 	evaluate := r.evaluate
 	r.evaluate = func(st *step) error {
-		if err := st.st.pass(guards...); err != nil {
+		if err := st.st.pass(guard); err != nil {
 			return err
 		}
 		return evaluate(st)

@@ -15,16 +15,16 @@ func TestKeepAlivesTakeEffectInOrder(t *testing.T) {
 	store := startStore(t, openSQLite(t, tempDatabase(t)), ls.Options{LeaseMode: ls.LeaseModeEtcd})
 	ctx := testContext(t)
 	for range 50 {
-		early := store.SubmitLeaseKeepAlive(ctx, 7)
-		if _, err := store.LeaseGrant(ctx, 7, 60); err != nil {
+		early := store.SubmitLeaseKeepAlive(ctx, ls.Unguarded, 7)
+		if _, err := store.LeaseGrant(ctx, ls.Unguarded, 7, 60); err != nil {
 			t.Fatal(err)
 		}
-		kept, again := store.SubmitLeaseKeepAlive(ctx, 7), store.SubmitLeaseKeepAlive(ctx, 7)
-		revoked, err := store.LeaseRevoke(ctx, 7)
+		kept, again := store.SubmitLeaseKeepAlive(ctx, ls.Unguarded, 7), store.SubmitLeaseKeepAlive(ctx, ls.Unguarded, 7)
+		revoked, err := store.LeaseRevoke(ctx, ls.Unguarded, 7)
 		if err != nil {
 			t.Fatal(err)
 		}
-		late := store.SubmitLeaseKeepAlive(ctx, 7)
+		late := store.SubmitLeaseKeepAlive(ctx, ls.Unguarded, 7)
 		if _, err := early(); !errors.Is(err, ls.ErrLeaseNotFound) {
 			t.Fatalf("a keep-alive before the grant: %v", err)
 		}
@@ -47,7 +47,7 @@ func TestRevocationIsLastOfItsGroup(t *testing.T) {
 	ctx := testContext(t)
 	const leases = 10
 	for id := range ls.LeaseID(leases) {
-		if _, err := store.LeaseGrant(ctx, id+1, 60); err != nil {
+		if _, err := store.LeaseGrant(ctx, ls.Unguarded, id+1, 60); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -62,7 +62,7 @@ func TestRevocationIsLastOfItsGroup(t *testing.T) {
 	<-held
 	for id := range ls.LeaseID(leases) {
 		requests.Go(func() {
-			if _, err := store.LeaseRevoke(ctx, id+1); err != nil {
+			if _, err := store.LeaseRevoke(ctx, ls.Unguarded, id+1); err != nil {
 				t.Errorf("revoke lease %d: %v", id+1, err)
 			}
 		})
@@ -70,11 +70,11 @@ func TestRevocationIsLastOfItsGroup(t *testing.T) {
 	eventually(t, "all revocations are queued", func() bool { return store.Queued() == leases })
 	var waits []func() (*ls.LeaseGrantResult, error)
 	for id := range ls.LeaseID(leases) {
-		waits = append(waits, store.SubmitLeaseKeepAlive(ctx, id+1))
+		waits = append(waits, store.SubmitLeaseKeepAlive(ctx, ls.Unguarded, id+1))
 	}
 	put := make(chan error, 1)
 	go func() {
-		_, err := store.Put(ctx, &ls.PutRequest{Key: []byte("leased"), Lease: 1})
+		_, err := store.Put(ctx, ls.Unguarded, &ls.PutRequest{Key: []byte("leased"), Lease: 1})
 		put <- err
 	}()
 	eventually(t, "all requests are queued", func() bool { return store.Queued() == 2*leases+1 })
@@ -88,7 +88,8 @@ func TestRevocationIsLastOfItsGroup(t *testing.T) {
 		t.Errorf("put: %v", err)
 	}
 	requests.Wait()
-	if res, err := store.Range(ctx, &ls.RangeRequest{KeyRange: everything}); err != nil || res.Count != 1 {
+	if res, err := store.Range(ctx, ls.Unguarded,
+		&ls.RangeRequest{KeyRange: everything}); err != nil || res.Count != 1 {
 		t.Errorf("after the revocations: %v, %v", res, err)
 	}
 }

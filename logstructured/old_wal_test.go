@@ -32,15 +32,16 @@ func TestOldWALBesideCopy(t *testing.T) {
 			key := fmt.Appendf(nil, "/registry/things/%03d", rng.IntN(100))
 			value := bytes.Repeat([]byte{byte(i)}, []int{0, 20, 300, 1000, 7000}[rng.IntN(5)])
 			if rng.IntN(8) == 0 {
-				if _, err := store.DeleteRange(ctx, &ls.DeleteRangeRequest{KeyRange: ls.KeyRange{Key: key}}); err != nil {
+				if _, err := store.DeleteRange(ctx, ls.Unguarded,
+					&ls.DeleteRangeRequest{KeyRange: ls.KeyRange{Key: key}}); err != nil {
 					t.Fatal(err)
 				}
-			} else if _, err := store.Put(ctx, &ls.PutRequest{Key: key, Value: value}); err != nil {
+			} else if _, err := store.Put(ctx, ls.Unguarded, &ls.PutRequest{Key: key, Value: value}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if n%3 == 2 {
-			if _, err := store.Compact(ctx, store.Revision()-20, true); err != nil {
+			if _, err := store.Compact(ctx, ls.Unguarded, store.Revision()-20, true); err != nil {
 				t.Fatal(err)
 			}
 		}

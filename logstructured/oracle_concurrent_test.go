@@ -213,7 +213,7 @@ func TestOracleBadRequestFailsAlone(t *testing.T) {
 	for i := range 10 {
 		store.mustPut(t, "key", fmt.Sprint(i))
 	}
-	if _, err := store.Compact(ctx, 8, false); err != nil {
+	if _, err := store.Compact(ctx, ls.Unguarded, 8, false); err != nil {
 		t.Fatal(err)
 	}
 
@@ -264,7 +264,7 @@ func TestOracleBadRequestFailsAlone(t *testing.T) {
 			t.Fatalf("the good requests got revisions %v: they must follow each other", revisions)
 		}
 	}
-	res, err := store.Range(ctx, &ls.RangeRequest{KeyRange: everything, CountOnly: true})
+	res, err := store.Range(ctx, ls.Unguarded, &ls.RangeRequest{KeyRange: everything, CountOnly: true})
 	if err != nil || res.Count != 2+good || res.Revision != 12+good {
 		t.Fatalf("%d keys at revision %d, %v", res.Count, res.Revision, err)
 	}

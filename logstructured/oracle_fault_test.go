@@ -94,7 +94,7 @@ func TestFaultUnknownMetByAnotherReplica(t *testing.T) {
 		})
 		return err
 	}})
-	res, err := store.Txn(testContext(t), &ls.TxnRequest{
+	res, err := store.Txn(testContext(t), ls.Unguarded, &ls.TxnRequest{
 		Compares: []ls.Compare{{KeyRange: ls.KeyRange{Key: []byte("key")}, Target: ls.CompareValue, Value: []byte("first")}},
 		Success:  []ls.Op{&ls.PutRequest{Key: []byte("key"), Value: []byte("third")}},
 		Failure:  []ls.Op{&ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("key")}}},
@@ -173,7 +173,8 @@ func TestFaultsUnderLoad(t *testing.T) {
 					ctx, cancel = context.WithTimeout(ctx, time.Duration(gen.Intn(15))*time.Millisecond)
 				}
 				w := write{value: fmt.Sprintf("%d-%d", i, n)}
-				res, err := store.Put(ctx, &ls.PutRequest{Key: fmt.Append(nil, "key-", i%4), Value: []byte(w.value)})
+				res, err := store.Put(ctx, ls.Unguarded,
+					&ls.PutRequest{Key: fmt.Append(nil, "key-", i%4), Value: []byte(w.value)})
 				cancel()
 				if w.err = err; err == nil {
 					w.revision = res.Revision
@@ -277,12 +278,12 @@ func TestFaultReadsGoOn(t *testing.T) {
 
 			l.failAll(c.fault)
 			ctx := testContext(t)
-			_, err := store.Put(ctx, &ls.PutRequest{Key: []byte("key"), Value: []byte("3")})
+			_, err := store.Put(ctx, ls.Unguarded, &ls.PutRequest{Key: []byte("key"), Value: []byte("3")})
 			if !errors.Is(err, c.write) {
 				t.Errorf("put: %v, want %v", err, c.write)
 			}
 			for _, r := range []*ls.RangeRequest{{KeyRange: everything}, {KeyRange: everything, Revision: 2}} {
-				_, err = store.Range(ctx, r)
+				_, err = store.Range(ctx, ls.Unguarded, r)
 				if err == nil {
 					t.Errorf("a linearizable read succeeded without the database: %s", requestText(r))
 				} else if !errors.Is(err, ls.ErrUnavailable) && !errors.Is(err, ls.ErrTimeout) && !errors.Is(err, c.write) {
@@ -297,17 +298,17 @@ func TestFaultReadsGoOn(t *testing.T) {
 				{KeyRange: everything, Revision: 3, Serializable: true},
 				{KeyRange: everything, Revision: 2, Serializable: true},
 			} {
-				if res, err := store.Range(ctx, r); err != nil || res.Count != 1 {
+				if res, err := store.Range(ctx, ls.Unguarded, r); err != nil || res.Count != 1 {
 					t.Errorf("%s: %v, %v", requestText(r), res, err)
 				}
 			}
 
 			l.heal()
 			eventually(t, "writes succeed again", func() bool {
-				_, err = store.Put(ctx, &ls.PutRequest{Key: []byte("key"), Value: []byte("3")})
+				_, err = store.Put(ctx, ls.Unguarded, &ls.PutRequest{Key: []byte("key"), Value: []byte("3")})
 				return err == nil
 			})
-			res, err := store.Range(ctx, &ls.RangeRequest{KeyRange: everything})
+			res, err := store.Range(ctx, ls.Unguarded, &ls.RangeRequest{KeyRange: everything})
 			if err != nil || res.KVs[0].Version != 3 || res.Revision != 4 {
 				t.Errorf("after the database is back: %s", resultText(res, err))
 			}
@@ -330,14 +331,17 @@ func TestFaultNeverAnswered(t *testing.T) {
 	begin := time.Now()
 	for i := range 3 {
 		// The limit of the append is the request's own: either may be noticed first.
-		if _, err := store.Put(t.Context(), &ls.PutRequest{Key: []byte("key")}); !errors.Is(err, ls.ErrTimeout) && !errors.Is(err, log.ErrUnknown) {
+		if _, err := store.Put(t.Context(), ls.Unguarded,
+			&ls.PutRequest{Key: []byte("key")}); !errors.Is(err, ls.ErrTimeout) && !errors.Is(err, log.ErrUnknown) {
 			t.Errorf("put: %v", err)
 		}
-		if _, err := store.Range(t.Context(), &ls.RangeRequest{KeyRange: everything}); !errors.Is(err, ls.ErrTimeout) {
+		if _, err := store.Range(t.Context(), ls.Unguarded,
+			&ls.RangeRequest{KeyRange: everything}); !errors.Is(err, ls.ErrTimeout) {
 			t.Errorf("range: %v", err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		if _, err := store.Put(ctx, &ls.PutRequest{Key: fmt.Append(nil, i)}); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, ls.ErrTimeout) && !errors.Is(err, log.ErrUnknown) {
+		if _, err := store.Put(ctx, ls.Unguarded,
+			&ls.PutRequest{Key: fmt.Append(nil, i)}); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, ls.ErrTimeout) && !errors.Is(err, log.ErrUnknown) {
 			t.Errorf("put with a deadline: %v", err)
 		}
 		cancel()
@@ -347,7 +351,7 @@ func TestFaultNeverAnswered(t *testing.T) {
 	}
 	l.heal()
 	eventually(t, "writes succeed again", func() bool {
-		_, err := store.Put(t.Context(), &ls.PutRequest{Key: []byte("key"), Value: []byte("2")})
+		_, err := store.Put(t.Context(), ls.Unguarded, &ls.PutRequest{Key: []byte("key"), Value: []byte("2")})
 		return err == nil
 	})
 }
@@ -378,7 +382,7 @@ func TestFaultShutdownUnderLoad(t *testing.T) { // not parallel: it counts gorou
 		wg.Go(func() {
 			for n := 0; ; n++ {
 				key := fmt.Sprintf("%d-%d", i, n)
-				if _, err := store.Put(t.Context(), &ls.PutRequest{Key: []byte(key)}); err != nil {
+				if _, err := store.Put(t.Context(), ls.Unguarded, &ls.PutRequest{Key: []byte(key)}); err != nil {
 					ended("put", err)
 					return
 				}
@@ -389,7 +393,8 @@ func TestFaultShutdownUnderLoad(t *testing.T) { // not parallel: it counts gorou
 		})
 		wg.Go(func() {
 			for {
-				if _, err := store.Range(t.Context(), &ls.RangeRequest{KeyRange: everything, CountOnly: true}); err != nil {
+				if _, err := store.Range(t.Context(), ls.Unguarded,
+					&ls.RangeRequest{KeyRange: everything, CountOnly: true}); err != nil {
 					ended("range", err)
 					return
 				}
@@ -398,7 +403,7 @@ func TestFaultShutdownUnderLoad(t *testing.T) { // not parallel: it counts gorou
 		wg.Go(func() {
 			ws := store.NewWatchStream()
 			defer ws.Close()
-			ws.Create(ls.WatchRequest{KeyRange: everything})
+			ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: everything})
 			for {
 				if _, err := ws.Next(t.Context()); err != nil {
 					ended("watch", err)
@@ -410,16 +415,18 @@ func TestFaultShutdownUnderLoad(t *testing.T) { // not parallel: it counts gorou
 	eventually(t, "writes are under way", func() bool { mu.Lock(); defer mu.Unlock(); return len(acked) > 200 })
 	store.stop(t)
 	wg.Wait()
-	if _, err := store.Put(t.Context(), &ls.PutRequest{Key: []byte("late")}); !errors.Is(err, ls.ErrStopped) {
+	if _, err := store.Put(t.Context(), ls.Unguarded,
+		&ls.PutRequest{Key: []byte("late")}); !errors.Is(err, ls.ErrStopped) {
 		t.Errorf("put after Run has returned: %v", err)
 	}
-	if _, err := store.Range(t.Context(), &ls.RangeRequest{KeyRange: everything}); !errors.Is(err, ls.ErrStopped) {
+	if _, err := store.Range(t.Context(), ls.Unguarded,
+		&ls.RangeRequest{KeyRange: everything}); !errors.Is(err, ls.ErrStopped) {
 		t.Errorf("range after Run has returned: %v", err)
 	}
 	eventually(t, fmt.Sprintf("no more goroutines run than the %d before", before), func() bool { return runtime.NumGoroutine() <= before })
 
 	reopened := startStore(t, openSQLite(t, path), ls.Options{})
-	res, err := reopened.Range(testContext(t), &ls.RangeRequest{KeyRange: everything, KeysOnly: true})
+	res, err := reopened.Range(testContext(t), ls.Unguarded, &ls.RangeRequest{KeyRange: everything, KeysOnly: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -440,7 +447,7 @@ func TestLargeBehindOthers(t *testing.T) {
 	store := startStore(t, l, ls.Options{})
 	ctx := testContext(t)
 	put := func(r *replica, key string, size int) error {
-		_, err := r.Put(ctx, &ls.PutRequest{Key: []byte(key), Value: bytes.Repeat([]byte("v"), size)})
+		_, err := r.Put(ctx, ls.Unguarded, &ls.PutRequest{Key: []byte(key), Value: bytes.Repeat([]byte("v"), size)})
 		return err
 	}
 	var inVain atomic.Int64

@@ -101,25 +101,25 @@ func (r *replica) apply(ctx context.Context, op ls.Op) (res ls.OpResult, err err
 	// A typed nil pointer in the interface would hide that there is no result.
 	switch op := op.(type) {
 	case *ls.RangeRequest:
-		if rr, e := r.Range(ctx, op); e != nil {
+		if rr, e := r.Range(ctx, ls.Unguarded, op); e != nil {
 			err = e
 		} else {
 			res = rr
 		}
 	case *ls.PutRequest:
-		if rr, e := r.Put(ctx, op); e != nil {
+		if rr, e := r.Put(ctx, ls.Unguarded, op); e != nil {
 			err = e
 		} else {
 			res = rr
 		}
 	case *ls.DeleteRangeRequest:
-		if rr, e := r.DeleteRange(ctx, op); e != nil {
+		if rr, e := r.DeleteRange(ctx, ls.Unguarded, op); e != nil {
 			err = e
 		} else {
 			res = rr
 		}
 	case *ls.TxnRequest:
-		if rr, e := r.Txn(ctx, op); e != nil {
+		if rr, e := r.Txn(ctx, ls.Unguarded, op); e != nil {
 			err = e
 		} else {
 			res = rr
@@ -138,7 +138,7 @@ func testContext(t testing.TB) context.Context {
 // mustPut writes a key and returns its revision.
 func (r *replica) mustPut(t testing.TB, key, value string) ls.Revision {
 	t.Helper()
-	res, err := r.Put(testContext(t), &ls.PutRequest{Key: []byte(key), Value: []byte(value)})
+	res, err := r.Put(testContext(t), ls.Unguarded, &ls.PutRequest{Key: []byte(key), Value: []byte(value)})
 	if err != nil {
 		t.Fatalf("put %q: %v", key, err)
 	}

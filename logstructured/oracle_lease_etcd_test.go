@@ -18,7 +18,7 @@ var modeEtcd = ls.Options{LeaseMode: ls.LeaseModeEtcd}
 
 func mustGrant(t testing.TB, r *replica, id ls.LeaseID, ttl int64) ls.LeaseID {
 	t.Helper()
-	res, err := r.LeaseGrant(testContext(t), id, ttl)
+	res, err := r.LeaseGrant(testContext(t), ls.Unguarded, id, ttl)
 	if err != nil || id != 0 && res.ID != id || res.ID == 0 {
 		t.Fatalf("grant %d for %d s: %+v, %v", id, ttl, res, err)
 	}
@@ -28,7 +28,7 @@ func mustGrant(t testing.TB, r *replica, id ls.LeaseID, ttl int64) ls.LeaseID {
 // leaseText describes a lease, its time left aside.
 func leaseText(t testing.TB, r *replica, id ls.LeaseID) string {
 	t.Helper()
-	res, err := r.LeaseTimeToLive(testContext(t), id, true)
+	res, err := r.LeaseTimeToLive(testContext(t), ls.Unguarded, id, true)
 	if errors.Is(err, ls.ErrLeaseNotFound) {
 		return fmt.Sprintf("none at %d", res.Revision)
 	}
@@ -49,19 +49,20 @@ func TestLeasesOfTheirOwn(t *testing.T) {
 	random := mustGrant(t, store, 0, 100)
 	mustGrant(t, store, -7, 1) // raised to the least TTL
 	mustGrant(t, store, 8, ls.MaxLeaseTTL)
-	if _, err := store.LeaseGrant(ctx, 8, 5); !errors.Is(err, ls.ErrLeaseExists) {
+	if _, err := store.LeaseGrant(ctx, ls.Unguarded, 8, 5); !errors.Is(err, ls.ErrLeaseExists) {
 		t.Errorf("a second grant: %v", err)
 	}
-	if _, err := store.LeaseGrant(ctx, 9, ls.MaxLeaseTTL+1); !errors.Is(err, ls.ErrLeaseTTLTooLarge) {
+	if _, err := store.LeaseGrant(ctx, ls.Unguarded, 9, ls.MaxLeaseTTL+1); !errors.Is(err, ls.ErrLeaseTTLTooLarge) {
 		t.Errorf("too large a TTL: %v", err)
 	}
-	if _, err := store.LeaseKeepAlive(ctx, 9); !errors.Is(err, ls.ErrLeaseNotFound) {
+	if _, err := store.LeaseKeepAlive(ctx, ls.Unguarded, 9); !errors.Is(err, ls.ErrLeaseNotFound) {
 		t.Errorf("keep-alive of no lease: %v", err)
 	}
-	if _, err := store.LeaseRevoke(ctx, 9); !errors.Is(err, ls.ErrLeaseNotFound) {
+	if _, err := store.LeaseRevoke(ctx, ls.Unguarded, 9); !errors.Is(err, ls.ErrLeaseNotFound) {
 		t.Errorf("revocation of no lease: %v", err)
 	}
-	if _, err := store.Put(ctx, &ls.PutRequest{Key: []byte("key"), Lease: 9}); !errors.Is(err, ls.ErrLeaseNotFound) {
+	if _, err := store.Put(ctx, ls.Unguarded,
+		&ls.PutRequest{Key: []byte("key"), Lease: 9}); !errors.Is(err, ls.ErrLeaseNotFound) {
 		t.Errorf("put with no lease: %v", err)
 	}
 	mustMatch(t, "no lease", leaseText(t, store, 9), "none at 1")
@@ -70,17 +71,18 @@ func TestLeasesOfTheirOwn(t *testing.T) {
 	putLeased(t, store, 8, "b", "a", "moves", "detached", "deleted")
 	putLeased(t, store, random, "moves")
 	store.mustPut(t, "detached", "")
-	if _, err := store.DeleteRange(ctx, &ls.DeleteRangeRequest{KeyRange: ls.KeyRange{Key: []byte("deleted")}}); err != nil {
+	if _, err := store.DeleteRange(ctx, ls.Unguarded,
+		&ls.DeleteRangeRequest{KeyRange: ls.KeyRange{Key: []byte("deleted")}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Put(ctx, &ls.PutRequest{Key: []byte("a"), IgnoreLease: true}); err != nil {
+	if _, err := store.Put(ctx, ls.Unguarded, &ls.PutRequest{Key: []byte("a"), IgnoreLease: true}); err != nil {
 		t.Fatal(err)
 	}
 	check := func(r *replica) {
 		t.Helper()
 		mustMatch(t, "the lease of most", leaseText(t, r, 8), fmt.Sprintf(`%d s ["a" "b"] at 10`, ls.MaxLeaseTTL))
 		mustMatch(t, "the random lease", leaseText(t, r, random), `100 s ["moves"] at 10`)
-		if ids, revision, err := r.Leases(testContext(t)); err != nil || revision != 10 || !slices.Contains(ids, 8) || !slices.Contains(ids, random) {
+		if ids, revision, err := r.Leases(testContext(t), ls.Unguarded); err != nil || revision != 10 || !slices.Contains(ids, 8) || !slices.Contains(ids, random) {
 			t.Errorf("leases %v at %d, %v", ids, revision, err)
 		}
 	}
@@ -89,14 +91,14 @@ func TestLeasesOfTheirOwn(t *testing.T) {
 
 	// Of its keys those that it has when it ends are deleted, in one revision and in key order.
 	ws := watchEverything(t, store, 0)
-	if revision, err := store.LeaseRevoke(ctx, 8); err != nil || revision != 11 {
+	if revision, err := store.LeaseRevoke(ctx, ls.Unguarded, 8); err != nil || revision != 11 {
 		t.Errorf("revoked at %d: %v", revision, err)
 	}
 	mustMatch(t, "the revocation", deletedKeys(nextResponse(t, ws)), "a@11 b@11 ")
 	mustMatch(t, "the revoked lease", leaseText(t, store, 8), "none at 11")
 	// Without keys it takes no revision, and the ID is free again.
 	mustGrant(t, store, 8, 60)
-	if revision, err := store.LeaseRevoke(ctx, 8); err != nil || revision != 11 {
+	if revision, err := store.LeaseRevoke(ctx, ls.Unguarded, 8); err != nil || revision != 11 {
 		t.Errorf("revoked at %d: %v", revision, err)
 	}
 }
@@ -111,7 +113,7 @@ func TestLeasesExpire(t *testing.T) {
 	began := putLeased(t, replicas[0], 2, "lost-b", "lost-a")
 	ws := watchEverything(t, replicas[1], 5)
 	for i := 0; time.Since(began) < 5*time.Second; i++ {
-		if res, err := replicas[i%3].LeaseKeepAlive(testContext(t), 1); err != nil || res.TTL != 2 {
+		if res, err := replicas[i%3].LeaseKeepAlive(testContext(t), ls.Unguarded, 1); err != nil || res.TTL != 2 {
 			t.Fatalf("keep-alive %d after %v: %+v, %v", i, time.Since(began), res, err)
 		}
 		elapse(50 * time.Millisecond)
@@ -178,7 +180,7 @@ func TestLeasesAtOnce(t *testing.T) {
 				r := replicas[int(i)%2]
 				if round == 0 {
 					mustGrant(t, r, i+1, 1000)
-				} else if _, err := r.LeaseKeepAlive(testContext(t), i+1); err != nil {
+				} else if _, err := r.LeaseKeepAlive(testContext(t), ls.Unguarded, i+1); err != nil {
 					t.Errorf("keep-alive: %v", err)
 				}
 			})
@@ -205,13 +207,13 @@ func TestLeasesAtOnce(t *testing.T) {
 	}
 	for i := range ls.LeaseID(leases) {
 		if i != 100 {
-			if _, err := replicas[0].LeaseRevoke(testContext(t), i+1); err != nil {
+			if _, err := replicas[0].LeaseRevoke(testContext(t), ls.Unguarded, i+1); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	store := replicas[1]
-	if _, err := store.Compact(testContext(t), store.mustPut(t, "key", ""), false); err != nil {
+	if _, err := store.Compact(testContext(t), ls.Unguarded, store.mustPut(t, "key", ""), false); err != nil {
 		t.Fatal(err)
 	}
 	// One lease, what kept it alive last, the mode, a key and the compaction; the tombstones of leases go as well.
@@ -229,11 +231,11 @@ func TestLeaseModes(t *testing.T) {
 	putLeased(t, store, 200, "c", "former")
 	store.mustPut(t, "former", "")
 	for _, call := range []func() error{
-		func() error { _, err := store.LeaseRevoke(testContext(t), 100); return err },
-		func() error { _, err := store.LeaseKeepAlive(testContext(t), 100); return err },
-		func() error { _, err := store.LeaseTimeToLive(testContext(t), 100, true); return err },
-		func() error { _, _, err := store.Leases(testContext(t)); return err },
-		func() error { _, err := store.LeaseGrant(testContext(t), 1, 100); return err },
+		func() error { _, err := store.LeaseRevoke(testContext(t), ls.Unguarded, 100); return err },
+		func() error { _, err := store.LeaseKeepAlive(testContext(t), ls.Unguarded, 100); return err },
+		func() error { _, err := store.LeaseTimeToLive(testContext(t), ls.Unguarded, 100, true); return err },
+		func() error { _, _, err := store.Leases(testContext(t), ls.Unguarded); return err },
+		func() error { _, err := store.LeaseGrant(testContext(t), ls.Unguarded, 1, 100); return err },
 	} {
 		if err := call(); !errors.Is(err, ls.ErrLeaseMode) {
 			t.Errorf("in mode ttl: %v", err)
@@ -253,7 +255,8 @@ func TestLeaseModes(t *testing.T) {
 	}
 	store.stop(t)
 	open(ls.LeaseModeTTL, ls.ErrLeaseModeMismatch)
-	if _, err := other.Range(testContext(t), &ls.RangeRequest{KeyRange: everything}); !errors.Is(err, ls.ErrUnavailable) && !errors.Is(err, ls.ErrTimeout) {
+	if _, err := other.Range(testContext(t), ls.Unguarded,
+		&ls.RangeRequest{KeyRange: everything}); !errors.Is(err, ls.ErrUnavailable) && !errors.Is(err, ls.ErrTimeout) {
 		t.Errorf("a replica of the former mode reads: %v", err)
 	}
 	other.stop(t)
@@ -268,7 +271,7 @@ func TestLeaseModes(t *testing.T) {
 	}
 	store.stop(t)
 	store = startStore(t, openSQLite(t, path), ls.Options{})
-	res, err := store.Range(testContext(t), &ls.RangeRequest{KeyRange: everything})
+	res, err := store.Range(testContext(t), ls.Unguarded, &ls.RangeRequest{KeyRange: everything})
 	if err != nil || res.Revision != 8 || res.Count != 5 {
 		t.Fatalf("after the conversions: %s", resultText(res, err))
 	}

@@ -24,7 +24,8 @@ func putLeased(t testing.TB, store *replica, lease ls.LeaseID, keys ...string) (
 	t.Helper()
 	for _, key := range keys {
 		began = time.Now()
-		if _, err := store.Put(testContext(t), &ls.PutRequest{Key: []byte(key), Value: []byte("v"), Lease: lease}); err != nil {
+		if _, err := store.Put(testContext(t), ls.Unguarded,
+			&ls.PutRequest{Key: []byte(key), Value: []byte("v"), Lease: lease}); err != nil {
 			t.Fatalf("put %q with lease %d: %v", key, lease, err)
 		}
 	}
@@ -37,7 +38,7 @@ func deletions(t testing.TB, store *replica, n int) (revisions map[string]int64,
 	t.Helper()
 	ws := store.NewWatchStream()
 	defer ws.Close()
-	ws.Create(ls.WatchRequest{KeyRange: everything, StartRevision: 1, NoPut: true})
+	ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: everything, StartRevision: 1, NoPut: true})
 	revisions = map[string]int64{}
 	for len(revisions) < n {
 		for _, ev := range nextResponse(t, ws).Events {
@@ -67,7 +68,7 @@ func TestLeaseExpires(t *testing.T) {
 	_, at := deletions(t, store, 3)
 	mustExpireAfter(t, time.Second, began, at)
 
-	res, err := store.Range(testContext(t), &ls.RangeRequest{KeyRange: everything, KeysOnly: true})
+	res, err := store.Range(testContext(t), ls.Unguarded, &ls.RangeRequest{KeyRange: everything, KeysOnly: true})
 	if err != nil || len(res.KVs) != 2 || string(res.KVs[0].Key) != "detached" || string(res.KVs[1].Key) != "lasting" {
 		t.Errorf("what is left: %s", resultText(res, err))
 	}
@@ -84,12 +85,12 @@ func TestLeaseOfATransactionExpiresInOneRevision(t *testing.T) {
 	for _, key := range []string{"c", "a", "b", "d"} {
 		txn.Success = append(txn.Success, &ls.PutRequest{Key: []byte(key), Lease: 1})
 	}
-	if _, err := store.Txn(testContext(t), txn); err != nil {
+	if _, err := store.Txn(testContext(t), ls.Unguarded, txn); err != nil {
 		t.Fatal(err)
 	}
 	ws := store.NewWatchStream()
 	defer ws.Close()
-	ws.Create(ls.WatchRequest{KeyRange: everything})
+	ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: everything})
 	nextResponse(t, ws)
 	mustMatch(t, "the expiry", deletedKeys(nextResponse(t, ws)), "a@3 b@3 c@3 d@3 ")
 }
@@ -118,7 +119,7 @@ func TestLeaseRewriteExtends(t *testing.T) {
 		case 1:
 			op.IgnoreValue = true
 		}
-		if _, err := store.Put(testContext(t), op); err != nil {
+		if _, err := store.Put(testContext(t), ls.Unguarded, op); err != nil {
 			t.Fatalf("rewrite %d, %v after the first write: %v", i, time.Since(start), err)
 		}
 		elapse(100 * time.Millisecond)
@@ -151,7 +152,7 @@ func TestLeaseSurvivesReopen(t *testing.T) {
 	if len(revisions) != 2 || revisions["early"] != 5 || revisions["late"] != 6 {
 		t.Errorf("deleted %v", revisions)
 	}
-	res, err := store.Range(testContext(t), &ls.RangeRequest{KeyRange: everything})
+	res, err := store.Range(testContext(t), ls.Unguarded, &ls.RangeRequest{KeyRange: everything})
 	if time.Since(last) < 100*time.Second && (err != nil || res.Count != 1) {
 		t.Errorf("what is left: %s", resultText(res, err))
 	}
@@ -177,7 +178,7 @@ func TestLeaseSweptByReplicas(t *testing.T) {
 		}
 	}
 	// Each append of a sweep is one revision that deleted something.
-	res, err := replicas[0].Range(testContext(t), &ls.RangeRequest{KeyRange: everything})
+	res, err := replicas[0].Range(testContext(t), ls.Unguarded, &ls.RangeRequest{KeyRange: everything})
 	if err != nil || res.Count != 0 {
 		t.Fatalf("after the sweep: %s", resultText(res, err))
 	}
@@ -195,15 +196,16 @@ func TestLeaseGrantInModeTTL(t *testing.T) {
 	t.Parallel()
 	store := startStore(t, openSQLite(t, tempDatabase(t)), ls.Options{})
 	ctx := testContext(t)
-	res, err := store.LeaseGrant(ctx, 0, 60)
+	res, err := store.LeaseGrant(ctx, ls.Unguarded, 0, 60)
 	if err != nil || res.ID != 60 || res.TTL != 60 || res.Revision != 1 {
 		t.Errorf("grant: %+v, %v", res, err)
 	}
-	if _, err := store.LeaseGrant(ctx, 0, ls.MaxLeaseTTL+1); !errors.Is(err, ls.ErrLeaseTTLTooLarge) {
+	if _, err := store.LeaseGrant(ctx, ls.Unguarded, 0, ls.MaxLeaseTTL+1); !errors.Is(err, ls.ErrLeaseTTLTooLarge) {
 		t.Errorf("grant of too large a TTL: %v", err)
 	}
 	for _, id := range []ls.LeaseID{-1, ls.MaxLeaseTTL + 1, 0x694d7ab1c2d3e4f5} {
-		if _, err := store.Put(ctx, &ls.PutRequest{Key: []byte("key"), Lease: id}); !errors.Is(err, ls.ErrLeaseNotFound) {
+		if _, err := store.Put(ctx, ls.Unguarded,
+			&ls.PutRequest{Key: []byte("key"), Lease: id}); !errors.Is(err, ls.ErrLeaseNotFound) {
 			t.Errorf("put with lease %d: %v", id, err)
 		}
 	}
@@ -216,13 +218,13 @@ func TestLeaseGrantInModeTTL(t *testing.T) {
 func TestExpiryBesideWatchCreations(t *testing.T) {
 	t.Parallel()
 	store := startStore(t, new(memory.Database).Open(), ls.Options{PollInterval: patience})
-	if _, err := store.Put(testContext(t), &ls.PutRequest{Key: []byte("k"), Lease: 2}); err != nil {
+	if _, err := store.Put(testContext(t), ls.Unguarded, &ls.PutRequest{Key: []byte("k"), Lease: 2}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the key expires", func() bool {
 		ws := store.NewWatchStream()
 		defer ws.Close()
-		ws.Create(ls.WatchRequest{KeyRange: everything})
+		ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: everything})
 		nextResponse(t, ws) // it is the only watcher: this makes the writer look
 		return store.Revision() == 3
 	})

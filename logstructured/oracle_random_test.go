@@ -80,7 +80,7 @@ func (s *sequence) compact(ctx context.Context, t testing.TB, rev int64) {
 	physical := s.gen.chance(50)
 	s.note(fmt.Sprintf("Compact{%d physical=%v}", rev, physical))
 	want, wantErr := s.oracle.compact(rev)
-	got, err := s.store.Compact(ctx, ls.Revision(rev), physical)
+	got, err := s.store.Compact(ctx, ls.Unguarded, ls.Revision(rev), physical)
 	s.match(t, compactText(int64(got), err), compactText(want, wantErr))
 }
 
@@ -146,7 +146,7 @@ func compareHashes(t testing.TB, o *oracle, store *replica) {
 	// A hash at the compact revision is one that etcd may have kept from before.
 	for rev := max(1, o.compacted+1); rev <= o.rev(); rev += 1 + (o.rev()-rev)/4 {
 		want, comparable := o.hashKV(rev)
-		got, err := store.HashKV(ctx, ls.Revision(rev))
+		got, err := store.HashKV(ctx, ls.Unguarded, ls.Revision(rev))
 		if err != nil {
 			t.Fatalf("hash at revision %d of %d, compacted %d: %v", rev, o.rev(), o.compacted, err)
 		}
@@ -167,13 +167,13 @@ func TestOracleHashSurvivesReopen(t *testing.T) {
 	}
 	ctx := testContext(t)
 	run.compact(ctx, t, max(run.oracle.compacted+1, run.oracle.rev()-30))
-	before, err := run.store.HashKV(ctx, 0)
+	before, err := run.store.HashKV(ctx, ls.Unguarded, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	run.store.stop(t)
 	run.store = startStore(t, openSQLite(t, path), opts)
-	after, err := run.store.HashKV(ctx, 0)
+	after, err := run.store.HashKV(ctx, ls.Unguarded, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,11 +192,12 @@ func TestOracleCompactionDeletesRows(t *testing.T) {
 	for i := range 300 {
 		store.mustPut(t, fmt.Sprintf("key-%d", i%3), fmt.Sprint(i))
 	}
-	if _, err := store.DeleteRange(testContext(t), &ls.DeleteRangeRequest{KeyRange: ls.KeyRange{Key: []byte("key-0")}}); err != nil {
+	if _, err := store.DeleteRange(testContext(t), ls.Unguarded,
+		&ls.DeleteRangeRequest{KeyRange: ls.KeyRange{Key: []byte("key-0")}}); err != nil {
 		t.Fatal(err)
 	}
 	last := store.mustPut(t, "other", "x")
-	if _, err := store.Compact(testContext(t), last, true); err != nil {
+	if _, err := store.Compact(testContext(t), ls.Unguarded, last, true); err != nil {
 		t.Fatal(err)
 	}
 
@@ -226,10 +227,11 @@ func TestOracleRetention(t *testing.T) {
 	for i := range 20 {
 		store.mustPut(t, "key", fmt.Sprint(i))
 	}
-	if _, err := store.Compact(testContext(t), store.Revision(), true); err != nil {
+	if _, err := store.Compact(testContext(t), ls.Unguarded, store.Revision(), true); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Range(testContext(t), &ls.RangeRequest{KeyRange: everything, Revision: 5}); !errors.Is(err, ls.ErrCompacted) {
+	if _, err := store.Range(testContext(t), ls.Unguarded,
+		&ls.RangeRequest{KeyRange: everything, Revision: 5}); !errors.Is(err, ls.ErrCompacted) {
 		t.Fatalf("a read below the compact revision: %v", err)
 	}
 	values, err := l.Values(t.Context(), []log.Position{1, 2, 19})

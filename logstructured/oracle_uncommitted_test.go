@@ -42,7 +42,7 @@ func TestOracleFailureIsNotSeenBeforeItsCause(t *testing.T) {
 					return
 				default:
 				}
-				_, err := store.Put(ctx, &ls.PutRequest{Key: []byte("key"), IgnoreValue: true})
+				_, err := store.Put(ctx, ls.Unguarded, &ls.PutRequest{Key: []byte("key"), IgnoreValue: true})
 				if updates.Add(1); err != nil && !errors.Is(err, ls.ErrUnavailable) && refused.Add(1) == 1 {
 					t.Errorf("update of a key that exists all the time: %v", err)
 				}
@@ -50,7 +50,8 @@ func TestOracleFailureIsNotSeenBeforeItsCause(t *testing.T) {
 		})
 	}
 	for range 20 {
-		_, err := store.DeleteRange(ctx, &ls.DeleteRangeRequest{KeyRange: ls.KeyRange{Key: []byte("key")}})
+		_, err := store.DeleteRange(ctx, ls.Unguarded,
+			&ls.DeleteRangeRequest{KeyRange: ls.KeyRange{Key: []byte("key")}})
 		if !errors.Is(err, ls.ErrUnavailable) || errors.Is(err, log.ErrUnknown) {
 			t.Errorf("a delete whose append failed: %v", err)
 		}

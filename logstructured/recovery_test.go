@@ -21,7 +21,7 @@ func watchEverything(t *testing.T, r *replica, from ls.Revision) *ls.WatchStream
 	t.Helper()
 	ws := r.NewWatchStream()
 	t.Cleanup(ws.Close)
-	ws.Create(ls.WatchRequest{KeyRange: everything, StartRevision: from})
+	ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: everything, StartRevision: from})
 	if response, err := ws.Next(testContext(t)); err != nil || !response.Created {
 		t.Fatalf("create a watcher: %+v, %v", response, err)
 	}
@@ -90,7 +90,7 @@ func TestRecoveryOfTwoEnds(t *testing.T) {
 	}
 	revision := a.mustPut(t, "after", "all")
 	for i, r := range replicas {
-		res, err := r.Range(testContext(t), &ls.RangeRequest{KeyRange: everything})
+		res, err := r.Range(testContext(t), ls.Unguarded, &ls.RangeRequest{KeyRange: everything})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +103,8 @@ func TestRecoveryOfTwoEnds(t *testing.T) {
 			}
 		}
 		for _, old := range []ls.Revision{2, served - 30, served, served + 1, served + 60} {
-			if _, err := r.Range(testContext(t), &ls.RangeRequest{KeyRange: everything, Revision: old}); !errors.Is(err, ls.ErrCompacted) {
+			if _, err := r.Range(testContext(t), ls.Unguarded,
+				&ls.RangeRequest{KeyRange: everything, Revision: old}); !errors.Is(err, ls.ErrCompacted) {
 				t.Errorf("replica %d: range at revision %d: %v, want that it is compacted", i, old, err)
 			}
 		}
@@ -114,7 +115,7 @@ func TestRecoveryOfTwoEnds(t *testing.T) {
 	}
 	// And it outlives compactions, each of which removes the entry of the one before.
 	for range 3 {
-		if _, err := a.Compact(testContext(t), a.mustPut(t, "k", "v"), true); err != nil {
+		if _, err := a.Compact(testContext(t), ls.Unguarded, a.mustPut(t, "k", "v"), true); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -141,13 +142,14 @@ func TestRecoveryAtTheSamePosition(t *testing.T) {
 
 	// What it reads from the database by position is another row's value now: that must not come out.
 	l.fail(faults{read: lookAway.read, end: lookAway.end, append: lookAway.append})
-	res, err := a.Range(testContext(t), &ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("k")}, Serializable: true})
+	res, err := a.Range(testContext(t), ls.Unguarded,
+		&ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("k")}, Serializable: true})
 	if err == nil {
 		t.Errorf("a serializable read of a row that is lost returns %s", kvsText(res.KVs))
 	}
 	l.heal()
 	eventually(t, "the recovery is noticed", func() bool { return a.Term() == 2 })
-	res, err = a.Range(testContext(t), &ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("k")}})
+	res, err = a.Range(testContext(t), ls.Unguarded, &ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("k")}})
 	if err != nil || string(res.KVs[0].Value) != "found" {
 		t.Errorf("after the recovery: %v, %v", res, err)
 	}
@@ -166,7 +168,7 @@ func TestRecoveryKeepsItsHandsOff(t *testing.T) {
 		a.mustPut(t, "k", "lost")
 	}
 	l.fail(faults{remove: func(context.Context) error { return errDatabase }})
-	if _, err := a.Compact(testContext(t), a.Revision(), false); err != nil {
+	if _, err := a.Compact(testContext(t), ls.Unguarded, a.Revision(), false); err != nil {
 		t.Fatal(err)
 	}
 	l.fail(lookAway)
@@ -181,7 +183,8 @@ func TestRecoveryKeepsItsHandsOff(t *testing.T) {
 	eventually(t, "deletions are tried", func() bool { return removals.Load() > 2 })
 	l.heal()
 	eventually(t, "the recovery is noticed", func() bool { return a.Term() == 2 })
-	if res, err := startStore(t, db.Open(), opts).Range(testContext(t), &ls.RangeRequest{KeyRange: everything}); err != nil || len(res.KVs) != 81 {
+	if res, err := startStore(t, db.Open(), opts).Range(testContext(t), ls.Unguarded,
+		&ls.RangeRequest{KeyRange: everything}); err != nil || len(res.KVs) != 81 {
 		t.Errorf("%d keys are left, %v; want 81", len(res.KVs), err)
 	}
 }
@@ -210,7 +213,7 @@ func TestRecoveryBehindTheFloor(t *testing.T) {
 			for i := range 10 {
 				c.mustPut(t, "k", fmt.Sprint(i))
 			}
-			if _, err := c.Compact(testContext(t), c.Revision(), true); err != nil {
+			if _, err := c.Compact(testContext(t), ls.Unguarded, c.Revision(), true); err != nil {
 				t.Fatal(err)
 			}
 			l.heal()
@@ -243,7 +246,7 @@ func TestUnknownOutcomeIsConfirmed(t *testing.T) {
 	})
 	acknowledged := make(chan error, 1)
 	go func() {
-		_, err := store.Put(testContext(t), &ls.PutRequest{Key: []byte("k")})
+		_, err := store.Put(testContext(t), ls.Unguarded, &ls.PutRequest{Key: []byte("k")})
 		acknowledged <- err
 	}()
 	eventually(t, "confirmation is asked for", func() bool { return refusals.Load() > 2 })
@@ -274,13 +277,15 @@ func TestUnknownKind(t *testing.T) {
 	if err := db.Open().Append(testContext(t), end.Head, 99, []log.Entry{{Kind: 200, Revision: 3}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Put(testContext(t), &ls.PutRequest{Key: []byte("k")}); !errors.Is(err, ls.ErrUnavailable) {
+	if _, err := store.Put(testContext(t), ls.Unguarded,
+		&ls.PutRequest{Key: []byte("k")}); !errors.Is(err, ls.ErrUnavailable) {
 		t.Errorf("a write after it: %v, want that it is unavailable", err)
 	}
-	if _, err := store.Range(testContext(t), &ls.RangeRequest{KeyRange: everything}); err == nil {
+	if _, err := store.Range(testContext(t), ls.Unguarded, &ls.RangeRequest{KeyRange: everything}); err == nil {
 		t.Error("a linearizable read after it succeeds")
 	}
-	if _, err := store.Range(testContext(t), &ls.RangeRequest{KeyRange: everything, Serializable: true}); err != nil {
+	if _, err := store.Range(testContext(t), ls.Unguarded,
+		&ls.RangeRequest{KeyRange: everything, Serializable: true}); err != nil {
 		t.Errorf("a serializable read: %v", err)
 	}
 	if _, err := ls.Open(testContext(t), db.Open(), ls.Options{Logger: testLogger(t)}); err == nil {
@@ -296,14 +301,15 @@ func TestTTLAcrossClockJumps(t *testing.T) {
 	ttl := 3 * time.Second
 	started := time.Now()
 	for i, ahead := range []time.Duration{time.Hour, -time.Hour, 0} {
-		if _, err := store.Put(testContext(t), &ls.PutRequest{Key: fmt.Append(nil, i), Lease: ls.LeaseID(ttl / time.Second)}); err != nil {
+		if _, err := store.Put(testContext(t), ls.Unguarded,
+			&ls.PutRequest{Key: fmt.Append(nil, i), Lease: ls.LeaseID(ttl / time.Second)}); err != nil {
 			t.Fatal(err)
 		}
 		db.SetClock(ahead)
 	}
 	acked := time.Now()
 	count := func() int64 {
-		res, err := store.Range(testContext(t), &ls.RangeRequest{KeyRange: everything, CountOnly: true})
+		res, err := store.Range(testContext(t), ls.Unguarded, &ls.RangeRequest{KeyRange: everything, CountOnly: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -328,7 +334,7 @@ func TestUnknownOutcomeBehindTheFloor(t *testing.T) {
 	opts := ls.Options{CompactRetention: time.Nanosecond, PollInterval: time.Millisecond, RequestTimeout: patience}
 	l := newFaultyLog(db.Open())
 	a := startStore(t, l, opts)
-	if _, err := a.Put(testContext(t), &ls.PutRequest{Key: []byte("k"), Lease: 2}); err != nil {
+	if _, err := a.Put(testContext(t), ls.Unguarded, &ls.PutRequest{Key: []byte("k"), Lease: 2}); err != nil {
 		t.Fatal(err)
 	}
 	var swept atomic.Bool
@@ -343,11 +349,11 @@ func TestUnknownOutcomeBehindTheFloor(t *testing.T) {
 		c.mustPut(t, "other", fmt.Sprint(i))
 	}
 	eventually(t, "the key expires elsewhere", func() bool {
-		res, err := c.Range(testContext(t), &ls.RangeRequest{KeyRange: everything})
+		res, err := c.Range(testContext(t), ls.Unguarded, &ls.RangeRequest{KeyRange: everything})
 		return err == nil && len(res.KVs) == 1
 	})
 	c.mustPut(t, "other", "last")
-	if _, err := c.Compact(testContext(t), c.Revision(), true); err != nil {
+	if _, err := c.Compact(testContext(t), ls.Unguarded, c.Revision(), true); err != nil {
 		t.Fatal(err)
 	}
 	l.heal()

@@ -33,7 +33,8 @@ func TestFullDatabase(t *testing.T) {
 		}
 		return a.now(ctx)
 	}})
-	if _, err := r.Put(testContext(t), &ls.PutRequest{Key: []byte("a"), Value: bytes.Repeat([]byte("x"), 200)}); !errors.Is(err, log.ErrNoSpace) {
+	if _, err := r.Put(testContext(t), ls.Unguarded,
+		&ls.PutRequest{Key: []byte("a"), Value: bytes.Repeat([]byte("x"), 200)}); !errors.Is(err, log.ErrNoSpace) {
 		t.Errorf("Put: %v", err)
 	}
 	full := func(when string) {
@@ -41,8 +42,8 @@ func TestFullDatabase(t *testing.T) {
 		if err := r.Refused(); !errors.Is(err, log.ErrNoSpace) || !strings.Contains(err.Error(), "disk of the database is full") {
 			t.Errorf("%s: refused: %v", when, err)
 		}
-		if !r.Full() || !slices.Contains(r.Alarms(), ls.Alarm{Type: ls.AlarmNoSpace, Member: 7}) {
-			t.Errorf("%s: alarms %v", when, r.Alarms())
+		if !r.Full() || !slices.Contains(r.AppliedAlarms(), ls.Alarm{Type: ls.AlarmNoSpace, Member: 7}) {
+			t.Errorf("%s: alarms %v", when, r.AppliedAlarms())
 		}
 	}
 	full("after a put")
@@ -56,8 +57,8 @@ func TestFullDatabase(t *testing.T) {
 	full("after attempts of the store's own")
 	source.heal()
 	eventually(t, "there is room again", func() bool { return !r.Full() })
-	if err := r.Refused(); err != nil || len(r.Alarms()) > 0 {
-		t.Errorf("afterwards: %v, %v", err, r.Alarms())
+	if err := r.Refused(); err != nil || len(r.AppliedAlarms()) > 0 {
+		t.Errorf("afterwards: %v, %v", err, r.AppliedAlarms())
 	}
 	if rev := r.mustPut(t, "a", "3"); rev != 4 {
 		t.Errorf("the third successful put is revision %d", rev)
@@ -71,7 +72,7 @@ func TestRefusedWrites(t *testing.T) {
 	r := startStore(t, source, ls.Options{RequestTimeout: patience})
 	r.mustPut(t, "a", "1")
 	source.fail(faults{append: func(context.Context, *realAppend) error { return errDatabase }})
-	if _, err := r.Put(testContext(t), &ls.PutRequest{Key: []byte("a")}); err == nil {
+	if _, err := r.Put(testContext(t), ls.Unguarded, &ls.PutRequest{Key: []byte("a")}); err == nil {
 		t.Error("Put succeeds")
 	}
 	began := time.Now()
@@ -79,8 +80,8 @@ func TestRefusedWrites(t *testing.T) {
 		t.Errorf("a single failure is reported: %v", err)
 	}
 	eventually(t, "it is reported", func() bool { return errors.Is(r.Refused(), errDatabase) })
-	if r.Full() || len(r.Alarms()) > 0 {
-		t.Errorf("it counts as a full disk: %v", r.Alarms())
+	if r.Full() || len(r.AppliedAlarms()) > 0 {
+		t.Errorf("it counts as a full disk: %v", r.AppliedAlarms())
 	}
 	source.heal()
 	eventually(t, "the end of it", func() bool { return r.Refused() == nil })

@@ -63,7 +63,7 @@ func TestReplicaSequenceUnderFaults(t *testing.T) {
 			current, err := o.compact(rev)
 			want = compactText(current, err)
 			do = func() string {
-				got, err := store.Compact(testContext(t), ls.Revision(rev), physical)
+				got, err := store.Compact(testContext(t), ls.Unguarded, ls.Revision(rev), physical)
 				return compactText(int64(got), err)
 			}
 		} else {
@@ -107,7 +107,8 @@ func TestReplicaSequenceUnderFaults(t *testing.T) {
 func currentRevision(t *testing.T, store *replica) ls.Revision {
 	t.Helper()
 	for {
-		result, err := store.Range(testContext(t), &ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("k")}})
+		result, err := store.Range(testContext(t), ls.Unguarded,
+			&ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("k")}})
 		if err == nil {
 			return result.Revision
 		}
@@ -130,7 +131,7 @@ func TestReplicaBehindTheFloor(t *testing.T) {
 	for range 100 {
 		run.step(t)
 	}
-	if _, err := cutOff.Range(testContext(t), &ls.RangeRequest{KeyRange: everything}); err != nil {
+	if _, err := cutOff.Range(testContext(t), ls.Unguarded, &ls.RangeRequest{KeyRange: everything}); err != nil {
 		t.Fatal(err)
 	}
 	stream := recordStream(t, cutOff)
@@ -148,7 +149,8 @@ func TestReplicaBehindTheFloor(t *testing.T) {
 	}
 	if missed := int64(begin) + 20; run.oracle.compacted < missed {
 		want, err := run.oracle.compact(missed)
-		got, gotErr := other.Compact(testContext(t), ls.Revision(missed), true) // the rows are gone when it returns
+		got, gotErr := other.Compact(testContext(t), ls.Unguarded,
+			ls.Revision(missed), true) // the rows are gone when it returns
 		mustMatch(t, "compaction", compactText(int64(got), gotErr), compactText(want, err))
 	}
 	l.heal()

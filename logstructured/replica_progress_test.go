@@ -19,7 +19,7 @@ func TestReplicaProgressIsCurrent(t *testing.T) {
 	store := startStore(t, log, ls.Options{PollInterval: patience})
 	ws := store.NewWatchStream()
 	defer ws.Close()
-	ws.Create(ls.WatchRequest{KeyRange: ls.KeyRange{Key: []byte("not this one")}})
+	ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: ls.KeyRange{Key: []byte("not this one")}})
 	nextResponse(t, ws)
 
 	for range 5 {

@@ -31,7 +31,7 @@ func TestReplicaConcurrentWrites(t *testing.T) {
 	calls := callAll(t, testRand(t), replicas, 15, scaled(t, 30), o.rev())
 	replay(t, o, calls, true)
 	for _, r := range replicas {
-		if _, err := r.Range(testContext(t), &ls.RangeRequest{KeyRange: everything}); err != nil {
+		if _, err := r.Range(testContext(t), ls.Unguarded, &ls.RangeRequest{KeyRange: everything}); err != nil {
 			t.Fatal(err)
 		}
 		compareHistory(t, o, r)
@@ -48,13 +48,14 @@ func TestReplicaReadsAreLinearizable(t *testing.T) {
 		rev := writer.mustPut(t, "key", fmt.Sprint(i))
 		var kv string
 		if i%3 == 0 {
-			res, err := reader.Txn(ctx, &ls.TxnRequest{Success: []ls.Op{&ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("key")}}}})
+			res, err := reader.Txn(ctx, ls.Unguarded,
+				&ls.TxnRequest{Success: []ls.Op{&ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("key")}}}})
 			if err != nil {
 				t.Fatal(err)
 			}
 			kv = kvsText(res.Results[0].(*ls.RangeResult).KVs)
 		} else {
-			res, err := reader.Range(ctx, &ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("key")}})
+			res, err := reader.Range(ctx, ls.Unguarded, &ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("key")}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -75,27 +76,29 @@ func TestReplicaFailuresAreCurrent(t *testing.T) {
 		writer, other := replicas[i%2], replicas[(i+1)%2]
 		key := []byte(fmt.Sprint("key-", i))
 		rev := writer.mustPut(t, string(key), "value")
-		if _, err := other.Range(ctx, &ls.RangeRequest{KeyRange: everything, Revision: rev}); err != nil {
+		if _, err := other.Range(ctx, ls.Unguarded, &ls.RangeRequest{KeyRange: everything, Revision: rev}); err != nil {
 			t.Errorf("range at revision %d, just acknowledged elsewhere: %v", rev, err)
 		}
 		rev = writer.mustPut(t, string(key), "value")
-		if _, err := other.Txn(ctx, &ls.TxnRequest{Success: []ls.Op{&ls.RangeRequest{KeyRange: everything, Revision: rev}}}); err != nil {
+		if _, err := other.Txn(ctx, ls.Unguarded,
+			&ls.TxnRequest{Success: []ls.Op{&ls.RangeRequest{KeyRange: everything, Revision: rev}}}); err != nil {
 			t.Errorf("txn with a range at revision %d, just acknowledged elsewhere: %v", rev, err)
 		}
 		key = append(key, '+')
 		writer.mustPut(t, string(key), "value")
-		if _, err := other.Put(ctx, &ls.PutRequest{Key: key, IgnoreValue: true}); err != nil {
+		if _, err := other.Put(ctx, ls.Unguarded, &ls.PutRequest{Key: key, IgnoreValue: true}); err != nil {
 			t.Errorf("update of a key just created elsewhere: %v", err)
 		}
 		rev = writer.mustPut(t, string(key), "value")
-		if _, err := other.HashKV(ctx, rev); err != nil {
+		if _, err := other.HashKV(ctx, ls.Unguarded, rev); err != nil {
 			t.Errorf("hash at revision %d, just acknowledged elsewhere: %v", rev, err)
 		}
 		rev = writer.mustPut(t, string(key), "value")
-		if _, err := other.Compact(ctx, rev, false); err != nil {
+		if _, err := other.Compact(ctx, ls.Unguarded, rev, false); err != nil {
 			t.Errorf("compaction at revision %d, just acknowledged elsewhere: %v", rev, err)
 		}
-		if _, err := writer.Txn(ctx, &ls.TxnRequest{Success: []ls.Op{&ls.RangeRequest{KeyRange: everything, Revision: rev - 1}}}); !errors.Is(err, ls.ErrCompacted) {
+		if _, err := writer.Txn(ctx, ls.Unguarded,
+			&ls.TxnRequest{Success: []ls.Op{&ls.RangeRequest{KeyRange: everything, Revision: rev - 1}}}); !errors.Is(err, ls.ErrCompacted) {
 			t.Errorf("txn with a range below a revision that was just compacted elsewhere: %v", err)
 		}
 	}
@@ -110,21 +113,22 @@ func TestReplicaReadsAtRevisionsAreLinearizable(t *testing.T) {
 	writer, reader := replicas[0], replicas[1]
 	reads := map[string]func(at ls.Revision) (header ls.Revision, err error){
 		"range": func(at ls.Revision) (ls.Revision, error) {
-			res, err := reader.Range(ctx, &ls.RangeRequest{KeyRange: everything, Revision: at})
+			res, err := reader.Range(ctx, ls.Unguarded, &ls.RangeRequest{KeyRange: everything, Revision: at})
 			if err != nil {
 				return 0, err
 			}
 			return res.Revision, nil
 		},
 		"txn": func(at ls.Revision) (ls.Revision, error) {
-			res, err := reader.Txn(ctx, &ls.TxnRequest{Success: []ls.Op{&ls.RangeRequest{KeyRange: everything, Revision: at}}})
+			res, err := reader.Txn(ctx, ls.Unguarded,
+				&ls.TxnRequest{Success: []ls.Op{&ls.RangeRequest{KeyRange: everything, Revision: at}}})
 			if err != nil {
 				return 0, err
 			}
 			return res.Revision, nil
 		},
 		"hash of the keys": func(at ls.Revision) (ls.Revision, error) {
-			res, err := reader.HashKV(ctx, at)
+			res, err := reader.HashKV(ctx, ls.Unguarded, at)
 			if err != nil {
 				return 0, err
 			}
@@ -140,7 +144,7 @@ func TestReplicaReadsAtRevisionsAreLinearizable(t *testing.T) {
 		if header, err := read(applied); err != nil || header < acknowledged {
 			t.Errorf("%s at revision %d: header revision %d, after %d had been acknowledged elsewhere: %v", what, applied, header, acknowledged, err)
 		}
-		if _, err := writer.Compact(ctx, acknowledged, false); err != nil {
+		if _, err := writer.Compact(ctx, ls.Unguarded, acknowledged, false); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := read(applied); !errors.Is(err, ls.ErrCompacted) {
@@ -148,7 +152,7 @@ func TestReplicaReadsAtRevisionsAreLinearizable(t *testing.T) {
 		}
 	}
 	acknowledged := writer.mustPut(t, "key", "value")
-	if granted, err := reader.LeaseGrant(ctx, 0, 60); err != nil || granted.Revision < acknowledged {
+	if granted, err := reader.LeaseGrant(ctx, ls.Unguarded, 0, 60); err != nil || granted.Revision < acknowledged {
 		t.Errorf("lease: %+v, after revision %d had been acknowledged elsewhere: %v", granted, acknowledged, err)
 	}
 }
@@ -167,7 +171,8 @@ func TestReplicaSeesWholeRevisions(t *testing.T) {
 	wg.Go(func() {
 		for ctx.Err() == nil {
 			elapse(time.Millisecond) // leave the processor to the replicas
-			res, err := replicas[1].Range(ctx, &ls.RangeRequest{KeyRange: everything, CountOnly: true, Serializable: true})
+			res, err := replicas[1].Range(ctx, ls.Unguarded,
+				&ls.RangeRequest{KeyRange: everything, CountOnly: true, Serializable: true})
 			if err == nil && res.Count != 0 && res.Count != keys {
 				t.Errorf("a replica sees %d of %d keys that come and go in one revision each", res.Count, keys)
 				return
@@ -231,7 +236,7 @@ func TestReplicaCompactionIsSeen(t *testing.T) {
 		}
 		third := startStore(t, openSQLite(t, path), opts)
 		for _, r := range []*replica{first, second, third} {
-			if _, err := r.Range(testContext(t), &ls.RangeRequest{KeyRange: everything}); err != nil {
+			if _, err := r.Range(testContext(t), ls.Unguarded, &ls.RangeRequest{KeyRange: everything}); err != nil {
 				t.Fatal(err)
 			}
 			compareHistory(t, run.oracle, r)

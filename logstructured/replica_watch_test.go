@@ -21,16 +21,16 @@ func TestReplicaWatchCreationIsCurrent(t *testing.T) {
 		old := writer.mustPut(t, "key", "value")
 		acknowledged := writer.mustPut(t, "key", "value")
 		stream := other.NewWatchStream()
-		stream.Create(ls.WatchRequest{KeyRange: everything})
+		stream.Create(ls.Unguarded, ls.WatchRequest{KeyRange: everything})
 		if r := nextResponse(t, stream); !r.Created || r.Canceled || r.Revision < acknowledged {
 			t.Fatalf("%+v, after revision %d had been acknowledged elsewhere", r, acknowledged)
 		}
 		stream.Close()
-		if _, err := writer.Compact(testContext(t), acknowledged, false); err != nil {
+		if _, err := writer.Compact(testContext(t), ls.Unguarded, acknowledged, false); err != nil {
 			t.Fatal(err)
 		}
 		stream = other.NewWatchStream()
-		stream.Create(ls.WatchRequest{KeyRange: everything, StartRevision: old})
+		stream.Create(ls.Unguarded, ls.WatchRequest{KeyRange: everything, StartRevision: old})
 		if r := nextResponse(t, stream); !r.Created || r.Canceled {
 			t.Fatalf("%+v", r)
 		}
@@ -49,9 +49,9 @@ func TestWatchCreationWaitsForTheDatabase(t *testing.T) {
 	store := startStore(t, log, ls.Options{})
 	ws := watchEverything(t, store, 0)
 	log.fail(faults{end: func(context.Context) error { return errDatabase }})
-	ws.Create(ls.WatchRequest{KeyRange: everything, ID: 7})
+	ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: everything, ID: 7})
 	ws.Cancel(7)
-	ws.Create(ls.WatchRequest{KeyRange: everything, ID: 7, StartRevision: 2})
+	ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: everything, ID: 7, StartRevision: 2})
 	ws.RequestProgress()
 	rev := store.mustPut(t, "key", "value")
 	if r := nextResponse(t, ws); len(r.Events) != 1 || r.WatchID == 7 {
@@ -83,10 +83,10 @@ func TestWatchCreationsShareAQuestion(t *testing.T) {
 	var questions atomic.Int64
 	log.fail(faults{asked: func() { questions.Add(1); first.Do(func() { close(asked); <-release }) }})
 	const watchers = 500
-	ws.Create(ls.WatchRequest{KeyRange: everything})
+	ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: everything})
 	<-asked
 	for range watchers - 1 {
-		ws.Create(ls.WatchRequest{KeyRange: everything})
+		ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: everything})
 	}
 	close(release)
 	for i := range watchers {
@@ -120,7 +120,7 @@ func TestWatchCreationOverARestore(t *testing.T) {
 	}
 	ws := store.NewWatchStream()
 	defer ws.Close()
-	ws.Create(ls.WatchRequest{KeyRange: everything})
+	ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: everything})
 	<-told
 	other.stop(t)
 	db.SetContent(saved)

@@ -60,8 +60,6 @@ type RangeRequest struct {
 	// The filters; 0 is none.
 	MinModRevision, MaxModRevision       Revision
 	MinCreateRevision, MaxCreateRevision Revision
-	// Guard is nil or may refuse. Ignored inside a transaction.
-	Guard Guard
 	// Budget is nil or bounds what is read. If it cuts the answer, More is true.
 	Budget Budget
 }
@@ -85,8 +83,6 @@ type PutRequest struct {
 	PrevKV      bool
 	IgnoreValue bool
 	IgnoreLease bool
-	// Guard is nil or may refuse. Ignored inside a transaction.
-	Guard Guard
 }
 
 // PutResult is the outcome of a [PutRequest].
@@ -100,8 +96,6 @@ type PutResult struct {
 type DeleteRangeRequest struct {
 	KeyRange
 	PrevKV bool
-	// Guard is nil or may refuse. Ignored inside a transaction.
-	Guard Guard
 }
 
 // DeleteRangeResult is the outcome of a [DeleteRangeRequest].
@@ -154,8 +148,6 @@ type TxnRequest struct {
 	Failure  []Op
 	// Serializable lets a transaction without writes skip asking the database for the end of the log.
 	Serializable bool
-	// Guard is nil or may refuse. That of a nested transaction is ignored.
-	Guard Guard
 }
 
 // TxnResult is the outcome of a [TxnRequest].

@@ -6,9 +6,23 @@ import (
 	"slices"
 )
 
-// Alarms returns those that are raised, by type and member, as they were applied here. While the database is corrupt, or its disk is
-// full, an alarm of this replica says so, which is not in the log: nothing can be written there.
-func (s *Store) Alarms() []Alarm {
+// Alarms returns the alarms that are raised, by type and member, and the current revision. A corrupt database does not
+// hide its alarm: then the answer is what was applied here.
+func (s *Store) Alarms(ctx context.Context, guard Guard) ([]Alarm, Revision, error) {
+	if err := s.linearize(ctx); err != nil && !s.Corrupt() {
+		return nil, 0, err
+	}
+	snap := s.snapshot()
+	if err := snap.pass(guard); err != nil {
+		return nil, 0, err
+	}
+	return s.AppliedAlarms(), snap.revision, nil
+}
+
+// AppliedAlarms returns the alarms that are raised, by type and member, as they were applied here. While the database
+// is corrupt, or its disk is full, they include an alarm of this replica that is not in the log, which cannot be
+// written.
+func (s *Store) AppliedAlarms() []Alarm {
 	all := s.alarms.Of(s.Records()).all
 	all = s.withOwn(all, AlarmCorrupt, s.Corrupt())
 	return s.withOwn(all, AlarmNoSpace, s.Full())
@@ -32,14 +46,14 @@ func (s *Store) withOwn(all []Alarm, of AlarmType, raised bool) []Alarm {
 func (s *Store) Corrupt() bool { return s.health.corrupt.Load() }
 
 // RaiseAlarm raises an alarm unless it is raised, and returns the current revision.
-func (s *Store) RaiseAlarm(ctx context.Context, a Alarm) (Revision, error) {
-	_, revision, err := s.raise(ctx, a)
+func (s *Store) RaiseAlarm(ctx context.Context, guard Guard, a Alarm) (Revision, error) {
+	_, revision, err := s.raise(ctx, guard, a)
 	return revision, err
 }
 
 // raise also reports whether the alarm was not raised before.
-func (s *Store) raise(ctx context.Context, a Alarm) (raised bool, revision Revision, err error) {
-	revision, err = s.UpdateRecords(ctx, func(records Records) ([]RecordChange, error) {
+func (s *Store) raise(ctx context.Context, guard Guard, a Alarm) (raised bool, revision Revision, err error) {
+	revision, err = s.UpdateRecords(ctx, guard, func(records Records) ([]RecordChange, error) {
 		_, already := records.Get(a.record())
 		if raised = !already; already {
 			return nil, nil
@@ -56,8 +70,8 @@ func (s *Store) raise(ctx context.Context, a Alarm) (raised bool, revision Revis
 }
 
 // ClearAlarm ends an alarm and tells whether it was raised, and the current revision.
-func (s *Store) ClearAlarm(ctx context.Context, a Alarm) (raised bool, revision Revision, err error) {
-	revision, err = s.UpdateRecords(ctx, func(records Records) ([]RecordChange, error) {
+func (s *Store) ClearAlarm(ctx context.Context, guard Guard, a Alarm) (raised bool, revision Revision, err error) {
+	revision, err = s.UpdateRecords(ctx, guard, func(records Records) ([]RecordChange, error) {
 		if _, raised = records.Get(a.record()); !raised {
 			return nil, nil
 		}

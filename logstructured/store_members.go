@@ -6,30 +6,40 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// Announce says who serves the store. Run then keeps it registered with the log, where the other replicas find it. Call it
-// before Run.
+// Announce says who serves the store. Run then keeps it registered with the log, where the other replicas find it. Call
+// it before Run.
 func (s *Store) Announce(self log.Replica) {
 	s.members.mu.Lock()
 	defer s.members.mu.Unlock()
 	s.members.self, s.members.all = self, []log.Replica{self}
 }
 
-// Replicas returns the replicas that serve the log, those that are there for longest first. With refresh it asks the database, and
-// otherwise the list may be some seconds old.
-func (s *Store) Replicas(ctx context.Context, refresh bool) ([]log.Replica, error) {
+// Replicas returns the replicas that serve the log, the one that has served it for longest first. With refresh it asks
+// the database, and otherwise the list may be some seconds old.
+func (s *Store) Replicas(ctx context.Context, guard Guard, refresh bool) ([]log.Replica, error) {
+	check := s.passHere
 	if refresh {
-		ctx, cancel := s.bound(ctx)
-		defer cancel()
-		if err := s.linearize(ctx); err != nil {
-			return nil, err
-		}
-		if r, ok := s.log.(boundedLog).Log.(log.Registry); ok && s.members.self.ID != 0 {
-			if err := s.members.beat(ctx, r); err != nil {
-				return nil, unavailable(ctx, "register", err)
-			}
-		}
+		check = s.refreshReplicas
+	}
+	if err := check(ctx, guard); err != nil {
+		return nil, err
 	}
 	s.members.mu.Lock()
 	defer s.members.mu.Unlock()
 	return s.members.all, nil
+}
+
+// refreshReplicas registers this replica and reads the others from the database, if guard permits it.
+func (s *Store) refreshReplicas(ctx context.Context, guard Guard) error {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	if err := s.Check(ctx, guard); err != nil {
+		return err
+	}
+	if r, ok := s.log.(boundedLog).Log.(log.Registry); ok && s.members.self.ID != 0 {
+		if err := s.members.beat(ctx, r); err != nil {
+			return unavailable(ctx, "register", err)
+		}
+	}
+	return nil
 }

@@ -7,9 +7,14 @@ func (s *Store) Records() Records { return Records{&s.snapshot().control} }
 
 // UpdateRecords changes records, all or none: decide is told the current ones, possibly several times, and what it returns last is what happens.
 // It uses no revision. What UpdateRecords returns is the current one.
-func (s *Store) UpdateRecords(ctx context.Context, decide func(Records) ([]RecordChange, error)) (Revision, error) {
+func (s *Store) UpdateRecords(
+	ctx context.Context, guard Guard, decide func(Records) ([]RecordChange, error),
+) (Revision, error) {
 	var revision Revision
 	err := s.write(ctx, 0, func(st *step) error {
+		if err := st.st.pass(guard); err != nil {
+			return err
+		}
 		changes, err := decide(Records{&st.st.control})
 		if err != nil {
 			return err

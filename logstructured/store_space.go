@@ -58,7 +58,7 @@ func (s *Store) raiseNoSpace(ctx context.Context, why string) {
 	s.members.mu.Lock()
 	self := s.members.self.ID
 	s.members.mu.Unlock()
-	raised, _, err := s.raise(ctx, Alarm{AlarmNoSpace, self})
+	raised, _, err := s.raise(ctx, Unguarded, Alarm{AlarmNoSpace, self})
 	logger := s.logger.WithFields(logrus.Fields{
 		"index-bytes": s.IndexBytes(), "max-index-bytes": s.opts.MaxIndexBytes, "quota": s.quota.bytes,
 	})

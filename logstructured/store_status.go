@@ -9,7 +9,10 @@ import (
 )
 
 // Status describes the store. It asks the database for its size, and shows the last one known if the database does not answer.
-func (s *Store) Status(ctx context.Context) (*Status, error) {
+func (s *Store) Status(ctx context.Context, guard Guard) (*Status, error) {
+	if err := s.passHere(ctx, guard); err != nil {
+		return nil, err
+	}
 	lost := s.Lost()
 	if !lost {
 		size, err := s.log.Size(ctx)
@@ -73,7 +76,10 @@ func (s *Store) Ready(ctx context.Context) error {
 }
 
 // Defragment gives free space back to the file system. Requests for it run one after the other.
-func (s *Store) Defragment(ctx context.Context) error {
+func (s *Store) Defragment(ctx context.Context, guard Guard) error {
+	if err := s.Check(ctx, guard); err != nil {
+		return err
+	}
 	select {
 	case s.defragmenting <- struct{}{}:
 		defer func() { <-s.defragmenting }()

@@ -33,8 +33,6 @@ type WatchRequest struct {
 	ProgressNotify bool
 	// NoPut and NoDelete drop the events of that type.
 	NoPut, NoDelete bool
-	// Guard is nil or may refuse the creation. It is not asked again for events.
-	Guard Guard
 }
 
 // WatchResponse is one message of a watch stream, in the order in which it must be sent.
@@ -126,6 +124,7 @@ func (ws *WatchStream) signal() {
 type streamCall struct {
 	// create is the watcher to add, or else cancel the one to end, or else progress is set.
 	create   *WatchRequest
+	guard    Guard // of create
 	cancel   WatchID
 	progress bool
 	// question is the one whose answer a creation waits for.

@@ -24,10 +24,11 @@ func (ws *WatchStream) reserve() bool {
 	}
 }
 
-// Create adds a watcher. Its Created response, or the failed one, comes out of Next before its events, and the responses of several
-// creations in their order. The response is linearized: it shows a state that is not older than the call, for which it waits as long as
-// the database does not answer. Create itself waits while too many calls have not been answered.
-func (ws *WatchStream) Create(r WatchRequest) {
+// Create adds a watcher. Its Created response, or the failed one, comes out of Next before its events, and the
+// responses of several creations in their order. The response is linearized: it shows a state that is not older than
+// the call, for which it waits as long as the database does not answer. Create itself waits while too many calls have
+// not been answered. guard is called on that state, and not for events.
+func (ws *WatchStream) Create(guard Guard, r WatchRequest) {
 	if len(r.Key) == 0 {
 		r.Key = []byte{0}
 	}
@@ -35,7 +36,7 @@ func (ws *WatchStream) Create(r WatchRequest) {
 		return
 	}
 	defer ws.hub.mu.Unlock()
-	ws.calls = append(ws.calls, streamCall{create: &r, question: ws.ask()})
+	ws.calls = append(ws.calls, streamCall{create: &r, guard: guard, question: ws.ask()})
 }
 
 // Cancel ends a watcher; Next returns the Canceled response unless id is unknown.
@@ -48,8 +49,8 @@ func (ws *WatchStream) Cancel(id WatchID) {
 	ws.signal()
 }
 
-// nextAnswer carries out calls until one has an answer. These come before all else: nothing of a watcher overtakes its Created response.
-// hub.mu is held.
+// nextAnswer carries out calls until one has an answer. These come before all else: nothing of a watcher overtakes its
+// Created response. hub.mu is held.
 func (ws *WatchStream) nextAnswer(snap *snapshot) *WatchResponse {
 	for len(ws.calls) > 0 && ws.ends.reached >= ws.calls[0].question {
 		c := ws.calls[0]
@@ -72,7 +73,7 @@ func (ws *WatchStream) nextAnswer(snap *snapshot) *WatchResponse {
 func (ws *WatchStream) carryOut(c streamCall, snap *snapshot) *WatchResponse {
 	switch {
 	case c.create != nil:
-		return ws.create(*c.create, snap)
+		return ws.create(*c.create, c.guard, snap)
 	case c.progress:
 		ws.requestProgress()
 		return nil
@@ -87,10 +88,9 @@ func (ws *WatchStream) carryOut(c streamCall, snap *snapshot) *WatchResponse {
 }
 
 // create makes a watcher, or the answer that refuses it. hub.mu is held.
-func (ws *WatchStream) create(r WatchRequest, snap *snapshot) *WatchResponse {
+func (ws *WatchStream) create(r WatchRequest, guard Guard, snap *snapshot) *WatchResponse {
 	response := &WatchResponse{WatchID: InvalidWatchID, Revision: snap.revision, Created: true, Canceled: true}
-	refusal := snap.pass(r.Guard)
-	r.Guard = nil
+	refusal := snap.pass(guard)
 	switch {
 	case r.StartRevision < 0:
 		response.Err = ErrCompacted

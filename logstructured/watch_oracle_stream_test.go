@@ -80,7 +80,7 @@ func (s *recordedStream) create(r ls.WatchRequest, compacted int64) {
 	s.mu.Lock()
 	s.watchers[r.ID] = &recordedWatcher{request: r, before: int64(s.store.Revision()), compacted: compacted}
 	s.mu.Unlock()
-	s.Create(r)
+	s.Create(ls.Unguarded, r)
 }
 
 func (s *recordedStream) cancel(id ls.WatchID) {

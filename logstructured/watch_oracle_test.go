@@ -166,7 +166,7 @@ func TestWatchCreateAndCancel(t *testing.T) {
 	for i := range 9 {
 		store.mustPut(t, "key", fmt.Sprint(i))
 	}
-	if _, err := store.Compact(testContext(t), 6, true); err != nil {
+	if _, err := store.Compact(testContext(t), ls.Unguarded, 6, true); err != nil {
 		t.Fatal(err)
 	}
 	ws := store.NewWatchStream()
@@ -180,38 +180,38 @@ func TestWatchCreateAndCancel(t *testing.T) {
 	}
 
 	for id := range 2 {
-		ws.Create(ls.WatchRequest{KeyRange: key})
+		ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: key})
 		mustRespond(t, ws, created(id))
 	}
-	ws.Create(ls.WatchRequest{KeyRange: key, ID: 2})
+	ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: key, ID: 2})
 	mustRespond(t, ws, created(2))
-	ws.Create(ls.WatchRequest{KeyRange: key}) // skips the ID that is taken
+	ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: key}) // skips the ID that is taken
 	mustRespond(t, ws, created(3))
-	ws.Create(ls.WatchRequest{KeyRange: key, ID: 2})
+	ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: key, ID: 2})
 	mustRespond(t, ws, refused(ls.ErrDuplicateWatchID))
-	ws.Create(ls.WatchRequest{KeyRange: ls.KeyRange{Key: []byte("b"), End: []byte("a")}})
+	ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: ls.KeyRange{Key: []byte("b"), End: []byte("a")}})
 	mustRespond(t, ws, refused(ls.ErrEmptyWatchRange))
-	ws.Create(ls.WatchRequest{KeyRange: ls.KeyRange{Key: []byte("b"), End: []byte("b")}})
+	ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: ls.KeyRange{Key: []byte("b"), End: []byte("b")}})
 	mustRespond(t, ws, refused(ls.ErrEmptyWatchRange))
-	ws.Create(ls.WatchRequest{KeyRange: key, StartRevision: -1})
+	ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: key, StartRevision: -1})
 	mustRespond(t, ws, refused(ls.ErrCompacted))
-	ws.Create(ls.WatchRequest{}) // an empty key is the smallest one
+	ws.Create(ls.Unguarded, ls.WatchRequest{}) // an empty key is the smallest one
 	mustRespond(t, ws, created(4))
-	ws.Create(ls.WatchRequest{KeyRange: ls.KeyRange{End: []byte{0}}})
+	ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: ls.KeyRange{End: []byte{0}}})
 	mustRespond(t, ws, created(5))
 	ws.Cancel(77) // unknown: no answer
 	ws.Cancel(2)
 	mustRespond(t, ws, "{id=2 rev=10 created=false canceled=true err=<nil> compact=0}")
-	ws.Create(ls.WatchRequest{KeyRange: key, ID: 2}) // free again
+	ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: key, ID: 2}) // free again
 	mustRespond(t, ws, created(2))
 
-	ws.Create(ls.WatchRequest{KeyRange: key, ID: 20, StartRevision: 5})
+	ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: key, ID: 20, StartRevision: 5})
 	mustRespond(t, ws, created(20))
 	mustRespond(t, ws, "{id=20 rev=0 created=false canceled=true err=<nil> compact=6}")
-	ws.Create(ls.WatchRequest{KeyRange: key, ID: 21, StartRevision: 6})
+	ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: key, ID: 21, StartRevision: 6})
 	mustRespond(t, ws, created(21))
 	mustRespond(t, ws, "{id=21 rev=10 created=false canceled=false err=<nil> compact=0 PUT@6 PUT@7 PUT@8 PUT@9 PUT@10}")
-	ws.Create(ls.WatchRequest{KeyRange: key, ID: 22, StartRevision: 12})
+	ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: key, ID: 22, StartRevision: 12})
 	mustRespond(t, ws, created(22))
 	ws.RequestProgress()
 	for _, id := range []ls.WatchID{0, 1, 2, 3, 5, 21} {
@@ -266,7 +266,7 @@ func TestWatchEnds(t *testing.T) {
 
 	ws = store.NewWatchStream()
 	defer ws.Close()
-	ws.Create(ls.WatchRequest{KeyRange: everything})
+	ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: everything})
 	nextResponse(t, ws)
 	c = next(ws, t.Context())
 	store.stop(t)
@@ -282,17 +282,18 @@ func TestWatchFromTheCompactRevision(t *testing.T) {
 	opts := ls.Options{CompactRetention: time.Nanosecond}
 	store := startStore(t, openSQLite(t, path), opts)
 	store.mustPut(t, "key", "value")
-	if _, err := store.DeleteRange(testContext(t), &ls.DeleteRangeRequest{KeyRange: ls.KeyRange{Key: []byte("key")}}); err != nil {
+	if _, err := store.DeleteRange(testContext(t), ls.Unguarded,
+		&ls.DeleteRangeRequest{KeyRange: ls.KeyRange{Key: []byte("key")}}); err != nil {
 		t.Fatal(err)
 	}
 	store.mustPut(t, "other", "value")
-	if _, err := store.Compact(testContext(t), 3, true); err != nil {
+	if _, err := store.Compact(testContext(t), ls.Unguarded, 3, true); err != nil {
 		t.Fatal(err)
 	}
 	store.stop(t)
 	ws := startStore(t, openSQLite(t, path), opts).NewWatchStream()
 	defer ws.Close()
-	ws.Create(ls.WatchRequest{KeyRange: everything, StartRevision: 3})
+	ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: everything, StartRevision: 3})
 	mustRespond(t, ws, "{id=0 rev=4 created=true canceled=false err=<nil> compact=0}")
 	mustRespond(t, ws, "{id=0 rev=4 created=false canceled=false err=<nil> compact=0 DELETE@3 PUT@4}")
 }

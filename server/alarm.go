@@ -26,34 +26,45 @@ func (s *maintenanceServer) Alarm(ctx context.Context, r *pb.AlarmRequest) (*pb.
 	return resp, nil
 }
 
-func (s *maintenanceServer) alarm(ctx context.Context, r *pb.AlarmRequest, resp *pb.AlarmResponse) (revision logstructured.Revision, err error) {
-	alarm := logstructured.Alarm{Type: logstructured.AlarmType(r.Alarm), Member: r.MemberID}
-	switch {
-	case r.Action == pb.AlarmRequest_ACTIVATE && r.Alarm != pb.AlarmType_NONE:
-		if err := s.checkAlarm(ctx, alarm); err != nil {
-			return 0, err
-		}
-		resp.Alarms = []*pb.AlarmMember{{MemberID: r.MemberID, Alarm: r.Alarm}}
-		return s.store.RaiseAlarm(ctx, alarm)
-	case r.Action == pb.AlarmRequest_DEACTIVATE && r.Alarm != pb.AlarmType_NONE:
-		raised, revision, err := s.store.ClearAlarm(ctx, alarm)
-		if raised {
-			resp.Alarms = []*pb.AlarmMember{{MemberID: r.MemberID, Alarm: r.Alarm}}
-		}
-		return revision, err
+func (s *maintenanceServer) alarm(
+	ctx context.Context, r *pb.AlarmRequest, resp *pb.AlarmResponse,
+) (logstructured.Revision, error) {
+	if r.Action == pb.AlarmRequest_GET {
+		return authorized(ctx, s.auth, r, func(guard logstructured.Guard) (logstructured.Revision, error) {
+			raised, revision, err := s.store.Alarms(ctx, guard)
+			resp.Alarms = alarmMembers(raised, r.Alarm)
+			return revision, err
+		})
 	}
-	if err := s.store.Ready(ctx); err != nil && !s.store.Corrupt() { // a database that is corrupt must not hide the alarm
+	if err := s.auth.permitted(ctx, r); err != nil {
 		return 0, err
 	}
-	if r.Action == pb.AlarmRequest_GET {
-		resp.Alarms = s.alarms(r.Alarm)
+	alarm := logstructured.Alarm{Type: logstructured.AlarmType(r.Alarm), Member: r.MemberID}
+	changed := []*pb.AlarmMember{{MemberID: r.MemberID, Alarm: r.Alarm}}
+	switch {
+	case r.Action == pb.AlarmRequest_ACTIVATE && r.Alarm != pb.AlarmType_NONE:
+		if err := s.checkAlarm(ctx, r, alarm); err != nil {
+			return 0, err
+		}
+		resp.Alarms = changed
+		return authorized(ctx, s.auth, r, func(guard logstructured.Guard) (logstructured.Revision, error) {
+			return s.store.RaiseAlarm(ctx, guard, alarm)
+		})
+	case r.Action == pb.AlarmRequest_DEACTIVATE && r.Alarm != pb.AlarmType_NONE:
+		return authorized(ctx, s.auth, r, func(guard logstructured.Guard) (logstructured.Revision, error) {
+			raised, revision, err := s.store.ClearAlarm(ctx, guard, alarm)
+			if raised {
+				resp.Alarms = changed
+			}
+			return revision, err
+		})
 	}
 	return s.store.Revision(), nil
 }
 
 // checkAlarm refuses an alarm that nothing could have raised. So there are no more than two for each replica, and two
 // that name none.
-func (s *maintenanceServer) checkAlarm(ctx context.Context, a logstructured.Alarm) error {
+func (s *maintenanceServer) checkAlarm(ctx context.Context, r *pb.AlarmRequest, a logstructured.Alarm) error {
 	if !a.Type.Known() {
 		return status.Errorf(codes.InvalidArgument, "stele: there is no alarm of type %d", a.Type)
 	}
@@ -61,20 +72,25 @@ func (s *maintenanceServer) checkAlarm(ctx context.Context, a logstructured.Alar
 		return nil
 	}
 	for _, refresh := range []bool{false, true} {
-		replicas, err := s.store.Replicas(ctx, refresh)
+		replicas, err := s.replicas(ctx, r, refresh)
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(replicas, func(r log.Replica) bool { return r.ID == a.Member }) {
+		if slices.ContainsFunc(replicas, func(replica log.Replica) bool { return replica.ID == a.Member }) {
 			return nil
 		}
 	}
 	return rpctypes.ErrGRPCMemberNotFound
 }
 
-// alarms returns those of a type, NONE being all, in no order that etcd would promise.
-func (m *member) alarms(of pb.AlarmType) (alarms []*pb.AlarmMember) {
-	for _, a := range m.store.Alarms() {
+// alarms returns the alarms of a type that were applied here.
+func (m *member) alarms(of pb.AlarmType) []*pb.AlarmMember {
+	return alarmMembers(m.store.AppliedAlarms(), of)
+}
+
+// alarmMembers returns the alarms of a type, or all if it is NONE. Their order is unspecified in etcd.
+func alarmMembers(raised []logstructured.Alarm, of pb.AlarmType) (alarms []*pb.AlarmMember) {
+	for _, a := range raised {
 		if t := pb.AlarmType(a.Type); of == pb.AlarmType_NONE || of == t {
 			alarms = append(alarms, &pb.AlarmMember{MemberID: a.Member, Alarm: t})
 		}

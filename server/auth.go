@@ -30,17 +30,15 @@ func (s *authServer) edit(ctx context.Context, r proto.Message, fn func(*auth.St
 	if err := checkSize(r, s.maxRequestBytes, s.maxRequestBytes); err != nil {
 		return nil, err
 	}
+	decide := func(records logstructured.Records) ([]logstructured.RecordChange, error) {
+		st := s.auth.state.Of(records)
+		if err := st.Err(); err != nil {
+			return nil, err
+		}
+		return fn(st)
+	}
 	revision, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (logstructured.Revision, error) {
-		return s.store.UpdateRecords(ctx, func(records logstructured.Records) ([]logstructured.RecordChange, error) {
-			if err := guard(logstructured.Moment{Records: records}); err != nil {
-				return nil, err
-			}
-			st := s.auth.state.Of(records)
-			if err := st.Err(); err != nil {
-				return nil, err
-			}
-			return fn(st)
-		})
+		return s.store.UpdateRecords(ctx, guard, decide)
 	})
 	if err != nil {
 		return nil, authStatus(err)
@@ -113,9 +111,10 @@ func (s *authServer) Authenticate(ctx context.Context, r *pb.AuthenticateRequest
 		}
 		token, err := s.auth.tokens.Issue(st, r.Name)
 		if errors.Is(err, auth.ErrNoSecret) {
-			_, err = s.store.UpdateRecords(ctx, func(records logstructured.Records) ([]logstructured.RecordChange, error) {
+			secret := func(records logstructured.Records) ([]logstructured.RecordChange, error) {
 				return s.auth.state.Of(records).NewSecret()
-			})
+			}
+			_, err = s.store.UpdateRecords(ctx, logstructured.Unguarded, secret)
 			if err == nil {
 				continue
 			}
@@ -133,7 +132,7 @@ func (s *authServer) Authenticate(ctx context.Context, r *pb.AuthenticateRequest
 
 // hash makes what is kept of a password. It costs so much that it is done only for clients that may ask for it, and in turn.
 func (s *authServer) hash(ctx context.Context, r any, password string) ([]byte, error) {
-	if err := s.auth.admitted(ctx, r); err != nil {
+	if err := s.auth.permitted(ctx, r); err != nil {
 		return nil, authStatus(err)
 	}
 	var hash []byte

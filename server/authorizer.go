@@ -6,7 +6,6 @@ import (
 	"errors"
 	"strings"
 
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
@@ -16,19 +15,19 @@ import (
 	"github.com/stele-db/stele/server/auth"
 )
 
-// authorizer decides who may do what. As long as auth is disabled it costs a request no more than finding that out.
+// authorizer makes the guards of requests. While auth is disabled they cost one comparison.
 type authorizer struct {
 	store  *logstructured.Store
 	tokens auth.Tokens
-	// certificates tells that the common name of a client's certificate is the name of its user.
+	// certificates is set if the common name of a client's certificate is the name of its user.
 	certificates bool
 	bcryptCost   int
 	state        *logstructured.Derived[*auth.State]
-	// open is the guard of requests that were begun while auth was disabled.
+	// open is the guard of requests that began while auth was disabled.
 	open logstructured.Guard
 }
 
-// errEnabled means that auth was enabled since a request was begun.
+// errEnabled means that auth was enabled after a request began.
 var errEnabled = errors.New("auth was enabled concurrently")
 
 func newAuthorizer(store *logstructured.Store, opts *Options) *authorizer {
@@ -37,7 +36,8 @@ func newAuthorizer(store *logstructured.Store, opts *Options) *authorizer {
 		state: logstructured.Derive(func(records logstructured.Records) *auth.State {
 			st := auth.Read(records)
 			if err := st.Err(); err != nil {
-				opts.Logger.WithError(err).Error("EVERY REQUEST IS REFUSED: users and roles cannot be read; repair the record, see docs/reliability.md, or restore a backup")
+				opts.Logger.WithError(err).Error("EVERY REQUEST IS REFUSED: users and roles cannot be read; " +
+					"repair the record, see docs/reliability.md, or restore a backup")
 			}
 			return st
 		}),
@@ -51,11 +51,14 @@ func newAuthorizer(store *logstructured.Store, opts *Options) *authorizer {
 	return a
 }
 
-// current is the state as it was applied here.
+// current returns the state as it was applied here.
 func (a *authorizer) current() *auth.State { return a.state.Of(a.store.Records()) }
 
-// authorized makes call with a guard for request r, one of etcd's messages, and once more if auth was enabled meanwhile.
-func authorized[T any](ctx context.Context, a *authorizer, r any, call func(logstructured.Guard) (T, error)) (T, error) {
+// authorized calls the store with a guard for request r, one of etcd's messages. It repeats the call if auth was
+// enabled concurrently.
+func authorized[T any](
+	ctx context.Context, a *authorizer, r any, call func(logstructured.Guard) (T, error),
+) (T, error) {
 	st := a.current()
 	result, err := call(a.first(ctx, r, st))
 	if errors.Is(err, errEnabled) {
@@ -64,8 +67,10 @@ func authorized[T any](ctx context.Context, a *authorizer, r any, call func(logs
 	return result, err
 }
 
-// submitted is authorized for a request that is submitted at once and waited for later.
-func submitted[T any](ctx context.Context, a *authorizer, r any, submit func(logstructured.Guard) (wait func() (T, error))) (wait func() (T, error)) {
+// submitted is [authorized] for a call that queues the request and returns a function that waits for its result.
+func submitted[T any](
+	ctx context.Context, a *authorizer, r any, submit func(logstructured.Guard) (wait func() (T, error)),
+) (wait func() (T, error)) {
 	st := a.current()
 	first := submit(a.first(ctx, r, st))
 	return func() (T, error) {
@@ -77,7 +82,7 @@ func submitted[T any](ctx context.Context, a *authorizer, r any, submit func(log
 	}
 }
 
-// first returns the guard to begin with, which is errEnabled's while auth is disabled on st.
+// first returns the guard of the first call, which fails with errEnabled if auth is disabled on st and enabled later.
 func (a *authorizer) first(ctx context.Context, r any, st *auth.State) logstructured.Guard {
 	if st.Enabled {
 		return a.guard(ctx, r, st)
@@ -85,15 +90,17 @@ func (a *authorizer) first(ctx context.Context, r any, st *auth.State) logstruct
 	return a.open
 }
 
-// admitted checks a request that the store does not evaluate, on a state that is not older than the request. Only a request for the
-// state of this replica is checked on what was applied here, and so is one for the alarms while a corrupt database is one of them.
-func (a *authorizer) admitted(ctx context.Context, r any) error {
-	alarm, ok := r.(*pb.AlarmRequest)
-	shown := ok && alarm.Action == pb.AlarmRequest_GET && a.store.Corrupt()
-	return a.store.Check(ctx, a.guard(ctx, r, a.current()), !local(r) && !shown)
+// permitted checks request r on a state that is not older than r. It is for handlers that do something before the store
+// evaluates their request.
+func (a *authorizer) permitted(ctx context.Context, r any) error {
+	_, err := authorized(ctx, a, r, func(guard logstructured.Guard) (struct{}, error) {
+		return struct{}{}, a.store.Check(ctx, guard)
+	})
+	return err
 }
 
-// guard checks request r. What can be found out about its sender on st is found out at once, because a guard is asked while others wait.
+// guard returns the guard of request r. It identifies the sender on st at once, because other requests wait while the
+// store calls a guard.
 func (a *authorizer) guard(ctx context.Context, r any, st *auth.State) logstructured.Guard {
 	sender := &sender{authorizer: a}
 	if st.Enabled {
@@ -115,7 +122,7 @@ func (a *authorizer) guard(ctx context.Context, r any, st *auth.State) logstruct
 	}
 }
 
-// sender is who sends a request, on one state.
+// sender is the client that sent a request, as identified on one state.
 type sender struct {
 	*authorizer
 	st  *auth.State
@@ -123,7 +130,7 @@ type sender struct {
 	err error
 }
 
-// identify finds out by the token, or else by the certificate.
+// identify identifies the client by its token, or else by its certificate.
 func (s *sender) identify(ctx context.Context, st *auth.State) {
 	if s.st == st {
 		return
@@ -142,15 +149,15 @@ func (s *sender) identify(ctx context.Context, st *auth.State) {
 	}
 }
 
-// sender returns who sends a request, as far as its token or certificate is good.
+// sender returns the identity of the client that sent a request, which is empty if its token is invalid.
 func (a *authorizer) sender(ctx context.Context) auth.Identity {
 	s := &sender{authorizer: a}
 	s.identify(ctx, a.current())
 	return s.id
 }
 
-// commonName is that of the client's verified certificate. A request of a JSON gateway comes over the gateway's connection, whose certificate is not that of
-// who asks.
+// commonName returns the common name of the client's verified certificate. It returns none for a request of a JSON
+// gateway, whose connection has the certificate of the gateway and not of its client.
 func commonName(ctx context.Context) (string, bool) {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
@@ -183,12 +190,5 @@ func verifiedName(state *tls.ConnectionState) (string, bool) {
 	return "", false
 }
 
-// byCertificate tells whether a certificate is enough to be somebody.
+// byCertificate reports whether client certificates identify users.
 func (a *authorizer) byCertificate() bool { return a.certificates && a.current().Enabled }
-
-// authorizedWatch is r with a guard, which is asked when the watcher is created, on a state that is not older than r.
-func (m *member) authorizedWatch(ctx context.Context, r *pb.WatchCreateRequest) logstructured.WatchRequest {
-	req := toWatch(r)
-	req.Guard = m.auth.guard(ctx, r, m.auth.current())
-	return req
-}

@@ -20,11 +20,10 @@ import (
 func TestDisabledAuthIsFree(t *testing.T) {
 	r := serve(t, nil)
 	a, ctx := r.watch.auth, metadata.NewIncomingContext(t.Context(), metadata.Pairs("token", "t"))
-	put, req := &pb.PutRequest{Key: []byte("k")}, &logstructured.PutRequest{}
+	put := &pb.PutRequest{Key: []byte("k")}
 	records := logstructured.Moment{Records: a.store.Records()}
 	allocated := testing.AllocsPerRun(100, func() {
 		_, err := authorized(ctx, a, put, func(guard logstructured.Guard) (logstructured.Revision, error) {
-			req.Guard = guard
 			return 1, guard(records)
 		})
 		if err != nil {
@@ -107,7 +106,7 @@ func TestAuthIsEnabledMeanwhile(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		return r.watch.store.Put(ctx, &logstructured.PutRequest{Key: []byte("k"), Guard: guard})
+		return r.watch.store.Put(ctx, guard, &logstructured.PutRequest{Key: []byte("k")})
 	})
 	sameStatus(t, err, rpctypes.ErrGRPCUserEmpty)
 	if revision := r.watch.store.Revision(); calls != 2 || revision != 1 {
@@ -135,9 +134,10 @@ func TestMalformedAuthRefusesAll(t *testing.T) {
 			}
 			set := func(value []byte) {
 				t.Helper()
-				if _, err := r.store.UpdateRecords(ctx, func(logstructured.Records) ([]logstructured.RecordChange, error) {
-					return []logstructured.RecordChange{{Name: name, Value: value}}, nil
-				}); err != nil {
+				if _, err := r.store.UpdateRecords(ctx, logstructured.Unguarded,
+					func(logstructured.Records) ([]logstructured.RecordChange, error) {
+						return []logstructured.RecordChange{{Name: name, Value: value}}, nil
+					}); err != nil {
 					t.Fatal(err)
 				}
 			}

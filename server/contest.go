@@ -128,7 +128,7 @@ func (c *contest) watch(ctx context.Context, r *pb.WatchCreateRequest, fn func(r
 		return err
 	}
 	defer remove()
-	ws.Create(c.authorizedWatch(ctx, r))
+	ws.Create(c.auth.guard(ctx, r, c.auth.current()), toWatch(r))
 	for {
 		resp, err := ws.Next(ctx)
 		if err != nil {

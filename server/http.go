@@ -77,7 +77,7 @@ func writeJSON(w io.Writer, v any) {
 
 // serializableRead reads one key from memory.
 func (m *member) serializableRead(ctx context.Context) error {
-	_, err := m.store.Range(ctx, &logstructured.RangeRequest{
+	_, err := m.store.Range(ctx, logstructured.Unguarded, &logstructured.RangeRequest{
 		KeyRange:     logstructured.KeyRange{Key: []byte{0}, End: []byte{0}},
 		Limit:        1,
 		KeysOnly:     true,

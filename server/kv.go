@@ -43,8 +43,7 @@ func (s *kvServer) read(ctx context.Context, r *pb.RangeRequest, budget *unaryBu
 		req.Budget = budget
 	}
 	result, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (*logstructured.RangeResult, error) {
-		req.Guard = guard
-		return s.store.Range(ctx, req)
+		return s.store.Range(ctx, guard, req)
 	})
 	if err != nil {
 		return nil, err
@@ -63,8 +62,7 @@ func (s *kvServer) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse, 
 	}
 	req := toPut(r)
 	result, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (*logstructured.PutResult, error) {
-		req.Guard = guard
-		return s.store.Put(ctx, req)
+		return s.store.Put(ctx, guard, req)
 	})
 	if err != nil {
 		return nil, toStatus(err)
@@ -83,8 +81,7 @@ func (s *kvServer) DeleteRange(ctx context.Context, r *pb.DeleteRangeRequest) (*
 	}
 	req := toDeleteRange(r)
 	result, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (*logstructured.DeleteRangeResult, error) {
-		req.Guard = guard
-		return s.store.DeleteRange(ctx, req)
+		return s.store.DeleteRange(ctx, guard, req)
 	})
 	if err != nil {
 		return nil, toStatus(err)
@@ -117,8 +114,7 @@ func (s *kvServer) txn(ctx context.Context, r *pb.TxnRequest, budget *unaryBudge
 		setBudget(req, budget)
 	}
 	result, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (*logstructured.TxnResult, error) {
-		req.Guard = guard
-		return s.store.Txn(ctx, req)
+		return s.store.Txn(ctx, guard, req)
 	})
 	if err != nil {
 		return nil, err
@@ -143,10 +139,9 @@ func setBudget(r *logstructured.TxnRequest, budget logstructured.Budget) {
 }
 
 func (s *kvServer) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.CompactionResponse, error) {
-	if err := s.auth.admitted(ctx, r); err != nil {
-		return nil, toStatus(err)
-	}
-	revision, err := s.store.Compact(ctx, logstructured.Revision(r.Revision), r.Physical)
+	revision, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (logstructured.Revision, error) {
+		return s.store.Compact(ctx, guard, logstructured.Revision(r.Revision), r.Physical)
+	})
 	if err != nil {
 		return nil, toStatus(err)
 	}
@@ -156,8 +151,8 @@ func (s *kvServer) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.Co
 // firstChunk is the number of keys in the first message of a stream; etcd's.
 const firstChunk = 10
 
-// RangeStream sends the answer of Range in messages of about the request limit, all read at one revision. Header, more and
-// count come with the last one, so that the merge of all is what Range would have answered.
+// RangeStream sends the answer of Range in messages of about the request limit, all read at one revision. Header, more
+// and count come with the last one, so that the merge of all is what Range would have answered.
 func (s *kvServer) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServer) error {
 	if err := checkRangeStream(r); err != nil {
 		return err
@@ -185,8 +180,7 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServe
 	for {
 		req.Limit = min(chunk, left)
 		result, err := authorized(stream.Context(), s.auth, r, func(guard logstructured.Guard) (*logstructured.RangeResult, error) {
-			req.Guard = guard
-			return s.store.Range(stream.Context(), req)
+			return s.store.Range(stream.Context(), guard, req)
 		})
 		if err != nil {
 			return toStatus(err)

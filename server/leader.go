@@ -18,7 +18,7 @@ import (
 
 // MoveLeader answers as etcd does, as long as the leader is to stay. Which replica is called leader follows from which is there for longest.
 func (s *maintenanceServer) MoveLeader(ctx context.Context, r *pb.MoveLeaderRequest) (*pb.MoveLeaderResponse, error) {
-	replicas, err := s.store.Replicas(ctx, true)
+	replicas, err := s.replicas(ctx, r, true)
 	switch {
 	case err != nil:
 		return nil, toStatus(err)
@@ -41,16 +41,14 @@ const recordDowngrade = "downgrade"
 // Downgrade answers as an etcd with one member. The database needs no preparation for another version of Stele that it does not say by itself, so what is
 // enabled is shown by Status, and that is all.
 func (s *maintenanceServer) Downgrade(ctx context.Context, r *pb.DowngradeRequest) (*pb.DowngradeResponse, error) {
+	if err := s.auth.permitted(ctx, r); err != nil {
+		return nil, toStatus(err)
+	}
 	switch r.Action {
 	case pb.DowngradeRequest_VALIDATE, pb.DowngradeRequest_ENABLE:
 		return s.downgradeTo(ctx, r)
 	case pb.DowngradeRequest_CANCEL:
-		revision, err := s.store.UpdateRecords(ctx, func(records logstructured.Records) ([]logstructured.RecordChange, error) {
-			if _, enabled := records.Get(recordDowngrade); !enabled {
-				return nil, nil // which is no error in etcd
-			}
-			return []logstructured.RecordChange{{Name: recordDowngrade, Remove: true}}, nil
-		})
+		revision, err := s.updateRecords(ctx, r, cancelDowngrade)
 		return s.downgraded(version.EtcdCluster, revision, err)
 	}
 	return nil, status.Error(codes.Unknown, "etcdserver: unknown method")
@@ -62,20 +60,34 @@ func (s *maintenanceServer) downgradeTo(ctx context.Context, r *pb.DowngradeRequ
 	if err != nil {
 		return nil, err
 	}
-	if err := s.store.Ready(ctx); err != nil {
-		return nil, toStatus(err)
-	}
 	current := s.clusterVersion()
 	if r.Action == pb.DowngradeRequest_VALIDATE {
 		return s.downgraded(current, s.store.Revision(), s.validDowngrade(target, s.store.Records()))
 	}
-	revision, err := s.store.UpdateRecords(ctx, func(records logstructured.Records) ([]logstructured.RecordChange, error) {
+	revision, err := s.updateRecords(ctx, r, func(records logstructured.Records) ([]logstructured.RecordChange, error) {
 		if err := s.validDowngrade(target, records); err != nil {
 			return nil, err
 		}
 		return []logstructured.RecordChange{{Name: recordDowngrade, Value: []byte(target)}}, nil
 	})
 	return s.downgraded(current, revision, err)
+}
+
+// cancelDowngrade removes the record. It is no error in etcd if there is none.
+func cancelDowngrade(records logstructured.Records) ([]logstructured.RecordChange, error) {
+	if _, enabled := records.Get(recordDowngrade); !enabled {
+		return nil, nil
+	}
+	return []logstructured.RecordChange{{Name: recordDowngrade, Remove: true}}, nil
+}
+
+// updateRecords makes the change that decide returns if r is permitted.
+func (s *maintenanceServer) updateRecords(
+	ctx context.Context, r any, decide func(logstructured.Records) ([]logstructured.RecordChange, error),
+) (logstructured.Revision, error) {
+	return authorized(ctx, s.auth, r, func(guard logstructured.Guard) (logstructured.Revision, error) {
+		return s.store.UpdateRecords(ctx, guard, decide)
+	})
 }
 
 func (s *maintenanceServer) downgraded(from string, revision logstructured.Revision, err error) (*pb.DowngradeResponse, error) {

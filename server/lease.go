@@ -24,7 +24,7 @@ type leaseServer struct {
 
 func (s *leaseServer) LeaseGrant(ctx context.Context, r *pb.LeaseGrantRequest) (*pb.LeaseGrantResponse, error) {
 	result, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (*logstructured.LeaseGrantResult, error) {
-		return s.store.LeaseGrant(ctx, logstructured.LeaseID(r.ID), r.TTL, guard)
+		return s.store.LeaseGrant(ctx, guard, logstructured.LeaseID(r.ID), r.TTL)
 	})
 	if err != nil {
 		return nil, toStatus(err)
@@ -39,7 +39,7 @@ func (s *leaseServer) LeaseGrant(ctx context.Context, r *pb.LeaseGrantRequest) (
 func (s *leaseServer) LeaseRevoke(ctx context.Context, r *pb.LeaseRevokeRequest) (*pb.LeaseRevokeResponse, error) {
 	runtime.Gosched()
 	revision, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (logstructured.Revision, error) {
-		return s.store.LeaseRevoke(ctx, logstructured.LeaseID(r.ID), guard)
+		return s.store.LeaseRevoke(ctx, guard, logstructured.LeaseID(r.ID))
 	})
 	if err != nil {
 		return nil, toStatus(err)
@@ -49,7 +49,7 @@ func (s *leaseServer) LeaseRevoke(ctx context.Context, r *pb.LeaseRevokeRequest)
 
 func (s *leaseServer) LeaseTimeToLive(ctx context.Context, r *pb.LeaseTimeToLiveRequest) (*pb.LeaseTimeToLiveResponse, error) {
 	result, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (*logstructured.LeaseTimeToLiveResult, error) {
-		return s.store.LeaseTimeToLive(ctx, logstructured.LeaseID(r.ID), r.Keys, guard)
+		return s.store.LeaseTimeToLive(ctx, guard, logstructured.LeaseID(r.ID), r.Keys)
 	})
 	if errors.Is(err, logstructured.ErrLeaseNotFound) {
 		return &pb.LeaseTimeToLiveResponse{Header: s.header(&pb.ResponseHeader{}, result.Revision), ID: r.ID, TTL: -1}, nil
@@ -159,7 +159,7 @@ func (s *leaseServer) receiveKeepAlives(ctx context.Context, stream pb.Lease_Lea
 
 func (s *leaseServer) submitKeepAlive(ctx context.Context, r *pb.LeaseKeepAliveRequest) keptAlive {
 	wait := submitted(ctx, s.auth, r, func(guard logstructured.Guard) func() (*logstructured.LeaseGrantResult, error) {
-		return s.store.SubmitLeaseKeepAlive(ctx, logstructured.LeaseID(r.ID), guard)
+		return s.store.SubmitLeaseKeepAlive(ctx, guard, logstructured.LeaseID(r.ID))
 	})
 	return func() (*pb.LeaseKeepAliveResponse, error) {
 		result, err := wait()

@@ -40,7 +40,8 @@ func behind(t *testing.T, mode logstructured.LeaseMode) (ahead *logstructured.St
 
 func putThrough(t *testing.T, store *logstructured.Store) int64 {
 	t.Helper()
-	result, err := store.Put(within(t), &logstructured.PutRequest{Key: key, Value: []byte("value")})
+	result, err := store.Put(within(t), logstructured.Unguarded,
+		&logstructured.PutRequest{Key: key, Value: []byte("value")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +253,7 @@ func TestCompactedByAnotherReplica(t *testing.T) {
 			t.Fatal(err)
 		}
 		newest := putThrough(t, ahead)
-		if _, err := ahead.Compact(ctx, logstructured.Revision(newest), false); err != nil {
+		if _, err := ahead.Compact(ctx, logstructured.Unguarded, logstructured.Revision(newest), false); err != nil {
 			t.Fatal(err)
 		}
 		q := read(applied)

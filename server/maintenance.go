@@ -21,13 +21,15 @@ type maintenanceServer struct {
 
 // Status describes this replica. All replicas write; the one that is there for longest is called leader, so that all name the same. The
 // raft indexes are log positions.
-func (s *maintenanceServer) Status(ctx context.Context, _ *pb.StatusRequest) (*pb.StatusResponse, error) {
-	st, err := s.store.Status(ctx)
+func (s *maintenanceServer) Status(ctx context.Context, r *pb.StatusRequest) (*pb.StatusResponse, error) {
+	st, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (*logstructured.Status, error) {
+		return s.store.Status(ctx, guard)
+	})
 	if err != nil {
 		return nil, toStatus(err)
 	}
 	leader := s.memberID
-	if replicas, err := s.store.Replicas(ctx, false); err == nil && len(replicas) > 0 {
+	if replicas, err := s.store.Replicas(ctx, logstructured.Unguarded, false); err == nil && len(replicas) > 0 {
 		leader = replicas[0].ID
 	}
 	errors := s.alarmTexts()
@@ -53,8 +55,12 @@ func (s *maintenanceServer) Status(ctx context.Context, _ *pb.StatusRequest) (*p
 	}, nil
 }
 
-func (s *maintenanceServer) Hash(ctx context.Context, _ *pb.HashRequest) (*pb.HashResponse, error) {
-	hash, revision, err := s.store.Hash(ctx)
+func (s *maintenanceServer) Hash(ctx context.Context, r *pb.HashRequest) (*pb.HashResponse, error) {
+	var hash uint32
+	revision, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (at logstructured.Revision, err error) {
+		hash, at, err = s.store.Hash(ctx, guard)
+		return at, err
+	})
 	if err != nil {
 		return nil, toStatus(err)
 	}
@@ -62,7 +68,9 @@ func (s *maintenanceServer) Hash(ctx context.Context, _ *pb.HashRequest) (*pb.Ha
 }
 
 func (s *maintenanceServer) HashKV(ctx context.Context, r *pb.HashKVRequest) (*pb.HashKVResponse, error) {
-	result, err := s.store.HashKV(ctx, logstructured.Revision(r.Revision))
+	result, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (*logstructured.HashKVResult, error) {
+		return s.store.HashKV(ctx, guard, logstructured.Revision(r.Revision))
+	})
 	if err != nil {
 		return nil, toStatus(err)
 	}
@@ -75,8 +83,11 @@ func (s *maintenanceServer) HashKV(ctx context.Context, r *pb.HashKVRequest) (*p
 }
 
 // Defragment answers without a header, as etcd.
-func (s *maintenanceServer) Defragment(ctx context.Context, _ *pb.DefragmentRequest) (*pb.DefragmentResponse, error) {
-	if err := s.store.Defragment(ctx); err != nil {
+func (s *maintenanceServer) Defragment(ctx context.Context, r *pb.DefragmentRequest) (*pb.DefragmentResponse, error) {
+	_, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (struct{}, error) {
+		return struct{}{}, s.store.Defragment(ctx, guard)
+	})
+	if err != nil {
 		return nil, toStatus(err)
 	}
 	return &pb.DefragmentResponse{}, nil

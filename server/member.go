@@ -57,7 +57,7 @@ type clusterServer struct {
 
 // MemberList's header has no revision in etcd.
 func (s *clusterServer) MemberList(ctx context.Context, r *pb.MemberListRequest) (*pb.MemberListResponse, error) {
-	replicas, err := s.store.Replicas(ctx, r.Linearizable)
+	replicas, err := s.replicas(ctx, r, r.Linearizable)
 	if err != nil {
 		return nil, toStatus(err)
 	}
@@ -75,7 +75,10 @@ var errMembers = unimplemented("members cannot be changed: replicas share a data
 	"to add one, start another Stele with the same endpoint, to remove one, stop it")
 
 // MemberAdd returns etcd's error for URLs that etcd would refuse.
-func (s *clusterServer) MemberAdd(_ context.Context, r *pb.MemberAddRequest) (*pb.MemberAddResponse, error) {
+func (s *clusterServer) MemberAdd(ctx context.Context, r *pb.MemberAddRequest) (*pb.MemberAddResponse, error) {
+	if err := s.auth.permitted(ctx, r); err != nil {
+		return nil, toStatus(err)
+	}
 	if _, err := ParseURLs(r.PeerURLs); err != nil {
 		return nil, rpctypes.ErrGRPCMemberBadURLs
 	}
@@ -84,26 +87,33 @@ func (s *clusterServer) MemberAdd(_ context.Context, r *pb.MemberAddRequest) (*p
 
 // MemberRemove returns etcd's error for an unknown member.
 func (s *clusterServer) MemberRemove(ctx context.Context, r *pb.MemberRemoveRequest) (*pb.MemberRemoveResponse, error) {
-	return nil, cmp.Or(s.checkMember(ctx, r.ID), errMembers)
+	return nil, cmp.Or(s.checkMember(ctx, r, r.ID), errMembers)
 }
 
 // MemberUpdate returns etcd's error for an unknown member.
 func (s *clusterServer) MemberUpdate(ctx context.Context, r *pb.MemberUpdateRequest) (*pb.MemberUpdateResponse, error) {
-	return nil, cmp.Or(s.checkMember(ctx, r.ID), errMembers)
+	return nil, cmp.Or(s.checkMember(ctx, r, r.ID), errMembers)
 }
 
 // MemberPromote always fails as in etcd: there are no learners.
 func (s *clusterServer) MemberPromote(ctx context.Context, r *pb.MemberPromoteRequest) (*pb.MemberPromoteResponse, error) {
-	return nil, cmp.Or(s.checkMember(ctx, r.ID), rpctypes.ErrGRPCMemberNotLearner)
+	return nil, cmp.Or(s.checkMember(ctx, r, r.ID), rpctypes.ErrGRPCMemberNotLearner)
 }
 
-// checkMember returns an error unless there is a member with this ID.
-func (s *clusterServer) checkMember(ctx context.Context, id uint64) error {
-	replicas, err := s.store.Replicas(ctx, true)
+// replicas answers request r by [logstructured.Store.Replicas].
+func (m *member) replicas(ctx context.Context, r any, refresh bool) ([]log.Replica, error) {
+	return authorized(ctx, m.auth, r, func(guard logstructured.Guard) ([]log.Replica, error) {
+		return m.store.Replicas(ctx, guard, refresh)
+	})
+}
+
+// checkMember returns an error unless request r is permitted and there is a member with this ID.
+func (s *clusterServer) checkMember(ctx context.Context, r any, id uint64) error {
+	replicas, err := s.replicas(ctx, r, true)
 	if err != nil {
 		return toStatus(err)
 	}
-	if !slices.ContainsFunc(replicas, func(r log.Replica) bool { return r.ID == id }) {
+	if !slices.ContainsFunc(replicas, func(replica log.Replica) bool { return replica.ID == id }) {
 		return rpctypes.ErrGRPCMemberNotFound
 	}
 	return nil

@@ -8,8 +8,8 @@ import (
 	"github.com/stele-db/stele/server/auth"
 )
 
-// permit returns nil if id may do what r asks for, while auth is enabled. All requests of etcd's services are here, but Authenticate, and nothing else is
-// permitted.
+// permit returns nil if id may make request r while auth is enabled. It knows all requests of etcd's services other than
+// Authenticate, and refuses any other message.
 func permit(st *auth.State, id auth.Identity, r any, at logstructured.Moment) error {
 	switch r := r.(type) {
 	case *pb.RangeRequest:
@@ -165,15 +165,4 @@ func permitOther(st *auth.State, id auth.Identity, r any) error {
 		return rpctypes.ErrGRPCPermissionDenied
 	}
 	return st.Admin(id)
-}
-
-// local reports whether r asks only for the state of this replica, and so is not linearized.
-func local(r any) bool {
-	switch r := r.(type) {
-	case *pb.StatusRequest:
-		return true
-	case *pb.MemberListRequest:
-		return !r.Linearizable
-	}
-	return false
 }

@@ -46,8 +46,8 @@ func (s *Server) register(m *member) {
 	pb.RegisterLeaseServer(s.grpc, lease)
 	v3lockpb.RegisterLockServer(s.grpc, &lockServer{contest: contest})
 	v3electionpb.RegisterElectionServer(s.grpc, &electionServer{contest: contest})
-	s.grpc.RegisterService(guarded(pb.Cluster_ServiceDesc, m.auth), &clusterServer{member: m})
-	s.grpc.RegisterService(guarded(pb.Maintenance_ServiceDesc, m.auth), &maintenanceServer{
+	pb.RegisterClusterServer(s.grpc, &clusterServer{member: m})
+	pb.RegisterMaintenanceServer(s.grpc, &maintenanceServer{
 		member: m, logger: s.opts.Logger, streams: s.streams, snapshots: s.snapshots,
 	})
 	pb.RegisterAuthServer(s.grpc, &authServer{

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/pkg/version"
 	"github.com/stele-db/stele/transfer/snapshot"
 )
@@ -83,7 +84,10 @@ func (e stalledError) GRPCStatus() *status.Status {
 }
 
 // Snapshot sends the database that an etcd with the same history would have, as of one moment.
-func (s *maintenanceServer) Snapshot(_ *pb.SnapshotRequest, stream pb.Maintenance_SnapshotServer) error {
+func (s *maintenanceServer) Snapshot(r *pb.SnapshotRequest, stream pb.Maintenance_SnapshotServer) error {
+	if err := s.auth.permitted(stream.Context(), r); err != nil {
+		return toStatus(err)
+	}
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
 	remove, err := s.streams.add(func() { cancel(rpctypes.ErrGRPCStopped) })
@@ -96,7 +100,7 @@ func (s *maintenanceServer) Snapshot(_ *pb.SnapshotRequest, stream pb.Maintenanc
 		return toStatus(err)
 	}
 	defer release()
-	err = s.sendSnapshot(ctx, stream)
+	err = s.sendSnapshot(ctx, r, stream)
 	switch {
 	case err == nil:
 		return nil
@@ -116,9 +120,13 @@ func (s *maintenanceServer) Snapshot(_ *pb.SnapshotRequest, stream pb.Maintenanc
 	return toStatus(err)
 }
 
-func (s *maintenanceServer) sendSnapshot(ctx context.Context, stream pb.Maintenance_SnapshotServer) error {
+func (s *maintenanceServer) sendSnapshot(
+	ctx context.Context, r *pb.SnapshotRequest, stream pb.Maintenance_SnapshotServer,
+) error {
 	start := time.Now()
-	export, err := s.store.Export(ctx)
+	export, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (*logstructured.Export, error) {
+		return s.store.Export(ctx, guard)
+	})
 	if err != nil {
 		return err
 	}

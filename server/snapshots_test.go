@@ -44,7 +44,7 @@ func TestSnapshotSlotsOfClientsThatDoNotRead(t *testing.T) {
 	ctx := within(t)
 	for _, key := range []string{"a", "b", "c", "d"} {
 		put := &logstructured.PutRequest{Key: []byte(key), Value: make([]byte, 1<<20)}
-		if _, err := store.Put(ctx, put); err != nil {
+		if _, err := store.Put(ctx, logstructured.Unguarded, put); err != nil {
 			t.Fatal(err)
 		}
 	}

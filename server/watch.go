@@ -101,7 +101,7 @@ func (s *watchServer) receive(ctx context.Context, stream pb.Watch_WatchServer, 
 			case <-ctx.Done():
 				return nil
 			}
-			ws.Create(s.authorizedWatch(ctx, r.CreateRequest))
+			ws.Create(s.auth.guard(ctx, r.CreateRequest, s.auth.current()), toWatch(r.CreateRequest))
 		case *pb.WatchRequest_CancelRequest:
 			if r.CancelRequest != nil {
 				ws.Cancel(logstructured.WatchID(r.CancelRequest.WatchId))
