@@ -59,6 +59,8 @@ func openTable(dsn string, _ driver.Options) (driver.Table, error) {
 	if err != nil {
 		return driver.Table{}, fmt.Errorf("sqlite: open %s: %w", path, err)
 	}
-	text := func(error) (string, bool) { return "", false } // modernc.org/sqlite's is one line already
-	return driver.Table{DB: db, Begin: []string{"BEGIN"}, Parameter: "?", Text: text}, nil
+	return driver.Table{DB: db, Begin: []string{"BEGIN"}, Parameter: "?", Text: noText}, nil
 }
+
+// noText leaves the errors of modernc.org/sqlite as they are: one line.
+func noText(error) (string, bool) { return "", false }
