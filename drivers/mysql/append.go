@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/stele-db/stele/drivers/internal/lifetime"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -96,14 +97,14 @@ func (l *Log) newWriter(ctx context.Context) (*writer, error) {
 
 // Append implements [log.Log].
 func (l *Log) Append(ctx context.Context, head log.Head, id log.AppendID, entries []log.Entry) error {
-	ctx, done, err := l.call(ctx)
+	ctx, done, err := l.calls.Begin(ctx)
 	if err != nil {
 		return translate("append", err)
 	}
 	defer done()
 	w, err := l.lockWriter(ctx)
 	if err != nil {
-		return translate("append", because(ctx, err))
+		return translate("append", lifetime.Because(ctx, err))
 	}
 	log.Seal(head, id, entries)
 	at, err := l.append(ctx, w, head, id, entries)
@@ -120,7 +121,7 @@ func (l *Log) Append(ctx context.Context, head log.Head, id log.AppendID, entrie
 	}
 	l.unlockWriter(w, err)
 	if err != nil {
-		return translate("append", because(ctx, err))
+		return translate("append", lifetime.Because(ctx, err))
 	}
 	for i := range entries {
 		entries[i].Time = at

@@ -11,6 +11,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/drivers/internal/migrations"
 )
 
 const (
@@ -187,9 +188,4 @@ func (cfg *config) again() ([]*mysql.Config, error) {
 }
 
 // sql puts the table prefix into a statement of this package.
-func (cfg *config) sql(statement string) string {
-	if cfg.prefix == defaultPrefix {
-		return statement
-	}
-	return strings.ReplaceAll(statement, "stele_", cfg.prefix+"_")
-}
+func (cfg *config) sql(statement string) string { return migrations.WithPrefix(statement, cfg.prefix) }

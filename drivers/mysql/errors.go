@@ -1,13 +1,11 @@
 package mysql
 
 import (
-	"context"
 	"database/sql/driver"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/go-sql-driver/mysql"
 
@@ -229,49 +227,8 @@ func permanent(err error) string {
 	return ""
 }
 
-// errClosed answers calls after Close.
-var errClosed = errors.New("log is closed")
-
 // errReadOnlyServer reports that the server takes no writes, and that nothing was written.
 var errReadOnlyServer = fmt.Errorf("%w: the server has read_only on: it is a replica or a demoted primary", log.ErrReadOnly)
 
 // errNoStore reports that a row that always stands is gone.
 var errNoStore = fmt.Errorf("%w: the row with the store's identity, or the sentinel of the log, is gone", log.ErrCorrupt)
-
-// openFailure is a reason why the log cannot be opened, in one sentence.
-type openFailure struct {
-	text string
-	err  error // may be nil
-}
-
-func (e *openFailure) Error() string {
-	if e.err == nil {
-		return e.text
-	}
-	return e.text + " (" + connect.Text(e.err, ServerText) + ")"
-}
-
-func (e *openFailure) Unwrap() error { return e.err }
-
-// because prefers the reason why ctx ended, if it did, to what a call made of it.
-func because(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
-	}
-	if cause := ended(ctx); cause != nil && !errors.Is(err, cause) {
-		return fmt.Errorf("%w: %w", cause, err)
-	}
-	return err
-}
-
-// ended returns why ctx ended, nil if it did not. A connection notices that the deadline has passed by a timer of its own, which may be a
-// moment before that of ctx.
-func ended(ctx context.Context) error {
-	if cause := context.Cause(ctx); cause != nil {
-		return cause
-	}
-	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
-		return context.DeadlineExceeded
-	}
-	return nil
-}

@@ -116,7 +116,7 @@ func TestOpenErrors(t *testing.T) {
 		"account locked":       {server(3118), true},
 		"password expired":     {server(1862), true},
 		"plugin":               {server(1524), true},
-		"a sentence":           {&openFailure{text: "the tables were migrated by a newer version"}, true},
+		"a sentence":           {&connect.OpenFailure{Text: "the tables were migrated by a newer version"}, true},
 	} {
 		if got := openError(test.err); errors.Is(got, connect.ErrConfiguration) != test.want || !errors.Is(got, test.err) && name != "a sentence" {
 			t.Errorf("%s: %v", name, got)

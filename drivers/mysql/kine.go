@@ -10,7 +10,7 @@ import (
 
 // refuseKine returns an error if there is a table named kine, and nothing in the log yet.
 func refuseKine(ctx context.Context, db *sql.Conn, cfg *config) error {
-	entries, err := look(ctx, db, cfg.sql(`SELECT 1 FROM stele_log LIMIT 1`))
+	entries, err := look(ctx, db, cfg.sql(`SELECT 1 FROM {prefix}_log LIMIT 1`))
 	if err != nil || entries == found {
 		return err
 	}

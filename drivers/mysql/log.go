@@ -6,12 +6,12 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 
 	"github.com/sirupsen/logrus"
 
 	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/drivers/internal/lifetime"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -37,13 +37,7 @@ type Log struct {
 	// refusals warns operators of refused connections.
 	refusals connect.Complaint
 
-	// mu guards closed and the counting up of calls.
-	mu     sync.Mutex
-	closed bool
-	calls  sync.WaitGroup
-	// onClose makes Close call a function, unless it is stopped before; end calls them.
-	onClose func(func()) (stop func() bool)
-	end     context.CancelFunc
+	calls lifetime.Calls
 }
 
 var (
@@ -51,36 +45,16 @@ var (
 	_ log.Registry = (*Log)(nil)
 )
 
-// call registers a call. The returned context ends with ctx, and with Close; done must be called.
-func (l *Log) call(ctx context.Context) (_ context.Context, done func(), err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, nil, err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		return nil, nil, errClosed
-	}
-	l.calls.Add(1)
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := l.onClose(func() { cancel(errClosed) })
-	return ctx, func() {
-		stop()
-		cancel(nil)
-		l.calls.Done()
-	}, nil
-}
-
 // read runs f on a connection of a class.
 func (l *Log) read(ctx context.Context, from *connect.Class[*sql.Conn], f func(context.Context, *session) error) error {
-	ctx, done, err := l.call(ctx)
+	ctx, done, err := l.calls.Begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
 	conn, leave, err := from.Acquire(ctx)
 	if err != nil {
-		return because(ctx, err)
+		return lifetime.Because(ctx, err)
 	}
 	defer leave()
 	defer func() { _ = conn.Close() }() // gives it back
@@ -98,7 +72,7 @@ func (l *Log) read(ctx context.Context, from *connect.Class[*sql.Conn], f func(c
 		return nil
 	})
 	if result != nil {
-		result = because(ctx, result)
+		result = lifetime.Because(ctx, result)
 		if elsewhere(result) {
 			l.readServer.another()
 		}
@@ -118,16 +92,10 @@ func elsewhere(err error) bool {
 
 // Close implements [log.Log]. It waits for the calls that are under way, which end soon: their contexts do. Closing again does nothing.
 func (l *Log) Close() error {
-	l.mu.Lock()
-	if l.closed {
-		l.mu.Unlock()
+	if !l.calls.Close() {
 		return nil
 	}
-	l.closed = true
-	l.mu.Unlock()
-	l.end()
-	l.calls.Wait()
-	if w := <-l.writer; w != nil { // and nobody gets it back
+	if w := <-l.writer; w != nil { // for good
 		_ = w.s.Close() // at worst the connection is broken already
 	}
 	if err := l.closePools(); err != nil {

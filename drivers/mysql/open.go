@@ -11,14 +11,15 @@ import (
 
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/drivers/internal/driver"
+	"github.com/stele-db/stele/drivers/internal/migrations"
 )
 
 // Open opens the log at dsn (see the package's documentation), creating database and tables if they are not there and rights allow.
 func Open(ctx context.Context, dsn string, opts driver.Options) (*Log, error) {
-	return open(ctx, dsn, opts, migrations)
+	return open(ctx, dsn, opts, migrationList)
 }
 
-func open(ctx context.Context, dsn string, opts driver.Options, list []migration) (*Log, error) {
+func open(ctx context.Context, dsn string, opts driver.Options, list []migrations.Migration) (*Log, error) {
 	cfg, err := parseDSN(dsn)
 	if err == nil {
 		err = cfg.apply(opts.Options)
@@ -36,9 +37,6 @@ func open(ctx context.Context, dsn string, opts driver.Options, list []migration
 	if err := l.createDatabase(ctx); err != nil {
 		return nil, openError(err)
 	}
-	closing, end := context.WithCancel(context.Background())
-	l.end = end
-	l.onClose = func(f func()) func() bool { return context.AfterFunc(closing, f) }
 	l.openPools(opts.Pool)
 	l.writer <- nil
 	if err := l.start(ctx, list); err != nil {
@@ -126,7 +124,7 @@ func (l *Log) createDatabase(ctx context.Context) error {
 	}
 	switch number(err) {
 	case errDatabaseDenied, errDenied, errPrivilegeNeeded:
-		return &openFailure{text: "there is no database " + quoteName(l.cfg.database) + " and the user may not create it: let an administrator run: " + statement, err: err}
+		return &connect.OpenFailure{Text: "there is no database " + quoteName(l.cfg.database) + " and the user may not create it: let an administrator run: " + statement, Err: err, Server: ServerText}
 	case errDatabaseExists:
 		return nil // another replica
 	default:
@@ -135,7 +133,7 @@ func (l *Log) createDatabase(ctx context.Context) error {
 }
 
 // start checks the server and brings the tables up to date.
-func (l *Log) start(ctx context.Context, list []migration) error {
+func (l *Log) start(ctx context.Context, list []migrations.Migration) error {
 	conn, leave, err := l.followers.Acquire(ctx)
 	if err != nil {
 		return err
@@ -183,12 +181,12 @@ const connectTime = 30 * time.Second
 func (l *Log) checkPacket(value string) error {
 	limit, err := strconv.ParseInt(value, 10, 64)
 	if err != nil {
-		return &openFailure{text: fmt.Sprintf("the server's max_allowed_packet is %q: is this MySQL?", value)}
+		return &connect.OpenFailure{Text: fmt.Sprintf("the server's max_allowed_packet is %q: is this MySQL?", value)}
 	}
 	if need := int64(l.cfg.maxValue) + packetReserve + rowBytes; limit < need {
 		// The server rounds it down to a multiple of 1024.
 		need = (need + 1023) / 1024 * 1024
-		return &openFailure{text: fmt.Sprintf("the server's max_allowed_packet is %d bytes, which is too little for values of %d bytes: "+
+		return &connect.OpenFailure{Text: fmt.Sprintf("the server's max_allowed_packet is %d bytes, which is too little for values of %d bytes: "+
 			"either set it to at least %d in the server's configuration, section [mysqld] (SET GLOBAL max_allowed_packet = %d serves until the server restarts), or lower the limit of requests to %d bytes",
 			limit, l.cfg.maxValue, need, need, max(0, min(limit-packetReserve-rowBytes, math.MaxInt32)))}
 	}
@@ -210,7 +208,7 @@ func (l *Log) warnAboutDurability(has map[string]string) {
 
 // openError adds what to do, and marks an error that an administrator has to fix.
 func openError(err error) error {
-	var known *openFailure
+	var known *connect.OpenFailure
 	if errors.As(err, &known) {
 		return connect.Configuration(known)
 	}

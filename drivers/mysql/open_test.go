@@ -16,11 +16,12 @@ import (
 	"github.com/stele-db/stele/drivers/drivertest"
 	"github.com/stele-db/stele/drivers/drivertest/database"
 	"github.com/stele-db/stele/drivers/internal/driver"
+	"github.com/stele-db/stele/drivers/internal/migrations"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
 // openList opens a log of a version with other migrations.
-func openList(t *testing.T, dsn string, list []migration) *Log {
+func openList(t *testing.T, dsn string, list []migrations.Migration) *Log {
 	t.Helper()
 	l, err := open(context.Background(), dsn, driver.Options{Logger: quiet()}, list)
 	if err != nil {
@@ -78,18 +79,18 @@ func variablesOf(t testing.TB, s *database.Server, names []string) (has map[stri
 // TestRollingUpgrade lets a newer version migrate under an older one that goes on working.
 func TestRollingUpgrade(t *testing.T) {
 	dsn := database.Shared(t, kind()).DSN(t)
-	newer := append(append([]migration{}, migrations...), migration{statements: []string{
-		`ALTER TABLE stele_log ADD COLUMN extra INT NOT NULL DEFAULT 7`,
-		`CREATE TABLE IF NOT EXISTS stele_more (a INT PRIMARY KEY) ENGINE = InnoDB`,
+	newer := append(append([]migrations.Migration{}, migrationList...), migrations.Migration{Statements: []migrations.Statement{
+		{SQL: `ALTER TABLE {prefix}_log ADD COLUMN extra INT NOT NULL DEFAULT 7`},
+		{SQL: `CREATE TABLE IF NOT EXISTS {prefix}_more (a INT PRIMARY KEY) ENGINE = InnoDB`},
 	}})
-	old := openList(t, dsn, migrations)
+	old := openList(t, dsn, migrationList)
 	head := mustAppend(t, old, log.Head{}, drivertest.BenchEntries(3))
 	upgraded := openList(t, dsn, newer)
 	head = mustAppend(t, old, head, drivertest.BenchEntries(3))
 	head = mustAppend(t, upgraded, head, drivertest.BenchEntries(200))
 	head = mustAppend(t, old, head, drivertest.BenchEntries(3))
-	again := openList(t, dsn, migrations) // an older replica that restarts meanwhile
-	openList(t, dsn, newer)               // and another new one, which finds everything done
+	again := openList(t, dsn, migrationList) // an older replica that restarts meanwhile
+	openList(t, dsn, newer)                  // and another new one, which finds everything done
 	head = mustAppend(t, again, head, drivertest.BenchEntries(1))
 	for _, l := range []*Log{old, upgraded, again} {
 		entries, end, err := l.Read(context.Background(), 0, 1000)
@@ -97,22 +98,12 @@ func TestRollingUpgrade(t *testing.T) {
 			t.Errorf("Read: %d entries, %v, %v", len(entries), end, err)
 		}
 	}
-	incompatible := append(append([]migration{}, newer...), migration{statements: []string{`CREATE TABLE IF NOT EXISTS stele_other (a INT PRIMARY KEY)`}, compatible: 3})
+	incompatible := append(append([]migrations.Migration{}, newer...), migrations.Migration{Statements: []migrations.Statement{
+		{SQL: `CREATE TABLE IF NOT EXISTS {prefix}_other (a INT PRIMARY KEY)`},
+	}, Compatible: 3})
 	openList(t, dsn, incompatible)
 	if _, err := Open(context.Background(), dsn, driver.Options{Logger: quiet()}); err == nil || !strings.Contains(err.Error(), "newer version of Stele") {
 		t.Errorf("opening what needs a newer version: %v", err)
-	}
-}
-
-func TestMigrationsAreNumbered(t *testing.T) {
-	entries, err := migrationFiles.ReadDir("migrations")
-	if err != nil || len(entries) == 0 || len(entries) != len(migrations) {
-		t.Fatal(len(entries), len(migrations), err)
-	}
-	for i, entry := range entries {
-		if !strings.HasPrefix(entry.Name(), fmt.Sprintf("%04d_", i+1)) {
-			t.Errorf("%s is migration %d", entry.Name(), i+1)
-		}
 	}
 }
 

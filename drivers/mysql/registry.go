@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	registerSQL = `INSERT INTO stele_replica (id, name, urls, version, since, seen) VALUES (IF(` + writableSQL + `, ?, NULL), ?, ?, ?, ` + nowSQL + `, ` + nowSQL + `)
+	registerSQL = `INSERT INTO {prefix}_replica (id, name, urls, version, since, seen) VALUES (IF(` + writableSQL + `, ?, NULL), ?, ?, ?, ` + nowSQL + `, ` + nowSQL + `)
 	ON DUPLICATE KEY UPDATE name = VALUES(name), urls = VALUES(urls), version = VALUES(version), seen = VALUES(seen)`
-	registeredSQL = `SELECT id, name, urls, version, since, seen FROM stele_replica`
-	unregisterSQL = `DELETE FROM stele_replica WHERE id = ? AND (? = 0 OR seen = ?) AND ` + writableSQL
+	registeredSQL = `SELECT id, name, urls, version, since, seen FROM {prefix}_replica`
+	unregisterSQL = `DELETE FROM {prefix}_replica WHERE id = ? AND (? = 0 OR seen = ?) AND ` + writableSQL
 )
 
 // Register implements [log.Registry].

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/drivers/internal/lifetime"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -46,7 +47,7 @@ func (l *Log) writable(ctx context.Context) error {
 	if !l.refusedWriter.Load() {
 		return nil
 	}
-	ctx, done, err := l.call(ctx)
+	ctx, done, err := l.calls.Begin(ctx)
 	if err != nil {
 		return err
 	}
@@ -56,7 +57,7 @@ func (l *Log) writable(ctx context.Context) error {
 		err = fmt.Errorf("%w for appending: %w", log.ErrNoConnection, err)
 	}
 	if err != nil {
-		return because(ctx, err)
+		return lifetime.Because(ctx, err)
 	}
 	l.unlockWriter(w, nil)
 	return nil

@@ -21,7 +21,7 @@ const tableSizeSQL = `SELECT DATA_LENGTH + INDEX_LENGTH, DATA_FREE FROM informat
 // Size implements [log.Log].
 func (l *Log) Size(ctx context.Context) (size log.Size, err error) {
 	err = l.read(ctx, l.others, func(ctx context.Context, s *session) error {
-		table := []driver.NamedValue{{Ordinal: 1, Value: l.cfg.sql("stele_log")}}
+		table := []driver.NamedValue{{Ordinal: 1, Value: l.cfg.sql("{prefix}_log")}}
 		var data, free int64
 		if err := s.query(ctx, tableSizeSQL, table, func(row []driver.Value) error {
 			data, free = integer(row[0]), integer(row[1])
@@ -57,7 +57,7 @@ func (l *Log) Defragment(ctx context.Context) error {
 			return err
 		}
 		var failed error
-		err := s.query(ctx, l.cfg.sql(`OPTIMIZE TABLE stele_log`), nil, func(row []driver.Value) error {
+		err := s.query(ctx, l.cfg.sql(`OPTIMIZE TABLE {prefix}_log`), nil, func(row []driver.Value) error {
 			// Table, Op, Msg_type, Msg_text. That InnoDB does it by recreating the table is a note.
 			if len(row) == 4 && text(row[2]) == "error" {
 				failed = errors.Join(failed, errors.New(text(row[3])))

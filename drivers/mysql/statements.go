@@ -7,7 +7,7 @@ const nowSQL = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1
 
 // newestSQL is the newest row: one step to the right edge of the clustered index. LIMIT keeps it a table of its own, which is also
 // what allows an INSERT to read the table that it writes (error 1093).
-const newestSQL = `(SELECT position, id FROM stele_log ORDER BY position DESC LIMIT 1) newest`
+const newestSQL = `(SELECT position, id FROM {prefix}_log ORDER BY position DESC LIMIT 1) newest`
 
 // writableSQL reports whether the server's read_only is off. Every statement that writes carries it, because the server itself does not stop a user who
 // has the privilege SUPER, READ ONLY ADMIN or CONNECTION_ADMIN. super_read_only (MySQL) implies read_only, and later versions of MariaDB
@@ -22,7 +22,7 @@ const guardSQL = `IF(` + writableSQL + `, IF((SELECT newest.position = ? AND new
 // insertSQL begins an append. In the rows that follow, LAST_INSERT_ID(x) is x, and makes the server's answer to the
 // INSERT carry it: that tells the time without another question.
 const (
-	insertSQL     = `INSERT INTO stele_log (position, id, time, kind, revision, sub, ` + "`key`" + `, create_revision, version, lease, value, checksum) VALUES `
+	insertSQL     = `INSERT INTO {prefix}_log (position, id, time, kind, revision, sub, ` + "`key`" + `, create_revision, version, lease, value, checksum) VALUES `
 	guardedRowSQL = `(` + guardSQL + `, ?, LAST_INSERT_ID(` + nowSQL + `), ?, ?, ?, ?, ?, ?, ?, ?, ` + checksumSQL + `)`
 	timedRowSQL   = `(?, ?, ` + nowSQL + `, ?, ?, ?, ?, ?, ?, ?, ?, ` + checksumSQL + `)`
 	plainRowSQL   = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ` + checksumSQL + `)`
@@ -40,33 +40,33 @@ const (
 
 // endSQL is the end of the log: the newest row, with the store's row by subqueries, which takes no temporary table (a join did: a third more of
 // the server's time for a poll). read_only: a server that takes no writes has not got the last word.
-const endSQL = `SELECT position, id, (SELECT floor FROM stele_store), (SELECT cluster_id FROM stele_store), ` + nowSQL + `, @@global.read_only
-	FROM stele_log ORDER BY position DESC LIMIT 1`
+const endSQL = `SELECT position, id, (SELECT floor FROM {prefix}_store), (SELECT cluster_id FROM {prefix}_store), ` + nowSQL + `, @@global.read_only
+	FROM {prefix}_log ORDER BY position DESC LIMIT 1`
 
 // endRowSQL is the end in the shape of a row of the log. Two SELECTs in one statement read from one snapshot, and UNION ALL sends the rows of the one and
 // then those of the other as they come, without a temporary table (which joining the end to the rows would take, or another sort).
-const endRowSQL = `(SELECT position, id, ` + nowSQL + ` AS time, 0 AS kind, (SELECT floor FROM stele_store), (SELECT cluster_id FROM stele_store), NULL AS k, 0, 0, 0, NULL AS v, 0, 0
-	FROM stele_log ORDER BY position DESC LIMIT 1) UNION ALL `
+const endRowSQL = `(SELECT position, id, ` + nowSQL + ` AS time, 0 AS kind, (SELECT floor FROM {prefix}_store), (SELECT cluster_id FROM {prefix}_store), NULL AS k, 0, 0, 0, NULL AS v, 0, 0
+	FROM {prefix}_log ORDER BY position DESC LIMIT 1) UNION ALL `
 
 const (
 	readSQL = endRowSQL + `(SELECT position, id, time, kind, revision, sub, ` + "`key`" + `, create_revision, version, lease, value, 0, checksum
-	FROM stele_log WHERE position > ? ORDER BY position LIMIT ?)`
+	FROM {prefix}_log WHERE position > ? ORDER BY position LIMIT ?)`
 	// The value of a put stays where it is. A transaction keeps the end and the rows together: as parts of one UNION rows take half as long again.
 	scanSQL = `SELECT position, id, time, kind, revision, sub, ` + "`key`" + `, create_revision, version, lease, IF(kind = 1, NULL, value), LENGTH(value), checksum
-	FROM stele_log WHERE position > ? ORDER BY position`
+	FROM {prefix}_log WHERE position > ? ORDER BY position`
 )
 
 // endRowValuesSQL is the same for Values.
-const endRowValuesSQL = `(SELECT position, id, ` + nowSQL + ` AS time, 0 AS kind, (SELECT floor FROM stele_store), (SELECT cluster_id FROM stele_store), NULL AS v, 0
-	FROM stele_log ORDER BY position DESC LIMIT 1) UNION ALL `
+const endRowValuesSQL = `(SELECT position, id, ` + nowSQL + ` AS time, 0 AS kind, (SELECT floor FROM {prefix}_store), (SELECT cluster_id FROM {prefix}_store), NULL AS v, 0
+	FROM {prefix}_log ORDER BY position DESC LIMIT 1) UNION ALL `
 
 const (
-	raiseFloorSQL = `UPDATE stele_store SET floor = ? WHERE floor < ? AND ` + writableSQL + ` AND EXISTS (SELECT 1 FROM stele_log WHERE position = ? AND id = ?)`
+	raiseFloorSQL = `UPDATE {prefix}_store SET floor = ? WHERE floor < ? AND ` + writableSQL + ` AND EXISTS (SELECT 1 FROM {prefix}_log WHERE position = ? AND id = ?)`
 	// A consistent read looks for the entry: what was never committed does not count. The counter makes it a change, which has to be made durable.
-	confirmSQL = `UPDATE stele_store SET settled = settled + 1 WHERE ` + writableSQL + ` AND EXISTS (SELECT 1 FROM stele_log WHERE position = ? AND id = ?)`
+	confirmSQL = `UPDATE {prefix}_store SET settled = settled + 1 WHERE ` + writableSQL + ` AND EXISTS (SELECT 1 FROM {prefix}_log WHERE position = ? AND id = ?)`
 	newestRow  = `SELECT newest.position, newest.id FROM ` + newestSQL
-	timeSQL    = `SELECT time FROM stele_log WHERE position = ?`
-	standsSQL  = `SELECT (SELECT id FROM stele_log WHERE position = ?), ` + writableSQL
+	timeSQL    = `SELECT time FROM {prefix}_log WHERE position = ?`
+	standsSQL  = `SELECT (SELECT id FROM {prefix}_log WHERE position = ?), ` + writableSQL
 	canWrite   = `SELECT ` + writableSQL
 )
 
@@ -97,10 +97,10 @@ func newStatements(cfg *config) statements {
 	}
 	for _, n := range listSizes {
 		in := `(?` + strings.Repeat(`, ?`, n-1) + `)`
-		s.values = append(s.values, list{n, cfg.sql(endRowValuesSQL + `(SELECT position, id, 0, 1, 0, 0, value, checksum FROM stele_log WHERE position IN ` + in + ` AND position > 0)`)})
+		s.values = append(s.values, list{n, cfg.sql(endRowValuesSQL + `(SELECT position, id, 0, 1, 0, 0, value, checksum FROM {prefix}_log WHERE position IN ` + in + ` AND position > 0)`)})
 		if n <= deleteRows {
-			s.remove = append(s.remove, list{n, cfg.sql(`DELETE FROM stele_log WHERE position IN ` + in + ` AND position > 0 AND position < ?
-	AND ` + writableSQL + ` AND EXISTS (SELECT 1 FROM (SELECT id FROM stele_log WHERE position = ? AND id = ? LIMIT 1) guard)`)})
+			s.remove = append(s.remove, list{n, cfg.sql(`DELETE FROM {prefix}_log WHERE position IN ` + in + ` AND position > 0 AND position < ?
+	AND ` + writableSQL + ` AND EXISTS (SELECT 1 FROM (SELECT id FROM {prefix}_log WHERE position = ? AND id = ? LIMIT 1) guard)`)})
 		}
 	}
 	return s

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/drivers/internal/lifetime"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -25,20 +26,20 @@ const (
 
 // Append implements [log.Log].
 func (l *Log) Append(ctx context.Context, head log.Head, id log.AppendID, entries []log.Entry) error {
-	bound, end, err := l.begin(ctx)
+	bound, end, err := l.calls.Begin(ctx)
 	if err != nil {
 		return translate("append", err)
 	}
 	defer end()
 	w, unlock, err := l.lockWriter(bound)
 	if err != nil {
-		return translate("append", l.because(ctx, err))
+		return translate("append", lifetime.Because(bound, err))
 	}
 	defer unlock()
 	log.Seal(head, id, entries)
 	params, err := w.encode(bound, head, id, entries, !l.alone())
 	if err != nil {
-		return translate("append", l.because(ctx, err))
+		return translate("append", lifetime.Because(bound, err))
 	}
 	var at int64
 	held, err := l.commit(bound, w, &l.sql.append, params, func(row [][]byte) { at = int64Of(row[0]) })
@@ -47,9 +48,9 @@ func (l *Log) Append(ctx context.Context, head log.Head, id log.AppendID, entrie
 	}
 	switch {
 	case errors.Is(err, errUndecided):
-		return translate("append", l.because(ctx, fmt.Errorf("%w: %w", log.ErrUnknown, err)))
+		return translate("append", lifetime.Because(bound, fmt.Errorf("%w: %w", log.ErrUnknown, err)))
 	case err != nil:
-		return translate("append", l.because(ctx, err))
+		return translate("append", lifetime.Because(bound, err))
 	case !held:
 		return translate("append", fmt.Errorf("%w: it is not %v", log.ErrConflict, head))
 	}
@@ -63,20 +64,20 @@ func (l *Log) Append(ctx context.Context, head log.Head, id log.AppendID, entrie
 
 // Confirm implements [log.Log].
 func (l *Log) Confirm(ctx context.Context, head log.Head) error {
-	bound, end, err := l.begin(ctx)
+	bound, end, err := l.calls.Begin(ctx)
 	if err != nil {
 		return translate("confirm", err)
 	}
 	defer end()
 	w, unlock, err := l.lockWriter(bound)
 	if err != nil {
-		return translate("confirm", l.because(ctx, err))
+		return translate("confirm", lifetime.Because(bound, err))
 	}
 	defer unlock()
 	found, err := l.commit(bound, w, &l.sql.confirm, int8Params(int64(head.Position), int64(head.ID)), nil)
 	switch {
 	case err != nil:
-		return translate("confirm", l.because(ctx, err))
+		return translate("confirm", lifetime.Because(bound, err))
 	case !found:
 		return translate("confirm", fmt.Errorf("%w: %v is not there", log.ErrConflict, head))
 	}

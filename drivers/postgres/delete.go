@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/drivers/internal/migrations"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -90,7 +91,7 @@ func (l *Log) Size(ctx context.Context) (log.Size, error) {
 func (l *Log) Defragment(ctx context.Context) error {
 	return l.request(ctx, "defragment", l.others, func(bound context.Context, c *pgconn.PgConn) error {
 		for _, sql := range []string{`VACUUM FULL {prefix}_log`, `VACUUM FULL {prefix}_head`, `ANALYZE {prefix}_log`} {
-			_, err := c.Exec(bound, withPrefix(sql, l.cfg.prefix)).ReadAll()
+			_, err := c.Exec(bound, migrations.WithPrefix(sql, l.cfg.prefix)).ReadAll()
 			switch code(err) {
 			case pgerrcode.FeatureNotSupported, pgerrcode.SyntaxError:
 				return nil // a database that gives room back by itself

@@ -13,8 +13,6 @@ import (
 )
 
 var (
-	// errClosed answers calls after Close.
-	errClosed = errors.New("log is closed")
 	// errNoHead reports that the row with the log's end is gone.
 	errNoHead = fmt.Errorf("%w: the table of the log's head is empty", log.ErrCorrupt)
 	// errWaitCanceled reports that the server broke off the wait for a standby: the commit stands, as long as this server does.

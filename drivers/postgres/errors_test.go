@@ -103,7 +103,7 @@ func TestOpenErrors(t *testing.T) {
 		"option only for the server": {server("55P02", "parameter cannot be changed"), true},
 		"certificate":                {&tls.CertificateVerificationError{Err: errors.New("expired")}, true},
 		"one of several hosts":       {errors.Join(server("28P01", ""), refused), true},
-		"a sentence":                 {&openFailure{text: "a newer version changed the tables"}, true},
+		"a sentence":                 {&connect.OpenFailure{Text: "a newer version changed the tables"}, true},
 		"kine":                       {connect.ErrKine, true},
 	} {
 		if got := openError("connect", test.err); errors.Is(got, connect.ErrConfiguration) != test.want {

@@ -7,11 +7,12 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/drivers/internal/migrations"
 )
 
 // refuseKine returns an error if there is a table named kine, and nothing in the log yet.
 func refuseKine(ctx context.Context, c *pgconn.PgConn, prefix string) error {
-	rows, there, err := look(ctx, c, withPrefix(`SELECT 1 FROM {prefix}_log LIMIT 1`, prefix))
+	rows, there, err := look(ctx, c, migrations.WithPrefix(`SELECT 1 FROM {prefix}_log LIMIT 1`, prefix))
 	if err != nil || there && rows > 0 {
 		return err
 	}

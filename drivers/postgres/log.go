@@ -2,8 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +11,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/drivers/internal/lifetime"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -65,14 +64,7 @@ type Log struct {
 	// moved is closed and replaced when all connections are to be made anew.
 	moved chan struct{}
 
-	// bound makes a context that ends with the log too; stop ends all of them.
-	bound func(context.Context) (context.Context, context.CancelFunc)
-	stop  context.CancelFunc
-	// closed is closed by Close; closing makes that happen once.
-	closed  chan struct{}
-	closing sync.Once
-	// calls counts those under way; live adds to it under mu.
-	calls sync.WaitGroup
+	calls lifetime.Calls
 }
 
 var (
@@ -81,63 +73,22 @@ var (
 	_ log.Registry = (*Log)(nil)
 )
 
-// begin starts a call: it returns a context that ends when the log is closed, and a function that ends the call.
-func (l *Log) begin(ctx context.Context) (context.Context, func(), error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := l.live(ctx); err != nil {
-		return nil, nil, err
-	}
-	l.calls.Add(1)
-	bound, cancel := l.bound(ctx)
-	return bound, func() {
-		cancel()
-		l.calls.Done()
-	}, nil
-}
-
-// live returns why a call must not go on, if so. ctx is the caller's.
-func (l *Log) live(ctx context.Context) error {
-	select {
-	case <-l.closed:
-		return errClosed
-	default:
-		return ctx.Err()
-	}
-}
-
-// because adds to err why the call was ended, if it was.
-func (l *Log) because(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
-	}
-	ended := l.live(ctx)
-	// A deadline that was passed on to the network may strike there first.
-	if deadline, ok := ctx.Deadline(); ended == nil && ok && !time.Now().Before(deadline) {
-		ended = context.DeadlineExceeded
-	}
-	if ended != nil && !errors.Is(err, ended) {
-		return fmt.Errorf("%w: %w", ended, err)
-	}
-	return err
-}
-
 // request runs f with a connection of the pool, and again with a fresh one if the first turned out to be broken or to lead to a
 // server that is not the primary any more. f makes the request and starts over with its results.
 func (l *Log) request(ctx context.Context, op string, from *connect.Class[*pgxpool.Conn], f func(context.Context, *pgconn.PgConn) error) error {
-	bound, end, err := l.begin(ctx)
+	bound, end, err := l.calls.Begin(ctx)
 	if err != nil {
 		return translate(op, err)
 	}
 	defer end()
 	for attempt := 0; ; attempt++ {
 		err = l.requestOnce(bound, from, f)
-		if err == nil || attempt > 0 || l.live(ctx) != nil || !staleConnection(err) {
+		if err == nil || attempt > 0 || lifetime.Ended(bound) != nil || !staleConnection(err) {
 			break
 		}
 		l.reconnect()
 	}
-	return translate(op, l.because(ctx, err))
+	return translate(op, lifetime.Because(bound, err))
 }
 
 func (l *Log) requestOnce(ctx context.Context, from *connect.Class[*pgxpool.Conn], f func(context.Context, *pgconn.PgConn) error) error {
@@ -201,21 +152,17 @@ func (l *Log) tell(p log.Position) {
 
 // Close implements [log.Log]. It waits for the calls that are under way, which end soon. Closing again does nothing.
 func (l *Log) Close() error {
-	l.closing.Do(func() {
-		l.mu.Lock()
-		close(l.closed)
-		l.mu.Unlock()
-		l.stop()
-		l.calls.Wait()
-		<-l.writing // and nobody gets it back
-		l.dropWriter()
-		if l.dialing != nil {
-			if d := <-l.dialing; d.w != nil {
-				d.w.close()
-			}
+	if !l.calls.Close() {
+		return nil
+	}
+	<-l.writing // for good
+	l.dropWriter()
+	if l.dialing != nil {
+		if d := <-l.dialing; d.w != nil {
+			d.w.close()
 		}
-		l.closePools()
-	})
+	}
+	l.closePools()
 	return nil
 }
 

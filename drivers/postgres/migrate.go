@@ -5,99 +5,37 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/drivers/internal/migrations"
 )
 
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
-// migration is a list of statements. Each is committed by itself, may be run by several replicas at once, and again after it
-// succeeded: neither a transaction around DDL nor an advisory lock is something that all that speak PostgreSQL's protocol have.
-type migration struct {
-	statements []statement
-	// compatible is the oldest version of the schema (so, the number of migrations that a binary knows) that can still work
-	// once this migration was applied. Additive migrations leave it at 1.
-	compatible int
-}
-
-type statement struct {
-	sql string
-	// optional tells that a database that does not know it can do without.
-	optional bool
-	// brief limits the wait for locks: everything else that uses the table waits behind the statement meanwhile.
-	brief bool
-}
-
-// migrations are in the order of their numbers, which start at 1 and have no gap (a test sees to it). A binary that knows N of them
-// works on a schema whose `compatible` is N or less, whatever a newer binary has added to it.
-var migrations = readMigrations()
-
-func readMigrations() []migration {
-	entries, err := fs.ReadDir(migrationFiles, "migrations") // sorted by name
-	if err != nil {
-		return nil // cannot happen: the directory is embedded
-	}
-	all := make([]migration, 0, len(entries))
-	for _, entry := range entries {
-		script, err := migrationFiles.ReadFile("migrations/" + entry.Name())
-		if err != nil {
-			return nil // cannot happen either
-		}
-		all = append(all, parseMigration(string(script)))
-	}
-	return all
-}
-
-// parseMigration splits a script at the semicolons that end lines. The comments "-- optional" and "-- brief" stand before
-// statements of that kind.
-func parseMigration(script string) migration {
-	m := migration{compatible: 1}
-	for part := range strings.SplitSeq(script, ";\n") {
-		var s statement
-		var lines []string
-		for line := range strings.SplitSeq(part, "\n") {
-			switch trimmed := strings.TrimSpace(line); {
-			case trimmed == "-- optional":
-				s.optional = true
-			case trimmed == "-- brief":
-				s.brief = true
-			case trimmed == "" || strings.HasPrefix(trimmed, "--"):
-			default:
-				lines = append(lines, line)
-			}
-		}
-		if len(lines) > 0 {
-			s.sql = strings.Join(lines, "\n")
-			m.statements = append(m.statements, s)
-		}
-	}
-	return m
-}
+// migrationList are the migrations. Each statement is committed by itself, may be run by several replicas at once, and
+// again after it succeeded: neither a transaction around DDL nor an advisory lock is something that all databases that
+// speak PostgreSQL's protocol have.
+var migrationList = migrations.ReadSplit(migrationFiles)
 
 // schemaTable comes before all migrations, because it says which of them are there.
-var schemaTable = []statement{
-	{sql: `CREATE TABLE IF NOT EXISTS {prefix}_schema (
+var schemaTable = []migrations.Statement{
+	{SQL: `CREATE TABLE IF NOT EXISTS {prefix}_schema (
   one        boolean NOT NULL PRIMARY KEY CHECK (one),
   version    integer NOT NULL,
   compatible integer NOT NULL
 )`},
-	{sql: `INSERT INTO {prefix}_schema (one, version, compatible) VALUES (true, 0, 1) ON CONFLICT (one) DO NOTHING`},
+	{SQL: `INSERT INTO {prefix}_schema (one, version, compatible) VALUES (true, 0, 1) ON CONFLICT (one) DO NOTHING`},
 }
 
-// done is the statement that records that migration number n, from 1, was applied.
-func (m migration) done(n int) string {
-	return fmt.Sprintf(`UPDATE {prefix}_schema SET version = %[1]d, compatible = %[2]d WHERE version < %[1]d`, n, m.compatible)
+// done returns the statement that records that migration number n, from 1, was applied.
+func done(m migrations.Migration, n int) string {
+	return fmt.Sprintf(`UPDATE {prefix}_schema SET version = %[1]d, compatible = %[2]d WHERE version < %[1]d`, n, m.Compatible)
 }
-
-// withPrefix puts the name of the tables, which was validated, into a statement.
-func withPrefix(sql, prefix string) string { return strings.ReplaceAll(sql, "{prefix}", prefix) }
 
 // Schema returns the statements that create the database, the tables and their rows that [Open] would create for dsn, in
 // the order in which an administrator can run them: the first one anywhere, the others in that database.
@@ -110,17 +48,17 @@ func Schema(dsn string) ([]string, error) {
 	if create := cfg.createSchema(); create != "" {
 		statements = append(statements, create, "SET search_path = "+quote(cfg.schema))
 	}
-	for _, s := range allStatements(migrations) {
-		statements = append(statements, withPrefix(s.sql, cfg.prefix))
+	for _, s := range allStatements(migrationList) {
+		statements = append(statements, migrations.WithPrefix(s.SQL, cfg.prefix))
 	}
 	return statements, nil
 }
 
-func allStatements(migrations []migration) []statement {
-	all := append([]statement{}, schemaTable...)
-	for i, m := range migrations {
-		all = append(all, m.statements...)
-		all = append(all, statement{sql: m.done(i + 1)})
+func allStatements(list []migrations.Migration) []migrations.Statement {
+	all := append([]migrations.Statement{}, schemaTable...)
+	for i, m := range list {
+		all = append(all, m.Statements...)
+		all = append(all, migrations.Statement{SQL: done(m, i+1)})
 	}
 	return all
 }
@@ -131,7 +69,7 @@ type schemaVersion struct{ version, compatible int }
 // readSchemaVersion returns zeros when there is no schema yet.
 func readSchemaVersion(ctx context.Context, c *pgconn.PgConn, prefix string) (schemaVersion, error) {
 	var v schemaVersion
-	result := c.ExecParams(ctx, withPrefix(`SELECT version::bigint, compatible::bigint FROM {prefix}_schema`, prefix), nil, nil, nil, binaryResults)
+	result := c.ExecParams(ctx, migrations.WithPrefix(`SELECT version::bigint, compatible::bigint FROM {prefix}_schema`, prefix), nil, nil, nil, binaryResults)
 	for result.NextRow() {
 		row := result.Values()
 		v.version, v.compatible = int(int64Of(row[0])), int(int64Of(row[1]))
@@ -144,16 +82,17 @@ func readSchemaVersion(ctx context.Context, c *pgconn.PgConn, prefix string) (sc
 }
 
 // migrate brings the schema up to date. Any number of replicas may do so at once, of different versions too.
-func migrate(ctx context.Context, c *pgconn.PgConn, cfg *config, migrations []migration) error {
+func migrate(ctx context.Context, c *pgconn.PgConn, cfg *config, list []migrations.Migration) error {
 	v, err := readSchemaVersion(ctx, c, cfg.prefix)
 	if err != nil {
 		return err
 	}
-	if v.compatible > len(migrations) {
-		return &openFailure{text: fmt.Sprintf("a newer version of Stele changed the tables %s_* to schema %d, which a version that knows schema %d can use, and this one knows only %d: run a newer version",
-			cfg.prefix, v.version, v.compatible, len(migrations))}
+	if v.compatible > len(list) {
+		return &connect.OpenFailure{
+			Text: migrations.TooOld("the tables "+cfg.prefix+"_*", v.version, v.compatible, len(list)), Server: ServerText,
+		}
 	}
-	if v.version >= len(migrations) {
+	if v.version >= len(list) {
 		return nil
 	}
 	if v.version == 0 {
@@ -161,18 +100,18 @@ func migrate(ctx context.Context, c *pgconn.PgConn, cfg *config, migrations []mi
 			return err
 		}
 		for _, s := range schemaTable {
-			s.sql = withPrefix(s.sql, cfg.prefix)
+			s.SQL = migrations.WithPrefix(s.SQL, cfg.prefix)
 			if err := apply(ctx, c, s); err != nil {
-				return missingRight(err, s.sql)
+				return missingRight(err, s.SQL)
 			}
 		}
 	}
-	for n := v.version + 1; n <= len(migrations); n++ {
-		m := migrations[n-1]
-		for _, s := range append(m.statements[:len(m.statements):len(m.statements)], statement{sql: m.done(n)}) {
-			s.sql = withPrefix(s.sql, cfg.prefix)
+	for n := v.version + 1; n <= len(list); n++ {
+		m := list[n-1]
+		for _, s := range append(m.Statements[:len(m.Statements):len(m.Statements)], migrations.Statement{SQL: done(m, n)}) {
+			s.SQL = migrations.WithPrefix(s.SQL, cfg.prefix)
 			if err := apply(ctx, c, s); err != nil {
-				return missingRight(fmt.Errorf("migration %d: %w", n, err), s.sql)
+				return missingRight(fmt.Errorf("migration %d: %w", n, err), s.SQL)
 			}
 		}
 	}
@@ -190,14 +129,14 @@ func createSchema(ctx context.Context, c *pgconn.PgConn, cfg *config) error {
 	if found.Err != nil || len(found.Rows) > 0 {
 		return found.Err
 	}
-	if err := apply(ctx, c, statement{sql: create}); err != nil {
+	if err := apply(ctx, c, migrations.Statement{SQL: create}); err != nil {
 		return missingRight(err, create)
 	}
 	return nil
 }
 
 // apply runs a statement that others may be running too.
-func apply(ctx context.Context, c *pgconn.PgConn, s statement) error {
+func apply(ctx context.Context, c *pgconn.PgConn, s migrations.Statement) error {
 	for attempt := 0; ; attempt++ {
 		err := run(ctx, c, s)
 		switch code(err) {
@@ -206,7 +145,7 @@ func apply(ctx context.Context, c *pgconn.PgConn, s statement) error {
 		case pgerrcode.DuplicateTable, pgerrcode.DuplicateSchema, pgerrcode.DuplicateColumn, pgerrcode.DuplicateObject, pgerrcode.DuplicateDatabase:
 			return nil
 		case pgerrcode.FeatureNotSupported, pgerrcode.SyntaxError:
-			if s.optional {
+			if s.Optional {
 				return nil
 			}
 			return err
@@ -237,13 +176,13 @@ func apply(ctx context.Context, c *pgconn.PgConn, s statement) error {
 const briefWait = 500 * time.Millisecond
 
 // run runs a statement once. Several in one string are one transaction.
-func run(ctx context.Context, c *pgconn.PgConn, s statement) error {
-	if s.brief {
+func run(ctx context.Context, c *pgconn.PgConn, s migrations.Statement) error {
+	if s.Brief {
 		setting := fmt.Sprintf(`SELECT set_config('lock_timeout', '%d', true); `, briefWait.Milliseconds()) // ends with the transaction
-		_, err := c.Exec(ctx, setting+s.sql).ReadAll()
+		_, err := c.Exec(ctx, setting+s.SQL).ReadAll()
 		return err
 	}
-	_, err := c.ExecParams(ctx, s.sql, nil, nil, nil, nil).Close()
+	_, err := c.ExecParams(ctx, s.SQL, nil, nil, nil, nil).Close()
 	return err
 }
 
@@ -251,28 +190,13 @@ func run(ctx context.Context, c *pgconn.PgConn, s statement) error {
 func missingRight(err error, sql string) error {
 	switch code(err) {
 	case pgerrcode.InsufficientPrivilege, pgerrcode.InvalidSchemaName:
-		return &openFailure{
-			text: fmt.Sprintf("the user of the data source name may not run this; let an administrator do it (`stele schema --print` prints all statements): %s", sql),
-			err:  err,
+		return &connect.OpenFailure{
+			Text: fmt.Sprintf("the user of the data source name may not run this; let an administrator do it (`stele schema --print` prints all statements): %s", sql),
+			Err:  err, Server: ServerText,
 		}
 	}
 	return err
 }
-
-// openFailure is a reason not to open a log that only an administrator can mend.
-type openFailure struct {
-	text string
-	err  error
-}
-
-func (e *openFailure) Error() string {
-	if e.err == nil {
-		return e.text
-	}
-	return e.text + " (" + connect.Text(e.err, ServerText) + ")"
-}
-
-func (e *openFailure) Unwrap() error { return e.err }
 
 // code is the SQLSTATE of err, empty if it has none.
 func code(err error) string {

@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/stele-db/stele/drivers/internal/lifetime"
 )
 
 // channel is what appends notify. Its name needs no quotes.
@@ -25,12 +27,12 @@ func (l *Log) Listen(ctx context.Context, wake func()) error {
 	if l.others.Denied() {
 		return errNoRoom
 	}
-	bound, end, err := l.begin(ctx)
+	bound, end, err := l.calls.Begin(ctx)
 	if err != nil {
 		return translate("listen", err)
 	}
 	defer end()
-	return translate("listen", l.because(ctx, l.listen(bound, wake)))
+	return translate("listen", lifetime.Because(bound, l.listen(bound, wake)))
 }
 
 func (l *Log) listen(ctx context.Context, wake func()) error {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/drivers/internal/driver"
+	"github.com/stele-db/stele/drivers/internal/migrations"
 )
 
 // Open opens the log at dsn (see the package's documentation), creating database and tables if they are not there and the rights
@@ -26,34 +27,23 @@ func Open(ctx context.Context, dsn string, opts driver.Options) (*Log, error) {
 	if err := cfg.apply(opts.Options); err != nil {
 		return nil, connect.Configuration(err)
 	}
-	return open(ctx, cfg, opts.Logger, migrations)
+	return open(ctx, cfg, opts.Logger, migrationList)
 }
 
-func open(ctx context.Context, cfg *config, logger *logrus.Entry, migrations []migration) (*Log, error) {
+func open(ctx context.Context, cfg *config, logger *logrus.Entry, list []migrations.Migration) (*Log, error) {
 	l := newLog(cfg, logger)
-	if err := l.start(ctx, migrations); err != nil {
+	if err := l.start(ctx, list); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
 }
 
 func newLog(cfg *config, logger *logrus.Entry) *Log {
-	lasting, stop := context.WithCancel(context.Background())
 	l := &Log{
 		cfg:     cfg,
 		logger:  logger,
 		writing: make(chan struct{}, 1),
 		moved:   make(chan struct{}),
-		closed:  make(chan struct{}),
-		stop:    stop,
-		bound: func(ctx context.Context) (context.Context, context.CancelFunc) {
-			bound, cancel := context.WithCancel(ctx)
-			release := context.AfterFunc(lasting, cancel)
-			return bound, func() {
-				release()
-				cancel()
-			}
-		},
 	}
 	l.files = connect.NewFiles(&cfg.pool.ConnConfig.Config, cfg.again)
 	l.writing <- struct{}{}
@@ -64,7 +54,7 @@ func newLog(cfg *config, logger *logrus.Entry) *Log {
 }
 
 // start connects, brings the schema up to date and reads the end.
-func (l *Log) start(ctx context.Context, migrations []migration) error {
+func (l *Log) start(ctx context.Context, list []migrations.Migration) error {
 	if err := l.openPools(ctx); err != nil {
 		return fmt.Errorf("postgres: %w", err)
 	}
@@ -81,7 +71,7 @@ func (l *Log) start(ctx context.Context, migrations []migration) error {
 		err = refuseKine(ctx, w.pg, l.cfg.prefix)
 	}
 	if err == nil {
-		err = migrate(ctx, w.pg, l.cfg, migrations)
+		err = migrate(ctx, w.pg, l.cfg, list)
 	}
 	if err == nil {
 		l.warnAboutLimits(ctx, w.pg)
@@ -101,7 +91,7 @@ func (l *Log) start(ctx context.Context, migrations []migration) error {
 
 // openError marks an error that an administrator has to fix, as opposed to one that may pass, and adds what to do.
 func openError(op string, err error) error {
-	var known *openFailure
+	var known *connect.OpenFailure
 	if errors.Is(err, connect.ErrKine) {
 		return connect.Configuration(connect.ErrKine)
 	}
@@ -184,13 +174,13 @@ func (l *Log) createDatabase(ctx context.Context) (err error) {
 		if permanent(err) == "" && code(err) != pgerrcode.InvalidCatalogName {
 			return err
 		}
-		return &openFailure{
-			text: fmt.Sprintf("the database does not exist, and to create it there is no access to database %q: let an administrator run: %s", MaintenanceDatabase, l.cfg.createDatabase()),
-			err:  err,
+		return &connect.OpenFailure{
+			Text: fmt.Sprintf("the database does not exist, and to create it there is no access to database %q: let an administrator run: %s", MaintenanceDatabase, l.cfg.createDatabase()),
+			Err:  err, Server: ServerText,
 		}
 	}
 	defer func() { err = errors.Join(err, c.Close(ctx)) }()
-	if err := apply(ctx, c, statement{sql: l.cfg.createDatabase()}); err != nil {
+	if err := apply(ctx, c, migrations.Statement{SQL: l.cfg.createDatabase()}); err != nil {
 		return missingRight(err, l.cfg.createDatabase())
 	}
 	l.logger.WithField("database", l.cfg.pool.ConnConfig.Database).

@@ -18,6 +18,7 @@ import (
 	"github.com/stele-db/stele/drivers/connect"
 	"github.com/stele-db/stele/drivers/drivertest/database"
 	"github.com/stele-db/stele/drivers/internal/driver"
+	"github.com/stele-db/stele/drivers/internal/migrations"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -241,11 +242,11 @@ func TestRollingUpgrade(t *testing.T) {
 	if err := older.Append(ctx, log.Head{}, 1, onePut("before")); err != nil {
 		t.Fatal(err)
 	}
-	newer := append(migrations[:len(migrations):len(migrations)], parseMigration(`
+	newer := append(migrationList[:len(migrationList):len(migrationList)], migrations.Migration{Compatible: 1, Statements: migrations.Split(`
 ALTER TABLE {prefix}_log ADD COLUMN IF NOT EXISTS more bigint NOT NULL DEFAULT 7;
 
 CREATE TABLE IF NOT EXISTS {prefix}_more (id bigint);
-`))
+`)})
 	upgraded, err := open(ctx, cfg(), quiet(), newer)
 	if err != nil {
 		t.Fatal(err)
@@ -271,7 +272,7 @@ CREATE TABLE IF NOT EXISTS {prefix}_more (id bigint);
 
 	// A migration that older versions cannot work with shuts them out, with words.
 	breaking := newer[len(newer)-1]
-	breaking.statements, breaking.compatible = nil, len(newer)+1
+	breaking.Statements, breaking.Compatible = nil, len(newer)+1
 	last, err := open(ctx, cfg(), quiet(), append(newer[:len(newer):len(newer)], breaking))
 	if err != nil {
 		t.Fatal(err)
@@ -279,29 +280,13 @@ CREATE TABLE IF NOT EXISTS {prefix}_more (id bigint);
 	if err := last.Close(); err != nil {
 		t.Error(err)
 	}
-	for _, migrations := range [][]migration{migrations, newer} {
-		l, err := open(ctx, cfg(), quiet(), migrations)
+	for _, list := range [][]migrations.Migration{migrationList, newer} {
+		l, err := open(ctx, cfg(), quiet(), list)
 		if err == nil || !strings.Contains(err.Error(), "newer version") || !errors.Is(err, connect.ErrConfiguration) {
 			t.Errorf("a version that is too old: %v", err)
 			if err == nil {
 				_ = l.Close()
 			}
-		}
-	}
-}
-
-// TestMigrationsAreNumbered has the names of the files tell the numbers, without a gap.
-func TestMigrationsAreNumbered(t *testing.T) {
-	entries, err := migrationFiles.ReadDir("migrations")
-	if err != nil || len(entries) == 0 || len(entries) != len(migrations) {
-		t.Fatalf("%d files and %d migrations, %v", len(entries), len(migrations), err)
-	}
-	for i, entry := range entries {
-		if want := string([]byte{'0', '0', '0' + byte((i+1)/10), '0' + byte((i+1)%10)}); !strings.HasPrefix(entry.Name(), want) {
-			t.Errorf("migration %d is in %s", i+1, entry.Name())
-		}
-		if len(migrations[i].statements) == 0 {
-			t.Errorf("migration %d is empty", i+1)
 		}
 	}
 }

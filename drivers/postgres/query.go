@@ -6,6 +6,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/stele-db/stele/drivers/internal/migrations"
 )
 
 // query is a statement with the types of its parameters. It is prepared once on each connection, or sent whole each time where a
@@ -150,7 +152,7 @@ SELECT r.id, name, client_urls, version, since, seen FROM {prefix}_replica r WHE
 		&q.append, &q.confirm, &q.end, &q.endDurable, &q.read, &q.values, &q.scanEnd, &q.scan,
 		&q.raiseFloor, &q.deleteAt, &q.size, &q.register, &q.unregister,
 	} {
-		each.sql = withPrefix(each.sql, prefix)
+		each.sql = migrations.WithPrefix(each.sql, prefix)
 	}
 	return q
 }

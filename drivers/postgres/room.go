@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/drivers/internal/lifetime"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -28,7 +29,7 @@ func (l *Log) writable(ctx context.Context) error {
 	if !l.refusedWriter.Load() {
 		return nil
 	}
-	bound, end, err := l.begin(ctx)
+	bound, end, err := l.calls.Begin(ctx)
 	if err != nil {
 		return translate("end", err)
 	}
@@ -38,7 +39,7 @@ func (l *Log) writable(ctx context.Context) error {
 		err = fmt.Errorf("%w: %w", errRefusedWriter, err)
 	}
 	if err != nil {
-		return translate("end", l.because(ctx, err))
+		return translate("end", lifetime.Because(bound, err))
 	}
 	unlock()
 	return nil

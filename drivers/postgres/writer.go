@@ -30,8 +30,6 @@ func (l *Log) lockWriter(ctx context.Context) (w *writer, unlock func(), err err
 	select {
 	case <-ctx.Done():
 		return nil, nil, ctx.Err()
-	case <-l.closed:
-		return nil, nil, errClosed
 	case <-l.writing:
 	}
 	unlock = func() { l.writing <- struct{}{} }
@@ -80,8 +78,12 @@ func (l *Log) awaitWriter(ctx context.Context) (*writer, error) {
 		result := make(chan dialed, 1)
 		l.dialing = result
 		go func() {
-			bound, cancel := l.bound(context.Background())
-			defer cancel()
+			bound, done, err := l.calls.Begin(context.Background())
+			if err != nil {
+				result <- dialed{nil, err}
+				return
+			}
+			defer done()
 			bound, stop := context.WithTimeout(bound, connectTime)
 			defer stop()
 			w, err := l.connectWriter(bound)

@@ -8,6 +8,7 @@ import (
 
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/stele-db/stele/drivers/internal/lifetime"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -87,7 +88,7 @@ func (l *Log) lockWriter(ctx context.Context) (*writer, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-l.closed:
-		return nil, errClosed
+		return nil, lifetime.ErrClosed
 	case <-l.writing:
 	}
 	if err := l.live(ctx); err != nil {

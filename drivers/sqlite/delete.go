@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stele-db/stele/drivers/internal/lifetime"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -74,7 +75,7 @@ func (l *Log) yieldWriter(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-l.closed:
-		return errClosed
+		return lifetime.ErrClosed
 	case <-timer.C:
 		return nil
 	}

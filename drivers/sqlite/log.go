@@ -12,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/stele-db/stele/drivers/internal/lifetime"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -199,14 +200,11 @@ func (l *Log) start(ctx context.Context) error {
 	return nil
 }
 
-// errClosed answers calls after Close.
-var errClosed = errors.New("log is closed")
-
 // live returns why a call must not go on, if so.
 func (l *Log) live(ctx context.Context) error {
 	select {
 	case <-l.closed:
-		return errClosed
+		return lifetime.ErrClosed
 	default:
 	}
 	if f := l.failure.Load(); f != nil {

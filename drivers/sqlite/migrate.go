@@ -3,31 +3,16 @@ package sqlite
 import (
 	"embed"
 	"fmt"
-	"io/fs"
+
+	"github.com/stele-db/stele/drivers/internal/migrations"
 )
 
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
-// migrations are the scripts in the order of their numbers, which start at 1 and have no gap (a test sees to it).
+// scripts are the migrations, in the order of their numbers, which start at 1 and have no gap (a test sees to it).
 // They are additive: a version that knows N of them goes on working with a file whose `compatible` is N or less, whatever a newer version has added to it.
-var migrations = readMigrations()
-
-func readMigrations() []string {
-	entries, err := fs.ReadDir(migrationFiles, "migrations") // sorted by name
-	if err != nil {
-		return nil // cannot happen: the directory is embedded
-	}
-	scripts := make([]string, 0, len(entries))
-	for _, entry := range entries {
-		script, err := migrationFiles.ReadFile("migrations/" + entry.Name())
-		if err != nil {
-			return nil // cannot happen either
-		}
-		scripts = append(scripts, string(script))
-	}
-	return scripts
-}
+var scripts = migrations.Read(migrationFiles)
 
 // compatible is the number of migrations that a version must know to use a file after all of them.
 const compatible = 1
@@ -45,8 +30,8 @@ func migrate(c *conn, cfg config) error {
 		if err != nil {
 			return err
 		}
-		for ; version < len(migrations); version++ {
-			if err := c.script(migrations[version]); err != nil {
+		for ; version < len(scripts); version++ {
+			if err := c.script(scripts[version]); err != nil {
 				return fmt.Errorf("migration %d: %w", version+1, err)
 			}
 		}
@@ -97,7 +82,7 @@ func (col column) add(c *conn) error {
 // migrated reports whether there is nothing to do.
 func migrated(c *conn, cfg config) (bool, error) {
 	version, err := schemaVersion(c, cfg)
-	if err != nil || version < len(migrations) {
+	if err != nil || version < len(scripts) {
 		return false, err
 	}
 	for _, column := range laterColumns {

@@ -24,7 +24,7 @@ func schemaRow(t *testing.T, path string) [2]int64 {
 }
 
 func TestSchemas(t *testing.T) {
-	newest := int64(len(migrations))
+	newest := int64(len(scripts))
 	for name, test := range map[string]struct {
 		change string
 		want   [2]int64

@@ -209,10 +209,10 @@ func readSchemaVersion(c *conn, path string) (int, error) {
 	if len(row) == 0 || row[0] < 1 {
 		return 0, &openFailure{path, "holds a Stele log without a schema version: restore it from a backup", log.ErrCorrupt}
 	}
-	if int(row[1]) > len(migrations) {
+	if int(row[1]) > len(scripts) {
 		return 0, &openFailure{path: path, text: fmt.Sprintf(
 			"was changed by a newer version of Stele to schema %d, which a version that knows schema %d can use, and this one knows only %d: run a newer version",
-			row[0], row[1], len(migrations))}
+			row[0], row[1], len(scripts))}
 	}
 	return int(row[0]), nil
 }

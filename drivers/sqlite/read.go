@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stele-db/stele/drivers/internal/lifetime"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -88,7 +89,7 @@ func (l *Log) read(ctx context.Context, from class, f func(*reader) error) error
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-l.closed:
-		return errClosed
+		return lifetime.ErrClosed
 	case r = <-from:
 	}
 	defer func() { from <- r }()

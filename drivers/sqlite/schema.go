@@ -11,6 +11,6 @@ func Schema() []string {
 		"PRAGMA journal_mode = WAL;",
 		"BEGIN IMMEDIATE;",
 	}
-	statements = append(statements, migrations...)
-	return append(statements, fmt.Sprintf(raiseVersionSQL+";", len(migrations), compatible), "COMMIT;")
+	statements = append(statements, scripts...)
+	return append(statements, fmt.Sprintf(raiseVersionSQL+";", len(scripts), compatible), "COMMIT;")
 }

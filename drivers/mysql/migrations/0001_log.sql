@@ -1,5 +1,5 @@
 -- The log. Its key is dense, so rows are appended at the right edge of the clustered index, and it needs no other index.
-CREATE TABLE IF NOT EXISTS stele_log (
+CREATE TABLE IF NOT EXISTS {prefix}_log (
   position        BIGINT           NOT NULL PRIMARY KEY,
   id              BIGINT           NOT NULL,
   time            BIGINT           NOT NULL,
@@ -14,11 +14,11 @@ CREATE TABLE IF NOT EXISTS stele_log (
 ) ENGINE = InnoDB DEFAULT CHARSET = binary ROW_FORMAT = DYNAMIC;
 
 -- The sentinel: an append whose guard fails runs into it. It is no entry, and is never deleted.
-INSERT IGNORE INTO stele_log (position, id, time, kind, revision, sub, `key`, create_revision, version, lease, value)
+INSERT IGNORE INTO {prefix}_log (position, id, time, kind, revision, sub, `key`, create_revision, version, lease, value)
 VALUES (0, 0, 0, 0, 0, 0, '', 0, 0, 0, '');
 
 -- The one row beside the log.
-CREATE TABLE IF NOT EXISTS stele_store (
+CREATE TABLE IF NOT EXISTS {prefix}_store (
   one        TINYINT NOT NULL PRIMARY KEY,
   floor      BIGINT  NOT NULL,
   cluster_id BIGINT  NOT NULL,
@@ -26,10 +26,10 @@ CREATE TABLE IF NOT EXISTS stele_store (
 ) ENGINE = InnoDB DEFAULT CHARSET = binary;
 
 -- The identity of the store is random and not 0. (RANDOM_BYTES is not in MariaDB 10.6, MD5 not in MySQL from 9.6 on.)
-INSERT IGNORE INTO stele_store (one, floor, cluster_id, settled)
+INSERT IGNORE INTO {prefix}_store (one, floor, cluster_id, settled)
 VALUES (1, 0, CAST(CONV(LEFT(SHA2(CONCAT(UUID(), RAND()), 256), 15), 16, 10) AS SIGNED) | 1, 0);
 
-CREATE TABLE IF NOT EXISTS stele_replica (
+CREATE TABLE IF NOT EXISTS {prefix}_replica (
   id      BIGINT   NOT NULL PRIMARY KEY,
   name    BLOB     NOT NULL,
   urls    BLOB     NOT NULL,
@@ -39,10 +39,10 @@ CREATE TABLE IF NOT EXISTS stele_replica (
 ) ENGINE = InnoDB DEFAULT CHARSET = binary;
 
 -- The newest migration that was applied, and the oldest that a program must know to work with the tables.
-CREATE TABLE IF NOT EXISTS stele_schema (
+CREATE TABLE IF NOT EXISTS {prefix}_schema (
   one        TINYINT NOT NULL PRIMARY KEY,
   version    BIGINT  NOT NULL,
   compatible BIGINT  NOT NULL
 ) ENGINE = InnoDB DEFAULT CHARSET = binary;
 
-INSERT IGNORE INTO stele_schema (one, version, compatible) VALUES (1, 1, 1);
+INSERT IGNORE INTO {prefix}_schema (one, version, compatible) VALUES (1, 1, 1);

@@ -1,0 +1,92 @@
+// Package migrations reads the scripts that bring the tables of a log up to date.
+//
+// Scripts are in files whose names begin with a number, from 0001 on, without a gap. They only add, so that an earlier
+// version of the program goes on working on the tables, unless the database says that a version must know more of them.
+package migrations
+
+import (
+	"fmt"
+	"io/fs"
+	"strings"
+)
+
+// Statement is a statement of a script, without its semicolon.
+type Statement struct {
+	SQL string
+	// Optional reports that a database that does not know the statement can do without it: "-- optional" stands before it.
+	Optional bool
+	// Brief bounds the wait for locks, because all other users of the table wait behind the statement: "-- brief".
+	Brief bool
+}
+
+// Migration is one script.
+type Migration struct {
+	Statements []Statement
+	// Compatible is the number of migrations that a version must know to work with the tables after this one.
+	Compatible int
+}
+
+// ReadSplit returns the scripts that [Read] returns as migrations that every version can work with.
+func ReadSplit(files fs.FS) []Migration {
+	scripts := Read(files)
+	list := make([]Migration, len(scripts))
+	for i, script := range scripts {
+		list[i] = Migration{Statements: Split(script), Compatible: 1}
+	}
+	return list
+}
+
+// Read returns the scripts in the folder migrations of files, in order. It panics if one cannot be read, because files
+// is embedded.
+func Read(files fs.FS) []string {
+	names, err := fs.Glob(files, "migrations/*.sql") // sorted
+	if err != nil {
+		panic(err)
+	}
+	scripts := make([]string, len(names))
+	for i, name := range names {
+		if want := fmt.Sprintf("migrations/%04d_", i+1); !strings.HasPrefix(name, want) {
+			panic("the migration " + name + " does not begin with " + want)
+		}
+		script, err := fs.ReadFile(files, name)
+		if err != nil {
+			panic(err)
+		}
+		scripts[i] = string(script)
+	}
+	return scripts
+}
+
+// Split splits a script at the semicolons that end lines. Comments stand on lines of their own.
+func Split(script string) []Statement {
+	var statements []Statement
+	for part := range strings.SplitSeq(script, ";\n") {
+		var s Statement
+		var lines []string
+		for line := range strings.SplitSeq(part, "\n") {
+			switch trimmed := strings.TrimSpace(line); {
+			case trimmed == "-- optional":
+				s.Optional = true
+			case trimmed == "-- brief":
+				s.Brief = true
+			case trimmed == "" || strings.HasPrefix(trimmed, "--"):
+			default:
+				lines = append(lines, line)
+			}
+		}
+		if len(lines) > 0 {
+			s.SQL = strings.Join(lines, "\n")
+			statements = append(statements, s)
+		}
+	}
+	return statements
+}
+
+// WithPrefix puts the prefix of the tables, which must be a valid identifier, in the place of {prefix}.
+func WithPrefix(sql, prefix string) string { return strings.ReplaceAll(sql, "{prefix}", prefix) }
+
+// TooOld returns the text of the refusal of tables that need a version that knows more migrations.
+func TooOld(tables string, version, needed, known int) string {
+	return fmt.Sprintf("%s were changed by a newer version of Stele to schema %d, which a version that knows schema %d can use, "+
+		"and this one knows only %d: run a newer version", tables, version, needed, known)
+}
