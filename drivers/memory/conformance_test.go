@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stele-db/stele/drivers/drivertest"
@@ -17,7 +18,10 @@ func TestConformance(t *testing.T) {
 		Damage: func(testing.TB) (func(testing.TB) log.Log, drivertest.Damager) {
 			db := new(Database)
 			return opening(db), func(_ testing.TB, position log.Position, damage drivertest.Damage) {
-				db.Edit(func(c *Content) { damage.Change(&c.Rows[position-1]) })
+				db.Edit(func(c *Content) {
+					i := slices.IndexFunc(c.Rows, func(e log.Entry) bool { return e.Position == position })
+					damage.Change(&c.Rows[i])
+				})
 			}
 		},
 		Registers: true,

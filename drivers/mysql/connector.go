@@ -265,3 +265,9 @@ func (s *session) variables(ctx context.Context, names ...string) (map[string]st
 }
 
 func isOn(value string) bool { return value == "1" || strings.EqualFold(value, "ON") }
+
+// Kinds of statements that wait for the cluster on Galera. An append's INSERT need not: the cluster decides it when it commits.
+const (
+	syncReads   = 1
+	syncUpdates = 2
+)

@@ -10,13 +10,6 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-const (
-	// deleteRows is the most that one transaction deletes: a few milliseconds.
-	deleteRows = 512
-	// deletePause after each transaction leaves the disk to the appends.
-	deletePause = 2 * time.Millisecond
-)
-
 // Delete implements [log.Log].
 func (l *Log) Delete(ctx context.Context, guard log.Head, positions []log.Position, floor log.Position) error {
 	return translate("delete", l.read(ctx, l.others, func(ctx context.Context, s *session) error {

@@ -9,9 +9,6 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// schemes begin the DSNs.
-var schemes = []string{"mysql", "mariadb"}
-
 // Driver is the driver for MySQL and the databases that speak its protocol.
 var Driver = driver.Driver{
 	Schemes: schemes,

@@ -189,3 +189,6 @@ func (cfg *config) again() ([]*mysql.Config, error) {
 
 // sql puts the table prefix into a statement of this package.
 func (cfg *config) sql(statement string) string { return migrations.WithPrefix(statement, cfg.prefix) }
+
+// schemes begin the DSNs.
+var schemes = []string{"mysql", "mariadb"}

@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"math"
-	"strconv"
 	"time"
 
 	"github.com/stele-db/stele/drivers/connect"
@@ -44,12 +42,6 @@ func open(ctx context.Context, dsn string, opts driver.Options, list []migration
 	}
 	return l, nil
 }
-
-// Kinds of statements that wait for the cluster on Galera. An append's INSERT need not: the cluster decides it when it commits.
-const (
-	syncReads   = 1
-	syncUpdates = 2
-)
 
 // The bounds of the pool if the options do not say.
 const (
@@ -176,23 +168,6 @@ func (l *Log) start(ctx context.Context, list []migrations.Migration) error {
 // connectTime bounds the attempts to make the connection for appending at the start.
 const connectTime = 30 * time.Second
 
-// checkPacket compares max_allowed_packet with the largest value that must fit. A value travels in packets of its own if it is large, and all of it, or else key and value
-// together, must stay below the limit.
-func (l *Log) checkPacket(value string) error {
-	limit, err := strconv.ParseInt(value, 10, 64)
-	if err != nil {
-		return &connect.OpenFailure{Text: fmt.Sprintf("the server's max_allowed_packet is %q: is this MySQL?", value)}
-	}
-	if need := int64(l.cfg.maxValue) + packetReserve + rowBytes; limit < need {
-		// The server rounds it down to a multiple of 1024.
-		need = (need + 1023) / 1024 * 1024
-		return &connect.OpenFailure{Text: fmt.Sprintf("the server's max_allowed_packet is %d bytes, which is too little for values of %d bytes: "+
-			"either set it to at least %d in the server's configuration, section [mysqld] (SET GLOBAL max_allowed_packet = %d serves until the server restarts), or lower the limit of requests to %d bytes",
-			limit, l.cfg.maxValue, need, need, max(0, min(limit-packetReserve-rowBytes, math.MaxInt32)))}
-	}
-	return nil
-}
-
 func (l *Log) warnAboutDurability(has map[string]string) {
 	flush, ok := has["innodb_flush_log_at_trx_commit"]
 	if !ok || flush == "1" {
@@ -221,4 +196,18 @@ func openError(err error) error {
 		return connect.Configuration(failed)
 	}
 	return failed
+}
+
+// Close implements [log.Log]. It waits for the calls that are under way, which end soon: their contexts do. Closing again does nothing.
+func (l *Log) Close() error {
+	if !l.calls.Close() {
+		return nil
+	}
+	if w := <-l.writer; w != nil { // for good
+		_ = w.s.Close() // at worst the connection is broken already
+	}
+	if err := l.closePools(); err != nil {
+		return fmt.Errorf("mysql: close: %w", err)
+	}
+	return nil
 }

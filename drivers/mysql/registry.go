@@ -9,13 +9,6 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-const (
-	registerSQL = `INSERT INTO {prefix}_replica (id, name, urls, version, since, seen) VALUES (IF(` + writableSQL + `, ?, NULL), ?, ?, ?, ` + nowSQL + `, ` + nowSQL + `)
-	ON DUPLICATE KEY UPDATE name = VALUES(name), urls = VALUES(urls), version = VALUES(version), seen = VALUES(seen)`
-	registeredSQL = `SELECT id, name, urls, version, since, seen FROM {prefix}_replica`
-	unregisterSQL = `DELETE FROM {prefix}_replica WHERE id = ? AND (? = 0 OR seen = ?) AND ` + writableSQL
-)
-
 // Register implements [log.Registry].
 func (l *Log) Register(ctx context.Context, self log.Replica) ([]log.Replica, error) {
 	urls, err := json.Marshal(self.ClientURLs)

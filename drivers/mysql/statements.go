@@ -1,6 +1,9 @@
 package mysql
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // nowSQL is the server's clock in milliseconds since 1970. UTC_TIMESTAMP depends on no time zone, and stays the same within a statement.
 const nowSQL = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000`
@@ -128,3 +131,17 @@ func (s *statements) inserts(rows int, first, others string) string {
 	}
 	return b.String()
 }
+
+const (
+	registerSQL = `INSERT INTO {prefix}_replica (id, name, urls, version, since, seen) VALUES (IF(` + writableSQL + `, ?, NULL), ?, ?, ?, ` + nowSQL + `, ` + nowSQL + `)
+	ON DUPLICATE KEY UPDATE name = VALUES(name), urls = VALUES(urls), version = VALUES(version), seen = VALUES(seen)`
+	registeredSQL = `SELECT id, name, urls, version, since, seen FROM {prefix}_replica`
+	unregisterSQL = `DELETE FROM {prefix}_replica WHERE id = ? AND (? = 0 OR seen = ?) AND ` + writableSQL
+)
+
+const (
+	// deleteRows is the most that one transaction deletes: a few milliseconds.
+	deleteRows = 512
+	// deletePause after each transaction leaves the disk to the appends.
+	deletePause = 2 * time.Millisecond
+)

@@ -15,15 +15,6 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-const (
-	// maxAppendBytes bounds what an append sends: a message of PostgreSQL's protocol has at most 1 GiB.
-	maxAppendBytes = 1<<30 - 1<<16
-	// keepBuffer is the largest buffer that is kept between appends.
-	keepBuffer = 1 << 20
-	// maxRaces is how often a statement that another one made fail is repeated.
-	maxRaces = 20
-)
-
 // Append implements [log.Log].
 func (l *Log) Append(ctx context.Context, head log.Head, id log.AppendID, entries []log.Entry) error {
 	bound, end, err := l.calls.Begin(ctx)

@@ -56,19 +56,6 @@ func (l *Log) guarded(ctx context.Context, guard log.Head, q *query, params [][]
 	})
 }
 
-// change makes a change that may be made twice, and calls each for each row that it returns.
-func (l *Log) change(ctx context.Context, c *pgconn.PgConn, q *query, params [][]byte, each func()) error {
-	for race := 0; ; race++ {
-		err := l.rows(ctx, c, q, params, func([][]byte) error { each(); return nil })
-		if err == nil || !lostRace(err) || race == maxRaces {
-			return err
-		}
-		if err := connect.Pause(ctx, time.Duration(race)*time.Millisecond); err != nil {
-			return err
-		}
-	}
-}
-
 // Size implements [log.Log]: the tables of the log and its head with their indexes. InUse is an estimate from the server's
 // statistics, which are a moment old.
 func (l *Log) Size(ctx context.Context) (log.Size, error) {

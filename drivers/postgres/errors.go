@@ -182,3 +182,12 @@ type stopped struct{ err error }
 
 func (s *stopped) Error() string { return s.err.Error() }
 func (s *stopped) Unwrap() error { return s.err }
+
+// code is the SQLSTATE of err, empty if it has none.
+func code(err error) string {
+	var e *pgconn.PgError
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return ""
+}

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"embed"
-	"errors"
 	"fmt"
 	"time"
 
@@ -196,13 +195,4 @@ func missingRight(err error, sql string) error {
 		}
 	}
 	return err
-}
-
-// code is the SQLSTATE of err, empty if it has none.
-func code(err error) string {
-	var e *pgconn.PgError
-	if errors.As(err, &e) {
-		return e.Code
-	}
-	return ""
 }

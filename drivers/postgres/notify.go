@@ -10,9 +10,6 @@ import (
 	"github.com/stele-db/stele/drivers/internal/lifetime"
 )
 
-// channel is what appends notify. Its name needs no quotes.
-func channel(prefix string) string { return prefix + "_log" }
-
 // errNoListen reports that only polling is possible.
 var errNoListen = errors.New("postgres: there is a pooler in between, through which notifications do not come")
 

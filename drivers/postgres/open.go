@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
@@ -186,4 +187,43 @@ func (l *Log) createDatabase(ctx context.Context) (err error) {
 	l.logger.WithField("database", l.cfg.pool.ConnConfig.Database).
 		Warn("the database did not exist, and was created; if it should have existed, check the endpoint")
 	return nil
+}
+
+// Close implements [log.Log]. It waits for the calls that are under way, which end soon. Closing again does nothing.
+func (l *Log) Close() error {
+	if !l.calls.Close() {
+		return nil
+	}
+	<-l.writing // for good
+	l.dropWriter()
+	if l.dialing != nil {
+		if d := <-l.dialing; d.w != nil {
+			d.w.close()
+		}
+	}
+	l.closePools()
+	return nil
+}
+
+// closeGrace is how long Close waits for connections to a server that does not answer.
+const closeGrace = 2 * time.Second
+
+// closePools closes the connections for reading. A call whose context ended leaves one behind that asks the server to
+// end the statement; pgx gives that up after 15 s, which nobody has to wait for.
+func (l *Log) closePools() {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for _, pool := range []*pgxpool.Pool{l.followerPool, l.othersPool} {
+			if pool != nil {
+				pool.Close()
+			}
+		}
+	}()
+	timer := time.NewTimer(closeGrace)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
 }

@@ -166,17 +166,6 @@ var (
 // preparedKey is where a connection keeps what was prepared on it.
 const preparedKey = "stele.prepared"
 
-// exec runs q. A failure to prepare comes out of prepareError, and nothing was run then.
-func (l *Log) exec(ctx context.Context, c *pgconn.PgConn, q *query, params [][]byte) (*pgconn.ResultReader, error) {
-	if l.pooled.Load() {
-		return c.ExecParams(ctx, q.sql, params, q.oids, binaryParams, binaryResults), nil
-	}
-	if err := prepare(ctx, c, q); err != nil {
-		return nil, err
-	}
-	return c.ExecStatement(ctx, preparedOn(c)[q.name], params, binaryParams, binaryResults), nil
-}
-
 // prepare prepares q on c, unless it is.
 func prepare(ctx context.Context, c *pgconn.PgConn, q *query) error {
 	prepared := preparedOn(c)
@@ -243,3 +232,6 @@ func int8Array[T ~int64](values []T) []byte {
 	}
 	return b
 }
+
+// channel is what appends notify. Its name needs no quotes.
+func channel(prefix string) string { return prefix + "_log" }

@@ -62,25 +62,6 @@ func checksumOf(b []byte) log.Checksum {
 	return log.Checksum(int64Of(b))
 }
 
-// rows runs q on c and calls each with its rows, which are only valid during the call.
-func (l *Log) rows(ctx context.Context, c *pgconn.PgConn, q *query, params [][]byte, each func(row [][]byte) error) error {
-	result, err := l.exec(ctx, c, q, params)
-	if err != nil {
-		return err
-	}
-	for result.NextRow() {
-		if err := each(result.Values()); err != nil {
-			// What the server still sends is not worth receiving.
-			closed, cancel := context.WithCancel(context.Background())
-			cancel()
-			_ = c.Close(closed)
-			return &stopped{err}
-		}
-	}
-	_, err = result.Close()
-	return err
-}
-
 // End implements [log.Log]. It is asked of a server that takes writes, and where commits wait for a standby it commits
 // something, because a primary that lost its place to that standby cannot.
 func (l *Log) End(ctx context.Context) (log.End, error) {

@@ -1,0 +1,216 @@
+package mysql
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/drivers/internal/lifetime"
+	"github.com/stele-db/stele/logstructured/log"
+)
+
+const (
+	// cachedRows bounds the rows of the prepared INSERTs that are kept: room in the server. 8256 are one INSERT of each size up to 128.
+	cachedRows = 8256
+	// chunkRows is the size of the statements of an append that does not fit into one.
+	chunkRows = 512
+	// packetReserve is room in a packet for what is not key or value, beside rowBytes for each row.
+	packetReserve = 4096
+	rowBytes      = 160
+	// idleTransaction is how long the server waits, in seconds, for the next statement of an append that takes several: a process that
+	// is stopped in the middle keeps others from appending.
+	idleTransaction = "10"
+)
+
+// writer is the connection for appending.
+type writer struct {
+	s *session
+	// maxPacket is the server's limit in bytes.
+	maxPacket int
+	inserts   map[int]*insert
+	rows      int // of all inserts
+	uses      uint64
+	args      []driver.NamedValue
+}
+
+// insert is a prepared guarded INSERT.
+type insert struct {
+	rawStmt
+	lastUse uint64
+}
+
+// lockWriter takes the connection, opening it again if it is gone. No error of it means that anything was sent.
+func (l *Log) lockWriter(ctx context.Context) (*writer, error) {
+	var w *writer
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case w = <-l.writer:
+	}
+	// While nothing was under way the server may have ended the connection, which can be seen without asking it.
+	if w != nil && w.s.ResetSession(ctx) != nil {
+		_ = w.s.Close()
+		w = nil
+	}
+	if w == nil {
+		var err error
+		if w, err = l.connectWriter(ctx); err != nil {
+			l.writer <- nil
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+// unlockWriter gives the connection back, unless err, of a statement on it, says that it is no longer of use.
+func (l *Log) unlockWriter(w *writer, err error) {
+	if !w.s.IsValid() || err != nil && giveUp(err) {
+		_ = w.s.Close()
+		if err != nil && elsewhere(err) {
+			l.writeServer.another()
+		}
+		w = nil
+	}
+	l.writer <- w
+}
+
+func (l *Log) newWriter(ctx context.Context) (*writer, error) {
+	conn, err := l.writeServer.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s, ok := conn.(*session)
+	if !ok {
+		return nil, fmt.Errorf("a connection is a %T", conn) // cannot happen
+	}
+	v, err := s.variables(ctx, "max_allowed_packet")
+	if err == nil {
+		err = l.checkPacket(v["max_allowed_packet"])
+	}
+	if err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	return &writer{s: s, maxPacket: int(integer(v["max_allowed_packet"])), inserts: map[int]*insert{}}, nil
+}
+
+// connectWriter makes the connection for appending. Where the server refuses it, others end for it, until ctx does.
+func (l *Log) connectWriter(ctx context.Context) (*writer, error) {
+	w, err := l.newWriter(ctx)
+	for wait := 10 * time.Millisecond; refused(err); wait = min(2*wait, time.Second) {
+		l.refusedWriter.Store(true)
+		l.makeRoom(err)
+		if ended := connect.Pause(ctx, wait); ended != nil {
+			return nil, fmt.Errorf("%w: %w", ended, err)
+		}
+		w, err = l.newWriter(ctx)
+	}
+	if err == nil {
+		l.refusedWriter.Store(false)
+	}
+	return w, err
+}
+
+// writable returns an error while the server refuses the connection for appending: a replica that could only read must
+// not look as if it were ready. Otherwise it costs nothing.
+func (l *Log) writable(ctx context.Context) error {
+	if !l.refusedWriter.Load() {
+		return nil
+	}
+	ctx, done, err := l.calls.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	w, err := l.lockWriter(ctx)
+	if err != nil && l.refusedWriter.Load() {
+		err = fmt.Errorf("%w for appending: %w", log.ErrNoConnection, err)
+	}
+	if err != nil {
+		return lifetime.Because(ctx, err)
+	}
+	l.unlockWriter(w, nil)
+	return nil
+}
+
+// checkPacket compares max_allowed_packet with the largest value that must fit. A value travels in packets of its own if it is large, and all of it, or else key and value
+// together, must stay below the limit.
+func (l *Log) checkPacket(value string) error {
+	limit, err := strconv.ParseInt(value, 10, 64)
+	if err != nil {
+		return &connect.OpenFailure{Text: fmt.Sprintf("the server's max_allowed_packet is %q: is this MySQL?", value)}
+	}
+	if need := int64(l.cfg.maxValue) + packetReserve + rowBytes; limit < need {
+		// The server rounds it down to a multiple of 1024.
+		need = (need + 1023) / 1024 * 1024
+		return &connect.OpenFailure{Text: fmt.Sprintf("the server's max_allowed_packet is %d bytes, which is too little for values of %d bytes: "+
+			"either set it to at least %d in the server's configuration, section [mysqld] (SET GLOBAL max_allowed_packet = %d serves until the server restarts), or lower the limit of requests to %d bytes",
+			limit, l.cfg.maxValue, need, need, max(0, min(limit-packetReserve-rowBytes, math.MaxInt32)))}
+	}
+	return nil
+}
+
+// begin makes room for n parameters, which are then added.
+func (w *writer) begin(n int) {
+	if cap(w.args) < n {
+		w.args = make([]driver.NamedValue, 0, n+n/4)
+	}
+}
+
+// release lets go of what the parameters point at.
+func (w *writer) release() {
+	clear(w.args)
+	if w.args = w.args[:0]; cap(w.args) > cachedRows*rowParameters {
+		w.args = nil
+	}
+}
+
+func (w *writer) add(values ...int64) {
+	for _, v := range values {
+		w.args = append(w.args, driver.NamedValue{Value: v})
+	}
+}
+
+func (w *writer) addBytes(b []byte) {
+	if b == nil {
+		b = []byte{} // nil is NULL
+	}
+	w.args = append(w.args, driver.NamedValue{Value: b})
+}
+
+// addEntries adds rows that follow after; at is 0 in a statement that asks the server for the time.
+func (w *writer) addEntries(after log.Position, id log.AppendID, at log.Timestamp, entries []log.Entry) {
+	for i := range entries {
+		e := &entries[i]
+		w.add(int64(after)+1+int64(i), int64(id))
+		if at != 0 {
+			w.add(int64(at))
+		}
+		w.add(int64(e.Kind), int64(e.Revision), e.Sub)
+		w.addBytes(e.Key)
+		w.add(int64(e.CreateRevision), e.Version, int64(e.Lease))
+		w.addBytes(e.Value)
+		w.add(int64(e.Checksum))
+	}
+}
+
+// fits tells whether one statement can carry entries.
+func (w *writer) fits(entries []log.Entry) bool {
+	return len(entries) <= maxRows && w.chunk(entries, maxRows) == len(entries)
+}
+
+// chunk returns how many of the entries fit into one statement: one at least, limit at most.
+func (w *writer) chunk(entries []log.Entry, limit int) int {
+	room := w.maxPacket - packetReserve
+	for i := range entries {
+		room -= rowBytes + len(entries[i].Key) + len(entries[i].Value)
+		if i > 0 && (room < 0 || i == limit) {
+			return i
+		}
+	}
+	return len(entries)
+}
