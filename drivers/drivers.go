@@ -32,8 +32,8 @@ type Options = driver.Options
 //   - "mysql://USER:PASSWORD@tcp(HOST:PORT)/DATABASE?options" (or "mariadb://"): see package mysql.
 //   - "": [DefaultDSN].
 //
-// The error of any other scheme wraps [ErrUnsupported]. Errors that retrying cannot fix wrap [connect.ErrConfiguration]:
-// all errors of opening a file, and those of a server that its driver recognizes.
+// The error of any other scheme wraps [ErrUnsupported]. Errors that retrying cannot fix wrap
+// [connect.ErrConfiguration]: all errors of opening a file, and those of a server that its driver recognizes.
 func Open(ctx context.Context, dsn string, opts Options) (log.Log, error) {
 	d, dsn, err := find(dsn)
 	if err != nil {
@@ -81,9 +81,9 @@ func File(dsn string) (string, error) {
 	return d.File(dsn)
 }
 
-// Describe returns where the data of dsn is, for people: the absolute path of a file, or the scheme, hosts, database and
-// table prefix of a server. It shows neither user, password nor other options. If dsn is wrong, or its password could
-// be mistaken for another part because special characters are not escaped, only the scheme is shown.
+// Describe returns where the data of dsn is, for people: the absolute path of a file, or the scheme, hosts, database
+// and table prefix of a server. It shows neither user, password nor other options. If dsn is wrong, or its password
+// could be mistaken for another part because special characters are not escaped, only the scheme is shown.
 func Describe(dsn string) string {
 	d, whole, err := find(dsn)
 	if err == nil {

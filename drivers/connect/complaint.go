@@ -10,7 +10,8 @@ import (
 // complaintInterval is how often a warning is repeated.
 const complaintInterval = time.Minute
 
-// Complaint logs one warning, whose reason lasts, at most once in each interval. Its methods may be called concurrently.
+// Complaint logs one warning, whose reason lasts, at most once in each interval. Its methods may be called
+// concurrently.
 type Complaint struct{ last atomic.Int64 } // nanoseconds since the Unix epoch
 
 // Refusal warns that the server refuses connections.

@@ -22,7 +22,8 @@ type Options struct {
 	TLS TLS
 	// Pool bounds the connections.
 	Pool Pool
-	// BesideKine lets a log begin in a database that holds a table named kine. Otherwise that is refused, because it may be meant to be imported.
+	// BesideKine lets a log begin in a database that holds a table named kine. Otherwise that is refused, because it
+	// may be meant to be imported.
 	BesideKine bool
 	// MaxValueBytes is the largest value that must fit into an entry; 0 is [DefaultMaxValueBytes].
 	MaxValueBytes int

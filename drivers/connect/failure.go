@@ -47,12 +47,12 @@ func (f *Failure) Unwrap() []error {
 	return []error{f.Sentinel, f.Err}
 }
 
-// ServerText returns the text of an error of the driver's library, with the cause first. It returns false for all other errors, and
-// leaves those that err wraps to its caller.
+// ServerText returns the text of an error of the driver's library, with the cause first. It returns false for all other
+// errors, and leaves those that err wraps to its caller.
 type ServerText func(err error) (string, bool)
 
-// Text returns the text of err in one line that begins with the cause. What the errors around the cause add to it follows in
-// parentheses.
+// Text returns the text of err in one line that begins with the cause. What the errors around the cause add to it
+// follows in parentheses.
 func Text(err error, server ServerText) string {
 	cause, raw := causeOf(err, server)
 	switch {
@@ -70,8 +70,8 @@ func Text(err error, server ServerText) string {
 	return oneLine(text)
 }
 
-// causeOf returns the text of the first error in err's tree that is one of the server's, of the operating system or of TLS, and that
-// error.
+// causeOf returns the text of the first error in err's tree that is one of the server's, of the operating system or of
+// TLS, and that error.
 func causeOf(err error, server ServerText) (cause string, raw error) {
 	if text, ok := server(err); ok {
 		return text, err
@@ -94,8 +94,8 @@ func causeOf(err error, server ServerText) (cause string, raw error) {
 	return "", nil
 }
 
-// networkText returns the text of an error of the operating system or of TLS, and the address of the server that could not be
-// reached, if it has one.
+// networkText returns the text of an error of the operating system or of TLS, and the address of the server that could
+// not be reached, if it has one.
 func networkText(err error) (text, host string, ok bool) {
 	switch e := err.(type) { //nolint:errorlint // the caller walks the tree
 	case *net.DNSError:
@@ -159,8 +159,8 @@ func NewAttempt(err error, host string, server ServerText) Attempt {
 	return Attempt{Cause: Text(err, server), Host: host}
 }
 
-// AttemptsText returns a text for attempts that all failed. Servers at which the cause was the same are named together, and those that
-// answered come first.
+// AttemptsText returns a text for attempts that all failed. Servers at which the cause was the same are named together,
+// and those that answered come first.
 func AttemptsText(attempts []Attempt, user, database string) string {
 	attempts = slices.Clone(attempts)
 	slices.SortStableFunc(attempts, func(a, b Attempt) int {

@@ -7,7 +7,8 @@ import (
 	"sync"
 )
 
-// ReadPassword returns the password that the options give: the content of PasswordFile without the newline at its end, or else Password.
+// ReadPassword returns the password that the options give: the content of PasswordFile without the newline at its end,
+// or else Password.
 func (o Options) ReadPassword() (string, error) {
 	if o.PasswordFile == "" {
 		return o.Password, nil
@@ -23,15 +24,17 @@ func (o Options) ReadPassword() (string, error) {
 	return password, nil
 }
 
-// Passwords chooses between the password that is configured now and the last one that the server accepted, while the two differ: the file may be
-// written before the server's administrator changes the password there. The zero value is ready.
+// Passwords chooses between the password that is configured now and the last one that the server accepted, while the
+// two differ: the file may be written before the server's administrator changes the password there. The zero value is
+// ready.
 type Passwords struct {
 	mu sync.Mutex
 	// current is what was configured when a password was last picked.
 	current, accepted, refused string
 }
 
-// Pick returns the password for a new connection: current, unless the server refused it after it had accepted another one.
+// Pick returns the password for a new connection: current, unless the server refused it after it had accepted another
+// one.
 func (p *Passwords) Pick(current string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -72,8 +75,8 @@ func NewFiles[C any](initial C, read func() (C, error)) *Files[C] {
 	return &Files[C]{read: read, last: initial}
 }
 
-// Current returns the configuration as the files are now. If they cannot be read, because they are being replaced, it is that of the
-// last time, with the error.
+// Current returns the configuration as the files are now. If they cannot be read, because they are being replaced, it
+// is that of the last time, with the error.
 func (f *Files[C]) Current() (C, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -8,7 +8,8 @@ import (
 	"syscall"
 )
 
-// Permanent returns what to change if err is one of the network's or of TLS that trying again does not fix, and otherwise "".
+// Permanent returns what to change if err is one of the network's or of TLS that trying again does not fix, and
+// otherwise "".
 func Permanent(err error) string {
 	var (
 		certificate *tls.CertificateVerificationError

@@ -145,7 +145,8 @@ func (s suite) retryAfterSuccessConflicts(t *testing.T) {
 	}
 	for _, l := range logs {
 		var err error
-		// A Galera node may break it off for the sake of the first one, which is still on its way there; the outcome is unknown to it then.
+		// A Galera node may break it off for the sake of the first one, which is still on its way there; the outcome is
+		// unknown to it then.
 		await(t, "the outcome is known", func() bool {
 			err = l.Append(ctx, head, id, puts(3, 70))
 			return !errors.Is(err, log.ErrUnknown)

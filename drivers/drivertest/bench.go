@@ -12,11 +12,13 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// Benchmark measures a driver. What it reports beside the time is for one unit: a row for appends and scans, a call for everything else.
+// Benchmark measures a driver. What it reports beside the time is for one unit: a row for appends and scans, a call for
+// everything else.
 type Benchmark struct {
 	// New opens a log on a fresh, empty database, that lives as long as b.
 	New func(b *testing.B) log.Log
-	// Usage returns what was used so far, by the name and the unit of a metric: CPU time and bytes written mean something on a busy machine too.
+	// Usage returns what was used so far, by the name and the unit of a metric: CPU time and bytes written mean
+	// something on a busy machine too.
 	Usage func(b *testing.B) map[string]float64
 }
 

@@ -12,7 +12,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// fault breaks connections in one of the ways that networks have. It returns when they work again, but what it holds may be delivered later.
+// fault breaks connections in one of the ways that networks have. It returns when they work again, but what it holds
+// may be delivered later.
 func fault(cs proxy.Connections, late *sync.WaitGroup) string {
 	switch rand.IntN(6) {
 	case 0:
@@ -47,8 +48,8 @@ func fault(cs proxy.Connections, late *sync.WaitGroup) string {
 	return "delivered late"
 }
 
-// cutAnywhere breaks the connections at random moments of appends of several sizes: what Append says must be what happened, and is
-// settled as the store settles it, by trying again under the same guard and ID.
+// cutAnywhere breaks the connections at random moments of appends of several sizes: what Append says must be what
+// happened, and is settled as the store settles it, by trying again under the same guard and ID.
 func (s suite) cutAnywhere(t *testing.T) {
 	through, direct, p := s.Through(t)
 	l, other := opened(t, through), opened(t, direct)
@@ -149,8 +150,8 @@ func (n *networked) settle(ctx context.Context, t *testing.T, id log.AppendID, e
 	return err
 }
 
-// writersRaceUnderCuts lets eight writers append against each other while their connections break all the time. When that is over each
-// of them recovers.
+// writersRaceUnderCuts lets eight writers append against each other while their connections break all the time. When
+// that is over each of them recovers.
 func (s suite) writersRaceUnderCuts(t *testing.T) {
 	const writers, long = 8, 4 * time.Second
 	through, direct, p := s.Through(t)

@@ -68,8 +68,8 @@ func (s suite) floorOnlyRises(t *testing.T) {
 	}
 }
 
-// floorComesBeforeHoles reads while rows are deleted: whoever finds a hole finds the floor above it in the same snapshot,
-// and no lower row that was named beside it.
+// floorComesBeforeHoles reads while rows are deleted: whoever finds a hole finds the floor above it in the same
+// snapshot, and no lower row that was named beside it.
 func (s suite) floorComesBeforeHoles(t *testing.T) {
 	logs := s.fresh(t, 2)
 	ctx := testContext(t)
@@ -216,8 +216,8 @@ func (s suite) defragmentGivesSpaceBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.except(t, SpaceReturned)
-	// PostgreSQL keeps deleted rows as long as a transaction of any database of the server writes that began before the deletion, and other
-	// tests append for seconds.
+	// PostgreSQL keeps deleted rows as long as a transaction of any database of the server writes that began before the
+	// deletion, and other tests append for seconds.
 	var empty log.Size
 	for deadline := time.Now().Add(time.Minute); ; {
 		if empty, err = logs[1].Size(ctx); err != nil {

@@ -18,8 +18,9 @@ type Harness struct {
 	New func(t testing.TB) (open func(t testing.TB) log.Log)
 	// Damage is New, with a function that damages rows of the database ([BySQL] makes one).
 	Damage func(t testing.TB) (open func(t testing.TB) log.Log, damage Damager)
-	// Through is New for a database that is reached over a network: the logs that through opens reach it only through the proxy,
-	// those of direct do without. With nil the database is a part of the process, and the tests of the network are left out.
+	// Through is New for a database that is reached over a network: the logs that through opens reach it only through
+	// the proxy, those of direct do without. With nil the database is a part of the process, and the tests of the
+	// network are left out.
 	Through func(t testing.TB) (through, direct func(t testing.TB) log.Log, p *proxy.Proxy)
 	// Registers reports that the logs implement [log.Registry]: replicas on several machines can share the database.
 	Registers bool
@@ -124,7 +125,8 @@ func Run(t *testing.T, h Harness) {
 			continue
 		}
 		t.Run(test.name, func(t *testing.T) {
-			// Each has a database of its own, and most of them wait most of the time. The few that measure or are large run alone.
+			// Each has a database of its own, and most of them wait most of the time. The few that measure or are large
+			// run alone.
 			if !alone[test.name] {
 				t.Parallel()
 			}

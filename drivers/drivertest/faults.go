@@ -28,8 +28,8 @@ func await(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// networked is a database behind a proxy, and a log that has appended and read through it: its connections are open and its statements
-// prepared, so that the next append is one statement on its way.
+// networked is a database behind a proxy, and a log that has appended and read through it: its connections are open and
+// its statements prepared, so that the next append is one statement on its way.
 type networked struct {
 	*proxy.Proxy
 	through, direct log.Log
@@ -67,7 +67,8 @@ func (n *networked) again(t *testing.T, id log.AppendID) error {
 	return err
 }
 
-// expect checks that the log has the 10 entries that were there and 5 of each of these appends, and that both logs say so.
+// expect checks that the log has the 10 entries that were there and 5 of each of these appends, and that both logs say
+// so.
 func (n *networked) expect(t *testing.T, ids ...log.AppendID) {
 	t.Helper()
 	for _, l := range []log.Log{n.direct, n.through} {
@@ -159,8 +160,8 @@ func (s suite) answerSwallowed(t *testing.T) {
 	}
 }
 
-// deliveredLate lets a statement reach the database seconds after its caller gave up, in which time the caller, or another one,
-// went on under the same guard.
+// deliveredLate lets a statement reach the database seconds after its caller gave up, in which time the caller, or
+// another one, went on under the same guard.
 func (s suite) deliveredLate(t *testing.T) {
 	type step func(t *testing.T, n *networked, late func(), id log.AppendID) []log.AppendID
 	for name, then := range map[string]step{

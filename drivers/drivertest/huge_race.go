@@ -14,5 +14,6 @@ const cancelRows = 150
 // holeRows is the size of the log that rows are deleted from while others read it. It is a multiple of 6.
 const holeRows = 3_000
 
-// largeRows is the size of a transaction that does not fit into one of the packets that MySQL takes. It is of 100 MiB without the race detector.
+// largeRows is the size of a transaction that does not fit into one of the packets that MySQL takes. It is of 100 MiB
+// without the race detector.
 const largeRows = 25

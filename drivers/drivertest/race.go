@@ -10,8 +10,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// appendsRace lets many appenders on several replicas append at once: each append is acknowledged once and is in the log
-// once, and nothing else is.
+// appendsRace lets many appenders on several replicas append at once: each append is acknowledged once and is in the
+// log once, and nothing else is.
 func (s suite) appendsRace(t *testing.T) {
 	const replicas, appenders, appends = 3, 4, 25
 	logs := s.fresh(t, replicas)

@@ -94,7 +94,8 @@ func (s suite) register(t *testing.T) {
 	}
 }
 
-// registerAnyBytes takes texts that are hard to store. What is not UTF-8 cannot be told to clients, and may be replaced by what is.
+// registerAnyBytes takes texts that are hard to store. What is not UTF-8 cannot be told to clients, and may be replaced
+// by what is.
 func (s suite) registerAnyBytes(t *testing.T) {
 	r := s.registries(t, 2)
 	all := make([]rune, 0x180)

@@ -119,8 +119,8 @@ func (l *ledger) check(t *testing.T, writers int, entries []log.Entry) (sum [out
 	return sum
 }
 
-// write appends as one of the writers until it was told enough, and then one append that is acknowledged. It asks for the end whenever
-// it does not know it, and gives up an append that failed or is unknown for another one.
+// write appends as one of the writers until it was told enough, and then one append that is acknowledged. It asks for
+// the end whenever it does not know it, and gives up an append that failed or is unknown for another one.
 func (l *ledger) write(ctx context.Context, t *testing.T, writer int, target log.Log, enough func(done int) bool, patience time.Duration) {
 	var head log.Head
 	known := false

@@ -4,8 +4,9 @@
 //
 //	id name created deleted create_revision prev_revision lease value old_value
 //
-// created and deleted are 0 or 1; a row with neither is an update. create_revision is that of the generation, and NULL or 0 in the row that begins one.
-// prev_revision is the row that it superseded; lease is a TTL in seconds; old_value repeats what the superseded row has. Versions are not stored.
+// created and deleted are 0 or 1; a row with neither is an update. create_revision is that of the generation, and NULL
+// or 0 in the row that begins one. prev_revision is the row that it superseded; lease is a TTL in seconds; old_value
+// repeats what the superseded row has. Versions are not stored.
 //
 // Not all rows are writes of a client:
 //

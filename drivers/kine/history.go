@@ -20,7 +20,8 @@ const (
 type History struct {
 	// Writes, and what of them are tombstones.
 	Writes, Tombstones int
-	// Gaps are rows that fill gaps, Markers kine's own, Repeated those that delete what is deleted: all of them are left out.
+	// Gaps are rows that fill gaps, Markers kine's own, Repeated those that delete what is deleted: all of them are
+	// left out.
 	Gaps, Markers, Repeated int
 	// Translated are the rows of the key that kine keeps under another name.
 	Translated int
@@ -110,7 +111,8 @@ func (h *History) next(r *row) (log.Entry, bool) {
 	return e, true
 }
 
-// decode takes the version and what a client wrote out of a value of apiserverKey. Early versions of kine stored the version alone.
+// decode takes the version and what a client wrote out of a value of apiserverKey. Early versions of kine stored the
+// version alone.
 func decode(value []byte) (version int64, written []byte) {
 	before, after, found := bytes.Cut(value, []byte("|"))
 	if !found {

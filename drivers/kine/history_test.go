@@ -8,7 +8,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// TestHistory turns rows into writes, each of which is described as kind, key, value, revision, create revision, version and lease.
+// TestHistory turns rows into writes, each of which is described as kind, key, value, revision, create revision,
+// version and lease.
 func TestHistory(t *testing.T) {
 	for name, test := range map[string]struct {
 		rows []row

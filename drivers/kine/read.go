@@ -29,8 +29,8 @@ const (
 // rowsSQL leaves old_value out: it is the value of another row, or of none that anyone may read.
 const rowsSQL = `SELECT id, name, created, deleted, create_revision, prev_revision, lease, value FROM {table} WHERE id > ? ORDER BY id LIMIT 2000`
 
-// Read calls fn with all writes in the order of their revisions, read from one snapshot, of which it returns the survey, and what became of which rows. The keys and values belong to fn.
-// Errors of fn end it and are returned.
+// Read calls fn with all writes in the order of their revisions, read from one snapshot, of which it returns the
+// survey, and what became of which rows. The keys and values belong to fn. Errors of fn end it and are returned.
 func (t *Table) Read(ctx context.Context, fn func(log.Entry) error) (s Survey, h *History, err error) {
 	conn, err := t.db.Conn(ctx)
 	if err != nil {

@@ -43,7 +43,8 @@ func (t *Table) failed(op string, err error) error {
 // validTable is what is a name in all three databases without quotes, with a schema or database before it.
 var validTable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$`)
 
-// Open opens the table in the database at dsn, which has the forms of [drivers.Open], and looks whether it is kine's. Nothing is created or changed.
+// Open opens the table in the database at dsn, which has the forms of [drivers.Open], and looks whether it is kine's.
+// Nothing is created or changed.
 func Open(ctx context.Context, dsn string, opts Options) (t *Table, err error) {
 	t = &Table{name: opts.Table}
 	if t.name == "" {

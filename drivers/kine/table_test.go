@@ -41,7 +41,8 @@ func execute(t *testing.T, db *sql.DB, statement string, args ...any) {
 	}
 }
 
-// TestRead reads more rows than a page has, some of them larger than a page, while another connection writes: what is read is one snapshot.
+// TestRead reads more rows than a page has, some of them larger than a page, while another connection writes: what is
+// read is one snapshot.
 func TestRead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a b#c%20.db")
 	db := openFile(t, path)

@@ -55,8 +55,9 @@ func (l *Log) append(ctx context.Context, w *writer, head log.Head, id log.Appen
 // lagTries bounds how often an append is tried again because its node was behind the cluster.
 const lagTries = 5
 
-// lagged tells whether a guard has failed only because this Galera node had not yet applied what another one had acknowledged. The query for it waits until it has. Nothing is
-// lost by asking afterwards: a conflict is a definite failure, and waiting before each INSERT would cost every append a round trip through the cluster.
+// lagged tells whether a guard has failed only because this Galera node had not yet applied what another one had
+// acknowledged. The query for it waits until it has. Nothing is lost by asking afterwards: a conflict is a definite
+// failure, and waiting before each INSERT would cost every append a round trip through the cluster.
 func (l *Log) lagged(ctx context.Context, w *writer, head log.Head) bool {
 	if !w.s.galera || !w.s.IsValid() {
 		return false
@@ -75,8 +76,9 @@ const contendedTries = 10
 // errTriedAgain is why an append that conflicts is not known to have failed.
 var errTriedAgain = errors.New("it was tried again")
 
-// lostToNobody tells whether TiDB broke an append off for another transaction that has left nothing behind (it was rolled back, or is not done yet): TiDB gives up where others wait. Trying
-// again needs no certainty about the first time: both would insert the same row.
+// lostToNobody tells whether TiDB broke an append off for another transaction that has left nothing behind (it was
+// rolled back, or is not done yet): TiDB gives up where others wait. Trying again needs no certainty about the first
+// time: both would insert the same row.
 func (w *writer) lostToNobody(err error) bool {
 	return isNumber(err, errTiKVWriteConflict) && !errors.Is(err, log.ErrConflict) && w.s.IsValid()
 }
@@ -170,7 +172,8 @@ func (l *Log) standsAfter(ctx context.Context, w *writer, head log.Head) (id log
 	return id, ok && err == nil
 }
 
-// appendInSteps is an append that is too large for one statement. Nothing counts before COMMIT: until that is sent every error is a definite failure.
+// appendInSteps is an append that is too large for one statement. Nothing counts before COMMIT: until that is sent
+// every error is a definite failure.
 func (l *Log) appendInSteps(ctx context.Context, w *writer, head log.Head, id log.AppendID, entries []log.Entry) (log.Timestamp, error) {
 	if err := w.s.execute(ctx, "SET SESSION wait_timeout = "+idleTransaction); err != nil {
 		return 0, err

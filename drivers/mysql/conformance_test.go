@@ -79,7 +79,8 @@ func nodesOf(s *database.Server, name string) func(testing.TB) log.Log {
 	}
 }
 
-// TestGaleraConformance runs the suite with each log on another node of a Galera cluster. It takes minutes, so the default run has TestGalera in its place.
+// TestGaleraConformance runs the suite with each log on another node of a Galera cluster. It takes minutes, so the
+// default run has TestGalera in its place.
 func TestGaleraConformance(t *testing.T) {
 	if os.Getenv("STELE_TEST_GALERA") == "" {
 		t.Skip("set STELE_TEST_GALERA=1 to run the whole suite on Galera")

@@ -18,8 +18,8 @@ import (
 
 // connector opens connections whose sessions are as this package needs them, whatever the server's defaults are.
 type connector struct {
-	// servers are how to connect to each server as it was at the start, count is their number, files how to connect to them now, and
-	// passwords the choice of passwords for it.
+	// servers are how to connect to each server as it was at the start, count is their number, files how to connect to
+	// them now, and passwords the choice of passwords for it.
 	servers   []*mysql.Config
 	count     int
 	files     *connect.Files[[]*mysql.Config]
@@ -29,12 +29,13 @@ type connector struct {
 	unreadable connect.Complaint
 	// noDatabase leaves the database of the DSN out, which may be missing.
 	noDatabase bool
-	// timeout bounds one attempt, greeting and authentication included: a server that is stopped still accepts connections.
+	// timeout bounds one attempt, greeting and authentication included: a server that is stopped still accepts
+	// connections.
 	timeout time.Duration
 	// first is the index of the server to try first: the last one that worked.
 	first atomic.Int32
-	// syncWait are the kinds of statements that wait, on a Galera node, for what the cluster committed before them: a sum of 1 (SELECT), 2 (UPDATE,
-	// DELETE) and 4 (INSERT).
+	// syncWait are the kinds of statements that wait, on a Galera node, for what the cluster committed before them: a
+	// sum of 1 (SELECT), 2 (UPDATE, DELETE) and 4 (INSERT).
 	syncWait int
 }
 
@@ -72,7 +73,8 @@ func (l debugLogger) Print(v ...any) { l.Debug(v...) }
 // Driver implements [driver.Connector].
 func (c *connector) Driver() driver.Driver { return &mysql.MySQLDriver{} }
 
-// Connect implements [driver.Connector]: the first server that answers and takes writes, or else the first one that answers.
+// Connect implements [driver.Connector]: the first server that answers and takes writes, or else the first one that
+// answers.
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	first := int(c.first.Load())
 	var (
@@ -228,17 +230,20 @@ func (c *connector) prepareSession(ctx context.Context, s *session) error {
 		}
 	}
 	if s.galera = isOn(has["wsrep_on"]); s.galera {
-		// Never try a statement again behind our back: the guard of an INSERT that took effect after all would report a conflict with itself.
+		// Never try a statement again behind our back: the guard of an INSERT that took effect after all would report a
+		// conflict with itself.
 		set = append(set, "SESSION wsrep_sync_wait = "+strconv.Itoa(c.syncWait), "SESSION wsrep_retry_autocommit = 0")
 	}
 	if err := s.execute(ctx, "SET "+strings.Join(set, ", ")); err != nil {
 		return err
 	}
-	// READ COMMITTED: each statement reads what was committed when it began, without locks. READ WRITE: the default may be another.
+	// READ COMMITTED: each statement reads what was committed when it began, without locks. READ WRITE: the default may
+	// be another.
 	return s.execute(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE")
 }
 
-// liftLimits lifts what bounds SHOW, too, and so would hide which variables there are. A limit of rows would take them away from scans without an error.
+// liftLimits lifts what bounds SHOW, too, and so would hide which variables there are. A limit of rows would take them
+// away from scans without an error.
 func (s *session) liftLimits(ctx context.Context) (err error) {
 	const limits = "SET SESSION sql_select_limit = 18446744073709551615"
 	for _, set := range []string{
@@ -253,8 +258,9 @@ func (s *session) liftLimits(ctx context.Context) (err error) {
 	return err
 }
 
-// variables returns those of the session's variables that the server has. (SHOW, because asking for a single one that is not there is an error. OR, because
-// MariaDB may turn IN into a join that finds nothing here, by in_predicate_conversion_threshold and optimizer_switch.)
+// variables returns those of the session's variables that the server has. (SHOW, because asking for a single one that
+// is not there is an error. OR, because MariaDB may turn IN into a join that finds nothing here, by
+// in_predicate_conversion_threshold and optimizer_switch.)
 func (s *session) variables(ctx context.Context, names ...string) (map[string]string, error) {
 	values := map[string]string{}
 	err := s.query(ctx, "SHOW VARIABLES WHERE Variable_name = '"+strings.Join(names, "' OR Variable_name = '")+"'", nil, func(row []driver.Value) error {
@@ -266,7 +272,8 @@ func (s *session) variables(ctx context.Context, names ...string) (map[string]st
 
 func isOn(value string) bool { return value == "1" || strings.EqualFold(value, "ON") }
 
-// Kinds of statements that wait for the cluster on Galera. An append's INSERT need not: the cluster decides it when it commits.
+// Kinds of statements that wait for the cluster on Galera. An append's INSERT need not: the cluster decides it when it
+// commits.
 const (
 	syncReads   = 1
 	syncUpdates = 2

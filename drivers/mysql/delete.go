@@ -35,7 +35,8 @@ func (l *Log) Delete(ctx context.Context, guard log.Head, positions []log.Positi
 	}))
 }
 
-// stands returns [log.ErrConflict] unless the entry that head names is there, and [log.ErrReadOnly] if the server takes no writes.
+// stands returns [log.ErrConflict] unless the entry that head names is there, and [log.ErrReadOnly] if the server takes
+// no writes.
 func (l *Log) stands(ctx context.Context, s *session, head log.Head) error {
 	err := fmt.Errorf("%w: %v is not there", log.ErrConflict, head)
 	if queryErr := s.query(ctx, l.sql.stands, arguments(int64(head.Position)), func(row []driver.Value) error {

@@ -139,7 +139,8 @@ func systemFull(err error) bool {
 	return strings.Contains(message, "error 28 ") || strings.Contains(message, "errcode: 28 ")
 }
 
-// outcome tells what became of a write whose statement, sent outside a transaction (or COMMIT), returned err. It errs on the side of unknown.
+// outcome tells what became of a write whose statement, sent outside a transaction (or COMMIT), returned err. It errs
+// on the side of unknown.
 type outcome int
 
 const (
@@ -147,7 +148,8 @@ const (
 	failed outcome = iota
 	// conflicted: the row at the guarded position was there already; rolled back.
 	conflicted
-	// contended: another transaction was in the way. The server says that it rolled back, which Galera cannot always promise.
+	// contended: another transaction was in the way. The server says that it rolled back, which Galera cannot always
+	// promise.
 	contended
 	// unknown: it may have taken effect, or may yet.
 	unknown

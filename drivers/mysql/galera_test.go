@@ -15,7 +15,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// TestGalera is what only several nodes can break: races, guards, confirmations and what one node shows of another's appends. One log on each node.
+// TestGalera is what only several nodes can break: races, guards, confirmations and what one node shows of another's
+// appends. One log on each node.
 func TestGalera(t *testing.T) {
 	s := database.Shared(t, database.Galera)
 	name := s.Database(t)
@@ -31,8 +32,8 @@ func TestGalera(t *testing.T) {
 	defer cancel()
 	var head log.Head
 	t.Run("TakingTurns", func(t *testing.T) {
-		// Each append follows one on another node at once: whatever that node has not applied yet must not be taken for a conflict, nor
-		// be missing from what is read or confirmed.
+		// Each append follows one on another node at once: whatever that node has not applied yet must not be taken for
+		// a conflict, nor be missing from what is read or confirmed.
 		for i := range 300 {
 			a, b := logs[i%3], logs[(i+1)%3]
 			head = mustAppend(t, a, head, drivertest.BenchEntries(1+i%5))

@@ -24,7 +24,8 @@ type Log struct {
 	// keepIdle is how many idle connections othersPool keeps.
 	keepIdle   int
 	readServer *connector
-	// writer holds one token, which is nil while there is no connection for appending. Who has taken it may use the connection.
+	// writer holds one token, which is nil while there is no connection for appending. Who has taken it may use the
+	// connection.
 	writer      chan *writer
 	writeServer *connector
 

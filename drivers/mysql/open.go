@@ -12,7 +12,8 @@ import (
 	"github.com/stele-db/stele/drivers/internal/migrations"
 )
 
-// Open opens the log at dsn (see the package's documentation), creating database and tables if they are not there and rights allow.
+// Open opens the log at dsn (see the package's documentation), creating database and tables if they are not there and
+// rights allow.
 func Open(ctx context.Context, dsn string, opts driver.Options) (*Log, error) {
 	return open(ctx, dsn, opts, migrationList)
 }
@@ -198,7 +199,8 @@ func openError(err error) error {
 	return failed
 }
 
-// Close implements [log.Log]. It waits for the calls that are under way, which end soon: their contexts do. Closing again does nothing.
+// Close implements [log.Log]. It waits for the calls that are under way, which end soon: their contexts do. Closing
+// again does nothing.
 func (l *Log) Close() error {
 	if !l.calls.Close() {
 		return nil

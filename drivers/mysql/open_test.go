@@ -107,7 +107,8 @@ func TestRollingUpgrade(t *testing.T) {
 	}
 }
 
-// TestTwoPrefixes keeps two clusters in one database, both opened by several replicas at once, in a database that the first creates.
+// TestTwoPrefixes keeps two clusters in one database, both opened by several replicas at once, in a database that the
+// first creates.
 func TestTwoPrefixes(t *testing.T) {
 	s := database.Shared(t, kind())
 	name := s.Database(t) + "_new"
@@ -152,7 +153,8 @@ func TestTwoPrefixes(t *testing.T) {
 	}
 }
 
-// TestMissingRights opens as users who may do less and less, and then as one for whom all was prepared by the statements of Schema.
+// TestMissingRights opens as users who may do less and less, and then as one for whom all was prepared by the
+// statements of Schema.
 func TestMissingRights(t *testing.T) {
 	s := database.Shared(t, kind())
 	name := s.Database(t)

@@ -79,7 +79,8 @@ func TestServerDefaults(t *testing.T) {
 	if err := logs[1].Delete(ctx, head, []log.Position{1, 2}, 2); err != nil {
 		t.Error(err)
 	}
-	// A scan that takes longer than the server's limits, and finds more rows than it would return; and what comes after a transaction.
+	// A scan that takes longer than the server's limits, and finds more rows than it would return; and what comes after
+	// a transaction.
 	const many = 4 * maxRows
 	head = mustAppend(t, logs[0], head, drivertest.BenchEntries(many))
 	seen := 0
@@ -113,7 +114,8 @@ func TestServerDefaults(t *testing.T) {
 	}
 }
 
-// TestReadOnlyServer makes the server read-only under the log of a user whom it then stops, and of one whom it does not, and writable again.
+// TestReadOnlyServer makes the server read-only under the log of a user whom it then stops, and of one whom it does
+// not, and writable again.
 func TestReadOnlyServer(t *testing.T) {
 	if kind() == database.TiDB {
 		t.Skip("TiDB has no server that is behind the others and read-only: each answers from what all have committed")

@@ -28,8 +28,9 @@ type rawStmt interface {
 	driver.StmtQueryContext
 }
 
-// session is a connection with the statements that were prepared on it. It is used through the driver's own interface: database/sql
-// converts and boxes every column, and may send again what it thinks was not sent; it only keeps the pool here.
+// session is a connection with the statements that were prepared on it. It is used through the driver's own interface:
+// database/sql converts and boxes every column, and may send again what it thinks was not sent; it only keeps the pool
+// here.
 type session struct {
 	rawConn
 	// network is what the connection goes over.
@@ -49,9 +50,9 @@ func newSession(conn driver.Conn, network net.Conn) (*session, error) {
 	return &session{rawConn: raw, network: network, prepared: map[string]rawStmt{}}, nil
 }
 
-// watched returns a context for calls of this session that the driver need not watch, which it does by waking a goroutine twice for each
-// statement: half of what asking for the end of the log cost. When ctx ends the connection is interrupted all the same. release tells whether the
-// connection can go on being used.
+// watched returns a context for calls of this session that the driver need not watch, which it does by waking a
+// goroutine twice for each statement: half of what asking for the end of the log cost. When ctx ends the connection is
+// interrupted all the same. release tells whether the connection can go on being used.
 func (s *session) watched(ctx context.Context) (unwatched context.Context, release func() bool) {
 	return context.WithoutCancel(ctx), context.AfterFunc(ctx, func() {
 		_ = s.network.SetDeadline(time.Unix(1, 0)) // long ago; on a closed connection it is of no use and does no harm
@@ -95,7 +96,8 @@ func (s *session) execute(ctx context.Context, statement string) error {
 	return err
 }
 
-// changeTries bounds how often a change is tried again that another transaction was in the way of: on Galera two nodes change the one row of the store, say.
+// changeTries bounds how often a change is tried again that another transaction was in the way of: on Galera two nodes
+// change the one row of the store, say.
 const changeTries = 5
 
 // change runs a kept statement, which may be run twice without harm, and returns the number of rows that it changed.
@@ -114,8 +116,8 @@ func (s *session) change(ctx context.Context, statement string, args []driver.Na
 	return result.RowsAffected()
 }
 
-// query runs a query and calls row with each of its rows, which is valid during the call only. A query with parameters is prepared and kept.
-// If row returns an error the rest is not even read: the connection is closed.
+// query runs a query and calls row with each of its rows, which is valid during the call only. A query with parameters
+// is prepared and kept. If row returns an error the rest is not even read: the connection is closed.
 func (s *session) query(ctx context.Context, statement string, args []driver.NamedValue, row func([]driver.Value) error) error {
 	var rows driver.Rows
 	if args == nil {
@@ -149,7 +151,8 @@ func (s *session) query(ctx context.Context, statement string, args []driver.Nam
 	}
 }
 
-// refuseReadOnly returns an error if the server takes no writes. COMMIT and statements that change tables cannot carry that check themselves.
+// refuseReadOnly returns an error if the server takes no writes. COMMIT and statements that change tables cannot carry
+// that check themselves.
 func (s *session) refuseReadOnly(ctx context.Context) error {
 	return s.query(ctx, canWrite, nil, func(row []driver.Value) error {
 		if integer(row[0]) == 0 {

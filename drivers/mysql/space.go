@@ -9,8 +9,9 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// The size of the file is exact, but asking for it takes the PROCESS privilege; MySQL and MariaDB have a table for it under different names. The other is
-// an estimate that the server refreshes when a tenth of the rows has changed. DATA_FREE is exact.
+// The size of the file is exact, but asking for it takes the PROCESS privilege; MySQL and MariaDB have a table for it
+// under different names. The other is an estimate that the server refreshes when a tenth of the rows has changed.
+// DATA_FREE is exact.
 var fileSizeSQL = []string{
 	`SELECT FILE_SIZE FROM information_schema.INNODB_SYS_TABLESPACES WHERE NAME = CONCAT(DATABASE(), '/', ?)`,
 	`SELECT FILE_SIZE FROM information_schema.INNODB_TABLESPACES WHERE NAME = CONCAT(DATABASE(), '/', ?)`,

@@ -5,21 +5,23 @@ import (
 	"time"
 )
 
-// nowSQL is the server's clock in milliseconds since 1970. UTC_TIMESTAMP depends on no time zone, and stays the same within a statement.
+// nowSQL is the server's clock in milliseconds since 1970. UTC_TIMESTAMP depends on no time zone, and stays the same
+// within a statement.
 const nowSQL = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000`
 
-// newestSQL is the newest row: one step to the right edge of the clustered index. LIMIT keeps it a table of its own, which is also
-// what allows an INSERT to read the table that it writes (error 1093).
+// newestSQL is the newest row: one step to the right edge of the clustered index. LIMIT keeps it a table of its own,
+// which is also what allows an INSERT to read the table that it writes (error 1093).
 const newestSQL = `(SELECT position, id FROM {prefix}_log ORDER BY position DESC LIMIT 1) newest`
 
-// writableSQL reports whether the server's read_only is off. Every statement that writes carries it, because the server itself does not stop a user who
-// has the privilege SUPER, READ ONLY ADMIN or CONNECTION_ADMIN. super_read_only (MySQL) implies read_only, and later versions of MariaDB
-// have names for several ways of being read-only.
+// writableSQL reports whether the server's read_only is off. Every statement that writes carries it, because the server
+// itself does not stop a user who has the privilege SUPER, READ ONLY ADMIN or CONNECTION_ADMIN. super_read_only (MySQL)
+// implies read_only, and later versions of MariaDB have names for several ways of being read-only.
 const writableSQL = `CAST(@@global.read_only AS CHAR) IN ('0', 'OFF')`
 
-// guardSQL stands for the position of an append's first row. Parameters: position and id of the head, and the position of the row. If the log does not end
-// at the head it is that of the sentinel, so that the INSERT always fails, in whatever mode the server is. On a read-only server it is NULL, which
-// fails with an error of its own (1048), and in a mode that turns NULL into 0 with that of the sentinel.
+// guardSQL stands for the position of an append's first row. Parameters: position and id of the head, and the position
+// of the row. If the log does not end at the head it is that of the sentinel, so that the INSERT always fails, in
+// whatever mode the server is. On a read-only server it is NULL, which fails with an error of its own (1048), and in a
+// mode that turns NULL into 0 with that of the sentinel.
 const guardSQL = `IF(` + writableSQL + `, IF((SELECT newest.position = ? AND newest.id = ? FROM ` + newestSQL + `), ?, 0), NULL)`
 
 // insertSQL begins an append. In the rows that follow, LAST_INSERT_ID(x) is x, and makes the server's answer to the
@@ -41,20 +43,23 @@ const (
 	maxRows = (65535 - guardParameters) / rowParameters
 )
 
-// endSQL is the end of the log: the newest row, with the store's row by subqueries, which takes no temporary table (a join did: a third more of
-// the server's time for a poll). read_only: a server that takes no writes has not got the last word.
+// endSQL is the end of the log: the newest row, with the store's row by subqueries, which takes no temporary table (a
+// join did: a third more of the server's time for a poll). read_only: a server that takes no writes has not got the
+// last word.
 const endSQL = `SELECT position, id, (SELECT floor FROM {prefix}_store), (SELECT cluster_id FROM {prefix}_store), ` + nowSQL + `, @@global.read_only
 	FROM {prefix}_log ORDER BY position DESC LIMIT 1`
 
-// endRowSQL is the end in the shape of a row of the log. Two SELECTs in one statement read from one snapshot, and UNION ALL sends the rows of the one and
-// then those of the other as they come, without a temporary table (which joining the end to the rows would take, or another sort).
+// endRowSQL is the end in the shape of a row of the log. Two SELECTs in one statement read from one snapshot, and UNION
+// ALL sends the rows of the one and then those of the other as they come, without a temporary table (which joining the
+// end to the rows would take, or another sort).
 const endRowSQL = `(SELECT position, id, ` + nowSQL + ` AS time, 0 AS kind, (SELECT floor FROM {prefix}_store), (SELECT cluster_id FROM {prefix}_store), NULL AS k, 0, 0, 0, NULL AS v, 0, 0
 	FROM {prefix}_log ORDER BY position DESC LIMIT 1) UNION ALL `
 
 const (
 	readSQL = endRowSQL + `(SELECT position, id, time, kind, revision, sub, ` + "`key`" + `, create_revision, version, lease, value, 0, checksum
 	FROM {prefix}_log WHERE position > ? ORDER BY position LIMIT ?)`
-	// The value of a put stays where it is. A transaction keeps the end and the rows together: as parts of one UNION rows take half as long again.
+	// The value of a put stays where it is. A transaction keeps the end and the rows together: as parts of one UNION
+	// rows take half as long again.
 	scanSQL = `SELECT position, id, time, kind, revision, sub, ` + "`key`" + `, create_revision, version, lease, IF(kind = 1, NULL, value), LENGTH(value), checksum
 	FROM {prefix}_log WHERE position > ? ORDER BY position`
 )
@@ -65,7 +70,8 @@ const endRowValuesSQL = `(SELECT position, id, ` + nowSQL + ` AS time, 0 AS kind
 
 const (
 	raiseFloorSQL = `UPDATE {prefix}_store SET floor = ? WHERE floor < ? AND ` + writableSQL + ` AND EXISTS (SELECT 1 FROM {prefix}_log WHERE position = ? AND id = ?)`
-	// A consistent read looks for the entry: what was never committed does not count. The counter makes it a change, which has to be made durable.
+	// A consistent read looks for the entry: what was never committed does not count. The counter makes it a change,
+	// which has to be made durable.
 	confirmSQL = `UPDATE {prefix}_store SET settled = settled + 1 WHERE ` + writableSQL + ` AND EXISTS (SELECT 1 FROM {prefix}_log WHERE position = ? AND id = ?)`
 	newestRow  = `SELECT newest.position, newest.id FROM ` + newestSQL
 	timeSQL    = `SELECT time FROM {prefix}_log WHERE position = ?`

@@ -14,15 +14,16 @@ import (
 )
 
 const (
-	// cachedRows bounds the rows of the prepared INSERTs that are kept: room in the server. 8256 are one INSERT of each size up to 128.
+	// cachedRows bounds the rows of the prepared INSERTs that are kept: room in the server. 8256 are one INSERT of each
+	// size up to 128.
 	cachedRows = 8256
 	// chunkRows is the size of the statements of an append that does not fit into one.
 	chunkRows = 512
 	// packetReserve is room in a packet for what is not key or value, beside rowBytes for each row.
 	packetReserve = 4096
 	rowBytes      = 160
-	// idleTransaction is how long the server waits, in seconds, for the next statement of an append that takes several: a process that
-	// is stopped in the middle keeps others from appending.
+	// idleTransaction is how long the server waits, in seconds, for the next statement of an append that takes several:
+	// a process that is stopped in the middle keeps others from appending.
 	idleTransaction = "10"
 )
 
@@ -137,8 +138,8 @@ func (l *Log) writable(ctx context.Context) error {
 	return nil
 }
 
-// checkPacket compares max_allowed_packet with the largest value that must fit. A value travels in packets of its own if it is large, and all of it, or else key and value
-// together, must stay below the limit.
+// checkPacket compares max_allowed_packet with the largest value that must fit. A value travels in packets of its own
+// if it is large, and all of it, or else key and value together, must stay below the limit.
 func (l *Log) checkPacket(value string) error {
 	limit, err := strconv.ParseInt(value, 10, 64)
 	if err != nil {

@@ -78,8 +78,8 @@ func (l *Log) Confirm(ctx context.Context, head log.Head) error {
 // errUndecided reports that the server did not say what became of a statement.
 var errUndecided = errors.New("the outcome of the statement is not known")
 
-// commit runs a statement that writes, by itself, and tells whether it returned a row. The error wraps errUndecided unless it is certain
-// that the statement has and will have no effect.
+// commit runs a statement that writes, by itself, and tells whether it returned a row. The error wraps errUndecided
+// unless it is certain that the statement has and will have no effect.
 func (l *Log) commit(ctx context.Context, w *writer, q *query, params [][]byte, each func(row [][]byte)) (bool, error) {
 	for race := 0; ; race++ {
 		held, err := l.commitOnce(ctx, w, q, params, each)
@@ -129,8 +129,9 @@ func (l *Log) commitOnce(ctx context.Context, w *writer, q *query, params [][]by
 	return false, fmt.Errorf("%w: %w", errUndecided, err)
 }
 
-// pass turns to the next server when this one took a statement and did not finish it in time: it may be overloaded, or it waits, or another append
-// does, for a standby that does not answer because it has taken its place. The caller holds the token.
+// pass turns to the next server when this one took a statement and did not finish it in time: it may be overloaded, or
+// it waits, or another append does, for a standby that does not answer because it has taken its place. The caller holds
+// the token.
 func (l *Log) pass(w *writer) {
 	if l.several {
 		l.hosts.pass(w.pg)
@@ -139,8 +140,9 @@ func (l *Log) pass(w *writer) {
 	l.dropWriter()
 }
 
-// giveUp drops the connection if err says that it is broken or leads to the wrong server, and then all others: the server of
-// the next one may be another, and reads must not stay behind what an append tells. The caller holds the token.
+// giveUp drops the connection if err says that it is broken or leads to the wrong server, and then all others: the
+// server of the next one may be another, and reads must not stay behind what an append tells. The caller holds the
+// token.
 func (l *Log) giveUp(err error) {
 	if staleConnection(err) {
 		l.dropWriter()
@@ -148,7 +150,8 @@ func (l *Log) giveUp(err error) {
 	}
 }
 
-// encode makes the parameters of an append that notifies the others or does not. All arrays share one buffer: those of a fixed width first, then the keys and values.
+// encode makes the parameters of an append that notifies the others or does not. All arrays share one buffer: those of
+// a fixed width first, then the keys and values.
 func (w *writer) encode(ctx context.Context, head log.Head, id log.AppendID, entries []log.Entry, notify bool) ([][]byte, error) {
 	const (
 		scalars     = 4

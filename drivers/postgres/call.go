@@ -12,8 +12,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// request runs f with a connection of the pool, and again with a fresh one if the first turned out to be broken or to lead to a
-// server that is not the primary any more. f makes the request and starts over with its results.
+// request runs f with a connection of the pool, and again with a fresh one if the first turned out to be broken or to
+// lead to a server that is not the primary any more. f makes the request and starts over with its results.
 func (l *Log) request(ctx context.Context, op string, from *connect.Class[*pgxpool.Conn], f func(context.Context, *pgconn.PgConn) error) error {
 	bound, end, err := l.calls.Begin(ctx)
 	if err != nil {

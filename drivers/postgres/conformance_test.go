@@ -78,8 +78,8 @@ func throughProxy(t testing.TB, dsn, address string, p *proxy.Proxy) string {
 
 func TestConformance(t *testing.T) { conform(t, kind(), 1) }
 
-// TestConformanceThroughPgBouncer has a pooler in transaction mode in between, which is found out and not told. It takes a minute, so the default
-// run has TestPoolerIsFoundOut in its place.
+// TestConformanceThroughPgBouncer has a pooler in transaction mode in between, which is found out and not told. It
+// takes a minute, so the default run has TestPoolerIsFoundOut in its place.
 func TestConformanceThroughPgBouncer(t *testing.T) {
 	if os.Getenv("STELE_TEST_PGBOUNCER") == "" {
 		t.Skip("set STELE_TEST_PGBOUNCER=1 to run the whole suite through PgBouncer")

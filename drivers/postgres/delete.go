@@ -56,8 +56,8 @@ func (l *Log) guarded(ctx context.Context, guard log.Head, q *query, params [][]
 	})
 }
 
-// Size implements [log.Log]: the tables of the log and its head with their indexes. InUse is an estimate from the server's
-// statistics, which are a moment old.
+// Size implements [log.Log]: the tables of the log and its head with their indexes. InUse is an estimate from the
+// server's statistics, which are a moment old.
 func (l *Log) Size(ctx context.Context) (log.Size, error) {
 	var size log.Size
 	err := l.request(ctx, "size", l.others, func(bound context.Context, c *pgconn.PgConn) error {

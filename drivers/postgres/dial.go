@@ -54,16 +54,17 @@ func (l *Log) configure(c *pgconn.Config) {
 	}
 }
 
-// cancels tells whether a statement whose context ended may be cancelled. Not through a pooler: PgBouncer 1.18 to 1.20 may crash of a cancellation that
-// comes when its statement has just ended. And not where commits wait for a standby: a wait that is cancelled ends with a commit that everyone
-// sees and no standby has. Left alone, it stays invisible until it has, for ever on a former primary.
+// cancels tells whether a statement whose context ended may be cancelled. Not through a pooler: PgBouncer 1.18 to 1.20
+// may crash of a cancellation that comes when its statement has just ended. And not where commits wait for a standby: a
+// wait that is cancelled ends with a commit that everyone sees and no standby has. Left alone, it stays invisible until
+// it has, for ever on a former primary.
 func (l *Log) cancels() bool { return !l.pooled.Load() && !l.durableEnd.Load() }
 
 // errNoCancel keeps pgx from cancelling.
 var errNoCancel = errors.New("statements are not cancelled here")
 
-// reconnect gives up all idle connections, and those in use once they are released. Where there are several servers those for appending
-// and for listening are included: each call after it asks the server that is the primary now.
+// reconnect gives up all idle connections, and those in use once they are released. Where there are several servers
+// those for appending and for listening are included: each call after it asks the server that is the primary now.
 func (l *Log) reconnect() {
 	if l.several {
 		l.epoch.Add(1)

@@ -14,8 +14,9 @@
 //   - Everything else reads in one statement, or one snapshot, together with the end.
 //   - The password is in no error.
 //
-// An append carries up to 1 GiB less 64 KiB of keys, values and 74 bytes an entry (the length of one message of the protocol); beyond that the
-// error wraps [log.ErrTooLarge]. It takes about three times its size of memory here, and as much on the server.
+// An append carries up to 1 GiB less 64 KiB of keys, values and 74 bytes an entry (the length of one message of the
+// protocol); beyond that the error wraps [log.ErrTooLarge]. It takes about three times its size of memory here, and as
+// much on the server.
 //
 // # DSN
 //
@@ -25,19 +26,20 @@
 //	table_prefix=NAME     The tables are NAME_log, NAME_head, NAME_schema and NAME_replica; the default is stele.
 //	pooler=transaction    A pooler is in between and gives each transaction any connection. Most are found out without.
 //
-// Others go to pgx (sslmode, connect_timeout, pool_max_conns...) or, as settings, to the server (search_path...), which those that every session needs
-// overrule: there are no time limits, for one (session.go). With a search_path
-// that begins with a plain name, the tables are in that schema, which is created. A connection is only used if its server takes
-// writes, whatever target_session_attrs says; with several hosts that is how the primary is found.
+// Others go to pgx (sslmode, connect_timeout, pool_max_conns...) or, as settings, to the server (search_path...), which
+// those that every session needs overrule: there are no time limits, for one (session.go). With a search_path that
+// begins with a plain name, the tables are in that schema, which is created. A connection is only used if its server
+// takes writes, whatever target_session_attrs says; with several hosts that is how the primary is found.
 //
 // # Poolers
 //
-// PgBouncer and its like in transaction mode show by answering with another process than the one they promised. Then nothing is prepared, nothing is listened to
-// (the store polls), no settings of a session are relied upon, and no statement is canceled: a call whose context ends waits up to a second
-// for the answer. Two poolers or servers must not be mixed in one DSN.
+// PgBouncer and its like in transaction mode show by answering with another process than the one they promised. Then
+// nothing is prepared, nothing is listened to (the store polls), no settings of a session are relied upon, and no
+// statement is canceled: a call whose context ends waits up to a second for the answer. Two poolers or servers must not
+// be mixed in one DSN.
 //
 // # What speaks PostgreSQL's protocol
 //
-// CockroachDB and YugabyteDB are meant to work (no advisory locks, no DDL in transactions, statements that lost a race repeated, no
-// notifications where there are none); they are not part of the tests.
+// CockroachDB and YugabyteDB are meant to work (no advisory locks, no DDL in transactions, statements that lost a race
+// repeated, no notifications where there are none); they are not part of the tests.
 package postgres

@@ -50,8 +50,8 @@ var (
 	validSchema = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
 )
 
-// parseDSN reads a DSN. pgx does most of it; what it takes for a setting of the server and is ours is taken out. Its errors are not
-// passed on as they are, because a malformed DSN may have a part of the password in any place.
+// parseDSN reads a DSN. pgx does most of it; what it takes for a setting of the server and is ours is taken out. Its
+// errors are not passed on as they are, because a malformed DSN may have a part of the password in any place.
 func parseDSN(dsn string) (*config, error) {
 	scheme, rest, found := strings.Cut(dsn, "://")
 	if !found || scheme != "postgres" && scheme != "postgresql" {

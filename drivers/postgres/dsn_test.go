@@ -133,7 +133,8 @@ func TestOptionsOverrideTheDSN(t *testing.T) {
 	}
 }
 
-// TestFilesAreReadAgain replaces what the DSN and the options name: a certificate, and a password of PostgreSQL's own file.
+// TestFilesAreReadAgain replaces what the DSN and the options name: a certificate, and a password of PostgreSQL's own
+// file.
 func TestFilesAreReadAgain(t *testing.T) {
 	authority := tlstest.New(t)
 	cert := authority.Issue(t, "one")

@@ -15,7 +15,8 @@ import (
 var (
 	// errNoHead reports that the row with the log's end is gone.
 	errNoHead = fmt.Errorf("%w: the table of the log's head is empty", log.ErrCorrupt)
-	// errWaitCanceled reports that the server broke off the wait for a standby: the commit stands, as long as this server does.
+	// errWaitCanceled reports that the server broke off the wait for a standby: the commit stands, as long as this
+	// server does.
 	errWaitCanceled = errors.New("the server did not wait for its synchronous standby")
 	// errReadOnlyServer reports that the server takes no writes.
 	errReadOnlyServer = fmt.Errorf("%w: the server is a standby or was made read-only", log.ErrReadOnly)
@@ -55,9 +56,9 @@ func sentinelOf(err error) error {
 	return nil
 }
 
-// rolledBack tells whether err is the server's word that the statement it answers has no effect and never will. An error that ends the
-// connection as well may come after the commit. Internal and system errors, and those of a class that other databases use for a commit
-// they lost sight of, are not taken as a word.
+// rolledBack tells whether err is the server's word that the statement it answers has no effect and never will. An
+// error that ends the connection as well may come after the commit. Internal and system errors, and those of a class
+// that other databases use for a commit they lost sight of, are not taken as a word.
 func rolledBack(err error) bool {
 	var e *pgconn.PgError
 	if !errors.As(err, &e) || len(e.Code) != 5 {
@@ -85,8 +86,8 @@ func lostRace(err error) bool {
 	return rolledBack(err) && (code(err) == pgerrcode.SerializationFailure || code(err) == pgerrcode.DeadlockDetected)
 }
 
-// staleConnection tells that another connection may do better: this one is broken, or leads to a server that is not the primary any
-// more, or has lost its prepared statements. A connection that could not be made is not one.
+// staleConnection tells that another connection may do better: this one is broken, or leads to a server that is not the
+// primary any more, or has lost its prepared statements. A connection that could not be made is not one.
 func staleConnection(err error) bool {
 	var (
 		stop    *stopped

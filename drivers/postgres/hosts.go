@@ -23,8 +23,8 @@ func (h *hosts) order(c *pgconn.Config) int {
 	return h.turn
 }
 
-// pass makes later attempts to connect begin with another host than that of c, which accepts statements and does not finish them.
-// If that is a standby they find their way back. Several connections to one host count once.
+// pass makes later attempts to connect begin with another host than that of c, which accepts statements and does not
+// finish them. If that is a standby they find their way back. Several connections to one host count once.
 func (h *hosts) pass(c *pgconn.PgConn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -33,7 +33,8 @@ func (h *hosts) pass(c *pgconn.PgConn) {
 	}
 }
 
-// orderHosts rotates the hosts, with what belongs to each, so that the first of them, counted modulo their number, comes first.
+// orderHosts rotates the hosts, with what belongs to each, so that the first of them, counted modulo their number,
+// comes first.
 func orderHosts(c *pgconn.Config, first int) {
 	all := append([]*pgconn.FallbackConfig{{Host: c.Host, Port: c.Port, TLSConfig: c.TLSConfig}}, c.Fallbacks...)
 	var groups [][]*pgconn.FallbackConfig // one for each host: with and without TLS

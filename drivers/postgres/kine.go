@@ -22,7 +22,8 @@ func refuseKine(ctx context.Context, c *pgconn.PgConn, prefix string) error {
 	return err
 }
 
-// look counts the rows of a query, and tells whether its table is there. One that may not be read counts as there, and empty.
+// look counts the rows of a query, and tells whether its table is there. One that may not be read counts as there, and
+// empty.
 func look(ctx context.Context, c *pgconn.PgConn, sql string) (rows int, there bool, err error) {
 	result := c.ExecParams(ctx, sql, nil, nil, nil, nil)
 	for result.NextRow() {

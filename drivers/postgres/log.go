@@ -40,7 +40,8 @@ type Log struct {
 
 	// self is the ID under which this process is registered, 0 before.
 	self atomic.Uint64
-	// heard counts what told of another replica, from 1 on. aloneAt is what it was before the registry last showed none, 0 if it showed one.
+	// heard counts what told of another replica, from 1 on. aloneAt is what it was before the registry last showed
+	// none, 0 if it showed one.
 	heard, aloneAt atomic.Int64
 
 	// pooled tells that a pooler gives transactions any connection: nothing is prepared, nothing is listened to.

@@ -36,8 +36,8 @@ func done(m migrations.Migration, n int) string {
 	return fmt.Sprintf(`UPDATE {prefix}_schema SET version = %[1]d, compatible = %[2]d WHERE version < %[1]d`, n, m.Compatible)
 }
 
-// Schema returns the statements that create the database, the tables and their rows that [Open] would create for dsn, in
-// the order in which an administrator can run them: the first one anywhere, the others in that database.
+// Schema returns the statements that create the database, the tables and their rows that [Open] would create for dsn,
+// in the order in which an administrator can run them: the first one anywhere, the others in that database.
 func Schema(dsn string) ([]string, error) {
 	cfg, err := parseDSN(dsn)
 	if err != nil {
@@ -117,7 +117,8 @@ func migrate(ctx context.Context, c *pgconn.PgConn, cfg *config, list []migratio
 	return nil
 }
 
-// createSchema creates the schema of the tables unless it is there: IF NOT EXISTS demands the right to create one in any case.
+// createSchema creates the schema of the tables unless it is there: IF NOT EXISTS demands the right to create one in
+// any case.
 func createSchema(ctx context.Context, c *pgconn.PgConn, cfg *config) error {
 	create := cfg.createSchema()
 	if create == "" {
@@ -149,8 +150,8 @@ func apply(ctx context.Context, c *pgconn.PgConn, s migrations.Statement) error 
 			}
 			return err
 		case pgerrcode.UniqueViolation, pgerrcode.SerializationFailure, pgerrcode.DeadlockDetected, pgerrcode.InternalError:
-			// Two that create the same thing at once collide in the catalogue ("tuple concurrently updated" has no code of its
-			// own): the next attempt finds it.
+			// Two that create the same thing at once collide in the catalogue ("tuple concurrently updated" has no code
+			// of its own): the next attempt finds it.
 			if attempt == 10 {
 				return err
 			}

@@ -17,9 +17,9 @@ import (
 	"github.com/stele-db/stele/drivers/internal/migrations"
 )
 
-// Open opens the log at dsn (see the package's documentation), creating database and tables if they are not there and the rights
-// allow it; otherwise the error says which statement to run. A database that cannot be reached is an error at once. What waiting does not
-// mend wraps [connect.ErrConfiguration].
+// Open opens the log at dsn (see the package's documentation), creating database and tables if they are not there and
+// the rights allow it; otherwise the error says which statement to run. A database that cannot be reached is an error
+// at once. What waiting does not mend wraps [connect.ErrConfiguration].
 func Open(ctx context.Context, dsn string, opts driver.Options) (*Log, error) {
 	cfg, err := parseDSN(dsn)
 	if err != nil {

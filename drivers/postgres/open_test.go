@@ -361,8 +361,8 @@ func TestReadOnlyServer(t *testing.T) {
 	}
 }
 
-// TestMigrationWaitsBriefly adds the column of checksums to a table that a transaction reads. Appends of an older version go on between
-// the attempts.
+// TestMigrationWaitsBriefly adds the column of checksums to a table that a transaction reads. Appends of an older
+// version go on between the attempts.
 func TestMigrationWaitsBriefly(t *testing.T) {
 	t.Parallel()
 	s := database.Shared(t, kind())

@@ -14,7 +14,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// TestPasswordChanges changes the password on the server and in its file, in either order, and cuts all connections after each step.
+// TestPasswordChanges changes the password on the server and in its file, in either order, and cuts all connections
+// after each step.
 func TestPasswordChanges(t *testing.T) {
 	s := database.Shared(t, kind())
 	name := s.Database(t)

@@ -10,8 +10,8 @@ import (
 	"github.com/stele-db/stele/drivers/internal/migrations"
 )
 
-// query is a statement with the types of its parameters. It is prepared once on each connection, or sent whole each time where a
-// pooler may give every transaction another connection.
+// query is a statement with the types of its parameters. It is prepared once on each connection, or sent whole each
+// time where a pooler may give every transaction another connection.
 type query struct {
 	name, sql string
 	oids      []uint32
@@ -28,12 +28,13 @@ type queries struct {
 	register, unregister query
 }
 
-// nowSQL is the database's clock in milliseconds: that of the statement's start for reads, which never runs ahead of it.
+// nowSQL is the database's clock in milliseconds: that of the statement's start for reads, which never runs ahead of
+// it.
 const nowSQL = `(extract(epoch FROM statement_timestamp()) * 1000)::bigint`
 
-// durableSQL makes the commit of the statement that it is part of wait for the disk and for the standbys that the server
-// names, whatever the session, the role or another client of a pooled connection has set, and lets the server tell when the wait was broken
-// off. Both settings end with the transaction, but after the commit.
+// durableSQL makes the commit of the statement that it is part of wait for the disk and for the standbys that the
+// server names, whatever the session, the role or another client of a pooled connection has set, and lets the server
+// tell when the wait was broken off. Both settings end with the transaction, but after the commit.
 const durableSQL = `CASE WHEN current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')
 		THEN set_config('synchronous_commit', 'on', true) END,
 	CASE WHEN current_setting('client_min_messages') IN ('error', 'fatal', 'panic')
@@ -42,7 +43,8 @@ const durableSQL = `CASE WHEN current_setting('synchronous_commit') IN ('off', '
 // headSQL is the row of the head, found at the right edge of the index on its position.
 const headSQL = `(SELECT * FROM {prefix}_head ORDER BY position DESC LIMIT 1)`
 
-// headRowSQL restricts an UPDATE to the row of the head by a range of the index. An append that comes in between only raises the position.
+// headRowSQL restricts an UPDATE to the row of the head by a range of the index. An append that comes in between only
+// raises the position.
 const headRowSQL = `position >= (SELECT position FROM {prefix}_head ORDER BY position DESC LIMIT 1)`
 
 // standsSQL returns a row if the head $1, $2 names an entry of the log, or is the zero one.
@@ -56,9 +58,10 @@ func newQueries(prefix string, notify bool) *queries {
 		seenSQL = `pg_notify('` + channel(prefix) + `', $1::text)`
 	}
 	q := &queries{
-		// One autocommit statement, so one round trip and no moment at which a client that stops holds a lock. The UPDATE is the guard: it
-		// waits for an append that is under way and then finds its position or not. Unnesting in the list of columns streams the
-		// arrays; in FROM they would all be stored once more. No row comes back when the guard did not hold.
+		// One autocommit statement, so one round trip and no moment at which a client that stops holds a lock. The
+		// UPDATE is the guard: it waits for an append that is under way and then finds its position or not. Unnesting
+		// in the list of columns streams the arrays; in FROM they would all be stored once more. No row comes back when
+		// the guard did not hold.
 		append: query{"stele_append", `
 WITH head AS (
 	UPDATE {prefix}_head SET position = $1 + $3, id = $4 WHERE position = $1 AND id = $2
@@ -87,8 +90,8 @@ SELECT position, id, floor, cluster_id, ` + nowSQL + `,
 	current_setting('transaction_read_only') = 'on',
 	coalesce(current_setting('synchronous_standby_names', true), '') <> ''
 FROM ` + headSQL + ` AS h`, nil},
-		// A primary that was replaced without knowing it can still be read. It cannot commit any more, if its commits wait for the
-		// standby that took its place: the message makes the transaction one that writes, and so waits.
+		// A primary that was replaced without knowing it can still be read. It cannot commit any more, if its commits
+		// wait for the standby that took its place: the message makes the transaction one that writes, and so waits.
 		endDurable: query{"stele_end_durable", `
 SELECT position, id, floor, cluster_id, ` + nowSQL + `,
 	current_setting('transaction_read_only') = 'on',
@@ -127,7 +130,8 @@ WITH guard AS (` + standsSQL + `), gone AS (
 	WHERE position = ANY($3::bigint[]) AND position < (SELECT position FROM ` + headSQL + ` AS h)
 )
 SELECT 1 FROM guard`, []uint32{pgtype.Int8OID, pgtype.Int8OID, pgtype.Int8ArrayOID}},
-		// The server does not count free pages; rows that were deleted and not yet vacuumed are the part of them that it knows.
+		// The server does not count free pages; rows that were deleted and not yet vacuumed are the part of them that
+		// it knows.
 		size: query{"stele_size", `
 SELECT pg_total_relation_size('{prefix}_log') + pg_total_relation_size('{prefix}_head'),
 	coalesce((SELECT n_live_tup FROM pg_stat_user_tables WHERE relid = '{prefix}_log'::regclass), 0),

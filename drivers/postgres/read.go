@@ -110,8 +110,9 @@ func (l *Log) End(ctx context.Context) (log.End, error) {
 	return end, nil
 }
 
-// snapshot is like read for a request that returns the end beside other things. An end before what was told already is that of a server that is not
-// the primary any more, unless a fresh connection says the same: then the database went back in time.
+// snapshot is like read for a request that returns the end beside other things. An end before what was told already is
+// that of a server that is not the primary any more, unless a fresh connection says the same: then the database went
+// back in time.
 func (l *Log) snapshot(ctx context.Context, op string, from *connect.Class[*pgxpool.Conn], f func(_ context.Context, _ *pgconn.PgConn, told log.Position) (log.End, error)) (log.End, error) {
 	told := l.told.Load()
 	atLeast := log.Position(told)
@@ -217,7 +218,8 @@ func (l *Log) Values(ctx context.Context, positions []log.Position) (log.Values,
 	return v, nil
 }
 
-// Scan implements [log.Log]. The rows come as one stream; the snapshot that they share with the end is that of a transaction.
+// Scan implements [log.Log]. The rows come as one stream; the snapshot that they share with the end is that of a
+// transaction.
 func (l *Log) Scan(ctx context.Context, after log.Position, fn func([]log.Entry) error) (log.End, error) {
 	return l.snapshot(ctx, "scan", l.others, func(bound context.Context, c *pgconn.PgConn, told log.Position) (log.End, error) {
 		called := false

@@ -62,8 +62,8 @@ func (l *Log) Register(ctx context.Context, self log.Replica) ([]log.Replica, er
 	return replicas, nil
 }
 
-// alone tells that no other replica is there, so that nobody needs to be notified of appends: that takes a tenth of the server's time for
-// them. While it is not known, it is false.
+// alone tells that no other replica is there, so that nobody needs to be notified of appends: that takes a tenth of the
+// server's time for them. While it is not known, it is false.
 func (l *Log) alone() bool { return l.aloneAt.Load() == l.heard.Load() }
 
 // Unregister implements [log.Registry].

@@ -7,9 +7,11 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// sessionSettings are set in every session, whatever the server, the database, the role or the DSN has set. DESIGN.md goes through the others.
+// sessionSettings are set in every session, whatever the server, the database, the role or the DSN has set. DESIGN.md
+// goes through the others.
 var sessionSettings = []struct{ name, value string }{
-	// A call has the time of its context. The server's limits would end scans, and the wait for a standby, whose append is then visible and not safe.
+	// A call has the time of its context. The server's limits would end scans, and the wait for a standby, whose append
+	// is then visible and not safe.
 	{"statement_timeout", "0"},
 	{"transaction_timeout", "0"},
 	{"idle_in_transaction_session_timeout", "0"},
@@ -23,8 +25,9 @@ var sessionSettings = []struct{ name, value string }{
 	{"row_security", "off"},
 	// Otherwise an error says nothing certain about its statement.
 	{"exit_on_error", "off"},
-	// Each statement is planned once for a connection, and by the primary key: a plan for any parameters stays as it is when the table grows. What the
-	// others are then counted to cost would have statements compiled, which takes a thousand times as long as running them.
+	// Each statement is planned once for a connection, and by the primary key: a plan for any parameters stays as it is
+	// when the table grows. What the others are then counted to cost would have statements compiled, which takes a
+	// thousand times as long as running them.
 	{"plan_cache_mode", "force_generic_plan"},
 	{"enable_indexscan", "on"},
 	{"enable_indexonlyscan", "on"},
@@ -39,8 +42,8 @@ var sessionSettings = []struct{ name, value string }{
 	{"debug_parallel_query", "off"},
 }
 
-// settingsSQL sets those of the settings that the server has, for the session or for the transaction. The limit and the compiler are out of the way before
-// the rest, which would be the first statement to meet them.
+// settingsSQL sets those of the settings that the server has, for the session or for the transaction. The limit and the
+// compiler are out of the way before the rest, which would be the first statement to meet them.
 func settingsSQL(transaction bool) string {
 	set, local := "SET", "false"
 	if transaction {
@@ -55,7 +58,8 @@ func settingsSQL(transaction bool) string {
 
 var sessionSQL, transactionSQL = settingsSQL(false), settingsSQL(true)
 
-// prepareSession makes a session independent of what the server, the database and the role have set. It does nothing behind a pooler, which gives a transaction any session.
+// prepareSession makes a session independent of what the server, the database and the role have set. It does nothing
+// behind a pooler, which gives a transaction any session.
 func (l *Log) prepareSession(ctx context.Context, c *pgconn.PgConn) error {
 	if l.pooled.Load() {
 		return nil

@@ -46,7 +46,8 @@ func appendTimes(t testing.TB, l *Log, head log.Head, n int) log.Head {
 
 var sharedHits = regexp.MustCompile(`Buffers: shared (?:hit=(\d+))?(?: ?read=(\d+))?`)
 
-// buffersOf returns how many buffers each statement touches that is about the end of the log, at head, without keeping any effect.
+// buffersOf returns how many buffers each statement touches that is about the end of the log, at head, without keeping
+// any effect.
 func buffersOf(t *testing.T, l *Log, head log.Head) map[string]int {
 	t.Helper()
 	ctx := within(t, 10*time.Second)
@@ -93,7 +94,8 @@ func buffersOf(t *testing.T, l *Log, head log.Head) map[string]int {
 	return touched
 }
 
-// TestOldSnapshot appends while a snapshot is open that keeps all dead versions of the head row. No statement may have to walk them.
+// TestOldSnapshot appends while a snapshot is open that keeps all dead versions of the head row. No statement may have
+// to walk them.
 func TestOldSnapshot(t *testing.T) {
 	t.Parallel()
 	s := database.Shared(t, kind())
@@ -105,7 +107,8 @@ func TestOldSnapshot(t *testing.T) {
 	head = appendTimes(t, l, head, 2000)
 	after := buffersOf(t, l, head)
 	for name := range before {
-		// The dead versions of 2,000 appends are in some 15 pages of the table alone. An index may have grown by a level.
+		// The dead versions of 2,000 appends are in some 15 pages of the table alone. An index may have grown by a
+		// level.
 		if after[name] > before[name]+6 {
 			t.Errorf("%s touches %d buffers after 2,100 appends, and %d after 100", name, after[name], before[name])
 		}
@@ -113,8 +116,8 @@ func TestOldSnapshot(t *testing.T) {
 	t.Logf("buffers after 100 appends %v, after 2,100 %v", before, after)
 }
 
-// TestAppendsDuringOldSnapshot appends as often as STELE_TEST_SNAPSHOT_APPENDS says while a snapshot is open, and logs what that costs. It is about the
-// work of the server and not of the disk, so the server does not sync.
+// TestAppendsDuringOldSnapshot appends as often as STELE_TEST_SNAPSHOT_APPENDS says while a snapshot is open, and logs
+// what that costs. It is about the work of the server and not of the disk, so the server does not sync.
 func TestAppendsDuringOldSnapshot(t *testing.T) {
 	appends, _ := strconv.Atoi(os.Getenv("STELE_TEST_SNAPSHOT_APPENDS"))
 	if appends == 0 {

@@ -23,8 +23,8 @@ func controlSocket(network, _ string, c syscall.RawConn) error {
 	return optErr
 }
 
-// quietSocket tells that nothing has arrived on a connection that waits for a request, neither its end. The server says only one thing
-// unasked that matters: that it ends the connection.
+// quietSocket tells that nothing has arrived on a connection that waits for a request, neither its end. The server says
+// only one thing unasked that matters: that it ends the connection.
 func quietSocket(c net.Conn) bool {
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// TestQuietSocket looks at a connection that somebody else waits to read from, as pgx does after a write that took long.
+// TestQuietSocket looks at a connection that somebody else waits to read from, as pgx does after a write that took
+// long.
 func TestQuietSocket(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

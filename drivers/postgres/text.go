@@ -20,7 +20,8 @@ func ServerText(err error) (string, bool) {
 	return "", false
 }
 
-// attempts returns the attempts to connect that err, of a ConnectError, is made of: to each address of each host, with TLS and without.
+// attempts returns the attempts to connect that err, of a ConnectError, is made of: to each address of each host, with
+// TLS and without.
 func attempts(err error) []connect.Attempt {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var all []connect.Attempt
@@ -43,8 +44,8 @@ func attempts(err error) []connect.Attempt {
 	return []connect.Attempt{connect.NewAttempt(inner, host, ServerText)}
 }
 
-// dialedHost returns the server of an attempt, with its name if that is not in the address. pgx has it in the text alone, which is
-// "ADDRESS (NAME): " before that of the inner error.
+// dialedHost returns the server of an attempt, with its name if that is not in the address. pgx has it in the text
+// alone, which is "ADDRESS (NAME): " before that of the inner error.
 func dialedHost(err, inner error) (string, bool) {
 	before, found := strings.CutSuffix(err.Error(), ": "+inner.Error())
 	address, name, named := strings.Cut(before, " (")

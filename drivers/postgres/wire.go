@@ -35,7 +35,8 @@ type dialed struct {
 	err error
 }
 
-// backendPID asks the server for the number of its process. If it is not that which the connection was told, something stands in between.
+// backendPID asks the server for the number of its process. If it is not that which the connection was told, something
+// stands in between.
 func backendPID(ctx context.Context, c *pgconn.PgConn) (uint32, error) {
 	result := c.ExecParams(ctx, `SELECT pg_backend_pid()::bigint`, nil, nil, nil, binaryResults)
 	var pid int64
@@ -46,9 +47,9 @@ func backendPID(ctx context.Context, c *pgconn.PgConn) (uint32, error) {
 	return uint32(pid), err
 }
 
-// wire notices when a request could not be sent to its end. The server cannot have taken it as complete then, because what ends
-// it (the Sync message, at which the transaction commits) comes last. The goodbye that pgx says on a connection that broke later has no such end:
-// that it fails too means nothing.
+// wire notices when a request could not be sent to its end. The server cannot have taken it as complete then, because
+// what ends it (the Sync message, at which the transaction commits) comes last. The goodbye that pgx says on a
+// connection that broke later has no such end: that it fails too means nothing.
 type wire struct {
 	io.Writer
 	failed atomic.Bool
@@ -68,8 +69,8 @@ func (w *wire) Write(b []byte) (int, error) {
 // cancelGrace is how long a call waits, after its context ended, for the server's word on what became of it.
 const cancelGrace = time.Second
 
-// canceler ends a statement whose context ended, and waits for the server's word. A request that is still being sent is broken off,
-// which needs no word.
+// canceler ends a statement whose context ended, and waits for the server's word. A request that is still being sent is
+// broken off, which needs no word.
 type canceler struct {
 	pg      *pgconn.PgConn
 	cancels func() bool

@@ -46,8 +46,9 @@ func (l *Log) dropWriter() {
 // connectTime bounds an attempt to connect to all hosts.
 const connectTime = 30 * time.Second
 
-// awaitWriter makes the connection. When ctx ends first the attempt goes on, for the next call: otherwise calls whose patience is
-// shorter than connecting takes would never succeed. The caller holds the token; Close awaits the goroutine.
+// awaitWriter makes the connection. When ctx ends first the attempt goes on, for the next call: otherwise calls whose
+// patience is shorter than connecting takes would never succeed. The caller holds the token; Close awaits the
+// goroutine.
 func (l *Log) awaitWriter(ctx context.Context) (*writer, error) {
 	if l.dialing == nil {
 		result := make(chan dialed, 1)

@@ -13,7 +13,8 @@ type brokenPipe struct{}
 
 func (brokenPipe) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
-// TestWireCountsRequestsOnly breaks a connection before a request and before the goodbye: only the first means that nothing was executed.
+// TestWireCountsRequestsOnly breaks a connection before a request and before the goodbye: only the first means that
+// nothing was executed.
 func TestWireCountsRequestsOnly(t *testing.T) {
 	for _, test := range []struct {
 		name   string

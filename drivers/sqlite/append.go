@@ -63,7 +63,8 @@ func newWriter(c *conn) (*writer, error) {
 
 func (w *writer) close() error { return w.c.close() }
 
-// insertSQL inserts rows with consecutive positions. Parameters: ?1 the first position, ?2 id, ?3 time, then insertColumns for each row.
+// insertSQL inserts rows with consecutive positions. Parameters: ?1 the first position, ?2 id, ?3 time, then
+// insertColumns for each row.
 func insertSQL(rows int) string {
 	var b strings.Builder
 	b.WriteString(`INSERT INTO stele_log (position, id, time, kind, revision, sub, key, create_revision, version, lease, checksum, value) VALUES `)

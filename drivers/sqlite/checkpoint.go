@@ -20,7 +20,8 @@ const (
 const (
 	// walWarnBytes is the size of the WAL from which on a reader that keeps it from starting over is worth a warning.
 	walWarnBytes = 4 * walRestartBytes
-	// blockedRest is how many times as long as a checkpoint that a reader was in the way of the next one is put off: it sorts all of the WAL again.
+	// blockedRest is how many times as long as a checkpoint that a reader was in the way of the next one is put off: it
+	// sorts all of the WAL again.
 	blockedRest = 50
 )
 
@@ -63,7 +64,8 @@ func (l *Log) checkpointLoop(ctx context.Context) {
 	}
 }
 
-// checkpoint copies what it can without making anybody wait, and bounds the WAL. It reports whether a reader kept the WAL from starting over.
+// checkpoint copies what it can without making anybody wait, and bounds the WAL. It reports whether a reader kept the
+// WAL from starting over.
 func (l *Log) checkpoint() (blocked bool, _ error) {
 	l.checkpointing.Lock()
 	defer l.checkpointing.Unlock()
@@ -152,8 +154,8 @@ func (l *Log) checkpointFully() {
 	}
 }
 
-// Defragment implements [log.Log]. It rewrites the file (VACUUM), which takes up to twice the room of the
-// log for its duration; where there is no such room, or another program does the checkpoints, it gives back only whole free pages.
+// Defragment implements [log.Log]. It rewrites the file (VACUUM), which takes up to twice the room of the log for its
+// duration; where there is no such room, or another program does the checkpoints, it gives back only whole free pages.
 func (l *Log) Defragment(ctx context.Context) error {
 	if err := l.vacuum(ctx, 0); err != nil {
 		return l.translate("defragment", err)

@@ -72,7 +72,8 @@ func TestWALIsBounded(t *testing.T) {
 	}
 }
 
-// TestForgottenReader has another connection forget its read transaction. The WAL grows meanwhile, with one warning, and starts over afterwards.
+// TestForgottenReader has another connection forget its read transaction. The WAL grows meanwhile, with one warning,
+// and starts over afterwards.
 func TestForgottenReader(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
 	logger, said := test.NewNullLogger()

@@ -61,7 +61,8 @@ func TestSyncsPerAppend(t *testing.T) {
 	}
 }
 
-// What Append says after a COMMIT that failed must be true after the loss of power too: see the package's documentation.
+// What Append says after a COMMIT that failed must be true after the loss of power too: see the package's
+// documentation.
 func TestFailedCommit(t *testing.T) {
 	for _, test := range []struct {
 		name string

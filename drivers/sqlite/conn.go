@@ -127,8 +127,8 @@ func (c *conn) close() error {
 	return err
 }
 
-// keepWAL makes close leave the write-ahead log alone, or else checkpoint and remove it when this connection is the last one.
-// Connections are opened with true: a connection that is closed after an error must not checkpoint.
+// keepWAL makes close leave the write-ahead log alone, or else checkpoint and remove it when this connection is the
+// last one. Connections are opened with true: a connection that is closed after an error must not checkpoint.
 func (c *conn) keepWAL(keep bool) error {
 	var noCheckpoint int32
 	if keep {
@@ -151,8 +151,8 @@ func (c *conn) inTransaction() bool { return sqlite3.Xsqlite3_get_autocommit(c.t
 // readOnly tells whether SQLite could open the file for reading only, which it does without saying so.
 func (c *conn) readOnly() bool { return sqlite3.Xsqlite3_db_readonly(c.tls, c.db, 0) == 1 }
 
-// interruptWhenDone makes the statement that runs end with SQLITE_INTERRUPT once ctx or closed is done. The caller defers
-// the returned function.
+// interruptWhenDone makes the statement that runs end with SQLITE_INTERRUPT once ctx or closed is done. The caller
+// defers the returned function.
 func (c *conn) interruptWhenDone(ctx context.Context, closed <-chan struct{}) func() {
 	tls, db := libc.NewTLS(), c.db
 	stop, finished := make(chan struct{}), make(chan struct{})

@@ -18,23 +18,25 @@
 //
 // # When COMMIT fails
 //
-// COMMIT writes the changed pages to the WAL, the last of them with the mark that makes the transaction count, syncs the WAL, and
-// then tells the other connections through shared memory. If a write fails (a full disk above all) the mark is not
-// there: the append has failed for good. If what follows the sync fails, SQLite rolls back, and no connection sees the
-// rows; but they are in the WAL, and if the machine loses power before something else is written over them,
-// recovery will find them. So the driver tries to write something else over them, a commit that only counts up: if that
-// succeeds the append has failed for good, otherwise its outcome is unknown. If the sync itself fails its outcome is unknown, and the
-// log does nothing more.
-// A context that ends never interrupts COMMIT: it is looked at before.
+// COMMIT writes the changed pages to the WAL, the last of them with the mark that makes the transaction count, syncs
+// the WAL, and then tells the other connections through shared memory. If a write fails (a full disk above all) the
+// mark is not there: the append has failed for good. If what follows the sync fails, SQLite rolls back, and no
+// connection sees the rows; but they are in the WAL, and if the machine loses power before something else is written
+// over them, recovery will find them. So the driver tries to write something else over them, a commit that only counts
+// up: if that succeeds the append has failed for good, otherwise its outcome is unknown. If the sync itself fails its
+// outcome is unknown, and the log does nothing more. A context that ends never interrupts COMMIT: it is looked at
+// before.
 //
 // # When a sync fails
 //
-// A kernel that cannot write a page back reports it to the next sync of each descriptor, once, and forgets the page: a later sync succeeds without
-// it. SQLite advances its backfill mark (how much of the WAL the file holds) without a sync while writers keep it from copying the whole WAL. So after
-// a failed sync the file may lack pages that SQLite takes for copied, and starting the WAL over would destroy the last copy of them. The first failed
-// sync of either file therefore ends the log: every call returns [log.ErrSyncFailed], nothing is checkpointed, and Close leaves the WAL where it is.
-// The next start recovers the WAL from its beginning, and all of it is copied again. Frames that were never synced may be recovered too, from memory:
-// the start writes the WAL over itself and syncs it before anything of it is served.
+// A kernel that cannot write a page back reports it to the next sync of each descriptor, once, and forgets the page: a
+// later sync succeeds without it. SQLite advances its backfill mark (how much of the WAL the file holds) without a sync
+// while writers keep it from copying the whole WAL. So after a failed sync the file may lack pages that SQLite takes
+// for copied, and starting the WAL over would destroy the last copy of them. The first failed sync of either file
+// therefore ends the log: every call returns [log.ErrSyncFailed], nothing is checkpointed, and Close leaves the WAL
+// where it is. The next start recovers the WAL from its beginning, and all of it is copied again. Frames that were
+// never synced may be recovered too, from memory: the start writes the WAL over itself and syncs it before anything of
+// it is served.
 //
 // Connections never checkpoint when they are closed, but for the last one of a Close without a failure.
 //
@@ -46,6 +48,7 @@
 //	busy_timeout=5s       How long to wait for a lock of another process (a duration, or a number of milliseconds).
 //	mode=rw               A missing file is an error.
 //
-// The options of the drivers that kine can be built with are accepted. Those that ask for less safety, or for what this driver does
-// in its own way, are ignored with a warning; those that contradict a log in a writable, locked file are refused (options.go).
+// The options of the drivers that kine can be built with are accepted. Those that ask for less safety, or for what this
+// driver does in its own way, are ignored with a warning; those that contradict a log in a writable, locked file are
+// refused (options.go).
 package sqlite

@@ -95,8 +95,8 @@ func isInterrupted(err error) bool {
 }
 
 // retryBusy calls f until it reports something else than a busy database, ctx ends, or patience is over: then it
-// returns the busy error. SQLite's own busy handler is not used, because it first sleeps a whole millisecond and does not
-// know contexts.
+// returns the busy error. SQLite's own busy handler is not used, because it first sleeps a whole millisecond and does
+// not know contexts.
 func retryBusy(ctx context.Context, patience time.Duration, f func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err

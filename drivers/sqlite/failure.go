@@ -10,8 +10,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// failure is an error after which the log does nothing more: it neither reads nor writes nor checkpoints, and Close keeps the
-// write-ahead log. Only the next start can recover from it.
+// failure is an error after which the log does nothing more: it neither reads nor writes nor checkpoints, and Close
+// keeps the write-ahead log. Only the next start can recover from it.
 type failure struct {
 	path     string
 	sentinel error

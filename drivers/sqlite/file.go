@@ -8,8 +8,8 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// file is a file that a connection has open. It is used through SQLite: a second descriptor must not be closed, which would drop the
-// locks that this process holds on the file.
+// file is a file that a connection has open. It is used through SQLite: a second descriptor must not be closed, which
+// would drop the locks that this process holds on the file.
 type file struct {
 	tls     *libc.TLS
 	p       uintptr // sqlite3_file*
@@ -22,8 +22,8 @@ func (c *conn) database() (file, error) { return c.file(sqlite3.SQLITE_FCNTL_FIL
 // wal returns the write-ahead log, once a transaction of the connection has read the database.
 func (c *conn) wal() (file, error) { return c.file(sqlite3.SQLITE_FCNTL_JOURNAL_POINTER) }
 
-// moved reports whether the database file is not at its path any more. It allocates nothing, and takes another file for the same one that has the
-// same number on another device.
+// moved reports whether the database file is not at its path any more. It allocates nothing, and takes another file for
+// the same one that has the same number on another device.
 func (c *conn) moved() bool {
 	p := sqlite3.Xsqlite3_malloc(c.tls, 4)
 	if p == 0 {

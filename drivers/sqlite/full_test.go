@@ -222,7 +222,8 @@ func TestReadOnlyFileSystem(t *testing.T) {
 	makeLog(t, path)
 }
 
-// fewInodes mounts a file system for a few files, and returns a function that uses up those inodes that are left, and one that frees them.
+// fewInodes mounts a file system for a few files, and returns a function that uses up those inodes that are left, and
+// one that frees them.
 func fewInodes(t *testing.T) (dir string, use, free func()) {
 	t.Helper()
 	dir = mountDisk(t, "size=64m,nr_inodes=16")
@@ -250,7 +251,8 @@ func fewInodes(t *testing.T) (dir string, use, free func()) {
 	}
 }
 
-// TestOpenWithoutInodes opens a log where there is space and no inode left, and says so instead of speaking of permissions.
+// TestOpenWithoutInodes opens a log where there is space and no inode left, and says so instead of speaking of
+// permissions.
 func TestOpenWithoutInodes(t *testing.T) {
 	dir, use, free := fewInodes(t)
 	old := filepath.Join(dir, "old.db")

@@ -133,8 +133,8 @@ func (l *Log) initialize(created bool) (err error) {
 		return err
 	}
 	if created {
-		// The file's entry in the directory, and the end of the rollback journal that SQLite used until WAL mode was set: if
-		// the journal came back after the loss of power it would undo everything.
+		// The file's entry in the directory, and the end of the rollback journal that SQLite used until WAL mode was
+		// set: if the journal came back after the loss of power it would undo everything.
 		if err := l.cfg.syncDir(filepath.Dir(l.cfg.path)); err != nil {
 			return err
 		}
@@ -143,8 +143,9 @@ func (l *Log) initialize(created bool) (err error) {
 	return err
 }
 
-// secureWAL makes durable what was recovered. After a sync that failed, or a process that ended in the middle of a commit, the WAL may hold
-// frames that only the kernel's memory has, and that no further sync would write: SQLite recovers and serves them.
+// secureWAL makes durable what was recovered. After a sync that failed, or a process that ended in the middle of a
+// commit, the WAL may hold frames that only the kernel's memory has, and that no further sync would write: SQLite
+// recovers and serves them.
 func (l *Log) secureWAL() error {
 	if l.cfg.synchronous == "OFF" {
 		return nil
@@ -213,7 +214,8 @@ func (l *Log) live(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Close implements [log.Log]. It waits for the calls that are under way, which fail soon, but for a COMMIT. Closing again does nothing.
+// Close implements [log.Log]. It waits for the calls that are under way, which fail soon, but for a COMMIT. Closing
+// again does nothing.
 func (l *Log) Close() (err error) {
 	l.closing.Do(func() { err = l.close() })
 	return err

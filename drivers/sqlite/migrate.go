@@ -10,8 +10,9 @@ import (
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
-// scripts are the migrations, in the order of their numbers, which start at 1 and have no gap (a test sees to it).
-// They are additive: a version that knows N of them goes on working with a file whose `compatible` is N or less, whatever a newer version has added to it.
+// scripts are the migrations, in the order of their numbers, which start at 1 and have no gap (a test sees to it). They
+// are additive: a version that knows N of them goes on working with a file whose `compatible` is N or less, whatever a
+// newer version has added to it.
 var scripts = migrations.Read(migrationFiles)
 
 // compatible is the number of migrations that a version must know to use a file after all of them.
@@ -53,8 +54,8 @@ func migrate(c *conn, cfg config) error {
 
 const raiseVersionSQL = `UPDATE stele_schema SET version = max(version, %d), compatible = max(compatible, %d)`
 
-// laterColumns are those that files of earlier versions lack. They are no migrations: a new file has each of them where it
-// stands best, and earlier versions, which name the columns that they use, need not know.
+// laterColumns are those that files of earlier versions lack. They are no migrations: a new file has each of them where
+// it stands best, and earlier versions, which name the columns that they use, need not know.
 var laterColumns = []column{
 	compatibleColumn,
 	{"stele_log", "checksum", "INTEGER"},

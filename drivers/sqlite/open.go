@@ -72,12 +72,13 @@ func open(ctx context.Context, cfg config, logger *logrus.Entry) (*Log, error) {
 	return l, nil
 }
 
-// walLag is how much older than the database file its write-ahead log may be: the file is written last by a checkpoint, which follows the
-// last append by less unless a reader holds it up.
+// walLag is how much older than the database file its write-ahead log may be: the file is written last by a checkpoint,
+// which follows the last append by less unless a reader holds it up.
 const walLag = time.Minute
 
-// warnOldWAL warns if the file seems to have been restored beside the write-ahead log of the file before it. SQLite then applies the log
-// to the copy. The start refuses the result if it is a mixture; it may also be the state before the restore, without any fault.
+// warnOldWAL warns if the file seems to have been restored beside the write-ahead log of the file before it. SQLite
+// then applies the log to the copy. The start refuses the result if it is a mixture; it may also be the state before
+// the restore, without any fault.
 func warnOldWAL(path string, logger *logrus.Entry) {
 	file, err := os.Stat(path)
 	if err != nil {
@@ -158,7 +159,8 @@ func inspect(cfg config) (err error) {
 	return err
 }
 
-// schemaVersion returns the number of the newest migration applied, 0 for a database without a log in which one may begin.
+// schemaVersion returns the number of the newest migration applied, 0 for a database without a log in which one may
+// begin.
 func schemaVersion(c *conn, cfg config) (int, error) {
 	tables, err := c.strings(`SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY name`)
 	if err != nil {
@@ -194,7 +196,8 @@ func schemaVersion(c *conn, cfg config) (int, error) {
 	return version, nil
 }
 
-// readSchemaVersion reads the row of stele_schema, which is there. Files that an early version made have no column that says which versions may use them.
+// readSchemaVersion reads the row of stele_schema, which is there. Files that an early version made have no column that
+// says which versions may use them.
 func readSchemaVersion(c *conn, path string) (int, error) {
 	query := `SELECT version, 1 FROM stele_schema`
 	if has, err := compatibleColumn.exists(c); err != nil {

@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// option applies the value of one option of a DSN. It reports whether the driver honours the value; one that it does not honour is
-// ignored with a warning. An error refuses the DSN.
+// option applies the value of one option of a DSN. It reports whether the driver honours the value; one that it does
+// not honour is ignored with a warning. An error refuses the DSN.
 type option func(cfg *config, value string) (honoured bool, err error)
 
-// options are those of this driver, and those of the two drivers that kine can be built with: mattn/go-sqlite3 and modernc.org/sqlite.
-// PRAGMA name, which modernc.org/sqlite takes as _pragma=name(value), is the option _name here.
+// options are those of this driver, and those of the two drivers that kine can be built with: mattn/go-sqlite3 and
+// modernc.org/sqlite. PRAGMA name, which modernc.org/sqlite takes as _pragma=name(value), is the option _name here.
 var options = map[string]option{
 	"checkpoint":   checkpointOption,
 	"busy_timeout": busyTimeoutOption, "_busy_timeout": busyTimeoutOption, "_timeout": busyTimeoutOption,
@@ -75,7 +75,8 @@ var harmless = []string{
 	"_trusted_schema",
 }
 
-// applyOptions applies the options of a DSN in the order of their names, and returns the names of those that are ignored.
+// applyOptions applies the options of a DSN in the order of their names, and returns the names of those that are
+// ignored.
 func (cfg *config) applyOptions(query url.Values) (ignored []string, err error) {
 	names := make([]string, 0, len(query))
 	for name := range query {

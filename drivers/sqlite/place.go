@@ -23,7 +23,8 @@ type place struct {
 // places are the database file, the WAL and the shared memory, in this order.
 type places [3]place
 
-// locate notes where the files of the open database are. SQLite puts the other two beside the file itself, whatever symbolic link leads there.
+// locate notes where the files of the open database are. SQLite puts the other two beside the file itself, whatever
+// symbolic link leads there.
 func (l *Log) locate() error {
 	resolved, err := filepath.EvalSymlinks(l.cfg.path)
 	if err != nil {
@@ -45,8 +46,8 @@ var (
 	errReplaced = errors.New("was replaced by another file while it was open")
 )
 
-// check returns an error unless the file is where it was, and otherwise what is known about it, which is nil if the operating system cannot
-// say: that proves nothing.
+// check returns an error unless the file is where it was, and otherwise what is known about it, which is nil if the
+// operating system cannot say: that proves nothing.
 func (p *place) check() (os.FileInfo, error) {
 	if p.info == nil {
 		return nil, nil // not located yet
@@ -74,7 +75,8 @@ func (p *place) statTimes() (size int64, known bool, err error) {
 	return info.Size(), true, nil
 }
 
-// inPlace fails the log when one of its files was removed, renamed or replaced: the next process would not find what is written here.
+// inPlace fails the log when one of its files was removed, renamed or replaced: the next process would not find what is
+// written here.
 func (l *Log) inPlace() error {
 	if f := l.failure.Load(); f != nil {
 		return f
@@ -126,7 +128,8 @@ type look struct {
 	modified time.Time
 }
 
-// intact fails the log when its files are shorter than what was written to them, or were written by something other than SQLite.
+// intact fails the log when its files are shorter than what was written to them, or were written by something other
+// than SQLite.
 func (l *Log) intact(c *conn) {
 	err := l.damage(c)
 	for range 3 { // another process may be in the middle of a checkpoint, or starting the WAL over
@@ -192,7 +195,8 @@ func (l *Log) walComplete(index walIndex) error {
 	return nil
 }
 
-// headerPages returns the number of pages that the header in the database file states, as of the last checkpoint, and 0 without a header.
+// headerPages returns the number of pages that the header in the database file states, as of the last checkpoint, and 0
+// without a header.
 func (c *conn) headerPages() (int64, error) {
 	db, err := c.database()
 	if err != nil {

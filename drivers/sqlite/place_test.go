@@ -28,8 +28,8 @@ func copyFile(t *testing.T, from, to string) {
 	}
 }
 
-// interferences are what people do to the files of a running server. After those that move a file no append at all is acknowledged. Those that need a
-// settled file show only when the checkpoints have copied the whole WAL.
+// interferences are what people do to the files of a running server. After those that move a file no append at all is
+// acknowledged. Those that need a settled file show only when the checkpoints have copied the whole WAL.
 var interferences = []struct {
 	name           string
 	moved, settled bool
@@ -50,7 +50,8 @@ var interferences = []struct {
 	{"WAL emptied", false, false, func(_ *testing.T, path string) error { return os.Truncate(path+"-wal", 0) }, "state.db-wal was truncated"},
 }
 
-// settledLog opens a log with entries, beside a copy of it from when it had fewer, and waits until the checkpoints are done.
+// settledLog opens a log with entries, beside a copy of it from when it had fewer, and waits until the checkpoints are
+// done.
 func settledLog(t *testing.T, checkpoints time.Duration) (*Log, string, log.Head) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "data")

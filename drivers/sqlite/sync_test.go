@@ -14,8 +14,9 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// TestFailedSync fails one sync of a file at a random moment. What was acknowledged survives the loss of power, whenever that comes:
-// right after the failure, and after the next start, including everything that this start has shown.
+// TestFailedSync fails one sync of a file at a random moment. What was acknowledged survives the loss of power,
+// whenever that comes: right after the failure, and after the next start, including everything that this start has
+// shown.
 func TestFailedSync(t *testing.T) {
 	rounds := 60
 	if raceDetector {
@@ -126,8 +127,8 @@ func (f *failedSync) load(ctx context.Context, l *Log, c *cut) error {
 	return err
 }
 
-// append appends, sometimes beside a reader and a checkpoint. The reader's snapshot ends before the append, so the checkpoint copies only a part of
-// the WAL, which SQLite does without a sync.
+// append appends, sometimes beside a reader and a checkpoint. The reader's snapshot ends before the append, so the
+// checkpoint copies only a part of the WAL, which SQLite does without a sync.
 func (f *failedSync) append(ctx context.Context, l *Log, head log.Head, id log.AppendID, entries []log.Entry) error {
 	if head.Position == 0 || rand.N(4) > 0 {
 		return l.Append(ctx, head, id, entries)

@@ -15,8 +15,8 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// disk stands between SQLite and the files of one directory. Writes go through to the real files, and beside that the disk
-// remembers what a sync has made safe and what not: so it knows what the loss of power would leave.
+// disk stands between SQLite and the files of one directory. Writes go through to the real files, and beside that the
+// disk remembers what a sync has made safe and what not: so it knows what the loss of power would leave.
 type disk struct {
 	mu    sync.Mutex
 	files map[string]*diskFile // by base name
@@ -67,8 +67,8 @@ func (f *diskFile) apply(op diskOp) {
 	copy(f.safe[op.off:], op.data)
 }
 
-// lose is what a kernel does when the write-back of some pages fails: it reports that to the next sync, once, and takes the pages for written.
-// Those that got to the disk before stay there.
+// lose is what a kernel does when the write-back of some pages fails: it reports that to the next sync, once, and takes
+// the pages for written. Those that got to the disk before stay there.
 func (f *diskFile) lose() {
 	for _, op := range f.pending {
 		for off := 0; off < len(op.data); off += 512 {

@@ -16,10 +16,11 @@ const (
 	walIndexBytes = 32768
 )
 
-// walIndex is what all processes that have the file open know about its WAL. It is in the shared memory, in the format that
-// https://www.sqlite.org/walformat.html describes.
+// walIndex is what all processes that have the file open know about its WAL. It is in the shared memory, in the format
+// that https://www.sqlite.org/walformat.html describes.
 type walIndex struct {
-	// frames is how many the WAL holds. copied is how many of them checkpoints have copied into the file; attempted is more while one does so.
+	// frames is how many the WAL holds. copied is how many of them checkpoints have copied into the file; attempted is
+	// more while one does so.
 	frames, copied, attempted int64
 	// pages is the size of the database, with what is in the WAL.
 	pages int64
@@ -39,8 +40,8 @@ const (
 	walIndexAttempted = 128
 )
 
-// walIndex reads the shared memory. The values belong together if no other connection writes meanwhile, or if they are the same when they are read
-// again.
+// walIndex reads the shared memory. The values belong together if no other connection writes meanwhile, or if they are
+// the same when they are read again.
 func (c *conn) walIndex() (walIndex, error) {
 	f, err := c.database()
 	if err != nil {

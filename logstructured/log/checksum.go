@@ -7,19 +7,19 @@ import (
 	"sync"
 )
 
-// Checksum covers all columns of one row of the log, so that damage in the database is reported and never served. The zero
-// Checksum is that of a row without one: it was written by a version that knew none.
+// Checksum covers all columns of one row of the log, so that damage in the database is reported and never served. It is
+// 0 for a row without a checksum, which an earlier version wrote.
 //
-// The low half is the CRC-32C of the value. The high half is the CRC-32C of everything else, the low half included, so that a
-// scan verifies the metadata, the size of the value and the checksum itself without reading the value. Position and append ID
-// are part of it, so a row in another row's place is damage too. The time, which a database may set during the append, is
-// added by XOR (see [Checksum.At]).
+// The low half is the CRC-32C of the value. The high half is the CRC-32C of everything else, the low half included, so
+// that a scan verifies the metadata, the size of the value and the checksum itself without reading the value. Position
+// and append ID are part of it, so a row in another row's place is damage too. The time, which a database may set
+// during the append, is added by XOR (see [Checksum.At]).
 type Checksum uint64
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Seal sets Position, ID and Checksum of entries that are about to be appended after head. Each checksum still lacks the time:
-// the driver stores c.At(time), or has the database compute the same.
+// Seal sets Position, ID and Checksum of entries that are to be appended after head. Each checksum still lacks the
+// time: the driver stores c.At(time), or has the database compute it.
 func Seal(head Head, id AppendID, entries []Entry) {
 	for i := range entries {
 		e := &entries[i]
@@ -28,13 +28,13 @@ func Seal(head Head, id AppendID, entries []Entry) {
 	}
 }
 
-// At returns c with t added to it, or removed from it. In 64-bit integers it is c XOR ((t XOR (t >> 32)) << 32).
+// At returns c with t added to it, or removed from it: c XOR ((t XOR (t >> 32)) << 32), in 64-bit integers.
 func (c Checksum) At(t Timestamp) Checksum {
 	folded := uint64(t) ^ uint64(t)>>32
 	return c ^ Checksum(folded<<32)
 }
 
-// MatchesValue reports whether value is the value that was stored with checksum c. Without a checksum every value is.
+// MatchesValue reports whether value fits c. Every value fits a row without a checksum.
 func (c Checksum) MatchesValue(value []byte) bool {
 	return c == 0 || crc32.Checksum(value, castagnoli) == c.value()
 }
@@ -45,7 +45,7 @@ func (c Checksum) value() uint32 { return uint32(c) }
 // metadataSize is the number of bytes of all columns of fixed size, and of the size and the checksum of the value.
 const metadataSize = 8*8 + 1 + 4
 
-// metadataBuffers hold the bytes that checksums are computed of: a buffer on the stack would escape.
+// metadataBuffers hold the input of checksums: a buffer on the stack would escape.
 var metadataBuffers = sync.Pool{New: func() any { return new([metadataSize]byte) }}
 
 // checksum computes the checksum, without the time, of an entry with a value of that size and CRC.
@@ -67,8 +67,8 @@ func (e *Entry) checksum(valueSize int, value uint32) Checksum {
 	return Checksum(sum)<<32 | Checksum(value)
 }
 
-// VerifyMetadata returns an error that wraps [ErrCorrupt] if anything but the value differs from what was appended. It needs
-// ValueSize. A row without a checksum passes.
+// VerifyMetadata returns an error that wraps [ErrCorrupt] if anything but the value differs from what was appended. It
+// needs ValueSize. A row without a checksum passes.
 func (e *Entry) VerifyMetadata() error {
 	if e.Checksum == 0 || e.checksum(e.ValueSize, e.Checksum.value()) == e.Checksum.At(e.Time) {
 		return nil
@@ -76,7 +76,7 @@ func (e *Entry) VerifyMetadata() error {
 	return e.Damaged("its metadata does not match its checksum")
 }
 
-// Verify is [Entry.VerifyMetadata], and verifies the value too.
+// Verify does what [Entry.VerifyMetadata] does, and verifies the value too.
 func (e *Entry) Verify() error {
 	if err := e.VerifyMetadata(); err != nil {
 		return err
@@ -87,7 +87,7 @@ func (e *Entry) Verify() error {
 	return nil
 }
 
-// VerifyScanned verifies what [Log.Scan] returns of an entry.
+// VerifyScanned verifies an entry of [Log.Scan], which lacks the value of a put.
 func (e *Entry) VerifyScanned() error {
 	if e.Kind == KindPut {
 		return e.VerifyMetadata()
@@ -95,16 +95,16 @@ func (e *Entry) VerifyScanned() error {
 	return e.Verify()
 }
 
-// Damage is why an entry must not be served. It wraps [ErrCorrupt].
+// Damage is the error of an entry that must not be served. It wraps [ErrCorrupt].
 type Damage struct {
 	Position Position
 	Revision Revision
 	Key      []byte
-	// How is what does not fit, in words.
+	// How says what is wrong with the entry.
 	How string
 }
 
-// Damaged returns a [Damage] of e.
+// Damaged returns the [Damage] of e.
 func (e *Entry) Damaged(how string) error { return &Damage{e.Position, e.Revision, e.Key, how} }
 
 func (d *Damage) Error() string {

@@ -16,9 +16,9 @@ import (
 	"github.com/stele-db/stele/drivers/drivertest/proxy"
 )
 
-// DSN makes an empty database that lives as long as t and returns its DSN, with the scheme, for a user who owns it. Where there
-// are several nodes it is the DSN that a product would be given: all nodes of [PostgresSync], the pooler of [PgBouncer], and
-// the first node of [Galera].
+// DSN makes an empty database that lives as long as t and returns its DSN, with the scheme, for a user who owns it.
+// Where there are several nodes it is the DSN that a product would be given: all nodes of [PostgresSync], the pooler of
+// [PgBouncer], and the first node of [Galera].
 func (s *Server) DSN(t testing.TB) string {
 	t.Helper()
 	return s.In(s.Env(t, "DSN"), s.Database(t))
@@ -116,8 +116,8 @@ func execMySQL(dsn, statement string) error {
 	return errors.Join(err, db.Close())
 }
 
-// Through makes an empty database that lives as long as t, and returns a DSN that leads to it through a proxy, and one that does not.
-// Of several nodes, both lead to the one that a driver would find first.
+// Through makes an empty database that lives as long as t, and returns a DSN that leads to it through a proxy, and one
+// that does not. Of several nodes, both lead to the one that a driver would find first.
 func (s *Server) Through(t testing.TB) (through, direct string, p *proxy.Proxy) {
 	t.Helper()
 	node := 1
@@ -129,8 +129,8 @@ func (s *Server) Through(t testing.TB) (through, direct string, p *proxy.Proxy) 
 	return strings.Replace(direct, s.Address(node), p.Address(), 1), direct, p
 }
 
-// ThroughEach makes an empty database that lives as long as t, and returns what DSN returns, with every node (from 1, at index 0) behind
-// a proxy of its own.
+// ThroughEach makes an empty database that lives as long as t, and returns what DSN returns, with every node (from 1,
+// at index 0) behind a proxy of its own.
 func (s *Server) ThroughEach(t testing.TB) (dsn string, proxies []*proxy.Proxy) {
 	t.Helper()
 	dsn = s.DSN(t)

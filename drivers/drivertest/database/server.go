@@ -18,7 +18,8 @@ import (
 	"time"
 )
 
-// The kinds of servers. There are also those of a version, such as "postgres-17" or "mariadb-11.8": see scripts/databases.
+// The kinds of servers. There are also those of a version, such as "postgres-17" or "mariadb-11.8": see
+// scripts/databases.
 const (
 	// Postgres is one PostgreSQL server.
 	Postgres = "postgres"
@@ -69,8 +70,8 @@ var shared struct {
 	servers map[string]*Server
 }
 
-// Shared returns the server of this kind that the tests of this binary share, and starts it when it is the first to ask.
-// The package's TestMain must be `os.Exit(database.Main(m))`.
+// Shared returns the server of this kind that the tests of this binary share, and starts it when it is the first to
+// ask. The package's TestMain must be `os.Exit(database.Main(m))`.
 func Shared(t testing.TB, kind string) *Server {
 	t.Helper()
 	shared.Lock()
@@ -169,8 +170,8 @@ func (s *Server) run(t testing.TB, command string, arguments ...string) {
 // Kill kills all processes of a node (from 1) with SIGKILL, and waits until they are gone.
 func (s *Server) Kill(t testing.TB, node int) { t.Helper(); s.run(t, "kill", strconv.Itoa(node)) }
 
-// Restart starts a node that was killed on the same address and data, or stops it cleanly before when it runs. It answers when
-// Restart returns. What was the primary before Promote comes back as a primary.
+// Restart starts a node that was killed on the same address and data, or stops it cleanly before when it runs. It
+// answers when Restart returns. What was the primary before Promote comes back as a primary.
 func (s *Server) Restart(t testing.TB, node int) { t.Helper(); s.run(t, "restart", strconv.Itoa(node)) }
 
 // Pause stops all processes of a node with SIGSTOP: it keeps its connections and answers nothing.
@@ -191,8 +192,8 @@ func (s *Server) Backup(t testing.TB, name string) { t.Helper(); s.run(t, "backu
 // Restore kills all nodes and starts them from the copy of that name.
 func (s *Server) Restore(t testing.TB, name string) { t.Helper(); s.run(t, "restore", name) }
 
-// Env returns what scripts/databases tells of the servers, such as CA, CLIENT_CERT, CLIENT_KEY (files), ADMIN_DSN or DSN_2,
-// and fails the test when it does not tell this.
+// Env returns what scripts/databases tells of the servers, such as CA, CLIENT_CERT, CLIENT_KEY (files), ADMIN_DSN or
+// DSN_2, and fails the test when it does not tell this.
 func (s *Server) Env(t testing.TB, name string) string {
 	t.Helper()
 	value, ok := s.env[name]

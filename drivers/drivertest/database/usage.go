@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Usage returns the CPU time that this process ("client-us") and the first node ("server-us", with the processes that it made) have taken so
-// far, in microseconds.
+// Usage returns the CPU time that this process ("client-us") and the first node ("server-us", with the processes that
+// it made) have taken so far, in microseconds.
 func (s *Server) Usage(t testing.TB) map[string]float64 {
 	t.Helper()
 	var r syscall.Rusage

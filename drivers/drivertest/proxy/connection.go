@@ -57,7 +57,8 @@ func (cs Connections) Held(d Direction) int {
 	return held
 }
 
-// Deliver delivers that many bytes of what is held in one direction of each connection, and goes on holding the rest and the end of the stream.
+// Deliver delivers that many bytes of what is held in one direction of each connection, and goes on holding the rest
+// and the end of the stream.
 func (cs Connections) Deliver(d Direction, bytes int) {
 	for _, c := range cs {
 		c.pipes[d].set(func(p *pipe) { p.passing = bytes })

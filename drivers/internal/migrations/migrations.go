@@ -13,7 +13,8 @@ import (
 // Statement is a statement of a script, without its semicolon.
 type Statement struct {
 	SQL string
-	// Optional reports that a database that does not know the statement can do without it: "-- optional" stands before it.
+	// Optional reports that a database that does not know the statement can do without it: "-- optional" stands before
+	// it.
 	Optional bool
 	// Brief bounds the wait for locks, because all other users of the table wait behind the statement: "-- brief".
 	Brief bool
