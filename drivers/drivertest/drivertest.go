@@ -3,7 +3,6 @@ package drivertest
 import (
 	"context"
 	"math/rand/v2"
-	"slices"
 	"testing"
 	"time"
 
@@ -50,106 +49,6 @@ const (
 	// DeleteLetsAppendsThrough is that appends go on while rows are deleted.
 	DeleteLetsAppendsThrough Category = "delete lets appends through"
 )
-
-// Run checks a driver.
-func Run(t *testing.T, h Harness) {
-	s := suite{h}
-	tests := []test{
-		{"FreshLog", s.freshLog},
-		{"AppendSetsAndKeeps", s.appendSetsAndKeeps},
-		{"GuardIsPositionAndID", s.guardIsPositionAndID},
-		{"RetryAfterSuccessConflicts", s.retryAfterSuccessConflicts},
-		{"AppendsRace", s.appendsRace},
-		{"AnyBytes", s.anyBytes},
-		{"LargeValues", s.largeValues},
-		{"HugeAppend", s.hugeAppend},
-		{"CanceledAppendWritesNothing", s.canceledAppendWritesNothing},
-		{"CanceledAnywhere", s.canceledAnywhere},
-		{"ReadLimits", s.readLimits},
-		{"ReadIsASnapshot", s.readIsASnapshot},
-		{"ScanIsASnapshot", s.scanIsASnapshot},
-		{"ScanStops", s.scanStops},
-		{"Values", s.values},
-		{"DeleteKeepsNewest", s.deleteKeepsNewest},
-		{"FloorOnlyRises", s.floorOnlyRises},
-		{"FloorComesBeforeHoles", s.floorComesBeforeHoles},
-		{"DeleteLetsAppendsThrough", s.deleteLetsAppendsThrough},
-		{"DefragmentGivesSpaceBack", s.defragmentGivesSpaceBack},
-		{"Reopen", s.reopen},
-		{"CallsAfterCloseFail", s.callsAfterCloseFail},
-		{"Clock", s.clock},
-		{"EndSeesOtherAppends", s.endSeesOtherAppends},
-		{"LargeAppend", s.largeAppend},
-		{"WritersRace", s.writersRace},
-		{"Confirm", s.confirm},
-		{"DeleteIsGuarded", s.deleteIsGuarded},
-		{"DamageIsReported", s.damageIsReported},
-		{"RowsWithoutChecksum", s.rowsWithoutChecksum},
-		{"OpenedTogether", s.openedTogether},
-		{"ReopenDuringTraffic", s.reopenDuringTraffic},
-		{"BusyLeavesRoom", s.busyLeavesRoom},
-	}
-	if h.Through != nil {
-		tests = append(tests, []test{
-			{"RequestDropped", s.requestDropped},
-			{"AnswerSwallowed", s.answerSwallowed},
-			{"DeliveredLate", s.deliveredLate},
-			{"CutAnywhere", s.cutAnywhere},
-			{"WritersRaceUnderCuts", s.writersRaceUnderCuts},
-			{"NothingSentIsDefinite", s.nothingSentIsDefinite},
-			{"RecoversByItself", s.recoversByItself},
-			{"CallsEndInSilence", s.callsEndInSilence},
-			{"CloseInSilence", s.closeInSilence},
-		}...)
-	}
-	if h.Registers {
-		tests = append(tests, []test{
-			{"Register", s.register},
-			{"RegisterAnyBytes", s.registerAnyBytes},
-			{"UnregisterSilent", s.unregisterSilent},
-			{"RegisterTogether", s.registerTogether},
-		}...)
-	}
-	if h.Notifies {
-		tests = append(tests, []test{
-			{"Listen", s.listen},
-			{"ListenIgnoresOwn", s.listenIgnoresOwn},
-			{"ListenEnds", s.listenEnds},
-		}...)
-	}
-	if h.Notifies && h.Through != nil {
-		tests = append(tests, test{"ListenReportsLostConnection", s.listenReportsLostConnection})
-	}
-	for _, test := range tests {
-		if len(h.Only) > 0 && !slices.Contains(h.Only, test.name) {
-			continue
-		}
-		t.Run(test.name, func(t *testing.T) {
-			// Each has a database of its own, and most of them wait most of the time. The few that measure or are large
-			// run alone.
-			if !alone[test.name] {
-				t.Parallel()
-			}
-			test.run(t)
-		})
-	}
-}
-
-var alone = map[string]bool{
-	"HugeAppend": true, "LargeAppend": true, "DeleteLetsAppendsThrough": true, "DefragmentGivesSpaceBack": true, "Clock": true,
-}
-
-type test struct {
-	name string
-	run  func(t *testing.T)
-}
-
-// Essentials are the names of tests that together use every call, in a few seconds.
-var Essentials = []string{
-	"AppendSetsAndKeeps", "GuardIsPositionAndID", "RetryAfterSuccessConflicts", "AppendsRace", "AnyBytes", "LargeValues", "ReadLimits", "ReadIsASnapshot",
-	"ScanIsASnapshot", "Values", "DeleteKeepsNewest", "FloorOnlyRises", "DefragmentGivesSpaceBack", "Confirm", "DeleteIsGuarded", "WritersRace",
-	"OpenedTogether", "Register", "RegisterTogether",
-}
 
 type suite struct{ Harness }
 

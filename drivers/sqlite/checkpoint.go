@@ -3,18 +3,9 @@ package sqlite
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/stele-db/stele/logstructured/log"
-)
-
-const (
-	// walRestartBytes is the size of the WAL from which on writers have to wait a moment so that it can start from its
-	// beginning: while they write without a pause, no checkpoint ever finds an end.
-	walRestartBytes = 16 << 20
-	// walKeepBytes is what the WAL shrinks to when it starts over. Overwriting a file is faster than extending it.
-	walKeepBytes = walRestartBytes
 )
 
 const (
@@ -24,8 +15,6 @@ const (
 	// sorts all of the WAL again.
 	blockedRest = 50
 )
-
-var vacuumSQL = fmt.Sprintf(`PRAGMA incremental_vacuum(%d)`, vacuumPages)
 
 // checkpointLoop copies the WAL into the file, until ctx ends.
 func (l *Log) checkpointLoop(ctx context.Context) {

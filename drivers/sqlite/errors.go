@@ -13,17 +13,6 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// translate wraps err in the sentinel of its code, and notes a failure after which the log does nothing more.
-func (l *Log) translate(op string, err error) error {
-	if err == nil {
-		return nil
-	}
-	if f := l.inspectFailure(err); f != nil {
-		return f
-	}
-	return failed(op, err)
-}
-
 // failed returns err as one line that begins with the cause.
 func failed(op string, err error) *connect.Failure {
 	return &connect.Failure{Operation: "sqlite: " + op, Sentinel: sentinelOf(err), Err: err, Server: serverText}

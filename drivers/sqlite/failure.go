@@ -1,13 +1,9 @@
 package sqlite
 
 import (
-	"errors"
 	"fmt"
 
-	sqlite3 "modernc.org/sqlite/lib"
-
 	"github.com/stele-db/stele/drivers/connect"
-	"github.com/stele-db/stele/logstructured/log"
 )
 
 // failure is an error after which the log does nothing more: it neither reads nor writes nor checkpoints, and Close
@@ -33,28 +29,3 @@ const (
 	corruptAdvice = "nothing more is read or written: stop Stele, keep a copy of the file and its -wal, and start again; " +
 		"if that fails or `stele check` reports problems, restore a backup"
 )
-
-// fail notes f unless the log has failed before, and returns the failure that counts.
-func (l *Log) fail(f *failure) *failure {
-	f.path = l.cfg.path
-	l.failure.CompareAndSwap(nil, f)
-	return l.failure.Load()
-}
-
-// inspectFailure notes err if it is one after which the log must not go on, and returns the failure then.
-func (l *Log) inspectFailure(err error) *failure {
-	var f *failure
-	var e *Error
-	switch {
-	case errors.As(err, &f):
-		return f
-	case errors.As(err, &e) && e.primary() == sqlite3.SQLITE_CANTOPEN:
-		_ = l.inPlace() // it may be gone
-		return l.failure.Load()
-	case errors.Is(sentinelOf(err), log.ErrSyncFailed):
-		return l.fail(&failure{advice: syncFailedAdvice, sentinel: log.ErrSyncFailed, cause: err})
-	case errors.Is(sentinelOf(err), log.ErrCorrupt):
-		return l.fail(&failure{advice: corruptAdvice, sentinel: log.ErrCorrupt, cause: err})
-	}
-	return nil
-}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -135,14 +134,6 @@ func makeDir(dir string) error {
 	return syncDir(parent)
 }
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
 // inspect looks at an existing file without writing to it, and returns an error unless it is empty or a Stele log that
 // this version can use.
 func inspect(cfg config) (err error) {
@@ -158,76 +149,6 @@ func inspect(cfg config) (err error) {
 	}
 	return err
 }
-
-// schemaVersion returns the number of the newest migration applied, 0 for a database without a log in which one may
-// begin.
-func schemaVersion(c *conn, cfg config) (int, error) {
-	tables, err := c.strings(`SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY name`)
-	if err != nil {
-		return 0, err
-	}
-	kine, foreign, version := false, "", 0
-	for _, table := range tables {
-		switch {
-		case table == "stele_schema":
-			if version, err = readSchemaVersion(c, cfg.path); err != nil {
-				return 0, err
-			}
-		case table == "kine":
-			kine = true
-		case !strings.HasPrefix(table, "_litestream_") && !strings.HasPrefix(table, "stele_"):
-			foreign = table
-		}
-	}
-	switch {
-	case kine && !cfg.besideKine:
-		empty := []int64{0}
-		if version > 0 {
-			if empty, err = c.int64s(`SELECT NOT EXISTS (SELECT 1 FROM stele_log)`, 1); err != nil {
-				return 0, err
-			}
-		}
-		if version == 0 || empty[0] != 0 {
-			return 0, connect.ErrKine
-		}
-	case version == 0 && foreign != "" && !kine:
-		return 0, &openFailure{path: cfg.path, text: fmt.Sprintf("is the database of another program (it has a table %q and no Stele log): name another file", foreign)}
-	}
-	return version, nil
-}
-
-// readSchemaVersion reads the row of stele_schema, which is there. Files that an early version made have no column that
-// says which versions may use them.
-func readSchemaVersion(c *conn, path string) (int, error) {
-	query := `SELECT version, 1 FROM stele_schema`
-	if has, err := compatibleColumn.exists(c); err != nil {
-		return 0, err
-	} else if has {
-		query = `SELECT version, compatible FROM stele_schema`
-	}
-	row, err := c.int64s(query, 2)
-	if err != nil {
-		return 0, err
-	}
-	if len(row) == 0 || row[0] < 1 {
-		return 0, &openFailure{path, "holds a Stele log without a schema version: restore it from a backup", log.ErrCorrupt}
-	}
-	if int(row[1]) > len(scripts) {
-		return 0, &openFailure{path: path, text: fmt.Sprintf(
-			"was changed by a newer version of Stele to schema %d, which a version that knows schema %d can use, and this one knows only %d: run a newer version",
-			row[0], row[1], len(scripts))}
-	}
-	return int(row[0]), nil
-}
-
-// openFailure is a reason not to open a file, in one sentence.
-type openFailure struct {
-	path, text string
-	sentinel   error
-}
-
-func (e *openFailure) Error() string { return e.path + " " + e.text }
-func (e *openFailure) Unwrap() error { return e.sentinel }
 
 const diskFullAdvice = "the disk is full: free some space or inodes"
 
@@ -261,4 +182,100 @@ func openError(path string, err error) error {
 		failure.Advice = "another program has locked the file: stop it"
 	}
 	return failure
+}
+
+// secureWAL makes durable what was recovered. After a sync that failed, or a process that ended in the middle of a
+// commit, the WAL may hold frames that only the kernel's memory has, and that no further sync would write: SQLite
+// recovers and serves them.
+func (l *Log) secureWAL() error {
+	if l.cfg.synchronous == "OFF" {
+		return nil
+	}
+	w := l.writer
+	wal, err := w.c.wal()
+	if err != nil {
+		return err
+	}
+	if err := w.begin.run(); err != nil { // so that no other process writes to the WAL
+		return err
+	}
+	return errors.Join(wal.rewrite(), w.rollback.run())
+}
+
+// start checks that the log can be read and begins checkpointing.
+func (l *Log) start(ctx context.Context) error {
+	if _, err := l.End(ctx); err != nil {
+		return errors.Join(err, l.closeConns())
+	}
+	ctx, l.stop = context.WithCancel(context.WithoutCancel(ctx))
+	l.background.Go(func() { l.checkpointLoop(ctx) })
+	l.background.Go(func() { l.watchPlaces(ctx) })
+	return nil
+}
+
+// Close implements [log.Log]. It waits for the calls that are under way, which fail soon, but for a COMMIT. Closing
+// again does nothing.
+func (l *Log) Close() (err error) {
+	l.closing.Do(func() { err = l.close() })
+	return err
+}
+
+func (l *Log) close() error {
+	close(l.closed)
+	l.stop()
+	l.background.Wait()
+	if !l.cfg.externalCheckpoint {
+		// The last connection to the file would do it too, but another process may have it open.
+		l.checkpointFully()
+	}
+	<-l.writing // and nobody gets it back
+	if l.failure.Load() == nil && !l.cfg.externalCheckpoint && l.writer != nil {
+		if err := l.writer.c.keepWAL(false); err != nil {
+			return errors.Join(fmt.Errorf("sqlite: close %s: %w", l.cfg.path, err), l.closeConns())
+		}
+	}
+	if err := l.closeConns(); err != nil {
+		return fmt.Errorf("sqlite: close %s: %w", l.cfg.path, err)
+	}
+	if f := l.failure.Load(); f != nil {
+		return f
+	}
+	return nil
+}
+
+func (l *Log) closeConns() error {
+	var errs []error
+	for _, c := range []class{l.followers, l.readers} {
+		for range cap(c) {
+			if r := <-c; r != nil {
+				errs = append(errs, r.c.close())
+			}
+		}
+	}
+	l.checkpointing.Lock()
+	defer l.checkpointing.Unlock()
+	l.connsClosed = true
+	if l.checkpoints != nil {
+		errs = append(errs, l.checkpoints.close())
+		l.checkpoints = nil
+	}
+	if l.writer != nil {
+		errs = append(errs, l.writer.close())
+		l.writer = nil
+	}
+	return errors.Join(errs...)
+}
+
+func newLog(cfg config, logger *logrus.Entry) *Log {
+	l := &Log{
+		cfg:       cfg,
+		logger:    logger,
+		writing:   make(chan struct{}, 1),
+		followers: newClass(maxFollowers),
+		readers:   newClass(maxReaders),
+		closed:    make(chan struct{}),
+		stop:      func() {},
+	}
+	l.writing <- struct{}{}
+	return l
 }

@@ -3,159 +3,14 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"slices"
-	"time"
 
-	"github.com/stele-db/stele/drivers/internal/lifetime"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
 var _ log.Verifier = (*Log)(nil)
-
-// endSQL is the end of the log. The newest row is found at the right edge of the table; its value is not touched. Two
-// subqueries are cheaper than a join, and the clock is not asked in SQL, where it costs a third of the query.
-const endSQL = `SELECT
-	(SELECT position FROM stele_log ORDER BY position DESC LIMIT 1),
-	(SELECT id FROM stele_log ORDER BY position DESC LIMIT 1),
-	floor, cluster_id, deleted FROM stele_store`
-
-// now is the database's clock: SQLite has none but that of the machine, which all processes that share the file are on.
-func now() log.Timestamp { return log.Timestamp(time.Now().UnixMilli()) }
-
-// class holds the connections that calls of one kind share.
-type class chan *reader
-
-func newClass(n int) class {
-	c := make(class, n)
-	for range n {
-		c <- nil
-	}
-	return c
-}
-
-// reader is a connection for reading with its statements.
-type reader struct {
-	c                *conn
-	begin, commit    *stmt
-	end, read, scan_ *stmt
-	value            *stmt
-}
-
-func (l *Log) newReader() (*reader, error) {
-	c, err := openConn(l.cfg.path, readWrite, l.cfg.vfs)
-	if err != nil {
-		return nil, err
-	}
-	r := &reader{c: c}
-	err = func() error {
-		if err := l.configure(c, readerCacheKiB); err != nil {
-			return err
-		}
-		if err := c.exec(`PRAGMA query_only = 1`); err != nil {
-			return err
-		}
-		for _, s := range []struct {
-			stmt **stmt
-			sql  string
-		}{
-			{&r.begin, `BEGIN`},
-			{&r.commit, `COMMIT`},
-			{&r.end, endSQL},
-			{&r.read, `SELECT position, id, time, kind, revision, sub, key, create_revision, version, lease, checksum, value
-				FROM stele_log WHERE position > ? ORDER BY position LIMIT ?`},
-			// The value of a put is not even looked at: its length stands in the row's header.
-			{&r.scan_, `SELECT position, id, time, kind, revision, sub, key, create_revision, version, lease, checksum,
-				CASE kind WHEN 1 THEN NULL ELSE value END, length(value)
-				FROM stele_log WHERE position > ? ORDER BY position`},
-			{&r.value, `SELECT value, id, checksum FROM stele_log WHERE position = ?`},
-		} {
-			if *s.stmt, err = c.prepare(s.sql); err != nil {
-				return err
-			}
-		}
-		return nil
-	}()
-	if err != nil {
-		return nil, errors.Join(err, c.close())
-	}
-	return r, nil
-}
-
-// read runs f with a connection of class from, again when the database was busy (which readers of a WAL meet only while
-// it is recovered or removed). f must leave all statements reset, or return an error.
-func (l *Log) read(ctx context.Context, from class, f func(*reader) error) error {
-	var r *reader
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-l.closed:
-		return lifetime.ErrClosed
-	case r = <-from:
-	}
-	defer func() { from <- r }()
-	if err := l.live(ctx); err != nil {
-		return err
-	}
-	return retryBusy(ctx, l.cfg.busyTimeout, func() (err error) {
-		if r == nil {
-			if r, err = l.newReader(); err != nil {
-				return err
-			}
-		}
-		if err = f(r); err == nil {
-			return nil
-		}
-		// Start over with a fresh connection: errors are rare, and it has no transaction and no statement left open.
-		_ = r.c.close()
-		r = nil
-		return err
-	})
-}
-
-// snapshot runs f in a read transaction and returns the end of the log as of the same snapshot.
-func (l *Log) snapshot(ctx context.Context, from class, f func(*reader) error) (log.End, error) {
-	var end log.End
-	err := l.read(ctx, from, func(r *reader) error {
-		if err := r.begin.run(); err != nil {
-			return err
-		}
-		// The end comes first: it makes the snapshot.
-		var err error
-		if end, err = r.readEnd(); err != nil {
-			return err
-		}
-		if err := f(r); err != nil {
-			return err
-		}
-		return r.commit.run()
-	})
-	return end, err
-}
-
-func (r *reader) readEnd() (log.End, error) {
-	row, err := r.end.step()
-	if err != nil {
-		return log.End{}, err
-	}
-	if !row {
-		return log.End{}, errNoStore
-	}
-	end := log.End{
-		Head: log.Head{
-			Position: log.Position(r.end.int64(0)),
-			ID:       log.AppendID(r.end.int64(1)),
-		},
-		Floor:     log.Position(r.end.int64(2)),
-		ClusterID: uint64(r.end.int64(3)),
-		Now:       now(),
-	}
-	end.Rows = int64(end.Position) - r.end.int64(4)
-	r.end.reset()
-	return end, nil
-}
-
-// errNoStore reports that the row with the store's identity is gone.
-var errNoStore = errors.Join(log.ErrCorrupt, errors.New("table stele_store is empty"))
 
 // End implements [log.Log].
 func (l *Log) End(ctx context.Context) (end log.End, err error) {
@@ -210,23 +65,6 @@ func (l *Log) Read(ctx context.Context, after log.Position, limit int) ([]log.En
 		return nil, end, l.translate("read", err)
 	}
 	return entries, end, nil
-}
-
-// entry reads the columns before the value.
-func (s *stmt) entry() log.Entry {
-	return log.Entry{
-		Position:       log.Position(s.int64(0)),
-		ID:             log.AppendID(s.int64(1)),
-		Time:           log.Timestamp(s.int64(2)),
-		Kind:           log.Kind(s.int64(3)),
-		Revision:       log.Revision(s.int64(4)),
-		Sub:            s.int64(5),
-		Key:            slices.Clone(s.blob(6)),
-		CreateRevision: log.Revision(s.int64(7)),
-		Version:        s.int64(8),
-		Lease:          log.LeaseID(s.int64(9)),
-		Checksum:       log.Checksum(s.int64(10)), // NULL is 0
-	}
 }
 
 // scanBatch is the number of entries handed over at once: enough to make the calls cheap, few enough to stay in cache.
@@ -301,4 +139,26 @@ func (l *Log) Values(ctx context.Context, positions []log.Position) (log.Values,
 		return nil
 	})
 	return v, l.translate("values", err)
+}
+
+// Size implements [log.Log]: the database file, without the WAL, which is bounded and transient.
+func (l *Log) Size(ctx context.Context) (log.Size, error) {
+	var size log.Size
+	err := l.read(ctx, l.readers, func(r *reader) error {
+		v, err := r.c.int64s(`SELECT page_count * page_size, freelist_count * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size`, 2)
+		if err == nil {
+			size.Total, size.InUse = v[0], v[0]-v[1]
+		}
+		return err
+	})
+	if err != nil {
+		return size, l.translate("size", err)
+	}
+	info, err := os.Stat(l.cfg.path)
+	if err != nil {
+		return size, fmt.Errorf("sqlite: size: %w", err)
+	}
+	// The file lags behind the pages until a checkpoint, in both directions.
+	size.Total = max(size.Total, info.Size())
+	return size, nil
 }

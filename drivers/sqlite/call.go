@@ -1,0 +1,182 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/stele-db/stele/drivers/internal/lifetime"
+	"github.com/stele-db/stele/logstructured/log"
+)
+
+// writeSlice is how long a background transaction may keep appends waiting.
+const writeSlice = 8 * time.Millisecond
+
+// live returns why a call must not go on, if so.
+func (l *Log) live(ctx context.Context) error {
+	select {
+	case <-l.closed:
+		return lifetime.ErrClosed
+	default:
+	}
+	if f := l.failure.Load(); f != nil {
+		return f
+	}
+	return ctx.Err()
+}
+
+// lockWriter takes the writing connection, opening it again if it was given up.
+func (l *Log) lockWriter(ctx context.Context) (*writer, error) {
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-l.closed:
+		return nil, lifetime.ErrClosed
+	case <-l.writing:
+	}
+	if err := l.live(ctx); err != nil {
+		l.writing <- struct{}{}
+		return nil, err
+	}
+	if l.writer != nil {
+		return l.writer, nil
+	}
+	if err := retryBusy(ctx, l.cfg.busyTimeout, func() error { return l.initialize(false) }); err != nil {
+		l.writing <- struct{}{}
+		return nil, err
+	}
+	return l.writer, nil
+}
+
+// unlockWriter gives the connection back. It never leaves a transaction open.
+func (l *Log) unlockWriter() {
+	if w := l.writer; w.c.inTransaction() {
+		if err := w.rollback.run(); err != nil || w.c.inTransaction() {
+			_ = w.close() // rolls back
+			l.writer = nil
+		}
+	}
+	l.writing <- struct{}{}
+}
+
+// write runs f in one transaction.
+func (l *Log) write(ctx context.Context, f func(*writer) error) error {
+	w, err := l.lockWriter(ctx)
+	if err != nil {
+		return err
+	}
+	defer l.unlockWriter()
+	if err := retryBusy(ctx, l.cfg.busyTimeout, w.begin.run); err != nil {
+		return err
+	}
+	if err := f(w); err != nil {
+		return err
+	}
+	l.dirty.Store(true)
+	return w.commit.run()
+}
+
+// yieldWriter lets appends of this and other processes through: those wait in pauses that double up to 5 ms.
+func (l *Log) yieldWriter(ctx context.Context) error {
+	timer := time.NewTimer(writeSlice)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-l.closed:
+		return lifetime.ErrClosed
+	case <-timer.C:
+		return nil
+	}
+}
+
+func (l *Log) newReader() (*reader, error) {
+	c, err := openConn(l.cfg.path, readWrite, l.cfg.vfs)
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{c: c}
+	err = func() error {
+		if err := l.configure(c, readerCacheKiB); err != nil {
+			return err
+		}
+		if err := c.exec(`PRAGMA query_only = 1`); err != nil {
+			return err
+		}
+		for _, s := range []struct {
+			stmt **stmt
+			sql  string
+		}{
+			{&r.begin, `BEGIN`},
+			{&r.commit, `COMMIT`},
+			{&r.end, endSQL},
+			{&r.read, `SELECT position, id, time, kind, revision, sub, key, create_revision, version, lease, checksum, value
+				FROM stele_log WHERE position > ? ORDER BY position LIMIT ?`},
+			// The value of a put is not even looked at: its length stands in the row's header.
+			{&r.scan_, `SELECT position, id, time, kind, revision, sub, key, create_revision, version, lease, checksum,
+				CASE kind WHEN 1 THEN NULL ELSE value END, length(value)
+				FROM stele_log WHERE position > ? ORDER BY position`},
+			{&r.value, `SELECT value, id, checksum FROM stele_log WHERE position = ?`},
+		} {
+			if *s.stmt, err = c.prepare(s.sql); err != nil {
+				return err
+			}
+		}
+		return nil
+	}()
+	if err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	return r, nil
+}
+
+// read runs f with a connection of class from, again when the database was busy (which readers of a WAL meet only while
+// it is recovered or removed). f must leave all statements reset, or return an error.
+func (l *Log) read(ctx context.Context, from class, f func(*reader) error) error {
+	var r *reader
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-l.closed:
+		return lifetime.ErrClosed
+	case r = <-from:
+	}
+	defer func() { from <- r }()
+	if err := l.live(ctx); err != nil {
+		return err
+	}
+	return retryBusy(ctx, l.cfg.busyTimeout, func() (err error) {
+		if r == nil {
+			if r, err = l.newReader(); err != nil {
+				return err
+			}
+		}
+		if err = f(r); err == nil {
+			return nil
+		}
+		// Start over with a fresh connection: errors are rare, and it has no transaction and no statement left open.
+		_ = r.c.close()
+		r = nil
+		return err
+	})
+}
+
+// snapshot runs f in a read transaction and returns the end of the log as of the same snapshot.
+func (l *Log) snapshot(ctx context.Context, from class, f func(*reader) error) (log.End, error) {
+	var end log.End
+	err := l.read(ctx, from, func(r *reader) error {
+		if err := r.begin.run(); err != nil {
+			return err
+		}
+		// The end comes first: it makes the snapshot.
+		var err error
+		if end, err = r.readEnd(); err != nil {
+			return err
+		}
+		if err := f(r); err != nil {
+			return err
+		}
+		return r.commit.run()
+	})
+	return end, err
+}

@@ -1,0 +1,181 @@
+package sqlite
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/stele-db/stele/logstructured/log"
+)
+
+// writer is the connection for writing with its statements.
+type writer struct {
+	c                       *conn
+	begin, commit, rollback *stmt
+	guard, touch            *stmt
+	inserts                 []insert // the largest first
+	deleteRow, raiseFloor   *stmt
+	standing                *stmt
+}
+
+// insert is a prepared INSERT of a number of rows.
+type insert struct {
+	rows int
+	*stmt
+}
+
+// The rows of the prepared INSERTs.
+var insertRows = []int{64, 8, 1}
+
+func newWriter(c *conn) (*writer, error) {
+	w := &writer{c: c}
+	var err error
+	for _, s := range []struct {
+		stmt **stmt
+		sql  string
+	}{
+		{&w.begin, `BEGIN IMMEDIATE`},
+		{&w.commit, `COMMIT`},
+		{&w.rollback, `ROLLBACK`},
+		{&w.guard, endSQL},
+		{&w.touch, `UPDATE stele_store SET settled = settled + 1`},
+		{&w.raiseFloor, `UPDATE stele_store SET floor = ?1 WHERE floor < ?1`},
+		{&w.deleteRow, `DELETE FROM stele_log WHERE position = ?`},
+		{&w.standing, `SELECT 1 FROM stele_log WHERE position = ? AND id = ?`},
+	} {
+		if *s.stmt, err = c.prepare(s.sql); err != nil {
+			return nil, err
+		}
+	}
+	for _, rows := range insertRows {
+		s, err := c.prepare(insertSQL(rows))
+		if err != nil {
+			return nil, err
+		}
+		w.inserts = append(w.inserts, insert{rows, s})
+	}
+	return w, nil
+}
+
+func (w *writer) close() error { return w.c.close() }
+
+// insertSQL inserts rows with consecutive positions. Parameters: ?1 the first position, ?2 id, ?3 time, then
+// insertColumns for each row.
+func insertSQL(rows int) string {
+	var b strings.Builder
+	b.WriteString(`INSERT INTO stele_log (position, id, time, kind, revision, sub, key, create_revision, version, lease, checksum, value) VALUES `)
+	for i := range rows {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		p := insertFixed + insertColumns*i
+		fmt.Fprintf(&b, "(?1 + %d, ?2, ?3, ?%d, ?%d, ?%d, ?%d, ?%d, ?%d, ?%d, ?%d, ?%d)", i, p+1, p+2, p+3, p+4, p+5, p+6, p+7, p+8, p+9)
+	}
+	return b.String()
+}
+
+const (
+	insertFixed   = 3
+	insertColumns = 9
+)
+
+// check compares the end of the log with head.
+func (w *writer) check(head log.Head) error {
+	end, err := w.end()
+	if err == nil && end != head {
+		err = fmt.Errorf("%w: it is %v, not %v", log.ErrConflict, end, head)
+	}
+	return err
+}
+
+// end reads the head in the write transaction.
+func (w *writer) end() (log.Head, error) {
+	row, err := w.guard.step()
+	if err != nil {
+		return log.Head{}, err
+	}
+	if !row {
+		return log.Head{}, errNoStore
+	}
+	defer w.guard.reset()
+	return log.Head{
+		Position: log.Position(w.guard.int64(0)),
+		ID:       log.AppendID(w.guard.int64(1)),
+	}, nil
+}
+
+func (w *writer) insertBatch(ins insert, entries []log.Entry) error {
+	size := 0
+	for i := range entries {
+		size += len(entries[i].Key) + len(entries[i].Value)
+	}
+	arena := &w.c.arena
+	if err := arena.reserve(w.c.tls, size); err != nil {
+		return err
+	}
+	ins.bindInt64(1, int64(entries[0].Position))
+	ins.bindInt64(2, int64(entries[0].ID))
+	ins.bindInt64(3, int64(entries[0].Time))
+	p := insertFixed
+	for i := range entries {
+		e := &entries[i]
+		ins.bindInt64(p+1, int64(e.Kind))
+		ins.bindInt64(p+2, int64(e.Revision))
+		ins.bindInt64(p+3, e.Sub)
+		ins.bindBlob(p+4, arena.put(e.Key))
+		ins.bindInt64(p+5, int64(e.CreateRevision))
+		ins.bindInt64(p+6, e.Version)
+		ins.bindInt64(p+7, int64(e.Lease))
+		ins.bindInt64(p+8, int64(e.Checksum))
+		ins.bindBlob(p+9, arena.put(e.Value))
+		p += insertColumns
+	}
+	return ins.run()
+}
+
+// settle makes sure that an append after head whose COMMIT failed does not come back to life.
+func (w *writer) settle(head log.Head) error {
+	if w.c.inTransaction() {
+		if err := w.rollback.run(); err != nil {
+			return err
+		}
+	}
+	if err := w.begin.run(); err != nil {
+		return err
+	}
+	if err := w.check(head); err != nil {
+		return err
+	}
+	if err := w.touch.run(); err != nil {
+		return err
+	}
+	return w.commit.run()
+}
+
+// stands returns ErrConflict unless the entry that head names is in the log. The zero head always is.
+func (w *writer) stands(head log.Head) error {
+	if head == (log.Head{}) {
+		return nil
+	}
+	w.standing.bindInt64(1, int64(head.Position))
+	w.standing.bindInt64(2, int64(head.ID))
+	row, err := w.standing.step()
+	if err != nil {
+		return err
+	}
+	if !row {
+		return fmt.Errorf("%w: %v is not there", log.ErrConflict, head)
+	}
+	w.standing.reset()
+	return nil
+}
+
+// endSQL is the end of the log. The newest row is found at the right edge of the table; its value is not touched. Two
+// subqueries are cheaper than a join, and the clock is not asked in SQL, where it costs a third of the query.
+const endSQL = `SELECT
+	(SELECT position FROM stele_log ORDER BY position DESC LIMIT 1),
+	(SELECT id FROM stele_log ORDER BY position DESC LIMIT 1),
+	floor, cluster_id, deleted FROM stele_store`
+
+// errNoStore reports that the row with the store's identity is gone.
+var errNoStore = errors.Join(log.ErrCorrupt, errors.New("table stele_store is empty"))
