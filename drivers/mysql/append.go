@@ -26,7 +26,7 @@ func (l *Log) Append(ctx context.Context, head log.Head, id log.AppendID, entrie
 	for try := 0; try < lagTries && errors.Is(err, log.ErrConflict) && l.lagged(ctx, w, head); try++ {
 		at, err = l.append(ctx, w, head, id, entries)
 	}
-	for try := 0; try < contendedTries && w.lostToNobody(err); try++ {
+	for try := 0; try < contendedTries && w.lostRetryably(err); try++ {
 		if at, err = l.append(ctx, w, head, id, entries); errors.Is(err, log.ErrConflict) {
 			// Unless it was ourselves, the time before.
 			if other, ok := l.standsAfter(ctx, w, head); !ok || other == id {
@@ -76,10 +76,10 @@ const contendedTries = 10
 // errTriedAgain is why an append that conflicts is not known to have failed.
 var errTriedAgain = errors.New("it was tried again")
 
-// lostToNobody tells whether TiDB broke an append off for another transaction that has left nothing behind (it was
-// rolled back, or is not done yet): TiDB gives up where others wait. Trying again needs no certainty about the first
-// time: both would insert the same row.
-func (w *writer) lostToNobody(err error) bool {
+// lostRetryably reports whether TiDB ended an append because of a concurrent transaction that left no row: one that was
+// rolled back, or that is still running. Other servers wait for it. A retry is safe even if the first attempt took place
+// after all, because both insert the same row.
+func (w *writer) lostRetryably(err error) bool {
 	return isNumber(err, errTiKVWriteConflict) && !errors.Is(err, log.ErrConflict) && w.s.IsValid()
 }
 

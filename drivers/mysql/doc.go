@@ -13,7 +13,7 @@
 //   - Sessions do not depend on the server's defaults (connector.go): strict mode, READ COMMITTED, UTC, bytes instead of characters.
 //   - Times are the server's clock, UTC_TIMESTAMP, which is the same for all rows of a statement.
 //   - Statements for appending are sent once. Neither this package nor the driver sends one again whose outcome is not known, with one exception, on TiDB: below.
-//   - What the server reports is told apart by its number (errors.go). Whoever is not sure says [log.ErrUnknown].
+//   - Errors of the server are classified by their number (errors.go). In doubt the outcome is [log.ErrUnknown].
 //
 // # Galera
 //

@@ -83,7 +83,7 @@ func (l *Log) rows(ctx context.Context, s *session, query string, args []driver.
 const (
 	// readBytes bounds the keys and values of one answer of Read.
 	readBytes = 8 << 20
-	// readRows bounds the rows of one query of Read: what is over readBytes is sent by the server in vain.
+	// readRows bounds the rows of one query of Read: rows beyond readBytes are sent for nothing.
 	readRows = 4096
 )
 
@@ -200,12 +200,12 @@ func (l *Log) Values(ctx context.Context, positions []log.Position) (log.Values,
 	v := log.NewValues(len(positions))
 	err := l.read(ctx, l.others, func(ctx context.Context, s *session) error {
 		if len(positions) <= listSizes[len(listSizes)-1] {
-			_, err := l.someValues(ctx, s, positions, 0, &v)
+			_, err := l.valuesOnce(ctx, s, positions, 0, &v)
 			return err
 		}
 		return s.snapshot(ctx, func() error {
 			for first := 0; first < len(positions); {
-				n, err := l.someValues(ctx, s, positions, first, &v)
+				n, err := l.valuesOnce(ctx, s, positions, first, &v)
 				if err != nil {
 					return err
 				}
@@ -217,8 +217,8 @@ func (l *Log) Values(ctx context.Context, positions []log.Position) (log.Values,
 	return v, translate("values", err)
 }
 
-// someValues asks for as many of the positions from first on as one query takes, and returns how many that are.
-func (l *Log) someValues(ctx context.Context, s *session, positions []log.Position, first int, v *log.Values) (int, error) {
+// valuesOnce asks for as many of the positions from first on as one query takes, and returns how many that are.
+func (l *Log) valuesOnce(ctx context.Context, s *session, positions []log.Position, first int, v *log.Values) (int, error) {
 	query := pick(l.sql.values, len(positions)-first)
 	some := positions[first:min(len(positions), first+query.rows)]
 	at := make(map[log.Position]int, len(some)) // the first place of each

@@ -49,7 +49,7 @@ func (l *Log) Append(ctx context.Context, head log.Head, id log.AppendID, entrie
 		entries[i].Time = log.Timestamp(at)
 		entries[i].Checksum = entries[i].Checksum.At(entries[i].Time)
 	}
-	l.tell(entries[len(entries)-1].Position)
+	l.report(entries[len(entries)-1].Position)
 	return nil
 }
 

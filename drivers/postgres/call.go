@@ -94,11 +94,11 @@ const (
 	maxRaces = 20
 )
 
-// tell remembers the newest position that a caller knows of.
-func (l *Log) tell(p log.Position) {
+// report notes that a caller knows of position p.
+func (l *Log) report(p log.Position) {
 	for {
-		old := l.told.Load()
-		if int64(p) <= old || l.told.CompareAndSwap(old, int64(p)) {
+		old := l.reported.Load()
+		if int64(p) <= old || l.reported.CompareAndSwap(old, int64(p)) {
 			return
 		}
 	}

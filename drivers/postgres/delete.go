@@ -18,7 +18,7 @@ import (
 // deleteBatch is how many rows one transaction deletes: some milliseconds of work.
 const deleteBatch = 1000
 
-// Delete implements [log.Log]. Appends do not wait for it: what it deletes nobody else touches.
+// Delete implements [log.Log]. Appends do not wait for it, because they touch other rows.
 func (l *Log) Delete(ctx context.Context, guard log.Head, positions []log.Position, floor log.Position) error {
 	params := int8Params(int64(guard.Position), int64(guard.ID), int64(floor))
 	if err := l.guarded(ctx, guard, &l.sql.raiseFloor, params); err != nil {

@@ -35,7 +35,7 @@ func (l *Log) configure(c *pgconn.Config) {
 	turn := l.hosts.order(c)
 	c.OnNotice = keepNotice
 	dial := c.DialFunc
-	// Whoever dials again, once there is a connection, wants to cancel a statement of it.
+	// pgx dials again on an established connection only to cancel a statement.
 	var established atomic.Bool
 	c.ValidateConnect = func(ctx context.Context, pg *pgconn.PgConn) error {
 		established.Store(true)

@@ -48,8 +48,8 @@ type Log struct {
 	pooled atomic.Bool
 	// durableEnd tells that commits wait for a standby, so that End has to commit something.
 	durableEnd atomic.Bool
-	// told is the newest position that a call of this Log has told of.
-	told atomic.Int64
+	// reported is the newest position that a call of this Log has reported.
+	reported atomic.Int64
 
 	// refusedWriter is set while the server refuses the connection for appending.
 	refusedWriter atomic.Bool

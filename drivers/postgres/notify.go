@@ -33,7 +33,7 @@ func (l *Log) Listen(ctx context.Context, wake func()) error {
 }
 
 func (l *Log) listen(ctx context.Context, wake func()) error {
-	// A server that is not the primary any more notifies nobody: follow when the other connections move.
+	// A former primary sends no notifications, so the subscription moves with the other connections.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	l.mu.Lock()

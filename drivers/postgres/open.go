@@ -19,7 +19,7 @@ import (
 
 // Open opens the log at dsn (see the package's documentation), creating database and tables if they are not there and
 // the rights allow it; otherwise the error says which statement to run. A database that cannot be reached is an error
-// at once. What waiting does not mend wraps [connect.ErrConfiguration].
+// at once. Errors that retrying cannot fix wrap [connect.ErrConfiguration].
 func Open(ctx context.Context, dsn string, opts driver.Options) (*Log, error) {
 	cfg, err := parseDSN(dsn)
 	if err != nil {
@@ -209,7 +209,7 @@ func (l *Log) Close() error {
 const closeGrace = 2 * time.Second
 
 // closePools closes the connections for reading. A call whose context ended leaves one behind that asks the server to
-// end the statement; pgx gives that up after 15 s, which nobody has to wait for.
+// end the statement; pgx gives that up after 15 s, and Close does not wait for that.
 func (l *Log) closePools() {
 	done := make(chan struct{})
 	go func() {

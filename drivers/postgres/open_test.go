@@ -338,7 +338,7 @@ func TestReadOnlyServer(t *testing.T) {
 	if err := l.Append(ctx, log.Head{}, 1, onePut("v")); err != nil {
 		t.Fatal(err)
 	}
-	// New sessions, and those that are told, take no writes.
+	// New sessions, and those that are reported, take no writes.
 	name := databaseOf(t, dsn)
 	execute(t, s, name, "ALTER DATABASE "+name+" SET default_transaction_read_only = on",
 		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '"+name+"' AND pid <> pg_backend_pid()")

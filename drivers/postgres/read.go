@@ -106,16 +106,16 @@ func (l *Log) End(ctx context.Context) (log.End, error) {
 	if err != nil {
 		return log.End{}, err
 	}
-	l.tell(end.Position)
+	l.report(end.Position)
 	return end, nil
 }
 
-// snapshot is like read for a request that returns the end beside other things. An end before what was told already is
+// snapshot is like read for a request that returns the end beside other things. An end before the reported position is
 // that of a server that is not the primary any more, unless a fresh connection says the same: then the database went
 // back in time.
-func (l *Log) snapshot(ctx context.Context, op string, from *connect.Class[*pgxpool.Conn], f func(_ context.Context, _ *pgconn.PgConn, told log.Position) (log.End, error)) (log.End, error) {
-	told := l.told.Load()
-	atLeast := log.Position(told)
+func (l *Log) snapshot(ctx context.Context, op string, from *connect.Class[*pgxpool.Conn], f func(_ context.Context, _ *pgconn.PgConn, reported log.Position) (log.End, error)) (log.End, error) {
+	reported := l.reported.Load()
+	atLeast := log.Position(reported)
 	for {
 		var end log.End
 		err := l.request(ctx, op, from, func(bound context.Context, c *pgconn.PgConn) (err error) {
@@ -129,10 +129,10 @@ func (l *Log) snapshot(ctx context.Context, op string, from *connect.Class[*pgxp
 			l.reconnect()
 			atLeast = 0
 			continue
-		case int64(end.Position) < told:
-			l.told.CompareAndSwap(told, int64(end.Position))
+		case int64(end.Position) < reported:
+			l.reported.CompareAndSwap(reported, int64(end.Position))
 		}
-		l.tell(end.Position)
+		l.report(end.Position)
 		return end, nil
 	}
 }
@@ -221,9 +221,9 @@ func (l *Log) Values(ctx context.Context, positions []log.Position) (log.Values,
 // Scan implements [log.Log]. The rows come as one stream; the snapshot that they share with the end is that of a
 // transaction.
 func (l *Log) Scan(ctx context.Context, after log.Position, fn func([]log.Entry) error) (log.End, error) {
-	return l.snapshot(ctx, "scan", l.others, func(bound context.Context, c *pgconn.PgConn, told log.Position) (log.End, error) {
+	return l.snapshot(ctx, "scan", l.others, func(bound context.Context, c *pgconn.PgConn, reported log.Position) (log.End, error) {
 		called := false
-		end, err := l.scan(bound, c, after, told, func(batch []log.Entry) error {
+		end, err := l.scan(bound, c, after, reported, func(batch []log.Entry) error {
 			called = true
 			if err := bound.Err(); err != nil {
 				return err
@@ -237,8 +237,8 @@ func (l *Log) Scan(ctx context.Context, after log.Position, fn func([]log.Entry)
 	})
 }
 
-// scan calls fn with the entries of one snapshot, unless its end is before told.
-func (l *Log) scan(ctx context.Context, c *pgconn.PgConn, after, told log.Position, fn func([]log.Entry) error) (log.End, error) {
+// scan calls fn with the entries of one snapshot, unless its end is before reported.
+func (l *Log) scan(ctx context.Context, c *pgconn.PgConn, after, reported log.Position, fn func([]log.Entry) error) (log.End, error) {
 	begin := `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`
 	if l.pooled.Load() {
 		begin += "; " + transactionSQL
@@ -257,7 +257,7 @@ func (l *Log) scan(ctx context.Context, c *pgconn.PgConn, after, told log.Positi
 		return end, err
 	case !found:
 		return end, errNoHead
-	case end.Position < told:
+	case end.Position < reported:
 		_, err := c.Exec(ctx, `ROLLBACK`).ReadAll()
 		return end, err
 	}

@@ -113,7 +113,7 @@ func (l *Log) newReader() (*reader, error) {
 			{&r.read, `SELECT position, id, time, kind, revision, sub, key, create_revision, version, lease, checksum, value
 				FROM stele_log WHERE position > ? ORDER BY position LIMIT ?`},
 			// The value of a put is not even looked at: its length stands in the row's header.
-			{&r.scan_, `SELECT position, id, time, kind, revision, sub, key, create_revision, version, lease, checksum,
+			{&r.scanRows, `SELECT position, id, time, kind, revision, sub, key, create_revision, version, lease, checksum,
 				CASE kind WHEN 1 THEN NULL ELSE value END, length(value)
 				FROM stele_log WHERE position > ? ORDER BY position`},
 			{&r.value, `SELECT value, id, checksum FROM stele_log WHERE position = ?`},

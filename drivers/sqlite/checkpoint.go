@@ -131,7 +131,7 @@ func (l *Log) tryCheckpoint(mode string) (walState, error) {
 	return walState{busy: v[0] != 0, pages: v[1], copied: v[2]}, nil
 }
 
-// checkpointFully empties the WAL if nobody is in the way.
+// checkpointFully empties the WAL unless another connection uses it.
 func (l *Log) checkpointFully() {
 	l.checkpointing.Lock()
 	defer l.checkpointing.Unlock()

@@ -9,7 +9,7 @@
 //   - The end of the log is its newest row, which is never deleted.
 //   - Reads run on connections of their own, each in one snapshot, and neither wait for appends nor delay them.
 //   - A checkpoint (copying the WAL into the file) never happens inside an append. A goroutine does it.
-//   - What SQLite reports is told apart by its code (errors.go).
+//   - Errors of SQLite are classified by their code (errors.go).
 //   - Nothing else in the process opens the file while a log has it open: POSIX drops all locks of a process on a file
 //     as soon as the process closes any descriptor of it.
 //

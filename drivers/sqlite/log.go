@@ -45,7 +45,7 @@ type Log struct {
 	closed  chan struct{}
 	closing sync.Once
 
-	// dirty is set by whoever wrote since the last checkpoint.
+	// dirty reports that the log was written since the last checkpoint.
 	dirty atomic.Bool
 	// places are where the files have to stay. last is the latest look at the first of them, under looking.
 	places  places

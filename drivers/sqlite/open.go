@@ -228,7 +228,7 @@ func (l *Log) close() error {
 		// The last connection to the file would do it too, but another process may have it open.
 		l.checkpointFully()
 	}
-	<-l.writing // and nobody gets it back
+	<-l.writing // for good
 	if l.failure.Load() == nil && !l.cfg.externalCheckpoint && l.writer != nil {
 		if err := l.writer.c.keepWAL(false); err != nil {
 			return errors.Join(fmt.Errorf("sqlite: close %s: %w", l.cfg.path, err), l.closeConns())

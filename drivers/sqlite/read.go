@@ -78,17 +78,17 @@ func (l *Log) Scan(ctx context.Context, after log.Position, fn func([]log.Entry)
 		if called { // a busy database shows before the first row; fn must not see rows twice if it ever shows later
 			return errScanEnded
 		}
-		r.scan_.bindInt64(1, int64(after))
+		r.scanRows.bindInt64(1, int64(after))
 		batch := make([]log.Entry, 0, scanBatch)
 		for {
-			row, err := r.scan_.step()
+			row, err := r.scanRows.step()
 			if err != nil {
 				return err
 			}
 			if row {
-				e := r.scan_.entry()
-				e.Value = slices.Clone(r.scan_.blob(11))
-				e.ValueSize = int(r.scan_.int64(12))
+				e := r.scanRows.entry()
+				e.Value = slices.Clone(r.scanRows.blob(11))
+				e.ValueSize = int(r.scanRows.int64(12))
 				batch = append(batch, e)
 			}
 			if len(batch) == scanBatch || !row && len(batch) > 0 {

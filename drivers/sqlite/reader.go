@@ -20,10 +20,10 @@ func newClass(n int) class {
 
 // reader is a connection for reading with its statements.
 type reader struct {
-	c                *conn
-	begin, commit    *stmt
-	end, read, scan_ *stmt
-	value            *stmt
+	c                   *conn
+	begin, commit       *stmt
+	end, read, scanRows *stmt
+	value               *stmt
 }
 
 func (r *reader) readEnd() (log.End, error) {
