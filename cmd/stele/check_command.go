@@ -11,16 +11,16 @@ import (
 	"github.com/stele-db/stele/server/auth"
 )
 
-const checkHelp = `Read the whole log in the database and say what is wrong with it: rows that do not match their checksums, gaps, revisions
-and versions that do not follow from each other, leases without a grant, rows that should have been deleted. Nothing is changed,
-and servers may go on meanwhile. Values are read with --values only. The exit code is 1 if anything is wrong.`
+const checkHelp = `Read the whole log in the database and report inconsistencies: rows that do not match their checksums, gaps, revisions and
+versions out of sequence, leases without a grant, rows that should have been deleted. The command changes nothing, and
+servers may keep running. It reads values only with --values. The exit code is 1 if there are problems.`
 
 func newCheckCommand() *cobra.Command {
 	var t tool
 	var opts logstructured.CheckOptions
-	return t.command(&cobra.Command{Use: "check", Short: "Look for mistakes in the database", Long: checkHelp},
+	return t.command(&cobra.Command{Use: "check", Short: "Check the log for inconsistencies", Long: checkHelp},
 		func(flags *pflag.FlagSet) {
-			flags.BoolVar(&opts.Values, "values", false, "read all values too, and compare them with their checksums")
+			flags.BoolVar(&opts.Values, "values", false, "also read all values and verify their checksums")
 			flags.DurationVar(&opts.Retention, "compact-retention", logstructured.DefaultCompactRetention,
 				"--compact-retention of the servers of the database")
 		},
@@ -32,7 +32,9 @@ func (t *tool) check(ctx context.Context, opts logstructured.CheckOptions) error
 	if err != nil {
 		return err
 	}
-	result, err := logstructured.Check(ctx, database, opts, func(p logstructured.Problem) { _, _ = fmt.Fprintln(t.stdout, p) })
+	result, err := logstructured.Check(ctx, database, opts, func(p logstructured.Problem) {
+		_, _ = fmt.Fprintln(t.stdout, p)
+	})
 	if closed := database.Close(); err == nil {
 		err = closed
 	}
@@ -47,7 +49,8 @@ func (t *tool) check(ctx context.Context, opts logstructured.CheckOptions) error
 		_, err = fmt.Fprintf(t.stdout, "%d entries have no checksum: a version without checksums wrote them\n", n)
 	}
 	if n := result.LaterWithoutChecksum; n > 0 && err == nil {
-		_, err = fmt.Fprintf(t.stdout, "warning: %d entries have no checksum, though an entry before them has one; unless an earlier version wrote them they are damaged\n", n)
+		_, err = fmt.Fprintf(t.stdout, "warning: %d entries have no checksum, though an entry before them has one; "+
+			"unless an earlier version wrote them they are damaged\n", n)
 	}
 	if err != nil {
 		return err

@@ -12,11 +12,11 @@ import (
 	"github.com/stele-db/stele/pkg/version"
 )
 
-const longHelp = `Stele serves the etcd v3 API from a SQL database, or from an embedded SQLite file when there is none.
+const longHelp = `Stele serves the etcd v3 API from a SQL database, by default an embedded SQLite file.
 
-Without a command and without flags it serves on 127.0.0.1:2379 from ./db/state.db. Every flag can also be given as an
-environment variable: --listen-address as STELE_LISTEN_ADDRESS, and the flags that kine knows as KINE_LISTEN_ADDRESS
-too. kine's command lines are accepted as they are.`
+Without a command and without flags it serves on 127.0.0.1:2379 from ./db/state.db. Every flag also has an environment
+variable: --listen-address has STELE_LISTEN_ADDRESS. Flags that kine has too also have kine's variable, such as
+KINE_LISTEN_ADDRESS. Command lines for kine work unchanged.`
 
 func execute(ctx context.Context, args []string) error {
 	root := newCommand()
@@ -43,12 +43,12 @@ func newCommand() *cobra.Command {
 		Short:         "Serve the etcd v3 API from a SQL database",
 		Long:          longHelp,
 		Version:       version.String(),
-		Args:          cobra.ArbitraryArgs, // run refuses them, in one line
+		Args:          cobra.ArbitraryArgs, // run rejects them in one line
 		RunE:          run,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	serveCommand := &cobra.Command{Use: "serve", Short: "Serve clients; the default", Long: longHelp, RunE: run}
+	serveCommand := &cobra.Command{Use: "serve", Short: "Serve clients (the default)", Long: longHelp, RunE: run}
 	versionCommand := &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -56,7 +56,8 @@ func newCommand() *cobra.Command {
 			return err
 		},
 	}
-	root.AddCommand(serveCommand, newSchemaCommand(), newLeaseModeCommand(), newCheckCommand(), newRecoverCommand(), newExportCommand(), newImportCommand(), versionCommand)
+	root.AddCommand(serveCommand, newSchemaCommand(), newLeaseModeCommand(), newCheckCommand(), newRecoverCommand(),
+		newExportCommand(), newImportCommand(), versionCommand)
 	for _, cmd := range []*cobra.Command{root, serveCommand} {
 		cmd.Flags().SortFlags = false
 		cmd.Flags().AddFlagSet(flags)
@@ -65,8 +66,8 @@ func newCommand() *cobra.Command {
 	return root
 }
 
-// doubleDashes turns -flag, a form that kine accepts, into --flag if root or one of its commands has such a flag. pflag would
-// read -flag as a row of one-letter flags.
+// doubleDashes turns -flag, a form that kine accepts, into --flag if root or one of its commands has such a flag. pflag
+// would read -flag as a row of one-letter flags.
 func doubleDashes(root *cobra.Command, args []string) []string {
 	out := make([]string, 0, len(args))
 	for i, arg := range args {

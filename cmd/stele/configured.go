@@ -17,8 +17,8 @@ func logConfiguration(flags *pflag.FlagSet, log *logrus.Entry) {
 	}).Info("started")
 }
 
-// configured returns the flags that were set, in the order of the help text. Of an endpoint it has the part without user,
-// password and options; of retired flags only the names, since some of kine's are credentials.
+// configured returns the flags that are set, in the order of the help text. It omits user, password and options of the
+// endpoint, and the values of flags without effect, since some of kine's are credentials.
 func configured(flags *pflag.FlagSet) string {
 	var set []string
 	flags.VisitAll(func(f *pflag.Flag) {

@@ -14,15 +14,15 @@ import (
 	"github.com/stele-db/stele/logstructured"
 )
 
-// databaseConfig is what the flags and the environment say about the database.
+// databaseConfig holds the flags and environment variables of the database connection.
 type databaseConfig struct {
 	endpoint string
-	// password is that of the environment; a flag would show it in the process list.
+	// password comes from the environment: the process list would show a flag.
 	password     string
 	passwordFile string
 	tls          connect.TLS
 	pool         connect.Pool
-	// besideKine lets a log begin beside a table of kine's.
+	// besideKine allows to create a log in a database that holds kine's table.
 	besideKine bool
 }
 
@@ -66,20 +66,22 @@ var clientPortHints = map[string]string{
 	"ca-file":   "; --trusted-ca-file is the CA of the clients' certificates",
 }
 
-// check looks at what can be judged without reading a file.
+// check validates the flags without reading a file.
 func (c *databaseConfig) check() error {
 	switch {
 	case c.tls.CertFile != "" && c.tls.KeyFile == "":
-		return errors.New("--cert-file is set and --key-file is not; set both, or neither for no client certificate to the database (that of the client port is --server-cert-file)")
+		return errors.New("--cert-file is set and --key-file is not; set both, or neither for no client certificate to the " +
+			"database (--server-cert-file is the certificate of the client port)")
 	case c.tls.KeyFile != "" && c.tls.CertFile == "":
-		return errors.New("--key-file is set and --cert-file is not; set both, or neither for no client certificate to the database (that of the client port is --server-cert-file)")
+		return errors.New("--key-file is set and --cert-file is not; set both, or neither for no client certificate to the " +
+			"database (--server-cert-file is the certificate of the client port)")
 	case c.passwordFile != "" && c.password != "":
-		return errors.New("--datastore-password-file and " + passwordVariable + " are two ways to give the password; set one of them")
+		return errors.New("--datastore-password-file and " + passwordVariable + " both give the password; set one of them")
 	}
 	return nil
 }
 
-// options reads the files. An endpoint that is a file needs none, and what was set in vain is named in a warning.
+// options reads the files. For an SQLite file it reads none, and logs a warning for each flag without effect.
 func (c *databaseConfig) options(flags *pflag.FlagSet, log *logrus.Entry) (connect.Options, error) {
 	if !drivers.Remote(c.endpoint) {
 		flags.VisitAll(func(f *pflag.Flag) {
@@ -93,11 +95,15 @@ func (c *databaseConfig) options(flags *pflag.FlagSet, log *logrus.Entry) (conne
 		return connect.Options{BesideKine: c.besideKine}, nil
 	}
 	if _, err := c.tls.Config(); err != nil {
-		return connect.Options{}, fmt.Errorf("--ca-file, --cert-file, --key-file: %w; name readable PEM files that belong together", err)
+		return connect.Options{}, fmt.Errorf("--ca-file, --cert-file, --key-file: %w; "+
+			"name readable PEM files that belong together", err)
 	}
-	opts := connect.Options{Password: c.password, PasswordFile: c.passwordFile, TLS: c.tls, Pool: c.pool, BesideKine: c.besideKine}
+	opts := connect.Options{
+		Password: c.password, PasswordFile: c.passwordFile, TLS: c.tls, Pool: c.pool, BesideKine: c.besideKine,
+	}
 	if _, err := opts.ReadPassword(); err != nil {
-		return connect.Options{}, fmt.Errorf("--datastore-password-file: %w; name a readable file that holds the password and nothing else", err)
+		return connect.Options{}, fmt.Errorf("--datastore-password-file: %w; "+
+			"name a readable file that holds the password and nothing else", err)
 	}
 	return opts, nil
 }
@@ -123,7 +129,7 @@ func ofLeaseMode(err error, mode logstructured.LeaseMode) error {
 	return fmt.Errorf("%w: start it with --lease-mode=%s, or stop all servers and run `stele lease-mode %s`", err, recorded, mode)
 }
 
-// mustExist keeps a file from being made where one is looked for.
+// mustExist returns an error if endpoint is a file that does not exist. Opening it would create it.
 func mustExist(endpoint string) error {
 	path, err := drivers.File(endpoint)
 	if err != nil || path == "" {

@@ -16,9 +16,10 @@ const (
 	sourcePasswordVariable = "STELE_SOURCE_PASSWORD"
 )
 
-// applyEnvironment sets the flags that the command line did not set from environ, whose elements have the form NAME=value. For a
-// flag it reads STELE_<NAME> first and then, if kine has the flag, KINE_<NAME>. An empty variable counts as unset. A variable with
-// the prefix STELE_ that no command of root reads is an error: its name is probably misspelled.
+// applyEnvironment sets the flags that the command line did not set from environ, whose elements have the form
+// NAME=value. For a flag it reads STELE_<NAME> first and then, if kine has the flag, KINE_<NAME>. An empty variable
+// counts as unset. A variable with the prefix STELE_ that no command of root reads is an error: its name is probably
+// misspelled.
 func applyEnvironment(root *cobra.Command, flags *pflag.FlagSet, environ []string) error {
 	env := make(map[string]string, len(environ))
 	for _, assignment := range environ {
@@ -57,8 +58,8 @@ func variables(f *pflag.Flag) []string {
 	return []string{"STELE_" + suffix}
 }
 
-// foreignVariable matches variables that carry the prefix by chance: those with which Kubernetes describes the services of a
-// namespace to its pods, such as STELE_SERVICE_HOST of a service named stele, and those of Stele's tests.
+// foreignVariable matches variables that have the prefix by chance: Kubernetes describes the services of a namespace to
+// its pods by variables such as STELE_SERVICE_HOST, for a service named stele. Stele's tests have variables too.
 var foreignVariable = regexp.MustCompile(`^STELE_((\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_\w+)?)|TEST_\w+)$`)
 
 // checkVariables returns an error if env sets a variable with the prefix STELE_ that no command of root reads.

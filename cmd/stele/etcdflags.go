@@ -12,8 +12,8 @@ const (
 	noTuning = "Stele has no equivalent and needs no tuning here"
 )
 
-// etcdHints says what to use instead of a flag of etcd 3.7 that Stele does not have. etcd's --cert-file and --key-file are not
-// here: kine has flags of these names, for the database.
+// etcdHints has the replacement for each flag of etcd 3.7 that Stele does not have. It leaves out --cert-file and
+// --key-file: kine has flags of these names, for the database.
 var etcdHints = map[string]string{
 	"listen-client-urls":        "use --listen-address",
 	"listen-client-http-urls":   "use --listen-address, which serves gRPC and HTTP on one port",
@@ -64,7 +64,7 @@ var etcdHintPrefixes = []struct{ prefix, hint string }{
 	{"experimental-", "etcd 3.7 has no experimental flags; leave it out, or use the flag without the prefix"},
 }
 
-// etcdUnsupported are the flags of etcd that have neither an equivalent nor a reason not to exist.
+// etcdUnsupported are flags of etcd without an equivalent.
 var etcdUnsupported = []string{
 	"client-cert-allowed-hostname",
 	"warning-apply-duration", "warning-unary-request-duration", "enable-distributed-tracing",
@@ -72,7 +72,7 @@ var etcdUnsupported = []string{
 	"distributed-tracing-sampling-rate",
 }
 
-// etcdHint returns what to use instead of the flag of etcd, or an empty string if etcd has no such flag.
+// etcdHint returns the replacement for a flag of etcd, or an empty string if etcd has no such flag.
 func etcdHint(name string) string {
 	if hint, ok := etcdHints[name]; ok {
 		return hint

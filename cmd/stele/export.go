@@ -18,11 +18,11 @@ import (
 	"github.com/stele-db/stele/transfer/snapshot"
 )
 
-const exportHelp = `Write everything that the database holds into FILE, as of one moment, in the format of etcd's snapshots, and exit: revisions, history from the
-compact revision on, leases, users and roles. "etcdutl snapshot restore FILE" makes an etcd of it.
+const exportHelp = `Write a consistent copy of the database into FILE, in the format of etcd's snapshots, and exit. It holds the history from
+the compact revision on, leases, users and roles. "etcdutl snapshot restore FILE" can restore it.
 
-Servers may go on meanwhile; nothing in the database is changed. FILE must not exist, and is there when it is complete and was read back and compared with
-the database.`
+The command changes nothing in the database, and servers may keep running. FILE must not exist. It gets its name when it is
+complete and its content was compared with the database.`
 
 func newExportCommand() *cobra.Command {
 	var t tool
@@ -30,17 +30,18 @@ func newExportCommand() *cobra.Command {
 	return t.command(&cobra.Command{
 		Use: "export FILE", Short: "Write an etcd snapshot of the database", Long: exportHelp,
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 { // which may be a DSN with a password: it is not repeated
-				return errors.New("stele export takes the name of the file and flags: stele export snapshot.db; name the database with --endpoint")
+			if len(args) != 1 { // not in the message: it may be a DSN with a password
+				return errors.New("stele export takes the name of the file and flags: stele export snapshot.db; " +
+					"name the database with --endpoint")
 			}
 			return nil
 		},
 	}, func(flags *pflag.FlagSet) {
-		flags.BoolVar(&dryRun, "dry-run", false, "read the database and say what would be written, and write nothing")
+		flags.BoolVar(&dryRun, "dry-run", false, "read the database and report what would be written, without writing it")
 	}, func(ctx context.Context, args []string) error { return t.export(ctx, args[0], dryRun) })
 }
 
-// export writes file, or only reads what it would hold.
+// export writes the file, or with dryRun only reads its content.
 func (t *tool) export(ctx context.Context, file string, dryRun bool) (err error) {
 	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
 		if err == nil {
@@ -82,13 +83,13 @@ func (t *tool) exportNothing(ctx context.Context, logger *logrus.Entry, x *logst
 	return t.exported(x, sum, "nothing was written")
 }
 
-// exportTo gives a file its name when it is complete.
+// exportTo writes a partial file and renames it when it is complete.
 func (t *tool) exportTo(ctx context.Context, logger *logrus.Entry, x *logstructured.Export, file string) error {
 	partial := fmt.Sprintf("%s.%08x.partial", file, rand.Uint32())
 	p := newProgress(t.stderr, logger, "writing", int64(x.Len()))
 	defer p.end()
 	sum, err := snapshot.Build(ctx, partial, x, func(written, _ int) { p.set(int64(written)) })
-	if err != nil { // and the file is not there
+	if err != nil { // Build has removed the file
 		return overtaken(err)
 	}
 	p.end()
@@ -109,7 +110,7 @@ func (t *tool) exportTo(ctx context.Context, logger *logrus.Entry, x *logstructu
 	return t.exported(x, sum, "written to "+file+", and compared with what is there")
 }
 
-// overtaken says what to do when a compaction came in between.
+// overtaken adds the advice for a compaction during the export.
 func overtaken(err error) error {
 	if errors.Is(err, logstructured.ErrCompacted) {
 		return fmt.Errorf("%w: run the same command again", err)
@@ -117,7 +118,7 @@ func overtaken(err error) error {
 	return err
 }
 
-// verifyExport compares a file with what the database said.
+// verifyExport compares the file with the content of the database.
 func verifyExport(path string, x *logstructured.Export, sum uint32) (err error) {
 	f, err := snapshot.Open(path, snapshot.OpenOptions{})
 	if err != nil {
@@ -130,13 +131,13 @@ func verifyExport(path string, x *logstructured.Export, sum uint32) (err error) 
 	}
 	info := f.Info()
 	if written != sum || info.Revision != int64(x.Revision) || info.CompactRevision != int64(x.CompactRevision) {
-		return fmt.Errorf("the file is not what the database holds: hash %d at revision %d, compact revision %d, and not %d at %d, %d",
+		return fmt.Errorf("the file differs from the database: hash %d at revision %d, compact revision %d, and not %d at %d, %d",
 			written, info.Revision, info.CompactRevision, sum, x.Revision, x.CompactRevision)
 	}
 	return nil
 }
 
-// publishFile renames a file to a name that nothing must have.
+// publishFile renames a file. The new name must not exist.
 func publishFile(from, to string) error {
 	err := os.Link(from, to)
 	switch {
@@ -151,7 +152,7 @@ func publishFile(from, to string) error {
 		return err
 	}
 	if err := syncDirectory(filepath.Dir(to)); err != nil {
-		return errors.Join(err, os.Remove(to)) // the name may not survive the loss of power, so it must not look as if it did
+		return errors.Join(err, os.Remove(to)) // a power loss may still undo the rename
 	}
 	return nil
 }
@@ -165,7 +166,7 @@ func syncDirectory(path string) error {
 	return errors.Join(directory.Sync(), directory.Close())
 }
 
-// exported says what an export holds. The hash is the one that `etcdctl endpoint hashkv --rev` shows.
+// exported reports the content of an export. `etcdctl endpoint hashkv --rev` shows the same hash.
 func (t *tool) exported(x *logstructured.Export, sum uint32, outcome string) error {
 	_, err := fmt.Fprintf(t.stdout, "%s: %d entries, %d leases, revision %d, compact revision %d, hash %d: %s\n",
 		t.name(), x.Len(), len(x.Leases), x.Revision, x.CompactRevision, sum, outcome)

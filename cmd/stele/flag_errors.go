@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// explain turns an error of the flag parser into one sentence that says what to write instead.
+// explain turns an error of the flag parser into one sentence with the fix.
 func explain(err error) error {
 	if errors.Is(err, pflag.ErrHelp) {
 		return err

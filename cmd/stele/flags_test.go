@@ -36,7 +36,8 @@ var kineCommandLine = []string{
 	"--debug",
 }
 
-// The flags above that go on working; the others are retired. (The flags of the client port's TLS have tests of their own.)
+// The flags above that go on working; the others are retired. (The flags of the client port's TLS have tests of their
+// own.)
 var kineHonoured = []string{
 	"listen-address", "endpoint", "log-format", "metrics-bind-address", "datastore-poll-interval",
 	"metrics-ignore-tls-config", "metrics-enable-profiling", "watch-progress-notify-interval", "compact-interval", "compact-interval-jitter",

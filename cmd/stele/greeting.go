@@ -19,7 +19,7 @@ var leaseGreetings = map[logstructured.LeaseMode]string{
 	logstructured.LeaseModeEtcd: "etcd, for all clients",
 }
 
-// greet writes where the data is and how to connect, with a command to copy, to standard output, or logs them if the log is JSON.
+// greet writes the place of the data and a command for connecting to standard output, or logs them if the log is JSON.
 func (c *config) greet(l *server.Listener, stdout io.Writer, log *logrus.Entry) {
 	url := endpoint.Absolute(endpoint.Reachable(l.URL()))
 	data := drivers.Describe(c.database.endpoint)
@@ -32,8 +32,9 @@ func (c *config) greet(l *server.Listener, stdout io.Writer, log *logrus.Entry) 
 	}
 	client += " put hello world"
 	if c.log.format == "json" {
-		log.WithFields(logrus.Fields{"version": version.Version, "url": url, "data": data, "connect": client, "lease-mode": c.leaseMode}).
-			Info("Stele serves etcd's API")
+		log.WithFields(logrus.Fields{
+			"version": version.Version, "url": url, "data": data, "connect": client, "lease-mode": c.leaseMode,
+		}).Info("Stele serves etcd's API")
 		return
 	}
 	_, err := fmt.Fprintf(stdout, "Stele %s serves etcd's API on %s\n  data     %s\n  leases   %s\n  connect  %s\n",

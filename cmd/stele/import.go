@@ -11,18 +11,19 @@ import (
 	"github.com/stele-db/stele/transfer/importer"
 )
 
-const importHelp = `Fill the database --endpoint, which must be empty of Stele's data, with the history of another store, and exit. Every revision is kept, so that clients go on with
-the revisions that they know. Stop what writes to the source before: an import notices when it was written meanwhile, and says so.
+const importHelp = `Import the history of another store into the database --endpoint, which must hold no data of Stele, and exit. The import
+keeps every revision, so that clients can continue with the revisions that they know. Stop the programs that write to the
+source first: the import fails if the source changes.
 
-Nobody can serve the database before all of it is there and was compared with the source, by count and checksum. An import that was interrupted goes on where it stopped when the same command runs
-again.
+No server starts on the database until the import is complete and compared with the source, by count and checksum. Run the
+same command again to resume an interrupted import.
 
-  --from=kine   kine's table in the same database, or in that of --source
-  --from=etcd   a running etcd, or another server of its API, whose URL is --source (http://..., https://...); or a file of
-                ` + "`etcdctl snapshot save`" + `, whose path is --source
-  --from=stele  another database of Stele's, --source`
+  --from=kine   kine's table in the same database, or in the database --source
+  --from=etcd   a running etcd, or another server of its API, at the URL --source (http://..., https://...); or a file of
+                ` + "`etcdctl snapshot save`" + `, at the path --source
+  --from=stele  another database of Stele, --source`
 
-// importSource is a value of --from.
+// importSource implements a value of --from.
 type importSource struct {
 	run    func(r *importRun, ctx context.Context) (*importer.Result, error)
 	report func(r *importRun, result *importer.Result, took time.Duration) error

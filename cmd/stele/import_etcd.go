@@ -12,7 +12,7 @@ import (
 	"github.com/stele-db/stele/transfer/snapshot"
 )
 
-// etcd copies a running etcd, or a snapshot.
+// etcd copies a running etcd or a snapshot.
 func (r *importRun) etcd(ctx context.Context) (*importer.Result, error) {
 	if !strings.Contains(r.config.source, "://") || strings.HasPrefix(r.config.source, "file://") {
 		return r.etcdSnapshot(ctx)
@@ -39,10 +39,11 @@ func (r *importRun) etcd(ctx context.Context) (*importer.Result, error) {
 		return nil, err
 	}
 	if r.config.follow {
-		// The first signal ends the copy where the source then is; the second one ends the process.
+		// The first signal ends the copy at the current revision of the source; the second one ends the process.
 		opts.CutOver = ctx.Done()
 		ctx = context.WithoutCancel(ctx)
-		r.log.Info("copying until SIGINT or SIGTERM: stop the clients that write to the source first, and wait until the copy is not behind")
+		r.log.Info("copying until SIGINT or SIGTERM: " +
+			"stop the clients that write to the source first, and wait until the copy is not behind")
 	}
 	result, err := importer.Live(ctx, r.target, opts)
 	return result, ofSource(err)
@@ -50,9 +51,11 @@ func (r *importRun) etcd(ctx context.Context) (*importer.Result, error) {
 
 func (r *importRun) etcdSnapshot(ctx context.Context) (_ *importer.Result, err error) {
 	if r.config.follow || r.config.untilRevision != 0 {
-		return nil, errors.New("--follow and --until-revision are for a running etcd: write its URL as --source, such as http://127.0.0.1:2379")
+		return nil, errors.New("--follow and --until-revision are for a running etcd: " +
+			"write its URL as --source, such as http://127.0.0.1:2379")
 	}
-	f, err := snapshot.Open(strings.TrimPrefix(r.config.source, "file://"), snapshot.OpenOptions{AllowNoChecksum: r.config.skipHashCheck})
+	path := strings.TrimPrefix(r.config.source, "file://")
+	f, err := snapshot.Open(path, snapshot.OpenOptions{AllowNoChecksum: r.config.skipHashCheck})
 	if err != nil {
 		return nil, fmt.Errorf("--source: %w", err)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/stele-db/stele/transfer/importer"
 )
 
-// kineSource is kine's table.
+// kineSource is kine's table as a source of an import.
 type kineSource struct {
 	*kine.Table
 	described string

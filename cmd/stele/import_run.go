@@ -28,8 +28,8 @@ type importRun struct {
 	reportedAt time.Time
 }
 
-// openTarget opens the database to fill, unless the run is dry. The caller opens the source first: a wrong source must not
-// create the database.
+// openTarget opens the database to fill, unless the run is dry. The caller opens the source first: a wrong source must
+// not create the database.
 func (r *importRun) openTarget(ctx context.Context) (err error) {
 	if r.config.dryRun {
 		return nil
@@ -39,7 +39,7 @@ func (r *importRun) openTarget(ctx context.Context) (err error) {
 	return err
 }
 
-// explain says what to do about an error.
+// explain adds to an error the flags and the advice for the operator.
 func (r *importRun) explain(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil && !r.config.follow:
@@ -53,7 +53,8 @@ func (r *importRun) explain(ctx context.Context, err error) error {
 	case errors.Is(err, logstructured.ErrImportTarget):
 		return fmt.Errorf("--endpoint: %w (if its content is not needed, drop its tables stele_* or delete the file)", err)
 	case errors.Is(err, snapshot.ErrNoChecksum):
-		return fmt.Errorf("--source: %w: it is a copy of an etcd's database, or is truncated; --skip-hash-check imports a copy without its hash", err)
+		return fmt.Errorf("--source: %w: it is a copy of an etcd's database, or is truncated; "+
+			"--skip-hash-check imports a copy without its hash", err)
 	}
 	return err
 }
@@ -76,7 +77,8 @@ func (r *importRun) reportHistory(result *importer.Result, took time.Duration) e
 
 // reportCopy reports a copy that was verified by its HashKV.
 func (r *importRun) reportCopy(result *importer.Result, took time.Duration) error {
-	what := fmt.Sprintf("was copied into %s in %v, and has the same HashKV %d there", r.name(), took.Round(100*time.Millisecond), result.HashKV)
+	what := fmt.Sprintf("was copied into %s in %v, and has the same HashKV %d there",
+		r.name(), took.Round(100*time.Millisecond), result.HashKV)
 	if r.config.dryRun {
 		what = fmt.Sprintf("can be copied into %s; nothing was changed", r.name())
 	}
@@ -91,7 +93,7 @@ func (r *importRun) reportCopy(result *importer.Result, took time.Duration) erro
 	return err
 }
 
-// progress shows a stage as it goes on.
+// progress shows the progress of a stage.
 func (r *importRun) progress(p importer.Progress) {
 	if p.Stage == importer.StageFollow {
 		r.following(p)
@@ -104,7 +106,7 @@ func (r *importRun) progress(p importer.Progress) {
 	r.bar.set(p.Done)
 }
 
-// following tells how far behind the source the copy is, which has no end to be seen.
+// following logs how far the copy is behind the source. This stage has no known end.
 func (r *importRun) following(p importer.Progress) {
 	r.bar.end()
 	r.bar = nil
@@ -123,7 +125,7 @@ func (r *importRun) options() importer.Options {
 	return importer.Options{Logger: r.log, Progress: r.progress, DryRun: r.config.dryRun}
 }
 
-// ofSource names the flag that an error of a copy is about.
+// ofSource names the flag that an error of a copy is about, unless explain does.
 func ofSource(err error) error {
 	if err == nil || errors.Is(err, logstructured.ErrImportTarget) || errors.Is(err, importer.ErrNeedsUser) {
 		return err

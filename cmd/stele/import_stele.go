@@ -9,7 +9,7 @@ import (
 	"github.com/stele-db/stele/transfer/importer"
 )
 
-// stele copies another database of Stele's.
+// stele copies another database of Stele.
 func (r *importRun) stele(ctx context.Context) (_ *importer.Result, err error) {
 	connection, err := r.config.connection()
 	if err != nil {

@@ -130,7 +130,7 @@ func TestProgressInTheLog(t *testing.T) {
 	if said.Len() != 0 {
 		t.Errorf("at once: %s", &said)
 	}
-	p.said = time.Now().Add(-progressEvery)
+	p.reportedAt = time.Now().Add(-progressEvery)
 	p.set(50)
 	p.set(60)
 	p.end()

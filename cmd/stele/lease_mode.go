@@ -10,11 +10,11 @@ import (
 	"github.com/stele-db/stele/logstructured"
 )
 
-const leaseModeHelp = `Make the leases in the database those of another mode, and exit. Stop all servers before, and start them with
---lease-mode=MODE afterwards; a server of the former mode refuses to go on.
+const leaseModeHelp = `Convert the leases in the database to another mode, and exit. Stop all servers first, and start them with
+--lease-mode=MODE afterwards; a server in the previous mode stops with an error.
 
-To etcd: each TTL in use becomes a lease of that ID and TTL, granted now; no key expires earlier than it would have.
-To ttl: each key that has a lease is written again, all in one revision, with what is left of its lease as TTL.`
+To etcd: each TTL in use becomes a lease with that ID and TTL, granted now; no key expires earlier than before.
+To ttl: each key that has a lease is rewritten, all in one revision, with the remaining time of its lease as TTL.`
 
 func newLeaseModeCommand() *cobra.Command {
 	var t tool
@@ -41,7 +41,7 @@ func (t *tool) convertLeases(ctx context.Context, to logstructured.LeaseMode) er
 		keys, err = s.ConvertLeases(ctx, to)
 		return err
 	})
-	if errors.Is(err, logstructured.ErrLeaseModeMismatch) { // then they are of that mode already
+	if errors.Is(err, logstructured.ErrLeaseModeMismatch) { // the leases are in that mode already
 		err = nil
 	}
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/stele-db/stele/server"
 )
 
-// certificates reads the files of the TLS flags; without them it returns nil, which is plain text.
+// certificates reads the files of the TLS flags. It returns nil, for plain text, if the flags are not set.
 func (c *config) certificates(log *logrus.Entry) (*server.Certificates, error) {
 	if c.serverCertFile == "" {
 		return nil, nil
@@ -24,8 +24,9 @@ func (c *config) certificates(log *logrus.Entry) (*server.Certificates, error) {
 	}
 	lowest, highest := c.tls.versions()
 	certs, err := server.LoadCertificates(server.CertificateOptions{
-		Logger: log, CertFile: c.serverCertFile, KeyFile: c.serverKeyFile, TrustedCAFile: c.trustedCAFile, ClientCertAuth: c.clientCertAuth,
-		CRLFile: c.tls.clientCRL, MinVersion: lowest, MaxVersion: highest, CipherSuites: suites,
+		Logger: log, CertFile: c.serverCertFile, KeyFile: c.serverKeyFile,
+		TrustedCAFile: c.trustedCAFile, ClientCertAuth: c.clientCertAuth, CRLFile: c.tls.clientCRL,
+		MinVersion: lowest, MaxVersion: highest, CipherSuites: suites,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("--server-cert-file, --server-key-file, --trusted-ca-file, --client-crl-file: %w; "+
@@ -34,7 +35,7 @@ func (c *config) certificates(log *logrus.Entry) (*server.Certificates, error) {
 	return certs, nil
 }
 
-// listen binds the address that clients are served on.
+// listen binds the address of the client port.
 func (c *config) listen(ctx context.Context, certs *server.Certificates) (*server.Listener, error) {
 	address := c.listenAddress
 	if certs != nil {
@@ -49,12 +50,14 @@ func (c *config) listen(ctx context.Context, certs *server.Certificates) (*serve
 	}
 	l, err := server.Listen(ctx, address, certs)
 	if err != nil {
-		return nil, fmt.Errorf("--listen-address: %w; name a free address of this machine, such as 127.0.0.1:12379 or unix://stele.sock", err)
+		return nil, fmt.Errorf("--listen-address: %w; "+
+			"name a free address of this machine, such as 127.0.0.1:12379 or unix://stele.sock", err)
 	}
 	return l, nil
 }
 
-// local tells that only this machine can connect to address. An address that is wrong is left to [server.Listen].
+// local reports whether only this machine can connect to address. It accepts an invalid address, which [server.Listen]
+// rejects.
 func local(ctx context.Context, address string) bool {
 	scheme, rest, found := strings.Cut(address, "://")
 	if !found {

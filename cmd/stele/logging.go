@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// logConfig is what the flags say about the log.
+// logConfig holds the flags of the log.
 type logConfig struct {
 	format string
 	level  string
@@ -24,7 +24,7 @@ func (c *logConfig) flags(fs *pflag.FlagSet) {
 	mark(fs, kineFlag, "log-format", "debug")
 }
 
-// logger writes to w in the format and at the level that the flags ask for.
+// logger returns a logger that writes to w in the format and at the level of the flags.
 func (c *logConfig) logger(w io.Writer) (*logrus.Entry, error) {
 	log := logrus.New()
 	log.SetOutput(w)
@@ -32,7 +32,7 @@ func (c *logConfig) logger(w io.Writer) (*logrus.Entry, error) {
 	case "plain":
 		log.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, TimestampFormat: time.RFC3339Nano})
 	case "json":
-		// The field names of kine, so that what parses its logs goes on working.
+		// kine's field names keep programs working that parse its logs.
 		log.SetFormatter(withDurations{&logrus.JSONFormatter{
 			TimestampFormat: time.RFC3339Nano,
 			FieldMap:        logrus.FieldMap{logrus.FieldKeyLevel: "severity", logrus.FieldKeyMsg: "message"},
@@ -72,11 +72,11 @@ func (f withDurations) Format(entry *logrus.Entry) ([]byte, error) {
 	return f.Formatter.Format(&formatted)
 }
 
-// errLogged is the error of a process that ends with an error which the log has.
+// errLogged is returned instead of an error that has been logged.
 var errLogged = errors.New("logged")
 
-// report logs the error with which the process ends if the log is JSON: nothing else then reaches standard error. It returns any other error
-// as it is.
+// report logs err if the log is JSON, so that every line on standard error is JSON, and returns errLogged. Otherwise it
+// returns err.
 func (c *logConfig) report(err error, w io.Writer) error {
 	if err == nil || c.format != "json" {
 		return err
@@ -85,6 +85,6 @@ func (c *logConfig) report(err error, w io.Writer) error {
 	if invalid != nil {
 		return err
 	}
-	log.WithError(err).Log(logrus.FatalLevel, "stele ends with an error")
+	log.WithError(err).Log(logrus.FatalLevel, "stopped because of an error")
 	return errLogged
 }

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// TestJSONLogHasDurationsWithUnits checks that a program which reads the log does not have to know that they were nanoseconds.
+// TestJSONLogHasDurationsWithUnits checks that a program which reads the log does not have to know that they were
+// nanoseconds.
 func TestJSONLogHasDurationsWithUnits(t *testing.T) {
 	var out strings.Builder
 	log, err := (&logConfig{format: "json", level: "info"}).logger(&out)

@@ -16,7 +16,7 @@ func main() {
 	go func() {
 		<-signals
 		cancel()
-		// The second one ends the process wherever it is, with the exit code of a shell.
+		// The second signal ends the process immediately, with the exit code of a shell.
 		code := 128
 		if s, ok := (<-signals).(syscall.Signal); ok {
 			code += int(s)

@@ -78,7 +78,8 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
-// launch starts the program in dir, with nothing in the environment but env, and what keeps the race detector from sleeping for a second when it ends.
+// launch starts the program in dir, with nothing in the environment but env, and what keeps the race detector from
+// sleeping for a second when it ends.
 func launch(t *testing.T, dir string, env []string, args ...string) *program {
 	t.Helper()
 	p := &program{t: t, dir: dir, cmd: exec.Command(binary, args...), exited: make(chan struct{})}

@@ -20,25 +20,27 @@ import (
 	"github.com/stele-db/stele/server"
 )
 
-// newRegistry has the process's own metrics; the store and the server add theirs.
+// newRegistry returns a registry with the metrics of the process. The store and the server add theirs.
 func newRegistry() *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return r
 }
 
-// listenMetrics returns the listener of --metrics-bind-address, or nil when there is to be none. Metrics hold no keys and no
-// values, nor do profiles, and the address is there only because the flag says so: plain text is served on it wherever it is.
+// listenMetrics returns the listener of --metrics-bind-address, or nil if the flag is not set. Plain text is allowed on
+// any address: metrics and profiles hold no keys and no values, and the operator has named the address.
 func (c *config) listenMetrics(ctx context.Context) (net.Listener, error) {
 	if c.metricsAddress == "" || c.metricsAddress == "0" {
 		if c.metricsProfiling {
-			return nil, errors.New("--metrics-enable-profiling: profiles are served on --metrics-bind-address only, which is not set; add, say, --metrics-bind-address=127.0.0.1:8080")
+			return nil, errors.New("--metrics-enable-profiling: profiles are served on --metrics-bind-address only, " +
+				"which is not set; add, say, --metrics-bind-address=127.0.0.1:8080")
 		}
 		return nil, nil
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.metricsAddress)
 	if err != nil {
-		return nil, fmt.Errorf("--metrics-bind-address: cannot listen on %s: %w; name a free address of this machine, or 0 for none", c.metricsAddress, cause(err))
+		return nil, fmt.Errorf("--metrics-bind-address: cannot listen on %s: %w; "+
+			"name a free address of this machine, or 0 for none", c.metricsAddress, cause(err))
 	}
 	if c.serverCertFile != "" && !c.metricsIgnoreTLS {
 		suites, err := c.tls.suites()
@@ -58,7 +60,7 @@ func (c *config) listenMetrics(ctx context.Context) (net.Listener, error) {
 	return listener, nil
 }
 
-// cause leaves out what the message around it says already: the operation and the address.
+// cause removes the operation and the address from err, which the caller's message has.
 func cause(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {
@@ -69,12 +71,12 @@ func cause(err error) error {
 
 const (
 	metricsShutdownTimeout = 2 * time.Second
-	// Scrapers and people with a profiler are few, and send no bodies.
+	// Few scrapers and profilers connect, and they send no bodies.
 	maxMetricsConnections = 32
 	maxMetricsBody        = 4 << 10
 )
 
-// serveVars serves the variables of package expvar in its form, but for the command line: an --endpoint on it may have a
+// serveVars serves the variables of package expvar in its format, without the command line: its --endpoint may have a
 // password.
 func serveVars(w http.ResponseWriter, _ *http.Request) {
 	vars := make(map[string]json.RawMessage)
@@ -84,25 +86,28 @@ func serveVars(w http.ResponseWriter, _ *http.Request) {
 		}
 	})
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	_ = json.NewEncoder(w).Encode(vars) // a scraper that is gone needs no answer
+	_ = json.NewEncoder(w).Encode(vars) // the scraper has disconnected
 }
 
-// serveMetrics serves /metrics and the probes on listener until ctx ends, and if profiling is set /debug/pprof/ and
-// /debug/vars.
-func serveMetrics(ctx context.Context, listener net.Listener, gatherer prometheus.Gatherer, probes *server.Probes, profiling bool) error {
+// serveMetrics serves /metrics and the probes on listener until ctx ends. If profiling is set, it also serves
+// /debug/pprof/ and /debug/vars.
+func serveMetrics(
+	ctx context.Context, listener net.Listener, gatherer prometheus.Gatherer, probes *server.Probes, profiling bool,
+) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
 	probes.Register(mux)
 	if profiling {
 		mux.HandleFunc("GET /debug/vars", serveVars)
 		mux.HandleFunc("/debug/pprof/", pprof.Index)
-		// Not its cmdline: an --endpoint on it may have a password.
+		// pprof.Cmdline is left out: the --endpoint may have a password.
 		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	}
 	srv := &http.Server{
-		Handler: server.LimitHTTP(mux, maxMetricsBody), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+		Handler: server.LimitHTTP(mux, maxMetricsBody), MaxHeaderBytes: 16 << 10,
+		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
 	}
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {

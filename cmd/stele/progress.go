@@ -11,24 +11,24 @@ import (
 	"golang.org/x/term"
 )
 
-// progressEvery is how often a line in the log tells how far something is.
+// progressEvery is the time between two lines in the log about progress.
 const progressEvery = 10 * time.Second
 
-// progress tells how far something is that takes long: by a bar if stderr is a terminal, and otherwise by a line in the log now and then.
-// A nil progress tells nothing.
+// progress reports the progress of a long operation: by a bar if stderr is a terminal, otherwise by lines in the log. A
+// nil progress reports nothing.
 type progress struct {
 	mu   sync.Mutex
 	bar  *progressbar.ProgressBar
 	log  *logrus.Entry
 	what string
-	// total is 0 if nobody knows.
-	total, at int64
-	said      time.Time
+	// total is 0 if it is not known.
+	total, at  int64
+	reportedAt time.Time
 }
 
-// newProgress begins to tell about total things (0: nobody knows how many) of which what says what becomes of them.
+// newProgress returns the progress of the operation what on total items; 0 means that their number is not known.
 func newProgress(stderr io.Writer, log *logrus.Entry, what string, total int64) *progress {
-	p := &progress{log: log, what: what, total: total, said: time.Now()}
+	p := &progress{log: log, what: what, total: total, reportedAt: time.Now()}
 	file, ok := stderr.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {
 		return p
@@ -43,7 +43,7 @@ func newProgress(stderr io.Writer, log *logrus.Entry, what string, total int64) 
 	return p
 }
 
-// set says how many are done.
+// set reports that n items are done.
 func (p *progress) set(n int64) {
 	if p == nil {
 		return
@@ -55,16 +55,16 @@ func (p *progress) set(n int64) {
 		if p.total > 0 {
 			n = min(n, p.total)
 		}
-		_ = p.bar.Set64(n) // what a terminal does not show is not an error of what it is about
+		_ = p.bar.Set64(n) // a failure of the terminal does not fail the operation
 		return
 	}
-	if time.Since(p.said) >= progressEvery {
-		p.said = time.Now()
+	if time.Since(p.reportedAt) >= progressEvery {
+		p.reportedAt = time.Now()
 		p.log.WithFields(logrus.Fields{"done": p.at, "of": p.total}).Info(p.what)
 	}
 }
 
-// end takes the bar away.
+// end removes the bar.
 func (p *progress) end() {
 	if p != nil && p.bar != nil {
 		_ = p.bar.Finish()

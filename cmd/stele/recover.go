@@ -11,26 +11,27 @@ import (
 	"github.com/stele-db/stele/logstructured"
 )
 
-const recoverHelp = `Make a database usable that was put back to an older state while no server ran, and exit: its revision jumps by so much that
-none is used again that clients may have seen, and everything before counts as compacted, so that they list again.
+const recoverHelp = `Bump the revision of a database that was restored from a backup while no server ran, and exit. The new revision is above
+every revision that clients may have seen, and all earlier revisions are compacted, so that clients list again.
 
-A server that runs while the database is restored does the same by itself. The flags are etcdutl's.`
+A server that runs while the database is restored does this itself. The flags are those of etcdutl.`
 
 func newRecoverCommand() *cobra.Command {
 	var t tool
 	var bump int64
 	var markCompacted bool
-	return t.command(&cobra.Command{Use: "recover", Short: "Let clients go on safely after a restore", Long: recoverHelp},
+	return t.command(&cobra.Command{Use: "recover", Short: "Bump the revision after restoring a backup", Long: recoverHelp},
 		func(flags *pflag.FlagSet) {
-			flags.Int64Var(&bump, "bump-revision", 0, "by how much the revision jumps: more than what was written since the backup")
-			flags.BoolVar(&markCompacted, "mark-compacted", false, "count every revision before as compacted; required")
+			flags.Int64Var(&bump, "bump-revision", 0, "add this to the revision: more than the number of revisions since the backup")
+			flags.BoolVar(&markCompacted, "mark-compacted", false, "compact all earlier revisions; required")
 		},
 		func(ctx context.Context, _ []string) error {
 			if bump < 1 {
-				return fmt.Errorf("--bump-revision: %d is not a positive number; write a number above that of the revisions since the backup, such as 1000000000", bump)
+				return fmt.Errorf("--bump-revision: %d is not a positive number; "+
+					"write a number greater than the number of revisions since the backup, such as 1000000000", bump)
 			}
 			if !markCompacted {
-				return errors.New("--mark-compacted is missing: without it watchers would go on as if nothing had been lost")
+				return errors.New("--mark-compacted is missing: without it watchers would continue and miss the lost revisions")
 			}
 			return t.recover(ctx, logstructured.Revision(bump))
 		})

@@ -5,8 +5,9 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// retired are the flags of kine that have no effect, with the reason, which completes "--name has no effect: ...". They are
-// accepted so that a command line for kine keeps working. Their values are neither read nor logged: some are credentials.
+// retired are the flags of kine that have no effect, with the reason, which completes "--name has no effect: ...". They
+// are accepted so that a command line for kine keeps working. Their values are neither read nor logged: some are
+// credentials.
 var retired = []struct{ name, reason string }{
 	{"slow-sql-threshold", slowSQL},
 	{"slow-sql-warning-threshold", slowSQL},

@@ -10,7 +10,7 @@ import (
 	"github.com/stele-db/stele/logstructured"
 )
 
-// schedule returns when to compact the history without being asked; nil is never.
+// schedule returns the schedule of compactions, or nil if only clients compact.
 func (c *config) schedule() (compactor.Schedule, error) {
 	keep, err := c.retention()
 	if err != nil {
@@ -26,7 +26,8 @@ func (c *config) schedule() (compactor.Schedule, error) {
 	case c.compactMinRetain < 0:
 		return nil, errors.New("--compact-min-retain: must not be negative; 0 retains only what is current")
 	case keep != nil && c.compactInterval > 0:
-		return nil, errors.New("--auto-compaction-retention and --compact-interval are two ways to say when to compact; set one of them")
+		return nil, errors.New("--auto-compaction-retention and --compact-interval both schedule compactions; " +
+			"set one of them")
 	case keep != nil:
 		return keep, nil
 	case c.compactInterval > 0:
@@ -39,8 +40,9 @@ func (c *config) schedule() (compactor.Schedule, error) {
 	return nil, nil
 }
 
-// retention reads etcd's pair of flags by etcd's rules (server/embed/etcd.go, parseCompactionRetention): in mode periodic a
-// bare number is hours. What etcd takes for nanoseconds or revisions by accident is refused here.
+// retention parses etcd's pair of flags by etcd's rules (server/embed/etcd.go, parseCompactionRetention): in mode
+// periodic a number without a unit is hours. It rejects values that etcd takes for nanoseconds or revisions by
+// accident.
 func (c *config) retention() (compactor.Schedule, error) {
 	const flag = "--auto-compaction-retention"
 	number, err := strconv.ParseInt(c.autoCompactionRetention, 10, 64)
@@ -48,7 +50,8 @@ func (c *config) retention() (compactor.Schedule, error) {
 	switch c.autoCompactionMode {
 	case "revision":
 		if !isNumber || number < 0 {
-			return nil, fmt.Errorf("%s: %q is not a number of revisions, which --auto-compaction-mode=revision needs", flag, c.autoCompactionRetention)
+			return nil, fmt.Errorf("%s: %q is not a number of revisions, which --auto-compaction-mode=revision needs",
+				flag, c.autoCompactionRetention)
 		}
 		if number == 0 {
 			return nil, nil
@@ -60,7 +63,8 @@ func (c *config) retention() (compactor.Schedule, error) {
 		if isNumber && number >= 0 && number <= maxHours {
 			keep = time.Duration(number) * time.Hour
 		} else if keep, err = time.ParseDuration(c.autoCompactionRetention); err != nil || keep < 0 {
-			return nil, fmt.Errorf("%s: %q is not a time to keep; write a number of hours, or a number with its unit, such as 30m", flag, c.autoCompactionRetention)
+			return nil, fmt.Errorf("%s: %q is not a time to keep; write a number of hours, or a number with its unit, such as 30m",
+				flag, c.autoCompactionRetention)
 		}
 		if keep == 0 {
 			return nil, nil

@@ -10,17 +10,17 @@ import (
 	"github.com/stele-db/stele/drivers"
 )
 
-const schemaHelp = `Create in the database what Stele needs, or bring it up to date, and exit: database, tables and their first rows.
+const schemaHelp = `Create the database, its tables and their first rows, or bring them up to date, and exit.
 
-Serving does the same by itself if the database lets it. This is for a user with more rights than the one who serves, and
---print is for those who run SQL themselves: it prints the statements, asks no database, and needs no rights at all.`
+The server does this itself if its database user has the privileges. Run this command as a user with more privileges, or
+with --print, which prints the statements to run and does not connect to the database.`
 
 func newSchemaCommand() *cobra.Command {
 	var t tool
 	var printed bool
-	return t.command(&cobra.Command{Use: "schema", Short: "Create the tables, or print the statements that do", Long: schemaHelp},
+	return t.command(&cobra.Command{Use: "schema", Short: "Create the tables, or print the SQL statements", Long: schemaHelp},
 		func(flags *pflag.FlagSet) {
-			flags.BoolVar(&printed, "print", false, "print the statements and leave the database alone")
+			flags.BoolVar(&printed, "print", false, "print the statements without connecting to the database")
 		},
 		func(ctx context.Context, _ []string) error {
 			if printed {
@@ -49,7 +49,7 @@ func (t *tool) createSchema(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// What is there can be read, too.
+	// Reading the head proves that the user may read the tables.
 	_, err = database.End(ctx)
 	if closed := database.Close(); err == nil {
 		err = closed

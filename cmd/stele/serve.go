@@ -24,7 +24,7 @@ import (
 	"github.com/stele-db/stele/server/auth"
 )
 
-// serve checks the configuration, binds the addresses, opens the database, in this order, and serves until ctx ends.
+// serve checks the configuration, binds the addresses and opens the database, in this order. It serves until ctx ends.
 func serve(ctx context.Context, cfg *config, flags *pflag.FlagSet, stdout, stderr io.Writer) error {
 	log, err := cfg.log.logger(stderr)
 	if err != nil {
@@ -74,19 +74,23 @@ func serve(ctx context.Context, cfg *config, flags *pflag.FlagSet, stdout, stder
 }
 
 // run opens the datastore and serves clients until ctx ends.
-func (c *config) run(ctx context.Context, opts endpoint.Options, flags *pflag.FlagSet, stdout io.Writer, log *logrus.Entry) error {
+func (c *config) run(
+	ctx context.Context, opts endpoint.Options, flags *pflag.FlagSet, stdout io.Writer, log *logrus.Entry,
+) error {
 	restore := collectLess()
 	datastore, err := endpoint.Open(ctx, opts)
 	restore()
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // stopped by a signal before there was anything to stop
+			return nil //nolint:nilerr // a signal stopped it before it served
 		}
 		return ofEndpoint(err, opts.Store.LeaseMode)
 	}
 	logConfiguration(flags, log)
 	c.greet(opts.Server.Listeners[0], stdout, log)
-	context.AfterFunc(ctx, func() { log.Info("stopping: finishing the requests in flight; a second signal ends at once") })
+	context.AfterFunc(ctx, func() {
+		log.Info("stopping: finishing the requests in flight; a second signal ends at once")
+	})
 	if err := datastore.Run(ctx); err != nil {
 		return ofLeaseMode(err, opts.Store.LeaseMode)
 	}
@@ -94,8 +98,8 @@ func (c *config) run(ctx context.Context, opts endpoint.Options, flags *pflag.Fl
 	return nil
 }
 
-// limitHeap makes the garbage collector run more often as the process comes near the memory that it may use, unless GOMEMLIMIT says how near,
-// until restore is called. Without it the heap grows to twice what is in use.
+// limitHeap sets the memory limit of the Go runtime to nine tenths of the available memory, unless GOMEMLIMIT is set,
+// until restore is called. Without a limit the heap grows to twice the memory in use.
 func limitHeap() (restore func()) {
 	available := memory.Available()
 	if os.Getenv("GOMEMLIMIT") != "" || available == 0 {
@@ -105,8 +109,8 @@ func limitHeap() (restore func()) {
 	return func() { debug.SetMemoryLimit(before) }
 }
 
-// collectLess makes the garbage collector run less often until restore is called, unless the environment says how often it shall: almost all
-// that is allocated while the index is built stays, and looking at it again and again is a seventh of the time that a start takes.
+// collectLess makes the garbage collector run less often, unless GOGC is set, until restore is called. Almost
+// everything that building the index allocates stays in use, and marking it repeatedly takes a seventh of the start.
 func collectLess() (restore func()) {
 	if os.Getenv("GOGC") != "" {
 		return func() {}
@@ -115,10 +119,10 @@ func collectLess() (restore func()) {
 	return func() { debug.SetGCPercent(percent) }
 }
 
-// datastore is what the flags say about the database, the store and the server.
+// datastore returns the options of the database, the store and the server.
 func (c *config) datastore(
-	log *logrus.Entry, registry *prometheus.Registry, listener *server.Listener, connection connect.Options, schedule compactor.Schedule,
-	tokens auth.Tokens,
+	log *logrus.Entry, registry *prometheus.Registry, listener *server.Listener, connection connect.Options,
+	schedule compactor.Schedule, tokens auth.Tokens,
 ) endpoint.Options {
 	cache := c.valueCacheBytes
 	if cache == 0 {

@@ -294,7 +294,8 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// TestAnswersWithoutDatabase checks that the probes and gRPC answer while the database cannot be reached, on the metrics port too.
+// TestAnswersWithoutDatabase checks that the probes and gRPC answer while the database cannot be reached, on the
+// metrics port too.
 func TestAnswersWithoutDatabase(t *testing.T) {
 	closed := listenTCP(t) // nothing answers a PostgreSQL client there
 	p := launch(t, t.TempDir(), nil, "--endpoint=postgres://stele@"+closed+"/stele?sslmode=disable&connect_timeout=1",

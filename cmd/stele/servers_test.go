@@ -25,7 +25,8 @@ type account struct {
 	user, password, database string
 }
 
-// newAccount makes one that lives as long as t. Without owner the user may use the tables of the database, and create none.
+// newAccount makes one that lives as long as t. Without owner the user may use the tables of the database, and create
+// none.
 func newAccount(t *testing.T, s *database.Server, owner bool) *account {
 	t.Helper()
 	a := &account{server: s, user: fmt.Sprintf("user_%08x", rand.Uint32()), password: fmt.Sprintf("hunter2-%016x", rand.Uint64()), database: s.Database(t)}

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// size is a flag's number of bytes: plain, or with a unit such as KiB, MiB, GiB, kB, MB or GB.
+// size is the value of a flag in bytes: a plain number, or one with a unit such as KiB, MiB, GiB, kB, MB or GB.
 type size[T int | int64] struct{ bytes *T }
 
 // sizeVar declares a flag whose value is a size.

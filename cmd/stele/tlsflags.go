@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// tlsConfig holds the flags for TLS on the client port that etcd has and kine does not.
+// tlsConfig holds the flags for TLS on the client port that etcd has and kine lacks.
 type tlsConfig struct {
 	minVersion   string
 	maxVersion   string
@@ -20,14 +20,17 @@ type tlsConfig struct {
 }
 
 func (c *tlsConfig) flags(fs *pflag.FlagSet) {
-	fs.StringVar(&c.clientCRL, "client-crl-file", "", "list of revoked client certificates, PEM or DER; read again when it changes")
+	fs.StringVar(&c.clientCRL, "client-crl-file", "",
+		"list of revoked client certificates, PEM or DER; read again when it changes")
 	fs.StringVar(&c.minVersion, "tls-min-version", "TLS1.2", "oldest version of TLS that clients may use: TLS1.2 or TLS1.3")
-	fs.StringVar(&c.maxVersion, "tls-max-version", "", "newest version of TLS that clients may use: TLS1.2 or TLS1.3 (default: the newest)")
-	fs.StringSliceVar(&c.cipherSuites, "cipher-suites", nil, "cipher suites for TLS 1.2, by their names in Go's crypto/tls (default: Go's choice)")
+	fs.StringVar(&c.maxVersion, "tls-max-version", "",
+		"newest version of TLS that clients may use: TLS1.2 or TLS1.3 (default: the newest)")
+	fs.StringSliceVar(&c.cipherSuites, "cipher-suites", nil,
+		"cipher suites for TLS 1.2, by their names in Go's crypto/tls (default: Go's choice)")
 }
 
-// check judges what needs no file. secure reports whether the client port has a certificate, clientCerts whether clients
-// must show theirs.
+// check validates the flags without reading a file. secure reports whether the client port has a certificate,
+// clientCerts whether clients must have one.
 func (c *tlsConfig) check(secure, clientCerts bool) error {
 	if c.clientCRL != "" && (!secure || !clientCerts) {
 		return errors.New("--client-crl-file revokes client certificates, which are not requested; " +
@@ -46,14 +49,14 @@ func (c *tlsConfig) check(secure, clientCerts bool) error {
 			c.minVersion, c.maxVersion)
 	}
 	if lowest == tls.VersionTLS13 && len(c.cipherSuites) > 0 {
-		return errors.New("--cipher-suites: TLS 1.3 has fixed cipher suites, and --tls-min-version=TLS1.3 allows no other version; " +
-			"leave one of the two out")
+		return errors.New("--cipher-suites: TLS 1.3 has fixed cipher suites, and --tls-min-version=TLS1.3 allows no other " +
+			"version; leave one of the two out")
 	}
 	_, err = c.suites()
 	return err
 }
 
-// versions returns constants of crypto/tls, 0 for its own choice. The flags have been checked.
+// versions returns constants of crypto/tls; 0 is its default. The flags are valid.
 func (c *tlsConfig) versions() (lowest, highest uint16) {
 	lowest, _ = tlsVersion("", c.minVersion)
 	highest, _ = tlsVersion("", c.maxVersion)
@@ -72,7 +75,7 @@ func tlsVersion(flag, name string) (uint16, error) {
 	return 0, fmt.Errorf("%s: %q is neither TLS1.2 nor TLS1.3", flag, name)
 }
 
-// suites returns the cipher suites, or nil for crypto/tls's choice.
+// suites returns the cipher suites, or nil for the default of crypto/tls.
 func (c *tlsConfig) suites() ([]uint16, error) {
 	var ids []uint16
 	for _, name := range c.cipherSuites {
@@ -88,7 +91,7 @@ func (c *tlsConfig) suites() ([]uint16, error) {
 const exampleSuite = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"
 
 func cipherSuite(name string) (uint16, error) {
-	// Names from before their standard was finished, which etcd knows.
+	// etcd accepts these names from a draft of the standard.
 	if strings.HasSuffix(name, "_CHACHA20_POLY1305") {
 		name += "_SHA256"
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// tool is what the commands beside serving have in common: a database, and no clients.
+// tool is the common part of the commands that open the database and serve no clients.
 type tool struct {
 	database databaseConfig
 	log      logConfig
@@ -25,9 +25,11 @@ type tool struct {
 	stdout, stderr io.Writer
 }
 
-// command completes cmd: own declares the flags of its own, to which come those of serving that say which database, and how to log. Arguments are refused, unless
-// cmd.Args says otherwise.
-func (t *tool) command(cmd *cobra.Command, own func(*pflag.FlagSet), run func(ctx context.Context, args []string) error) *cobra.Command {
+// command completes cmd with the flags that own declares and the flags of the database connection and the log. The
+// command rejects arguments unless cmd.Args is set.
+func (t *tool) command(
+	cmd *cobra.Command, own func(*pflag.FlagSet), run func(ctx context.Context, args []string) error,
+) *cobra.Command {
 	t.flags = pflag.NewFlagSet(cmd.Name(), pflag.ContinueOnError)
 	if own != nil {
 		own(t.flags)
@@ -36,7 +38,7 @@ func (t *tool) command(cmd *cobra.Command, own func(*pflag.FlagSet), run func(ct
 	t.log.flags(t.flags)
 	if cmd.Args == nil {
 		cmd.Args = func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 { // which may be a DSN with a password: it is not repeated
+			if len(args) > 0 { // not in the message: it may be a DSN with a password
 				return fmt.Errorf("stele %s takes flags only; name the database with --endpoint", cmd.Name())
 			}
 			return nil
@@ -55,10 +57,10 @@ func (t *tool) command(cmd *cobra.Command, own func(*pflag.FlagSet), run func(ct
 	return cmd
 }
 
-// name is the database for people to read.
+// name describes the database without credentials.
 func (t *tool) name() string { return drivers.Describe(t.database.endpoint) }
 
-// open opens the database, which the caller closes. A file that is not there is an error, and is not made.
+// open opens the database, which the caller closes. It creates no file.
 func (t *tool) open(ctx context.Context) (log.Log, *logrus.Entry, error) {
 	if err := mustExist(t.database.endpoint); err != nil {
 		return nil, nil, fmt.Errorf("--endpoint: %w", err)
@@ -66,7 +68,7 @@ func (t *tool) open(ctx context.Context) (log.Log, *logrus.Entry, error) {
 	return t.create(ctx)
 }
 
-// create opens the database, which may be new.
+// create opens the database, and creates it if it does not exist.
 func (t *tool) create(ctx context.Context) (log.Log, *logrus.Entry, error) {
 	logger, err := t.log.logger(t.stderr)
 	if err != nil {
@@ -86,7 +88,7 @@ func (t *tool) create(ctx context.Context) (log.Log, *logrus.Entry, error) {
 	return database, logger, nil
 }
 
-// withStore opens a store, runs it while use does, and stops it.
+// withStore opens a store and runs it while it calls use.
 func (t *tool) withStore(ctx context.Context, opts logstructured.Options, use func(*logstructured.Store) error) error {
 	database, logger, err := t.open(ctx)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/stele-db/stele/server/auth"
 )
 
-// check looks at everything that can be judged without touching the network or the disk.
+// check validates the flags without access to the network or the disk.
 func (c *config) check() error {
 	switch {
 	case len(c.listenAddress) == 0:
@@ -22,9 +22,11 @@ func (c *config) check() error {
 	case c.serverKeyFile != "" && c.serverCertFile == "":
 		return errors.New("--server-key-file is set and --server-cert-file is not; set both, or neither for plain text")
 	case c.trustedCAFile != "" && c.serverCertFile == "":
-		return errors.New("--trusted-ca-file demands client certificates, which need TLS; set --server-cert-file and --server-key-file too")
+		return errors.New("--trusted-ca-file demands client certificates, which need TLS; " +
+			"set --server-cert-file and --server-key-file too")
 	case c.clientCertAuth && c.serverCertFile == "":
-		return errors.New("--client-cert-auth demands client certificates, which need TLS; set --server-cert-file and --server-key-file too")
+		return errors.New("--client-cert-auth demands client certificates, which need TLS; " +
+			"set --server-cert-file and --server-key-file too")
 	case auth.CheckBcryptCost(c.bcryptCost) != nil:
 		return fmt.Errorf("--bcrypt-cost: %d: %w", c.bcryptCost, auth.ErrBcryptCost)
 	case c.maxRequestBytes < 1 || c.maxRequestBytes > math.MaxInt32-(1<<20):
@@ -40,7 +42,8 @@ func (c *config) check() error {
 	case c.requestTimeout <= 0:
 		return fmt.Errorf("--request-timeout: %v is not longer than 0; write a duration such as 7s", c.requestTimeout)
 	case c.progressInterval <= 0:
-		return fmt.Errorf("--watch-progress-notify-interval: %v is not longer than 0; write a duration such as 5s", c.progressInterval)
+		return fmt.Errorf("--watch-progress-notify-interval: %v is not longer than 0; write a duration such as 5s",
+			c.progressInterval)
 	case c.compactRetention <= 0:
 		return fmt.Errorf("--compact-retention: %v is not longer than 0; write a duration such as 5m", c.compactRetention)
 	}
@@ -68,7 +71,7 @@ func (c *config) check() error {
 	return nil
 }
 
-// isOrigin reports whether u is what a browser sends as the origin of a web page.
+// isOrigin reports whether u has the form that browsers send as the origin of a web page.
 func isOrigin(u *url.URL) bool {
 	return u.Host != "" && *u == url.URL{Scheme: u.Scheme, Host: u.Host} && (u.Scheme == "http" || u.Scheme == "https")
 }

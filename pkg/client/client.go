@@ -24,12 +24,14 @@ var (
 
 // Config says where a datastore is. It is what [github.com/stele-db/stele/pkg/endpoint.Listen] returns as ETCDConfig.
 type Config struct {
-	// Endpoints of one datastore: http://host:port, https://host:port, unix://path, unixs://path, or host:port. The first one tells whether
-	// all of them speak TLS: https and unixs do, http does not, and the others do if TLSConfig names something.
+	// Endpoints of one datastore: http://host:port, https://host:port, unix://path, unixs://path, or host:port. The
+	// first one tells whether all of them speak TLS: https and unixs do, http does not, and the others do if TLSConfig
+	// names something.
 	Endpoints []string
 	// TLSConfig of the client.
 	TLSConfig tls.Config
-	// LeaderElect tells that other processes may use the same data, so that controllers on top of it must elect a leader.
+	// LeaderElect tells that other processes may use the same data, so that controllers on top of it must elect a
+	// leader.
 	LeaderElect bool
 }
 
@@ -41,10 +43,11 @@ type Value struct {
 	Modified int64
 }
 
-// Client reads and changes a datastore. All methods may be called concurrently. A request without a deadline ends with the
-// server's, or when the connection is found dead.
+// Client reads and changes a datastore. All methods may be called concurrently. A request without a deadline ends with
+// the server's, or when the connection is found dead.
 type Client interface {
-	// List returns the keys that begin with key, in order, at revision rev; 0 is the current one. An empty key is the beginning of all.
+	// List returns the keys that begin with key, in order, at revision rev; 0 is the current one. An empty key is the
+	// beginning of all.
 	List(ctx context.Context, key string, rev int) ([]Value, error)
 	// Get returns the current value, or [ErrNotFound].
 	Get(ctx context.Context, key string) (Value, error)
@@ -52,7 +55,8 @@ type Client interface {
 	Put(ctx context.Context, key string, value []byte) error
 	// Create sets the value of a key that is not there, or returns [ErrKeyExists].
 	Create(ctx context.Context, key string, value []byte) error
-	// Update sets the value of a key last modified at revision, or returns [ErrRevision]. At revision 0 the key must not be there.
+	// Update sets the value of a key last modified at revision, or returns [ErrRevision]. At revision 0 the key must
+	// not be there.
 	Update(ctx context.Context, key string, revision int64, value []byte) error
 	// Delete removes a key last modified at revision, or returns [ErrRevision].
 	Delete(ctx context.Context, key string, revision int64) error
@@ -67,7 +71,8 @@ type client struct {
 	kv   pb.KVClient
 }
 
-// New prepares a client; it connects with the first request. It fails if there is no endpoint, or a TLS file cannot be used.
+// New prepares a client; it connects with the first request. It fails if there is no endpoint, or a TLS file cannot be
+// used.
 func New(config Config) (Client, error) {
 	conn, err := dial(config)
 	if err != nil {
@@ -148,8 +153,8 @@ func (c *client) Compact(ctx context.Context, revision int64) (int64, error) {
 
 func (c *client) Close() error { return c.conn.Close() }
 
-// ifModified does op if the key was last modified at revision, where 0 is a key that is not there, and tells whether. The failure reads the key as well,
-// because SQL datastores older than Stele recognise updates by that.
+// ifModified does op if the key was last modified at revision, where 0 is a key that is not there, and tells whether.
+// The failure reads the key as well, because SQL datastores older than Stele recognise updates by that.
 func (c *client) ifModified(ctx context.Context, key string, revision int64, op *pb.RequestOp) (bool, error) {
 	if err := c.connected(ctx); err != nil {
 		return false, err

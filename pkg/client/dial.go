@@ -31,8 +31,9 @@ const (
 	keepAliveTime, keepAliveTimeout = 30 * time.Second, 10 * time.Second
 )
 
-// serviceConfig spreads requests over the endpoints whose health service answers SERVING, so that a server that is still opening its database gets
-// none. It lets grpc try reads again. Writes are not among them: grpc resends one only if it was never given to a server.
+// serviceConfig spreads requests over the endpoints whose health service answers SERVING, so that a server that is
+// still opening its database gets none. It lets grpc try reads again. Writes are not among them: grpc resends one only
+// if it was never given to a server.
 const serviceConfig = `{
 	"loadBalancingConfig": [{"round_robin": {}}],
 	"healthCheckConfig": {"serviceName": ""},
@@ -79,7 +80,8 @@ func dial(config Config) (*grpc.ClientConn, error) {
 	return grpc.NewClient("stele:///"+endpoints[0].Addresses[0].ServerName, options...)
 }
 
-// address turns an endpoint into what grpc dials, and the name that the server's certificate must have. By etcd's rule that is a socket's file name.
+// address turns an endpoint into what grpc dials, and the name that the server's certificate must have. By etcd's rule
+// that is a socket's file name.
 func address(endpoint string) (addr, serverName string) {
 	for _, scheme := range []string{"unix", "unixs"} {
 		if rest, ok := strings.CutPrefix(endpoint, scheme+":"); ok {
@@ -111,8 +113,8 @@ func transport(endpoint string, config *cryptotls.Config) credentials.TransportC
 	}
 }
 
-// connected returns when there is a connection, so that a write that comes too early, or while a server is being replaced, need not fail. If
-// there is none in time the write itself tells why.
+// connected returns when there is a connection, so that a write that comes too early, or while a server is being
+// replaced, need not fail. If there is none in time the write itself tells why.
 func (c *client) connected(ctx context.Context) error {
 	waiting, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()

@@ -1,8 +1,9 @@
-// Package client is a small client of an etcd API: values under keys, changed only by whoever knows their last revision. A program that embeds a
-// datastore keeps its own few values with it (k3s: the certificates of a cluster, under /bootstrap); it has the method set that such programs know.
+// Package client is a small client of an etcd API: values under keys, changed only by whoever knows their last
+// revision. A program that embeds a datastore keeps its own few values with it (k3s: the certificates of a cluster,
+// under /bootstrap); it has the method set that such programs know.
 //
-// It speaks the protocol through etcd's generated stubs and grpc. etcd's own client would do the same with a logger, a watcher, leases, sessions and
-// a retry layer that nothing here needs; DESIGN.md compares the two.
+// It speaks the protocol through etcd's generated stubs and grpc. etcd's own client would do the same with a logger, a
+// watcher, leases, sessions and a retry layer that nothing here needs; DESIGN.md compares the two.
 //
 // Invariants:
 //

@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// WithTLS returns the address to listen on where there is a certificate. By kine's rule there is TLS then, whatever the scheme says.
+// WithTLS returns the address to listen on where there is a certificate. By kine's rule there is TLS then, whatever the
+// scheme says.
 func WithTLS(address string) string {
 	for _, plain := range []string{"http://", "unix://"} {
 		if rest, ok := strings.CutPrefix(address, plain); ok {

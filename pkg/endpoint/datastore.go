@@ -24,17 +24,18 @@ type Options struct {
 	Logger *logrus.Entry
 	// Endpoint is the database's DSN, as drivers.Open has it; empty is drivers.DefaultDSN.
 	Endpoint string
-	// Connection is what a database server needs beyond the DSN. MaxValueBytes is derived from the server's limits. What the pool says in negative
-	// numbers counts as not said.
+	// Connection is what a database server needs beyond the DSN. MaxValueBytes is derived from the server's limits.
+	// What the pool says in negative numbers counts as not said.
 	Connection connect.Options
-	// OpenTimeout ends the attempts to reach a database server that is not there yet; 0 is never, except that an unknown host
-	// ends them after a minute. A file is tried once.
+	// OpenTimeout ends the attempts to reach a database server that is not there yet; 0 is never, except that an
+	// unknown host ends them after a minute. A file is tried once.
 	OpenTimeout time.Duration
-	// Registerer receives all metrics until Run has returned; nil registers none. A name that is taken there is left out, with a warning.
+	// Registerer receives all metrics until Run has returned; nil registers none. A name that is taken there is left
+	// out, with a warning.
 	Registerer prometheus.Registerer
 
-	// Store and Server configure the two; their Logger and Registerer are those above. Server.Listeners is required. A Store.MaxIndexBytes of 0 is
-	// derived from the memory of the process; a negative one is no limit.
+	// Store and Server configure the two; their Logger and Registerer are those above. Server.Listeners is required. A
+	// Store.MaxIndexBytes of 0 is derived from the memory of the process; a negative one is no limit.
 	Store  logstructured.Options
 	Server server.Options
 
@@ -53,9 +54,9 @@ type Datastore struct {
 	compactor *compactor.Compactor
 }
 
-// Open opens the database, builds the index, and prepares the server. It waits for a database server that is not there yet, and
-// returns at once what waiting does not fix (errors.Is connect.ErrConfiguration, log.ErrCorrupt). Clients are answered from the beginning, with
-// Unavailable until Run. Open closes the listeners if it fails.
+// Open opens the database, builds the index, and prepares the server. It waits for a database server that is not there
+// yet, and returns at once what waiting does not fix (errors.Is connect.ErrConfiguration, log.ErrCorrupt). Clients are
+// answered from the beginning, with Unavailable until Run. Open closes the listeners if it fails.
 func Open(ctx context.Context, opts Options) (*Datastore, error) {
 	if opts.Logger == nil {
 		return nil, errors.Join(errors.New("endpoint: Options.Logger is required"), closeAll(opts.Server.Listeners))
@@ -140,8 +141,8 @@ func (d *Datastore) closeStore() error {
 	return d.store.Run(ctx)
 }
 
-// Run serves until ctx ends or something fails. The server stops first, so that requests in flight still find a store; the store stops when the last of
-// them is answered. Everything has stopped when it returns. It is called once.
+// Run serves until ctx ends or something fails. The server stops first, so that requests in flight still find a store;
+// the store stops when the last of them is answered. Everything has stopped when it returns. It is called once.
 func (d *Datastore) Run(ctx context.Context) error {
 	defer d.metrics.undo()
 	group, ctx := errgroup.WithContext(ctx)
@@ -155,7 +156,8 @@ func (d *Datastore) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// asked leaves out what kine means by negative numbers, no limit or none at all: the database has a limit, and the driver knows it.
+// asked leaves out what kine means by negative numbers, no limit or none at all: the database has a limit, and the
+// driver knows it.
 func asked(p connect.Pool) connect.Pool {
 	return connect.Pool{
 		MaxOpen: max(p.MaxOpen, 0), MaxIdle: max(p.MaxIdle, 0),

@@ -23,7 +23,8 @@ import (
 	"github.com/stele-db/stele/server"
 )
 
-// The services are served on the configured address and wherever the caller serves them, with the caller's interceptors.
+// The services are served on the configured address and wherever the caller serves them, with the caller's
+// interceptors.
 func TestInjectedServer(t *testing.T) {
 	t.Parallel()
 	requests := make(chan string, 100)

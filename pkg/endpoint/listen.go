@@ -22,9 +22,9 @@ import (
 // openTimeout is how long Listen waits for a database server that is not there yet; kine's five minutes.
 const openTimeout = 5 * time.Minute
 
-// Listen serves a datastore until ctx ends, and returns how to connect once there is something to connect to. It may be called several times in a
-// process, for the same database or for others, and in turn for the same Listener: an address that a former call whose context has ended is about
-// to give up is waited for.
+// Listen serves a datastore until ctx ends, and returns how to connect once there is something to connect to. It may be
+// called several times in a process, for the same database or for others, and in turn for the same Listener: an address
+// that a former call whose context has ended is about to give up is waited for.
 //
 // If config.Endpoint is the address of a datastore that runs already, Listen starts nothing and returns it.
 func Listen(ctx context.Context, config Config) (ETCDConfig, error) {

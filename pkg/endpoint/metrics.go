@@ -8,9 +8,9 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// registrations is a [prometheus.Registerer] of one datastore on a registry that it shares with others. It remembers what it registered, so that the
-// next datastore of the process finds the names free; and it does without a name that is taken, because no metric is worth a datastore that does not
-// start.
+// registrations is a [prometheus.Registerer] of one datastore on a registry that it shares with others. It remembers
+// what it registered, so that the next datastore of the process finds the names free; and it does without a name that
+// is taken, because no metric is worth a datastore that does not start.
 type registrations struct {
 	to  prometheus.Registerer
 	log *logrus.Entry

@@ -15,18 +15,18 @@ import (
 )
 
 const (
-	// The pause between two attempts doubles from the first to the last of these: a database that starts together with Stele is found
-	// at once, and one that is unreachable for an hour costs little.
+	// The pause between two attempts doubles from the first to the last of these: a database that starts together with
+	// Stele is found at once, and one that is unreachable for an hour costs little.
 	firstRetry, lastRetry = 100 * time.Millisecond, 2 * time.Second
 	// remindEvery is how often the log repeats the reason.
 	remindEvery = 10 * time.Second
-	// unknownHostTime bounds the attempts while the endpoint's hosts have no address: the resolver may start together with Stele,
-	// and a misspelt name never gets one.
+	// unknownHostTime bounds the attempts while the endpoint's hosts have no address: the resolver may start together
+	// with Stele, and a misspelt name never gets one.
 	unknownHostTime = time.Minute
 )
 
-// retry calls open until it succeeds, because a service manager may start Stele before its database. It returns the error if retrying
-// cannot fix it, if the database is a file, or if limit has passed; 0 is no limit.
+// retry calls open until it succeeds, because a service manager may start Stele before its database. It returns the
+// error if retrying cannot fix it, if the database is a file, or if limit has passed; 0 is no limit.
 func retry(ctx context.Context, logger *logrus.Entry, endpoint string, limit time.Duration, open func() error) error {
 	var warned time.Time
 	begin := time.Now()

@@ -55,7 +55,8 @@ func TestPasswordIsInNoError(t *testing.T) {
 	}
 }
 
-// Data outlives the process that embeds the datastore, and its way to end it: the file is complete when the WaitGroup is done.
+// Data outlives the process that embeds the datastore, and its way to end it: the file is complete when the WaitGroup
+// is done.
 func TestEverythingAcknowledgedIsInTheFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "state.db")

@@ -54,7 +54,8 @@ func TestLiveSocketIsNotStolen(t *testing.T) {
 	put(t, own.client(), "k", "v")
 }
 
-// k3s starts a datastore in plain text to read the cluster's certificates, ends its context, and listens at once on the same path with them.
+// k3s starts a datastore in plain text to read the cluster's certificates, ends its context, and listens at once on the
+// same path with them.
 func TestListenAgainAtOnce(t *testing.T) {
 	dir := shortDir(t)
 	t.Chdir(dir)

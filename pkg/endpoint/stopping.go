@@ -5,8 +5,9 @@ import (
 	"sync"
 )
 
-// serving are the datastores that this process has started with Listen. The process is what they have in common: two calls know nothing of each other,
-// and the second may follow on the end of the first one's context, before the first has let its address go.
+// serving are the datastores that this process has started with Listen. The process is what they have in common: two
+// calls know nothing of each other, and the second may follow on the end of the first one's context, before the first
+// has let its address go.
 var serving struct {
 	sync.Mutex
 	all map[*instance]struct{}
@@ -35,7 +36,8 @@ func begin(ctx context.Context) (end func()) {
 	}
 }
 
-// awaitStopping returns when the datastores that are stopping have stopped, or ctx has ended. It tells whether there was one.
+// awaitStopping returns when the datastores that are stopping have stopped, or ctx has ended. It tells whether there
+// was one.
 func awaitStopping(ctx context.Context) bool {
 	var stopping []*instance
 	serving.Lock()

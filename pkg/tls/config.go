@@ -1,5 +1,5 @@
-// Package tls names the PEM files for TLS, in the form that programs which embed a datastore know. It holds no certificates: files are
-// read when a configuration is made from them.
+// Package tls names the PEM files for TLS, in the form that programs which embed a datastore know. It holds no
+// certificates: files are read when a configuration is made from them.
 package tls
 
 import (
@@ -14,7 +14,8 @@ import (
 type Config struct {
 	// CAFile holds the authorities that a server's certificate must be signed by; empty are the system's.
 	CAFile string
-	// CertFile holds a certificate chain, KeyFile its key: a server's, or the one that a client shows. They go together.
+	// CertFile holds a certificate chain, KeyFile its key: a server's, or the one that a client shows. They go
+	// together.
 	CertFile, KeyFile string
 	// SkipVerify lets a client talk to any server.
 	SkipVerify bool
@@ -22,8 +23,8 @@ type Config struct {
 	TrustedCAFile string
 }
 
-// ClientConfig is what a client connects with, or nil if neither a file is named nor SkipVerify is set. Certificate and key are read again for every
-// connection, so that they may be renewed.
+// ClientConfig is what a client connects with, or nil if neither a file is named nor SkipVerify is set. Certificate and
+// key are read again for every connection, so that they may be renewed.
 func (c Config) ClientConfig() (*tls.Config, error) {
 	if c.CAFile == "" && c.CertFile == "" && c.KeyFile == "" && !c.SkipVerify {
 		return nil, nil
@@ -45,7 +46,8 @@ func (c Config) ClientConfig() (*tls.Config, error) {
 	return config, nil
 }
 
-// ServerConfig is what a server accepts connections with, or nil if it has no certificate. Certificate and key are read again for every connection.
+// ServerConfig is what a server accepts connections with, or nil if it has no certificate. Certificate and key are read
+// again for every connection.
 func (c Config) ServerConfig() (*tls.Config, error) {
 	if c.CertFile == "" && c.KeyFile == "" {
 		return nil, nil

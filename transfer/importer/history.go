@@ -18,8 +18,8 @@ type History interface {
 	Name() string
 	// Outline counts the rows of the source, without reading them.
 	Outline(ctx context.Context) (Outline, error)
-	// Read calls fn with all writes in the order of their revisions, and returns the other content of the source. Both come from
-	// one snapshot of its database. An error of fn ends the reading and is returned.
+	// Read calls fn with all writes in the order of their revisions, and returns the other content of the source. Both
+	// come from one snapshot of its database. An error of fn ends the reading and is returned.
 	Read(ctx context.Context, fn func(log.Entry) error) (*Contents, error)
 }
 

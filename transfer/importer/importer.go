@@ -51,7 +51,8 @@ const (
 // Progress is how far a stage is.
 type Progress struct {
 	Stage Stage
-	// Done of Total; Total is 0 if nobody knows. In StageFollow they are the revision of the copy and that of the source.
+	// Done of Total; Total is 0 if nobody knows. In StageFollow they are the revision of the copy and that of the
+	// source.
 	Done, Total int64
 }
 
@@ -63,7 +64,8 @@ type Result struct {
 	LeaseMode logstructured.LeaseMode
 	// Revision is the current revision, and CompactRevision the compact one, 0 or less if there is none.
 	Revision, CompactRevision logstructured.Revision
-	// Keys that live, Writes in the history, and what is beside it. In a dry run Keys or Writes are 0 if the source does not tell.
+	// Keys that live, Writes in the history, and what is beside it. In a dry run Keys or Writes are 0 if the source
+	// does not tell.
 	Keys, Writes, Leases, Users, Roles int
 	// Notes say for operators what was left out or translated.
 	Notes []string
@@ -100,8 +102,8 @@ func start(ctx context.Context, opts Options, target log.Log, source string, mod
 	return &copying{opts: opts, target: m}, nil
 }
 
-// continues returns an error if a source that is compacted at a revision does not have everything any more that comes after what the target holds from an earlier attempt: a key
-// that was deleted in between would live on.
+// continues returns an error if a source that is compacted at a revision does not have everything any more that comes
+// after what the target holds from an earlier attempt: a key that was deleted in between would live on.
 func (c *copying) continues(compact logstructured.Revision) error {
 	if at := c.target.Reached(); at.Revision > 0 && compact >= at.Revision {
 		return fmt.Errorf("%w: an earlier import had come to revision %d, and everything up to %d is compacted: empty the target and import again",

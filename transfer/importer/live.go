@@ -20,8 +20,8 @@ type LiveOptions struct {
 	Server Server
 	// Until, if not 0, is the revision to end with; the copy follows the source until that has it.
 	Until logstructured.Revision
-	// CutOver, if not nil, is closed when the copy is to end with the revision that the source then has. Without Until and CutOver it ends with the
-	// one that the source has when the copy has been made.
+	// CutOver, if not nil, is closed when the copy is to end with the revision that the source then has. Without Until
+	// and CutOver it ends with the one that the source has when the copy has been made.
 	CutOver <-chan struct{}
 	// Dir is where there is room for a snapshot for a while; empty is the system's directory for temporary files.
 	Dir string
@@ -193,7 +193,8 @@ func (l *live) leases(ctx context.Context, r *Result) ([]logstructured.LeaseGran
 	return leases, nil
 }
 
-// users returns the records of users and roles. Only a snapshot has their passwords: when they have changed since the last one another is made.
+// users returns the records of users and roles. Only a snapshot has their passwords: when they have changed since the
+// last one another is made.
 func (l *live) users(ctx context.Context, r *Result) ([]logstructured.RecordChange, error) {
 	auth := l.auth
 	status, err := l.source.auth.AuthStatus(ctx, &pb.AuthStatusRequest{})

@@ -40,7 +40,8 @@ var (
 var (
 	// ErrCorrupt means that a file is not a snapshot, or is damaged.
 	ErrCorrupt = errors.New("not an intact etcd snapshot")
-	// ErrNoChecksum means that a file is not followed by its SHA-256, as the database in an etcd's data directory is not.
+	// ErrNoChecksum means that a file is not followed by its SHA-256, as the database in an etcd's data directory is
+	// not.
 	ErrNoChecksum = errors.New("the snapshot has no checksum")
 
 	errEnough = errors.New("enough")

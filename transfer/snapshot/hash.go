@@ -12,8 +12,8 @@ func (f *File) HashKV(revision int64) (sum uint32, err error) {
 		revision = f.info.Revision
 	}
 	compact := f.info.CompactRevision
-	// Of what is up to the compact revision counts only what is still visible at revision: at most one entry of each key. But if nothing at all is visible
-	// at revision etcd leaves nothing out.
+	// Of what is up to the compact revision counts only what is still visible at revision: at most one entry of each
+	// key. But if nothing at all is visible at revision etcd leaves nothing out.
 	visible := map[string]int64{}
 	err = f.Revisions(0, 0, func(r Revision) error {
 		if r.Main > revision {

@@ -32,7 +32,8 @@ type Info struct {
 	// Digest is the SHA-256 of the database. Verified tells that the file says so, too.
 	Digest   [sha256.Size]byte
 	Verified bool
-	// StorageVersion is the version of etcd whose format it has, such as "3.7.0", empty before 3.6; ClusterVersion that of the cluster.
+	// StorageVersion is the version of etcd whose format it has, such as "3.7.0", empty before 3.6; ClusterVersion that
+	// of the cluster.
 	StorageVersion, ClusterVersion string
 	// Revision is the current revision, at least 1.
 	Revision int64
@@ -51,7 +52,8 @@ type File struct {
 // lockPatience is how long to wait for an etcd that has the file open.
 const lockPatience = time.Second
 
-// Open reads the whole file once for its checksum, and opens it. [ErrCorrupt], [ErrNoChecksum] and the errors of the file system are possible.
+// Open reads the whole file once for its checksum, and opens it. [ErrCorrupt], [ErrNoChecksum] and the errors of the
+// file system are possible.
 func Open(path string, opts OpenOptions) (*File, error) {
 	f := &File{}
 	if err := f.verify(path, opts); err != nil {
@@ -76,7 +78,8 @@ func Open(path string, opts OpenOptions) (*File, error) {
 	return f, nil
 }
 
-// verify computes the digest and compares it with the one that follows the database: its length is a multiple of 512 bytes.
+// verify computes the digest and compares it with the one that follows the database: its length is a multiple of 512
+// bytes.
 func (f *File) verify(path string, opts OpenOptions) error {
 	file, err := os.Open(path)
 	if err != nil {
@@ -171,9 +174,9 @@ func (f *File) Entries() (entries int, err error) {
 	return entries, err
 }
 
-// Revisions calls fn with the history in its order, from after the given revision and sub-revision on ((0, 0) is before everything: etcd's first revision is 2), until fn
-// returns an error, which it then returns. fn may keep what it is given. Entries without a key, which tools put there to raise the current revision, are
-// passed over.
+// Revisions calls fn with the history in its order, from after the given revision and sub-revision on ((0, 0) is before
+// everything: etcd's first revision is 2), until fn returns an error, which it then returns. fn may keep what it is
+// given. Entries without a key, which tools put there to raise the current revision, are passed over.
 func (f *File) Revisions(afterMain, afterSub int64, fn func(Revision) error) error {
 	return f.view(func(tx *bbolt.Tx) error {
 		cursor := tx.Bucket(bucketKey).Cursor()
@@ -287,7 +290,8 @@ func (f *File) view(fn func(*bbolt.Tx) error) error {
 	return guarded(func() error { return f.db.View(fn) })
 }
 
-// guarded turns a panic, which is how bbolt tells of pages that make no sense, into an error, and so does it with a page beyond the end of the file.
+// guarded turns a panic, which is how bbolt tells of pages that make no sense, into an error, and so does it with a
+// page beyond the end of the file.
 func guarded(fn func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

@@ -15,8 +15,8 @@ import (
 	"github.com/stele-db/stele/server/auth"
 )
 
-// Build writes an export to the file path, without checksum, and returns its HashKV. progress, if not nil, is told how many entries of how many are
-// written, now and then.
+// Build writes an export to the file path, without checksum, and returns its HashKV. progress, if not nil, is told how
+// many entries of how many are written, now and then.
 func Build(ctx context.Context, path string, x *logstructured.Export, progress func(written, of int)) (hashKV uint32, err error) {
 	w, err := Create(path)
 	if err != nil {

@@ -114,7 +114,8 @@ func (w *Writer) Finish(m Meta) (err error) {
 		}
 	}()
 	if m.Revision > w.main && m.Revision > m.CompactRevision {
-		// etcd takes the revision of the newest entry for the current one. A tombstone without a key is nothing to read or to watch.
+		// etcd takes the revision of the newest entry for the current one. A tombstone without a key is nothing to read
+		// or to watch.
 		if err := w.history.Put(appendRevision(nil, m.Revision, 0, true), nil); err != nil {
 			return err
 		}

@@ -19,7 +19,8 @@ import (
 	"github.com/stele-db/stele/pkg/tls"
 )
 
-// Authority signs certificates. Its own and theirs are files in one directory, NAME.crt and NAME.key, which lives as long as the test.
+// Authority signs certificates. Its own and theirs are files in one directory, NAME.crt and NAME.key, which lives as
+// long as the test.
 type Authority struct {
 	dir  string
 	cert *x509.Certificate
@@ -42,8 +43,9 @@ func (a *Authority) CAFile() string { return a.File("ca.crt") }
 // File is one of the authority's files.
 func (a *Authority) File(name string) string { return filepath.Join(a.dir, name) }
 
-// Issue makes a certificate for 127.0.0.1, localhost and the names, good for servers and clients, whose common name and files have the first name. It
-// returns the files with the authority as CAFile. A second certificate of that name replaces the files.
+// Issue makes a certificate for 127.0.0.1, localhost and the names, good for servers and clients, whose common name and
+// files have the first name. It returns the files with the authority as CAFile. A second certificate of that name
+// replaces the files.
 func (a *Authority) Issue(t testing.TB, names ...string) tls.Config {
 	t.Helper()
 	return a.Sign(t, names[0], &x509.Certificate{
@@ -60,7 +62,8 @@ func (a *Authority) Sign(t testing.TB, name string, template *x509.Certificate) 
 	return tls.Config{CAFile: a.CAFile(), CertFile: a.File(name + ".crt"), KeyFile: a.File(name + ".key")}
 }
 
-// Revoke writes a PEM list that revokes the certificates of these names, and returns the file. A second list replaces it.
+// Revoke writes a PEM list that revokes the certificates of these names, and returns the file. A second list replaces
+// it.
 func (a *Authority) Revoke(t testing.TB, names ...string) string {
 	t.Helper()
 	list := &x509.RevocationList{
@@ -86,7 +89,8 @@ func (a *Authority) Revoke(t testing.TB, names ...string) string {
 	return file
 }
 
-// Client is what a client connects with that trusts the authority's servers and shows the certificate of that name, or none if there is no name.
+// Client is what a client connects with that trusts the authority's servers and shows the certificate of that name, or
+// none if there is no name.
 func (a *Authority) Client(t testing.TB, name string) *stdtls.Config {
 	t.Helper()
 	files := tls.Config{CAFile: a.CAFile()}
