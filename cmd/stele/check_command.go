@@ -11,9 +11,10 @@ import (
 	"github.com/stele-db/stele/server/auth"
 )
 
-const checkHelp = `Read the whole log in the database and report inconsistencies: rows that do not match their checksums, gaps, revisions and
-versions out of sequence, leases without a grant, rows that should have been deleted. The command changes nothing, and
-servers may keep running. It reads values only with --values. The exit code is 1 if there are problems.`
+const checkHelp = `Read the whole log in the database and report inconsistencies: rows that do not match their
+checksums, gaps, revisions and versions out of sequence, leases without a grant, rows that should have been deleted.
+The command changes nothing, and servers may keep running. It reads values only with --values. The exit code is 1 if
+there are problems.`
 
 func newCheckCommand() *cobra.Command {
 	var t tool
@@ -55,7 +56,8 @@ func (t *tool) check(ctx context.Context, opts logstructured.CheckOptions) error
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(t.stdout, "%s: %d entries, %d keys, %d leases, revision %d, compact revision %d, problems: %d\n",
+	_, err = fmt.Fprintf(t.stdout,
+		"%s: %d entries, %d keys, %d leases, revision %d, compact revision %d, problems: %d\n",
 		t.name(), result.Entries, result.Keys, result.Leases, result.Revision, result.CompactRevision, result.Problems)
 	if err == nil && result.Problems > 0 {
 		err = fmt.Errorf("problems in the database: %d", result.Problems)

@@ -51,7 +51,8 @@ func (c *databaseConfig) connectionFlags(fs *pflag.FlagSet) {
 		"file with the database password, read again for each connection; replaces the password of --endpoint (or set "+
 			passwordVariable+")")
 	fs.StringVar(&c.tls.CAFile, "ca-file", "",
-		"CA that must have signed the certificate of the database; this and the next three flags enable TLS to the database")
+		"CA that must have signed the certificate of the database; this and the next three flags enable TLS to the "+
+			"database")
 	fs.StringVar(&c.tls.CertFile, "cert-file", "", "client certificate for the database")
 	fs.StringVar(&c.tls.KeyFile, "key-file", "", "private key of --cert-file")
 	fs.BoolVar(&c.tls.SkipVerify, "skip-verify", false, "do not verify the certificate of the database")
@@ -70,13 +71,14 @@ var clientPortHints = map[string]string{
 func (c *databaseConfig) check() error {
 	switch {
 	case c.tls.CertFile != "" && c.tls.KeyFile == "":
-		return errors.New("--cert-file is set and --key-file is not; set both, or neither for no client certificate to the " +
-			"database (--server-cert-file is the certificate of the client port)")
+		return errors.New("--cert-file is set and --key-file is not; set both, or neither for no client certificate " +
+			"to the database (--server-cert-file is the certificate of the client port)")
 	case c.tls.KeyFile != "" && c.tls.CertFile == "":
-		return errors.New("--key-file is set and --cert-file is not; set both, or neither for no client certificate to the " +
-			"database (--server-cert-file is the certificate of the client port)")
+		return errors.New("--key-file is set and --cert-file is not; set both, or neither for no client certificate " +
+			"to the database (--server-cert-file is the certificate of the client port)")
 	case c.passwordFile != "" && c.password != "":
-		return errors.New("--datastore-password-file and " + passwordVariable + " both give the password; set one of them")
+		return errors.New("--datastore-password-file and " + passwordVariable + " both give the password; set one " +
+			"of them")
 	}
 	return nil
 }
@@ -86,7 +88,8 @@ func (c *databaseConfig) options(flags *pflag.FlagSet, log *logrus.Entry) (conne
 	if !drivers.Remote(c.endpoint) {
 		flags.VisitAll(func(f *pflag.Flag) {
 			if f.Changed && marked(f, remoteFlag) {
-				log.Warnf("--%s has no effect: an SQLite file is not reached over a network%s", f.Name, clientPortHints[f.Name])
+				log.Warnf("--%s has no effect: an SQLite file is not reached over a network%s", f.Name,
+					clientPortHints[f.Name])
 			}
 		})
 		if c.password != "" {
@@ -111,8 +114,8 @@ func (c *databaseConfig) options(flags *pflag.FlagSet, log *logrus.Entry) (conne
 // ofEndpoint names the flags that fix an error of opening the database as a store in a lease mode.
 func ofEndpoint(err error, mode logstructured.LeaseMode) error {
 	if errors.Is(err, connect.ErrKine) {
-		return fmt.Errorf("--endpoint: %w: to take over its data stop kine and run `stele import --from=kine` with the same "+
-			"--endpoint; to begin with nothing beside it, start with --beside-kine", err)
+		return fmt.Errorf("--endpoint: %w: to take over its data stop kine and run `stele import --from=kine` with "+
+			"the same --endpoint; to begin with nothing beside it, start with --beside-kine", err)
 	}
 	return fmt.Errorf("--endpoint: %w", ofLeaseMode(err, mode))
 }
@@ -126,7 +129,8 @@ func ofLeaseMode(err error, mode logstructured.LeaseMode) error {
 	if mode == recorded {
 		recorded = logstructured.LeaseModeEtcd
 	}
-	return fmt.Errorf("%w: start it with --lease-mode=%s, or stop all servers and run `stele lease-mode %s`", err, recorded, mode)
+	return fmt.Errorf("%w: start it with --lease-mode=%s, or stop all servers and run `stele lease-mode %s`", err,
+		recorded, mode)
 }
 
 // mustExist returns an error if endpoint is a file that does not exist. Opening it would create it.

@@ -78,6 +78,7 @@ func checkVariables(root *cobra.Command, env map[string]string) error {
 		return nil
 	}
 	slices.Sort(unknown)
-	return fmt.Errorf("%s: no flag has this environment variable; unset it or correct its name (stele --help lists the flags)",
+	return fmt.Errorf("%s: no flag has this environment variable; unset it or correct its name (stele --help lists "+
+		"the flags)",
 		strings.Join(unknown, ", "))
 }

@@ -7,7 +7,8 @@ import (
 
 // Hints that several flags of etcd share.
 const (
-	noPeers  = "Stele has no equivalent: replicas meet in the database and need no addresses or certificates of each other"
+	noPeers = "Stele has no equivalent: replicas meet in the database and need no addresses or certificates of " +
+		"each other"
 	noRaft   = "Stele has no equivalent: the database replicates and stores the log"
 	noTuning = "Stele has no equivalent and needs no tuning here"
 )
@@ -43,7 +44,8 @@ var etcdHints = map[string]string{
 	"downgrade-check-time":      noTuning,
 	"compact-hash-check-time":   "run `stele check` on a schedule instead",
 	"corrupt-check-time":        "run `stele check` on a schedule instead",
-	"host-whitelist":            "restrict the address with --listen-address, or demand certificates with --client-cert-auth",
+	"host-whitelist": "restrict the address with --listen-address, or demand certificates with " +
+		"--client-cert-auth",
 }
 
 // etcdHintPrefixes are etcdHints for families of flags.

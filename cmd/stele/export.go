@@ -18,8 +18,9 @@ import (
 	"github.com/stele-db/stele/transfer/snapshot"
 )
 
-const exportHelp = `Write a consistent copy of the database into FILE, in the format of etcd's snapshots, and exit. It holds the history from
-the compact revision on, leases, users and roles. "etcdutl snapshot restore FILE" can restore it.
+const exportHelp = `Write a consistent copy of the database into FILE, in the format of etcd's snapshots, and exit. It
+holds the history from the compact revision on, leases, users and roles. "etcdutl snapshot restore FILE" can restore
+it.
 
 The command changes nothing in the database, and servers may keep running. FILE must not exist. It gets its name when it is
 complete and its content was compared with the database.`
@@ -37,7 +38,8 @@ func newExportCommand() *cobra.Command {
 			return nil
 		},
 	}, func(flags *pflag.FlagSet) {
-		flags.BoolVar(&dryRun, "dry-run", false, "read the database and report what would be written, without writing it")
+		flags.BoolVar(&dryRun, "dry-run", false,
+			"read the database and report what would be written, without writing it")
 	}, func(ctx context.Context, args []string) error { return t.export(ctx, args[0], dryRun) })
 }
 
@@ -131,7 +133,8 @@ func verifyExport(path string, x *logstructured.Export, sum uint32) (err error) 
 	}
 	info := f.Info()
 	if written != sum || info.Revision != int64(x.Revision) || info.CompactRevision != int64(x.CompactRevision) {
-		return fmt.Errorf("the file differs from the database: hash %d at revision %d, compact revision %d, and not %d at %d, %d",
+		return fmt.Errorf("the file differs from the database: hash %d at revision %d, compact revision %d, and not "+
+			"%d at %d, %d",
 			written, info.Revision, info.CompactRevision, sum, x.Revision, x.CompactRevision)
 	}
 	return nil

@@ -76,7 +76,8 @@ func (c *config) flags() *pflag.FlagSet {
 
 // portFlags declare the client port.
 func (c *config) portFlags(fs *pflag.FlagSet) {
-	fs.StringVar(&c.listenAddress, "listen-address", "127.0.0.1:2379", "address to serve clients on: host:port or unix://path")
+	fs.StringVar(&c.listenAddress, "listen-address", "127.0.0.1:2379",
+		"address to serve clients on: host:port or unix://path")
 	fs.BoolVar(&c.insecureListen, "insecure-listen", false,
 		"allow plain text on an address that other machines can reach")
 	fs.StringSliceVar(&c.advertiseClientURLs, "advertise-client-urls", nil,
@@ -129,7 +130,8 @@ func (c *config) storeFlags(fs *pflag.FlagSet) {
 	sizeVar(fs, &c.quotaBytes, "quota-backend-bytes", 0,
 		"refuse writes when the database is larger than this, until the alarm is disarmed; 0 is no limit")
 	fs.StringVar(&c.leaseMode, "lease-mode", string(logstructured.LeaseModeTTL),
-		"ttl (for Kubernetes: keys expire TTL seconds after their last write) or etcd (for all other clients: etcd's leases)")
+		"ttl (for Kubernetes: keys expire TTL seconds after their last write) or etcd (for all other clients: "+
+			"etcd's leases)")
 	fs.DurationVar(&c.progressInterval, "watch-progress-notify-interval", logstructured.DefaultProgressInterval,
 		"period of watch progress notifications")
 	mark(fs, kineFlag, "datastore-poll-interval", "watch-progress-notify-interval")
@@ -137,8 +139,10 @@ func (c *config) storeFlags(fs *pflag.FlagSet) {
 
 // compactionFlags declare the schedule of compactions.
 func (c *config) compactionFlags(fs *pflag.FlagSet) {
-	fs.DurationVar(&c.compactInterval, "compact-interval", 0, "compact the history this often; 0 leaves compaction to clients")
-	fs.IntVar(&c.compactIntervalJitter, "compact-interval-jitter", 0, "vary --compact-interval by up to this many percent")
+	fs.DurationVar(&c.compactInterval, "compact-interval", 0,
+		"compact the history this often; 0 leaves compaction to clients")
+	fs.IntVar(&c.compactIntervalJitter, "compact-interval-jitter", 0,
+		"vary --compact-interval by up to this many percent")
 	fs.DurationVar(&c.compactTimeout, "compact-timeout", compactor.DefaultTimeout,
 		"timeout of a compaction by --compact-interval or --auto-compaction-retention, which is retried later")
 	fs.Int64Var(&c.compactMinRetain, "compact-min-retain", 1000, "number of revisions that --compact-interval keeps")

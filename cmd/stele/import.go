@@ -11,9 +11,9 @@ import (
 	"github.com/stele-db/stele/transfer/importer"
 )
 
-const importHelp = `Import the history of another store into the database --endpoint, which must hold no data of Stele, and exit. The import
-keeps every revision, so that clients can continue with the revisions that they know. Stop the programs that write to the
-source first: the import fails if the source changes.
+const importHelp = `Import the history of another store into the database --endpoint, which must hold no data of
+Stele, and exit. The import keeps every revision, so that clients can continue with the revisions that they know. Stop
+the programs that write to the source first: the import fails if the source changes.
 
 No server starts on the database until the import is complete and compared with the source, by count and checksum. Run the
 same command again to resume an interrupted import.
@@ -38,7 +38,9 @@ var importSources = map[string]importSource{
 func newImportCommand() *cobra.Command {
 	var t tool
 	var c importConfig
-	cmd := &cobra.Command{Use: "import", Short: "Fill an empty database with the history of another store", Long: importHelp}
+	cmd := &cobra.Command{
+		Use: "import", Short: "Fill an empty database with the history of another store", Long: importHelp,
+	}
 	return t.command(cmd, c.flags, func(ctx context.Context, _ []string) error {
 		c.password = os.Getenv(sourcePasswordVariable)
 		return t.importFrom(ctx, &c)

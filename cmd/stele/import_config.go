@@ -38,7 +38,8 @@ type importConfig struct {
 func (c *importConfig) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.from, "from", "", "kind of the source: kine, etcd or stele")
 	fs.StringVar(&c.source, "source", "",
-		"database to read, in the form of --endpoint (default for kine: --endpoint itself), URL of an etcd, or path of a snapshot")
+		"database to read, in the form of --endpoint (default for kine: --endpoint itself), URL of an etcd, or path "+
+			"of a snapshot")
 	fs.StringVar(&c.table, "source-table", "kine", "name of kine's table")
 	fs.StringVar(&c.passwordFile, "source-password-file", "",
 		"file with the password for --source (or set "+sourcePasswordVariable+")")
@@ -49,25 +50,31 @@ func (c *importConfig) flags(fs *pflag.FlagSet) {
 	fs.BoolVar(&c.tls.SkipVerify, "source-skip-verify", false, "do not verify the certificate of --source")
 	fs.DurationVar(&c.quiet, "source-quiet", 3*time.Second,
 		"require kine's table to be unchanged this long; programs that serve a cluster write every few seconds")
-	fs.StringVar(&c.leaseMode, "lease-mode", string(logstructured.LeaseModeTTL), "--lease-mode of the servers of the database")
+	fs.StringVar(&c.leaseMode, "lease-mode", string(logstructured.LeaseModeTTL),
+		"--lease-mode of the servers of the database")
 	fs.StringVar(&c.user, "user", "",
-		"user of a running etcd with authentication: name or name:password; the password may also be given as for a database")
+		"user of a running etcd with authentication: name or name:password; the password may also be given as for a "+
+			"database")
 	fs.StringVar(&c.caCert, "cacert", "", "CA that must have signed the certificate of a running etcd")
 	fs.StringVar(&c.cert, "cert", "", "client certificate for a running etcd")
 	fs.StringVar(&c.key, "key", "", "private key of --cert")
 	fs.BoolVar(&c.skipTLSVerify, "insecure-skip-tls-verify", false, "do not verify the certificate of a running etcd")
 	fs.BoolVar(&c.follow, "follow", false,
 		"follow the writes of a running etcd until SIGINT or SIGTERM, and end at its revision at that moment")
-	fs.Int64Var(&c.untilRevision, "until-revision", 0, "follow the writes of a running etcd up to this revision, and end there")
-	fs.BoolVar(&c.skipHashCheck, "skip-hash-check", false, "accept a snapshot without checksum, such as a copy of member/snap/db")
-	fs.BoolVar(&c.dryRun, "dry-run", false, "read the source and report what would be imported, without changing anything")
+	fs.Int64Var(&c.untilRevision, "until-revision", 0,
+		"follow the writes of a running etcd up to this revision, and end there")
+	fs.BoolVar(&c.skipHashCheck, "skip-hash-check", false,
+		"accept a snapshot without checksum, such as a copy of member/snap/db")
+	fs.BoolVar(&c.dryRun, "dry-run", false,
+		"read the source and report what would be imported, without changing anything")
 }
 
 // check validates the flags without access to the network or the disk.
 func (c *importConfig) check() error {
 	switch {
 	case c.from == "":
-		return fmt.Errorf("--from is missing: write what to import from, such as --from=%s", strings.Join(importKinds, " or --from="))
+		return fmt.Errorf("--from is missing: write what to import from, such as --from=%s",
+			strings.Join(importKinds, " or --from="))
 	case !slices.Contains(importKinds, c.from):
 		return fmt.Errorf("--from: %q is not %s", c.from, strings.Join(importKinds, " or "))
 	case c.quiet < 0:
@@ -81,7 +88,8 @@ func (c *importConfig) check() error {
 	case (c.cert == "") != (c.key == ""):
 		return errors.New("--cert and --key go together; set both, or neither for no client certificate")
 	case c.passwordFile != "" && c.password != "":
-		return errors.New("--source-password-file and " + sourcePasswordVariable + " both give the password; set one of them")
+		return errors.New("--source-password-file and " + sourcePasswordVariable + " both give the password; set " +
+			"one of them")
 	case (c.tls.CertFile == "") != (c.tls.KeyFile == ""):
 		return errors.New("--source-cert-file and --source-key-file go together; " +
 			"set both, or neither for no client certificate")

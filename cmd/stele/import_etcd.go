@@ -32,7 +32,8 @@ func (r *importRun) etcd(ctx context.Context) (*importer.Result, error) {
 		return nil, fmt.Errorf("--cacert, --cert, --key: %w; name readable PEM files that belong together", err)
 	}
 	opts := importer.LiveOptions{
-		Options: r.options(), Server: importer.Server{URL: r.config.source, TLS: config, User: user, Password: password},
+		Options: r.options(), Server: importer.Server{URL: r.config.source, TLS: config, User: user,
+			Password: password},
 		Until: logstructured.Revision(r.config.untilRevision),
 	}
 	if err := r.openTarget(ctx); err != nil {

@@ -44,10 +44,12 @@ func (r *importRun) openKine(ctx context.Context) (*kineSource, error) {
 	if err != nil {
 		return nil, err
 	}
-	table, err := kine.Open(ctx, dsn, kine.Options{Table: c.table, Options: drivers.Options{Logger: r.log, Options: connection}})
+	table, err := kine.Open(ctx, dsn,
+		kine.Options{Table: c.table, Options: drivers.Options{Logger: r.log, Options: connection}})
 	switch {
 	case errors.Is(err, kine.ErrNotKine):
-		return nil, fmt.Errorf("%s: %w; name kine's database with --source, and its table with --source-table", flag, err)
+		return nil, fmt.Errorf("%s: %w; name kine's database with --source, and its table with --source-table", flag,
+			err)
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", flag, err)
 	}

@@ -49,9 +49,11 @@ func (r *importRun) explain(ctx context.Context, err error) error {
 	case errors.Is(err, importer.ErrTargetChanged):
 		return fmt.Errorf("--endpoint: %w; empty the database and run the same command again", err)
 	case errors.Is(err, importer.ErrNeedsUser):
-		return fmt.Errorf("--user: %w, and give the password in %s or by --source-password-file", err, sourcePasswordVariable)
+		return fmt.Errorf("--user: %w, and give the password in %s or by --source-password-file", err,
+			sourcePasswordVariable)
 	case errors.Is(err, logstructured.ErrImportTarget):
-		return fmt.Errorf("--endpoint: %w (if its content is not needed, drop its tables stele_* or delete the file)", err)
+		return fmt.Errorf("--endpoint: %w (if its content is not needed, drop its tables stele_* or delete the file)",
+			err)
 	case errors.Is(err, snapshot.ErrNoChecksum):
 		return fmt.Errorf("--source: %w: it is a copy of an etcd's database, or is truncated; "+
 			"--skip-hash-check imports a copy without its hash", err)
@@ -61,7 +63,8 @@ func (r *importRun) explain(ctx context.Context, err error) error {
 
 // reportHistory reports the copy of a source without HashKV.
 func (r *importRun) reportHistory(result *importer.Result, took time.Duration) error {
-	what := fmt.Sprintf("was imported into %s in %v, and compared with what is there now", r.name(), took.Round(100*time.Millisecond))
+	what := fmt.Sprintf("was imported into %s in %v, and compared with what is there now", r.name(),
+		took.Round(100*time.Millisecond))
 	if r.config.dryRun {
 		what = fmt.Sprintf("can be imported into %s; nothing was changed", r.name())
 	}
@@ -82,13 +85,16 @@ func (r *importRun) reportCopy(result *importer.Result, took time.Duration) erro
 	if r.config.dryRun {
 		what = fmt.Sprintf("can be copied into %s; nothing was changed", r.name())
 	}
-	_, err := fmt.Fprintf(r.stdout, "%s %s: revision %d, compact revision %d, keys: %d, leases: %d, users: %d, roles: %d\n",
+	_, err := fmt.Fprintf(r.stdout,
+		"%s %s: revision %d, compact revision %d, keys: %d, leases: %d, users: %d, roles: %d\n",
 		result.Source, what, result.Revision, result.CompactRevision, result.Keys, result.Leases, result.Users, result.Roles)
 	if err == nil && result.LeaseMode == logstructured.LeaseModeEtcd {
-		_, err = fmt.Fprintln(r.stdout, "  its leases are etcd's: start servers with --lease-mode=etcd, or run `stele lease-mode ttl` first")
+		_, err = fmt.Fprintln(r.stdout,
+			"  its leases are etcd's: start servers with --lease-mode=etcd, or run `stele lease-mode ttl` first")
 	}
 	if err == nil && result.Missed > 0 {
-		_, err = fmt.Fprintf(r.stdout, "  THE SOURCE WAS WRITTEN SINCE: %d revisions are not in the copy\n", result.Missed)
+		_, err = fmt.Fprintf(r.stdout, "  THE SOURCE WAS WRITTEN SINCE: %d revisions are not in the copy\n",
+			result.Missed)
 	}
 	return err
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/stele-db/stele/logstructured"
 )
 
-const leaseModeHelp = `Convert the leases in the database to another mode, and exit. Stop all servers first, and start them with
---lease-mode=MODE afterwards; a server in the previous mode stops with an error.
+const leaseModeHelp = `Convert the leases in the database to another mode, and exit. Stop all servers first, and start
+them with --lease-mode=MODE afterwards; a server in the previous mode stops with an error.
 
 To etcd: each TTL in use becomes a lease with that ID and TTL, granted now; no key expires earlier than before.
 To ttl: each key that has a lease is rewritten, all in one revision, with the remaining time of its lease as TTL.`
@@ -22,7 +22,8 @@ func newLeaseModeCommand() *cobra.Command {
 		Use: "lease-mode MODE", Short: "Convert the leases in the database to mode etcd or ttl", Long: leaseModeHelp,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return errors.New("stele lease-mode takes the mode and flags: stele lease-mode etcd, or stele lease-mode ttl")
+				return errors.New("stele lease-mode takes the mode and flags: stele lease-mode etcd, or stele " +
+					"lease-mode ttl")
 			}
 			return logstructured.LeaseMode(args[0]).Valid()
 		},

@@ -42,11 +42,12 @@ func (c *config) listen(ctx context.Context, certs *server.Certificates) (*serve
 		address = endpoint.WithTLS(address)
 	}
 	if strings.HasPrefix(address, "https://") && certs == nil || strings.HasPrefix(address, "unixs://") && certs == nil {
-		return nil, fmt.Errorf("--listen-address: %s needs a certificate; set --server-cert-file and --server-key-file", address)
+		return nil, fmt.Errorf("--listen-address: %s needs a certificate; set --server-cert-file and --server-key-file",
+			address)
 	}
 	if certs == nil && !c.insecureListen && !local(ctx, address) {
-		return nil, fmt.Errorf("--listen-address: %s can be reached by other machines and would be served in plain text; "+
-			"set --server-cert-file and --server-key-file, or accept that with --insecure-listen", address)
+		return nil, fmt.Errorf("--listen-address: %s can be reached by other machines and would be served in plain "+
+			"text; set --server-cert-file and --server-key-file, or accept that with --insecure-listen", address)
 	}
 	l, err := server.Listen(ctx, address, certs)
 	if err != nil {

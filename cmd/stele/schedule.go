@@ -20,7 +20,8 @@ func (c *config) schedule() (compactor.Schedule, error) {
 	case c.compactInterval < 0:
 		return nil, errors.New("--compact-interval: must not be negative; 0 turns it off")
 	case c.compactIntervalJitter < 0 || c.compactIntervalJitter > 99:
-		return nil, fmt.Errorf("--compact-interval-jitter: %d is not a percentage from 0 to 99", c.compactIntervalJitter)
+		return nil, fmt.Errorf("--compact-interval-jitter: %d is not a percentage from 0 to 99",
+			c.compactIntervalJitter)
 	case c.compactTimeout <= 0:
 		return nil, errors.New("--compact-timeout: must be longer than 0, such as 5s")
 	case c.compactMinRetain < 0:
@@ -63,7 +64,8 @@ func (c *config) retention() (compactor.Schedule, error) {
 		if isNumber && number >= 0 && number <= maxHours {
 			keep = time.Duration(number) * time.Hour
 		} else if keep, err = time.ParseDuration(c.autoCompactionRetention); err != nil || keep < 0 {
-			return nil, fmt.Errorf("%s: %q is not a time to keep; write a number of hours, or a number with its unit, such as 30m",
+			return nil, fmt.Errorf("%s: %q is not a time to keep; write a number of hours, or a number with its "+
+				"unit, such as 30m",
 				flag, c.autoCompactionRetention)
 		}
 		if keep == 0 {

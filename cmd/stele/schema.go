@@ -18,7 +18,8 @@ with --print, which prints the statements to run and does not connect to the dat
 func newSchemaCommand() *cobra.Command {
 	var t tool
 	var printed bool
-	return t.command(&cobra.Command{Use: "schema", Short: "Create the tables, or print the SQL statements", Long: schemaHelp},
+	return t.command(&cobra.Command{Use: "schema", Short: "Create the tables, or print the SQL statements",
+		Long: schemaHelp},
 		func(flags *pflag.FlagSet) {
 			flags.BoolVar(&printed, "print", false, "print the statements without connecting to the database")
 		},

@@ -22,7 +22,8 @@ type tlsConfig struct {
 func (c *tlsConfig) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.clientCRL, "client-crl-file", "",
 		"list of revoked client certificates, PEM or DER; read again when it changes")
-	fs.StringVar(&c.minVersion, "tls-min-version", "TLS1.2", "oldest version of TLS that clients may use: TLS1.2 or TLS1.3")
+	fs.StringVar(&c.minVersion, "tls-min-version", "TLS1.2",
+		"oldest version of TLS that clients may use: TLS1.2 or TLS1.3")
 	fs.StringVar(&c.maxVersion, "tls-max-version", "",
 		"newest version of TLS that clients may use: TLS1.2 or TLS1.3 (default: the newest)")
 	fs.StringSliceVar(&c.cipherSuites, "cipher-suites", nil,
@@ -45,12 +46,13 @@ func (c *tlsConfig) check(secure, clientCerts bool) error {
 		return err
 	}
 	if highest != 0 && lowest > highest {
-		return fmt.Errorf("--tls-min-version: %s is newer than the %s of --tls-max-version; exchange them, or leave one out",
+		return fmt.Errorf("--tls-min-version: %s is newer than the %s of --tls-max-version; exchange them, or leave "+
+			"one out",
 			c.minVersion, c.maxVersion)
 	}
 	if lowest == tls.VersionTLS13 && len(c.cipherSuites) > 0 {
-		return errors.New("--cipher-suites: TLS 1.3 has fixed cipher suites, and --tls-min-version=TLS1.3 allows no other " +
-			"version; leave one of the two out")
+		return errors.New("--cipher-suites: TLS 1.3 has fixed cipher suites, and --tls-min-version=TLS1.3 allows no " +
+			"other version; leave one of the two out")
 	}
 	_, err = c.suites()
 	return err

@@ -38,14 +38,16 @@ func (c *config) check() error {
 	case logstructured.LeaseMode(c.leaseMode).Valid() != nil:
 		return fmt.Errorf("--lease-mode: %q is neither ttl nor etcd", c.leaseMode)
 	case c.pollInterval <= 0:
-		return fmt.Errorf("--datastore-poll-interval: %v is not longer than 0; write a duration such as 10ms", c.pollInterval)
+		return fmt.Errorf("--datastore-poll-interval: %v is not longer than 0; write a duration such as 10ms",
+			c.pollInterval)
 	case c.requestTimeout <= 0:
 		return fmt.Errorf("--request-timeout: %v is not longer than 0; write a duration such as 7s", c.requestTimeout)
 	case c.progressInterval <= 0:
 		return fmt.Errorf("--watch-progress-notify-interval: %v is not longer than 0; write a duration such as 5s",
 			c.progressInterval)
 	case c.compactRetention <= 0:
-		return fmt.Errorf("--compact-retention: %v is not longer than 0; write a duration such as 5m", c.compactRetention)
+		return fmt.Errorf("--compact-retention: %v is not longer than 0; write a duration such as 5m",
+			c.compactRetention)
 	}
 	if err := c.tls.check(c.serverCertFile != "", c.trustedCAFile != "" || c.clientCertAuth); err != nil {
 		return err
@@ -59,13 +61,15 @@ func (c *config) check() error {
 	if len(c.advertiseClientURLs) > 0 {
 		urls, err := server.ParseClientURLs(c.advertiseClientURLs)
 		if err != nil {
-			return fmt.Errorf("--advertise-client-urls: %w; write URLs like http://stele.example:2379, with a port and without a path", err)
+			return fmt.Errorf("--advertise-client-urls: %w; write URLs like http://stele.example:2379, with a port "+
+				"and without a path", err)
 		}
 		c.advertiseClientURLs = urls
 	}
 	for _, origin := range c.cors {
 		if u, err := url.Parse(origin); origin != "*" && (err != nil || !isOrigin(u)) {
-			return fmt.Errorf("--cors: %q is not the origin of a web page; write it like https://page.example:8443, without a path, or * for all", origin)
+			return fmt.Errorf("--cors: %q is not the origin of a web page; write it like https://page.example:8443, "+
+				"without a path, or * for all", origin)
 		}
 	}
 	return nil

@@ -62,7 +62,8 @@ func dial(config Config) (*grpc.ClientConn, error) {
 		}
 		endpoints = append(endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: addr, ServerName: name}}})
 	}
-	local := !slices.ContainsFunc(endpoints, func(e resolver.Endpoint) bool { return !strings.HasPrefix(e.Addresses[0].Addr, "unix:") })
+	local := !slices.ContainsFunc(endpoints,
+		func(e resolver.Endpoint) bool { return !strings.HasPrefix(e.Addresses[0].Addr, "unix:") })
 
 	r := manual.NewBuilderWithScheme("stele")
 	r.InitialState(resolver.State{Endpoints: endpoints})

@@ -85,7 +85,8 @@ func Open(ctx context.Context, opts Options) (*Datastore, error) {
 		starting.Close()
 		return nil, err
 	}
-	d.compactor = &compactor.Compactor{Store: d.store, Logger: opts.Logger, Schedule: opts.Compaction, Timeout: opts.CompactTimeout}
+	d.compactor = &compactor.Compactor{Store: d.store, Logger: opts.Logger, Schedule: opts.Compaction,
+		Timeout: opts.CompactTimeout}
 	return d, nil
 }
 

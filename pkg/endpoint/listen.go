@@ -69,7 +69,8 @@ func Listen(ctx context.Context, config Config) (ETCDConfig, error) {
 			config.Logger.WithError(err).Error("the datastore failed and has stopped serving")
 			return
 		}
-		config.Logger.WithField("url", url).Info("the datastore has stopped; everything acknowledged is in the database")
+		config.Logger.WithField("url",
+			url).Info("the datastore has stopped; everything acknowledged is in the database")
 	}()
 
 	etcd := ETCDConfig{Endpoints: []string{Reachable(url)}, LeaderElect: drivers.Remote(opts.Endpoint)}
@@ -92,7 +93,8 @@ func (c *Config) external() (ETCDConfig, bool, error) {
 	if !slices.ContainsFunc(endpoints, func(e string) bool { return !is(e) }) {
 		return ETCDConfig{Endpoints: endpoints, TLSConfig: c.BackendTLSConfig, LeaderElect: true}, true, nil
 	}
-	return ETCDConfig{}, false, errors.New("datastore: of several endpoints, separated by commas, each must begin with http://, https://, unix:// or unixs://")
+	return ETCDConfig{}, false, errors.New("datastore: of several endpoints, separated by commas, each must begin " +
+		"with http://, https://, unix:// or unixs://")
 }
 
 // secure tells whether the datastore is served with TLS.
@@ -106,15 +108,19 @@ func (c *Config) options() (Options, error) {
 	case c.CompactInterval < 0:
 		return Options{}, errors.New("datastore: CompactInterval is negative; 0 turns it off")
 	case c.CompactIntervalJitter < 0 || c.CompactIntervalJitter > 99:
-		return Options{}, fmt.Errorf("datastore: CompactIntervalJitter is %d, and not a percentage from 0 to 99", c.CompactIntervalJitter)
+		return Options{}, fmt.Errorf("datastore: CompactIntervalJitter is %d, and not a percentage from 0 to 99",
+			c.CompactIntervalJitter)
 	case c.CompactMinRetain < 0:
 		return Options{}, errors.New("datastore: CompactMinRetain is negative; 0 retains only what is current")
 	case c.CompactTimeout < 0 || c.PollInterval < 0 || c.NotifyInterval < 0:
-		return Options{}, errors.New("datastore: CompactTimeout, PollInterval or NotifyInterval is negative; 0 is the default")
+		return Options{}, errors.New("datastore: CompactTimeout, PollInterval or NotifyInterval is negative; 0 is " +
+			"the default")
 	case (c.ServerTLSConfig.CertFile == "") != (c.ServerTLSConfig.KeyFile == ""):
-		return Options{}, errors.New("datastore: ServerTLSConfig has only one of CertFile and KeyFile; set both, or neither for plain text")
+		return Options{}, errors.New("datastore: ServerTLSConfig has only one of CertFile and KeyFile; set both, or " +
+			"neither for plain text")
 	case c.ServerTLSConfig.TrustedCAFile != "" && c.ServerTLSConfig.CertFile == "" && c.GRPCServer == nil:
-		return Options{}, errors.New("datastore: ServerTLSConfig.TrustedCAFile demands client certificates, which need TLS; set CertFile and KeyFile too")
+		return Options{}, errors.New("datastore: ServerTLSConfig.TrustedCAFile demands client certificates, which " +
+			"need TLS; set CertFile and KeyFile too")
 	}
 	opts := Options{
 		Logger:      c.Logger,
@@ -128,7 +134,8 @@ func (c *Config) options() (Options, error) {
 			},
 			Pool: c.ConnectionPoolConfig,
 		},
-		Store:          logstructured.Options{PollInterval: c.PollInterval, ProgressInterval: c.NotifyInterval, LeaseMode: c.LeaseMode},
+		Store: logstructured.Options{PollInterval: c.PollInterval, ProgressInterval: c.NotifyInterval,
+			LeaseMode: c.LeaseMode},
 		Server:         server.Options{GRPCServer: c.GRPCServer},
 		CompactTimeout: c.CompactTimeout,
 	}

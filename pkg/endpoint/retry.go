@@ -46,7 +46,8 @@ func retry(ctx context.Context, logger *logrus.Entry, endpoint string, limit tim
 			}
 			return nil
 		case ctx.Err() != nil, !drivers.Remote(endpoint), errors.Is(err, connect.ErrConfiguration),
-			errors.Is(err, log.ErrCorrupt), errors.Is(err, logstructured.ErrLeaseModeMismatch), errors.Is(err, logstructured.ErrImportUnfinished):
+			errors.Is(err, log.ErrCorrupt), errors.Is(err, logstructured.ErrLeaseModeMismatch), errors.Is(err,
+				logstructured.ErrImportUnfinished):
 			return err
 		case time.Since(reachable) >= unknownHostTime:
 			return fmt.Errorf("%w; the host of the endpoint has had no address for %v", err, unknownHostTime)

@@ -29,7 +29,8 @@ func (c Config) ClientConfig() (*tls.Config, error) {
 	if c.CAFile == "" && c.CertFile == "" && c.KeyFile == "" && !c.SkipVerify {
 		return nil, nil
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.SkipVerify} //nolint:gosec // only if the caller says so
+	config := &tls.Config{MinVersion: tls.VersionTLS12,
+		InsecureSkipVerify: c.SkipVerify} //nolint:gosec // only if the caller says so
 	var err error
 	if c.CAFile != "" {
 		if config.RootCAs, err = authorities(c.CAFile); err != nil {

@@ -115,7 +115,8 @@ func authRecords(stored *snapshot.Auth) (records []logstructured.RecordChange) {
 		records = append(records, logstructured.RecordChange{Name: auth.RecordEnabled, Value: auth.EncodeEnabled()})
 	}
 	if len(records) > 0 || stored.Revision > 1 {
-		records = append(records, logstructured.RecordChange{Name: auth.RecordRevision, Value: auth.EncodeRevision(stored.Revision)})
+		records = append(records,
+			logstructured.RecordChange{Name: auth.RecordRevision, Value: auth.EncodeRevision(stored.Revision)})
 	}
 	return records
 }

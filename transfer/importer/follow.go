@@ -58,7 +58,8 @@ func (l *live) watch(ctx context.Context) error {
 	}
 	l.revision, l.sub = 0, 0
 	// What is there already comes once more: a watch that begins in the future tells nobody how far the source is.
-	create := &pb.WatchCreateRequest{Key: []byte{0}, RangeEnd: []byte{0}, StartRevision: max(l.complete, 1), ProgressNotify: true, Fragment: true}
+	create := &pb.WatchCreateRequest{Key: []byte{0}, RangeEnd: []byte{0}, StartRevision: max(l.complete, 1),
+		ProgressNotify: true, Fragment: true}
 	if err := stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}}); err != nil {
 		return err
 	}
@@ -83,7 +84,8 @@ func forward(ctx context.Context, stream pb.Watch_WatchClient, responses chan<- 
 	}
 }
 
-func (l *live) receive(ctx context.Context, stream pb.Watch_WatchClient, responses <-chan *pb.WatchResponse, failed <-chan error) error {
+func (l *live) receive(ctx context.Context, stream pb.Watch_WatchClient, responses <-chan *pb.WatchResponse,
+	failed <-chan error) error {
 	ticker := time.NewTicker(followInterval)
 	defer ticker.Stop()
 	cutOver := l.opts.CutOver
@@ -136,7 +138,8 @@ func requestProgress(stream pb.Watch_WatchClient) error {
 func (l *live) take(ctx context.Context, resp *pb.WatchResponse) error {
 	switch {
 	case resp.CompactRevision > 0:
-		return fmt.Errorf("%w: the copy has come to revision %d, and everything up to %d is compacted: empty the target and import again, or compact the source less often",
+		return fmt.Errorf("%w: the copy has come to revision %d, and everything up to %d is compacted: empty the "+
+			"target and import again, or compact the source less often",
 			ErrSourceCompacted, l.complete, resp.CompactRevision)
 	case resp.Canceled:
 		return fmt.Errorf("the source has ended the watch: %s", resp.CancelReason)

@@ -212,7 +212,8 @@ func (h *history) compare(ctx context.Context, first *Contents) (second *Content
 		return nil, err
 	}
 	if want := original.Digest(); copied != want {
-		return nil, fmt.Errorf("what was imported is not what %s holds: %d keys and %d writes instead of %d and %d, or other values: %w",
+		return nil, fmt.Errorf("what was imported is not what %s holds: %d keys and %d writes instead of %d and %d, "+
+			"or other values: %w",
 			h.source.Name(), copied.Keys, copied.Writes, want.Keys, want.Writes, ErrTargetChanged)
 	}
 	return second, nil

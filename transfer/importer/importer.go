@@ -91,8 +91,10 @@ type copying struct {
 }
 
 // start begins or goes on with a copy. compact is the source's compact revision.
-func start(ctx context.Context, opts Options, target log.Log, source string, mode logstructured.LeaseMode, compact logstructured.Revision) (*copying, error) {
-	m, err := logstructured.StartImport(ctx, target, logstructured.ImportOptions{Source: source, LeaseMode: mode, CompactRevision: compact})
+func start(ctx context.Context, opts Options, target log.Log, source string, mode logstructured.LeaseMode,
+	compact logstructured.Revision) (*copying, error) {
+	m, err := logstructured.StartImport(ctx, target,
+		logstructured.ImportOptions{Source: source, LeaseMode: mode, CompactRevision: compact})
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +108,8 @@ func start(ctx context.Context, opts Options, target log.Log, source string, mod
 // after what the target holds from an earlier attempt: a key that was deleted in between would live on.
 func (c *copying) continues(compact logstructured.Revision) error {
 	if at := c.target.Reached(); at.Revision > 0 && compact >= at.Revision {
-		return fmt.Errorf("%w: an earlier import had come to revision %d, and everything up to %d is compacted: empty the target and import again",
+		return fmt.Errorf("%w: an earlier import had come to revision %d, and everything up to %d is compacted: "+
+			"empty the target and import again",
 			ErrSourceCompacted, at.Revision, compact)
 	}
 	return nil
@@ -136,13 +139,15 @@ func (c *copying) verify(ctx context.Context, revision, compact logstructured.Re
 		return fmt.Errorf("verify the copy: %w", err)
 	}
 	if got != want {
-		return fmt.Errorf("%w: HashKV at revision %d is %d there and %d here; the target is left unfinished, and no server starts on it", ErrMismatch, revision, want, got)
+		return fmt.Errorf("%w: HashKV at revision %d is %d there and %d here; the target is left unfinished, and no "+
+			"server starts on it", ErrMismatch, revision, want, got)
 	}
 	return nil
 }
 
 // finish makes the copy usable, and describes it.
-func (c *copying) finish(ctx context.Context, r *Result, leases []logstructured.LeaseGrantResult, records []logstructured.RecordChange) error {
+func (c *copying) finish(ctx context.Context, r *Result, leases []logstructured.LeaseGrantResult,
+	records []logstructured.RecordChange) error {
 	r.Leases = len(leases)
 	end := logstructured.ImportEnd{Revision: r.Revision, CompactRevision: r.CompactRevision, Records: records}
 	if r.LeaseMode == logstructured.LeaseModeEtcd {

@@ -55,7 +55,8 @@ func Live(ctx context.Context, target log.Log, opts LiveOptions) (r *Result, err
 		return nil, err
 	}
 	if opts.Until != 0 && opts.Until < r.Revision {
-		return nil, fmt.Errorf("the source is at revision %d already, and the copy cannot end with %d", r.Revision, opts.Until)
+		return nil, fmt.Errorf("the source is at revision %d already, and the copy cannot end with %d", r.Revision,
+			opts.Until)
 	}
 	if opts.DryRun {
 		return r, nil
@@ -254,5 +255,6 @@ func (l *live) hashSnapshot(ctx context.Context, r *Result) error {
 }
 
 func (l *live) unverifiable() error {
-	return fmt.Errorf("%w: revision %d, with which the copy ends, cannot be verified any more: empty the target and import again", ErrSourceCompacted, l.cut)
+	return fmt.Errorf("%w: revision %d, with which the copy ends, cannot be verified any more: empty the target and "+
+		"import again", ErrSourceCompacted, l.cut)
 }

@@ -79,7 +79,8 @@ func copyLog(ctx context.Context, source, target log.Log, opts Options) (*Result
 }
 
 // besideLog takes what an export holds beside the history.
-func (r *Result) besideLog(x *logstructured.Export) (leases []logstructured.LeaseGrantResult, records []logstructured.RecordChange) {
+func (r *Result) besideLog(x *logstructured.Export) (leases []logstructured.LeaseGrantResult,
+	records []logstructured.RecordChange) {
 	if r.LeaseMode == logstructured.LeaseModeEtcd { // in mode ttl an export makes them up
 		for _, l := range x.Leases {
 			leases = append(leases, logstructured.LeaseGrantResult{ID: l.ID, TTL: l.TTL})

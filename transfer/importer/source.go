@@ -148,7 +148,8 @@ func (e *etcd) authorized(ctx context.Context) context.Context {
 }
 
 // unary asks again with a new token when the old one has run out.
-func (e *etcd) unary(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+func (e *etcd) unary(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, call grpc.UnaryInvoker,
+	opts ...grpc.CallOption) error {
 	if method == pb.Auth_Authenticate_FullMethodName {
 		return call(ctx, method, req, reply, conn, opts...)
 	}
@@ -163,7 +164,8 @@ func (e *etcd) unary(ctx context.Context, method string, req, reply any, conn *g
 }
 
 // stream gets a new token for each stream: there are few of them.
-func (e *etcd) stream(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+func (e *etcd) stream(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string,
+	open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	if err := e.authenticate(ctx); err != nil {
 		return nil, err
 	}
@@ -257,7 +259,8 @@ func (e *etcd) revision(ctx context.Context) (revision int64, err error) {
 // keys counts the keys at a revision.
 func (e *etcd) keys(ctx context.Context, revision int64) (keys int, err error) {
 	err = e.retry(ctx, func(ctx context.Context) error {
-		resp, err := e.kv.Range(ctx, &pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}, CountOnly: true, Revision: revision})
+		resp, err := e.kv.Range(ctx,
+			&pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}, CountOnly: true, Revision: revision})
 		keys = int(resp.GetCount())
 		return err
 	})

@@ -17,7 +17,8 @@ import (
 
 // Build writes an export to the file path, without checksum, and returns its HashKV. progress, if not nil, is told how
 // many entries of how many are written, now and then.
-func Build(ctx context.Context, path string, x *logstructured.Export, progress func(written, of int)) (hashKV uint32, err error) {
+func Build(ctx context.Context, path string, x *logstructured.Export, progress func(written, of int)) (hashKV uint32,
+	err error) {
 	w, err := Create(path)
 	if err != nil {
 		return 0, err
@@ -26,7 +27,8 @@ func Build(ctx context.Context, path string, x *logstructured.Export, progress f
 }
 
 // build writes an export and finishes the file, or aborts it.
-func (w *Writer) build(ctx context.Context, x *logstructured.Export, progress func(written, of int)) (hashKV uint32, err error) {
+func (w *Writer) build(ctx context.Context, x *logstructured.Export, progress func(written, of int)) (hashKV uint32,
+	err error) {
 	if err := auth.Read(x.Records).Err(); err != nil {
 		return 0, errors.Join(err, w.Abort())
 	}
