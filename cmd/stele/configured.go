@@ -13,7 +13,8 @@ import (
 // logConfiguration logs the version and the flags that the command line or the environment set.
 func logConfiguration(flags *pflag.FlagSet, log *logrus.Entry) {
 	log.WithFields(logrus.Fields{
-		"version": version.Version, "commit": version.GitCommit, "etcd-version": version.Etcd, "flags": configured(flags),
+		"version": version.Version, "commit": version.GitCommit, "etcd-version": version.Etcd,
+		"flags": configured(flags),
 	}).Info("started")
 }
 

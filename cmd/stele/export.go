@@ -22,8 +22,8 @@ const exportHelp = `Write a consistent copy of the database into FILE, in the fo
 holds the history from the compact revision on, leases, users and roles. "etcdutl snapshot restore FILE" can restore
 it.
 
-The command changes nothing in the database, and servers may keep running. FILE must not exist. It gets its name when it is
-complete and its content was compared with the database.`
+The command changes nothing in the database, and servers may keep running. FILE must not exist. It gets its name when it
+is complete and its content was compared with the database.`
 
 func newExportCommand() *cobra.Command {
 	var t tool

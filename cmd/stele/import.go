@@ -15,12 +15,12 @@ const importHelp = `Import the history of another store into the database --endp
 Stele, and exit. The import keeps every revision, so that clients can continue with the revisions that they know. Stop
 the programs that write to the source first: the import fails if the source changes.
 
-No server starts on the database until the import is complete and compared with the source, by count and checksum. Run the
-same command again to resume an interrupted import.
+No server starts on the database until the import is complete and compared with the source, by count and checksum. Run
+the same command again to resume an interrupted import.
 
   --from=kine   kine's table in the same database, or in the database --source
-  --from=etcd   a running etcd, or another server of its API, at the URL --source (http://..., https://...); or a file of
-                ` + "`etcdctl snapshot save`" + `, at the path --source
+  --from=etcd   a running etcd, or another server of its API, at the URL --source (http://..., https://...); or a file
+                of ` + "`etcdctl snapshot save`" + `, at the path --source
   --from=stele  another database of Stele, --source`
 
 // importSource implements a value of --from.

@@ -87,7 +87,8 @@ func (r *importRun) reportCopy(result *importer.Result, took time.Duration) erro
 	}
 	_, err := fmt.Fprintf(r.stdout,
 		"%s %s: revision %d, compact revision %d, keys: %d, leases: %d, users: %d, roles: %d\n",
-		result.Source, what, result.Revision, result.CompactRevision, result.Keys, result.Leases, result.Users, result.Roles)
+		result.Source, what, result.Revision, result.CompactRevision,
+		result.Keys, result.Leases, result.Users, result.Roles)
 	if err == nil && result.LeaseMode == logstructured.LeaseModeEtcd {
 		_, err = fmt.Fprintln(r.stdout,
 			"  its leases are etcd's: start servers with --lease-mode=etcd, or run `stele lease-mode ttl` first")

@@ -41,7 +41,7 @@ func (c *config) listen(ctx context.Context, certs *server.Certificates) (*serve
 	if certs != nil {
 		address = endpoint.WithTLS(address)
 	}
-	if strings.HasPrefix(address, "https://") && certs == nil || strings.HasPrefix(address, "unixs://") && certs == nil {
+	if certs == nil && (strings.HasPrefix(address, "https://") || strings.HasPrefix(address, "unixs://")) {
 		return nil, fmt.Errorf("--listen-address: %s needs a certificate; set --server-cert-file and --server-key-file",
 			address)
 	}

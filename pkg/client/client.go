@@ -12,26 +12,25 @@ import (
 	"github.com/stele-db/stele/pkg/tls"
 )
 
-// The texts are part of the interface: programs compare that of ErrKeyExists, and look for the others'.
+// The texts are part of the interface: programs compare the text of ErrKeyExists, and search for the others.
 var (
 	// ErrNotFound means that there is no such key.
 	ErrNotFound = errors.New("key not found")
-	// ErrKeyExists means that there is a key where none was expected.
+	// ErrKeyExists means that the key to create exists.
 	ErrKeyExists = errors.New("key exists")
-	// ErrRevision means that the key is not as it was at the revision given: it was changed since, or is gone.
+	// ErrRevision means that the key was changed or deleted after the given revision.
 	ErrRevision = errors.New("doesnt match")
 )
 
-// Config says where a datastore is. It is what [github.com/stele-db/stele/pkg/endpoint.Listen] returns as ETCDConfig.
+// Config says how to connect to a datastore. [github.com/stele-db/stele/pkg/endpoint.Listen] returns it as ETCDConfig.
 type Config struct {
 	// Endpoints of one datastore: http://host:port, https://host:port, unix://path, unixs://path, or host:port. The
-	// first one tells whether all of them speak TLS: https and unixs do, http does not, and the others do if TLSConfig
-	// names something.
+	// first one decides for all whether to use TLS: https and unixs do, http does not, and the others do if TLSConfig
+	// is set.
 	Endpoints []string
 	// TLSConfig of the client.
 	TLSConfig tls.Config
-	// LeaderElect tells that other processes may use the same data, so that controllers on top of it must elect a
-	// leader.
+	// LeaderElect reports whether other processes may use the same data, so that controllers must elect a leader.
 	LeaderElect bool
 }
 
@@ -44,25 +43,25 @@ type Value struct {
 }
 
 // Client reads and changes a datastore. All methods may be called concurrently. A request without a deadline ends with
-// the server's, or when the connection is found dead.
+// the timeout of the server, or when keep-alive finds the connection dead.
 type Client interface {
 	// List returns the keys that begin with key, in order, at revision rev; 0 is the current one. An empty key is the
-	// beginning of all.
+	// prefix of all keys.
 	List(ctx context.Context, key string, rev int) ([]Value, error)
 	// Get returns the current value, or [ErrNotFound].
 	Get(ctx context.Context, key string) (Value, error)
-	// Put sets the value, whether there is one or not.
+	// Put sets the value, whether the key exists or not.
 	Put(ctx context.Context, key string, value []byte) error
-	// Create sets the value of a key that is not there, or returns [ErrKeyExists].
+	// Create sets the value of a new key, or returns [ErrKeyExists].
 	Create(ctx context.Context, key string, value []byte) error
 	// Update sets the value of a key last modified at revision, or returns [ErrRevision]. At revision 0 the key must
-	// not be there.
+	// not exist.
 	Update(ctx context.Context, key string, revision int64, value []byte) error
 	// Delete removes a key last modified at revision, or returns [ErrRevision].
 	Delete(ctx context.Context, key string, revision int64) error
 	// Compact drops the history before revision, and returns the current revision.
 	Compact(ctx context.Context, revision int64) (int64, error)
-	// Close ends the connections, and with them the requests under way.
+	// Close closes the connections, which ends the requests in flight.
 	Close() error
 }
 
@@ -71,8 +70,8 @@ type client struct {
 	kv   pb.KVClient
 }
 
-// New prepares a client; it connects with the first request. It fails if there is no endpoint, or a TLS file cannot be
-// used.
+// New returns a client, which connects with its first request. It returns an error if there is no endpoint or a TLS
+// file cannot be used.
 func New(config Config) (Client, error) {
 	conn, err := dial(config)
 	if err != nil {
@@ -153,8 +152,8 @@ func (c *client) Compact(ctx context.Context, revision int64) (int64, error) {
 
 func (c *client) Close() error { return c.conn.Close() }
 
-// ifModified does op if the key was last modified at revision, where 0 is a key that is not there, and tells whether.
-// The failure reads the key as well, because SQL datastores older than Stele recognise updates by that.
+// ifModified applies op if the key was last modified at revision, where 0 is a key that does not exist, and reports
+// whether. The failure branch reads the key, because kine recognises updates by it.
 func (c *client) ifModified(ctx context.Context, key string, revision int64, op *pb.RequestOp) (bool, error) {
 	if err := c.connected(ctx); err != nil {
 		return false, err
@@ -167,7 +166,8 @@ func (c *client) ifModified(ctx context.Context, key string, revision int64, op 
 		Success: []*pb.RequestOp{op},
 	}
 	if revision != 0 {
-		txn.Failure = []*pb.RequestOp{{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: []byte(key)}}}}
+		get := &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: []byte(key)}}
+		txn.Failure = []*pb.RequestOp{{Request: get}}
 	}
 	resp, err := c.kv.Txn(ctx, txn)
 	if err != nil {
@@ -180,7 +180,7 @@ func put(key string, value []byte) *pb.RequestOp {
 	return &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: []byte(key), Value: value}}}
 }
 
-// prefix is the range of the keys that begin with key. A zero byte as the end stands for the end of all keys.
+// prefix returns the range of the keys that begin with key. A zero byte as the end means the end of all keys.
 func prefix(key string) (begin, end []byte) {
 	if key == "" {
 		return []byte{0}, []byte{0}
@@ -197,7 +197,7 @@ func prefix(key string) (begin, end []byte) {
 	return []byte(key), []byte{0}
 }
 
-// toError gives an error of the server etcd's identity, and the end of ctx its own.
+// toError translates an error of the server to etcd's error, and returns the error of ctx if that has ended.
 func toError(ctx context.Context, err error) error {
 	if err == nil {
 		return nil

@@ -27,13 +27,12 @@ const (
 	// connectTimeout is how long a write waits for a connection before it fails without having been sent.
 	connectTimeout = 5 * time.Second
 
-	// A connection whose other end has vanished is found out within a minute, with kube-apiserver's figures.
+	// Keep-alive finds a dead connection within a minute, with the figures of kube-apiserver.
 	keepAliveTime, keepAliveTimeout = 30 * time.Second, 10 * time.Second
 )
 
 // serviceConfig spreads requests over the endpoints whose health service answers SERVING, so that a server that is
-// still opening its database gets none. It lets grpc try reads again. Writes are not among them: grpc resends one only
-// if it was never given to a server.
+// still opening its database gets none. grpc retries reads. It resends a write only if no server has received it.
 const serviceConfig = `{
 	"loadBalancingConfig": [{"round_robin": {}}],
 	"healthCheckConfig": {"serviceName": ""},
@@ -72,7 +71,7 @@ func dial(config Config) (*grpc.ClientConn, error) {
 		grpc.WithDefaultServiceConfig(serviceConfig),
 		grpc.WithTransportCredentials(transport(config.Endpoints[0], tlsConfig)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepAliveTime, Timeout: keepAliveTimeout}),
-		// What is too large is the server's to say.
+		// The server decides which messages are too large.
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32), grpc.MaxCallSendMsgSize(math.MaxInt32)),
 	}
 	if local {
@@ -81,8 +80,8 @@ func dial(config Config) (*grpc.ClientConn, error) {
 	return grpc.NewClient("stele:///"+endpoints[0].Addresses[0].ServerName, options...)
 }
 
-// address turns an endpoint into what grpc dials, and the name that the server's certificate must have. By etcd's rule
-// that is a socket's file name.
+// address returns the address that grpc dials for an endpoint, and the name that the certificate of the server must
+// have. As in etcd, that is the file name of a socket.
 func address(endpoint string) (addr, serverName string) {
 	for _, scheme := range []string{"unix", "unixs"} {
 		if rest, ok := strings.CutPrefix(endpoint, scheme+":"); ok {
@@ -103,7 +102,7 @@ func address(endpoint string) (addr, serverName string) {
 	return u.Host, u.Host
 }
 
-// transport is TLS or plain text, as endpoint says. config may be nil.
+// transport returns the credentials for TLS or plain text, depending on endpoint. config may be nil.
 func transport(endpoint string, config *cryptotls.Config) credentials.TransportCredentials {
 	scheme, _, found := strings.Cut(endpoint, ":")
 	switch {
@@ -114,8 +113,8 @@ func transport(endpoint string, config *cryptotls.Config) credentials.TransportC
 	}
 }
 
-// connected returns when there is a connection, so that a write that comes too early, or while a server is being
-// replaced, need not fail. If there is none in time the write itself tells why.
+// connected waits for a connection, so that a write does not fail while a server starts or is replaced. If there is no
+// connection in time, the write itself returns the reason.
 func (c *client) connected(ctx context.Context) error {
 	waiting, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
@@ -133,7 +132,7 @@ func (c *client) connected(ctx context.Context) error {
 	}
 }
 
-// ended tells whether err says that a context has ended.
+// ended reports whether err means that a context has ended.
 func ended(err error) bool {
 	code := status.Code(err)
 	return code == codes.Canceled || code == codes.DeadlineExceeded

@@ -1,14 +1,15 @@
-// Package client is a small client of an etcd API: values under keys, changed only by whoever knows their last
-// revision. A program that embeds a datastore keeps its own few values with it (k3s: the certificates of a cluster,
-// under /bootstrap); it has the method set that such programs know.
+// Package client is a small client of an etcd API: values under keys, changed only at their last known revision. A
+// program that embeds a datastore keeps a few values of its own there (k3s: the certificates of a cluster, under
+// /bootstrap). The method set is the one that such programs use.
 //
 // It speaks the protocol through etcd's generated stubs and grpc. etcd's own client would do the same with a logger, a
-// watcher, leases, sessions and a retry layer that nothing here needs; DESIGN.md compares the two.
+// watcher, leases, sessions and a retry layer that this package does not need; DESIGN.md compares the two.
 //
 // Invariants:
 //
-//   - A write is sent once. If the connection breaks before it was answered, the error says Unavailable and it may have happened.
-//   - Reads are tried again, on another endpoint if there is one.
-//   - An answer that is not there is an error with an identity: [ErrNotFound], [ErrKeyExists], [ErrRevision]. etcd's errors keep theirs
-//     (package rpctypes of etcd's API).
+//   - The client sends a write once. If the connection breaks before the answer, the error is Unavailable and the write may
+//     have taken place.
+//   - The client retries reads, on another endpoint if there is one.
+//   - Expected conditions have errors of their own: [ErrNotFound], [ErrKeyExists], [ErrRevision]. etcd's errors keep their
+//     identity (package rpctypes of etcd's API).
 package client

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// WithTLS returns the address to listen on where there is a certificate. By kine's rule there is TLS then, whatever the
-// scheme says.
+// WithTLS returns the address to listen on with a certificate. As in kine, a certificate enables TLS whatever the
+// scheme is.
 func WithTLS(address string) string {
 	for _, plain := range []string{"http://", "unix://"} {
 		if rest, ok := strings.CutPrefix(address, plain); ok {
@@ -17,7 +17,7 @@ func WithTLS(address string) string {
 	return address
 }
 
-// withoutTLS is the opposite, for a listener whose gRPC server brings its own TLS.
+// withoutTLS is the inverse of WithTLS, for a gRPC server that does TLS itself.
 func withoutTLS(address string) string {
 	for _, secure := range []string{"https://", "unixs://"} {
 		if rest, ok := strings.CutPrefix(address, secure); ok {
@@ -27,7 +27,7 @@ func withoutTLS(address string) string {
 	return address
 }
 
-// Reachable is the URL for a client on this machine of one that is listened on: no address that means every interface.
+// Reachable returns the URL for a client on this machine. It replaces an address that stands for all interfaces.
 func Reachable(url string) string {
 	scheme, address, _ := strings.Cut(url, "://")
 	host, port, err := net.SplitHostPort(address)
@@ -40,7 +40,7 @@ func Reachable(url string) string {
 	return url
 }
 
-// Absolute is the URL for a client in another working directory.
+// Absolute returns the URL for a client in another working directory.
 func Absolute(url string) string {
 	scheme, path, _ := strings.Cut(url, "://")
 	if !strings.HasPrefix(scheme, "unix") || strings.HasPrefix(path, "@") {

@@ -14,50 +14,48 @@ import (
 	"github.com/stele-db/stele/pkg/tls"
 )
 
-// KineSocket is where [Listen] listens unless Config says otherwise: a unix socket in the working directory, for its
-// owner only. The name is kine's, because programs that look for their datastore know it.
+// KineSocket is the default address of [Listen]: a unix socket in the working directory, for its owner only. Programs
+// look for their datastore at this name of kine's.
 const KineSocket = "unix://kine.sock"
 
-// Config says what [Listen] serves, and where. The zero value serves ./db/state.db on [KineSocket].
+// Config configures [Listen]. The zero value serves ./db/state.db on [KineSocket].
 //
-// kine's fields for its t4 driver, PeerConfig and S3Config, are not there: Stele has no such database.
+// It lacks kine's fields for the t4 driver, PeerConfig and S3Config: Stele has no such database.
 type Config struct {
-	// GRPCServer, if not nil, gets etcd's services and is served on Listener instead of a server of Stele's own. It
-	// must not serve yet; afterwards the caller may serve it on listeners of its own, too. TLS, message limits and
-	// keep-alive are its own, and it is stopped when the context ends. Make it with grpc.WaitForHandlers(true), so that
-	// a forced stop leaves no request behind.
+	// GRPCServer, if not nil, serves etcd's services on Listener, instead of a new server. It must not serve yet;
+	// afterwards the caller may also serve it on other listeners. The caller configures TLS, message limits and
+	// keep-alive. The server stops when the context ends. Create it with grpc.WaitForHandlers(true), so that a forced
+	// stop leaves no request behind.
 	GRPCServer *grpc.Server
-	// WaitGroup, if not nil, is added to before Listen returns, and is done when everything has stopped after the
-	// context's end.
+	// WaitGroup, if not nil, is incremented before Listen returns, and is done when everything has stopped after the
+	// end of the context.
 	WaitGroup *sync.WaitGroup
 	// Listener is the address to serve on: unix://path (created with mode 0600), tcp://host:port or host:port, http://
-	// or https://host:port. Empty is [KineSocket]. Where ServerTLSConfig has a certificate there is TLS, whatever the
-	// scheme says. Without one, an address that other machines can reach is served in plain text: it is the caller who
-	// names it.
+	// or https://host:port. Empty is [KineSocket]. A certificate in ServerTLSConfig enables TLS whatever the scheme is.
+	// Without one, Listen serves plain text even on an address that other machines can reach: the caller has named it.
 	Listener string
 	// Endpoint is the database, as for `stele serve --endpoint`: sqlite://PATH, postgres://..., mysql://...; empty, or
 	// sqlite:// without a path, is ./db/state.db. With http://, https://, unix:// or unixs:// it is the address of a
-	// datastore that runs already, or several with commas between them; then nothing is started.
+	// running datastore, or several separated by commas; then Listen starts nothing.
 	Endpoint string
 	// ConnectionPoolConfig bounds the connections to a database server. Zero and negative numbers leave it to the
 	// driver.
 	ConnectionPoolConfig ConnectionPoolConfig
-	// ServerTLSConfig has the certificate that is served with. TrustedCAFile demands client certificates. CAFile is
-	// returned as the authority that clients need.
+	// ServerTLSConfig has the certificate of the server. TrustedCAFile makes client certificates mandatory. Listen
+	// returns CAFile as the authority for clients.
 	ServerTLSConfig tls.Config
-	// BackendTLSConfig is for the connections to the database server, or to the datastore that runs already.
+	// BackendTLSConfig is for the connections to the database server or to the running datastore.
 	BackendTLSConfig tls.Config
-	// MetricsRegisterer, if not nil, gets the metrics until everything has stopped. Two datastores of a process that
-	// register with the same one show those of the first, unless each is given one with a label of its own
-	// (prometheus.WrapRegistererWith).
+	// MetricsRegisterer, if not nil, receives the metrics until everything has stopped. If two datastores of a process
+	// use the same one, it shows the metrics of the first, unless each has a label (prometheus.WrapRegistererWith).
 	MetricsRegisterer prometheus.Registerer
 	// NotifyInterval is the period of watch progress notifications; 0 is 5 s, as in kine.
 	NotifyInterval time.Duration
-	// EmulatedETCDVersion is accepted and ignored: Stele reports the version of etcd whose API it serves, which is not
-	// less than what programs ask for.
+	// EmulatedETCDVersion is ignored: Stele reports the version of etcd whose API it serves, which is not lower than
+	// programs require.
 	EmulatedETCDVersion string
 	// CompactInterval compacts the history this often, up to CompactIntervalJitter percent earlier or later, and leaves
-	// CompactMinRetain revisions; 0 leaves compaction to the clients, as Kubernetes wants it.
+	// CompactMinRetain revisions; 0 leaves compaction to the clients, as Kubernetes expects.
 	CompactInterval       time.Duration
 	CompactIntervalJitter int
 	// CompactTimeout ends one of these compactions; 0 is 5 s.
@@ -67,7 +65,7 @@ type Config struct {
 	// driver.
 	CompactBatchSize int64
 	PollBatchSize    int64
-	// PollInterval is how often to look for what other replicas wrote; 0 is 10 ms.
+	// PollInterval is how often to poll for entries of other replicas; 0 is 10 ms.
 	PollInterval time.Duration
 	// LogFormat is accepted and ignored: the format is the logger's.
 	LogFormat string
@@ -81,5 +79,5 @@ type Config struct {
 // ConnectionPoolConfig bounds the connections to a database server: MaxIdle, MaxOpen, MaxLifetime, MaxIdleTime.
 type ConnectionPoolConfig = connect.Pool
 
-// ETCDConfig says how to connect to what [Listen] serves, with package client or any client of etcd's.
+// ETCDConfig says how to connect to the datastore of [Listen], with package client or any client of etcd.
 type ETCDConfig = client.Config

@@ -18,28 +18,28 @@ import (
 	"github.com/stele-db/stele/server"
 )
 
-// Options are everything that can be said about a [Datastore].
+// Options configure a [Datastore].
 type Options struct {
 	// Logger is required.
 	Logger *logrus.Entry
 	// Endpoint is the database's DSN, as drivers.Open has it; empty is drivers.DefaultDSN.
 	Endpoint string
-	// Connection is what a database server needs beyond the DSN. MaxValueBytes is derived from the server's limits.
-	// What the pool says in negative numbers counts as not said.
+	// Connection has the options of a database server that are not in the DSN. Open derives MaxValueBytes from the
+	// limits of the server, and treats negative values of the pool as unset.
 	Connection connect.Options
-	// OpenTimeout ends the attempts to reach a database server that is not there yet; 0 is never, except that an
-	// unknown host ends them after a minute. A file is tried once.
+	// OpenTimeout bounds the attempts to reach a database server; 0 is no limit, except that an unknown host ends them
+	// after a minute. A file gets one attempt.
 	OpenTimeout time.Duration
-	// Registerer receives all metrics until Run has returned; nil registers none. A name that is taken there is left
+	// Registerer receives all metrics until Run has returned; nil registers none. A metric whose name is taken is left
 	// out, with a warning.
 	Registerer prometheus.Registerer
 
-	// Store and Server configure the two; their Logger and Registerer are those above. Server.Listeners is required. A
-	// Store.MaxIndexBytes of 0 is derived from the memory of the process; a negative one is no limit.
+	// Store and Server configure store and server; Open sets their Logger and Registerer. Server.Listeners is required.
+	// A Store.MaxIndexBytes of 0 is derived from the memory of the process; a negative one is no limit.
 	Store  logstructured.Options
 	Server server.Options
 
-	// Compaction says when to compact the history without being asked; nil is never.
+	// Compaction is the schedule of compactions; nil leaves compaction to clients.
 	Compaction compactor.Schedule
 	// CompactTimeout ends one of these compactions; 0 is 5 s.
 	CompactTimeout time.Duration
@@ -54,9 +54,9 @@ type Datastore struct {
 	compactor *compactor.Compactor
 }
 
-// Open opens the database, builds the index, and prepares the server. It waits for a database server that is not there
-// yet, and returns at once what waiting does not fix (errors.Is connect.ErrConfiguration, log.ErrCorrupt). Clients are
-// answered from the beginning, with Unavailable until Run. Open closes the listeners if it fails.
+// Open opens the database, builds the index and prepares the server. It waits for an unreachable database server, and
+// immediately returns errors that retrying cannot fix (errors.Is connect.ErrConfiguration, log.ErrCorrupt). Until Run
+// is called, clients get Unavailable. Open closes the listeners if it fails.
 func Open(ctx context.Context, opts Options) (*Datastore, error) {
 	if opts.Logger == nil {
 		return nil, errors.Join(errors.New("endpoint: Options.Logger is required"), closeAll(opts.Server.Listeners))
@@ -66,7 +66,7 @@ func Open(ctx context.Context, opts Options) (*Datastore, error) {
 		limit = server.DefaultMaxRequestBytes
 	}
 	opts.Connection.MaxValueBytes = limit
-	opts.Connection.Pool = asked(opts.Connection.Pool)
+	opts.Connection.Pool = normalizePool(opts.Connection.Pool)
 
 	// The driver's own bound is far below what is reserved by default.
 	if opts.Server.ReservedDescriptors == 0 && opts.Connection.Pool.MaxOpen > 0 {
@@ -90,7 +90,7 @@ func Open(ctx context.Context, opts Options) (*Datastore, error) {
 	return d, nil
 }
 
-// open opens the store and prepares the server, while starting answers clients.
+// open opens the store and prepares the server. Meanwhile starting answers clients.
 func (d *Datastore) open(ctx context.Context, opts Options, starting *server.Starting) error {
 	probes := opts.Server.Probes
 	opts.Store.Loading = func(read, end log.Position) {
@@ -119,7 +119,7 @@ func closeAll(listeners []*server.Listener) (err error) {
 	return err
 }
 
-// openStore is one attempt.
+// openStore makes one attempt to open the store.
 func (d *Datastore) openStore(ctx context.Context, opts Options) (err error) {
 	database, err := drivers.Open(ctx, opts.Endpoint, drivers.Options{Logger: opts.Logger, Options: opts.Connection})
 	if err != nil {
@@ -142,8 +142,8 @@ func (d *Datastore) closeStore() error {
 	return d.store.Run(ctx)
 }
 
-// Run serves until ctx ends or something fails. The server stops first, so that requests in flight still find a store;
-// the store stops when the last of them is answered. Everything has stopped when it returns. It is called once.
+// Run serves until ctx ends or an error occurs. The server stops first and answers the requests in flight; then the
+// store stops. When Run returns, everything has stopped. It is called once.
 func (d *Datastore) Run(ctx context.Context) error {
 	defer d.metrics.undo()
 	group, ctx := errgroup.WithContext(ctx)
@@ -157,9 +157,9 @@ func (d *Datastore) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// asked leaves out what kine means by negative numbers, no limit or none at all: the database has a limit, and the
-// driver knows it.
-func asked(p connect.Pool) connect.Pool {
+// normalizePool treats negative values, kine's "no limit" or "none", as unset: the driver knows the limit of the
+// database.
+func normalizePool(p connect.Pool) connect.Pool {
 	return connect.Pool{
 		MaxOpen: max(p.MaxOpen, 0), MaxIdle: max(p.MaxIdle, 0),
 		MaxLifetime: max(p.MaxLifetime, 0), MaxIdleTime: max(p.MaxIdleTime, 0),

@@ -19,14 +19,14 @@ import (
 	"github.com/stele-db/stele/server"
 )
 
-// openTimeout is how long Listen waits for a database server that is not there yet; kine's five minutes.
+// openTimeout is how long Listen waits for an unreachable database server, as in kine.
 const openTimeout = 5 * time.Minute
 
-// Listen serves a datastore until ctx ends, and returns how to connect once there is something to connect to. It may be
-// called several times in a process, for the same database or for others, and in turn for the same Listener: an address
-// that a former call whose context has ended is about to give up is waited for.
+// Listen serves a datastore until ctx ends. It returns how to connect as soon as the datastore is open. A process may
+// call it several times, for the same database or for others. If the context of a previous call with the same Listener
+// has ended, Listen waits until that call has released the address.
 //
-// If config.Endpoint is the address of a datastore that runs already, Listen starts nothing and returns it.
+// If config.Endpoint is the address of a running datastore, Listen starts nothing and returns the address.
 func Listen(ctx context.Context, config Config) (ETCDConfig, error) {
 	if external, ok, err := config.external(); ok || err != nil {
 		return external, err
@@ -80,7 +80,7 @@ func Listen(ctx context.Context, config Config) (ETCDConfig, error) {
 	return etcd, nil
 }
 
-// external tells whether Endpoint is a datastore that runs already, and how to connect to it.
+// external reports whether Endpoint is a running datastore, and how to connect to it.
 func (c *Config) external() (ETCDConfig, bool, error) {
 	endpoints := strings.Split(c.Endpoint, ",")
 	is := func(endpoint string) bool {
@@ -97,12 +97,12 @@ func (c *Config) external() (ETCDConfig, bool, error) {
 		"with http://, https://, unix:// or unixs://")
 }
 
-// secure tells whether the datastore is served with TLS.
+// secure reports whether the datastore is served with TLS.
 func (c *Config) secure() bool {
 	return c.ServerTLSConfig.CertFile != "" && c.ServerTLSConfig.KeyFile != ""
 }
 
-// options translates the fields, or says which one is wrong.
+// options translates the fields. The error names a field that is wrong.
 func (c *Config) options() (Options, error) {
 	switch {
 	case c.CompactInterval < 0:
@@ -129,7 +129,8 @@ func (c *Config) options() (Options, error) {
 		Registerer:  c.MetricsRegisterer,
 		Connection: connect.Options{
 			TLS: connect.TLS{
-				CAFile: c.BackendTLSConfig.CAFile, CertFile: c.BackendTLSConfig.CertFile, KeyFile: c.BackendTLSConfig.KeyFile,
+				CAFile:   c.BackendTLSConfig.CAFile,
+				CertFile: c.BackendTLSConfig.CertFile, KeyFile: c.BackendTLSConfig.KeyFile,
 				SkipVerify: c.BackendTLSConfig.SkipVerify,
 			},
 			Pool: c.ConnectionPoolConfig,
@@ -144,13 +145,14 @@ func (c *Config) options() (Options, error) {
 	}
 	if c.CompactInterval > 0 {
 		opts.Compaction = compactor.Interval{
-			Every: c.CompactInterval, Jitter: c.CompactIntervalJitter, Retain: logstructured.Revision(c.CompactMinRetain),
+			Every: c.CompactInterval, Jitter: c.CompactIntervalJitter,
+			Retain: logstructured.Revision(c.CompactMinRetain),
 		}
 	}
 	return opts, nil
 }
 
-// listen binds the address, with TLS unless the gRPC server brings its own.
+// listen binds the address, with TLS unless the gRPC server does TLS itself.
 func (c *Config) listen(ctx context.Context) (*server.Listener, error) {
 	address := c.Listener
 	if address == "" {

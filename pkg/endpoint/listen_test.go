@@ -271,11 +271,11 @@ func TestAdvertisedURLIsAbsolute(t *testing.T) {
 
 func TestNegativePoolCountsAsNotSaid(t *testing.T) {
 	t.Parallel()
-	if got := asked(ConnectionPoolConfig{MaxOpen: -1, MaxIdle: -1, MaxLifetime: -1, MaxIdleTime: -1}); got != (ConnectionPoolConfig{}) {
+	if got := normalizePool(ConnectionPoolConfig{MaxOpen: -1, MaxIdle: -1, MaxLifetime: -1, MaxIdleTime: -1}); got != (ConnectionPoolConfig{}) {
 		t.Errorf("%+v", got)
 	}
 	said := ConnectionPoolConfig{MaxOpen: 7, MaxIdle: 3, MaxLifetime: time.Hour, MaxIdleTime: time.Minute}
-	if got := asked(said); got != said {
+	if got := normalizePool(said); got != said {
 		t.Errorf("%+v", got)
 	}
 }

@@ -8,9 +8,9 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// registrations is a [prometheus.Registerer] of one datastore on a registry that it shares with others. It remembers
-// what it registered, so that the next datastore of the process finds the names free; and it does without a name that
-// is taken, because no metric is worth a datastore that does not start.
+// registrations registers the collectors of one datastore with a registry that it shares with others. It records them,
+// so that it can unregister them for the next datastore of the process. It skips a name that is taken: a missing metric
+// must not prevent the start.
 type registrations struct {
 	to  prometheus.Registerer
 	log *logrus.Entry
@@ -24,7 +24,7 @@ func newRegistrations(to prometheus.Registerer, log *logrus.Entry) *registration
 	return &registrations{to: to, log: log}
 }
 
-// registerer is what a constructor is given: nil if there is nothing to register with.
+// registerer returns r, or nil if there is no registry.
 func (r *registrations) registerer() prometheus.Registerer {
 	if r.to == nil {
 		return nil
@@ -32,7 +32,7 @@ func (r *registrations) registerer() prometheus.Registerer {
 	return r
 }
 
-// Register never fails but for a collector that is wrong by itself.
+// Register implements [prometheus.Registerer]. It never fails.
 func (r *registrations) Register(c prometheus.Collector) error {
 	err := r.to.Register(c)
 	r.mu.Lock()
@@ -53,14 +53,14 @@ func (r *registrations) Register(c prometheus.Collector) error {
 	return nil
 }
 
-// MustRegister is Register for several.
+// MustRegister implements [prometheus.Registerer].
 func (r *registrations) MustRegister(cs ...prometheus.Collector) {
 	for _, c := range cs {
 		_ = r.Register(c)
 	}
 }
 
-// Unregister takes back what was registered here, and nothing else.
+// Unregister implements [prometheus.Registerer] for collectors of this datastore.
 func (r *registrations) Unregister(c prometheus.Collector) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -73,7 +73,7 @@ func (r *registrations) Unregister(c prometheus.Collector) bool {
 	return false
 }
 
-// undo takes back everything.
+// undo unregisters all collectors.
 func (r *registrations) undo() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -15,13 +15,13 @@ import (
 )
 
 const (
-	// The pause between two attempts doubles from the first to the last of these: a database that starts together with
-	// Stele is found at once, and one that is unreachable for an hour costs little.
+	// The pause between two attempts doubles from firstRetry to lastRetry: Stele soon connects to a database that
+	// starts at the same time, and an outage of an hour costs little.
 	firstRetry, lastRetry = 100 * time.Millisecond, 2 * time.Second
 	// remindEvery is how often the log repeats the reason.
 	remindEvery = 10 * time.Second
-	// unknownHostTime bounds the attempts while the endpoint's hosts have no address: the resolver may start together
-	// with Stele, and a misspelt name never gets one.
+	// unknownHostTime bounds the attempts while the hosts of the endpoint have no address: the resolver may start at
+	// the same time as Stele, and a misspelt name never gets one.
 	unknownHostTime = time.Minute
 )
 
@@ -55,7 +55,7 @@ func retry(ctx context.Context, logger *logrus.Entry, endpoint string, limit tim
 			return err
 		case time.Since(warned) >= remindEvery:
 			warned = time.Now()
-			logger.WithError(err).Warn("cannot open the database, and tries again until it can")
+			logger.WithError(err).Warn("cannot open the database; retrying until it succeeds")
 		}
 		select {
 		case <-ctx.Done():

@@ -5,21 +5,21 @@ import (
 	"sync"
 )
 
-// serving are the datastores that this process has started with Listen. The process is what they have in common: two
-// calls know nothing of each other, and the second may follow on the end of the first one's context, before the first
-// has let its address go.
+// serving holds the datastores that this process has started with Listen. It is global because calls of Listen are
+// independent: the second one may come after the end of the first one's context, before the first has released its
+// address.
 var serving struct {
 	sync.Mutex
 	all map[*instance]struct{}
 }
 
 type instance struct {
-	// ending is closed when it is to stop, gone when it has stopped.
+	// ending is closed when the datastore must stop, gone when it has stopped.
 	ending <-chan struct{}
 	gone   chan struct{}
 }
 
-// begin notes a datastore that stops after ctx; end is called when it has stopped.
+// begin registers a datastore that stops after ctx. The caller calls end when it has stopped.
 func begin(ctx context.Context) (end func()) {
 	i := &instance{ending: ctx.Done(), gone: make(chan struct{})}
 	serving.Lock()
@@ -36,8 +36,8 @@ func begin(ctx context.Context) (end func()) {
 	}
 }
 
-// awaitStopping returns when the datastores that are stopping have stopped, or ctx has ended. It tells whether there
-// was one.
+// awaitStopping waits until the datastores that are stopping have stopped, or ctx ends. It reports whether there was
+// one.
 func awaitStopping(ctx context.Context) bool {
 	var stopping []*instance
 	serving.Lock()

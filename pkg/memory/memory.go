@@ -13,7 +13,7 @@ import (
 )
 
 // Available returns the bytes of memory that the process may use: the lowest of the limits of its control groups, the
-// physical memory, and GOMEMLIMIT. It returns 0 if the system does not say.
+// physical memory, and GOMEMLIMIT. It returns 0 if none is known.
 func Available() int64 { return availableIn("/", debug.SetMemoryLimit(-1)) }
 
 // availableIn is Available with the file system root and a limit of Go's own.
@@ -25,7 +25,7 @@ func availableIn(root string, goLimit int64) int64 {
 	return available
 }
 
-// physical returns what /proc/meminfo says, or the greatest number.
+// physical returns the total memory in /proc/meminfo, or math.MaxInt64 if it is not known.
 func physical(root string) int64 {
 	file, err := os.Open(filepath.Join(root, "proc", "meminfo"))
 	if err != nil {
@@ -44,8 +44,7 @@ func physical(root string) int64 {
 	return math.MaxInt64
 }
 
-// controlGroups returns the lowest limit of the groups that the process is in, of either version, or the greatest
-// number.
+// controlGroups returns the lowest limit of the process's control groups, of either version, or math.MaxInt64.
 func controlGroups(root string) int64 {
 	lowest := int64(math.MaxInt64)
 	groups, err := os.ReadFile(filepath.Join(root, "proc", "self", "cgroup"))
@@ -78,7 +77,7 @@ func controlGroups(root string) int64 {
 	return lowest
 }
 
-// limit returns the number in a file, or the greatest one where there is none or "max".
+// limit returns the number in a file, or math.MaxInt64 if it has none or holds "max".
 func limit(file string) int64 {
 	content, err := os.ReadFile(file)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package tls names the PEM files for TLS, in the form that programs which embed a datastore know. It holds no
-// certificates: files are read when a configuration is made from them.
+// Package tls names the PEM files for TLS, with the fields that programs with an embedded datastore fill in. It holds
+// no certificates: making a configuration reads the files.
 package tls
 
 import (
@@ -12,19 +12,19 @@ import (
 
 // Config names PEM files. The zero value is no TLS.
 type Config struct {
-	// CAFile holds the authorities that a server's certificate must be signed by; empty are the system's.
+	// CAFile holds the authorities that must have signed the certificate of a server; empty means the system's
+	// authorities.
 	CAFile string
-	// CertFile holds a certificate chain, KeyFile its key: a server's, or the one that a client shows. They go
-	// together.
+	// CertFile holds the certificate chain of a server or a client, KeyFile its key. Both are set or neither is.
 	CertFile, KeyFile string
-	// SkipVerify lets a client talk to any server.
+	// SkipVerify makes a client accept any server.
 	SkipVerify bool
-	// TrustedCAFile holds the authorities of the clients of a server. Naming it makes a client certificate compulsory.
+	// TrustedCAFile holds the authorities of client certificates. If it is set, clients must have a certificate.
 	TrustedCAFile string
 }
 
-// ClientConfig is what a client connects with, or nil if neither a file is named nor SkipVerify is set. Certificate and
-// key are read again for every connection, so that they may be renewed.
+// ClientConfig returns the configuration of a client, or nil if neither a file nor SkipVerify is set. Each connection
+// reads certificate and key again, so that they may be renewed.
 func (c Config) ClientConfig() (*tls.Config, error) {
 	if c.CAFile == "" && c.CertFile == "" && c.KeyFile == "" && !c.SkipVerify {
 		return nil, nil
@@ -47,8 +47,8 @@ func (c Config) ClientConfig() (*tls.Config, error) {
 	return config, nil
 }
 
-// ServerConfig is what a server accepts connections with, or nil if it has no certificate. Certificate and key are read
-// again for every connection.
+// ServerConfig returns the configuration of a server, or nil if it has no certificate. Each connection reads
+// certificate and key again.
 func (c Config) ServerConfig() (*tls.Config, error) {
 	if c.CertFile == "" && c.KeyFile == "" {
 		return nil, nil

@@ -1,4 +1,4 @@
-// Package version says which Stele this is, and which etcd its API is that of.
+// Package version holds the version of Stele and the version of etcd whose API it serves.
 package version
 
 // Set by the linker: -ldflags "-X github.com/stele-db/stele/pkg/version.Version=v1.2.3 -X ...GitCommit=abcdef0".
@@ -11,14 +11,14 @@ var (
 )
 
 const (
-	// Etcd is the etcd release whose API Stele serves: what Status and /version report. It is a plain semantic version,
-	// because kube-apiserver parses it and turns on the watch cache's consistent reads from 3.5.13 on.
+	// Etcd is the etcd release whose API Stele serves, which Status and /version report. It is a plain semantic
+	// version: kube-apiserver parses it, and enables consistent reads from the watch cache from 3.5.13 on.
 	Etcd = "3.7.3"
-	// EtcdCluster is the cluster version beside it in /version: major and minor of Etcd.
+	// EtcdCluster is the cluster version in /version: major and minor version of Etcd.
 	EtcdCluster = "3.7.0"
 )
 
-// String is one line for people: "dev (commit unknown, etcd API 3.7.3)".
+// String returns one line for people: "dev (commit unknown, etcd API 3.7.3)".
 func String() string {
 	return Version + " (commit " + GitCommit + ", etcd API " + Etcd + ")"
 }

@@ -1,14 +1,15 @@
-// Package importer copies what an etcd, one of its snapshots, or another log of Stele's holds into an empty log: every
-// revision from the compact revision on as it was, leases, users and roles. logstructured.Import writes it; here is
-// where it comes from, and how a copy is known to be right.
+// Package importer copies the content of an etcd, of an etcd snapshot, of another log of Stele or of another history
+// into an empty log: every revision from the compact revision on, leases, users and roles. logstructured.Import writes
+// the log; this package reads the sources and verifies the copies.
 //
-// A copy of a running etcd begins with a snapshot of it and goes on with a watch of everything from the next revision,
-// until a cut-over: a revision up to which everything is in the log. What was written later is not, so writers stop
-// before it.
+// A copy of a running etcd begins with a snapshot and continues with a watch of all later revisions, until the
+// cut-over: the last revision of the copy. Later writes are not in the copy, so clients must stop writing before.
 //
 // Invariants:
 //
-//   - Nobody can use the target before everything is in it, and the same HashKV was computed over the source and over what was read back from the target.
-//   - An interrupted copy goes on where it was interrupted, or says that it cannot because the source has compacted what comes next. A revision is never left out.
-//   - Nothing is written to the source.
+//   - No server can use the target until it is complete and its content, read back, has the HashKV of the source. A source
+//     without HashKV is read twice instead, and its digest compared.
+//   - An interrupted copy resumes where it stopped, or returns an error if the source has compacted what follows. It never
+//     leaves out a revision.
+//   - The importer writes nothing to the source.
 package importer

@@ -65,7 +65,8 @@ func entry(r snapshot.Revision) log.Entry {
 	}
 	return log.Entry{
 		Kind: log.KindPut, Revision: logstructured.Revision(r.Main), Sub: r.Sub, Key: r.KV.Key, Value: r.KV.Value,
-		CreateRevision: logstructured.Revision(r.KV.CreateRevision), Version: r.KV.Version, Lease: logstructured.LeaseID(r.KV.Lease),
+		CreateRevision: logstructured.Revision(r.KV.CreateRevision), Version: r.KV.Version,
+		Lease: logstructured.LeaseID(r.KV.Lease),
 	}
 }
 

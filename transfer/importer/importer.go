@@ -15,63 +15,62 @@ import (
 var (
 	// ErrMismatch means that the copy differs from its source.
 	ErrMismatch = errors.New("the copy differs from its source")
-	// ErrSourceCompacted means that the source does not have any more what comes next.
+	// ErrSourceCompacted means that the source has compacted revisions that the copy needs.
 	ErrSourceCompacted = errors.New("the source has compacted what was not copied yet")
-	// ErrNeedsUser means that the source asks for a user and a password.
-	ErrNeedsUser = errors.New("the source asks who is there: name a user who has the role root")
+	// ErrNeedsUser means that the source requires authentication.
+	ErrNeedsUser = errors.New("the source requires authentication: name a user with the role root")
 )
 
 // Options are common to all sources.
 type Options struct {
 	// Logger is required.
 	Logger *logrus.Entry
-	// Progress, if not nil, is told how far the copy is. It returns soon.
+	// Progress, if not nil, is called with the progress of the copy. It must not block.
 	Progress func(Progress)
-	// DryRun only looks at the source, and writes nothing. The target may be nil.
+	// DryRun only reads the source. The target may be nil.
 	DryRun bool
 }
 
-// Stage is what a copy does.
+// Stage is a stage of a copy.
 type Stage string
 
 // The stages, in their order.
 const (
-	// StageDownload gets a snapshot: bytes.
+	// StageDownload downloads a snapshot, in bytes.
 	StageDownload Stage = "download"
-	// StageCopy writes the history into the target: writes.
+	// StageCopy writes the history into the target, in writes.
 	StageCopy Stage = "copy"
-	// StageFollow writes what happens meanwhile: revisions.
+	// StageFollow copies later writes of the source, in revisions.
 	StageFollow Stage = "follow"
-	// StageLeases asks for leases.
+	// StageLeases reads the leases.
 	StageLeases Stage = "leases"
-	// StageVerify reads the copy again.
+	// StageVerify reads the copy back.
 	StageVerify Stage = "verify"
 )
 
-// Progress is how far a stage is.
+// Progress is the progress of a stage.
 type Progress struct {
 	Stage Stage
-	// Done of Total; Total is 0 if nobody knows. In StageFollow they are the revision of the copy and that of the
-	// source.
+	// Total is 0 if it is not known. In StageFollow, Done and Total are the revisions of the copy and of the source.
 	Done, Total int64
 }
 
-// Result is what was copied, or what there is to copy in a dry run.
+// Result describes the copy, or with DryRun the source.
 type Result struct {
-	// Source names it, without credentials.
+	// Source describes the source, without credentials.
 	Source string
-	// LeaseMode is that of the copy, with which it must be served.
+	// LeaseMode is the lease mode of the copy, and of its servers.
 	LeaseMode logstructured.LeaseMode
 	// Revision is the current revision, and CompactRevision the compact one, 0 or less if there is none.
 	Revision, CompactRevision logstructured.Revision
-	// Keys that live, Writes in the history, and what is beside it. In a dry run Keys or Writes are 0 if the source
-	// does not tell.
+	// Keys is the number of live keys, Writes the number of writes in the history. With DryRun they may be 0, if the
+	// source does not report them.
 	Keys, Writes, Leases, Users, Roles int
 	// Notes say for operators what was left out or translated.
 	Notes []string
-	// HashKV is that of Revision, as `etcdctl endpoint hashkv --rev` tells it.
+	// HashKV is the hash at Revision, as `etcdctl endpoint hashkv --rev` reports it.
 	HashKV uint32
-	// Missed is how many revisions the source went on after the copy ended, as far as is known.
+	// Missed is the number of known revisions of the source after the end of the copy.
 	Missed logstructured.Revision
 }
 
@@ -81,16 +80,16 @@ func (o *Options) progress(stage Stage, done, total int64) {
 	}
 }
 
-// copying is a copy under way.
+// copying is a copy in progress.
 type copying struct {
 	opts   Options
 	target *logstructured.Import
-	// done are the writes that came from the source, those included that the target has from an earlier attempt.
+	// done is the number of writes read from the source, including those that an earlier attempt has copied.
 	done, total int64
-	told        time.Time
+	reportedAt  time.Time
 }
 
-// start begins or goes on with a copy. compact is the source's compact revision.
+// start begins or resumes a copy. compact is the compact revision of the source.
 func start(ctx context.Context, opts Options, target log.Log, source string, mode logstructured.LeaseMode,
 	compact logstructured.Revision) (*copying, error) {
 	m, err := logstructured.StartImport(ctx, target,
@@ -104,8 +103,8 @@ func start(ctx context.Context, opts Options, target log.Log, source string, mod
 	return &copying{opts: opts, target: m}, nil
 }
 
-// continues returns an error if a source that is compacted at a revision does not have everything any more that comes
-// after what the target holds from an earlier attempt: a key that was deleted in between would live on.
+// continues returns an error if the source has compacted revisions that follow the content of the target: a key that
+// was deleted in between would stay alive.
 func (c *copying) continues(compact logstructured.Revision) error {
 	if at := c.target.Reached(); at.Revision > 0 && compact >= at.Revision {
 		return fmt.Errorf("%w: an earlier import had come to revision %d, and everything up to %d is compacted: "+
@@ -115,23 +114,23 @@ func (c *copying) continues(compact logstructured.Revision) error {
 	return nil
 }
 
-// write adds a write of the source's.
+// write copies one write of the source.
 func (c *copying) write(ctx context.Context, e log.Entry) error {
 	if err := c.target.Write(ctx, e); err != nil {
 		return err
 	}
 	c.done++
-	if time.Since(c.told) > progressInterval {
-		c.told = time.Now()
+	if time.Since(c.reportedAt) > progressInterval {
+		c.reportedAt = time.Now()
 		c.opts.progress(StageCopy, c.done, c.total)
 	}
 	return nil
 }
 
-// progressInterval is how often progress is told at most.
+// progressInterval is the shortest time between two calls of Progress.
 const progressInterval = 100 * time.Millisecond
 
-// verify compares the HashKV of the copy, read again from the database, with that of the source.
+// verify compares the HashKV of the copy, read back from the database, with the HashKV of the source.
 func (c *copying) verify(ctx context.Context, revision, compact logstructured.Revision, want uint32) error {
 	c.opts.progress(StageVerify, 0, 0)
 	got, err := c.target.HashKV(ctx, revision, compact)
@@ -145,7 +144,7 @@ func (c *copying) verify(ctx context.Context, revision, compact logstructured.Re
 	return nil
 }
 
-// finish makes the copy usable, and describes it.
+// finish makes the copy usable.
 func (c *copying) finish(ctx context.Context, r *Result, leases []logstructured.LeaseGrantResult,
 	records []logstructured.RecordChange) error {
 	r.Leases = len(leases)

@@ -202,7 +202,8 @@ func (l *live) users(ctx context.Context, r *Result) ([]logstructured.RecordChan
 	switch {
 	case err == nil && auth == nil && !status.Enabled && status.AuthRevision <= 1:
 		return nil, nil
-	case err == nil && auth != nil && status.Enabled == auth.Enabled && max(status.AuthRevision, 1) == max(auth.Revision, 1):
+	case err == nil && auth != nil && status.Enabled == auth.Enabled &&
+		max(status.AuthRevision, 1) == max(auth.Revision, 1):
 	default: // or an etcd before 3.5, which does not tell
 		f, err := l.source.download(ctx, l.opts.Dir, &l.opts.Options)
 		if err != nil {

@@ -50,7 +50,8 @@ func (s *Server) address() (target string, secure bool, err error) {
 		target = "unix:" + rest
 	case "", "http", "https":
 		u, err := url.Parse("//" + rest)
-		if err != nil || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.User != nil || u.RawQuery != "" || strings.Contains(rest, ",") {
+		if err != nil || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.User != nil || u.RawQuery != "" ||
+			strings.Contains(rest, ",") {
 			return "", false, errors.New("it is not the address of one server; write it like http://etcd.example:2379")
 		}
 		target = "dns:///" + u.Host

@@ -125,7 +125,8 @@ func (f *File) readInfo() error {
 		}
 		meta := tx.Bucket(bucketMeta)
 		f.info.Revision, f.info.CompactRevision = 1, -1
-		for _, name := range [][]byte{metaFinishedCompact, metaScheduledCompact} { // an etcd goes on with what was scheduled
+		// etcd finishes a scheduled compaction when it restarts.
+		for _, name := range [][]byte{metaFinishedCompact, metaScheduledCompact} {
 			if value := meta.Get(name); value != nil {
 				revision, _, _, err := parseRevision(value)
 				if err != nil {

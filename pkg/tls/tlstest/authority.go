@@ -32,7 +32,8 @@ func New(t testing.TB) *Authority {
 	t.Helper()
 	a := &Authority{dir: t.TempDir()}
 	a.cert, a.key = a.sign(t, "ca", &x509.Certificate{
-		Subject: pkix.Name{CommonName: "ca"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature,
+		Subject: pkix.Name{CommonName: "ca"}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature,
 	})
 	return a
 }
@@ -67,7 +68,8 @@ func (a *Authority) Sign(t testing.TB, name string, template *x509.Certificate) 
 func (a *Authority) Revoke(t testing.TB, names ...string) string {
 	t.Helper()
 	list := &x509.RevocationList{
-		Number: big.NewInt(time.Now().UnixNano()), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: time.Now().Add(time.Hour),
+		Number:     big.NewInt(time.Now().UnixNano()),
+		ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: time.Now().Add(time.Hour),
 	}
 	for _, name := range names {
 		pair, err := stdtls.LoadX509KeyPair(a.File(name+".crt"), a.File(name+".key"))
