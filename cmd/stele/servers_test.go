@@ -248,7 +248,7 @@ func TestStartBeforeTheServer(t *testing.T) {
 		p := launch(t, t.TempDir(), nil, "--listen-address=127.0.0.1:0", endpoint)
 		stopped := launch(t, t.TempDir(), nil, "--listen-address=127.0.0.1:0", endpoint)
 		for _, p := range []*program{p, stopped} {
-			p.await("a word about the database", func() bool { return strings.Contains(p.stderr.String(), "tries again until it can") })
+			p.await("a word about the database", func() bool { return strings.Contains(p.stderr.String(), "retrying until it succeeds") })
 		}
 		stopped.signal(syscall.SIGTERM)
 		if code := stopped.wait(); code != 0 {
@@ -261,7 +261,7 @@ func TestStartBeforeTheServer(t *testing.T) {
 		s.Restart(t, 1)
 		put(t, p.kv(), "k", "v")
 		p.stop()
-		if n := strings.Count(p.stderr.String(), "tries again until it can"); n > 5 || strings.Contains(p.said()+stopped.said()+once.said(), a.password) {
+		if n := strings.Count(p.stderr.String(), "retrying until it succeeds"); n > 5 || strings.Contains(p.said()+stopped.said()+once.said(), a.password) {
 			t.Errorf("said %d times that it tries, or the password", n)
 		}
 	})
