@@ -6,6 +6,7 @@
 package memory
 
 import (
+	"context"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -46,12 +47,32 @@ func (c *content) copy() content {
 }
 
 // Open returns a log on db. Any number of them may be open.
-func (db *Database) Open() *Log { return &Log{db: db} }
+func (db *Database) Open() *Log { return &Log{db: db, bulk: make(chan struct{}, bulkCalls)} }
 
 // Log is a [log.Log], [log.Notifier] and [log.Registry] on a [Database].
 type Log struct {
 	db    *Database
 	calls lifetime.Calls
+	// bulk holds an element for each running Scan and Values, which are bounded as by a database's connections.
+	bulk chan struct{}
+}
+
+// bulkCalls bounds the calls of Scan and Values of one log that run at the same time.
+const bulkCalls = 8
+
+// beginBulk begins a Scan or Values, for which it waits its turn.
+func (l *Log) beginBulk(ctx context.Context) (_ context.Context, done func(), err error) {
+	ctx, end, err := l.calls.Begin(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	select {
+	case l.bulk <- struct{}{}:
+		return ctx, func() { <-l.bulk; end() }, nil
+	case <-ctx.Done():
+		defer end()
+		return nil, nil, lifetime.Ended(ctx)
+	}
 }
 
 var (

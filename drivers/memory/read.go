@@ -47,7 +47,7 @@ func (l *Log) Read(ctx context.Context, after log.Position, limit int) ([]log.En
 
 // Scan implements [log.Log].
 func (l *Log) Scan(ctx context.Context, after log.Position, fn func([]log.Entry) error) (log.End, error) {
-	ctx, done, err := l.calls.Begin(ctx)
+	ctx, done, err := l.beginBulk(ctx)
 	if err != nil {
 		return log.End{}, fmt.Errorf("memory: scan: %w", err)
 	}
@@ -79,7 +79,7 @@ func (l *Log) Scan(ctx context.Context, after log.Position, fn func([]log.Entry)
 
 // Values implements [log.Log].
 func (l *Log) Values(ctx context.Context, positions []log.Position) (log.Values, error) {
-	_, done, err := l.calls.Begin(ctx)
+	_, done, err := l.beginBulk(ctx)
 	if err != nil {
 		return log.Values{}, fmt.Errorf("memory: values: %w", err)
 	}
