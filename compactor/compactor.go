@@ -1,8 +1,8 @@
-// Package compactor compacts the history by itself, on one of three schedules: kine's interval, etcd's periodic and
-// etcd's revision mode. Without a schedule nothing is compacted until a client asks for it.
+// Package compactor compacts the history on one of three schedules: kine's interval, etcd's periodic and etcd's
+// revision mode. Without a schedule only clients compact.
 //
-// Any number of replicas may run it at the same time: a revision that another one has compacted already is as good as
-// compacted here. A compaction that fails is logged and tried again; it never ends the process.
+// Any number of replicas may run it at the same time: a revision that another replica has compacted counts as
+// compacted. A compaction that fails is logged and retried; it never ends the process.
 package compactor
 
 import (
@@ -16,7 +16,7 @@ import (
 	"github.com/stele-db/stele/logstructured"
 )
 
-// Store is what a schedule needs of [logstructured.Store].
+// Store is the part of [logstructured.Store] that a schedule needs.
 type Store interface {
 	// Revision is the current revision.
 	Revision() logstructured.Revision
@@ -37,13 +37,13 @@ type Compactor struct {
 	Timeout time.Duration
 }
 
-// Schedule says when to look, and what to compact to.
+// Schedule decides when to compact, and to which revision.
 type Schedule interface {
-	// next returns how long to wait until the next look.
+	// next returns the time until the next call of target.
 	next() time.Duration
-	// target is asked after each wait, with the current revision. Below 2 there is nothing to compact.
+	// target returns the revision to compact to. Below 2 there is nothing to compact.
 	target(now time.Time, current logstructured.Revision) logstructured.Revision
-	// compacted tells that everything below the last target is gone.
+	// compacted reports to the schedule that revisions below the last target are compacted.
 	compacted(now time.Time)
 }
 
@@ -59,7 +59,7 @@ func (c *Compactor) Run(ctx context.Context) error {
 	if timeout <= 0 {
 		timeout = DefaultTimeout
 	}
-	// The first look starts the clock of a schedule that remembers revisions; it never compacts.
+	// The first call starts the clock of a schedule that records revisions; it never compacts.
 	c.Schedule.target(time.Now(), c.Store.Revision())
 
 	var done logstructured.Revision
@@ -139,9 +139,9 @@ func (s Revision) target(_ time.Time, current logstructured.Revision) logstructu
 
 func (Revision) compacted(time.Time) {}
 
-// Periodic is etcd's periodic mode (server/etcdserver/api/v3compactor/periodic.go): the history of the last Keep stays.
-// It notes the revision ten times in the smaller of Keep and an hour; once Keep has passed it compacts to the oldest
-// note, and from then on once in the smaller of Keep and an hour.
+// Periodic is etcd's periodic mode (server/etcdserver/api/v3compactor/periodic.go): it keeps the history of the last
+// Keep. It notes the revision ten times in the smaller of Keep and an hour; once Keep has passed it compacts to the
+// oldest note, and from then on once in the smaller of Keep and an hour.
 type Periodic struct {
 	keep  time.Duration
 	every time.Duration
@@ -162,7 +162,7 @@ func NewPeriodic(keep time.Duration) *Periodic {
 	return &Periodic{keep: keep, every: min(keep, time.Hour)}
 }
 
-// Keep is how much history stays.
+// Keep is the time for which the history is kept.
 func (s *Periodic) Keep() time.Duration { return s.keep }
 
 func (s *Periodic) next() time.Duration { return max(s.every/notesPerInterval, time.Millisecond) }
@@ -172,7 +172,7 @@ func (s *Periodic) target(now time.Time, current logstructured.Revision) logstru
 		s.due = now.Add(s.keep)
 	}
 	s.notes = append(s.notes, note{at: now, revision: current})
-	// The newest note that is at least keep old is the one to compact to; older ones are of no more use.
+	// The target is the newest note that is at least keep old. Older notes are dropped.
 	oldest := -1
 	for i, n := range s.notes {
 		if now.Sub(n.at) < s.keep {

@@ -174,7 +174,7 @@ func TestInterrupted(t *testing.T) {
 	mustImport(t, args...)
 }
 
-// TestLiveUser copies an etcd that asks who is there.
+// TestLiveUser copies an etcd that requires authentication.
 func TestLiveUser(t *testing.T) {
 	t.Parallel()
 	server := etcd.Start(t, etcd.Options{Args: []string{"--auth-token-ttl=2", "--bcrypt-cost=4"}})

@@ -70,7 +70,7 @@ func entry(r snapshot.Revision) log.Entry {
 	}
 }
 
-// count counts keys and writes.
+// count counts the live keys and the writes.
 func count(f *snapshot.File, r *Result) error {
 	live := map[string]bool{}
 	err := f.Revisions(0, 0, func(rev snapshot.Revision) error {
@@ -86,7 +86,7 @@ func count(f *snapshot.File, r *Result) error {
 	return err
 }
 
-// beside reads what a snapshot holds beside the history.
+// beside reads the content of a snapshot other than the history.
 func beside(f *snapshot.File, r *Result) ([]logstructured.LeaseGrantResult, []logstructured.RecordChange, error) {
 	stored, err := f.Leases()
 	if err != nil {
@@ -104,7 +104,7 @@ func beside(f *snapshot.File, r *Result) ([]logstructured.LeaseGrantResult, []lo
 	return leases, authRecords(users), nil
 }
 
-// authRecords are what the Auth service needs, nothing if nobody has used it.
+// authRecords returns the records of the Auth service, none if it was never used.
 func authRecords(stored *snapshot.Auth) (records []logstructured.RecordChange) {
 	for _, u := range stored.Users {
 		records = append(records, logstructured.RecordChange{Name: auth.UserPrefix + u.Name, Value: u.Value})

@@ -15,10 +15,10 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// followInterval is how often what has come is appended, and the source asked how far it is.
+// followInterval is the time between two appends, and between two requests for the progress of the source.
 const followInterval = time.Second
 
-// follow copies what happens until the cut-over.
+// follow copies the events until the cut-over.
 func (l *live) follow(ctx context.Context) error {
 	heard := time.Now()
 	for {
@@ -40,10 +40,10 @@ func (l *live) follow(ctx context.Context) error {
 	}
 }
 
-// reached tells whether everything up to the cut-over was handed over.
+// reached reports whether all revisions up to the cut-over are copied.
 func (l *live) reached() bool { return l.cut > 0 && l.complete >= l.cut }
 
-// watch follows by one watch, and returns nil once the cut-over is reached.
+// watch follows the source with one watch. It returns nil when the copy has reached the cut-over.
 func (l *live) watch(ctx context.Context) error {
 	if l.reached() {
 		return l.target.Flush(ctx)
@@ -57,7 +57,8 @@ func (l *live) watch(ctx context.Context) error {
 		return err
 	}
 	l.revision, l.sub = 0, 0
-	// What is there already comes once more: a watch that begins in the future tells nobody how far the source is.
+	// The watch repeats the newest copied revision: a watch of a future revision does not report the progress of the
+	// source.
 	create := &pb.WatchCreateRequest{Key: []byte{0}, RangeEnd: []byte{0}, StartRevision: max(l.complete, 1),
 		ProgressNotify: true, Fragment: true}
 	if err := stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}}); err != nil {
@@ -69,7 +70,7 @@ func (l *live) watch(ctx context.Context) error {
 	return l.receive(ctx, stream, responses, failed)
 }
 
-// forward hands over what comes on a watch until that ends.
+// forward sends the responses of a watch to responses until the watch ends.
 func forward(ctx context.Context, stream pb.Watch_WatchClient, responses chan<- *pb.WatchResponse) error {
 	for {
 		resp, err := stream.Recv()
@@ -103,7 +104,7 @@ func (l *live) receive(ctx context.Context, stream pb.Watch_WatchClient, respons
 				return err
 			}
 			if resp.Created {
-				// Answered once the watch has caught up, also if nothing happens any more.
+				// The source answers when the watch has caught up, even without further events.
 				if err := requestProgress(stream); err != nil {
 					return err
 				}
@@ -148,7 +149,7 @@ func (l *live) take(ctx context.Context, resp *pb.WatchResponse) error {
 	}
 	for _, e := range resp.Events {
 		if e.Kv.ModRevision != l.revision {
-			// What came before is complete.
+			// Earlier revisions are complete.
 			l.revision, l.sub, l.complete = e.Kv.ModRevision, 0, max(l.complete, e.Kv.ModRevision-1)
 		}
 		if l.reached() {
@@ -162,7 +163,7 @@ func (l *live) take(ctx context.Context, resp *pb.WatchResponse) error {
 	switch {
 	case l.reached() || resp.Fragment: // a fragment may end within a revision
 	case len(resp.Events) > 0:
-		l.complete = max(l.complete, l.revision) // and not the header's revision, which may be ahead of the events
+		l.complete = max(l.complete, l.revision) // the header's revision may be ahead of the events
 	default:
 		l.complete = max(l.complete, resp.Header.Revision)
 	}
@@ -170,7 +171,7 @@ func (l *live) take(ctx context.Context, resp *pb.WatchResponse) error {
 	return nil
 }
 
-// event writes one event, unless that was done before.
+// event writes one event, unless an earlier watch has delivered it.
 func (l *live) event(ctx context.Context, e *mvccpb.Event) error {
 	at := logstructured.ImportPoint{Revision: logstructured.Revision(l.revision), Sub: l.sub}
 	if at.Revision < l.at.Revision || at.Revision == l.at.Revision && at.Sub <= l.at.Sub {

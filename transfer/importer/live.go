@@ -14,16 +14,16 @@ import (
 	"github.com/stele-db/stele/transfer/snapshot"
 )
 
-// LiveOptions say where a running source is, and when to end.
+// LiveOptions configure the copy of a running source.
 type LiveOptions struct {
 	Options
 	Server Server
-	// Until, if not 0, is the revision to end with; the copy follows the source until that has it.
+	// Until, if not 0, is the last revision of the copy. The copy follows the source until it reaches that revision.
 	Until logstructured.Revision
-	// CutOver, if not nil, is closed when the copy is to end with the revision that the source then has. Without Until
-	// and CutOver it ends with the one that the source has when the copy has been made.
+	// CutOver, if not nil, is closed to end the copy with the revision of the source at that moment. Without Until and
+	// CutOver the copy ends with the revision of the source after the snapshot is copied.
 	CutOver <-chan struct{}
-	// Dir is where there is room for a snapshot for a while; empty is the system's directory for temporary files.
+	// Dir is the directory for a temporary snapshot; empty is the system's directory for temporary files.
 	Dir string
 }
 
@@ -32,18 +32,18 @@ type live struct {
 	*copying
 	opts   LiveOptions
 	source *etcd
-	// auth is what the snapshot told, nil if there was none.
+	// auth holds users and roles of the snapshot, nil if there was no snapshot.
 	auth *snapshot.Auth
-	// complete is the revision up to which everything was handed over, and at the newest write.
+	// complete is the newest revision of which all writes are copied, and at the newest write.
 	complete int64
 	at       logstructured.ImportPoint
-	// revision and sub are those of the event that comes next, or a later one.
+	// revision and sub are the lowest possible ones of the next event.
 	revision, sub int64
-	// cut is the revision to end with, 0 while it is not known.
+	// cut is the last revision of the copy, 0 while it is not known.
 	cut int64
 }
 
-// Live copies a running server of etcd's API, which may be another Stele.
+// Live copies a running server of etcd's API, such as another Stele.
 func Live(ctx context.Context, target log.Log, opts LiveOptions) (r *Result, err error) {
 	source, err := connect(ctx, opts.Server, opts.Logger)
 	if err != nil {
@@ -134,13 +134,13 @@ func (l *live) snapshot(ctx context.Context) error {
 }
 
 const (
-	// leaseQuestions is how many leases are asked for at the same time.
+	// leaseQuestions is the number of concurrent requests for leases.
 	leaseQuestions = 32
-	// endedTTL is what a key has left to live whose lease ended between the cut-over and the question for it.
+	// endedTTL is the TTL of a lease that ended between the cut-over and the request for it.
 	endedTTL = 2
 )
 
-// leases asks for the leases, all of which last their whole TTL from the end of the copy on.
+// leases reads the leases. Each lasts its whole TTL from the end of the copy on.
 func (l *live) leases(ctx context.Context, r *Result) ([]logstructured.LeaseGrantResult, error) {
 	if r.LeaseMode != logstructured.LeaseModeEtcd {
 		return nil, nil
@@ -194,8 +194,8 @@ func (l *live) leases(ctx context.Context, r *Result) ([]logstructured.LeaseGran
 	return leases, nil
 }
 
-// users returns the records of users and roles. Only a snapshot has their passwords: when they have changed since the
-// last one another is made.
+// users returns the records of users and roles. Only a snapshot has their passwords: if they have changed since the
+// last snapshot, users downloads another one.
 func (l *live) users(ctx context.Context, r *Result) ([]logstructured.RecordChange, error) {
 	auth := l.auth
 	status, err := l.source.auth.AuthStatus(ctx, &pb.AuthStatusRequest{})
@@ -204,7 +204,7 @@ func (l *live) users(ctx context.Context, r *Result) ([]logstructured.RecordChan
 		return nil, nil
 	case err == nil && auth != nil && status.Enabled == auth.Enabled &&
 		max(status.AuthRevision, 1) == max(auth.Revision, 1):
-	default: // or an etcd before 3.5, which does not tell
+	default: // also for etcd before 3.5, which does not report the revision
 		f, err := l.source.download(ctx, l.opts.Dir, &l.opts.Options)
 		if err != nil {
 			return nil, err
@@ -218,7 +218,7 @@ func (l *live) users(ctx context.Context, r *Result) ([]logstructured.RecordChan
 	return authRecords(auth), nil
 }
 
-// hash asks for the HashKV, and for the compact revision of which it is.
+// hash reads the HashKV of the source, and the compact revision that it belongs to.
 func (l *live) hash(ctx context.Context, r *Result) error {
 	compact := r.CompactRevision
 	err := l.source.retry(ctx, func(ctx context.Context) (err error) {
@@ -235,7 +235,7 @@ func (l *live) hash(ctx context.Context, r *Result) error {
 	case err != nil:
 		return fmt.Errorf("ask the source for its HashKV: %w", err)
 	case max(r.CompactRevision, 0) != max(compact, 0):
-		// Up to the revision of a compaction an etcd answers with the hash that it made then, of what it has no more.
+		// At revisions up to the compact revision, etcd answers with the hash that it computed before that compaction.
 		return l.hashSnapshot(ctx, r)
 	}
 	return nil

@@ -11,10 +11,10 @@ import (
 	"github.com/stele-db/stele/server/auth"
 )
 
-// copyAttempts is how often a copy of a log is tried whose rows a compaction deletes while they are read.
+// copyAttempts bounds the attempts to copy a log whose rows a compaction deletes during the copy.
 const copyAttempts = 5
 
-// Log copies another log as it is at one moment. Servers may go on with it, but what they write later is not copied.
+// Log copies another log as of one moment. Servers may keep running on it; their later writes are not copied.
 func Log(ctx context.Context, source, target log.Log, opts Options) (*Result, error) {
 	for attempt := 1; ; attempt++ {
 		r, err := copyLog(ctx, source, target, opts)
@@ -78,10 +78,10 @@ func copyLog(ctx context.Context, source, target log.Log, opts Options) (*Result
 	return r, nil
 }
 
-// besideLog takes what an export holds beside the history.
+// besideLog returns the content of an export other than the history.
 func (r *Result) besideLog(x *logstructured.Export) (leases []logstructured.LeaseGrantResult,
 	records []logstructured.RecordChange) {
-	if r.LeaseMode == logstructured.LeaseModeEtcd { // in mode ttl an export makes them up
+	if r.LeaseMode == logstructured.LeaseModeEtcd { // in mode ttl the export derives the leases from the TTLs
 		for _, l := range x.Leases {
 			leases = append(leases, logstructured.LeaseGrantResult{ID: l.ID, TTL: l.TTL})
 		}

@@ -29,17 +29,17 @@ import (
 	"github.com/stele-db/stele/transfer/snapshot"
 )
 
-// Server says how to reach a server of etcd's API.
+// Server is the address of a server of etcd's API, with credentials.
 type Server struct {
 	// URL is http://host:port, https://host:port, unix://path or host:port.
 	URL string
 	// TLS is used for https, and for an address without scheme if it is not nil. nil trusts the system's authorities.
 	TLS *tls.Config
-	// User and Password of a user who may do everything, if the server asks for one.
+	// User and Password of a user with the role root, if the server requires authentication.
 	User, Password string
 }
 
-// address returns what grpc dials, and whether by TLS.
+// address returns the address that grpc dials, and whether to use TLS.
 func (s *Server) address() (target string, secure bool, err error) {
 	scheme, rest, found := strings.Cut(s.URL, "://")
 	if !found {
@@ -62,9 +62,9 @@ func (s *Server) address() (target string, secure bool, err error) {
 }
 
 const (
-	// patience is how long a source may be out of reach.
+	// patience is how long a source may be unreachable.
 	patience = time.Minute
-	// keepAliveTime and keepAliveTimeout are when a connection whose other end has vanished is found out.
+	// keepAliveTime and keepAliveTimeout detect a dead connection.
 	keepAliveTime, keepAliveTimeout = 30 * time.Second, 10 * time.Second
 )
 
@@ -79,7 +79,7 @@ type etcd struct {
 	auth   pb.AuthClient
 
 	logger *logrus.Entry
-	// away is set while the source does not answer, which is told once.
+	// away is set while the source does not answer, which is logged once.
 	away atomic.Bool
 
 	mu    sync.Mutex
@@ -118,7 +118,7 @@ func connect(ctx context.Context, server Server, logger *logrus.Entry) (*etcd, e
 	return e, nil
 }
 
-// authenticate gets a token, if there is a user.
+// authenticate requests a token, if a user is set.
 func (e *etcd) authenticate(ctx context.Context) error {
 	if e.server.User == "" {
 		return nil
@@ -148,7 +148,7 @@ func (e *etcd) authorized(ctx context.Context) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, rpctypes.TokenFieldNameGRPC, e.token)
 }
 
-// unary asks again with a new token when the old one has run out.
+// unary repeats a request with a new token if the token has expired.
 func (e *etcd) unary(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, call grpc.UnaryInvoker,
 	opts ...grpc.CallOption) error {
 	if method == pb.Auth_Authenticate_FullMethodName {
@@ -164,7 +164,7 @@ func (e *etcd) unary(ctx context.Context, method string, req, reply any, conn *g
 	return call(e.authorized(ctx), method, req, reply, conn, opts...)
 }
 
-// stream gets a new token for each stream: there are few of them.
+// stream requests a new token for each stream: there are few of them.
 func (e *etcd) stream(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string,
 	open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	if err := e.authenticate(ctx); err != nil {
@@ -173,18 +173,18 @@ func (e *etcd) stream(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.Cli
 	return open(e.authorized(ctx), desc, conn, method, opts...)
 }
 
-// transient tells whether it is worth asking again.
+// transient reports whether a retry may succeed.
 func transient(err error) bool {
 	switch status.Code(err) {
 	case codes.Unavailable, codes.Aborted, codes.ResourceExhausted, codes.DeadlineExceeded:
 		return true
 	default:
-		// A member that lags behind what another one has told.
+		// A member lags behind another one that has answered before.
 		return errors.Is(rpctypes.Error(err), rpctypes.ErrFutureRev)
 	}
 }
 
-// retry asks again while the source is out of reach, for patience at most.
+// retry repeats a request while the source is unreachable, for patience at most.
 func (e *etcd) retry(ctx context.Context, ask func(context.Context) error) error {
 	began := time.Now()
 	for {
@@ -226,7 +226,7 @@ func (e *etcd) look(ctx context.Context) (*Result, error) {
 		r.Source = fmt.Sprintf("the etcd cluster %x", all.Header.ClusterId)
 		r.Revision, r.Keys = logstructured.Revision(all.Header.Revision), int(all.Count)
 		leases, err := e.lease.LeaseLeases(ctx, &pb.LeaseLeasesRequest{})
-		if status.Code(err) == codes.FailedPrecondition { // a Stele without leases of their own
+		if status.Code(err) == codes.FailedPrecondition { // a Stele in lease mode ttl
 			r.LeaseMode, err = logstructured.LeaseModeTTL, nil
 		}
 		r.Leases = len(leases.GetLeases())
@@ -271,7 +271,7 @@ func (e *etcd) keys(ctx context.Context, revision int64) (keys int, err error) {
 	return keys, nil
 }
 
-// compactRevision is told to a watcher of revision 1; -1 if there is none.
+// compactRevision returns the compact revision, which a watcher of revision 1 learns; -1 if there is none.
 func (e *etcd) compactRevision(ctx context.Context) (logstructured.Revision, error) {
 	var asking sync.WaitGroup
 	defer asking.Wait()
@@ -297,7 +297,7 @@ func (e *etcd) compactRevision(ctx context.Context) (logstructured.Revision, err
 		case resp.Canceled:
 			return 0, fmt.Errorf("the source does not let watch: %s", resp.CancelReason)
 		case resp.Created:
-			// Once the watcher has caught up a request of progress is answered. Until then an etcd ignores it.
+			// etcd ignores a request for progress until the watcher has caught up.
 			asking.Go(func() {
 				for requestProgress(stream) == nil && pause(ctx, 100*time.Millisecond) == nil {
 					continue
@@ -309,13 +309,13 @@ func (e *etcd) compactRevision(ctx context.Context) (logstructured.Revision, err
 	}
 }
 
-// download gets a snapshot into a file, and opens it. The file is removed when it is closed, or before.
+// download writes a snapshot to a file, and opens it. The file is removed when it is closed, or earlier.
 func (e *etcd) download(ctx context.Context, dir string, opts *Options) (f *snapshot.File, err error) {
 	file, err := os.CreateTemp(dir, "stele-import-*.db")
 	if err != nil {
 		return nil, fmt.Errorf("make room for a snapshot: %w", err)
 	}
-	// It is open by then, so that nothing is left behind however this process ends.
+	// The file is open, so that no file remains however this process ends.
 	defer func() { err = errors.Join(err, os.Remove(file.Name())) }()
 	err = e.receive(ctx, file, opts)
 	if err = errors.Join(err, file.Close()); err != nil {

@@ -7,7 +7,7 @@
 //
 // Invariants:
 //
-//   - What [Open] accepts has the checksum that it says, unless the caller does without.
-//   - What a file of [Create] holds is complete or the file is not there: it gets its name last.
-//   - No panic of bbolt's over a damaged file gets out: it is an [ErrCorrupt].
+//   - A file that [Open] accepts has a valid checksum, unless the caller allows a file without one.
+//   - A file of [Writer] is complete after Finish; Abort removes it.
+//   - A panic of bbolt over a damaged file becomes an [ErrCorrupt].
 package snapshot

@@ -8,7 +8,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 )
 
-// The names of etcd's buckets and of what is in them.
+// The names of etcd's buckets and of their keys.
 var (
 	bucketKey            = []byte("key")
 	bucketMeta           = []byte("meta")
@@ -40,18 +40,17 @@ var (
 var (
 	// ErrCorrupt means that a file is not a snapshot, or is damaged.
 	ErrCorrupt = errors.New("not an intact etcd snapshot")
-	// ErrNoChecksum means that a file is not followed by its SHA-256, as the database in an etcd's data directory is
-	// not.
+	// ErrNoChecksum means that a file does not end with its SHA-256, such as the database in etcd's data directory.
 	ErrNoChecksum = errors.New("the snapshot has no checksum")
 
 	errEnough = errors.New("enough")
 )
 
-// Revision is one entry of the history: what became of one key at a revision.
+// Revision is one entry of the history: the change of one key at a revision.
 type Revision struct {
 	// Main is the revision, Sub the sub-revision: the order within it, from 0.
 	Main, Sub int64
-	// Tombstone tells that the key was deleted. KV then has nothing but the key.
+	// Tombstone reports that the key was deleted. KV then holds only the key.
 	Tombstone bool
 	KV        *mvccpb.KeyValue
 }
@@ -59,7 +58,7 @@ type Revision struct {
 // Lease is a granted lease.
 type Lease struct {
 	ID int64
-	// TTL and Remaining are in seconds. Remaining is the TTL if the file does not say how much was left.
+	// TTL and Remaining are in seconds. Remaining is the TTL if the file does not hold the remaining time.
 	TTL, Remaining int64
 }
 
@@ -69,16 +68,16 @@ type Item struct {
 	Value []byte
 }
 
-// Auth is what etcd's Auth service stores.
+// Auth is the state of etcd's Auth service.
 type Auth struct {
 	Enabled bool
-	// Revision counts the changes; 0 if there never was one.
+	// Revision counts the changes; 0 if there was none.
 	Revision uint64
 	Users    []Item
 	Roles    []Item
 }
 
-// revisionBytes is the length of a key of the history, less the mark of a tombstone.
+// revisionBytes is the length of a key of the history, without the mark of a tombstone.
 const revisionBytes = 8 + 1 + 8
 
 // appendRevision appends the key of the history.

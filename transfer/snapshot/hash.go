@@ -6,14 +6,15 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// HashKV hashes the history up to revision (0: the current one), as an etcd would that serves the snapshot.
+// HashKV returns the hash of the history up to revision, as an etcd with this snapshot would. 0 is the current
+// revision.
 func (f *File) HashKV(revision int64) (sum uint32, err error) {
 	if revision == 0 {
 		revision = f.info.Revision
 	}
 	compact := f.info.CompactRevision
-	// Of what is up to the compact revision counts only what is still visible at revision: at most one entry of each
-	// key. But if nothing at all is visible at revision etcd leaves nothing out.
+	// Of the entries up to the compact revision, only those count that are visible at revision: at most one of each
+	// key. But if none at all is visible, etcd counts all of them.
 	visible := map[string]int64{}
 	err = f.Revisions(0, 0, func(r Revision) error {
 		if r.Main > revision {
@@ -26,7 +27,7 @@ func (f *File) HashKV(revision int64) (sum uint32, err error) {
 		}
 		return nil
 	})
-	if err != nil && err != errEnough { //nolint:errorlint // it is this one, unwrapped
+	if err != nil && err != errEnough { //nolint:errorlint // never wrapped
 		return 0, err
 	}
 	crc := crc32.New(crc32.MakeTable(crc32.Castagnoli))

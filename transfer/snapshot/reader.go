@@ -21,15 +21,15 @@ import (
 
 // OpenOptions are the options of [Open].
 type OpenOptions struct {
-	// AllowNoChecksum accepts a file without one, such as the database member/snap/db of an etcd that was stopped.
+	// AllowNoChecksum accepts a file without checksum, such as the database member/snap/db of a stopped etcd.
 	AllowNoChecksum bool
 }
 
 // Info describes a snapshot.
 type Info struct {
-	// Size is that of the file in bytes, checksum included.
+	// Size is the size of the file in bytes, including the checksum.
 	Size int64
-	// Digest is the SHA-256 of the database. Verified tells that the file says so, too.
+	// Digest is the SHA-256 of the database. Verified reports that the file ends with the same digest.
 	Digest   [sha256.Size]byte
 	Verified bool
 	// StorageVersion is the version of etcd whose format it has, such as "3.7.0", empty before 3.6; ClusterVersion that
@@ -37,9 +37,10 @@ type Info struct {
 	StorageVersion, ClusterVersion string
 	// Revision is the current revision, at least 1.
 	Revision int64
-	// CompactRevision is -1 if there was no compaction. What is below and no longer visible may be there all the same.
+	// CompactRevision is -1 if there was no compaction. Older entries that are no longer visible may still be in the
+	// file.
 	CompactRevision int64
-	// ConsistentIndex and Term say up to where in its raft log the etcd was.
+	// ConsistentIndex and Term are the position of the etcd in its raft log.
 	ConsistentIndex, Term uint64
 }
 
@@ -49,7 +50,7 @@ type File struct {
 	db   *bbolt.DB
 }
 
-// lockPatience is how long to wait for an etcd that has the file open.
+// lockPatience is how long Open waits for an etcd that has the file open.
 const lockPatience = time.Second
 
 // Open reads the whole file once for its checksum, and opens it. [ErrCorrupt], [ErrNoChecksum] and the errors of the
@@ -152,7 +153,7 @@ func (f *File) readInfo() error {
 	})
 }
 
-// number returns 0 for what is not there.
+// number returns 0 for a missing value.
 func number(b []byte) uint64 {
 	if len(b) != 8 {
 		return 0
@@ -166,7 +167,7 @@ func (f *File) Info() Info { return f.info }
 // Close closes the file.
 func (f *File) Close() error { return f.db.Close() }
 
-// Entries returns the number of entries of the history, those that [File.Revisions] passes over included.
+// Entries returns the number of entries of the history, including those that [File.Revisions] skips.
 func (f *File) Entries() (entries int, err error) {
 	err = f.view(func(tx *bbolt.Tx) error {
 		entries = tx.Bucket(bucketKey).Stats().KeyN
@@ -277,7 +278,7 @@ func (f *File) Alarms() (alarms []*etcdserverpb.AlarmMember, err error) {
 	return alarms, err
 }
 
-// each calls fn with everything in a bucket, which need not be there.
+// each calls fn with each item of a bucket, which may be missing.
 func (f *File) each(bucket []byte, fn func(k, v []byte) error) error {
 	return f.view(func(tx *bbolt.Tx) error {
 		if b := tx.Bucket(bucket); b != nil {
@@ -291,8 +292,7 @@ func (f *File) view(fn func(*bbolt.Tx) error) error {
 	return guarded(func() error { return f.db.View(fn) })
 }
 
-// guarded turns a panic, which is how bbolt tells of pages that make no sense, into an error, and so does it with a
-// page beyond the end of the file.
+// guarded turns a panic of bbolt over an invalid page, and a fault at a page beyond the end of the file, into an error.
 func guarded(fn func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

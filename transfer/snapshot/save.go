@@ -15,8 +15,8 @@ import (
 	"github.com/stele-db/stele/server/auth"
 )
 
-// Build writes an export to the file path, without checksum, and returns its HashKV. progress, if not nil, is told how
-// many entries of how many are written, now and then.
+// Build writes an export to the file path, without checksum, and returns its HashKV. progress, if not nil, is called
+// occasionally with the number of written entries and of all entries.
 func Build(ctx context.Context, path string, x *logstructured.Export, progress func(written, of int)) (hashKV uint32,
 	err error) {
 	w, err := Create(path)
@@ -75,7 +75,7 @@ func meta(x *logstructured.Export) Meta {
 }
 
 func authOf(records logstructured.Records) Auth {
-	a := Auth{Revision: 1} // etcd's own start value
+	a := Auth{Revision: 1} // etcd's initial value
 	_, a.Enabled = records.Get(auth.RecordEnabled)
 	if revision, ok := records.Get(auth.RecordRevision); ok {
 		a.Revision = number(revision)
@@ -92,7 +92,7 @@ func authOf(records logstructured.Records) Auth {
 	return a
 }
 
-// AppendChecksum completes a file of [Build], so that etcd's tools take it, and makes it durable.
+// AppendChecksum completes a file of [Build], so that etcd's tools accept it, and makes it durable.
 func AppendChecksum(path string) (err error) {
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {

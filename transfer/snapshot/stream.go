@@ -30,7 +30,7 @@ func BuildTemporary(ctx context.Context, x *logstructured.Export) (*Temporary, e
 		return nil, errors.Join(err, os.RemoveAll(directory))
 	}
 	file, err := os.Open(path)
-	// The name goes before the content comes: a process that is killed leaves nothing behind.
+	// The name is removed before the content is written: a killed process leaves no file behind.
 	if err := errors.Join(err, os.RemoveAll(directory)); err != nil {
 		return nil, errors.Join(err, w.Abort(), file.Close())
 	}
@@ -40,7 +40,7 @@ func BuildTemporary(ctx context.Context, x *logstructured.Export) (*Temporary, e
 	return &Temporary{file}, nil
 }
 
-// Close frees the space of the snapshot. A Send that is under way fails.
+// Close frees the space of the snapshot. A concurrent Send fails.
 func (t *Temporary) Close() error { return t.file.Close() }
 
 // Send calls send with the snapshot in pieces, the number of bytes of the database that follow, and its SHA-256 as the

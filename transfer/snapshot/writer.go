@@ -15,11 +15,11 @@ import (
 // commitBytes is how much a transaction of bbolt's holds in memory before it is committed.
 const commitBytes = 8 << 20
 
-// Meta is what a snapshot holds beside the history.
+// Meta is the content of a snapshot other than the history.
 type Meta struct {
 	// Revision is the current revision, CompactRevision -1 if there was no compaction.
 	Revision, CompactRevision int64
-	// Index and Term say up to where in its log the server was; a restore replaces them. They are positive.
+	// Index and Term are the position of the server in its log; a restore replaces them. They are positive.
 	Index, Term uint64
 	// StorageVersion and ClusterVersion are versions such as "3.7.0".
 	StorageVersion, ClusterVersion string
@@ -27,7 +27,7 @@ type Meta struct {
 	Auth                           Auth
 }
 
-// Writer makes the database of a snapshot. It is for one goroutine, and is ended by [Writer.Finish] or [Writer.Abort].
+// Writer writes the database of a snapshot. One goroutine uses it, and ends with [Writer.Finish] or [Writer.Abort].
 type Writer struct {
 	path    string
 	file    *os.File
@@ -41,9 +41,9 @@ type Writer struct {
 	main int64
 }
 
-// Create makes the file path, which only its owner can read; it must not exist.
+// Create creates the file path, which only its owner can read. The file must not exist.
 func Create(path string) (w *Writer, err error) {
-	// Nobody needs the file before it is finished.
+	// No program reads the file before it is finished.
 	opts := &bbolt.Options{NoSync: true, NoGrowSync: true, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType}
 	w = &Writer{path: path}
 	opts.OpenFile = func(name string, flag int, mode os.FileMode) (_ *os.File, err error) {
@@ -86,7 +86,7 @@ func (w *Writer) commit() error {
 	return w.begin()
 }
 
-// Put adds an entry of the history, of which each is later than the one before.
+// Put adds an entry of the history. It must be later than the previous one.
 func (w *Writer) Put(r Revision) error {
 	k := appendRevision(nil, r.Main, r.Sub, r.Tombstone)
 	if bytes.Compare(k, w.last) <= 0 {
@@ -106,7 +106,7 @@ func (w *Writer) Put(r Revision) error {
 	return nil
 }
 
-// Finish adds what is beside the history, and closes the file, which then holds the database without its checksum.
+// Finish adds the other content and closes the file, which then holds the database without its checksum.
 func (w *Writer) Finish(m Meta) (err error) {
 	defer func() {
 		if err != nil {
@@ -114,8 +114,8 @@ func (w *Writer) Finish(m Meta) (err error) {
 		}
 	}()
 	if m.Revision > w.main && m.Revision > m.CompactRevision {
-		// etcd takes the revision of the newest entry for the current one. A tombstone without a key is nothing to read
-		// or to watch.
+		// etcd takes the revision of the newest entry as the current one. A tombstone without a key is invisible to
+		// readers and watchers.
 		if err := w.history.Put(appendRevision(nil, m.Revision, 0, true), nil); err != nil {
 			return err
 		}
@@ -132,7 +132,7 @@ func (w *Writer) Finish(m Meta) (err error) {
 	return w.close()
 }
 
-// close leaves no more behind than the pages that are in use.
+// close truncates the file to the pages in use.
 func (w *Writer) close() error {
 	var size int64
 	err := w.db.View(func(tx *bbolt.Tx) error {
@@ -164,7 +164,7 @@ func (w *Writer) putMeta(m Meta) error {
 		string(metaConsistentIndex): binary.BigEndian.AppendUint64(nil, m.Index),
 		string(metaTerm):            binary.BigEndian.AppendUint64(nil, m.Term),
 		string(metaStorageVersion):  []byte(m.StorageVersion),
-		// Nobody votes: a restore writes the members that it is told of.
+		// There are no voters: a restore writes the members given to it.
 		string(metaConfState): []byte(`{"auto_leave":false}`),
 	}
 	if m.CompactRevision >= 0 {
