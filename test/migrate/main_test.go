@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/sirupsen/logrus"
+	_ "modernc.org/sqlite" // for kine's files
 
 	"github.com/stele-db/stele/drivers/drivertest/database"
 )
