@@ -56,10 +56,12 @@ func TestDatabaseOptions(t *testing.T) {
 		t.Errorf("options %+v; said %q", opts, said)
 	}
 	// What kine takes for "no limit" is no error; what becomes of it is pkg/endpoint's.
-	opts, said = databaseOptions(t, "hunter2", "--endpoint=postgres://u@h/d", "--skip-verify", "--datastore-max-open-connections=-1",
+	opts, said = databaseOptions(t, "hunter2", "--endpoint=postgres://u@h/d", "--skip-verify",
+		"--datastore-max-open-connections=-1",
 		"--datastore-max-idle-connections=-1", "--datastore-connection-max-lifetime=-1s", "--datastore-connection-max-idle-time=-1s")
 	if want := (connect.Options{Password: "hunter2", TLS: connect.TLS{SkipVerify: true},
-		Pool: connect.Pool{MaxOpen: -1, MaxIdle: -1, MaxLifetime: -time.Second, MaxIdleTime: -time.Second}}); opts != want || said != "" {
+		Pool: connect.Pool{MaxOpen: -1, MaxIdle: -1, MaxLifetime: -time.Second,
+			MaxIdleTime: -time.Second}}); opts != want || said != "" {
 		t.Errorf("options %+v; said %q", opts, said)
 	}
 	if opts, said := databaseOptions(t, "", "--endpoint=postgres://u@h/d"); opts != (connect.Options{}) || said != "" {

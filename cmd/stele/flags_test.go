@@ -86,7 +86,8 @@ func TestEveryFlagTakesOneDash(t *testing.T) {
 	root := newCommand()
 	for _, cmd := range append(root.Commands(), root) {
 		cmd.Flags().VisitAll(func(f *pflag.Flag) {
-			got := doubleDashes(newCommand(), []string{cmd.Name(), "-" + f.Name, "-" + f.Name + "=value", "--" + f.Name})
+			got := doubleDashes(newCommand(),
+				[]string{cmd.Name(), "-" + f.Name, "-" + f.Name + "=value", "--" + f.Name})
 			want := []string{cmd.Name(), "--" + f.Name, "--" + f.Name + "=value", "--" + f.Name}
 			if !slices.Equal(got, want) {
 				t.Errorf("got %q, want %q", got, want)

@@ -51,7 +51,8 @@ func ran(t *testing.T, dir string, code int, args []string, want ...string) {
 func TestKineTable(t *testing.T) {
 	dir := t.TempDir()
 	makeKine(t, dir, kineSQL)
-	ran(t, dir, 1, []string{"--listen-address=127.0.0.1:0"}, "stele: --endpoint: ", "stop kine and run `stele import --from=kine` with the same --endpoint", "--beside-kine")
+	ran(t, dir, 1, []string{"--listen-address=127.0.0.1:0"}, "stele: --endpoint: ",
+		"stop kine and run `stele import --from=kine` with the same --endpoint", "--beside-kine")
 	for _, command := range []string{"check", "lease-mode etcd", "recover --bump-revision=9 --mark-compacted"} {
 		ran(t, dir, 1, strings.Fields(command), "run `stele import --from=kine`")
 	}
@@ -60,11 +61,13 @@ func TestKineTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ran(t, dir, 0, []string{"import", "--from=kine", "--dry-run"}, "nothing was changed: "+imported, "rows that fill gaps (their revisions count): 1", "with a TTL, which begins now: 1")
+	ran(t, dir, 0, []string{"import", "--from=kine", "--dry-run"}, "nothing was changed: "+imported,
+		"rows that fill gaps (their revisions count): 1", "with a TTL, which begins now: 1")
 	if after, err := os.ReadFile(filepath.Join(dir, "db", "state.db")); err != nil || !bytes.Equal(before, after) {
 		t.Errorf("--dry-run changed the file: %v", err)
 	}
-	ran(t, dir, 0, []string{"import", "--from=kine", "--source=db/state.db", "--endpoint=other.db"}, "other.db in ", imported)
+	ran(t, dir, 0, []string{"import", "--from=kine", "--source=db/state.db", "--endpoint=other.db"}, "other.db in ",
+		imported)
 	ran(t, dir, 0, []string{"import", "--from=kine"}, imported)
 	ran(t, dir, 1, []string{"import", "--from=kine"}, "--endpoint: ", "it is not empty", "drop its tables stele_*")
 	ran(t, dir, 0, []string{"check"}, "1 keys, 0 leases, revision 6, compact revision 2, problems: 0")
@@ -90,7 +93,8 @@ func TestBesideKine(t *testing.T) {
 // TestImportMistakes are mistakes on the command line of an import.
 func TestImportMistakes(t *testing.T) {
 	dir := t.TempDir()
-	makeKine(t, dir, `CREATE TABLE kine AS SELECT 2 AS id, '/a' AS name, 1 AS created, 0 AS deleted, 0 AS create_revision, 0 AS prev_revision, 0 AS lease, '' AS value, '' AS old_value`)
+	makeKine(t, dir,
+		`CREATE TABLE kine AS SELECT 2 AS id, '/a' AS name, 1 AS created, 0 AS deleted, 0 AS create_revision, 0 AS prev_revision, 0 AS lease, '' AS value, '' AS old_value`)
 	for args, want := range map[string]string{
 		"":                              "--from is missing: write what to import from, such as --from=",
 		"--from=consul":                 `--from: "consul" is not `,
@@ -108,7 +112,8 @@ func TestImportMistakes(t *testing.T) {
 		"--from=kine postgres://u:hunter2@h/d":          "takes flags only",
 		"--from=kine --source=postgres://u:hunter2@[/d": "--source: postgres: ",
 	} {
-		p := launch(t, dir, nil, append([]string{"import", "--endpoint=new.db"}, strings.Fields(strings.Replace(args, "--from=kine", "--from=kine --source=db/state.db", 1))...)...)
+		p := launch(t, dir, nil, append([]string{"import", "--endpoint=new.db"},
+			strings.Fields(strings.Replace(args, "--from=kine", "--from=kine --source=db/state.db", 1))...)...)
 		code := p.wait()
 		said := p.stdout.String() + p.stderr.String()
 		if code != 1 || !strings.Contains(said, want) || strings.Contains(said, "hunter2") || strings.Count(said, "\n") != 1 {

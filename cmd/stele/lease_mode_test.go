@@ -18,9 +18,11 @@ func TestLeaseMode(t *testing.T) {
 	run(0, "is up to date", "schema")
 	run(0, "of mode etcd; converted keys: 0", "lease-mode", "etcd") // an empty database takes either
 	run(0, "of mode etcd; converted keys: 0", "lease-mode", "etcd")
-	run(1, "start it with --lease-mode=etcd, or stop all servers and run `stele lease-mode ttl`", "--listen-address=127.0.0.1:0")
+	run(1, "start it with --lease-mode=etcd, or stop all servers and run `stele lease-mode ttl`",
+		"--listen-address=127.0.0.1:0")
 	run(0, "of mode ttl; converted keys: 0", "lease-mode", "ttl")
-	run(1, "start it with --lease-mode=ttl, or stop all servers and run `stele lease-mode etcd`", "--listen-address=127.0.0.1:0", "--lease-mode=etcd")
+	run(1, "start it with --lease-mode=ttl, or stop all servers and run `stele lease-mode etcd`",
+		"--listen-address=127.0.0.1:0", "--lease-mode=etcd")
 	run(1, `lease mode "kine": it is ttl or etcd`, "lease-mode", "kine")
 	run(1, "takes the mode and flags", "lease-mode")
 }

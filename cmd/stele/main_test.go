@@ -83,7 +83,8 @@ func (o *output) String() string {
 func launch(t *testing.T, dir string, env []string, args ...string) *program {
 	t.Helper()
 	p := &program{t: t, dir: dir, cmd: exec.Command(binary, args...), exited: make(chan struct{})}
-	p.cmd.Dir, p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = dir, append([]string{"GORACE=atexit_sleep_ms=100"}, env...), &p.stdout, &p.stderr
+	p.cmd.Dir, p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = dir, append([]string{"GORACE=atexit_sleep_ms=100"},
+		env...), &p.stdout, &p.stderr
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

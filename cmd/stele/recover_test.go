@@ -27,7 +27,8 @@ func TestRecover(t *testing.T) {
 		run(1, "--bump-revision", "recover", "--mark-compacted")
 		run(1, "--mark-compacted", "recover", "--bump-revision=1000")
 		run(1, "cannot raise", "recover", "--bump-revision=9223372036854775807", "--mark-compacted")
-		run(0, "is at revision 1003, and everything before is compacted", "recover", "--bump-revision=1000", "--mark-compacted")
+		run(0, "is at revision 1003, and everything before is compacted", "recover", "--bump-revision=1000",
+			"--mark-compacted")
 		run(0, "revision 1003, compact revision 1003, problems: 0", "check")
 
 		p = start(t, dir, "--lease-mode="+mode)

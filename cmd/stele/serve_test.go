@@ -255,7 +255,8 @@ func TestCompactIntervalCompacts(t *testing.T) {
 func TestLimitsAreFlags(t *testing.T) {
 	p := start(t, t.TempDir(), "--max-request-bytes=1000", "--max-txn-ops=2")
 	kv := p.kv()
-	_, err := kv.Put(testContext(t), &pb.PutRequest{Key: []byte("k"), Value: make([]byte, 1001)}, grpc.WaitForReady(true))
+	_, err := kv.Put(testContext(t), &pb.PutRequest{Key: []byte("k"), Value: make([]byte, 1001)},
+		grpc.WaitForReady(true))
 	if status.Code(err) != codes.InvalidArgument || !strings.Contains(status.Convert(err).Message(), "request is too large") {
 		t.Errorf("a request of 1001 bytes: %v", err)
 	}
@@ -272,8 +273,10 @@ func TestLimitsAreFlags(t *testing.T) {
 }
 
 func TestMemberListShowsNameAndURLs(t *testing.T) {
-	p := start(t, t.TempDir(), "--name=one", "--advertise-client-urls=unixs:///run/stele.sock,unix://,http://stele.example:2379")
-	resp, err := pb.NewClusterClient(p.connect(nil)).MemberList(testContext(t), &pb.MemberListRequest{}, grpc.WaitForReady(true))
+	p := start(t, t.TempDir(), "--name=one",
+		"--advertise-client-urls=unixs:///run/stele.sock,unix://,http://stele.example:2379")
+	resp, err := pb.NewClusterClient(p.connect(nil)).MemberList(testContext(t), &pb.MemberListRequest{},
+		grpc.WaitForReady(true))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -320,7 +323,8 @@ func TestAnswersWithoutDatabase(t *testing.T) {
 
 // The flags of keepalive reach the server: a client that answers no ping is disconnected.
 func TestKeepAliveFlags(t *testing.T) {
-	p := start(t, t.TempDir(), "--grpc-keepalive-interval=1s", "--grpc-keepalive-timeout=1s", "--grpc-keepalive-min-time=0")
+	p := start(t, t.TempDir(), "--grpc-keepalive-interval=1s", "--grpc-keepalive-timeout=1s",
+		"--grpc-keepalive-min-time=0")
 	conn, err := new(net.Dialer).DialContext(testContext(t), "tcp", strings.TrimPrefix(p.url(), "http://"))
 	if err != nil {
 		t.Fatal(err)

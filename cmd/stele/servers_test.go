@@ -29,7 +29,8 @@ type account struct {
 // none.
 func newAccount(t *testing.T, s *database.Server, owner bool) *account {
 	t.Helper()
-	a := &account{server: s, user: fmt.Sprintf("user_%08x", rand.Uint32()), password: fmt.Sprintf("hunter2-%016x", rand.Uint64()), database: s.Database(t)}
+	a := &account{server: s, user: fmt.Sprintf("user_%08x", rand.Uint32()),
+		password: fmt.Sprintf("hunter2-%016x", rand.Uint64()), database: s.Database(t)}
 	// Users belong to the server: what they may in the database goes first.
 	if s.Kind == database.MariaDB {
 		a.admin(t, "CREATE USER "+a.user+"@'127.0.0.1' IDENTIFIED BY '"+a.password+"'")
@@ -116,11 +117,14 @@ func TestPasswordIsSeenByNobody(t *testing.T) {
 		for name, test := range map[string]struct {
 			env, args []string
 		}{
-			"file":                 {args: []string{"--endpoint=" + a.endpoint(a.user), "--datastore-password-file=" + file}},
-			"environment":          {env: []string{"STELE_DATASTORE_PASSWORD=" + a.password}, args: []string{"--endpoint=" + a.endpoint(a.user+":wrong")}},
+			"file": {args: []string{"--endpoint=" + a.endpoint(a.user),
+				"--datastore-password-file=" + file}},
+			"environment": {env: []string{"STELE_DATASTORE_PASSWORD=" + a.password},
+				args: []string{"--endpoint=" + a.endpoint(a.user+":wrong")}},
 			"endpoint environment": {env: []string{"STELE_ENDPOINT=" + a.endpoint(a.user+":"+a.password)}},
 		} {
-			p := launch(t, t.TempDir(), test.env, append([]string{"--listen-address=127.0.0.1:0", "--log-level=trace"}, test.args...)...)
+			p := launch(t, t.TempDir(), test.env,
+				append([]string{"--listen-address=127.0.0.1:0", "--log-level=trace"}, test.args...)...)
 			put(t, p.kv(), "k", "v")
 			line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.cmd.Process.Pid))
 			if err != nil {
@@ -159,14 +163,20 @@ func TestMistakesWithServers(t *testing.T) {
 			want    []string
 			several bool // lines
 		}{
-			"wrong password": {args: []string{"--endpoint=" + a.endpoint(a.user+":hunter2-wrong")}, want: []string{"--endpoint", a.user}},
-			"no password":    {args: []string{"--endpoint=" + a.endpoint(a.user)}, want: []string{"--endpoint", a.user}},
-			"no rights":      {args: []string{"--endpoint=" + good}, want: []string{"--endpoint", "CREATE TABLE", "stele schema --print"}, several: true},
-			"wrong CA":       {args: []string{"--endpoint=" + good, "--ca-file=" + other.CAFile()}, want: []string{"--endpoint", "certificate", "authority"}},
-			"wrong prefix":   {args: []string{"--endpoint=" + option(good, "table_prefix=a-b")}, want: []string{"--endpoint", "table_prefix", "a-b"}},
+			"wrong password": {args: []string{"--endpoint=" + a.endpoint(a.user+":hunter2-wrong")},
+				want: []string{"--endpoint", a.user}},
+			"no password": {args: []string{"--endpoint=" + a.endpoint(a.user)},
+				want: []string{"--endpoint", a.user}},
+			"no rights": {args: []string{"--endpoint=" + good},
+				want: []string{"--endpoint", "CREATE TABLE", "stele schema --print"}, several: true},
+			"wrong CA": {args: []string{"--endpoint=" + good, "--ca-file=" + other.CAFile()},
+				want: []string{"--endpoint", "certificate", "authority"}},
+			"wrong prefix": {args: []string{"--endpoint=" + option(good, "table_prefix=a-b")},
+				want: []string{"--endpoint", "table_prefix", "a-b"}},
 			"newer schema": {
 				before: func() {
-					p := launch(t, t.TempDir(), nil, "schema", "--endpoint="+newer.endpoint(newer.user+":"+newer.password))
+					p := launch(t, t.TempDir(), nil, "schema",
+						"--endpoint="+newer.endpoint(newer.user+":"+newer.password))
 					if p.wait() != 0 {
 						t.Fatal("no schema")
 					}
@@ -222,7 +232,8 @@ func TestTLSToServers(t *testing.T) {
 			put(t, p.kv(), "k", name)
 			if s.Kind == database.Postgres {
 				// All connections of the program are encrypted, or this divides by zero.
-				a.admin(t, "SELECT 1 / (CASE WHEN count(*) > 0 AND bool_and(ssl) THEN 1 ELSE 0 END) FROM pg_stat_activity JOIN pg_stat_ssl USING (pid) WHERE datname = '"+
+				a.admin(t, "SELECT 1 / (CASE WHEN count(*) > 0 AND bool_and(ssl) THEN 1 ELSE 0 END) FROM "+
+					"pg_stat_activity JOIN pg_stat_ssl USING (pid) WHERE datname = '"+
 					a.database+"' AND pid <> pg_backend_pid()")
 			}
 			p.stop()
@@ -248,7 +259,8 @@ func TestStartBeforeTheServer(t *testing.T) {
 		p := launch(t, t.TempDir(), nil, "--listen-address=127.0.0.1:0", endpoint)
 		stopped := launch(t, t.TempDir(), nil, "--listen-address=127.0.0.1:0", endpoint)
 		for _, p := range []*program{p, stopped} {
-			p.await("a word about the database", func() bool { return strings.Contains(p.stderr.String(), "retrying until it succeeds") })
+			p.await("a word about the database",
+				func() bool { return strings.Contains(p.stderr.String(), "retrying until it succeeds") })
 		}
 		stopped.signal(syscall.SIGTERM)
 		if code := stopped.wait(); code != 0 {
@@ -279,7 +291,8 @@ func TestSchemaByAnAdministrator(t *testing.T) {
 		_, tables, _ := strings.Cut(printed.stdout.String(), ";\n") // the database is there
 		a.admin(t, tables)
 		if s.Kind == database.Postgres {
-			a.admin(t, "GRANT SELECT, INSERT, UPDATE, DELETE ON stele_log, stele_head, stele_replica TO "+a.user+"; GRANT SELECT ON stele_schema TO "+a.user)
+			a.admin(t,
+				"GRANT SELECT, INSERT, UPDATE, DELETE ON stele_log, stele_head, stele_replica TO "+a.user+"; GRANT SELECT ON stele_schema TO "+a.user)
 		}
 		env := []string{"STELE_DATASTORE_PASSWORD=" + a.password}
 		for _, args := range [][]string{{"schema", endpoint}, {"--listen-address=127.0.0.1:0", endpoint}} {

@@ -39,7 +39,8 @@ func TestTransport(t *testing.T) {
 		"a:1":         {"insecure", "tls"},
 		"tcp://a:1":   {"insecure", "tls"},
 	} {
-		without, with := transport(endpoint, nil).Info().SecurityProtocol, transport(endpoint, config).Info().SecurityProtocol
+		without, with := transport(endpoint, nil).Info().SecurityProtocol, transport(endpoint,
+			config).Info().SecurityProtocol
 		if without != want[0] || with != want[1] {
 			t.Errorf("%s: %s without files and %s with them, want %q", endpoint, without, with, want)
 		}

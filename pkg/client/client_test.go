@@ -62,7 +62,8 @@ func connect(t *testing.T, config client.Config) client.Client {
 
 func newClient(t *testing.T) client.Client {
 	t.Helper()
-	etcd, _ := serve(t, endpoint.Config{Endpoint: "sqlite://" + filepath.Join(t.TempDir(), "state.db"), Listener: "tcp://127.0.0.1:0"})
+	etcd, _ := serve(t,
+		endpoint.Config{Endpoint: "sqlite://" + filepath.Join(t.TempDir(), "state.db"), Listener: "tcp://127.0.0.1:0"})
 	return connect(t, etcd)
 }
 

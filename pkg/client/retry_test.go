@@ -30,12 +30,14 @@ func (m *moody) Range(context.Context, *pb.RangeRequest) (*pb.RangeResponse, err
 
 func (m *moody) Txn(context.Context, *pb.TxnRequest) (*pb.TxnResponse, error) {
 	m.writes.Add(1)
-	return nil, status.Error(codes.Unavailable, "etcdserver: the database did not confirm the write, which may have taken effect")
+	return nil, status.Error(codes.Unavailable,
+		"etcdserver: the database did not confirm the write, which may have taken effect")
 }
 
 func (m *moody) Put(context.Context, *pb.PutRequest) (*pb.PutResponse, error) {
 	m.writes.Add(1)
-	return nil, status.Error(codes.Unavailable, "etcdserver: the database did not confirm the write, which may have taken effect")
+	return nil, status.Error(codes.Unavailable,
+		"etcdserver: the database did not confirm the write, which may have taken effect")
 }
 
 // A connection that breaks in the middle of a write is a failure of the write, not a reason to write again.
@@ -57,7 +59,8 @@ func (m *moody) serve(t *testing.T) string {
 		t.Fatal(err)
 	}
 	recorder := &connections{Listener: l}
-	s := grpc.NewServer(grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	s := grpc.NewServer(grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo,
+		handler grpc.UnaryHandler) (any, error) {
 		return handler(context.WithValue(ctx, cutKey{}, recorder.cut), req)
 	}))
 	pb.RegisterKVServer(s, m)

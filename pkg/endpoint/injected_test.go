@@ -91,7 +91,8 @@ func TestInjectedServerWithTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, listener := range []string{"tcp://127.0.0.1:0", "https://127.0.0.1:0", "unix://" + shortDir(t) + "/s"} {
-		s := start(t, Config{GRPCServer: grpc.NewServer(grpc.WaitForHandlers(true), grpc.Creds(credentials.NewTLS(config))), Listener: listener, ServerTLSConfig: cert})
+		s := start(t, Config{GRPCServer: grpc.NewServer(grpc.WaitForHandlers(true),
+			grpc.Creds(credentials.NewTLS(config))), Listener: listener, ServerTLSConfig: cert})
 		put(t, s.client(), "k", "v")
 		s.stop()
 	}

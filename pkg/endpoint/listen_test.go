@@ -146,20 +146,26 @@ func TestErrorsAreReturned(t *testing.T) {
 		config Config
 		want   string
 	}{
-		"foreign file":      {config: Config{Endpoint: "sqlite://" + precious}, want: precious},
-		"database":          {config: Config{Endpoint: "nats://user:hunter2@a"}, want: "does not use this kind"},
-		"credentials":       {config: Config{Endpoint: "postgres://user:hunter2@127.0.0.1:notaport/db"}, want: "postgres"},
-		"listener":          {config: Config{Listener: "ftp://127.0.0.1:0"}, want: "Listener"},
-		"no certificate":    {config: Config{Listener: "https://127.0.0.1:0"}, want: "certificate"},
-		"half of a pair":    {config: Config{ServerTLSConfig: tls.Config{CertFile: cert.CertFile}}, want: "ServerTLSConfig"},
-		"clients' CA":       {config: Config{ServerTLSConfig: tls.Config{TrustedCAFile: cert.CAFile}}, want: "TrustedCAFile"},
-		"missing file":      {config: Config{ServerTLSConfig: tls.Config{CertFile: cert.CertFile, KeyFile: "nowhere"}}, want: "nowhere"},
-		"missing CA":        {config: Config{Endpoint: "postgres://user:hunter2@127.0.0.1:1/db", BackendTLSConfig: tls.Config{CAFile: "nowhere"}}, want: "nowhere"},
+		"foreign file": {config: Config{Endpoint: "sqlite://" + precious}, want: precious},
+		"database":     {config: Config{Endpoint: "nats://user:hunter2@a"}, want: "does not use this kind"},
+		"credentials": {config: Config{Endpoint: "postgres://user:hunter2@127.0.0.1:notaport/db"},
+			want: "postgres"},
+		"listener":       {config: Config{Listener: "ftp://127.0.0.1:0"}, want: "Listener"},
+		"no certificate": {config: Config{Listener: "https://127.0.0.1:0"}, want: "certificate"},
+		"half of a pair": {config: Config{ServerTLSConfig: tls.Config{CertFile: cert.CertFile}},
+			want: "ServerTLSConfig"},
+		"clients' CA": {config: Config{ServerTLSConfig: tls.Config{TrustedCAFile: cert.CAFile}},
+			want: "TrustedCAFile"},
+		"missing file": {config: Config{ServerTLSConfig: tls.Config{CertFile: cert.CertFile, KeyFile: "nowhere"}},
+			want: "nowhere"},
+		"missing CA": {config: Config{Endpoint: "postgres://user:hunter2@127.0.0.1:1/db",
+			BackendTLSConfig: tls.Config{CAFile: "nowhere"}}, want: "nowhere"},
 		"negative interval": {config: Config{CompactInterval: -1}, want: "CompactInterval"},
-		"jitter":            {config: Config{CompactInterval: time.Hour, CompactIntervalJitter: 100}, want: "CompactIntervalJitter"},
-		"retain":            {config: Config{CompactMinRetain: -1}, want: "CompactMinRetain"},
-		"poll":              {config: Config{PollInterval: -1}, want: "PollInterval"},
-		"ended":             {ended: true, want: context.Canceled.Error()},
+		"jitter": {config: Config{CompactInterval: time.Hour, CompactIntervalJitter: 100},
+			want: "CompactIntervalJitter"},
+		"retain": {config: Config{CompactMinRetain: -1}, want: "CompactMinRetain"},
+		"poll":   {config: Config{PollInterval: -1}, want: "PollInterval"},
+		"ended":  {ended: true, want: context.Canceled.Error()},
 	} {
 		var wg sync.WaitGroup
 		config := test.config
@@ -191,7 +197,8 @@ func TestErrorsAreReturned(t *testing.T) {
 // Intervals reach the store.
 func TestNotifyAndCompactInterval(t *testing.T) {
 	t.Parallel()
-	s := start(t, Config{Listener: "tcp://127.0.0.1:0", NotifyInterval: 50 * time.Millisecond, CompactInterval: 20 * time.Millisecond, CompactIntervalJitter: 10, CompactMinRetain: 1})
+	s := start(t, Config{Listener: "tcp://127.0.0.1:0", NotifyInterval: 50 * time.Millisecond,
+		CompactInterval: 20 * time.Millisecond, CompactIntervalJitter: 10, CompactMinRetain: 1})
 	c := s.client()
 	for range 5 {
 		put(t, c, "k", "v")
@@ -227,7 +234,8 @@ func TestNotifyAndCompactInterval(t *testing.T) {
 // dial connects to a datastore on TCP.
 func dial(t *testing.T, s *started) *grpc.ClientConn {
 	t.Helper()
-	conn, err := grpc.NewClient(strings.TrimPrefix(s.Endpoints[0], "http://"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient(strings.TrimPrefix(s.Endpoints[0], "http://"),
+		grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -70,7 +70,8 @@ func TestMetricsWithLabels(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
 	for _, name := range []string{"one", "two"} {
-		start(t, Config{MetricsRegisterer: prometheus.WrapRegistererWith(prometheus.Labels{"datastore": name}, registry)})
+		start(t,
+			Config{MetricsRegisterer: prometheus.WrapRegistererWith(prometheus.Labels{"datastore": name}, registry)})
 	}
 	families, err := registry.Gather()
 	if err != nil {
@@ -88,7 +89,8 @@ func TestMetricsWithLabels(t *testing.T) {
 func TestForeignMetrics(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
-	foreign := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "grpc_server_handled_total", Help: "Something else."}, []string{"other"})
+	foreign := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "grpc_server_handled_total",
+		Help: "Something else."}, []string{"other"})
 	foreign.WithLabelValues("x").Inc()
 	registry.MustRegister(foreign)
 	var said output

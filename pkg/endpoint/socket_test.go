@@ -125,7 +125,8 @@ func TestNothingIsLeftRunning(t *testing.T) {
 	for runtime.NumGoroutine() > before { // the client's last one may still be on its way out
 		if time.Now().After(deadline) {
 			buf := make([]byte, 1<<20)
-			t.Fatalf("%d goroutines before, %d after:\n%s", before, runtime.NumGoroutine(), buf[:runtime.Stack(buf, true)])
+			t.Fatalf("%d goroutines before, %d after:\n%s", before, runtime.NumGoroutine(),
+				buf[:runtime.Stack(buf, true)])
 		}
 		runtime.Gosched()
 	}

@@ -70,7 +70,8 @@ func TestHandshakes(t *testing.T) {
 		"no verification":       {server, tls.Config{SkipVerify: true}, true},
 		"client certificate":    {mutual, mine, true},
 		"no client certificate": {mutual, tls.Config{CAFile: ca.CAFile()}, false},
-		"another's certificate": {mutual, tls.Config{CAFile: ca.CAFile(), CertFile: foreign.CertFile, KeyFile: foreign.KeyFile}, false},
+		"another's certificate": {mutual,
+			tls.Config{CAFile: ca.CAFile(), CertFile: foreign.CertFile, KeyFile: foreign.KeyFile}, false},
 	} {
 		s, c := configs(t, test.server, test.client)
 		if err := handshake(t, s, c); (err == nil) != test.good {
