@@ -216,7 +216,7 @@ lint: ## golangci-lint over every module (the first run builds it)
 
 .PHONY: fmt
 fmt: ## gofmt the whole tree
-	gofmt -l -w cmd drivers logstructured pkg server test
+	gofmt -l -w cmd compactor drivers logstructured pkg server transfer test
 
 .PHONY: tidy
 tidy: ## go mod tidy in every module

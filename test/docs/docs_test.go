@@ -135,7 +135,7 @@ func checkout(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"go.mod", "go.sum", "cmd", "drivers", "logstructured", "pkg", "server"} {
+	for _, name := range []string{"go.mod", "go.sum", "cmd", "compactor", "drivers", "logstructured", "pkg", "server", "transfer"} {
 		if err := os.Symlink(filepath.Join(from, name), filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
