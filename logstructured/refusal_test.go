@@ -68,7 +68,8 @@ func TestFullDatabase(t *testing.T) {
 // TestRefusedWrites has a database that takes no writes for another reason: a moment of that is not reported.
 func TestRefusedWrites(t *testing.T) {
 	t.Parallel()
-	source := newFaultyLog(openSQLite(t, tempDatabase(t)))
+	path := tempDatabase(t)
+	source := newFaultyLog(openSQLite(t, path))
 	r := startStore(t, source, ls.Options{RequestTimeout: patience})
 	r.mustPut(t, "a", "1")
 	source.fail(faults{append: func(context.Context, *realAppend) error { return errDatabase }})
@@ -85,4 +86,6 @@ func TestRefusedWrites(t *testing.T) {
 	}
 	source.heal()
 	eventually(t, "the end of it", func() bool { return r.Refused() == nil })
+	// A replica that starts now finds the log as it must be, with the entry of the store's own attempt.
+	startStore(t, openSQLite(t, path), ls.Options{})
 }

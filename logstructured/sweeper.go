@@ -137,11 +137,12 @@ func (w *writer) probe(ctx context.Context) {
 	if refused == nil || time.Since(r.probed) < probeInterval {
 		return
 	}
-	var noLeases []byte
+	size := 8 // of one lease: an entry without any counts as damaged
 	if refused.full() {
-		noLeases = make([]byte, 0, roomForWrites)
+		size = roomForWrites
 	}
-	for len(noLeases) < cap(noLeases) { // random: the database may compress values
+	noLeases := make([]byte, 0, size)
+	for len(noLeases) < size { // random: the database may compress values
 		noLeases = binary.BigEndian.AppendUint64(noLeases, 1<<63|rand.Uint64())
 	}
 	w.commitOwn(ctx, func(s *step) error {
