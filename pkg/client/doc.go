@@ -7,9 +7,9 @@
 //
 // Invariants:
 //
-//   - The client sends a write once. If the connection breaks before the answer, the error is Unavailable and the write may
-//     have taken place.
+//   - The client sends a write once. If the connection breaks before the answer, the error is Unavailable and the write
+//     may have taken place.
 //   - The client retries reads, on another endpoint if there is one.
-//   - Expected conditions have errors of their own: [ErrNotFound], [ErrKeyExists], [ErrRevision]. etcd's errors keep their
-//     identity (package rpctypes of etcd's API).
+//   - Expected conditions have errors of their own: [ErrNotFound], [ErrKeyExists], [ErrRevision]. etcd's errors keep
+//     their identity (package rpctypes of etcd's API).
 package client

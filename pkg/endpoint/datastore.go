@@ -47,7 +47,6 @@ type Options struct {
 
 // Datastore is an open database with a server on it.
 type Datastore struct {
-	log       *logrus.Entry
 	metrics   *registrations
 	store     *logstructured.Store
 	server    *server.Server
@@ -80,7 +79,7 @@ func Open(ctx context.Context, opts Options) (*Datastore, error) {
 	if err != nil {
 		return nil, errors.Join(err, closeAll(opts.Server.Listeners))
 	}
-	d := &Datastore{log: opts.Logger}
+	d := &Datastore{}
 	if err := d.open(ctx, opts, starting); err != nil {
 		starting.Close()
 		return nil, err

@@ -12,11 +12,11 @@
 //
 // Invariants:
 //
-//   - Listen and Open return an error if there is nothing to connect to. No error and no panic of Stele ends the process.
+//   - Listen and Open return an error if there is nothing to connect to. No error and no panic ends the process.
 //   - After the end of the context, the server stops first and the store last. When the WaitGroup is done, everything
 //     acknowledged is in the database, the socket is removed and the metrics are unregistered.
-//   - Listen replaces a socket that no process serves, and returns an error for one that another process serves. It waits
-//     for a socket that a previous Listen of this process is about to close.
+//   - Listen replaces a socket that no process serves, and returns an error for one that another process serves. It
+//     waits for a socket that a previous Listen of this process is about to close.
 //   - No collector is registered twice with a metrics registry, however often Listen is called.
 //   - The address of the database may hold a password: no log message and no error contains it.
 package endpoint

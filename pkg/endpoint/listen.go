@@ -179,8 +179,8 @@ func (c *Config) listen(ctx context.Context) (*server.Listener, error) {
 	return listener, nil
 }
 
-func certificates(files tls.Config, log *logrus.Entry) (*server.Certificates, error) {
+func certificates(files tls.Config, logger *logrus.Entry) (*server.Certificates, error) {
 	return server.LoadCertificates(server.CertificateOptions{
-		Logger: log, CertFile: files.CertFile, KeyFile: files.KeyFile, TrustedCAFile: files.TrustedCAFile,
+		Logger: logger, CertFile: files.CertFile, KeyFile: files.KeyFile, TrustedCAFile: files.TrustedCAFile,
 	})
 }

@@ -12,16 +12,16 @@ import (
 // so that it can unregister them for the next datastore of the process. It skips a name that is taken: a missing metric
 // must not prevent the start.
 type registrations struct {
-	to  prometheus.Registerer
-	log *logrus.Entry
+	to     prometheus.Registerer
+	logger *logrus.Entry
 
 	mu    sync.Mutex
 	there []prometheus.Collector
 	taken bool
 }
 
-func newRegistrations(to prometheus.Registerer, log *logrus.Entry) *registrations {
-	return &registrations{to: to, log: log}
+func newRegistrations(to prometheus.Registerer, logger *logrus.Entry) *registrations {
+	return &registrations{to: to, logger: logger}
 }
 
 // registerer returns r, or nil if there is no registry.
@@ -48,7 +48,7 @@ func (r *registrations) Register(c prometheus.Collector) error {
 		if !errors.As(err, &already) {
 			reason = err.Error()
 		}
-		r.log.WithField("reason", reason).Warn("some metrics are not shown: their names are taken in the registry")
+		r.logger.WithField("reason", reason).Warn("some metrics are not shown: their names are taken in the registry")
 	}
 	return nil
 }

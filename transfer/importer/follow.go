@@ -61,7 +61,8 @@ func (l *live) watch(ctx context.Context) error {
 	// source.
 	create := &pb.WatchCreateRequest{Key: []byte{0}, RangeEnd: []byte{0}, StartRevision: max(l.complete, 1),
 		ProgressNotify: true, Fragment: true}
-	if err := stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}}); err != nil {
+	request := &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}}
+	if err := stream.Send(request); err != nil {
 		return err
 	}
 	responses := make(chan *pb.WatchResponse)
@@ -132,7 +133,8 @@ func (l *live) receive(ctx context.Context, stream pb.Watch_WatchClient, respons
 }
 
 func requestProgress(stream pb.Watch_WatchClient) error {
-	return stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}})
+	request := &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}
+	return stream.Send(&pb.WatchRequest{RequestUnion: request})
 }
 
 // take writes the events of a response.
@@ -179,7 +181,8 @@ func (l *live) event(ctx context.Context, e *mvccpb.Event) error {
 	}
 	entry := log.Entry{Kind: log.KindTombstone, Revision: at.Revision, Sub: at.Sub, Key: e.Kv.Key}
 	if e.Type == mvccpb.Event_PUT {
-		entry.Kind, entry.Value, entry.Version, entry.Lease = log.KindPut, e.Kv.Value, e.Kv.Version, logstructured.LeaseID(e.Kv.Lease)
+		entry.Kind, entry.Value, entry.Version = log.KindPut, e.Kv.Value, e.Kv.Version
+		entry.Lease = logstructured.LeaseID(e.Kv.Lease)
 		entry.CreateRevision = logstructured.Revision(e.Kv.CreateRevision)
 	}
 	if err := l.target.Write(ctx, entry); err != nil {

@@ -284,7 +284,8 @@ func (e *etcd) compactRevision(ctx context.Context) (logstructured.Revision, err
 	create := &pb.WatchCreateRequest{Key: []byte{0}, StartRevision: 1, Filters: []pb.WatchCreateRequest_FilterType{
 		pb.WatchCreateRequest_NOPUT, pb.WatchCreateRequest_NODELETE,
 	}}
-	if err := stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}}); err != nil {
+	request := &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}}
+	if err := stream.Send(request); err != nil {
 		return 0, err
 	}
 	for {
