@@ -35,8 +35,7 @@ func (s *maintenanceServer) Status(ctx context.Context, r *pb.StatusRequest) (*p
 	errors := s.alarmTexts()
 	if st.Lost {
 		errors = append(errors, "stele: the database does not answer; the size is the last one known")
-	}
-	if err := s.store.Refused(); err != nil {
+	} else if err := s.store.Refused(); err != nil {
 		errors = append(errors, "stele: "+err.Error())
 	}
 	return &pb.StatusResponse{
