@@ -27,8 +27,6 @@ const (
 	testTimeout = 90 * time.Second
 )
 
-func TestMain(m *testing.M) { os.Exit(database.Main(m)) }
-
 // runner runs tests on one target.
 type runner struct {
 	*source

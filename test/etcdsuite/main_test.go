@@ -1,0 +1,10 @@
+package etcdsuite
+
+import (
+	"os"
+	"testing"
+
+	"github.com/stele-db/stele/drivers/drivertest/database"
+)
+
+func TestMain(m *testing.M) { os.Exit(database.Main(m)) }
