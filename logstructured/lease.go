@@ -96,7 +96,8 @@ func (s *Store) SubmitLeaseKeepAlive(
 	result := &LeaseGrantResult{ID: id}
 	found := false
 	await := s.submitLease(guard, &request{ctx: ctx, evaluate: func(st *step) error {
-		result.Revision = st.st.revision
+		// After a conflict it is evaluated again: nothing of the first result may remain.
+		*result = LeaseGrantResult{ID: id, Revision: st.st.revision}
 		l := st.st.lease(id)
 		if found = l != nil; found {
 			st.renewed = append(st.renewed, id)
@@ -122,7 +123,7 @@ func (s *Store) LeaseTimeToLive(
 	result := &LeaseTimeToLiveResult{ID: id}
 	found := false
 	err := s.writeLease(ctx, guard, func(st *step) error {
-		result.Revision = st.st.revision
+		*result = LeaseTimeToLiveResult{ID: id, Revision: st.st.revision}
 		l := st.st.lease(id)
 		if found = l != nil; !found {
 			return nil

@@ -39,6 +39,32 @@ func TestKeepAlivesTakeEffectInOrder(t *testing.T) {
 	}
 }
 
+// TestLeaseOfAnotherReplica asks a replica that has not applied the revocation of another one: it evaluates the request again after
+// the conflict, and nothing of the first evaluation may be in the answer.
+func TestLeaseOfAnotherReplica(t *testing.T) {
+	t.Parallel()
+	path, options := tempDatabase(t), ls.Options{LeaseMode: ls.LeaseModeEtcd}
+	one, other := startStore(t, openSQLite(t, path), options), startStore(t, openSQLite(t, path), options)
+	ctx := testContext(t)
+	for id := range ls.LeaseID(20) {
+		id++
+		if _, err := one.LeaseGrant(ctx, ls.Unguarded, id, 60); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := other.LeaseKeepAlive(ctx, ls.Unguarded, id); err != nil {
+			t.Fatal(err)
+		}
+		revoked, err := one.LeaseRevoke(ctx, ls.Unguarded, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept, err := other.LeaseKeepAlive(ctx, ls.Unguarded, id)
+		if want := (ls.LeaseGrantResult{ID: id, Revision: revoked}); !errors.Is(err, ls.ErrLeaseNotFound) || *kept != want {
+			t.Fatalf("a keep-alive: %+v, %v, want %+v", kept, err, want)
+		}
+	}
+}
+
 // TestRevocationIsLastOfItsGroup queues keep-alives behind a revocation while an append holds the writer up.
 func TestRevocationIsLastOfItsGroup(t *testing.T) {
 	t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,7 +47,12 @@ func newer(t *testing.T) string {
 	for driver, script := range newerMigrations {
 		file := filepath.Join(dir, driver+".sql")
 		files[file] = script
-		replace[filepath.Join(root, "drivers", driver, "migrations", "9999_newer.sql")] = file
+		migrations := filepath.Join(root, "drivers", driver, "migrations")
+		present, err := os.ReadDir(migrations)
+		if err != nil {
+			t.Fatal(err)
+		}
+		replace[filepath.Join(migrations, fmt.Sprintf("%04d_newer.sql", len(present)+1))] = file
 	}
 	text, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
