@@ -9,8 +9,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// append writes the entries. Nil means that they are in the log and durable, and that the state was current when they came
-// in. Without entries it makes sure of that alone: a transaction that wrote nothing has read the current state.
+// append writes the entries. Nil means that they are in the log and durable, and that the state was current when they
+// came in. Without entries it makes sure of that alone: a transaction that wrote nothing has read the current state.
 func (w *writer) append(ctx context.Context, ev *evaluation, batch []*request) error {
 	// Not the requests' contexts: they are many, and one of them must not end the append of the others.
 	ev.renew()
@@ -44,9 +44,10 @@ func after(guard log.Head, id log.AppendID, entries []log.Entry) log.Head {
 	return log.Head{Position: guard.Position + log.Position(len(entries)), ID: id}
 }
 
-// resolve determines the outcome of an append that failed with unknown, which wraps ErrUnknown. As long as the log ends where it did, the append may
-// still take effect, so the same append is tried again under the same guard; once another entry stands in its place it has failed.
-// It gives up when nobody waits any more, or when what stands there cannot be seen any more.
+// resolve determines the outcome of an append that failed with unknown, which wraps ErrUnknown. As long as the log ends
+// where it did, the append may still take effect, so the same append is tried again under the same guard; once another
+// entry stands in its place it has failed. It gives up when nobody waits any more, or when what stands there cannot be
+// seen any more.
 func (w *writer) resolve(ctx context.Context, unknown error, id log.AppendID, ev *evaluation, batch []*request) error {
 	guard := w.published.head
 	logger := w.store.logger.WithField("append", fmt.Sprintf("%x", uint64(id)))
@@ -99,7 +100,8 @@ func awaited(batch []*request) bool {
 	return false
 }
 
-// errEntryGone means that the log does not show what followed an entry: it was deleted, or the database went back in time.
+// errEntryGone means that the log does not show what followed an entry: it was deleted, or the database went back in
+// time.
 var errEntryGone = errors.New("the log does not show what became of an append")
 
 // entryAfter returns the entry that follows head, or nil if head is the end.

@@ -8,11 +8,12 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// maxAppliedHeads is how many of the newest heads are remembered: more than can be appended while the database answers one question.
+// maxAppliedHeads is how many of the newest heads are remembered: more than can be appended while the database answers
+// one question.
 const maxAppliedHeads = 1024
 
-// applied lets readers wait until the state has reached a head. A number would not do: after the database went back in time the same
-// position is another entry's.
+// applied lets readers wait until the state has reached a head. A number would not do: after the database went back in
+// time the same position is another entry's.
 type applied struct {
 	mu sync.Mutex
 	// heads are the ends of the newest appends that were applied, in order.

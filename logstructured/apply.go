@@ -82,14 +82,16 @@ func (st *state) applyCompaction(e *log.Entry) {
 	st.revision = max(st.revision, e.Revision)
 }
 
-// retireCompaction lets the entry that set the compact revision go, as another takes its place. That of a recovery stays: it holds the term.
+// retireCompaction lets the entry that set the compact revision go, as another takes its place. That of a recovery
+// stays: it holds the term.
 func (st *state) retireCompaction() {
 	if st.compaction != 0 && st.compaction != st.recovery {
 		st.bury(st.compaction)
 	}
 }
 
-// applyRecovery makes everything before the entry's revision unreadable, history and all: nobody can tell what clients saw of it.
+// applyRecovery makes everything before the entry's revision unreadable, history and all: nobody can tell what clients
+// saw of it.
 func (st *state) applyRecovery(e *log.Entry) {
 	st.retireCompaction()
 	if st.recovery != 0 {
@@ -143,7 +145,8 @@ func (st *state) applyLease(e *log.Entry) {
 	setIn(&st.leases, lessLease, &lease{id: e.Lease, ttl: e.Version, granted: e.Position})
 }
 
-// attach keeps account of which key belongs to which lease as r takes the place of former (nil: none), if they are leases of their own.
+// attach keeps account of which key belongs to which lease as r takes the place of former (nil: none), if they are
+// leases of their own.
 func (st *state) attach(former, r *row) {
 	if st.mode != LeaseModeEtcd {
 		return

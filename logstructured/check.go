@@ -20,7 +20,8 @@ type CheckResult struct {
 	// Problems is their number, those included that were not reported.
 	Problems int
 	// WithoutChecksum are the entries without a checksum. Those of them that come after one with a checksum, which are
-	// LaterWithoutChecksum, were written by an earlier version that ran beside or after one with checksums, unless they are damaged.
+	// LaterWithoutChecksum, were written by an earlier version that ran beside or after one with checksums, unless they
+	// are damaged.
 	WithoutChecksum, LaterWithoutChecksum int
 	// Records are the newest ones, whose values mean something to other packages.
 	Records Records
@@ -30,11 +31,13 @@ type CheckResult struct {
 type CheckOptions struct {
 	// Retention is that with which the log is served (0: the default), for rows that should have been deleted.
 	Retention time.Duration
-	// Values reads all values too, and compares them with their checksums, and has a [log.Verifier] look at the database.
+	// Values reads all values too, and compares them with their checksums, and has a [log.Verifier] look at the
+	// database.
 	Values bool
 }
 
-// Check reads a whole log and reports what breaks its invariants. Other processes may append meanwhile: it looks at one snapshot.
+// Check reads a whole log and reports what breaks its invariants. Other processes may append meanwhile: it looks at one
+// snapshot.
 func Check(ctx context.Context, l log.Log, opts CheckOptions, report func(Problem)) (*CheckResult, error) {
 	c := &checker{
 		state: newState(), show: report,
@@ -81,7 +84,8 @@ func Check(ctx context.Context, l log.Log, opts CheckOptions, report func(Proble
 	return result, nil
 }
 
-// checker follows a log entry by entry. Compaction, recovery and lease mode it leaves to a state; keys it keeps itself, because a state takes what it is given.
+// checker follows a log entry by entry. Compaction, recovery and lease mode it leaves to a state; keys it keeps itself,
+// because a state takes what it is given.
 type checker struct {
 	rules
 	state    *state
@@ -93,8 +97,8 @@ type checker struct {
 	// granted are the leases of mode etcd, and keys the number of live keys that name a lease.
 	granted map[LeaseID]bool
 	keys    map[LeaseID]int
-	// strays are writes with a lease that was not granted before them, and imported the position at which an import ended: leases that had
-	// ended in the source are named in its history only.
+	// strays are writes with a lease that was not granted before them, and imported the position at which an import
+	// ended: leases that had ended in the source are named in its history only.
 	strays   []stray
 	imported log.Position
 	// supersededAt counts rows by the revision that superseded them.
@@ -158,7 +162,8 @@ func (c *checker) invalid(at log.Position, err error) {
 	c.problem(at, "%v", err)
 }
 
-// values reads the log up to a position once more, and verifies the values of puts. Rows that are deleted meanwhile are no loss.
+// values reads the log up to a position once more, and verifies the values of puts. Rows that are deleted meanwhile are
+// no loss.
 func (c *checker) values(ctx context.Context, l log.Log, end log.Position) error {
 	for at := log.Position(0); at < end; {
 		entries, _, err := l.Read(ctx, at, checkBatch)
@@ -243,7 +248,8 @@ func (c *checker) end(end log.End, retention time.Duration) {
 	c.overdue(end, retention)
 }
 
-// deletionGrace is how long after its retention a row may still be there: deleting takes time, and begins anew after a restart.
+// deletionGrace is how long after its retention a row may still be there: deleting takes time, and begins anew after a
+// restart.
 const deletionGrace = 10 * time.Minute
 
 // overdue counts the rows that nobody may read and that should be gone.

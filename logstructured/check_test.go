@@ -78,8 +78,8 @@ func TestCheckOfLeases(t *testing.T) {
 	mustCheck(t, db.Open())
 }
 
-// TestCheckFinds breaks a log without checksums in one place each. A store refuses to start on it, unless that takes more than the
-// start looks at.
+// TestCheckFinds breaks a log without checksums in one place each. A store refuses to start on it, unless that takes
+// more than the start looks at.
 func TestCheckFinds(t *testing.T) {
 	t.Parallel()
 	db := new(memory.Database)

@@ -21,7 +21,8 @@ const (
 	patientAppends = 2
 )
 
-// collect adds to the batch what waits behind it: the requests that arrive while an append is on its way to the disk are the next append.
+// collect adds to the batch what waits behind it: the requests that arrive while an append is on its way to the disk
+// are the next append.
 func (w *writer) collect(batch []*request) []*request {
 	batch, full := w.drain(batch)
 	if missing := w.store.group.size() - len(batch); missing > 0 && !full {
@@ -31,8 +32,9 @@ func (w *writer) collect(batch []*request) []*request {
 	return batch
 }
 
-// drain takes what is in the queue, and tells whether one append should not hold more. An empty queue does not mean that nobody is about to
-// send: yielding lets the goroutines that can run do so first. It costs an idle process nothing.
+// drain takes what is in the queue, and tells whether one append should not hold more. An empty queue does not mean
+// that nobody is about to send: yielding lets the goroutines that can run do so first. It costs an idle process
+// nothing.
 func (w *writer) drain(batch []*request) (_ []*request, full bool) {
 	const yields = 3
 	var size int64
@@ -128,8 +130,9 @@ func (w *writer) commitOwn(ctx context.Context, evaluate ...func(*step) error) [
 	return errs
 }
 
-// batchBytes bounds an append before which so many were in vain. A large one is longer on its way to the database than another replica takes for several
-// small ones, and would come too late each time as long as that one has something to append.
+// batchBytes bounds an append before which so many were in vain. A large one is longer on its way to the database than
+// another replica takes for several small ones, and would come too late each time as long as that one has something to
+// append.
 func batchBytes(inVain int) int {
 	const least = 16 << 10
 	if inVain < patientAppends {
@@ -138,8 +141,9 @@ func batchBytes(inVain int) int {
 	return max(maxBatchBytes>>(2*inVain), least)
 }
 
-// smallestFirst adds what waits to a batch that others were faster than, so that a large request does not hold up all small ones. With what is small this
-// replica gets into the log, and so its turn, which the others then wait for, with the large one.
+// smallestFirst adds what waits to a batch that others were faster than, so that a large request does not hold up all
+// small ones. With what is small this replica gets into the log, and so its turn, which the others then wait for, with
+// the large one.
 func (w *writer) smallestFirst(batch []*request) []*request {
 	batch, _ = w.drain(batch)
 	slices.SortStableFunc(batch, func(a, b *request) int { return cmp.Compare(a.size, b.size) })

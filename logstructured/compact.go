@@ -48,7 +48,8 @@ func (s *Store) deleteRows(ctx context.Context) error {
 	failures := 0
 	var warned time.Time
 	for ctx.Err() == nil {
-		// Before the batch: a head of a new history is shown only after what was to be deleted from the old one was forgotten.
+		// Before the batch: a head of a new history is shown only after what was to be deleted from the old one was
+		// forgotten.
 		guard := s.snapshot().head
 		batch, due, wait := d.next(time.Now())
 		if due {

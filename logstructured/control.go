@@ -11,14 +11,16 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// control is what a snapshot holds beside keys: leases and records. Its trees are copied on write, and nil as long as they are empty.
+// control is what a snapshot holds beside keys: leases and records. Its trees are copied on write, and nil as long as
+// they are empty.
 type control struct {
 	mode LeaseMode
 	// leases are those of mode etcd, by ID; attached are the keys of each.
 	leases   *btree.BTreeG[*lease]
 	attached *btree.BTreeG[attachment]
 	records  *btree.BTreeG[*record]
-	// recorded is the position of the newest record, or of the removal of one, and edition another one after each of these.
+	// recorded is the position of the newest record, or of the removal of one, and edition another one after each of
+	// these.
 	recorded log.Position
 	edition  *edition
 }
@@ -53,8 +55,8 @@ type record struct {
 
 func lessRecord(a, b *record) bool { return a.name < b.name }
 
-// Records are small pieces of state beside the keys, such as users and alarms, as of one moment. They are entries of the log like everything
-// else: all replicas have them, in the order in which they came between the writes.
+// Records are small pieces of state beside the keys, such as users and alarms, as of one moment. They are entries of
+// the log like everything else: all replicas have them, in the order in which they came between the writes.
 type Records struct{ c *control }
 
 // Get returns the record of that name, and whether there is one. Never modify it.
@@ -82,7 +84,8 @@ func (r Records) Ascend(prefix string, fn func(name string, value []byte) bool) 
 // Version grows with every change of a record.
 func (r Records) Version() log.Position { return r.c.recorded }
 
-// edition stands for one state of all records, by its address: after the database went back in time, a version may mean another one.
+// edition stands for one state of all records, by its address: after the database went back in time, a version may mean
+// another one.
 type edition struct{ _ log.Position }
 
 // Derived keeps what is made of the records until they change. It may be used concurrently.

@@ -17,8 +17,8 @@ type deletion struct {
 	due   time.Time
 }
 
-// deleter deletes rows of superseded revisions once their retention is over: replicas that lag by less than that find every row
-// that they have not applied.
+// deleter deletes rows of superseded revisions once their retention is over: replicas that lag by less than that find
+// every row that they have not applied.
 type deleter struct {
 	wake chan struct{}
 

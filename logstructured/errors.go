@@ -63,8 +63,8 @@ var errValueGone = errors.New("value was compacted")
 // errIndexFull refuses a write because of the memory of this replica.
 var errIndexFull = fmt.Errorf("%w: the index has reached its limit", log.ErrNoSpace)
 
-// unavailable turns a failure of the database into [ErrUnavailable] or, if it did not answer in time, [ErrTimeout], and returns the
-// context's error if the caller gave up. The text begins with that of err, which begins with the cause.
+// unavailable turns a failure of the database into [ErrUnavailable] or, if it did not answer in time, [ErrTimeout], and
+// returns the context's error if the caller gave up. The text begins with that of err, which begins with the cause.
 func unavailable(ctx context.Context, doing string, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

@@ -113,7 +113,8 @@ func (s *step) compact(revision Revision) log.Position {
 	return position
 }
 
-// renew makes entries of the leases that were kept alive. They say nothing that the evaluation of another request could depend on.
+// renew makes entries of the leases that were kept alive. They say nothing that the evaluation of another request could
+// depend on.
 func (ev *evaluation) renew() {
 	slices.Sort(ev.renewed)
 	for ids := range slices.Chunk(slices.Compact(ev.renewed), maxRenewals) {

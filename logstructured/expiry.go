@@ -10,23 +10,25 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// outage is how long nothing may be looked after until that counts as an outage: less than the shortest interval of keep-alives would be
-// no danger to a lease.
+// outage is how long nothing may be looked after until that counts as an outage: less than the shortest interval of
+// keep-alives would be no danger to a lease.
 const outage = 2 * time.Second
 
-// expiry knows what expires next. Only the writer uses it, and only for what is in the log: nothing of it is ever undone.
+// expiry knows what expires next. Only the writer uses it, and only for what is in the log: nothing of it is ever
+// undone.
 type expiry struct {
 	clock
 	mode LeaseMode
 	// rows are those of LeaseModeTTL that have a deadline.
 	rows deadlines[*row]
-	// terms are those of the leases of LeaseModeEtcd, due the deadlines at which it is worth looking at one: a lease may have been kept alive since.
+	// terms are those of the leases of LeaseModeEtcd, due the deadlines at which it is worth looking at one: a lease
+	// may have been kept alive since.
 	terms map[LeaseID]*term
 	due   deadlines[dueLease]
 	// shrinkAt is the length of rows, or of due, from which on it is worth looking for what was superseded.
 	shrinkAt int
-	// looked is when it was last looked after what is due, and since the time on the clock since when that was always done: who holds a lease has
-	// had no service before.
+	// looked is when it was last looked after what is due, and since the time on the clock since when that was always
+	// done: who holds a lease has had no service before.
 	looked time.Time
 	since  log.Timestamp
 	// dead are the positions of entries of which nothing is left that was not renewed or revoked since.
@@ -85,8 +87,9 @@ func (d *deadlines[T]) next(now log.Timestamp) (item T, ok bool) {
 // leastShrink is the number of deadlines below which nothing is shrunk.
 const leastShrink = 4096
 
-// shrink drops the deadlines of what was superseded, once they may be half of all: a client that writes one key again and again with a long TTL
-// would leave a row for each write until its deadline. current reports whether a row is its key's newest.
+// shrink drops the deadlines of what was superseded, once they may be half of all: a client that writes one key again
+// and again with a long TTL would leave a row for each write until its deadline. current reports whether a row is its
+// key's newest.
 func (x *expiry) shrink(current func(*row) bool) {
 	if len(x.rows)+len(x.due) < max(x.shrinkAt, leastShrink) {
 		return
@@ -101,8 +104,8 @@ func (x *expiry) shrink(current func(*row) bool) {
 	x.shrinkAt = 2 * (len(x.rows) + len(x.due))
 }
 
-// note takes from an entry of the log, whose row is r if it is of a key, what it says of deadlines. The entry was not appended before the local time since (zero:
-// nobody knows).
+// note takes from an entry of the log, whose row is r if it is of a key, what it says of deadlines. The entry was not
+// appended before the local time since (zero: nobody knows).
 func (x *expiry) note(e *log.Entry, r *row, since time.Time) {
 	if r == nil {
 		x.control(e, since)
@@ -174,7 +177,8 @@ func (x *expiry) release(t *term) {
 	}
 }
 
-// served says that what is due is looked after at a local time. If that was not so for a while, who holds a lease gets its whole TTL to keep it alive.
+// served says that what is due is looked after at a local time. If that was not so for a while, who holds a lease gets
+// its whole TTL to keep it alive.
 func (x *expiry) served(local time.Time) {
 	if x.looked.IsZero() || local.Sub(x.looked) > outage {
 		x.since = x.reading(local)
@@ -185,8 +189,9 @@ func (x *expiry) served(local time.Time) {
 // end is when a lease ends.
 func (x *expiry) end(t *term) log.Timestamp { return max(t.deadline, x.since+t.ttl) }
 
-// remaining returns how long a lease lasts from now on, in seconds, rounded down. That is always less than its TTL, as in etcd:
-// some time has passed since the grant, if less than the clock shows, which may also lag behind the database's.
+// remaining returns how long a lease lasts from now on, in seconds, rounded down. That is always less than its TTL, as
+// in etcd: some time has passed since the grant, if less than the clock shows, which may also lag behind the
+// database's.
 func (x *expiry) remaining(l *lease) int64 {
 	t := x.terms[l.id]
 	if t == nil { // granted in the same append

@@ -13,15 +13,17 @@ import (
 // exportBatchTime is how long the database may take for a batch of values.
 const exportBatchTime = time.Minute
 
-// Export is everything that a store holds as of one moment, to be written down in another form: what an etcd would have in its database after a
-// compaction at the compact revision has ended. The rows are in memory already, their values are read as they are asked for.
+// Export is everything that a store holds as of one moment, to be written down in another form: what an etcd would have
+// in its database after a compaction at the compact revision has ended. The rows are in memory already, their values
+// are read as they are asked for.
 type Export struct {
 	// Revision and CompactRevision are etcd's; CompactRevision is -1 if there was no compaction.
 	Revision, CompactRevision Revision
 	// Position is that of the newest entry of the log, and Term the raft term.
 	Position log.Position
 	Term     uint64
-	// Leases are all that a server of etcd's leases needs so that each key expires. In [LeaseModeTTL] they are made up, one for each TTL in use.
+	// Leases are all that a server of etcd's leases needs so that each key expires. In [LeaseModeTTL] they are made up,
+	// one for each TTL in use.
 	Leases []ExportedLease
 	// Records are users, roles and the like.
 	Records Records
@@ -32,7 +34,8 @@ type Export struct {
 	hashed []*row
 }
 
-// Export takes the current state. A compaction that comes while it is read may delete rows of it, once their retention is over: [Export.Read] then fails.
+// Export takes the current state. A compaction that comes while it is read may delete rows of it, once their retention
+// is over: [Export.Read] then fails.
 func (s *Store) Export(ctx context.Context, guard Guard) (*Export, error) {
 	var snap *snapshot
 	var ends leaseEnds
@@ -49,7 +52,8 @@ func (s *Store) Export(ctx context.Context, guard Guard) (*Export, error) {
 	return newExport(s.log, s.values.lanes.scans, snap, ends), nil
 }
 
-// ExportLog takes the state that a log holds. It writes nothing: other processes may serve the log, in whichever lease mode, or none.
+// ExportLog takes the state that a log holds. It writes nothing: other processes may serve the log, in whichever lease
+// mode, or none.
 func ExportLog(ctx context.Context, l log.Log) (*Export, error) {
 	st, leases, _, err := loadServed(ctx, l)
 	if err != nil {
@@ -66,7 +70,8 @@ func newExport(l log.Log, turn lane, snap *snapshot, ends leaseEnds) *Export {
 	}
 }
 
-// compacted returns the rows that are left once a compaction at the compact revision has ended, in the order of their revisions.
+// compacted returns the rows that are left once a compaction at the compact revision has ended, in the order of their
+// revisions.
 func (s *snapshot) compacted() []*row {
 	// Those above are at hand in order; of those up to it few are left.
 	var rows []*row
@@ -83,8 +88,9 @@ func (s *snapshot) compacted() []*row {
 // Len returns how many entries [Export.Read] gives.
 func (x *Export) Len() int { return len(x.rows) }
 
-// Read calls fn with all entries in the order of their revisions, in batches that belong to it, but without Position, ID and Time; its errors are returned. HashKV at
-// x.Revision is that of what was read. [ErrCompacted] means that the rows were deleted meanwhile: start over with a new Export.
+// Read calls fn with all entries in the order of their revisions, in batches that belong to it, but without Position,
+// ID and Time; its errors are returned. HashKV at x.Revision is that of what was read. [ErrCompacted] means that the
+// rows were deleted meanwhile: start over with a new Export.
 func (x *Export) Read(ctx context.Context, fn func([]log.Entry) error) (hashKV uint32, err error) {
 	hash := newHasher()
 	hashed := x.hashed

@@ -31,7 +31,8 @@ func (r Records) Settings() (changes []RecordChange) {
 	return changes
 }
 
-// LiveLeases are the leases that the keys that live have at the end of what was written, each once and in no order. It reads the metadata of the whole log.
+// LiveLeases are the leases that the keys that live have at the end of what was written, each once and in no order. It
+// reads the metadata of the whole log.
 func (m *Import) LiveLeases(ctx context.Context) ([]LeaseID, error) {
 	if err := m.Flush(ctx); err != nil {
 		return nil, err

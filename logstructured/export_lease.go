@@ -14,8 +14,9 @@ type ExportedLease struct {
 	TTL, Remaining int64
 }
 
-// keepAliveGrace is how much of a lease is left at least in an export, if it is that long: as with a new leader of an etcd, its holder could not
-// keep it alive meanwhile. It is the interval at which etcd writes down how much is left of longer ones.
+// keepAliveGrace is how much of a lease is left at least in an export, if it is that long: as with a new leader of an
+// etcd, its holder could not keep it alive meanwhile. It is the interval at which etcd writes down how much is left of
+// longer ones.
 const keepAliveGrace = 300
 
 // leaseEnds is what only the writer knows of leases and TTLs, copied.
@@ -49,8 +50,8 @@ func (x *expiry) ends(c *control) leaseEnds {
 	return ends
 }
 
-// leases returns those that an export has. In [LeaseModeTTL] that is one for each TTL of a live key, with the TTL as its ID, as the keys say; it lasts as
-// long as the last of them.
+// leases returns those that an export has. In [LeaseModeTTL] that is one for each TTL of a live key, with the TTL as
+// its ID, as the keys say; it lasts as long as the last of them.
 func (e leaseEnds) leases(snap *snapshot) []ExportedLease {
 	if snap.mode == LeaseModeEtcd {
 		return e.own

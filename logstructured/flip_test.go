@@ -26,7 +26,8 @@ const (
 	pageHeader = 64
 )
 
-// TestFlippedBit flips one bit of an SQLite file. The file is refused, or a read reports damage, or every answer is what it was before.
+// TestFlippedBit flips one bit of an SQLite file. The file is refused, or a read reports damage, or every answer is
+// what it was before.
 func TestFlippedBit(t *testing.T) {
 	t.Parallel()
 	copies := flipCopies
@@ -77,7 +78,8 @@ func TestFlippedBit(t *testing.T) {
 	t.Logf("%d copies: %v", copies, outcomes)
 }
 
-// TestHiddenRow reduces the number of rows that a page says it has. Their positions may be those of rows that a compaction deleted.
+// TestHiddenRow reduces the number of rows that a page says it has. Their positions may be those of rows that a
+// compaction deleted.
 func TestHiddenRow(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)
@@ -106,8 +108,8 @@ func TestHiddenRow(t *testing.T) {
 	}
 }
 
-// writeVaried makes a file with short, long and very long values, histories, tombstones, leases, records, and rows that a compaction
-// has deleted.
+// writeVaried makes a file with short, long and very long values, histories, tombstones, leases, records, and rows that
+// a compaction has deleted.
 func writeVaried(t *testing.T, path string) {
 	t.Helper()
 	l := openSQLite(t, path)

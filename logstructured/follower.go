@@ -26,7 +26,8 @@ func (w *writer) follow(ctx context.Context) {
 	w.store.health.observe(ctx, err)
 }
 
-// followTold applies what other processes appended if it is known that they have: an append without it would be in vain.
+// followTold applies what other processes appended if it is known that they have: an append without it would be in
+// vain.
 func (w *writer) followTold(ctx context.Context) {
 	select {
 	case <-w.store.behind:

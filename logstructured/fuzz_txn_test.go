@@ -9,8 +9,8 @@ import (
 	ls "github.com/stele-db/stele/logstructured"
 )
 
-// byteChooser makes the generator's choices from the bytes of a fuzzer: the same bytes always make the same requests. After the
-// last byte every choice is the first.
+// byteChooser makes the generator's choices from the bytes of a fuzzer: the same bytes always make the same requests.
+// After the last byte every choice is the first.
 type byteChooser struct{ data []byte }
 
 func (c *byteChooser) Intn(n int) int {
@@ -22,8 +22,9 @@ func (c *byteChooser) Intn(n int) int {
 	return choice % n
 }
 
-// FuzzTxn turns bytes into a sequence of requests and compares the store's answers with the oracle's; in the end the whole history, also
-// of a store that is opened anew on the same log. The log is one in memory, for a store is opened for each input.
+// FuzzTxn turns bytes into a sequence of requests and compares the store's answers with the oracle's; in the end the
+// whole history, also of a store that is opened anew on the same log. The log is one in memory, for a store is opened
+// for each input.
 func FuzzTxn(f *testing.F) {
 	rnd := testRand(f)
 	for range 8 {
@@ -55,8 +56,8 @@ func FuzzTxn(f *testing.F) {
 	})
 }
 
-// FuzzKeyRange holds the store's idea of a range against the oracle's: any bytes as key and range end, in a range, a count, a compare, a
-// watch and a deletion.
+// FuzzKeyRange holds the store's idea of a range against the oracle's: any bytes as key and range end, in a range, a
+// count, a compare, a watch and a deletion.
 func FuzzKeyRange(f *testing.F) {
 	f.Add([]byte("a"), []byte("b"), []byte("a"), []byte("aa"))
 	f.Add([]byte{0}, []byte{0}, []byte{0}, []byte{0xff})

@@ -21,8 +21,8 @@ type request struct {
 	done chan error
 	// size in bytes, for the bound on what waits.
 	size int64
-	// last is set if the request is evaluated after the others of its group. Any order is right for those: none was answered
-	// before another was sent.
+	// last is set if the request is evaluated after the others of its group. Any order is right for those: none was
+	// answered before another was sent.
 	last bool
 }
 
@@ -40,7 +40,8 @@ func (r *request) gone() error {
 }
 
 const (
-	// usualDecay is by what part the number of requests that are usually under way falls with each append that shows fewer.
+	// usualDecay is by what part the number of requests that are usually under way falls with each append that shows
+	// fewer.
 	usualDecay = 16
 	// maxGroupWait bounds how long a request waits for others that go with it.
 	maxGroupWait = 2 * time.Millisecond
@@ -48,14 +49,16 @@ const (
 	leastCompany = 2
 )
 
-// groupCommit lets requests wait for others to go with them into the same append, when many are under way: half of them are on their way to
-// the disk while the other half is between the clients and the queue, and those that arrive first would otherwise make a small append whose
-// end each of the others would have to wait for. The writer is woken once, by the request that completes the group.
+// groupCommit lets requests wait for others to go with them into the same append, when many are under way: half of them
+// are on their way to the disk while the other half is between the clients and the queue, and those that arrive first
+// would otherwise make a small append whose end each of the others would have to wait for. The writer is woken once, by
+// the request that completes the group.
 type groupCommit struct {
 	// wanted is how many requests the writer waits for in the queue; 0 if it does not.
 	wanted   atomic.Int32
 	complete chan struct{}
-	// usual is how many requests have lately been under way at once, times usualDecay. Only the writer uses what follows.
+	// usual is how many requests have lately been under way at once, times usualDecay. Only the writer uses what
+	// follows.
 	usual int
 	// wrote is whether the last group that was answered was appended; one that writes nothing is not.
 	wrote bool
@@ -76,7 +79,8 @@ func (g *groupCommit) arrived(queued int) {
 	}
 }
 
-// answered notes a group of so many requests, behind which others were queued when it was answered, and whether it wrote something.
+// answered notes a group of so many requests, behind which others were queued when it was answered, and whether it
+// wrote something.
 func (g *groupCommit) answered(requests, queued int, wrote bool) {
 	g.wrote = wrote
 	g.usual = max((requests+queued)*usualDecay, g.usual-g.usual/usualDecay)
@@ -112,11 +116,11 @@ func (g *groupCommit) await(missing int, queued func() int) {
 	}
 }
 
-// company returns the request that arrives next in queue, for a group that writes nothing to go with. It returns nil if none
-// arrives in the time of an append, if the group before wrote nothing either, or if few requests are under way.
+// company returns the request that arrives next in queue, for a group that writes nothing to go with. It returns nil if
+// none arrives in the time of an append, if the group before wrote nothing either, or if few requests are under way.
 //
-// Such a group behind an append is mostly transactions that lost a compare to it. An answer at once would send their clients
-// into the next race together with the clients of that append, and most of them would lose again.
+// Such a group behind an append is mostly transactions that lost a compare to it. An answer at once would send their
+// clients into the next race together with the clients of that append, and most of them would lose again.
 func (g *groupCommit) company(queue <-chan *request) *request {
 	if !g.wrote || g.size() < leastCompany {
 		return nil

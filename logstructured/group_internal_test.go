@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// TestCompany holds a group that writes nothing back for the next request, and only if it may have lost to the append before it.
+// TestCompany holds a group that writes nothing back for the next request, and only if it may have lost to the append
+// before it.
 func TestCompany(t *testing.T) {
 	for _, test := range []struct {
 		name     string

@@ -9,8 +9,8 @@ import (
 	ls "github.com/stele-db/stele/logstructured"
 )
 
-// TestGroupShrinks lets one client send transactions that write nothing after a time with many clients. They must not wait for
-// the clients that have gone.
+// TestGroupShrinks lets one client send transactions that write nothing after a time with many clients. They must not
+// wait for the clients that have gone.
 func TestGroupShrinks(t *testing.T) {
 	t.Parallel()
 	log := newFaultyLog(openSQLite(t, tempDatabase(t)))
@@ -45,8 +45,8 @@ func TestGroupShrinks(t *testing.T) {
 	}
 }
 
-// TestContendedUpdates lets clients of two replicas increase one counter by guarded puts. Each increase must take effect once,
-// whichever of the transactions that lost are answered together.
+// TestContendedUpdates lets clients of two replicas increase one counter by guarded puts. Each increase must take
+// effect once, whichever of the transactions that lost are answered together.
 func TestContendedUpdates(t *testing.T) {
 	t.Parallel()
 	const clients, increases = 8, 20

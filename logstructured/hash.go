@@ -48,9 +48,9 @@ func (s *Store) Hash(ctx context.Context, guard Guard) (hash uint32, revision Re
 	return hash, snap.revision, s.compactedIfGone(err)
 }
 
-// hashed returns the rows that a hash at revision covers, in the order of their revisions: all above the compact revision,
-// and of those up to it what is still current at revision. If no key is live at revision, etcd does not filter, and what was current at
-// the compact revision counts.
+// hashed returns the rows that a hash at revision covers, in the order of their revisions: all above the compact
+// revision, and of those up to it what is still current at revision. If no key is live at revision, etcd does not
+// filter, and what was current at the compact revision counts.
 func (s *snapshot) hashed(revision Revision) []*row {
 	var rows []*row
 	live := false

@@ -12,8 +12,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// health logs that the database was lost, again in each remindEvery of the outage, and that it answers again. Only the writer uses it,
-// unless a method says otherwise.
+// health logs that the database was lost, again in each remindEvery of the outage, and that it answers again. Only the
+// writer uses it, unless a method says otherwise.
 type health struct {
 	logger  *logrus.Entry
 	damages prometheus.Counter
@@ -95,7 +95,8 @@ func (h *health) damaged(err error) {
 	h.logger.WithError(err).Error("THE DATABASE IS DAMAGED: requests that read the damaged row fail until it is repaired; `stele check --values` lists all damage")
 }
 
-// suspect notes that an answer for a client showed corruption, before the writer asks the database again. Any goroutine may call it.
+// suspect notes that an answer for a client showed corruption, before the writer asks the database again. Any goroutine
+// may call it.
 func (h *health) suspect(err error) {
 	if errors.Is(err, log.ErrCorrupt) {
 		h.corrupt.Store(true)

@@ -14,8 +14,8 @@ func (s *snapshot) since(revision Revision) int {
 // minIndexScan is how many rows of history a watcher scans without asking the index for less.
 const minIndexScan = 256
 
-// changes returns the rows from revision on, in order, and may leave out those of keys that are not in r. Where the history
-// is long it takes them from the index, if few keys are in r: many watchers that each have one event in a large
+// changes returns the rows from revision on, in order, and may leave out those of keys that are not in r. Where the
+// history is long it takes them from the index, if few keys are in r: many watchers that each have one event in a large
 // revision do not scan all of it.
 func (s *snapshot) changes(r KeyRange, from Revision) []*row {
 	history := s.history[s.since(from):]

@@ -48,7 +48,8 @@ type hub struct {
 	mu sync.Mutex
 	// marked is the snapshot that streams read from.
 	marked *snapshot
-	// target is the snapshot of the round under way, nil between rounds, and rows are its rows that have not been matched.
+	// target is the snapshot of the round under way, nil between rounds, and rows are its rows that have not been
+	// matched.
 	target *snapshot
 	rows   []*row
 	// round counts the rounds, touched are the streams with watchers marked in this one.

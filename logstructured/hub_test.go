@@ -30,7 +30,8 @@ func (s *Store) put(key string) {
 	s.hub.publish(&next)
 }
 
-// work returns how much it takes to mark everything that is published, in watchers marked, streams woken and groups visited.
+// work returns how much it takes to mark everything that is published, in watchers marked, streams woken and groups
+// visited.
 func (h *hub) work() (n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -172,7 +173,8 @@ func TestMarkingAndOldest(t *testing.T) {
 	}
 }
 
-// FuzzRangeTree turns bytes into groups that come, go, and become idle, and compares searches with a walk over all groups.
+// FuzzRangeTree turns bytes into groups that come, go, and become idle, and compares searches with a walk over all
+// groups.
 func FuzzRangeTree(f *testing.F) {
 	for seed := range byte(8) {
 		data := make([]byte, 1000)
@@ -282,8 +284,8 @@ func (t *rangeTree) mustHold(tb testing.TB, watchers map[*watcher]bool) {
 	}
 }
 
-// TestPeriodicNotifications cancels watchers in the middle of a round of notifications: each of the others gets one, or had
-// an event.
+// TestPeriodicNotifications cancels watchers in the middle of a round of notifications: each of the others gets one, or
+// had an event.
 func TestPeriodicNotifications(t *testing.T) {
 	for canceled := range WatchID(8) {
 		for after := range 8 {

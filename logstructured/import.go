@@ -11,27 +11,30 @@ import (
 
 // ImportOptions say what an import copies.
 type ImportOptions struct {
-	// Source names what is copied, for people and without credentials. An import that was interrupted goes on only from the same one.
+	// Source names what is copied, for people and without credentials. An import that was interrupted goes on only from
+	// the same one.
 	Source string
 	// LeaseMode is that of the log from now on; empty is [LeaseModeTTL].
 	LeaseMode LeaseMode
-	// CompactRevision of the source as far as it is known at the start: revisions up to it may be missing, and those that are missing above it are
-	// jumped over.
+	// CompactRevision of the source as far as it is known at the start: revisions up to it may be missing, and those
+	// that are missing above it are jumped over.
 	CompactRevision Revision
-	// Progress, if not nil, is called after each append with the number of writes that are in the log, those of an earlier attempt
-	// that were handed over again included, and the newest of their revisions.
+	// Progress, if not nil, is called after each append with the number of writes that are in the log, those of an
+	// earlier attempt that were handed over again included, and the newest of their revisions.
 	Progress func(writes int, revision Revision)
 }
 
-// Import writes a history with its revisions into an empty log. Its methods must not be called concurrently. Until Finish has returned, the log
-// can be opened by nobody but another StartImport, which goes on where this one was interrupted.
+// Import writes a history with its revisions into an empty log. Its methods must not be called concurrently. Until
+// Finish has returned, the log can be opened by nobody but another StartImport, which goes on where this one was
+// interrupted.
 type Import struct {
 	log    log.Log
 	opts   ImportOptions
 	tag    replicaTag
 	head   log.Head
 	writes int
-	// revision and sub are those of the newest write that is in the log or in batch. jumped tells that revision has no write.
+	// revision and sub are those of the newest write that is in the log or in batch. jumped tells that revision has no
+	// write.
 	revision Revision
 	sub      int64
 	// reached is what was in the log at the start.
@@ -60,8 +63,8 @@ const (
 	importAttempts = 60
 )
 
-// StartImport begins an import into an empty log, or goes on with one. The caller keeps log, and closes it. [ErrImportTarget] says that the log holds
-// something else.
+// StartImport begins an import into an empty log, or goes on with one. The caller keeps log, and closes it.
+// [ErrImportTarget] says that the log holds something else.
 func StartImport(ctx context.Context, l log.Log, opts ImportOptions) (*Import, error) {
 	if opts.LeaseMode == "" {
 		opts.LeaseMode = LeaseModeTTL
@@ -122,12 +125,13 @@ func (m *Import) look(ctx context.Context) (began bool, mode LeaseMode, err erro
 	return began, mode, err
 }
 
-// Reached is the newest write that the log held when the import was started, the zero ImportPoint if none. What is up to there need
-// not be handed over again, and is passed over if it is.
+// Reached is the newest write that the log held when the import was started, the zero ImportPoint if none. What is up
+// to there need not be handed over again, and is passed over if it is.
 func (m *Import) Reached() ImportPoint { return m.reached }
 
-// Write adds a put or a tombstone, with Revision, Sub, CreateRevision, Version and Lease as they are in the source, in increasing order of revision
-// and sub-revision. It may keep e's key and value. [LeaseModeTTL] takes only leases that are TTLs.
+// Write adds a put or a tombstone, with Revision, Sub, CreateRevision, Version and Lease as they are in the source, in
+// increasing order of revision and sub-revision. It may keep e's key and value. [LeaseModeTTL] takes only leases that
+// are TTLs.
 func (m *Import) Write(ctx context.Context, e log.Entry) error {
 	at := ImportPoint{e.Revision, e.Sub}
 	if m.reached.Revision > 0 && !m.reached.before(at) {
@@ -206,8 +210,8 @@ type ImportEnd struct {
 	Records []RecordChange
 }
 
-// Finish ends the import, in one append: from then on the log can be opened. It is for the caller to verify before that the log holds what it should, by
-// Digest or HashKV.
+// Finish ends the import, in one append: from then on the log can be opened. It is for the caller to verify before that
+// the log holds what it should, by Digest or HashKV.
 func (m *Import) Finish(ctx context.Context, end ImportEnd) error {
 	if err := m.Flush(ctx); err != nil {
 		return err

@@ -19,7 +19,8 @@ type Digest struct {
 	Sum [2]uint64
 }
 
-// Digester makes a Digest of writes that are added in the order of their revisions. It keeps 50 to 100 bytes for each key.
+// Digester makes a Digest of writes that are added in the order of their revisions. It keeps 50 to 100 bytes for each
+// key.
 type Digester struct {
 	compact Revision
 	digest  Digest
@@ -90,7 +91,8 @@ func entrySum(e *log.Entry) [2]uint64 {
 	return [2]uint64{binary.BigEndian.Uint64(sum), binary.BigEndian.Uint64(sum[8:])}
 }
 
-// Digest reads all that is in the log anew, values included, and returns the digest of it for a compact revision. progress, if not nil, is told how many entries were read.
+// Digest reads all that is in the log anew, values included, and returns the digest of it for a compact revision.
+// progress, if not nil, is told how many entries were read.
 func (m *Import) Digest(ctx context.Context, compact Revision, progress func(entries int)) (Digest, error) {
 	if err := m.Flush(ctx); err != nil {
 		return Digest{}, err
@@ -119,7 +121,8 @@ func (m *Import) Digest(ctx context.Context, compact Revision, progress func(ent
 	return d.Digest(), nil
 }
 
-// HashKV reads all that is in the log anew and hashes it as [Store.HashKV] does, for a history whose current and compact revisions are these.
+// HashKV reads all that is in the log anew and hashes it as [Store.HashKV] does, for a history whose current and
+// compact revisions are these.
 func (m *Import) HashKV(ctx context.Context, revision, compact Revision) (uint32, error) {
 	if err := m.Flush(ctx); err != nil {
 		return 0, err

@@ -73,8 +73,9 @@ func (r *row) place(e *log.Entry) { r.position, r.id = e.Position, e.ID }
 //
 //	rows: 2{create 2, version 1} 5{create 2, version 2} 7{tombstone} 9{create 9, version 1}
 //
-// The tombstone ends the first generation. At revision 8 the key does not exist; at 6 it is row 5. Compaction at 6 drops
-// row 2 and keeps 5, which is what the key is at 6. Compaction at 7 leaves the tombstone, as etcd does, and at 8 drops it.
+// The tombstone ends the first generation. At revision 8 the key does not exist; at 6 it is row 5. Compaction at 6
+// drops row 2 and keeps 5, which is what the key is at 6. Compaction at 7 leaves the tombstone, as etcd does, and at 8
+// drops it.
 type keyIndex struct {
 	key  []byte
 	rows []*row

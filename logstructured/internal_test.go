@@ -91,7 +91,8 @@ func TestClock(t *testing.T) {
 	if got := behind.reading(time.Now()); got > 1_000_100 {
 		t.Errorf("after a slow answer the clock runs ahead: %d", got)
 	}
-	// The process was stopped between the question and the answer: whether the database was asked before or after that, nobody knows.
+	// The process was stopped between the question and the answer: whether the database was asked before or after that,
+	// nobody knows.
 	for _, told := range []log.Timestamp{now() - 60_000, now()} {
 		if jump := c.observe(told, time.Now().Add(-time.Minute)); jump != 0 || !near(c.reading(time.Now()), now()) {
 			t.Errorf("a slow answer counts: jump %v, clock %d, want %d", jump, c.reading(time.Now()), now())

@@ -153,7 +153,8 @@ func (s *Store) reading(ctx context.Context, snap *snapshot) *step {
 	return ev.begin(ctx)
 }
 
-// reread evaluates a read on the current snapshot and completes its answer, and starts over when a row was deleted meanwhile.
+// reread evaluates a read on the current snapshot and completes its answer, and starts over when a row was deleted
+// meanwhile.
 func reread[T any](ctx context.Context, s *Store, evaluate func(*snapshot, *answer) (T, error)) (result T, err error) {
 	for range maxRereads {
 		a := answer{bounded: true}

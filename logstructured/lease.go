@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// LeaseGrant grants a lease of ttl seconds, and a random ID if id is 0. In [LeaseModeTTL] the ID is the TTL and nothing is stored: id must be 0 or
-// that TTL.
+// LeaseGrant grants a lease of ttl seconds, and a random ID if id is 0. In [LeaseModeTTL] the ID is the TTL and nothing
+// is stored: id must be 0 or that TTL.
 func (s *Store) LeaseGrant(ctx context.Context, guard Guard, id LeaseID, ttl int64) (*LeaseGrantResult, error) {
 	if err := s.admit(ctx, costOfLease); err != nil {
 		return nil, err
@@ -63,8 +63,8 @@ func (s *Store) nameTTL(ctx context.Context, guard Guard, id LeaseID, ttl int64)
 }
 
 // LeaseRevoke ends a lease and deletes its keys, in one revision, and returns the current one. Of the requests that are
-// under way with it, those that go into the same append take effect before it: a keep-alive that its client sent earlier, on a
-// stream, often reaches the writer a moment later.
+// under way with it, those that go into the same append take effect before it: a keep-alive that its client sent
+// earlier, on a stream, often reaches the writer a moment later.
 func (s *Store) LeaseRevoke(ctx context.Context, guard Guard, id LeaseID) (Revision, error) {
 	var revision Revision
 	revoke := &request{ctx: ctx, last: true, evaluate: func(st *step) error {
@@ -82,14 +82,16 @@ func (s *Store) LeaseRevoke(ctx context.Context, guard Guard, id LeaseID) (Revis
 	return revision, err
 }
 
-// LeaseKeepAlive lets a lease last its whole TTL from now on. It is in the log when LeaseKeepAlive returns: all that are under way at the same time share
-// an entry of it. [ErrLeaseNotFound] comes with the revision at which the lease did not exist.
+// LeaseKeepAlive lets a lease last its whole TTL from now on. It is in the log when LeaseKeepAlive returns: all that
+// are under way at the same time share an entry of it. [ErrLeaseNotFound] comes with the revision at which the lease
+// did not exist.
 func (s *Store) LeaseKeepAlive(ctx context.Context, guard Guard, id LeaseID) (*LeaseGrantResult, error) {
 	return s.SubmitLeaseKeepAlive(ctx, guard, id)()
 }
 
-// SubmitLeaseKeepAlive queues a [Store.LeaseKeepAlive] and returns a function that waits for its result, which the caller must
-// call. Keep-alives take effect in the order in which they are submitted, and before a revocation that is requested afterwards.
+// SubmitLeaseKeepAlive queues a [Store.LeaseKeepAlive] and returns a function that waits for its result, which the
+// caller must call. Keep-alives take effect in the order in which they are submitted, and before a revocation that is
+// requested afterwards.
 func (s *Store) SubmitLeaseKeepAlive(
 	ctx context.Context, guard Guard, id LeaseID,
 ) (wait func() (*LeaseGrantResult, error)) {
@@ -116,7 +118,8 @@ func (s *Store) SubmitLeaseKeepAlive(
 	}
 }
 
-// LeaseTimeToLive tells how long a lease lasts, and its keys if they are asked for. [ErrLeaseNotFound] comes with the current revision.
+// LeaseTimeToLive tells how long a lease lasts, and its keys if they are asked for. [ErrLeaseNotFound] comes with the
+// current revision.
 func (s *Store) LeaseTimeToLive(
 	ctx context.Context, guard Guard, id LeaseID, keys bool,
 ) (*LeaseTimeToLiveResult, error) {

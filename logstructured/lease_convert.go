@@ -8,7 +8,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// claimLeaseMode writes the mode into an empty log, and refuses a log of another one. It returns what the log then holds, of which st was read.
+// claimLeaseMode writes the mode into an empty log, and refuses a log of another one. It returns what the log then
+// holds, of which st was read.
 func claimLeaseMode(ctx context.Context, l log.Log, st *state, mode LeaseMode) (*state, expiry, error) {
 	if st.head != (log.Head{}) {
 		return nil, expiry{}, leaseModeMismatch(st.mode, mode)
@@ -26,8 +27,8 @@ func claimLeaseMode(ctx context.Context, l log.Log, st *state, mode LeaseMode) (
 	return st, leases, err
 }
 
-// ConvertLeases makes the leases those of another mode and returns the number of keys that have one. The store must not be used for
-// anything else any more, and no other process may serve the log.
+// ConvertLeases makes the leases those of another mode and returns the number of keys that have one. The store must not
+// be used for anything else any more, and no other process may serve the log.
 //
 //   - To [LeaseModeEtcd]: each TTL in use becomes a lease of that ID and TTL, granted now, to which all its keys belong. None of them
 //     expires earlier than it would have.

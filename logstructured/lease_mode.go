@@ -6,7 +6,8 @@ import "fmt"
 type LeaseMode string
 
 const (
-	// LeaseModeTTL stores no leases: the ID of one is its TTL, and a key that is put with it expires that long after its last write.
+	// LeaseModeTTL stores no leases: the ID of one is its TTL, and a key that is put with it expires that long after
+	// its last write.
 	LeaseModeTTL LeaseMode = "ttl"
 	// LeaseModeEtcd has etcd's leases: granted, kept alive and revoked, with keys that are deleted when they end.
 	LeaseModeEtcd LeaseMode = "etcd"

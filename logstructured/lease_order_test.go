@@ -9,7 +9,8 @@ import (
 	ls "github.com/stele-db/stele/logstructured"
 )
 
-// TestKeepAlivesTakeEffectInOrder submits keep-alives between other requests for the same lease and waits for them at the end.
+// TestKeepAlivesTakeEffectInOrder submits keep-alives between other requests for the same lease and waits for them at
+// the end.
 func TestKeepAlivesTakeEffectInOrder(t *testing.T) {
 	t.Parallel()
 	store := startStore(t, openSQLite(t, tempDatabase(t)), ls.Options{LeaseMode: ls.LeaseModeEtcd})

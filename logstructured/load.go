@@ -15,7 +15,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// loadAhead is how many batches of the scan may wait to be indexed: the database is read by one processor while another builds the index.
+// loadAhead is how many batches of the scan may wait to be indexed: the database is read by one processor while another
+// builds the index.
 const loadAhead = 8
 
 // loadServed is loadLog, and returns an error if the log holds the beginning of an import.
@@ -203,9 +204,9 @@ type sortKey struct {
 // sortParallel is the number of keys from which on another processor is worth waking.
 const sortParallel = 4096
 
-// sortKeys sorts keys whose first depth bytes are equal: by the next eight, and then those that have these in common by the eight
-// behind. Keys have long prefixes in common, and a plain sort would fetch both keys from memory for each of its comparisons. Parts
-// are sorted by goroutines of their own while there is room in busy.
+// sortKeys sorts keys whose first depth bytes are equal: by the next eight, and then those that have these in common by
+// the eight behind. Keys have long prefixes in common, and a plain sort would fetch both keys from memory for each of
+// its comparisons. Parts are sorted by goroutines of their own while there is room in busy.
 func sortKeys(keys []sortKey, depth int, busy chan struct{}) {
 	depth += common(keys, depth)
 	for i := range keys {
@@ -251,8 +252,8 @@ func sortKeys(keys []sortKey, depth int, busy chan struct{}) {
 	}
 }
 
-// common returns how many bytes from depth on all keys have in common. Most keys begin alike, and each eight bytes of that would be fetched
-// from all over the memory for nothing.
+// common returns how many bytes from depth on all keys have in common. Most keys begin alike, and each eight bytes of
+// that would be fetched from all over the memory for nothing.
 func common(keys []sortKey, depth int) int {
 	if len(keys) == 0 {
 		return 0

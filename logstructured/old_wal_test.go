@@ -14,8 +14,9 @@ import (
 // walMoments is the number of moments at which a copy is made and the write-ahead log is kept.
 const walMoments = 14
 
-// TestOldWALBesideCopy restores a copy of an SQLite file and leaves the write-ahead log of a later moment beside it. SQLite applies the log
-// to the copy. The result must be refused, or be the state of that later moment or of the copy: never a mixture.
+// TestOldWALBesideCopy restores a copy of an SQLite file and leaves the write-ahead log of a later moment beside it.
+// SQLite applies the log to the copy. The result must be refused, or be the state of that later moment or of the copy:
+// never a mixture.
 func TestOldWALBesideCopy(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)

@@ -20,8 +20,8 @@ type Options struct {
 	// RequestTimeout ends requests whose context has no earlier deadline; 0 is [DefaultRequestTimeout].
 	RequestTimeout time.Duration
 	// PollInterval is how often the end of the log is looked at for entries of other processes while those write; 0 is
-	// [DefaultPollInterval]. While they do not, two fifths of that are enough, and a tenth where there are no watchers or
-	// the database tells of appends.
+	// [DefaultPollInterval]. While they do not, two fifths of that are enough, and a tenth where there are no watchers
+	// or the database tells of appends.
 	PollInterval time.Duration
 	// CompactRetention is how long the rows of superseded revisions stay in the database after the compaction that
 	// made them unreachable, for replicas that lag; 0 is [DefaultCompactRetention].
@@ -30,8 +30,8 @@ type Options struct {
 	LeaseMode LeaseMode
 	// QuotaBytes is how much the database may take up before writes are refused; 0 or less is no limit.
 	QuotaBytes int64
-	// MaxIndexBytes is how much memory the index may take up, by estimate, before writes are refused; 0 or less is no limit. It bounds neither
-	// cached values nor what requests need.
+	// MaxIndexBytes is how much memory the index may take up, by estimate, before writes are refused; 0 or less is no
+	// limit. It bounds neither cached values nor what requests need.
 	MaxIndexBytes int64
 	// Loading, if not nil, is called while the index is built, with the position that was read and about the last one.
 	Loading func(read, end log.Position)

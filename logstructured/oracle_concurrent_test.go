@@ -20,7 +20,8 @@ type call struct {
 	op  ls.Op
 	res ls.OpResult
 	err error
-	// before is a revision that was acknowledged before the request was sent, after the current one once it was answered.
+	// before is a revision that was acknowledged before the request was sent, after the current one once it was
+	// answered.
 	before, after int64
 }
 
@@ -64,8 +65,8 @@ func (a *acknowledged) saw(rev int64) {
 	}
 }
 
-// callAll sends random requests from many goroutines, each to one of the stores, and returns all of them. Some fail whatever the
-// generator's luck.
+// callAll sends random requests from many goroutines, each to one of the stores, and returns all of them. Some fail
+// whatever the generator's luck.
 func callAll(t *testing.T, rnd *rand.Rand, stores []*replica, clients, requests int, start int64) []*call {
 	var (
 		seen  acknowledged
@@ -95,8 +96,8 @@ func callAll(t *testing.T, rnd *rand.Rand, stores []*replica, clients, requests 
 	return slices.Concat(calls...)
 }
 
-// replay runs the calls on the oracle in the order that their answers claim, and compares every answer.
-// lag reports whether serializable reads may have been answered by a replica that had not applied all that others had acknowledged.
+// replay runs the calls on the oracle in the order that their answers claim, and compares every answer. lag reports
+// whether serializable reads may have been answered by a replica that had not applied all that others had acknowledged.
 func replay(t *testing.T, o *oracle, calls []*call, lag bool) {
 	t.Helper()
 	var answered, failed []*call
@@ -156,8 +157,8 @@ func (o *oracle) failsBetween(op ls.Op, err error, from, through int64) bool {
 	return false
 }
 
-// TestOracleConcurrent lets many clients send random transactions at once, valid and failing ones, to a log that is slow
-// enough for them to share appends. The order of their revisions must explain every answer.
+// TestOracleConcurrent lets many clients send random transactions at once, valid and failing ones, to a log that is
+// slow enough for them to share appends. The order of their revisions must explain every answer.
 func TestOracleConcurrent(t *testing.T) {
 	t.Parallel()
 	rnd := testRand(t)
@@ -203,8 +204,8 @@ func TestOracleConcurrent(t *testing.T) {
 	compareHistory(t, run.oracle, startStore(t, openSQLite(t, path), ls.Options{}))
 }
 
-// TestOracleBadRequestFailsAlone puts failing requests of every kind into one batch with good ones: an append is held up while
-// they queue behind it.
+// TestOracleBadRequestFailsAlone puts failing requests of every kind into one batch with good ones: an append is held
+// up while they queue behind it.
 func TestOracleBadRequestFailsAlone(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)

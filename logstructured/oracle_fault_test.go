@@ -28,8 +28,9 @@ func notWritten(err error) bool {
 	return true
 }
 
-// TestFaultUnknownOutcomes lets appends fail in every way around the moment that they reach the database, and sees that the store finds
-// out what became of them: the client gets one definite answer, and the key was written as often as it says.
+// TestFaultUnknownOutcomes lets appends fail in every way around the moment that they reach the database, and sees that
+// the store finds out what became of them: the client gets one definite answer, and the key was written as often as it
+// says.
 func TestFaultUnknownOutcomes(t *testing.T) {
 	t.Parallel()
 	var failOnce = func(then func(context.Context, *realAppend) error) faults {
@@ -75,8 +76,8 @@ func TestFaultUnknownOutcomes(t *testing.T) {
 	}
 }
 
-// TestFaultUnknownMetByAnotherReplica has another store write while an append's outcome is unknown: it has failed for good
-// then, and is evaluated again.
+// TestFaultUnknownMetByAnotherReplica has another store write while an append's outcome is unknown: it has failed for
+// good then, and is evaluated again.
 func TestFaultUnknownMetByAnotherReplica(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)
@@ -106,9 +107,9 @@ func TestFaultUnknownMetByAnotherReplica(t *testing.T) {
 	mustMatch(t, "a transaction overtaken by another replica", resultText(res, nil), want)
 }
 
-// TestFaultsUnderLoad lets everything fail at random while clients count keys up by compare-and-put. Afterwards the log must hold
-// each acknowledged write once, under the revision that was answered, none that was promised not to be there, and no
-// write twice.
+// TestFaultsUnderLoad lets everything fail at random while clients count keys up by compare-and-put. Afterwards the log
+// must hold each acknowledged write once, under the revision that was answered, none that was promised not to be there,
+// and no write twice.
 func TestFaultsUnderLoad(t *testing.T) {
 	t.Parallel()
 	rnd := testRand(t)
@@ -253,8 +254,8 @@ func (d *lockedDice) Intn(n int) int {
 	return d.rnd.Intn(n)
 }
 
-// TestFaultReadsGoOn takes the database away: what needs it fails with a clear error, what does not goes on, and when it is back
-// everything does, without help.
+// TestFaultReadsGoOn takes the database away: what needs it fails with a clear error, what does not goes on, and when
+// it is back everything does, without help.
 func TestFaultReadsGoOn(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -317,7 +318,8 @@ func TestFaultReadsGoOn(t *testing.T) {
 	}
 }
 
-// TestFaultNeverAnswered hangs every call to the database. Requests end all the same, at the store's own limit or their client's.
+// TestFaultNeverAnswered hangs every call to the database. Requests end all the same, at the store's own limit or their
+// client's.
 func TestFaultNeverAnswered(t *testing.T) {
 	t.Parallel()
 	l := newFaultyLog(openSQLite(t, tempDatabase(t)))
@@ -356,8 +358,8 @@ func TestFaultNeverAnswered(t *testing.T) {
 	})
 }
 
-// TestFaultShutdownUnderLoad stops a store in the middle of everything, with a database that answers late: every waiter is told, the
-// log is closed, and nothing is left running.
+// TestFaultShutdownUnderLoad stops a store in the middle of everything, with a database that answers late: every waiter
+// is told, the log is closed, and nothing is left running.
 func TestFaultShutdownUnderLoad(t *testing.T) { // not parallel: it counts goroutines
 	before := runtime.NumGoroutine()
 	path := tempDatabase(t)
@@ -438,8 +440,8 @@ func TestFaultShutdownUnderLoad(t *testing.T) { // not parallel: it counts gorou
 	}
 }
 
-// TestLargeBehindOthers lets another replica be faster than each large append. Small requests get past the large one, which goes on being tried, and needs only one
-// append that others let pass.
+// TestLargeBehindOthers lets another replica be faster than each large append. Small requests get past the large one,
+// which goes on being tried, and needs only one append that others let pass.
 func TestLargeBehindOthers(t *testing.T) {
 	db := new(memory.Database)
 	other := startStore(t, db.Open(), ls.Options{})

@@ -89,8 +89,8 @@ func (a *realAppend) now(ctx context.Context) error {
 	return err
 }
 
-// later appends after a delay, as a statement does whose connection died. The entries are copied: the store may use its own
-// again once Append has returned.
+// later appends after a delay, as a statement does whose connection died. The entries are copied: the store may use its
+// own again once Append has returned.
 func (a *realAppend) later(delay time.Duration) {
 	mine := *a
 	mine.entries = append([]log.Entry(nil), a.entries...)

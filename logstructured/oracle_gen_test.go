@@ -179,7 +179,8 @@ func (g *generator) op() ls.Op {
 	}
 }
 
-// failing returns a transaction that fails for the nth of the reasons that one can fail for; for the first only where something was compacted.
+// failing returns a transaction that fails for the nth of the reasons that one can fail for; for the first only where
+// something was compacted.
 func (g *generator) failing(n int) ls.Op {
 	var cause ls.Op
 	switch n % 4 {

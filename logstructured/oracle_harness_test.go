@@ -31,8 +31,8 @@ func openSQLite(t testing.TB, path string) log.Log {
 	return l
 }
 
-// tempDatabase is a file in memory where the system has that: these tests ask what the store does, and not what survives
-// the loss of power, and a busy disk would slow them down tenfold.
+// tempDatabase is a file in memory where the system has that: these tests ask what the store does, and not what
+// survives the loss of power, and a busy disk would slow them down tenfold.
 func tempDatabase(t testing.TB) string {
 	const memory = "/dev/shm"
 	if info, err := os.Stat(memory); err != nil || !info.IsDir() {

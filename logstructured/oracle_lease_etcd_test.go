@@ -103,7 +103,8 @@ func TestLeasesOfTheirOwn(t *testing.T) {
 	}
 }
 
-// TestLeasesExpire lets a lease end of which another replica knows, while one that is kept alive on yet another goes on.
+// TestLeasesExpire lets a lease end of which another replica knows, while one that is kept alive on yet another goes
+// on.
 func TestLeasesExpire(t *testing.T) {
 	t.Parallel()
 	replicas := startReplicas(t, 3, modeEtcd)
@@ -166,7 +167,8 @@ func TestLeaseAfterOutage(t *testing.T) {
 	}
 }
 
-// TestLeasesAtOnce has many holders on several replicas: all keep-alives that come at once are one entry, and the entries that others replaced go.
+// TestLeasesAtOnce has many holders on several replicas: all keep-alives that come at once are one entry, and the
+// entries that others replaced go.
 func TestLeasesAtOnce(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)

@@ -12,8 +12,8 @@ import (
 	ls "github.com/stele-db/stele/logstructured"
 )
 
-// clockSlack is how much earlier than its TTL a key may go, for timestamps are cut to milliseconds; promptly is how long after it
-// a key may stay on a busy machine.
+// clockSlack is how much earlier than its TTL a key may go, for timestamps are cut to milliseconds; promptly is how
+// long after it a key may stay on a busy machine.
 const (
 	clockSlack = 5 * time.Millisecond
 	promptly   = 10 * time.Second
@@ -105,7 +105,8 @@ func deletedKeys(r *ls.WatchResponse) (text string) {
 	return text
 }
 
-// TestLeaseRewriteExtends writes a key again and again for longer than its TTL, in each of the ways that keep its lease.
+// TestLeaseRewriteExtends writes a key again and again for longer than its TTL, in each of the ways that keep its
+// lease.
 func TestLeaseRewriteExtends(t *testing.T) {
 	t.Parallel()
 	store := startStore(t, openSQLite(t, tempDatabase(t)), ls.Options{})

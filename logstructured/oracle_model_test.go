@@ -15,8 +15,8 @@ import (
 )
 
 // oracle is etcd's data model in its plainest form: one whole map of the keys for every revision, and the list of
-// everything that was ever written. It is slow, needs no index, forgets nothing, and is meant to be right by inspection.
-// The rules are those of etcd's server/etcdserver/txn and server/storage/mvcc.
+// everything that was ever written. It is slow, needs no index, forgets nothing, and is meant to be right by
+// inspection. The rules are those of etcd's server/etcdserver/txn and server/storage/mvcc.
 type oracle struct {
 	// states[r] is the key space as of revision r; states[0] is unused, and so is every revision before the first.
 	states []map[string]*mvccpb.KeyValue
@@ -125,7 +125,8 @@ func (t *txnRun) branch(r *ls.TxnRequest) ([]ls.Op, bool) {
 	return r.Success, true
 }
 
-// check is what etcd verifies, against the state before the transaction and in the branches taken, before it writes anything.
+// check is what etcd verifies, against the state before the transaction and in the branches taken, before it writes
+// anything.
 func (t *txnRun) check(r *ls.TxnRequest) error {
 	ops, _ := t.branch(r)
 	for _, op := range ops {

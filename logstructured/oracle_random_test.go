@@ -15,8 +15,8 @@ import (
 // everything is a range over the whole key space.
 var everything = ls.KeyRange{Key: []byte{0}, End: []byte{0}}
 
-// TestOracleSequence runs random requests, one after the other, against a store and the oracle, and compares every answer;
-// from time to time the whole readable history; and the same again after opening the store anew.
+// TestOracleSequence runs random requests, one after the other, against a store and the oracle, and compares every
+// answer; from time to time the whole readable history; and the same again after opening the store anew.
 func TestOracleSequence(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -183,8 +183,8 @@ func TestOracleHashSurvivesReopen(t *testing.T) {
 	run.compareHistory(t)
 }
 
-// TestOracleCompactionDeletesRows counts what a physical compaction leaves in the database: the live keys, the history above the
-// compact revision, and little else.
+// TestOracleCompactionDeletesRows counts what a physical compaction leaves in the database: the live keys, the history
+// above the compact revision, and little else.
 func TestOracleCompactionDeletesRows(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)
@@ -203,8 +203,9 @@ func TestOracleCompactionDeletesRows(t *testing.T) {
 
 	l := openSQLite(t, path)
 	defer l.Close()
-	// Three live keys and the compaction; the newest row and one tombstone may have to stay. Compact waits only for what its retention was over
-	// for by the store's reckoning of the database's clock, which is never early and may be a little late.
+	// Three live keys and the compaction; the newest row and one tombstone may have to stay. Compact waits only for
+	// what its retention was over for by the store's reckoning of the database's clock, which is never early and may be
+	// a little late.
 	deadline := time.Now().Add(patience)
 	for rows := 0; rows < 4 || rows > 6; {
 		rows = 0
@@ -217,7 +218,8 @@ func TestOracleCompactionDeletesRows(t *testing.T) {
 	}
 }
 
-// TestOracleRetention keeps the rows that a compaction made unreachable for as long as it is told, though nobody can read them.
+// TestOracleRetention keeps the rows that a compaction made unreachable for as long as it is told, though nobody can
+// read them.
 func TestOracleRetention(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)

@@ -15,7 +15,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// TestOutageIsLoggedOnceAMinute has the cause of an outage change: the log has the current one each minute, and the end at once.
+// TestOutageIsLoggedOnceAMinute has the cause of an outage change: the log has the current one each minute, and the end
+// at once.
 func TestOutageIsLoggedOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		logger, hook := logtest.NewNullLogger()

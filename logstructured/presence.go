@@ -8,7 +8,8 @@ import (
 )
 
 const (
-	// heartbeatInterval is how often a replica says that it is there, and replicaTTL how long it counts as being there after that.
+	// heartbeatInterval is how often a replica says that it is there, and replicaTTL how long it counts as being there
+	// after that.
 	heartbeatInterval = 3 * time.Second
 	replicaTTL        = 10 * time.Second
 )

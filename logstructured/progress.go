@@ -2,9 +2,9 @@ package logstructured
 
 import "time"
 
-// RequestProgress makes Next return a response with InvalidWatchID, no events and a revision that is current as of a moment
-// after the call, once all events up to it of all watchers of the stream have been returned. Without watchers there
-// is no answer.
+// RequestProgress makes Next return a response with InvalidWatchID, no events and a revision that is current as of a
+// moment after the call, once all events up to it of all watchers of the stream have been returned. Without watchers
+// there is no answer.
 func (ws *WatchStream) RequestProgress() {
 	ws.hub.mu.Lock()
 	defer ws.hub.mu.Unlock()
@@ -91,7 +91,8 @@ func (ws *WatchStream) requestedProgress(snap *snapshot) *WatchResponse {
 	return &WatchResponse{WatchID: InvalidWatchID, Revision: snap.revision}
 }
 
-// tick starts the periodic notifications when they are due, and repeats a question to the database that failed. hub.mu is held.
+// tick starts the periodic notifications when they are due, and repeats a question to the database that failed. hub.mu
+// is held.
 func (ws *WatchStream) tick(now time.Time) {
 	if at := ws.ends.retryAt; !at.IsZero() && !now.Before(at) {
 		ws.askAgain()

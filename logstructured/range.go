@@ -156,7 +156,8 @@ func (v *view) rangeKeys(r *RangeRequest, a *answer, load func([]*row) ([][]byte
 	return result, nil
 }
 
-// fillInWithoutValue leaves the lease out too, unless the range is ordered by value, because etcd then answers from its index.
+// fillInWithoutValue leaves the lease out too, unless the range is ordered by value, because etcd then answers from its
+// index.
 func (r *RangeRequest) fillInWithoutValue(kv *mvccpb.KeyValue, row *row) {
 	kv.Key = row.key
 	kv.CreateRevision = int64(row.create)

@@ -9,8 +9,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// reads answers which position a linearizable read must have applied: the end of the log, asked for by one query after the
-// read arrived. All reads that wait share the next query, as in etcd's ReadIndex.
+// reads answers which position a linearizable read must have applied: the end of the log, asked for by one query after
+// the read arrived. All reads that wait share the next query, as in etcd's ReadIndex.
 type reads struct {
 	log     log.Log
 	applied *applied

@@ -14,12 +14,13 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// recoveryMargin is how far the revision jumps beyond the highest that is known to have been served: further than what a replica that is
-// gone can have served in the time that it was ahead of the others.
+// recoveryMargin is how far the revision jumps beyond the highest that is known to have been served: further than what
+// a replica that is gone can have served in the time that it was ahead of the others.
 const recoveryMargin = 1_000_000
 
-// rebuild makes the state anew from the log, which does not hold what was applied here or does not show it any more. If the database went back in
-// time it makes sure that no revision which a client may have seen is used again, before anything of the new state is shown.
+// rebuild makes the state anew from the log, which does not hold what was applied here or does not show it any more. If
+// the database went back in time it makes sure that no revision which a client may have seen is used again, before
+// anything of the new state is shown.
 func (w *writer) rebuild(ctx context.Context, cause error) error {
 	start := time.Now()
 	logger := w.store.logger.WithField("applied", w.published.head)
@@ -54,8 +55,8 @@ func (w *writer) rebuild(ctx context.Context, cause error) error {
 	return nil
 }
 
-// recover appends the entry by which the revision jumps over all that was served from the lost history, unless another replica has done
-// so already, and brings st up to it.
+// recover appends the entry by which the revision jumps over all that was served from the lost history, unless another
+// replica has done so already, and brings st up to it.
 func (w *writer) recover(ctx context.Context, st *state, leases *expiry, logger *logrus.Entry) error {
 	start := time.Now()
 	served := w.published.revision
@@ -89,8 +90,9 @@ func (w *writer) recover(ctx context.Context, st *state, leases *expiry, logger 
 	return nil
 }
 
-// Recover makes the revision jump by bump and counts everything before as compacted, so that no revision that clients may have seen in a history that was lost
-// is used again and all of them list again: for a database that was put back to an older state while nobody looked. It returns the new revision.
+// Recover makes the revision jump by bump and counts everything before as compacted, so that no revision that clients
+// may have seen in a history that was lost is used again and all of them list again: for a database that was put back
+// to an older state while nobody looked. It returns the new revision.
 func (s *Store) Recover(ctx context.Context, bump Revision) (Revision, error) {
 	var revision Revision
 	err := s.write(ctx, 0, func(st *step) error {
@@ -104,8 +106,8 @@ func (s *Store) Recover(ctx context.Context, bump Revision) (Revision, error) {
 	return revision, err
 }
 
-// continues tells whether nothing in st contradicts what was applied before: the rows that are left of that time are the same. It costs one
-// look at every key, which is little beside the reading of the log.
+// continues tells whether nothing in st contradicts what was applied before: the rows that are left of that time are
+// the same. It costs one look at every key, which is little beside the reading of the log.
 func (st *state) continues(before *snapshot) bool {
 	if st.revision < before.revision {
 		return false

@@ -42,8 +42,8 @@ func untilCompacted(t *testing.T, ws *ls.WatchStream) ls.Revision {
 	}
 }
 
-// TestRecoveryOfTwoEnds restores a database from a backup under two replicas that have seen different ends of it, while a third one that has seen
-// nothing passes both before either looks.
+// TestRecoveryOfTwoEnds restores a database from a backup under two replicas that have seen different ends of it, while
+// a third one that has seen nothing passes both before either looks.
 func TestRecoveryOfTwoEnds(t *testing.T) {
 	t.Parallel()
 	db := new(memory.Database)
@@ -124,7 +124,8 @@ func TestRecoveryOfTwoEnds(t *testing.T) {
 	}
 }
 
-// TestRecoveryAtTheSamePosition restores a backup and appends exactly as much as was lost: the position is the same, its entry is not.
+// TestRecoveryAtTheSamePosition restores a backup and appends exactly as much as was lost: the position is the same,
+// its entry is not.
 func TestRecoveryAtTheSamePosition(t *testing.T) {
 	t.Parallel()
 	db := new(memory.Database)
@@ -155,7 +156,8 @@ func TestRecoveryAtTheSamePosition(t *testing.T) {
 	}
 }
 
-// TestRecoveryKeepsItsHandsOff has deletions of a lost history under way: they must not hit the rows that stand at their positions now.
+// TestRecoveryKeepsItsHandsOff has deletions of a lost history under way: they must not hit the rows that stand at
+// their positions now.
 func TestRecoveryKeepsItsHandsOff(t *testing.T) {
 	t.Parallel()
 	db := new(memory.Database)
@@ -189,8 +191,8 @@ func TestRecoveryKeepsItsHandsOff(t *testing.T) {
 	}
 }
 
-// TestRecoveryBehindTheFloor lets a replica sleep until what it has applied last is deleted: no reason for a jump, unless what is left
-// is of another history.
+// TestRecoveryBehindTheFloor lets a replica sleep until what it has applied last is deleted: no reason for a jump,
+// unless what is left is of another history.
 func TestRecoveryBehindTheFloor(t *testing.T) {
 	t.Parallel()
 	for _, restored := range []bool{false, true} {
@@ -327,7 +329,8 @@ func TestTTLAcrossClockJumps(t *testing.T) {
 	}
 }
 
-// TestUnknownOutcomeBehindTheFloor lets an append of the sweeper end unknown, and what became of it be deleted before it can be found out.
+// TestUnknownOutcomeBehindTheFloor lets an append of the sweeper end unknown, and what became of it be deleted before
+// it can be found out.
 func TestUnknownOutcomeBehindTheFloor(t *testing.T) {
 	t.Parallel()
 	db := new(memory.Database)

@@ -12,9 +12,9 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// TestReplicaSequenceUnderFaults sends random requests, one after the other, each through any of three stores whose logs fail now and
-// then. A request that failed for want of the database is sent again; every answer must be the oracle's, and so must the
-// history in the end: nothing that was undone leaves a trace, compactions above all.
+// TestReplicaSequenceUnderFaults sends random requests, one after the other, each through any of three stores whose
+// logs fail now and then. A request that failed for want of the database is sent again; every answer must be the
+// oracle's, and so must the history in the end: nothing that was undone leaves a trace, compactions above all.
 func TestReplicaSequenceUnderFaults(t *testing.T) {
 	t.Parallel()
 	rnd := testRand(t)
@@ -80,7 +80,8 @@ func TestReplicaSequenceUnderFaults(t *testing.T) {
 		got := do()
 		for ; got == resultText(nil, ls.ErrUnavailable) || got == resultText(nil, log.ErrUnknown); got = do() {
 			retries++
-			// With no retention to speak of, what shows the outcome may be deleted before it was looked at. Then the revision tells.
+			// With no retention to speak of, what shows the outcome may be deleted before it was looked at. Then the
+			// revision tells.
 			if got == resultText(nil, log.ErrUnknown) && o.rev() > before && int64(currentRevision(t, store)) == o.rev() {
 				got = want
 				break
@@ -118,8 +119,9 @@ func currentRevision(t *testing.T, store *replica) ls.Revision {
 	}
 }
 
-// TestReplicaBehindTheFloor cuts a store off while others write, delete, compact and remove the rows. When it is back it must build its
-// index anew, and tell its watchers: those that had seen what was compacted go on, and the others are cancelled.
+// TestReplicaBehindTheFloor cuts a store off while others write, delete, compact and remove the rows. When it is back
+// it must build its index anew, and tell its watchers: those that had seen what was compacted go on, and the others are
+// cancelled.
 func TestReplicaBehindTheFloor(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)

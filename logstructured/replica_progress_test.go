@@ -9,8 +9,9 @@ import (
 	ls "github.com/stele-db/stele/logstructured"
 )
 
-// TestReplicaProgressIsCurrent asks for progress on one store after a write through another one. While the answer to a former request
-// is on its way from the database, which it left before the write, the new request must not be content with it.
+// TestReplicaProgressIsCurrent asks for progress on one store after a write through another one. While the answer to a
+// former request is on its way from the database, which it left before the write, the new request must not be content
+// with it.
 func TestReplicaProgressIsCurrent(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)

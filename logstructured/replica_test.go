@@ -22,8 +22,8 @@ func startReplicas(t testing.TB, n int, opts ls.Options) []*replica {
 	return replicas
 }
 
-// TestReplicaConcurrentWrites sends random transactions through three stores at once. One order of all must explain every answer of
-// each of them, and every store must end with the same history.
+// TestReplicaConcurrentWrites sends random transactions through three stores at once. One order of all must explain
+// every answer of each of them, and every store must end with the same history.
 func TestReplicaConcurrentWrites(t *testing.T) {
 	t.Parallel()
 	replicas := startReplicas(t, 3, ls.Options{})
@@ -104,8 +104,8 @@ func TestReplicaFailuresAreCurrent(t *testing.T) {
 	}
 }
 
-// TestReplicaReadsAtRevisionsAreLinearizable reads through a store that does not follow by itself at a revision that it has applied: the
-// header shows what the other store has acknowledged, and what that one has compacted cannot be read.
+// TestReplicaReadsAtRevisionsAreLinearizable reads through a store that does not follow by itself at a revision that it
+// has applied: the header shows what the other store has acknowledged, and what that one has compacted cannot be read.
 func TestReplicaReadsAtRevisionsAreLinearizable(t *testing.T) {
 	t.Parallel()
 	replicas := startReplicas(t, 2, ls.Options{PollInterval: patience})
@@ -157,8 +157,8 @@ func TestReplicaReadsAtRevisionsAreLinearizable(t *testing.T) {
 	}
 }
 
-// TestReplicaSeesWholeRevisions writes and deletes thousands of keys in one revision, more than a follower reads at once, and looks
-// at another replica all the while: it must see all of them or none.
+// TestReplicaSeesWholeRevisions writes and deletes thousands of keys in one revision, more than a follower reads at
+// once, and looks at another replica all the while: it must see all of them or none.
 func TestReplicaSeesWholeRevisions(t *testing.T) {
 	t.Parallel()
 	const keys = 1700
@@ -218,8 +218,8 @@ func TestReplicaWatchesOthers(t *testing.T) {
 	}
 }
 
-// TestReplicaCompactionIsSeen compacts through one store with rows deleted at once while another one is stopped, which on its return
-// must build its index from what is left, and while a third follows.
+// TestReplicaCompactionIsSeen compacts through one store with rows deleted at once while another one is stopped, which
+// on its return must build its index from what is left, and while a third follows.
 func TestReplicaCompactionIsSeen(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)

@@ -11,8 +11,8 @@ import (
 	ls "github.com/stele-db/stele/logstructured"
 )
 
-// TestReplicaWatchCreationIsCurrent creates watchers on a store that does not follow by itself, right after the other store has
-// acknowledged a write or a compaction.
+// TestReplicaWatchCreationIsCurrent creates watchers on a store that does not follow by itself, right after the other
+// store has acknowledged a write or a compaction.
 func TestReplicaWatchCreationIsCurrent(t *testing.T) {
 	t.Parallel()
 	replicas := startReplicas(t, 2, ls.Options{PollInterval: patience})
@@ -41,8 +41,8 @@ func TestReplicaWatchCreationIsCurrent(t *testing.T) {
 	}
 }
 
-// TestWatchCreationWaitsForTheDatabase creates watchers while the database does not tell the end of the log. The stream's other watcher
-// gets its events; calls are carried out in order once the database answers.
+// TestWatchCreationWaitsForTheDatabase creates watchers while the database does not tell the end of the log. The
+// stream's other watcher gets its events; calls are carried out in order once the database answers.
 func TestWatchCreationWaitsForTheDatabase(t *testing.T) {
 	t.Parallel()
 	log := newFaultyLog(openSQLite(t, tempDatabase(t)))
@@ -71,7 +71,8 @@ func TestWatchCreationWaitsForTheDatabase(t *testing.T) {
 	}
 }
 
-// TestWatchCreationsShareAQuestion creates many watchers while the database answers one question for the end of the log.
+// TestWatchCreationsShareAQuestion creates many watchers while the database answers one question for the end of the
+// log.
 func TestWatchCreationsShareAQuestion(t *testing.T) {
 	t.Parallel()
 	log := newFaultyLog(openSQLite(t, tempDatabase(t)))
@@ -99,8 +100,8 @@ func TestWatchCreationsShareAQuestion(t *testing.T) {
 	}
 }
 
-// TestWatchCreationOverARestore creates a watcher on a replica that knows the end of the log but cannot read up to it, before the database
-// loses that end.
+// TestWatchCreationOverARestore creates a watcher on a replica that knows the end of the log but cannot read up to it,
+// before the database loses that end.
 func TestWatchCreationOverARestore(t *testing.T) {
 	t.Parallel()
 	db := new(memory.Database)

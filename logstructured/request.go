@@ -129,8 +129,8 @@ const (
 	CompareNotEqual
 )
 
-// Compare is one condition of a transaction. Over a range it must hold for every key in it.
-// A Target or Result outside the enumeration compares as etcd does: an unknown target as equal, an unknown result as true.
+// Compare is one condition of a transaction. Over a range it must hold for every key in it. A Target or Result outside
+// the enumeration compares as etcd does: an unknown target as equal, an unknown result as true.
 type Compare struct {
 	KeyRange
 	Target CompareTarget
@@ -200,8 +200,8 @@ type Status struct {
 	Lost bool
 }
 
-// Budget bounds the keys and values that answers hold until their clients have read them. A Budget belongs to one request,
-// or to one stream of a client.
+// Budget bounds the keys and values that answers hold until their clients have read them. A Budget belongs to one
+// request, or to one stream of a client.
 type Budget interface {
 	// Take makes room for an answer of most bytes of keys and values and returns most. Or it returns less, but at least
 	// least, the bytes of the smallest answer: then the answer is cut. It may wait. An error ends the request.

@@ -23,8 +23,9 @@ func (p Problem) String() string {
 // maxProblems is how many problems are reported: one that everything follows from is enough.
 const maxProblems = 100
 
-// rules compares the entries of a log, in order, with what a store writes: positions without gaps, revisions and versions that
-// follow from each other. [Check] and the start share them; what takes more memory than the index has is left to [Check].
+// rules compares the entries of a log, in order, with what a store writes: positions without gaps, revisions and
+// versions that follow from each other. [Check] and the start share them; what takes more memory than the index has is
+// left to [Check].
 type rules struct {
 	report func(Problem)
 
@@ -34,13 +35,13 @@ type rules struct {
 	}
 	// rows is the number of entries so far.
 	rows int64
-	// revision is the current one, and writes the number of its entries of keys so far. jumped means that it has none and never
-	// will.
+	// revision is the current one, and writes the number of its entries of keys so far. jumped means that it has none
+	// and never will.
 	revision Revision
 	writes   int64
 	jumped   bool
-	// gaps are the last positions of those that are missing, and jumps the revisions that are not the next one. Both rise, so the
-	// last of them show whether any is a problem.
+	// gaps are the last positions of those that are missing, and jumps the revisions that are not the next one. Both
+	// rise, so the last of them show whether any is a problem.
 	gaps  []log.Position
 	jumps []jump
 	// pasts are rows of a key's history whose beginning is missing.

@@ -15,8 +15,8 @@ type snapshot struct {
 	head log.Head
 	// term is the raft term: 1, and more by one for each time that the database was found to have gone back in time.
 	term uint64
-	// history holds the rows from revision start on in the order of the log, for watchers. It begins at the compact revision
-	// or earlier: a watcher that was there before a compaction goes on reading for a while.
+	// history holds the rows from revision start on in the order of the log, for watchers. It begins at the compact
+	// revision or earlier: a watcher that was there before a compaction goes on reading for a while.
 	history []*row
 	start   Revision
 }

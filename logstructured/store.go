@@ -73,8 +73,8 @@ func (s *Store) newWatchInputs() watchInputs {
 // NewWatchStream returns a stream without watchers. The caller must Close it.
 func (s *Store) NewWatchStream() *WatchStream { return newWatchStream(&s.watch) }
 
-// bound gives a request without a deadline, or with a late one, that of the store. It is for what is rare: what every request
-// waits for ends with [timeouts].
+// bound gives a request without a deadline, or with a late one, that of the store. It is for what is rare: what every
+// request waits for ends with [timeouts].
 func (s *Store) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= s.opts.RequestTimeout {
 		return ctx, func() {}
@@ -92,8 +92,8 @@ func (s *Store) ended() error {
 	}
 }
 
-// write hands evaluate to the writer and waits until what it wrote is committed. evaluate may run several times, and its
-// results may be looked at only if write returns nil. size approximates the bytes of the request.
+// write hands evaluate to the writer and waits until what it wrote is committed. evaluate may run several times, and
+// its results may be looked at only if write returns nil. size approximates the bytes of the request.
 func (s *Store) write(ctx context.Context, size int, evaluate func(*step) error) error {
 	r := &request{ctx: ctx, evaluate: evaluate, size: int64(size)}
 	if err := s.submit(r); err != nil {
@@ -102,7 +102,8 @@ func (s *Store) write(ctx context.Context, size int, evaluate func(*step) error)
 	return s.await(r)
 }
 
-// submit is the first half of write: it puts the request into the writer's queue. The caller must call await if it returns nil.
+// submit is the first half of write: it puts the request into the writer's queue. The caller must call await if it
+// returns nil.
 func (s *Store) submit(r *request) error {
 	r.expired, r.done = s.timeouts.begin(), make(chan error, 1)
 	r.size = min(r.size+1024, maxQueuedBytes)
@@ -153,8 +154,8 @@ func (s *Store) reserve(ctx context.Context, weight int64) error {
 	return nil
 }
 
-// linearize returns once everything has been applied that any process had committed when it was called. It takes no longer than
-// the store's timeout.
+// linearize returns once everything has been applied that any process had committed when it was called. It takes no
+// longer than the store's timeout.
 func (s *Store) linearize(ctx context.Context) error {
 	expired := s.timeouts.begin()
 	for {

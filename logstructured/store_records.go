@@ -5,8 +5,8 @@ import "context"
 // Records returns the records as they were when the newest entry was applied here.
 func (s *Store) Records() Records { return Records{&s.snapshot().control} }
 
-// UpdateRecords changes records, all or none: decide is told the current ones, possibly several times, and what it returns last is what happens.
-// It uses no revision. What UpdateRecords returns is the current one.
+// UpdateRecords changes records, all or none: decide is told the current ones, possibly several times, and what it
+// returns last is what happens. It uses no revision. What UpdateRecords returns is the current one.
 func (s *Store) UpdateRecords(
 	ctx context.Context, guard Guard, decide func(Records) ([]RecordChange, error),
 ) (Revision, error) {

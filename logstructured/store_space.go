@@ -31,8 +31,8 @@ func (s *Store) admit(ctx context.Context, c cost) error {
 	return fmt.Errorf("%w: the quota of %d bytes is used up", log.ErrNoSpace, s.quota.bytes)
 }
 
-// Room returns [log.ErrNoSpace] if the index is beyond its limit, and raises the alarm. It is for records, which are small
-// and few.
+// Room returns [log.ErrNoSpace] if the index is beyond its limit, and raises the alarm. It is for records, which are
+// small and few.
 func (s *Store) Room(ctx context.Context) error {
 	if s.opts.MaxIndexBytes <= 0 || !s.snapshot().indexFull(0, s.opts.MaxIndexBytes) {
 		return nil

@@ -8,7 +8,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// Status describes the store. It asks the database for its size, and shows the last one known if the database does not answer.
+// Status describes the store. It asks the database for its size, and shows the last one known if the database does not
+// answer.
 func (s *Store) Status(ctx context.Context, guard Guard) (*Status, error) {
 	if err := s.passHere(ctx, guard); err != nil {
 		return nil, err
@@ -36,7 +37,8 @@ func (s *Store) Status(ctx context.Context, guard Guard) (*Status, error) {
 	return st, nil
 }
 
-// lostAfter is how long the database must not have answered before requests about the state of this replica stop asking it.
+// lostAfter is how long the database must not have answered before requests about the state of this replica stop asking
+// it.
 const lostAfter = time.Second
 
 // Lost reports whether the database has not answered for a second.

@@ -6,15 +6,15 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// streamEnds are a stream's questions for the end of the log: a creation and a request for progress are answered by a state that is
-// not older than they are. The questions are numbered from 1 on. hub.mu guards all of it.
+// streamEnds are a stream's questions for the end of the log: a creation and a request for progress are answered by a
+// state that is not older than they are. The questions are numbered from 1 on. hub.mu guards all of it.
 type streamEnds struct {
 	// asked is the newest question, reached the newest one whose answer has been applied here.
 	asked, reached int
 	// answers are the ends that have yet to be applied, in order.
 	answers []streamEnd
-	// retryAt is when to repeat the newest question; zero is never. The database has not answered it, or the answer has not been applied:
-	// the database may have lost what it told.
+	// retryAt is when to repeat the newest question; zero is never. The database has not answered it, or the answer has
+	// not been applied: the database may have lost what it told.
 	retryAt time.Time
 }
 
@@ -24,7 +24,8 @@ type streamEnd struct {
 	position log.Position
 }
 
-// answered adds an answer. Ends that are not before it say no more than it does, or are those of a history that the database has lost.
+// answered adds an answer. Ends that are not before it say no more than it does, or are those of a history that the
+// database has lost.
 func (e *streamEnds) answered(end streamEnd) {
 	for n := len(e.answers); n > 0 && e.answers[n-1].position >= end.position; n-- {
 		e.answers = e.answers[:n-1]
@@ -50,7 +51,8 @@ func (e *streamEnds) settle(position log.Position) {
 	}
 }
 
-// progressRequests are the questions of the requests for progress that were not answered, from the oldest to the newest; 0 is none.
+// progressRequests are the questions of the requests for progress that were not answered, from the oldest to the
+// newest; 0 is none.
 type progressRequests struct{ oldest, newest int }
 
 // answered takes note of a response by a state that answers the questions up to reached.

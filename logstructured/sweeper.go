@@ -12,7 +12,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// sweep drops what time has made superfluous, in bounded steps, and returns how long the next one may wait. It costs next to nothing when there is none.
+// sweep drops what time has made superfluous, in bounded steps, and returns how long the next one may wait. It costs
+// next to nothing when there is none.
 func (w *writer) sweep(ctx context.Context) time.Duration {
 	next := w.pollInterval()
 	if w.store.health.answers() {
@@ -33,8 +34,8 @@ func (w *writer) sweep(ctx context.Context) time.Duration {
 // maxExpireBatch bounds the keys, or in [LeaseModeEtcd] the leases, that one append of the sweeper lets expire.
 const maxExpireBatch = 1000
 
-// expire lets everything expire whose deadline has passed on the database's clock. It goes through an append like any write: of several
-// processes that sweep, one is first. It returns whether more may be due already.
+// expire lets everything expire whose deadline has passed on the database's clock. It goes through an append like any
+// write: of several processes that sweep, one is first. It returns whether more may be due already.
 func (w *writer) expire(ctx context.Context) (more bool) {
 	if w.store.alarms.Of(Records{&w.published.control}).corrupt {
 		return false // until somebody has looked what is wrong

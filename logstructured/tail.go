@@ -21,7 +21,8 @@ var (
 // followBatch is how many entries are read from the log at once.
 const followBatch = 1000
 
-// readOn reads the log from head, which must be in it, to its end, and calls apply with whole appends: a transaction is applied as one.
+// readOn reads the log from head, which must be in it, to its end, and calls apply with whole appends: a transaction is
+// applied as one.
 func (w *writer) readOn(ctx context.Context, head log.Head, apply func([]log.Entry)) error {
 	// tail holds the entries of an append that was not read to its end.
 	var tail []log.Entry
@@ -100,8 +101,8 @@ func ends(entries []log.Entry) []log.Head {
 	return heads
 }
 
-// complete returns how many of the entries belong to appends of which nothing is missing: all up to the log's end, and otherwise
-// all but those of the last append.
+// complete returns how many of the entries belong to appends of which nothing is missing: all up to the log's end, and
+// otherwise all but those of the last append.
 func complete(entries []log.Entry, end log.Head) int {
 	n := len(entries)
 	if n == 0 || (log.Head{Position: entries[n-1].Position, ID: entries[n-1].ID}) == end {

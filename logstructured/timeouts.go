@@ -6,13 +6,14 @@ import (
 	"time"
 )
 
-// timeouts ends requests that last too long, without a timer for each of them: those that begin within the same sixteenth of the timeout
-// share a channel, which is closed when the last of them has had its time. So none ends too early, and none much too late.
+// timeouts ends requests that last too long, without a timer for each of them: those that begin within the same
+// sixteenth of the timeout share a channel, which is closed when the last of them has had its time. So none ends too
+// early, and none much too late.
 type timeouts struct {
 	timeout time.Duration
 
-	// newest is what requests that begin now wait for. Only run and stop change it, and they have open for themselves: the channels that are not
-	// closed yet, the oldest first.
+	// newest is what requests that begin now wait for. Only run and stop change it, and they have open for themselves:
+	// the channels that are not closed yet, the oldest first.
 	newest atomic.Pointer[expiring]
 	open   []*expiring
 }
@@ -33,7 +34,8 @@ func (t *timeouts) extend() {
 	t.newest.Store(e)
 }
 
-// begin returns a channel that is closed when a request that begins now has had its time, or when everything has stopped.
+// begin returns a channel that is closed when a request that begins now has had its time, or when everything has
+// stopped.
 func (t *timeouts) begin() <-chan struct{} { return t.newest.Load().over }
 
 // run ends requests until ctx ends.

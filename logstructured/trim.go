@@ -16,8 +16,8 @@ func (st *state) cut(revision Revision) {
 	}
 }
 
-// trim drops rows that are unreachable since the last compaction from the index, at most limit keys, and appends them to
-// dropped. It returns false when there is nothing left to drop.
+// trim drops rows that are unreachable since the last compaction from the index, at most limit keys, and appends them
+// to dropped. It returns false when there is nothing left to drop.
 func (st *state) trim(limit int, dropped []*row) ([]*row, bool) {
 	for _, queue := range []*[]deadRow{&st.garbage.superseded, &st.garbage.tombstones} {
 		for len(*queue) > 0 && (*queue)[0].at <= st.compact {

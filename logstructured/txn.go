@@ -10,8 +10,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// txn evaluates a transaction as etcd does: all compares, those of nested transactions too, on the state before it; then
-// everything that could fail; then the operations, each seeing the writes of the former ones.
+// txn evaluates a transaction as etcd does: all compares, those of nested transactions too, on the state before it;
+// then everything that could fail; then the operations, each seeing the writes of the former ones.
 func (s *step) txn(t *TxnRequest) (*TxnResult, error) {
 	branches, err := s.compare(t, nil)
 	if err != nil {
@@ -167,7 +167,8 @@ func (s *step) deletes(key []byte) bool {
 	return slices.ContainsFunc(s.deleted, func(r KeyRange) bool { return r.contains(key) })
 }
 
-// run carries the operations out. After a write nothing may fail; see [writer.evaluate] for what happens if it does all the same.
+// run carries the operations out. After a write nothing may fail; see [writer.evaluate] for what happens if it does all
+// the same.
 func (s *step) run(t *TxnRequest, branches []bool) (result *TxnResult, used int, err error) {
 	ops := t.branch(branches[0])
 	result = &TxnResult{Succeeded: branches[0], Results: make([]OpResult, len(ops))}

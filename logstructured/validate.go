@@ -8,8 +8,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// validate returns an error if an entry is none that a store writes, whatever else is in the log. A kind that a later version
-// introduced is an error too: a store that does not know what an entry changes cannot go on.
+// validate returns an error if an entry is none that a store writes, whatever else is in the log. A kind that a later
+// version introduced is an error too: a store that does not know what an entry changes cannot go on.
 func validate(e *log.Entry) error {
 	switch e.Kind {
 	case log.KindPut, log.KindTombstone:

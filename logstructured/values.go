@@ -10,8 +10,8 @@ import (
 // cachedValueOverhead approximates what a cached value costs beside its bytes.
 const cachedValueOverhead = 64
 
-// values is the value cache: rows point to their values, and a clock hand goes round over the rows that have one and takes away
-// those that nobody used since it last came by. Readers of cached values take no lock.
+// values is the value cache: rows point to their values, and a clock hand goes round over the rows that have one and
+// takes away those that nobody used since it last came by. Readers of cached values take no lock.
 type values struct {
 	log    log.Log
 	budget int64
@@ -84,8 +84,8 @@ func (v *values) load(ctx context.Context, r *row) ([]byte, error) {
 	return data, err
 }
 
-// loadAll calls fn with the value of each row, in no particular order; those that are not cached come from the database in
-// batches, each in its turn. errValueGone means that a row was deleted meanwhile.
+// loadAll calls fn with the value of each row, in no particular order; those that are not cached come from the database
+// in batches, each in its turn. errValueGone means that a row was deleted meanwhile.
 func (v *values) loadAll(ctx context.Context, turn lane, rows []*row, fn func(i int, data []byte)) error {
 	var missing []*row
 	var at []int // the index in rows of each

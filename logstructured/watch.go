@@ -42,7 +42,8 @@ type WatchResponse struct {
 	Revision Revision
 	Created  bool
 	Canceled bool
-	// Err tells why a creation failed: ErrDuplicateWatchID, ErrEmptyWatchRange, ErrCompacted (negative start) or what the guard said.
+	// Err tells why a creation failed: ErrDuplicateWatchID, ErrEmptyWatchRange, ErrCompacted (negative start) or what
+	// the guard said.
 	Err error
 	// CompactRevision is set when the watcher was canceled because it needs a revision below it.
 	CompactRevision Revision
@@ -50,9 +51,9 @@ type WatchResponse struct {
 	Events []*mvccpb.Event
 }
 
-// WatchStream carries any number of watchers. Create, Cancel, RequestProgress and Close may be called concurrently
-// with Next; Next by one goroutine at a time. No response is queued: Next carries out each call, and makes each response, when it
-// is called, so a slow caller lags and costs no memory.
+// WatchStream carries any number of watchers. Create, Cancel, RequestProgress and Close may be called concurrently with
+// Next; Next by one goroutine at a time. No response is queued: Next carries out each call, and makes each response,
+// when it is called, so a slow caller lags and costs no memory.
 type WatchStream struct {
 	inputs *watchInputs
 	hub    *hub
@@ -72,12 +73,13 @@ type WatchStream struct {
 	round              uint64
 	// future is the number of watchers whose start revision has yet to be reached.
 	future int
-	// notify holds the watchers that asked for periodic notifications. When these are due, the watchers before index due
-	// are looked at, from the last one to the first. The next time is nextTick.
+	// notify holds the watchers that asked for periodic notifications. When these are due, the watchers before index
+	// due are looked at, from the last one to the first. The next time is nextTick.
 	notify   []*watcher
 	due      int
 	nextTick time.Time
-	// ends are the stream's questions for the end of the log, and requested those of RequestProgress that were not answered.
+	// ends are the stream's questions for the end of the log, and requested those of RequestProgress that were not
+	// answered.
 	ends      streamEnds
 	requested progressRequests
 	closed    bool
@@ -119,8 +121,9 @@ func (ws *WatchStream) signal() {
 	}
 }
 
-// streamCall is a call that has to wait its turn. Calls are carried out in order: so are the responses of creations, a watcher can be
-// canceled before it was created, and the answer to a request for progress comes after the creations before it.
+// streamCall is a call that has to wait its turn. Calls are carried out in order: so are the responses of creations, a
+// watcher can be canceled before it was created, and the answer to a request for progress comes after the creations
+// before it.
 type streamCall struct {
 	// create is the watcher to add, or else cancel the one to end, or else progress is set.
 	create   *WatchRequest
@@ -131,7 +134,8 @@ type streamCall struct {
 	question int
 }
 
-// pushUpcoming queues a watcher that has something to read from revision on, once the hub's round is over. hub.mu is held.
+// pushUpcoming queues a watcher that has something to read from revision on, once the hub's round is over. hub.mu is
+// held.
 func (ws *WatchStream) pushUpcoming(w *watcher, revision Revision) {
 	if ws.round != ws.hub.round {
 		ws.unsynced.take(&ws.upcoming)

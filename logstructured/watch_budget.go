@@ -33,7 +33,8 @@ func (ws *WatchStream) fit(w *watcher, rows []*row, next Revision) ([]*row, Revi
 	return rows, next, nil
 }
 
-// cost approximates the bytes of the event of a row. The previous value is as large as the new one, more often than not.
+// cost approximates the bytes of the event of a row. The previous value is as large as the new one, more often than
+// not.
 func (w *watcher) cost(r *row) int64 {
 	if w.PrevKV {
 		return 2 * r.cost()

@@ -14,7 +14,8 @@ import (
 	ls "github.com/stele-db/stele/logstructured"
 )
 
-// recordedStream is a watch stream of which one goroutine writes down every response, for comparison with the oracle afterwards.
+// recordedStream is a watch stream of which one goroutine writes down every response, for comparison with the oracle
+// afterwards.
 type recordedStream struct {
 	*ls.WatchStream
 	store *replica
@@ -24,7 +25,8 @@ type recordedStream struct {
 	watchers map[ls.WatchID]*recordedWatcher
 	// responses of the whole stream, in order.
 	responses []*ls.WatchResponse
-	// progress are the requests for progress: the revision known when it was asked for, and how many responses there had been.
+	// progress are the requests for progress: the revision known when it was asked for, and how many responses there
+	// had been.
 	progress []progressRequest
 	// hold blocks the reader while a test holds it.
 	hold sync.RWMutex

@@ -13,8 +13,8 @@ import (
 	ls "github.com/stele-db/stele/logstructured"
 )
 
-// TestWatchOracle creates and cancels random watchers on several streams, some of which are not read for long, while random requests and
-// compactions run. What each stream was told must be what the oracle knows.
+// TestWatchOracle creates and cancels random watchers on several streams, some of which are not read for long, while
+// random requests and compactions run. What each stream was told must be what the oracle knows.
 func TestWatchOracle(t *testing.T) {
 	t.Parallel()
 	cached := ls.Options{ProgressInterval: 20 * time.Millisecond}
@@ -89,7 +89,8 @@ func TestWatchOracle(t *testing.T) {
 	}
 }
 
-// disturb creates and cancels watchers, asks for progress, and keeps the reader from reading, between steps of the writer, until finished.
+// disturb creates and cancels watchers, asks for progress, and keeps the reader from reading, between steps of the
+// writer, until finished.
 func disturb(s *recordedStream, gen *generator, compacted *atomic.Int64, step, finished <-chan struct{}) {
 	var live []ls.WatchID
 	for id := ls.WatchID(1); ; id++ {
@@ -274,8 +275,8 @@ func TestWatchEnds(t *testing.T) {
 	mustEnd(next(ws, t.Context()), ls.ErrStopped)
 }
 
-// TestWatchFromTheCompactRevision starts at the compact revision itself, which is allowed, when what happened there was a
-// delete: its tombstone must outlive the compaction, also for a store that is opened anew.
+// TestWatchFromTheCompactRevision starts at the compact revision itself, which is allowed, when what happened there was
+// a delete: its tombstone must outlive the compaction, also for a store that is opened anew.
 func TestWatchFromTheCompactRevision(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)

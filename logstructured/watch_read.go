@@ -104,7 +104,8 @@ func (ws *WatchStream) takeUnsynced() (*watcher, Revision) {
 	return nil, 0
 }
 
-// finish notes that everything before revision next was read for w. It reports whether w is still there. hub.mu is held.
+// finish notes that everything before revision next was read for w. It reports whether w is still there. hub.mu is
+// held.
 func (ws *WatchStream) finish(w *watcher, next Revision) bool {
 	ws.hub.clearPending(w.pending)
 	if w.state == watcherClosed {

@@ -1,7 +1,7 @@
 package logstructured
 
-// watcher is a cursor into the history. All fields are guarded by hub.mu, but for those that never change: the request's,
-// stream, group and compacted.
+// watcher is a cursor into the history. All fields are guarded by hub.mu, but for those that never change: the
+// request's, stream, group and compacted.
 type watcher struct {
 	WatchRequest
 	stream *WatchStream

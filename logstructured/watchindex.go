@@ -22,7 +22,8 @@ type watchGroup struct {
 
 	left, right, parent *watchGroup
 	priority            uint32
-	// furthest is, of the groups in the subtree that have idle watchers, the one whose range ends last; nil if there is none.
+	// furthest is, of the groups in the subtree that have idle watchers, the one whose range ends last; nil if there is
+	// none.
 	furthest *watchGroup
 }
 
@@ -218,8 +219,8 @@ func (n *watchGroup) reaches(key []byte) bool {
 	return n != nil && (n.fromKey() || bytes.Compare(key, n.End) < 0)
 }
 
-// stab appends to found the groups of the subtree with idle watchers whose range holds key, until found is full. It takes
-// O(log n) for each. It also returns the number of groups that it has looked at.
+// stab appends to found the groups of the subtree with idle watchers whose range holds key, until found is full. It
+// takes O(log n) for each. It also returns the number of groups that it has looked at.
 func (n *watchGroup) stab(key []byte, found []*watchGroup) (_ []*watchGroup, visited int) {
 	if n == nil || !n.furthest.reaches(key) {
 		return found, 0

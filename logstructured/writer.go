@@ -79,7 +79,8 @@ func (w *writer) accepted(e *log.Entry) {
 	}
 }
 
-// publish shows the state to readers and watchers. heads are the ends of the appends that it has applied since it was last shown.
+// publish shows the state to readers and watchers. heads are the ends of the appends that it has applied since it was
+// last shown.
 func (w *writer) publish(heads ...log.Head) {
 	w.published = w.st.publish()
 	w.store.hub.publish(w.published)
@@ -142,8 +143,8 @@ func (w *writer) retainedUntil() time.Time {
 	return w.leases.localTime(w.st.compactedAt).Add(w.store.opts.CompactRetention)
 }
 
-// cutHistory drops the history before a compaction. Watchers that were ahead of it when it came are not hurt by it, unless they lag for
-// longer than the rows are retained.
+// cutHistory drops the history before a compaction. Watchers that were ahead of it when it came are not hurt by it,
+// unless they lag for longer than the rows are retained.
 func (w *writer) cutHistory() {
 	if len(w.cuts) == 0 {
 		return

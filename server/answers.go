@@ -39,8 +39,8 @@ func (h *heldAnswer) Put(b *[]byte) {
 	h.free()
 }
 
-// mailboxOf returns the outboxes of the connection that a request came from. It is nil if the caller of the package brought
-// the gRPC server.
+// mailboxOf returns the outboxes of the connection that a request came from. It is nil if the caller of the package
+// brought the gRPC server.
 func mailboxOf(ctx context.Context) *mailbox {
 	if p, ok := peer.FromContext(ctx); ok {
 		if info, ok := p.AuthInfo.(peerInfo); ok {
@@ -104,8 +104,8 @@ func (b *unaryBudget) drop() {
 	b.held, b.wanted = 0, 0
 }
 
-// evaluate calls read, with room for its answer in the outbox of the request's connection. If there is none, nothing that
-// was read is kept while it waits.
+// evaluate calls read, with room for its answer in the outbox of the request's connection. If there is none, nothing
+// that was read is kept while it waits.
 func evaluate[T proto.Message](ctx context.Context, read func(*unaryBudget) (T, error)) (T, error) {
 	mail := mailboxOf(ctx)
 	if mail == nil {

@@ -24,8 +24,8 @@ type authServer struct {
 	maxRequestBytes int
 }
 
-// edit makes the change that fn decides on, if r is permitted at that place in the log. It also serves what changes nothing, which then is linearizable, as in
-// etcd.
+// edit makes the change that fn decides on, if r is permitted at that place in the log. It also serves what changes
+// nothing, which then is linearizable, as in etcd.
 func (s *authServer) edit(ctx context.Context, r proto.Message, fn func(*auth.State) (auth.Changes, error)) (*pb.ResponseHeader, error) {
 	if err := checkSize(r, s.maxRequestBytes, s.maxRequestBytes); err != nil {
 		return nil, err
@@ -130,7 +130,8 @@ func (s *authServer) Authenticate(ctx context.Context, r *pb.AuthenticateRequest
 	}
 }
 
-// hash makes what is kept of a password. It costs so much that it is done only for clients that may ask for it, and in turn.
+// hash makes what is kept of a password. It costs so much that it is done only for clients that may ask for it, and in
+// turn.
 func (s *authServer) hash(ctx context.Context, r any, password string) ([]byte, error) {
 	if err := s.auth.permitted(ctx, r); err != nil {
 		return nil, authStatus(err)

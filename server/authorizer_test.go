@@ -46,7 +46,8 @@ func addRoot(ctx context.Context, t *testing.T, client pb.AuthClient) {
 	}
 }
 
-// Every request of etcd's services has its place among the permissions: root may send it, and only what is in open anybody.
+// Every request of etcd's services has its place among the permissions: root may send it, and only what is in open
+// anybody.
 func TestEveryRequestIsPermittedToRoot(t *testing.T) {
 	r := serve(t, nil)
 	client := pb.NewAuthClient(r.dial(t))

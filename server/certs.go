@@ -36,8 +36,8 @@ type CertificateOptions struct {
 	CheckInterval time.Duration
 }
 
-// Certificates are a server's certificate and the authorities of its clients, read again when their files change. Established
-// connections keep what they started with.
+// Certificates are a server's certificate and the authorities of its clients, read again when their files change.
+// Established connections keep what they started with.
 type Certificates struct {
 	opts CertificateOptions
 

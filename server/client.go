@@ -14,8 +14,8 @@ import (
 // pipeNetwork is the network of a [net.Pipe], through which the JSON gateway reaches the gRPC server.
 const pipeNetwork = "pipe"
 
-// clientHost returns the host of the client's address, or the name of its network if that has no hosts. Of a request through the JSON
-// gateway it is the client of the gateway.
+// clientHost returns the host of the client's address, or the name of its network if that has no hosts. Of a request
+// through the JSON gateway it is the client of the gateway.
 func clientHost(ctx context.Context) string {
 	p, ok := peer.FromContext(ctx)
 	if !ok || p.Addr == nil {
@@ -36,8 +36,8 @@ func hostOf(addr net.Addr) string {
 	return addr.Network()
 }
 
-// clientOf returns what one client has to itself of the host that a request comes from. Of an IPv6 address that is the network of 64
-// bits, which one machine usually has to itself.
+// clientOf returns what one client has to itself of the host that a request comes from. Of an IPv6 address that is the
+// network of 64 bits, which one machine usually has to itself.
 func clientOf(ctx context.Context) string { return networkOf(clientHost(ctx)) }
 
 // networkOf is clientOf for a host.

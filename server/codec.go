@@ -10,8 +10,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// codec is gRPC's for protobuf, but for the memory of messages on their way out: gRPC clears what it reuses, and for a list of half a megabyte
-// a whole one, before it is overwritten.
+// codec is gRPC's for protobuf, but for the memory of messages on their way out: gRPC clears what it reuses, and for a
+// list of half a megabyte a whole one, before it is overwritten.
 type codec struct {
 	encoding.CodecV2
 	buffers mem.BufferPool
@@ -63,7 +63,8 @@ func (c codec) marshal(m proto.Message, size int, buffers mem.BufferPool) (mem.B
 // maxBuffer is the largest buffer that is kept, as a power of two: 16 MiB.
 const maxBuffer = 24
 
-// dirtyBuffers is a [mem.BufferPool] of buffers of each power of two that are not cleared. What is gotten must be overwritten.
+// dirtyBuffers is a [mem.BufferPool] of buffers of each power of two that are not cleared. What is gotten must be
+// overwritten.
 type dirtyBuffers [maxBuffer + 1]sync.Pool
 
 // Get implements [mem.BufferPool].

@@ -16,8 +16,9 @@ import (
 // sessionTTL is that of a lease which the server grants because the client names none, in seconds; etcd's.
 const sessionTTL = 60
 
-// contest is what locks and elections are made of: each contender has a key below a prefix, with its lease, and the one whose key was created first
-// holds what they contend for. etcd's clients do the same with the same keys, so that both kinds meet.
+// contest is what locks and elections are made of: each contender has a key below a prefix, with its lease, and the one
+// whose key was created first holds what they contend for. etcd's clients do the same with the same keys, so that both
+// kinds meet.
 type contest struct {
 	*member
 	kv    *kvServer
@@ -39,7 +40,8 @@ type contender struct {
 
 func contestPrefix(name []byte) []byte { return append(append([]byte{}, name...), '/') }
 
-// enter creates the contender's key unless it is there. Without a lease it grants one, which nobody keeps alive but the client.
+// enter creates the contender's key unless it is there. Without a lease it grants one, which nobody keeps alive but the
+// client.
 func (c *contest) enter(ctx context.Context, name []byte, lease int64, value []byte) (*contender, error) {
 	if err := c.store.OwnLeases(); err != nil {
 		return nil, toStatus(err)

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// withCORS lets web pages of other origins read the answers of h, as etcd does: it adds the CORS headers for origins and
-// answers preflight requests. The origin "*" stands for all. Without origins it is h.
+// withCORS lets web pages of other origins read the answers of h, as etcd does: it adds the CORS headers for origins
+// and answers preflight requests. The origin "*" stands for all. Without origins it is h.
 func withCORS(origins []string, h http.Handler) http.Handler {
 	if len(origins) == 0 {
 		return h

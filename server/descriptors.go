@@ -3,8 +3,8 @@ package server
 import "math"
 
 const (
-	// DefaultReservedDescriptors are the file descriptors that clients' connections leave to the rest of the process: the
-	// database, snapshots, the metrics port. It is etcd's number.
+	// DefaultReservedDescriptors are the file descriptors that clients' connections leave to the rest of the process:
+	// the database, snapshots, the metrics port. It is etcd's number.
 	DefaultReservedDescriptors = 150
 	// fewestConnections is the part of the process's descriptors, as a divisor, that clients get in any case.
 	fewestConnections = 4

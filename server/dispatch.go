@@ -16,12 +16,12 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// dispatcher lets gRPC and HTTP share a port. It finds out what a new connection speaks and hands it over whole: gRPC gets
-// grpc-go's own transport, which costs far less a request than serving gRPC through net/http.
+// dispatcher lets gRPC and HTTP share a port. It finds out what a new connection speaks and hands it over whole: gRPC
+// gets grpc-go's own transport, which costs far less a request than serving gRPC through net/http.
 //
-// Plain text is told by its first bytes: HTTP/2 begins with "PRI", and no HTTP/1 method does. With TLS the client's ALPN offer
-// tells: gRPC clients offer h2 alone. Who offers HTTP/1.1 as well is an HTTP client, such as curl or Prometheus,
-// and goes to net/http, whose handler passes on the rare gRPC request from a client of that kind.
+// Plain text is told by its first bytes: HTTP/2 begins with "PRI", and no HTTP/1 method does. With TLS the client's
+// ALPN offer tells: gRPC clients offer h2 alone. Who offers HTTP/1.1 as well is an HTTP client, such as curl or
+// Prometheus, and goes to net/http, whose handler passes on the rare gRPC request from a client of that kind.
 type dispatcher struct {
 	log    *logrus.Entry
 	warner *warner
@@ -148,8 +148,8 @@ func (d *dispatcher) closeOldest() {
 	}
 }
 
-// greet starts the goroutine that finds out what conn speaks. If there are too many of them, the oldest is given up: a client
-// that means to speak does so within milliseconds.
+// greet starts the goroutine that finds out what conn speaks. If there are too many of them, the oldest is given up: a
+// client that means to speak does so within milliseconds.
 func (d *dispatcher) greet(conn net.Conn, cfg *tls.Config) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -182,8 +182,8 @@ type handshakeError struct{ error }
 
 func (e *handshakeError) Unwrap() error { return e.error }
 
-// logFailure logs why conn is closed before its first request. Only a refused handshake is worth a warning: port scans and
-// health checks connect and leave.
+// logFailure logs why conn is closed before its first request. Only a refused handshake is worth a warning: port scans
+// and health checks connect and leave.
 func (d *dispatcher) logFailure(conn net.Conn, err error) {
 	var handshake *handshakeError
 	if errors.As(err, &handshake) && !left(err) {

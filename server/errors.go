@@ -66,8 +66,8 @@ func toStatus(err error) error {
 }
 
 // toWaitStatus is toStatus for streams and for requests that wait as long as their client does. Only the client sets a
-// deadline there, after which etcd answers DeadlineExceeded. Other requests also have the server's deadline, after which
-// etcd answers ErrGRPCTimeout.
+// deadline there, after which etcd answers DeadlineExceeded. Other requests also have the server's deadline, after
+// which etcd answers ErrGRPCTimeout.
 func toWaitStatus(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return status.FromContextError(context.DeadlineExceeded).Err()

@@ -6,8 +6,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// sendFragments sends resp in pieces of less than limit bytes, or of one event where that alone is more. All pieces but the
-// last are marked. A message handed to send is not touched again: grpc may encode it later.
+// sendFragments sends resp in pieces of less than limit bytes, or of one event where that alone is more. All pieces but
+// the last are marked. A message handed to send is not touched again: grpc may encode it later.
 func sendFragments(resp *pb.WatchResponse, limit int, send func(*pb.WatchResponse) error) error {
 	if len(resp.Events) < 2 || proto.Size(resp) < limit {
 		return send(resp)

@@ -41,7 +41,8 @@ func seed(f *testing.F, messages ...proto.Message) {
 	}
 }
 
-// outlive makes the leases of a request so long that no key expires while the test runs: that takes a revision of its own.
+// outlive makes the leases of a request so long that no key expires while the test runs: that takes a revision of its
+// own.
 func outlive(req any) {
 	switch r := req.(type) {
 	case *pb.PutRequest:
@@ -56,8 +57,8 @@ func outlive(req any) {
 	}
 }
 
-// attempt sends req and checks what holds for every request: it is refused with a refusal and changes nothing, or it uses one
-// revision at most, which the header shows.
+// attempt sends req and checks what holds for every request: it is refused with a refusal and changes nothing, or it
+// uses one revision at most, which the header shows.
 func attempt(t *testing.T, kv *kvServer, req any) {
 	t.Helper()
 	outlive(req)

@@ -17,12 +17,13 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 )
 
-// gateway serves etcd's API as JSON over HTTP: POST /v3/kv/put and so on, with keys and values in base64. It is a client of the gRPC server beside it, through a pipe in
-// memory, so whatever holds for gRPC requests holds for its own.
+// gateway serves etcd's API as JSON over HTTP: POST /v3/kv/put and so on, with keys and values in base64. It is a
+// client of the gRPC server beside it, through a pipe in memory, so whatever holds for gRPC requests holds for its own.
 type gateway struct {
 	conn *grpc.ClientConn
 	mux  *runtime.ServeMux
-	// certificates tells whether clients are known by their certificates: then they must not take it that they are here, too.
+	// certificates tells whether clients are known by their certificates: then they must not take it that they are
+	// here, too.
 	certificates func() bool
 }
 
@@ -82,7 +83,8 @@ func clientStream(path string) bool {
 	return path == "/v3/watch" || path == "/v3/lease/keepalive"
 }
 
-// tlsKey is where the context of a request has the TLS state that net/http does not see, because the dispatcher looked at the first bytes.
+// tlsKey is where the context of a request has the TLS state that net/http does not see, because the dispatcher looked
+// at the first bytes.
 type tlsKey struct{}
 
 func withTLSState(ctx context.Context, conn net.Conn) context.Context {

@@ -15,8 +15,8 @@ import (
 	"github.com/stele-db/stele/pkg/version"
 )
 
-// newHTTPHandler serves what etcd serves beside gRPC: /version, /health, /livez, /readyz and /metrics. gRPC requests of clients
-// that also speak HTTP/1.1 go on to grpc, and JSON below /v3/ to gateway.
+// newHTTPHandler serves what etcd serves beside gRPC: /version, /health, /livez, /readyz and /metrics. gRPC requests of
+// clients that also speak HTTP/1.1 go on to grpc, and JSON below /v3/ to gateway.
 func newHTTPHandler(m *member, opts *Options, grpc, gateway http.Handler) http.Handler {
 	mux := newHTTPMux(opts, m.clusterVersion)
 	mux.Handle("/v3/", gateway)
@@ -86,7 +86,8 @@ func (m *member) serializableRead(ctx context.Context) error {
 	return err
 }
 
-// linearizableRead returns nil if a linearizable read succeeds. While the database is known not to answer it fails at once.
+// linearizableRead returns nil if a linearizable read succeeds. While the database is known not to answer it fails at
+// once.
 func (m *member) linearizableRead(ctx context.Context) error {
 	if m.store.Lost() {
 		return logstructured.ErrUnavailable
@@ -105,8 +106,8 @@ type check struct {
 // noCheck stands for a check of etcd's that cannot fail here.
 func noCheck(context.Context) error { return nil }
 
-// installChecks serves all checks at path, and each alone below it. ?exclude=name leaves one out, and ?verbose shows their
-// outcome even if it is good.
+// installChecks serves all checks at path, and each alone below it. ?exclude=name leaves one out, and ?verbose shows
+// their outcome even if it is good.
 func installChecks(mux *http.ServeMux, path string, checks []check) {
 	mux.Handle(path, getOnly(func(w http.ResponseWriter, r *http.Request) {
 		excluded := r.URL.Query()["exclude"]

@@ -26,15 +26,16 @@ const (
 // errBodyTooLarge has the text of etcd's error, which the gateway passes on.
 var errBodyTooLarge = errors.New("etcdserver: request is too large")
 
-// httpLimits bound what a request over HTTP holds: the size of its body and how long it takes to arrive, and how long the
-// client may leave an answer unread. There is no limit for how long an answer takes: a watch may be silent for days.
+// httpLimits bound what a request over HTTP holds: the size of its body and how long it takes to arrive, and how long
+// the client may leave an answer unread. There is no limit for how long an answer takes: a watch may be silent for
+// days.
 type httpLimits struct {
 	body                      int64
 	bodyTimeout, writeTimeout time.Duration
 }
 
-// LimitHTTP returns a handler whose requests have at most maxBody bytes of body. Each body must arrive, and each piece of
-// an answer must be read, within a minute (or the time that it takes at 1 MiB/s, if that is longer).
+// LimitHTTP returns a handler whose requests have at most maxBody bytes of body. Each body must arrive, and each piece
+// of an answer must be read, within a minute (or the time that it takes at 1 MiB/s, if that is longer).
 func LimitHTTP(h http.Handler, maxBody int64) http.Handler {
 	return newHTTPLimits(maxBody).handler(h)
 }

@@ -120,7 +120,8 @@ func TestHealthOfAStoppedStore(t *testing.T) {
 	}
 }
 
-// HTTP clients that offer HTTP/2 and HTTP/1.1 reach the endpoints by either, and gRPC clients that look like them are served.
+// HTTP clients that offer HTTP/2 and HTTP/1.1 reach the endpoints by either, and gRPC clients that look like them are
+// served.
 func TestTLSClientsOfBothKinds(t *testing.T) {
 	ca := tlstest.New(t)
 	r := serve(t, func(o *Options) {

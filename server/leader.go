@@ -16,7 +16,8 @@ import (
 	"github.com/stele-db/stele/pkg/version"
 )
 
-// MoveLeader answers as etcd does, as long as the leader is to stay. Which replica is called leader follows from which is there for longest.
+// MoveLeader answers as etcd does, as long as the leader is to stay. Which replica is called leader follows from which
+// is there for longest.
 func (s *maintenanceServer) MoveLeader(ctx context.Context, r *pb.MoveLeaderRequest) (*pb.MoveLeaderResponse, error) {
 	replicas, err := s.replicas(ctx, r, true)
 	switch {
@@ -38,8 +39,8 @@ var errMoveLeader = status.Error(codes.FailedPrecondition,
 // recordDowngrade holds the version that a downgrade was enabled to.
 const recordDowngrade = "downgrade"
 
-// Downgrade answers as an etcd with one member. The database needs no preparation for another version of Stele that it does not say by itself, so what is
-// enabled is shown by Status, and that is all.
+// Downgrade answers as an etcd with one member. The database needs no preparation for another version of Stele that it
+// does not say by itself, so what is enabled is shown by Status, and that is all.
 func (s *maintenanceServer) Downgrade(ctx context.Context, r *pb.DowngradeRequest) (*pb.DowngradeResponse, error) {
 	if err := s.auth.permitted(ctx, r); err != nil {
 		return nil, toStatus(err)
@@ -97,7 +98,8 @@ func (s *maintenanceServer) downgraded(from string, revision logstructured.Revis
 	return &pb.DowngradeResponse{Header: s.header(&pb.ResponseHeader{}, revision), Version: strings.TrimSuffix(from, ".0")}, nil
 }
 
-// validDowngrade refuses what is not the minor version before that of the cluster. Once a downgrade is enabled the cluster is of the target's version.
+// validDowngrade refuses what is not the minor version before that of the cluster. Once a downgrade is enabled the
+// cluster is of the target's version.
 func (s *maintenanceServer) validDowngrade(target string, records logstructured.Records) error {
 	if minorBefore(clusterVersionOf(records)) != target {
 		return rpctypes.ErrGRPCInvalidDowngradeTargetVersion

@@ -11,8 +11,8 @@ import (
 	"github.com/stele-db/stele/logstructured"
 )
 
-// maxKeepAlives is how many keep-alives of one stream may be under way at the same time. A client sends those of all its leases
-// on one stream; if each began after the answer to the one before, each would wait for a commit of its own.
+// maxKeepAlives is how many keep-alives of one stream may be under way at the same time. A client sends those of all
+// its leases on one stream; if each began after the answer to the one before, each would wait for a commit of its own.
 const maxKeepAlives = 256
 
 // leaseServer is etcd's Lease service.
@@ -86,8 +86,8 @@ func (s *leaseServer) LeaseLeases(ctx context.Context, r *pb.LeaseLeasesRequest)
 // keptAlive waits for the answer to a keep-alive.
 type keptAlive func() (*pb.LeaseKeepAliveResponse, error)
 
-// LeaseKeepAlive lets the keep-alives of a stream take effect in the order of the requests, and answers in that order. It
-// receives in a goroutine beside this one, as Watch does.
+// LeaseKeepAlive lets the keep-alives of a stream take effect in the order of the requests, and answers in that order.
+// It receives in a goroutine beside this one, as Watch does.
 func (s *leaseServer) LeaseKeepAlive(stream pb.Lease_LeaseKeepAliveServer) error {
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
@@ -136,8 +136,8 @@ func keepAliveError(ctx context.Context) error {
 	return nil
 }
 
-// receiveKeepAlives submits each keep-alive when it is received, so that they are queued in the order of the requests, and passes on
-// the functions that wait for their answers.
+// receiveKeepAlives submits each keep-alive when it is received, so that they are queued in the order of the requests,
+// and passes on the functions that wait for their answers.
 func (s *leaseServer) receiveKeepAlives(ctx context.Context, stream pb.Lease_LeaseKeepAliveServer, answers chan<- keptAlive) error {
 	for {
 		req, err := stream.Recv()

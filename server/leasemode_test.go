@@ -10,7 +10,8 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
-// TestLeaseModeIsLogged checks that each refusal is logged once for a client and a method, through the JSON gateway as well.
+// TestLeaseModeIsLogged checks that each refusal is logged once for a client and a method, through the JSON gateway as
+// well.
 func TestLeaseModeIsLogged(t *testing.T) {
 	var lines bytes.Buffer
 	logger := logrus.New()

@@ -25,7 +25,8 @@ import (
 	"github.com/stele-db/stele/server/auth"
 )
 
-// behind returns the store of one replica, and a connection to another replica on the same log, which follows it only when it must.
+// behind returns the store of one replica, and a connection to another replica on the same log, which follows it only
+// when it must.
 func behind(t *testing.T, mode logstructured.LeaseMode) (ahead *logstructured.Store, conn *grpc.ClientConn) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "state.db")
@@ -103,7 +104,8 @@ func createWatch(r *pb.WatchCreateRequest) *pb.WatchRequest {
 // old is a revision that both replicas have applied.
 const old = 2
 
-// linearized are requests whose answers show a state that is not older than they are, in an order in which they succeed.
+// linearized are requests whose answers show a state that is not older than they are, in an order in which they
+// succeed.
 func linearized() []question {
 	lease, leader := int64(7), &v3electionpb.LeaderKey{}
 	return []question{
@@ -169,8 +171,8 @@ var withoutRevision = []string{
 	"etcdserverpb.Cluster/MemberPromote",
 }
 
-// TestAnswersAreCurrent sends each linearized request to one replica right after the other one has acknowledged a write. No header is older
-// than that. Every method of etcd's services is here or among those without a revision.
+// TestAnswersAreCurrent sends each linearized request to one replica right after the other one has acknowledged a
+// write. No header is older than that. Every method of etcd's services is here or among those without a revision.
 func TestAnswersAreCurrent(t *testing.T) {
 	ahead, conn := behind(t, logstructured.LeaseModeEtcd)
 	ctx := within(t)
@@ -228,8 +230,8 @@ func TestGrantOfTTLIsCurrent(t *testing.T) {
 	}
 }
 
-// TestCompactedByAnotherReplica reads at a revision that one replica has applied and another one has just compacted, and at one that only the
-// other one has applied.
+// TestCompactedByAnotherReplica reads at a revision that one replica has applied and another one has just compacted,
+// and at one that only the other one has applied.
 func TestCompactedByAnotherReplica(t *testing.T) {
 	ahead, conn := behind(t, logstructured.LeaseModeTTL)
 	ctx := within(t)
@@ -266,7 +268,8 @@ func TestCompactedByAnotherReplica(t *testing.T) {
 	}
 }
 
-// TestRevokedThroughAnotherReplica takes a permission away through one replica. On another one nothing linearized passes by it any more.
+// TestRevokedThroughAnotherReplica takes a permission away through one replica. On another one nothing linearized
+// passes by it any more.
 func TestRevokedThroughAnotherReplica(t *testing.T) {
 	ahead, conn := behind(t, logstructured.LeaseModeEtcd)
 	root := pb.NewAuthClient(serveStore(t, ahead, nil).dial(t))

@@ -90,8 +90,8 @@ func bind(ctx context.Context, network, address string) (net.Listener, error) {
 	return l, nil
 }
 
-// removeStale removes a Unix socket that nobody serves on: a process that was killed leaves it behind. One that goes away meanwhile is removed by
-// whoever served on it until now.
+// removeStale removes a Unix socket that nobody serves on: a process that was killed leaves it behind. One that goes
+// away meanwhile is removed by whoever served on it until now.
 func removeStale(ctx context.Context, path string) error {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -19,8 +19,8 @@ type maintenanceServer struct {
 	snapshots *snapshotSlots
 }
 
-// Status describes this replica. All replicas write; the one that is there for longest is called leader, so that all name the same. The
-// raft indexes are log positions.
+// Status describes this replica. All replicas write; the one that is there for longest is called leader, so that all
+// name the same. The raft indexes are log positions.
 func (s *maintenanceServer) Status(ctx context.Context, r *pb.StatusRequest) (*pb.StatusResponse, error) {
 	st, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (*logstructured.Status, error) {
 		return s.store.Status(ctx, guard)

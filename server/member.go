@@ -36,8 +36,8 @@ func newMember(store *logstructured.Store, opts *Options) *member {
 	return m
 }
 
-// memberIDOf derives a replica's ID, never 0, from the cluster's, its machine, its name and its URLs: it is the same after a restart, and
-// another one for every replica of a cluster.
+// memberIDOf derives a replica's ID, never 0, from the cluster's, its machine, its name and its URLs: it is the same
+// after a restart, and another one for every replica of a cluster.
 func memberIDOf(clusterID uint64, opts *Options) uint64 {
 	h := fnv.New64a()
 	_, _ = h.Write(binary.BigEndian.AppendUint64([]byte("stele member "), clusterID))

@@ -9,7 +9,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// rpcMetrics are the numbers of calls and messages, under the names and labels that every gRPC server of the Go world has, etcd among them.
+// rpcMetrics are the numbers of calls and messages, under the names and labels that every gRPC server of the Go world
+// has, etcd among them.
 type rpcMetrics struct{ started, handled, received, sent *prometheus.CounterVec }
 
 func newRPCMetrics() *rpcMetrics {
@@ -42,8 +43,9 @@ func (m *rpcMetrics) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// calls counts the calls of one server. The counters of each method are looked up once: looking them up each time was a twentieth of what
-// a small request costs. It is complete before the first call; methods that were registered later are not counted.
+// calls counts the calls of one server. The counters of each method are looked up once: looking them up each time was a
+// twentieth of what a small request costs. It is complete before the first call; methods that were registered later are
+// not counted.
 type calls map[string]*methodMetrics
 
 // methodMetrics are the counters of one method; ok is that of the calls that succeeded.

@@ -43,9 +43,10 @@ type Options struct {
 	// Listeners are what to serve on, made by [Listen]; at least one. The server takes them over.
 	Listeners []*Listener
 
-	// GRPCServer, if not nil, is served on the listeners instead of the server's own, with the services registered that it does not have. It must
-	// not serve yet. Its options are the caller's: TLS, limits, keep-alive, metrics; and there is no HTTP on the listeners, which must be plain.
-	// Have it wait for handlers: a forced stop otherwise leaves requests behind that find the store closed. When Run ends it is stopped.
+	// GRPCServer, if not nil, is served on the listeners instead of the server's own, with the services registered that
+	// it does not have. It must not serve yet. Its options are the caller's: TLS, limits, keep-alive, metrics; and
+	// there is no HTTP on the listeners, which must be plain. Have it wait for handlers: a forced stop otherwise leaves
+	// requests behind that find the store closed. When Run ends it is stopped.
 	GRPCServer *grpc.Server
 
 	// Registerer receives the server's metrics; nil registers none.
@@ -66,12 +67,13 @@ type Options struct {
 	// MemberID in headers; 0 derives one from the store's cluster ID, the machine's name, Name and AdvertiseClientURLs.
 	MemberID uint64
 
-	// AuthTokens are what clients get for their password; nil is simple tokens, which last for [auth.DefaultTokenTTL] after each use.
+	// AuthTokens are what clients get for their password; nil is simple tokens, which last for [auth.DefaultTokenTTL]
+	// after each use.
 	AuthTokens auth.Tokens
 	// BcryptCost is that of hashing passwords; 0 is [auth.DefaultBcryptCost].
 	BcryptCost int
-	// ClientCertAuth takes the common name of a client's verified certificate for the name of its user, if it sends no token. Whether there must be
-	// a certificate is the listener's to say.
+	// ClientCertAuth takes the common name of a client's verified certificate for the name of its user, if it sends no
+	// token. Whether there must be a certificate is the listener's to say.
 	ClientCertAuth bool
 
 	// MaxRequestBytes bounds a write request; 0 is [DefaultMaxRequestBytes].

@@ -18,7 +18,8 @@ const (
 	processBytes = 512 << 20
 	// freeBytes is the size of an answer that needs no room. A stream without room goes on with pieces of this size.
 	freeBytes = 32 << 10
-	// stallTime is how long a connection may take nothing while others wait for the room that it holds; then it is closed.
+	// stallTime is how long a connection may take nothing while others wait for the room that it holds; then it is
+	// closed.
 	stallTime = 10 * time.Second
 	// stallBytes in that time are more than pings and their answers.
 	stallBytes = 64 << 10
@@ -148,8 +149,8 @@ func (a *outboxes) evict(done <-chan struct{}) {
 	}
 }
 
-// stalled returns the connection that holds most of those that hold anything and have written nothing for a.stall. It is
-// nil if there is none.
+// stalled returns the connection that holds most of those that hold anything and have written nothing for a.stall. It
+// is nil if there is none.
 func (a *outboxes) stalled(now time.Time) (worst *mailbox) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

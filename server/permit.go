@@ -8,8 +8,8 @@ import (
 	"github.com/stele-db/stele/server/auth"
 )
 
-// permit returns nil if id may make request r while auth is enabled. It knows all requests of etcd's services other than
-// Authenticate, and refuses any other message.
+// permit returns nil if id may make request r while auth is enabled. It knows all requests of etcd's services other
+// than Authenticate, and refuses any other message.
 func permit(st *auth.State, id auth.Identity, r any, at logstructured.Moment) error {
 	switch r := r.(type) {
 	case *pb.RangeRequest:

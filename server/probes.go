@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// Probes serves /livez, /readyz and /health, as etcd does. Until a server answers clients, /livez is good, and the two others fail with
-// the reason.
+// Probes serves /livez, /readyz and /health, as etcd does. Until a server answers clients, /livez is good, and the two
+// others fail with the reason.
 type Probes struct {
 	mux    *http.ServeMux
 	member atomic.Pointer[member]
@@ -89,8 +89,8 @@ func (p *Probes) writable(context.Context) error {
 	return nil
 }
 
-// serveHealth answers with the outcome of a linearizable read, or with that of a serializable one if ?serializable=true. An alarm that
-// is raised and not excluded by ?exclude=NAME comes first.
+// serveHealth answers with the outcome of a linearizable read, or with that of a serializable one if
+// ?serializable=true. An alarm that is raised and not excluded by ?exclude=NAME comes first.
 func (p *Probes) serveHealth(w http.ResponseWriter, r *http.Request) {
 	health := struct {
 		Health string `json:"health"`

@@ -41,8 +41,9 @@ func (resolver) FindDescriptorByName(name protoreflect.FullName) (protoreflect.D
 	return files.FindDescriptorByName(name)
 }
 
-// renamedFiles returns the registered files under the paths by which they import each other. etcd registers its files as rpc.proto,
-// kv.proto and so on, but imports them as etcd/api/mvccpb/kv.proto, so that a client does not find what a file imports.
+// renamedFiles returns the registered files under the paths by which they import each other. etcd registers its files
+// as rpc.proto, kv.proto and so on, but imports them as etcd/api/mvccpb/kv.proto, so that a client does not find what a
+// file imports.
 var renamedFiles = sync.OnceValues(func() (*protoregistry.Files, error) {
 	renamed := map[string]string{}
 	protoregistry.GlobalFiles.RangeFiles(func(file protoreflect.FileDescriptor) bool {

@@ -13,7 +13,8 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 )
 
-// ErrServiceRegistered means that the gRPC server of [Options] has one of etcd's services already. grpc itself would end the process.
+// ErrServiceRegistered means that the gRPC server of [Options] has one of etcd's services already. grpc itself would
+// end the process.
 var ErrServiceRegistered = errors.New("the gRPC server already has a service")
 
 var etcdServices = []grpc.ServiceDesc{
@@ -35,8 +36,8 @@ func available(g *grpc.Server) error {
 	return nil
 }
 
-// register adds etcd's services to the gRPC server, and those for health and reflection; a caller's keeps its own health service, and whether
-// it has reflection is the caller's to decide.
+// register adds etcd's services to the gRPC server, and those for health and reflection; a caller's keeps its own
+// health service, and whether it has reflection is the caller's to decide.
 func (s *Server) register(m *member) {
 	kv := &kvServer{member: m, maxRequestBytes: s.opts.MaxRequestBytes, maxTxnOps: s.opts.MaxTxnOps}
 	lease := &leaseServer{member: m, streams: s.streams}
@@ -63,8 +64,8 @@ func (s *Server) register(m *member) {
 	}
 }
 
-// serveInjected serves the caller's gRPC server on the listeners, which are its own from then on. The caller may serve it on others,
-// and stop it.
+// serveInjected serves the caller's gRPC server on the listeners, which are its own from then on. The caller may serve
+// it on others, and stop it.
 func (s *Server) serveInjected(group *errgroup.Group) {
 	for _, l := range s.opts.Listeners {
 		group.Go(func() error {

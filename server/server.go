@@ -109,7 +109,8 @@ func registered[C prometheus.Collector](r prometheus.Registerer, c C) (C, error)
 	return c, err
 }
 
-// streamWorkers is a cluster's watch streams (Kubernetes opens some sixty) and its usual concurrency. They cost half a megabyte.
+// streamWorkers is a cluster's watch streams (Kubernetes opens some sixty) and its usual concurrency. They cost half a
+// megabyte.
 const streamWorkers = 256
 
 func grpcOptions(opts Options, calls calls, refusals *refusalLog, streams *streamSet, answers *outboxes) []grpc.ServerOption {
@@ -123,7 +124,8 @@ func grpcOptions(opts Options, calls calls, refusals *refusalLog, streams *strea
 		grpc.MaxRecvMsgSize(opts.MaxRequestBytes+grpcOverheadBytes),
 		grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.ForceServerCodecV2(newCodec()),
-		// Fewer writes for lists and for the answers of a group of requests. Connections that have nothing to write hold no buffer.
+		// Fewer writes for lists and for the answers of a group of requests. Connections that have nothing to write
+		// hold no buffer.
 		grpc.WriteBufferSize(128<<10),
 		grpc.ChainUnaryInterceptor(calls.interceptUnary, refusals.interceptUnary, recovery.UnaryServerInterceptor(recovered), interceptUnaryAnswer),
 		grpc.ChainStreamInterceptor(calls.interceptStream, refusals.interceptStream, recovery.StreamServerInterceptor(recovered), interceptStreamAnswers, streams.interceptHealth),
@@ -138,8 +140,8 @@ func grpcOptions(opts Options, calls calls, refusals *refusalLog, streams *strea
 }
 
 // Run serves until ctx ends; then it stops accepting, tells health checks and watchers, lets the requests in flight
-// finish for Options.ShutdownTimeout, and returns when everything it started has stopped and the listeners are closed. It returns an
-// error only if serving failed. It may be called once.
+// finish for Options.ShutdownTimeout, and returns when everything it started has stopped and the listeners are closed.
+// It returns an error only if serving failed. It may be called once.
 func (s *Server) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	if s.dispatch == nil {

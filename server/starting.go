@@ -24,20 +24,23 @@ import (
 // handoverTimeout is how long clients may take to leave the server that answered them before the store was open.
 const handoverTimeout = time.Second
 
-// Starting answers clients while the store is being opened, instead of letting them wait: it serves [Probes], /version and /metrics,
-// and everything else fails with Unavailable and the reason. With a gRPC server of the caller it does nothing.
+// Starting answers clients while the store is being opened, instead of letting them wait: it serves [Probes], /version
+// and /metrics, and everything else fails with Unavailable and the reason. With a gRPC server of the caller it does
+// nothing.
 type Starting struct {
 	opts     Options
 	warner   *warner
 	dispatch *dispatcher
 	grpc     *grpc.Server
 	http     *http.Server
-	// accepting counts the goroutines that accept connections, until the listeners are closed. serving counts those of the two servers.
+	// accepting counts the goroutines that accept connections, until the listeners are closed. serving counts those of
+	// the two servers.
 	accepting, serving sync.WaitGroup
 	once               sync.Once
 }
 
-// Start begins to answer clients. It takes over the listeners if it returns no error; [Starting.Close] or the server closes them.
+// Start begins to answer clients. It takes over the listeners if it returns no error; [Starting.Close] or the server
+// closes them.
 func Start(opts Options) (*Starting, error) {
 	s, err := prepare(opts)
 	if err != nil || s.dispatch == nil {
@@ -114,8 +117,8 @@ func (s *Starting) leave() {
 	s.serving.Wait()
 }
 
-// Server prepares the server of a store, which takes over the listeners. From then on clients wait until it runs. The store must be open, and outlive the server.
-// registerer receives the server's metrics; nil registers none.
+// Server prepares the server of a store, which takes over the listeners. From then on clients wait until it runs. The
+// store must be open, and outlive the server. registerer receives the server's metrics; nil registers none.
 func (s *Starting) Server(store *logstructured.Store, registerer prometheus.Registerer) (*Server, error) {
 	s.opts.Registerer = registerer
 	server, err := newServer(s, store)

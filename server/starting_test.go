@@ -26,7 +26,8 @@ func startWithoutStore(t testing.TB) (*Starting, *Options) {
 	return s, &opts
 }
 
-// TestAnswersBeforeTheStoreIsOpen checks that no request waits for the store, and that the server then takes over the port and its clients.
+// TestAnswersBeforeTheStoreIsOpen checks that no request waits for the store, and that the server then takes over the
+// port and its clients.
 func TestAnswersBeforeTheStoreIsOpen(t *testing.T) {
 	starting, opts := startWithoutStore(t)
 	url := opts.Listeners[0].URL()

@@ -9,8 +9,9 @@ import (
 	"strings"
 )
 
-// ParseURLs returns the URLs of a member as etcd lists them, sorted and without spaces and duplicates. It refuses what etcd refuses, with
-// etcd's messages: see NewURLs in client/pkg/types. As there, a port is not checked further, and a unix socket may have any name.
+// ParseURLs returns the URLs of a member as etcd lists them, sorted and without spaces and duplicates. It refuses what
+// etcd refuses, with etcd's messages: see NewURLs in client/pkg/types. As there, a port is not checked further, and a
+// unix socket may have any name.
 func ParseURLs(texts []string) ([]string, error) {
 	if len(texts) == 0 {
 		return nil, errors.New("no valid URLs given")

@@ -17,8 +17,8 @@ const (
 	maxWarningText = 512
 )
 
-// warner logs what the server refuses to clients. Clients repeat what fails, so each kind of refusal is logged once for a
-// client in each warningPeriod, with the number of those that were not logged before.
+// warner logs what the server refuses to clients. Clients repeat what fails, so each kind of refusal is logged once for
+// a client in each warningPeriod, with the number of those that were not logged before.
 type warner struct {
 	logger *logrus.Entry
 	now    func() time.Time
@@ -39,8 +39,8 @@ func newWarner(logger *logrus.Entry) *warner {
 	return &warner{logger: logger, now: time.Now, seen: make(map[warningKey]*warned)}
 }
 
-// warn logs message about a host of clients, unless it has logged that kind of warning about it in this period. fields is
-// called only if it logs, and returns further fields of the line.
+// warn logs message about a host of clients, unless it has logged that kind of warning about it in this period. fields
+// is called only if it logs, and returns further fields of the line.
 func (w *warner) warn(kind, host, message string, err error, fields func() logrus.Fields) {
 	repeated, due := w.due(warningKey{kind, networkOf(host)})
 	if !due {

@@ -11,8 +11,8 @@ import (
 	"github.com/stele-db/stele/logstructured"
 )
 
-// maxPendingCreates is how many creations of one stream may be waiting for their answer before the stream's next request is read. They
-// share a question to the database.
+// maxPendingCreates is how many creations of one stream may be waiting for their answer before the stream's next
+// request is read. They share a question to the database.
 const maxPendingCreates = 256
 
 // watchServer is etcd's Watch service.
@@ -26,8 +26,8 @@ type watchServer struct {
 	refusals *refusalLog
 }
 
-// Watch sends in this goroutine and receives in another one, which ends no later than right after this one: returning from
-// a handler ends its stream, and with it a receive that is waiting.
+// Watch sends in this goroutine and receives in another one, which ends no later than right after this one: returning
+// from a handler ends its stream, and with it a receive that is waiting.
 func (s *watchServer) Watch(stream pb.Watch_WatchServer) error {
 	ws := s.store.NewWatchStream()
 	defer ws.Close()

@@ -256,7 +256,8 @@ func TestFragmentsAreAsLargeAsMayBe(t *testing.T) {
 	}
 }
 
-// A client that asks without reading must not be able to fill the server's memory, and what it asked for is still answered.
+// A client that asks without reading must not be able to fill the server's memory, and what it asked for is still
+// answered.
 func TestWatchRequestsWaitForTheirAnswers(t *testing.T) {
 	r := serve(t, nil)
 	w := watch(t, r)

@@ -77,8 +77,8 @@ const contendedTries = 10
 var errTriedAgain = errors.New("it was tried again")
 
 // lostRetryably reports whether TiDB ended an append because of a concurrent transaction that left no row: one that was
-// rolled back, or that is still running. Other servers wait for it. A retry is safe even if the first attempt took place
-// after all, because both insert the same row.
+// rolled back, or that is still running. Other servers wait for it. A retry is safe even if the first attempt took
+// place after all, because both insert the same row.
 func (w *writer) lostRetryably(err error) bool {
 	return isNumber(err, errTiKVWriteConflict) && !errors.Is(err, log.ErrConflict) && w.s.IsValid()
 }

@@ -58,7 +58,8 @@ func createDatabaseSQL(name string) string {
 // quoteName makes a name an identifier.
 func quoteName(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
 
-// schemaVersion returns the number of the newest migration applied, 0 if there is no log yet, or an error if list is too old to use it.
+// schemaVersion returns the number of the newest migration applied, 0 if there is no log yet, or an error if list is
+// too old to use it.
 func schemaVersion(ctx context.Context, db *sql.Conn, cfg *config, list []migrations.Migration) (int, error) {
 	var version, compatible int
 	err := db.QueryRowContext(ctx, cfg.sql(`SELECT version, compatible FROM {prefix}_schema`)).Scan(&version, &compatible)
@@ -99,7 +100,8 @@ func migrate(ctx context.Context, db *sql.Conn, cfg *config, list []migrations.M
 	return err
 }
 
-// refuseReadOnly returns an error if the server takes no writes: it would not stop a privileged user from changing tables.
+// refuseReadOnly returns an error if the server takes no writes: it would not stop a privileged user from changing
+// tables.
 func refuseReadOnly(ctx context.Context, db *sql.Conn) error {
 	var writable bool
 	if err := db.QueryRowContext(ctx, canWrite).Scan(&writable); err != nil {

@@ -148,7 +148,8 @@ func (cfg *config) apply(opts connect.Options) error {
 	return nil
 }
 
-// again returns how to connect according to what the files say now that the DSN and the options name: passwords and certificates.
+// again returns how to connect according to what the files say now that the DSN and the options name: passwords and
+// certificates.
 func (cfg *config) again() (*pgconn.Config, error) {
 	fresh, err := parseDSN(cfg.dsn)
 	if err == nil {
@@ -191,7 +192,8 @@ func applyTLS(c *pgx.ConnConfig, t connect.TLS) error {
 	return nil
 }
 
-// mergeTLS adds to what the options say what only the DSN says. Who the server is, is verified unless the options say not to.
+// mergeTLS adds to what the options say what only the DSN says. Who the server is, is verified unless the options say
+// not to.
 func mergeTLS(wanted, dsn *tls.Config, host string) *tls.Config {
 	merged := wanted.Clone()
 	merged.ServerName = host
@@ -207,8 +209,8 @@ func mergeTLS(wanted, dsn *tls.Config, host string) *tls.Config {
 	return merged
 }
 
-// dialer makes connections that notice when the other end is gone for good: probes when there is nothing to send, and on Linux a
-// bound on how long what was sent may remain unacknowledged.
+// dialer makes connections that notice when the other end is gone for good: probes when there is nothing to send, and
+// on Linux a bound on how long what was sent may remain unacknowledged.
 func dialer(timeout time.Duration) *net.Dialer {
 	return &net.Dialer{
 		Timeout: timeout,

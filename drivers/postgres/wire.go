@@ -35,8 +35,8 @@ type dialed struct {
 	err error
 }
 
-// backendPID asks the server for the number of its process. If it is not that which the connection was reported, something
-// stands in between.
+// backendPID asks the server for the number of its process. If it is not that which the connection was reported,
+// something stands in between.
 func backendPID(ctx context.Context, c *pgconn.PgConn) (uint32, error) {
 	result := c.ExecParams(ctx, `SELECT pg_backend_pid()::bigint`, nil, nil, nil, binaryResults)
 	var pid int64

@@ -14,7 +14,8 @@ import (
 // Changes are what an edit does to the records; none, if it changes nothing.
 type Changes = []logstructured.RecordChange
 
-// Enable lets requests be checked from now on. The user root must exist and have the role root. It leaves the auth revision.
+// Enable lets requests be checked from now on. The user root must exist and have the role root. It leaves the auth
+// revision.
 func (s *State) Enable() (Changes, error) {
 	if s.Enabled {
 		return nil, nil

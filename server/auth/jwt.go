@@ -12,8 +12,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
 
-// webTokens are JSON web tokens, as etcd makes them: whoever has the public key can check them, and nothing of them is stored. They cannot be refreshed, and
-// end with the next change of users or roles.
+// webTokens are JSON web tokens, as etcd makes them: whoever has the public key can check them, and nothing of them is
+// stored. They cannot be refreshed, and end with the next change of users or roles.
 type webTokens struct {
 	method jwt.SigningMethod
 	// sign is nil if there is only a public key.

@@ -7,8 +7,8 @@ import (
 
 // ranges are half-open ranges of keys. Once merged they are in order, and neither overlap nor touch each other.
 //
-// Example: permissions on the key "a", on ["a\x00", "c") and on ["b", "d") merge into the one range ["a", "d"), so that a request for ["a", "d") is
-// permitted although none of them alone covers it. etcd's interval tree says the same.
+// Example: permissions on the key "a", on ["a\x00", "c") and on ["b", "d") merge into the one range ["a", "d"), so that
+// a request for ["a", "d") is permitted although none of them alone covers it. etcd's interval tree says the same.
 type ranges []keyRange
 
 // keyRange holds the keys from begin up to end, without end itself; end nil is the end of all keys.
@@ -67,8 +67,8 @@ func (rs ranges) merge() ranges {
 	return merged
 }
 
-// contain reports whether merged ranges hold every key of a range in etcd's notation. An empty range, whose end is not above its
-// key, is held if its key is. etcd's tree finds the permission for it in most cases, but not in all.
+// contain reports whether merged ranges hold every key of a range in etcd's notation. An empty range, whose end is not
+// above its key, is held if its key is. etcd's tree finds the permission for it in most cases, but not in all.
 func (rs ranges) contain(key, end []byte) bool {
 	// The only one that can is the last that begins at key or before.
 	i, found := slices.BinarySearchFunc(rs, key, func(r keyRange, key []byte) int { return bytes.Compare(r.begin, key) })

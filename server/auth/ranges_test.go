@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// A range is permitted exactly if each of its keys is. The keys are few, and made so that ranges touch, overlap and leave gaps.
+// A range is permitted exactly if each of its keys is. The keys are few, and made so that ranges touch, overlap and
+// leave gaps.
 func TestRanges(t *testing.T) {
 	keys := []string{"a", "a\x00", "a\x00\x00", "b", "b\x00", "c", "c\x00", "d", "\xff", "\xff\x00"}
 	bounds := []string{"", "\x00", "a", "a\x00", "b", "b\x00", "c", "d", "\xff"}

@@ -33,8 +33,8 @@ func EncodeRevision(revision uint64) []byte { return binary.BigEndian.AppendUint
 // EncodeEnabled is the value of [RecordEnabled].
 func EncodeEnabled() []byte { return []byte{1} }
 
-// Read makes the state that the records hold. If one of them is not what this package writes, auth is enabled whatever the others
-// say, and [State.Err] names the record.
+// Read makes the state that the records hold. If one of them is not what this package writes, auth is enabled whatever
+// the others say, and [State.Err] names the record.
 func Read(records logstructured.Records) *State {
 	s := &State{revision: 1, users: map[string]*user{}, roles: map[string]*authpb.Role{}}
 	records.Ascend(RecordPrefix, func(name string, value []byte) bool {

@@ -13,8 +13,9 @@ import (
 	"github.com/stele-db/stele/logstructured"
 )
 
-// simple are tokens that any replica can check without having seen them before: when they were issued and to whom, sealed by the secret in the log and by the
-// hash of the user's password. So a token ends with the password or the user, and all of them with auth being disabled. See DESIGN.md of package server.
+// simple are tokens that any replica can check without having seen them before: when they were issued and to whom,
+// sealed by the secret in the log and by the hash of the user's password. So a token ends with the password or the
+// user, and all of them with auth being disabled. See DESIGN.md of package server.
 //
 // Each use makes a token last a whole TTL from then on, on the replica that sees it.
 type simple struct {
@@ -22,7 +23,8 @@ type simple struct {
 	now func() time.Time
 
 	mu sync.Mutex
-	// used is when each token was last used here; sweepAt is the number of them that makes it worth looking for those that have ended.
+	// used is when each token was last used here; sweepAt is the number of them that makes it worth looking for those
+	// that have ended.
 	used    map[string]time.Time
 	sweepAt int
 }

@@ -37,7 +37,8 @@ type user struct {
 // Identity is who sends a request. The zero value is nobody.
 type Identity struct {
 	User string
-	// Revision is the auth revision that the identity was proven at, which is the current one but for JWT. 0 is nobody's.
+	// Revision is the auth revision that the identity was proven at, which is the current one but for JWT. 0 is
+	// nobody's.
 	Revision uint64
 	// known tells that there was a token or certificate, whatever name is in it.
 	known bool
@@ -146,7 +147,8 @@ func (s *State) may(id Identity, granted func(*user) bool) error {
 	return nil
 }
 
-// Current returns an error if id was proven at another auth revision than the current one: what it read is not to be told.
+// Current returns an error if id was proven at another auth revision than the current one: what it read is not to be
+// told.
 func (s *State) Current(id Identity) error {
 	if id.Revision != 0 && id.Revision != s.revision {
 		return rpctypes.ErrGRPCAuthOldRevision

@@ -27,8 +27,9 @@ var (
 	ErrNoSecret = errors.New("no secret to make tokens from")
 )
 
-// NewTokens makes Tokens from etcd's specification: "simple", whose tokens are valid until they were not used for ttl, or "jwt" followed by comma and
-// sign-method=, pub-key= and priv-key= (names of PEM files), ttl= (a duration, 5m if it is missing). A ttl of 0 is [DefaultTokenTTL].
+// NewTokens makes Tokens from etcd's specification: "simple", whose tokens are valid until they were not used for ttl,
+// or "jwt" followed by comma and sign-method=, pub-key= and priv-key= (names of PEM files), ttl= (a duration, 5m if it
+// is missing). A ttl of 0 is [DefaultTokenTTL].
 func NewTokens(specification string, ttl time.Duration) (Tokens, error) {
 	kind, rest, _ := strings.Cut(specification, ",")
 	options := map[string]string{}

@@ -115,7 +115,8 @@ func testTLS(t *testing.T) {
 	}
 }
 
-// testChecks wants the checks to succeed, to fail in time when the server is gone, and to succeed again when it is back.
+// testChecks wants the checks to succeed, to fail in time when the server is gone, and to succeed again when it is
+// back.
 func testChecks(t *testing.T) {
 	s := server.Start(t, server.Options{})
 	stop := make(chan struct{})
@@ -236,7 +237,8 @@ func testHTTPHealth(t *testing.T) {
 	}
 }
 
-// testBackendCompaction lets the API server compact every second: what is older answers 410 then, and what is newer does not.
+// testBackendCompaction lets the API server compact every second: what is older answers 410 then, and what is newer
+// does not.
 func testBackendCompaction(t *testing.T) {
 	config := backendConfig(server.Start(t, server.Options{}))
 	config.CompactionInterval = time.Second

@@ -43,7 +43,8 @@ func unchecked(context.Context, *testing.T, string) {}
 // largestPage is that of the etcd3 store.
 const largestPage = 10000
 
-// reads checks how many values a list has read, and in how many requests: pages begin with the size that was asked for and double.
+// reads checks how many values a list has read, and in how many requests: pages begin with the size that was asked for
+// and double.
 func (e *storeEnv) reads() storagetesting.CallsValidation {
 	recorder, ok := e.client.KV.(*storagetesting.KVRecorder)
 	if !ok {

@@ -19,7 +19,8 @@ import (
 	"github.com/stele-db/stele/test/apiserver/internal/server"
 )
 
-// servers are started by the first test that wants one of their kind, and live as long as the top-level test that they belong to.
+// servers are started by the first test that wants one of their kind, and live as long as the top-level test that they
+// belong to.
 type servers struct {
 	t        *testing.T
 	mu       sync.Mutex
@@ -62,7 +63,8 @@ const (
 // prefixes counts the prefixes that tests were given.
 var prefixes atomic.Int64
 
-// newClient returns a client as the API server makes it, whose keys have a prefix that nobody else uses, and whose reads are counted.
+// newClient returns a client as the API server makes it, whose keys have a prefix that nobody else uses, and whose
+// reads are counted.
 func newClient(t *testing.T, s *server.Server) *kubernetes.Client {
 	t.Helper()
 	c, err := kubernetes.New(clientv3.Config{
@@ -87,8 +89,8 @@ func newClient(t *testing.T, s *server.Server) *kubernetes.Client {
 	return c
 }
 
-// awaitProgressRequests returns when the API server's code has found out that the server can be asked for the progress of a watch. It
-// asks in the background, and until then lists go another way.
+// awaitProgressRequests returns when the API server's code has found out that the server can be asked for the progress
+// of a watch. It asks in the background, and until then lists go another way.
 func awaitProgressRequests(t *testing.T, c *kubernetes.Client) {
 	t.Helper()
 	feature.DefaultFeatureSupportChecker.CheckClient(t.Context(), c, storage.RequestWatchProgress)

@@ -11,7 +11,8 @@ import (
 // compactionPeriod is how often a cache looks whether its store was compacted. Nothing else in it waits that long.
 const compactionPeriod = 15 * time.Second
 
-// compactionClock is the real clock, but for the timer by which a cache looks for compactions: that one runs out when the test says so.
+// compactionClock is the real clock, but for the timer by which a cache looks for compactions: that one runs out when
+// the test says so.
 type compactionClock struct {
 	clock.RealClock
 	mu    sync.Mutex
@@ -29,7 +30,8 @@ func (c *compactionClock) NewTimer(d time.Duration) clock.Timer {
 	return c.timer
 }
 
-// pass lets the timer run out, and returns when the cache has done what it does then. A cache that does not look has no timer.
+// pass lets the timer run out, and returns when the cache has done what it does then. A cache that does not look has no
+// timer.
 func (c *compactionClock) pass(t *testing.T) {
 	t.Helper()
 	if !watchesCompactions() {

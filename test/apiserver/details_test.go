@@ -82,7 +82,8 @@ func testStats(t *testing.T, s *server.Server) {
 	}
 }
 
-// testFutureWatchList wants a watch that begins with a list at a revision that is not there yet to tell so, and when to come back.
+// testFutureWatchList wants a watch that begins with a list at a revision that is not there yet to tell so, and when to
+// come back.
 func testFutureWatchList(e *storeEnv) {
 	current, err := e.GetCurrentResourceVersion(e.ctx)
 	if err != nil {

@@ -76,7 +76,8 @@ type storeEnv struct {
 	prefixed *storagetesting.PrefixTransformer
 }
 
-// newStoreEnv makes a store over a server, whose leases are used again for a second only: the tests wait for them to expire.
+// newStoreEnv makes a store over a server, whose leases are used again for a second only: the tests wait for them to
+// expire.
 func newStoreEnv(t *testing.T, client *kubernetes.Client) *storeEnv {
 	t.Helper()
 	leases := etcd3.NewDefaultLeaseManagerConfig()

@@ -123,7 +123,8 @@ func (s sometimes) TransformFromStorage(ctx context.Context, data []byte, dataCt
 	return s.Transformer.TransformFromStorage(ctx, data, dataCtx)
 }
 
-// runStreams wants lists and the beginning of watches to come as streams, in several chunks, and that no test before has found them missing.
+// runStreams wants lists and the beginning of watches to come as streams, in several chunks, and that no test before
+// has found them missing.
 func runStreams(e *storeEnv) {
 	const objects = 250
 	for i := range objects {

@@ -12,7 +12,8 @@ import (
 	featuregatetesting "k8s.io/component-base/featuregate/testing"
 )
 
-// TestStorage runs what Kubernetes asks of its storage. Compactions come last: they take the history of all prefixes away.
+// TestStorage runs what Kubernetes asks of its storage. Compactions come last: they take the history of all prefixes
+// away.
 func TestStorage(t *testing.T) {
 	on := &servers{t: t}
 	t.Run("etcd3", func(t *testing.T) { runStoreTests(t, on, storeTests) })
@@ -22,7 +23,8 @@ func TestStorage(t *testing.T) {
 	t.Run("cacher compacting", func(t *testing.T) { runCacheTests(t, on, cacheCompactions) })
 }
 
-// gates are feature gates of the API server, which belong to the process: tests that set them do not run in parallel with others.
+// gates are feature gates of the API server, which belong to the process: tests that set them do not run in parallel
+// with others.
 type gates map[featuregate.Feature]bool
 
 func (g gates) set(t *testing.T) {

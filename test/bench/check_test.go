@@ -28,7 +28,8 @@ type liar struct {
 	loseEvery, eventLoss, eventTwice int64
 	// short leaves a key out of lists.
 	short int
-	// wrongKey sends events of other keys than were written, noPrev sends none of the previous values, stale answers gets as of an older revision.
+	// wrongKey sends events of other keys than were written, noPrev sends none of the previous values, stale answers
+	// gets as of an older revision.
 	wrongKey, noPrev, stale bool
 
 	mu       sync.Mutex

@@ -18,14 +18,16 @@ type comparison struct {
 	workloads *regexp.Regexp
 }
 
-// databaseWorkloads leaves out what differs little between databases, so that all of them fit into a quarter of an hour.
+// databaseWorkloads leaves out what differs little between databases, so that all of them fit into a quarter of an
+// hour.
 var (
 	databaseWorkloads = regexp.MustCompile(`^(get-64|list-500.*|list-10000.*|watch-latency|mix-64|txn-64|put-.*)$`)
 	replicaWorkloads  = regexp.MustCompile(`^(get-64|watch-latency|txn-64|put-64|put-256)$`)
 	allWorkloads      = regexp.MustCompile("")
 )
 
-// comparisons are those that have a name, in the order of a whole run. Against what each server is measured is in [report.references].
+// comparisons are those that have a name, in the order of a whole run. Against what each server is measured is in
+// [report.references].
 var comparisons = []comparison{
 	{"sqlite", "SQLite", []string{"stele", "etcd", "kine", "kine-unsynced", floor}, allWorkloads},
 	{"postgres", "PostgreSQL", []string{"stele-postgres", "etcd", "kine-postgres", floor}, databaseWorkloads},
@@ -37,8 +39,8 @@ var comparisons = []comparison{
 // everything is the name of all comparisons.
 const everything = "all"
 
-// parseServers reads a list of names of servers and comparisons. The servers named one by one make a comparison of their own,
-// which comes first. baseline adds the other build of each Stele that there is one of.
+// parseServers reads a list of names of servers and comparisons. The servers named one by one make a comparison of
+// their own, which comes first. baseline adds the other build of each Stele that there is one of.
 func parseServers(list string, baseline bool) ([]comparison, error) {
 	single := comparison{name: "servers", title: "Servers", workloads: allWorkloads}
 	var named []comparison

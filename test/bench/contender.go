@@ -22,7 +22,8 @@ type contender struct {
 	durable bool
 	// database is what scripts/databases calls the kind of its database server; empty if it needs none.
 	database string
-	// gaps tells that revisions come from the database's own counter, which may skip some: the revision may move by more than the writes.
+	// gaps tells that revisions come from the database's own counter, which may skip some: the revision may move by
+	// more than the writes.
 	gaps bool
 	// only, if not nil, selects the workloads that it serves.
 	only *regexp.Regexp
@@ -104,9 +105,10 @@ func kineSQLite(synchronous string) func(place) string {
 	}
 }
 
-// kinePool bounds kine's connections: without a bound it opens one for each of 256 clients, more than the server takes, and keeps
-// only 20 of them, so that most requests would log in anew. Much less than that, and it hangs on Postgres: requests wait for a
-// connection that others hold, until their deadline (seen with 64 clients on 20 connections and with 256 on 64).
+// kinePool bounds kine's connections: without a bound it opens one for each of 256 clients, more than the server takes,
+// and keeps only 20 of them, so that most requests would log in anew. Much less than that, and it hangs on Postgres:
+// requests wait for a connection that others hold, until their deadline (seen with 64 clients on 20 connections and
+// with 256 on 64).
 var kinePool = []string{"--datastore-max-open-connections", "300", "--datastore-max-idle-connections", "300"}
 
 // onDatabase is the contenders on a database server.
@@ -131,7 +133,8 @@ var contenders = append([]contender{
 		name: "etcd", title: "etcd", durable: true, batches: true,
 		pkg: "go.etcd.io/etcd/server/v3", cgo: "0", source: benchModule,
 		args: func(p place) []string {
-			// Everything that bears on speed and durability stays at etcd's default. A million keys are more than its default quota.
+			// Everything that bears on speed and durability stays at etcd's default. A million keys are more than its
+			// default quota.
 			return []string{
 				"--quota-backend-bytes", strconv.Itoa(8 << 30),
 				"--name", "bench", "--data-dir", filepath.Join(p.dir, "etcd"), "--log-level", "error",

@@ -14,8 +14,8 @@ import (
 // perCrowdStream is how many watchers each stream of a crowd has.
 const perCrowdStream = 5
 
-// openCrowd creates s.watchers watchers, each of a range of its own that nothing is written to, on a fifth as many streams.
-// They last until ctx ends.
+// openCrowd creates s.watchers watchers, each of a range of its own that nothing is written to, on a fifth as many
+// streams. They last until ctx ends.
 func (s *slot) openCrowd(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(64)
@@ -88,8 +88,8 @@ func watchedPutWorkload(clients int, crowded bool) workload {
 	}
 }
 
-// deleteWorkload deletes as many keys as a crowd has watchers by one request, which is the only operation, beside the crowd or
-// without it. The watchers are those of other keys.
+// deleteWorkload deletes as many keys as a crowd has watchers by one request, which is the only operation, beside the
+// crowd or without it. The watchers are those of other keys.
 func deleteWorkload(crowded bool) workload {
 	w := workload{name: "delete", title: "Deletion of as many keys as a crowd has watchers", unit: "request", crowd: true, paced: true}
 	if crowded {

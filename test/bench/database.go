@@ -24,8 +24,8 @@ type databaseServer struct {
 	dsn  string
 }
 
-// startDatabase starts a server of the kind, with its files below runDir, which must be on a disk. Its socket is in there too, whose
-// path must be short.
+// startDatabase starts a server of the kind, with its files below runDir, which must be on a disk. Its socket is in
+// there too, whose path must be short.
 func startDatabase(ctx context.Context, s settings, kind, runDir, dir string) (_ *databaseServer, err error) {
 	script, err := filepath.Abs(filepath.Join(s.source, "scripts", "databases"))
 	if err != nil {
@@ -119,7 +119,8 @@ func (d *databaseServer) stop() error {
 	return runQuietly(cmd, d.dir+".log")
 }
 
-// runQuietly runs cmd with its output in the file log. It is a file and no pipe, since what the script starts keeps it open.
+// runQuietly runs cmd with its output in the file log. It is a file and no pipe, since what the script starts keeps it
+// open.
 func runQuietly(cmd *exec.Cmd, log string) (err error) {
 	f, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o644)
 	if err != nil {

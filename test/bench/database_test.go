@@ -111,7 +111,8 @@ func TestInterruption(t *testing.T) {
 	}
 }
 
-// processesIn is the command lines that name dir, but for this process's and that of the script which waits for this process to end.
+// processesIn is the command lines that name dir, but for this process's and that of the script which waits for this
+// process to end.
 func processesIn(t *testing.T, dir string) []string {
 	t.Helper()
 	var found []string

@@ -98,8 +98,8 @@ func flushDisk(dir string) (err error) {
 	return unix.Syncfs(int(f.Fd()))
 }
 
-// deviceWritten is the number of bytes that the device of dir was told to write since the system started, by whoever, or 0 if the file
-// system is on no single device that counts.
+// deviceWritten is the number of bytes that the device of dir was told to write since the system started, by whoever,
+// or 0 if the file system is on no single device that counts.
 func deviceWritten(dir string) (int64, error) {
 	var st unix.Stat_t
 	if err := unix.Stat(dir, &st); err != nil {
@@ -112,7 +112,8 @@ func deviceWritten(dir string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	// The seventh number is sectors of 512 bytes, whatever the device's are; see the kernel's Documentation/block/stat.rst.
+	// The seventh number is sectors of 512 bytes, whatever the device's are; see the kernel's
+	// Documentation/block/stat.rst.
 	fields := strings.Fields(string(text))
 	if len(fields) < 7 {
 		return 0, fmt.Errorf("the device of %s counts %d things", dir, len(fields))

@@ -1,8 +1,8 @@
 // Command bench compares Stele with etcd and kine, side by side on one machine.
 //
-// It builds the servers, starts each as a process of its own on loopback with an empty data directory on the same
-// disk, and drives them with one and the same raw gRPC client in alternating rounds: only ratios taken minutes apart
-// on one machine mean anything, absolute figures do not travel. README.md says how to run it and how to read what it prints.
+// It builds the servers, starts each as a process of its own on loopback with an empty data directory on the same disk,
+// and drives them with one and the same raw gRPC client in alternating rounds: only ratios taken minutes apart on one
+// machine mean anything, absolute figures do not travel. README.md says how to run it and how to read what it prints.
 //
 // What it keeps to:
 //
@@ -15,6 +15,7 @@
 //     arrived once and in order, every list must hold what it should; otherwise the slot is a failure, not a figure.
 //   - A cheap client. Requests are prepared and reused, big answers are scanned and not decoded.
 //
-// The words: a contender is a server that can be compared, alone or as several replicas; a comparison is contenders that run
-// side by side, a target is one that runs, a workload is what is measured, and a slot is one workload on one target in one round.
+// The words: a contender is a server that can be compared, alone or as several replicas; a comparison is contenders
+// that run side by side, a target is one that runs, a workload is what is measured, and a slot is one workload on one
+// target in one round.
 package main

@@ -28,9 +28,11 @@ func main() {
 type invocation struct {
 	settings
 	comparisons []comparison
-	// markdown and json are files for reports beside the tables on standard output, plots is a directory for SVG files; empty is none.
+	// markdown and json are files for reports beside the tables on standard output, plots is a directory for SVG files;
+	// empty is none.
 	markdown, json, plots string
-	// render is JSON of earlier runs, separated by commas: if it is not empty, nothing is measured, and the reports are made from that.
+	// render is JSON of earlier runs, separated by commas: if it is not empty, nothing is measured, and the reports are
+	// made from that.
 	render string
 	// docs is the page whose summary is replaced, if not empty.
 	docs string
@@ -93,7 +95,8 @@ func (v *invocation) write(reports []*report) error {
 		writePage(v.docs, reports))
 }
 
-// compare makes the comparisons, each in a directory below dir, and prints the table of each to stdout when it is there.
+// compare makes the comparisons, each in a directory below dir, and prints the table of each to stdout when it is
+// there.
 func (v *invocation) compare(ctx context.Context, dir string, stdout, stderr io.Writer) ([]*report, error) {
 	var reports []*report
 	for _, c := range v.comparisons {

@@ -11,8 +11,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// mixWorkload is the requests of a kube-apiserver, in its proportions, while watchers follow what they change: each watcher is on a stream
-// of its own and has a prefix of its own, among which the clients are dealt out. One operation is one request.
+// mixWorkload is the requests of a kube-apiserver, in its proportions, while watchers follow what they change: each
+// watcher is on a stream of its own and has a prefix of its own, among which the clients are dealt out. One operation
+// is one request.
 func mixWorkload(clients, watchers int) workload {
 	return workload{
 		name: fmt.Sprintf("mix-%d", clients), title: fmt.Sprintf("Kubernetes-like mix, %d clients, %d watchers", clients, watchers), unit: "request",
@@ -86,7 +87,8 @@ type mixPrefix struct {
 	latencies []time.Duration
 }
 
-// fingerprint tells changes apart. Since the revisions of a watcher's events must rise, equal sums mean the same changes, each of them once.
+// fingerprint tells changes apart. Since the revisions of a watcher's events must rise, equal sums mean the same
+// changes, each of them once.
 func fingerprint(key []byte, revision int64, deleted bool) uint64 {
 	h := fnv.New64a()
 	_, _ = h.Write(key) // which never fails

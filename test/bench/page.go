@@ -41,8 +41,9 @@ func readReports(files []string) ([]*report, error) {
 	return out, nil
 }
 
-// writePage replaces the summary in the page file. It writes the plots and the appendix with all figures into a directory that has the
-// page's name without its extension. It refuses reports with failures, because wrong answers are no figures.
+// writePage replaces the summary in the page file. It writes the plots and the appendix with all figures into a
+// directory that has the page's name without its extension. It refuses reports with failures, because wrong answers are
+// no figures.
 func writePage(file string, reports []*report) error {
 	if file == "" {
 		return nil
@@ -102,8 +103,8 @@ func replaceSection(page, section string) (string, error) {
 	return before + sectionBegin + "\n\n" + section + "\n" + sectionEnd + after, nil
 }
 
-// summary returns one row for each workload that all comparisons of a database with etcd and kine have, and one column for each
-// comparison.
+// summary returns one row for each workload that all comparisons of a database with etcd and kine have, and one column
+// for each comparison.
 func summary(reports []*report) string {
 	t := table{heading: []string{"operation"}}
 	var compared []*report

@@ -40,7 +40,8 @@ func restartReport() *report {
 	return r
 }
 
-// TestPage: the JSON of runs becomes the measured section of a page, with its plots beside it, and nothing else of the page changes.
+// TestPage: the JSON of runs becomes the measured section of a page, with its plots beside it, and nothing else of the
+// page changes.
 func TestPage(t *testing.T) {
 	dir := t.TempDir()
 	page, bench, restart := filepath.Join(dir, "speed.md"), filepath.Join(dir, "bench.json"), filepath.Join(dir, "restart.json")

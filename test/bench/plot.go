@@ -43,7 +43,8 @@ type look struct {
 	marker      marker
 }
 
-// Sizes in pixels, which is how all of SVG's are meant here. The width of a letter is what sans-serif fonts need on average.
+// Sizes in pixels, which is how all of SVG's are meant here. The width of a letter is what sans-serif fonts need on
+// average.
 const (
 	plotWidth, plotHeight             = 250.0, 190.0
 	leftMargin, rightMargin           = 62.0, 14.0

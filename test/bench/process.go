@@ -32,8 +32,9 @@ type process struct {
 	err    error // Wait's, to be read after exited was closed
 }
 
-// launch starts binary as c on a free loopback port with its data directory below dir, made if it is not there, behind the command
-// wrapper if that is not empty. Database and replica of the place are given. It does not wait until the server is ready.
+// launch starts binary as c on a free loopback port with its data directory below dir, made if it is not there, behind
+// the command wrapper if that is not empty. Database and replica of the place are given. It does not wait until the
+// server is ready.
 func launch(c contender, binary, dir string, at place, wrapper ...string) (_ *process, err error) {
 	p := &process{dir: filepath.Join(dir, "data"), log: filepath.Join(dir, "log"), exited: make(chan struct{})}
 	if err := os.MkdirAll(p.dir, 0o700); err != nil {

@@ -54,7 +54,8 @@ func getWorkload(clients int) workload {
 	}
 }
 
-// listWorkload reads pages of objects with their values, starting anywhere, as kube-apiserver does when it continues a list.
+// listWorkload reads pages of objects with their values, starting anywhere, as kube-apiserver does when it continues a
+// list.
 func listWorkload(name string, page, clients int, large bool) workload {
 	return workload{
 		name: name + largeSuffix(large), title: fmt.Sprintf("List of %d objects with values, %d clients%s", page, clients, ofLarge(large)), unit: "list", large: large,

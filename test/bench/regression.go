@@ -34,7 +34,8 @@ const leastPairs = 7
 // significance bounds how probable the pairs' verdict may be if both builds were the same.
 const significance = 0.01
 
-// verdict is what the pairs of rounds say of one aspect. Ratios are costs of the new build by those of the base: above 1 is worse.
+// verdict is what the pairs of rounds say of one aspect. Ratios are costs of the new build by those of the base: above
+// 1 is worse.
 type verdict struct {
 	median, low, high float64 // low and high are the quartiles
 	pairs             int
@@ -42,8 +43,9 @@ type verdict struct {
 	worse, better bool
 }
 
-// judge decides by the pairs: nearly all of them must lie on one side (a sign test), and by a median beyond the tolerance. A machine
-// that is busy for some rounds makes the pairs differ and so keeps quiet; it does not put them on one side.
+// judge decides by the pairs: nearly all of them must lie on one side (a sign test), and by a median beyond the
+// tolerance. A machine that is busy for some rounds makes the pairs differ and so keeps quiet; it does not put them on
+// one side.
 func judge(ratios []float64, tolerance float64) verdict {
 	sorted := slices.Clone(ratios)
 	slices.Sort(sorted)
@@ -122,7 +124,8 @@ func (r *report) changes() []change {
 	return out
 }
 
-// onlyTwice keeps of again what is worse there and was worse in first too: what chance makes look worse once, it hardly does twice.
+// onlyTwice keeps of again what is worse there and was worse in first too: what chance makes look worse once, it hardly
+// does twice.
 func onlyTwice(first, again []change) []change {
 	return slices.DeleteFunc(again, func(c change) bool {
 		return !c.worse || !slices.ContainsFunc(first, func(f change) bool {

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// samples are n ratios around the given one; noise is the standard deviation of their logarithm, and outliers are pairs in which
-// the new build was disturbed and took three times as long.
+// samples are n ratios around the given one; noise is the standard deviation of their logarithm, and outliers are pairs
+// in which the new build was disturbed and took three times as long.
 func samples(random *rand.Rand, n int, around, noise float64, outliers int) []float64 {
 	out := make([]float64, n)
 	for i := range out {

@@ -27,12 +27,13 @@ type restartRow struct {
 	Keys    int    `json:"keys"`
 	// StoreSeconds is what storing the keys took.
 	StoreSeconds float64 `json:"store_seconds"`
-	// Warm and Dropped are milliseconds from starting the process to its answer to a linearizable read, in each round: with the files in the
-	// page cache, and without. Of a database server, which is not restarted, the files are dropped but not what its own memory holds.
+	// Warm and Dropped are milliseconds from starting the process to its answer to a linearizable read, in each round:
+	// with the files in the page cache, and without. Of a database server, which is not restarted, the files are
+	// dropped but not what its own memory holds.
 	Warm    []float64 `json:"warm_ms"`
 	Dropped []float64 `json:"dropped_ms"`
-	// Resident size with the keys just stored, and after the last start; Database is the part of a database server at the end. Disk is what the
-	// files take.
+	// Resident size with the keys just stored, and after the last start; Database is the part of a database server at
+	// the end. Disk is what the files take.
 	RSSStored   int64  `json:"rss_stored"`
 	RSSStarted  int64  `json:"rss_started"`
 	RSSDatabase int64  `json:"rss_database,omitempty"`
@@ -171,8 +172,8 @@ func (b *bench) restartOf(ctx context.Context, c contender, set objectSet, row *
 	return err
 }
 
-// startAgain kills t's processes and starts them on the same data, and returns how many milliseconds the start took. With drop the files are not in the page
-// cache then.
+// startAgain kills t's processes and starts them on the same data, and returns how many milliseconds the start took.
+// With drop the files are not in the page cache then.
 func (b *bench) startAgain(ctx context.Context, t *target, binary, dir string, drop bool) (float64, error) {
 	if err := t.kill(); err != nil {
 		return 0, err

@@ -19,14 +19,15 @@ type result struct {
 	Curve []float64 `json:"curve_us,omitempty"`
 	// WatchP99 is from sending a write to its event, where P99 is something else.
 	WatchP99 float64 `json:"watch_p99_us,omitempty"`
-	// ServerCPU and ClientCPU are microseconds an operation; DatabaseCPU is the part of ServerCPU that a database server took.
+	// ServerCPU and ClientCPU are microseconds an operation; DatabaseCPU is the part of ServerCPU that a database
+	// server took.
 	ServerCPU   float64 `json:"server_cpu_us"`
 	DatabaseCPU float64 `json:"database_cpu_us,omitempty"`
 	ClientCPU   float64 `json:"client_cpu_us"`
 	// DiskBytes is what was written to the disk, in bytes for each write that the server acknowledged.
 	DiskBytes float64 `json:"disk_bytes_per_write,omitempty"`
-	// LeastShare is the share (0 to 1) of the acknowledged writes that went through the replica with the fewest; 0 is not
-	// counted. Clients are spread evenly, and each goes on when its write was acknowledged.
+	// LeastShare is the share (0 to 1) of the acknowledged writes that went through the replica with the fewest; 0 is
+	// not counted. Clients are spread evenly, and each goes on when its write was acknowledged.
 	LeastShare float64 `json:"least_share,omitempty"`
 	// Attempts is how many attempts an operation took, where the clients try until they succeed.
 	Attempts float64 `json:"attempts,omitempty"`
@@ -102,8 +103,8 @@ func (r result) remark() string {
 	return strings.Join(all, "; ")
 }
 
-// medianResult is the median of every figure over the rounds without error, but the smallest share of all; with no such round it
-// has the first error.
+// medianResult is the median of every figure over the rounds without error, but the smallest share of all; with no such
+// round it has the first error.
 func medianResult(rounds []result) result {
 	var good []result
 	var m result

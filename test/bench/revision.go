@@ -35,8 +35,8 @@ func (s *settings) forCheck(given map[string]bool) {
 // errRegression means that Stele got slower or costlier.
 var errRegression = errors.New("clearly slower or costlier than the base")
 
-// checkRegressions compares the Stele of v with the one of the revision v.base. What looks worse is measured once more, on fresh servers: it fails with
-// errRegression if something is worse both times.
+// checkRegressions compares the Stele of v with the one of the revision v.base. What looks worse is measured once more,
+// on fresh servers: it fails with errRegression if something is worse both times.
 func (v *invocation) checkRegressions(ctx context.Context, dir string, stdout, stderr io.Writer) error {
 	if v.rounds < leastPairs {
 		return fmt.Errorf("-rounds %d: a verdict needs at least %d", v.rounds, leastPairs)
@@ -105,8 +105,8 @@ func workloadsWorse(changes []change) []string {
 	return out
 }
 
-// buildRevision builds Stele as it is at the revision of the repository source, below dir, and returns the binary. The repository and its working tree stay as
-// they are.
+// buildRevision builds Stele as it is at the revision of the repository source, below dir, and returns the binary. The
+// repository and its working tree stay as they are.
 func buildRevision(ctx context.Context, source, revision, dir string) (string, error) {
 	tree := filepath.Join(dir, "tree")
 	if err := os.MkdirAll(tree, 0o755); err != nil {

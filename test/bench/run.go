@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Storing objects may take seedTimeout and as much as seedEach for each of them: a server that needs longer takes no part. tail is how long
-// a slot may take beyond its planned duration.
+// Storing objects may take seedTimeout and as much as seedEach for each of them: a server that needs longer takes no
+// part. tail is how long a slot may take beyond its planned duration.
 const (
 	seedTimeout = 30 * time.Second
 	seedEach    = 5 * time.Millisecond
@@ -137,7 +137,8 @@ func (b *bench) prepare(ctx context.Context, c contender) error {
 }
 
 // seedAll stores the objects in every target and returns those that have them. One that acknowledges objects and then
-// lacks them takes no part, and the report says so: kine, for one, answers a put that waited too long for SQLite's lock as done.
+// lacks them takes no part, and the report says so: kine, for one, answers a put that waited too long for SQLite's lock
+// as done.
 func (b *bench) seedAll(ctx context.Context) ([]*target, error) {
 	var seeded []*target
 	for _, t := range b.targets {
@@ -183,8 +184,8 @@ func (b *bench) seed(ctx context.Context, t *target) error {
 	return nil
 }
 
-// slot measures w on t once. A slot in which nothing was completed at all is repeated, twice: on a busy machine a server may get no CPU for as long as a
-// short slot takes.
+// slot measures w on t once. A slot in which nothing was completed at all is repeated, twice: on a busy machine a
+// server may get no CPU for as long as a short slot takes.
 func (b *bench) slot(ctx context.Context, w workload, t *target) result {
 	for try := 1; ; try++ {
 		r, err := b.try(ctx, w, t)

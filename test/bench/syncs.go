@@ -19,8 +19,9 @@ import (
 // syncCall matches a line of `strace -f -ttt` that enters a sync: pid, seconds since the epoch, call.
 var syncCall = regexp.MustCompile(`(?m)^\d+ +(\d+\.\d+) (?:fsync|fdatasync|sync_file_range|msync)\(`)
 
-// countSyncs runs t's server under strace for a moment, or its database if it has one, and returns how many syncs are made for a single write
-// when the writes come one at a time: at least 1 if acknowledged means durable. It returns nil if there is no strace here.
+// countSyncs runs t's server under strace for a moment, or its database if it has one, and returns how many syncs are
+// made for a single write when the writes come one at a time: at least 1 if acknowledged means durable. It returns nil
+// if there is no strace here.
 func (b *bench) countSyncs(ctx context.Context, t *target, binary string) (_ *float64, err error) {
 	strace, err := exec.LookPath("strace")
 	if errors.Is(err, exec.ErrNotFound) || b.syncWrites == 0 || t.processes() > 1 {
@@ -74,7 +75,8 @@ func (b *bench) countSyncs(ctx context.Context, t *target, binary string) (_ *fl
 // errNotAttached means that strace may not look at a process, or has ended.
 var errNotAttached = errors.New("strace cannot attach")
 
-// attach has the command, an strace, follow the process pid and all that descend from it, until the function that it returns is called.
+// attach has the command, an strace, follow the process pid and all that descend from it, until the function that it
+// returns is called.
 func attach(ctx context.Context, command []string, pid int) (detach func() error, err error) {
 	members := family(pid)
 	for _, member := range members {

@@ -50,8 +50,8 @@ func (r *report) tables() []table {
 	return []table{work, servers}
 }
 
-// references are the servers that ratios are given against: the durable ones after the first, which is the one in question, but
-// not those that are replicas, which are held to one that is alone.
+// references are the servers that ratios are given against: the durable ones after the first, which is the one in
+// question, but not those that are replicas, which are held to one that is alone.
 func (r *report) references() []*serverRow {
 	var out []*serverRow
 	for i, s := range r.Servers {

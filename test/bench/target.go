@@ -21,7 +21,8 @@ type target struct {
 	slots  int
 }
 
-// launch starts all processes of t, which has a database if it needs one, with their data below dir, and waits until they are ready.
+// launch starts all processes of t, which has a database if it needs one, with their data below dir, and waits until
+// they are ready.
 func (t *target) launch(ctx context.Context, binary, dir string, connections int) error {
 	var addresses []string
 	for n := range t.processes() {
@@ -61,9 +62,9 @@ func (t *target) kill() error {
 	return errors.Join(errs...)
 }
 
-// usage is that of all processes, the database's included. What dir's device has written takes the place of what the processes
-// were charged with, where it is known: the kernel charges a process with all of a large page for a change to a part of it, a
-// hundred times what goes to the disk when Postgres fills its log.
+// usage is that of all processes, the database's included. What dir's device has written takes the place of what the
+// processes were charged with, where it is known: the kernel charges a process with all of a large page for a change to
+// a part of it, a hundred times what goes to the disk when Postgres fills its log.
 func (t *target) usage(dir string) (usage, error) {
 	sum, err := t.processUsage()
 	if err != nil {

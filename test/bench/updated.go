@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// updates is how often every object of the large set is updated before what was measured without history is measured again with it.
+// updates is how often every object of the large set is updated before what was measured without history is measured
+// again with it.
 const updates = 10
 
 // batch is the puts of one transaction, where many keys are to be stored soon.

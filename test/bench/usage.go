@@ -31,7 +31,8 @@ func (u usage) plus(v usage) usage {
 // userHZ is the unit of the times in /proc/PID/stat; Linux shows 100 on every architecture that Go runs on.
 const userHZ = 100
 
-// usageOf reads /proc, see proc(5), for one process. Children that ended and were waited for count too: Linux adds them up.
+// usageOf reads /proc, see proc(5), for one process. Children that ended and were waited for count too: Linux adds them
+// up.
 func usageOf(pid int) (usage, error) {
 	var u usage
 	root := "/proc/" + strconv.Itoa(pid)

@@ -25,8 +25,8 @@ type watcherState struct {
 	revision int64
 }
 
-// openWatch opens a stream on the n-th client's connection and returns once all its watchers are created. They ask for previous values, as
-// those of kube-apiserver do.
+// openWatch opens a stream on the n-th client's connection and returns once all its watchers are created. They ask for
+// previous values, as those of kube-apiserver do.
 func openWatch(ctx context.Context, c *client, n int, prefix string, watchers int) (*watchStream, error) {
 	desc := &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}
 	stream, err := c.conn(n).NewStream(ctx, desc, pb.Watch_Watch_FullMethodName)

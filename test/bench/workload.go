@@ -16,7 +16,8 @@ type workload struct {
 	unit string
 	// large tells that it needs the large set of objects.
 	large bool
-	// updated tells that it needs the large set after every object was updated: it comes last, since the servers are different then.
+	// updated tells that it needs the large set after every object was updated: it comes last, since the servers are
+	// different then.
 	updated bool
 	// paced tells that its rate is given, so that servers differ in latency only.
 	paced bool
@@ -103,8 +104,8 @@ func (s *slot) closedLoop(ctx context.Context, clients int, newClient func(n int
 	return out, nil
 }
 
-// check compares what the server says now with what it acknowledged; before is its revision when the slot began. Of replicas, the first tells
-// the revision and the last the keys.
+// check compares what the server says now with what it acknowledged; before is its revision when the slot began. Of
+// replicas, the first tells the revision and the last the keys.
 func (s *slot) check(ctx context.Context, before int64, got sample) error {
 	after, err := revision(ctx, s.client.kv(0))
 	if err != nil {
@@ -161,7 +162,8 @@ var sweepClients = []int{1, 4, 16, 64, 256}
 
 var ofSweep = regexp.MustCompile(`^(get|txn|put)-(\d+)$`)
 
-// sweep is the workloads of all, but each that ofSweep selects with every number of clients, in the place of the first of its kind.
+// sweep is the workloads of all, but each that ofSweep selects with every number of clients, in the place of the first
+// of its kind.
 func sweep(all []workload) []workload {
 	kinds := map[string]func(int) workload{"get": getWorkload, "txn": txnWorkload, "put": putWorkload}
 	var out []workload

@@ -76,7 +76,8 @@ func newObjectTxns() *objectTxns {
 	return t
 }
 
-// commit sends one of t for the key, whose mod revision must be the given one (0 if it is not there), and returns the revision of the write.
+// commit sends one of t for the key, whose mod revision must be the given one (0 if it is not there), and returns the
+// revision of the write.
 func (t *objectTxns) commit(ctx context.Context, kv pb.KVClient, txn *pb.TxnRequest, key []byte, modRevision int64) (int64, error) {
 	t.compare.Key, t.put.Key, t.get.Key, t.del.Key = key, key, key, key
 	t.compare.TargetUnion = &pb.Compare_ModRevision{ModRevision: modRevision}

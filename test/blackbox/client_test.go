@@ -248,7 +248,8 @@ func TestLeaseOverRestart(t *testing.T) {
 	t.Logf("deleted %v after the write with a TTL of %v", took, ttl)
 }
 
-// TestCompactAtReplacement compacts at a revision in which a key was deleted and put again, where etcd 3.7.3 loses the key.
+// TestCompactAtReplacement compacts at a revision in which a key was deleted and put again, where etcd 3.7.3 loses the
+// key.
 func TestCompactAtReplacement(t *testing.T) {
 	ctx := bounded(t)
 	server := target.Stele(t)

@@ -16,8 +16,8 @@ import (
 	"github.com/stele-db/stele/test/internal/target"
 )
 
-// TestKeepAlive pings a connection that has a watch on it: clients may do so every 5 seconds (etcd's client does every 10, where
-// grpc by itself allows one in 5 minutes), and not much more often.
+// TestKeepAlive pings a connection that has a watch on it: clients may do so every 5 seconds (etcd's client does every
+// 10, where grpc by itself allows one in 5 minutes), and not much more often.
 func TestKeepAlive(t *testing.T) {
 	for name, start := range map[string]func(testing.TB, ...string) *target.Target{"etcd": target.Reference, "stele": target.Subject} {
 		for _, c := range []struct {

@@ -36,7 +36,8 @@ func look(t *testing.T, client *clientv3.Client, revision int64) *seen {
 		s.keys = append(s.keys, fmt.Sprint(at, texts(r.Kvs)))
 	}
 	s.events = events(t, client, s.compacted+1, s.revision)
-	// At the compact revision itself an etcd answers with the hash that it made when it compacted, of what it had before.
+	// At the compact revision itself an etcd answers with the hash that it made when it compacted, of what it had
+	// before.
 	for _, at := range []int64{s.revision, (s.revision + max(s.compacted, 1)) / 2, min(s.compacted+1, s.revision)} {
 		s.hashes = append(s.hashes, must[*clientv3.HashKVResponse](t)(client.HashKV(t.Context(), client.Endpoints()[0], at)).Hash)
 	}

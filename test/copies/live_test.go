@@ -66,7 +66,8 @@ func TestLive(t *testing.T) {
 	equal(t, "users", users(t, copied), users(t, source))
 }
 
-// put writes until ctx ends, which cancels none of its requests: etcd may still apply one whose client has gone, after the import has ended.
+// put writes until ctx ends, which cancels none of its requests: etcd may still apply one whose client has gone, after
+// the import has ended.
 func put(ctx context.Context, client *clientv3.Client, i int) error {
 	for n := 0; ctx.Err() == nil; n++ {
 		op := clientv3.OpPut(fmt.Sprintf("load/%d/%d", i, n%50), fmt.Sprint(n))
@@ -98,7 +99,8 @@ func await(t *testing.T, client *clientv3.Client, n int64) {
 	}
 }
 
-// TestLiveUntil ends with a revision that is given, while the source is written further; then once more with none given, on a source that was compacted just where it ends.
+// TestLiveUntil ends with a revision that is given, while the source is written further; then once more with none
+// given, on a source that was compacted just where it ends.
 func TestLiveUntil(t *testing.T) {
 	t.Parallel()
 	server := etcd.Start(t, etcd.Options{})
@@ -129,7 +131,8 @@ func TestLiveUntil(t *testing.T) {
 	same(t, got, want)
 }
 
-// TestInterrupted kills an import that follows, and lets it go on; and refuses to where the source has compacted what comes next.
+// TestInterrupted kills an import that follows, and lets it go on; and refuses to where the source has compacted what
+// comes next.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
 	server := etcd.Start(t, etcd.Options{})

@@ -56,7 +56,8 @@ func checkExpiry(rec *Recorded, report *Report) {
 	}
 }
 
-// firstSeen is when the first of all watchers saw that a leased key was deleted: the complete watch may be with a server that is behind.
+// firstSeen is when the first of all watchers saw that a leased key was deleted: the complete watch may be with a
+// server that is behind.
 func firstSeen(rec *Recorded) map[string]time.Duration {
 	gone := map[string]time.Duration{}
 	for _, s := range rec.Streams {

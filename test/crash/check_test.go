@@ -533,8 +533,8 @@ func TestJudgeBrokenWatches(t *testing.T) {
 	}
 }
 
-// TestJudgeWatchBelowCompactRevision shows that events are found which a watcher gets from a revision that had been compacted before it was
-// asked for.
+// TestJudgeWatchBelowCompactRevision shows that events are found which a watcher gets from a revision that had been
+// compacted before it was asked for.
 func TestJudgeWatchBelowCompactRevision(t *testing.T) {
 	rec, _ := fabricate(2, 2000, nil)
 	opened := rec.Streams[0].Sessions[1].Opened

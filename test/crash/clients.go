@@ -18,7 +18,8 @@ const (
 	maxMessage     = 64 << 20
 )
 
-// dial returns a connection that comes back fast after its server did. gRPC itself retries only what the server has not seen.
+// dial returns a connection that comes back fast after its server did. gRPC itself retries only what the server has not
+// seen.
 func dial(target string) (*grpc.ClientConn, error) {
 	return grpc.NewClient(target,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),

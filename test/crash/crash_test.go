@@ -70,8 +70,8 @@ func crash(t *testing.T, victim Victim, p Plan) {
 	}
 }
 
-// TestEtcd runs against an etcd: what the checkers find there is their own fault, or an assumption about etcd that is none of Stele's
-// business either.
+// TestEtcd runs against an etcd: what the checkers find there is their own fault, or an assumption about etcd that is
+// none of Stele's business either.
 func TestEtcd(t *testing.T) {
 	crash(t, newEtcd(t), plan(t, 10*time.Second))
 }
@@ -83,8 +83,8 @@ func TestOne(t *testing.T) {
 	victim.servers[0].Check(t)
 }
 
-// TestTwo runs two stele processes on one file and kills one after the other: the log's guard must hold between them. They have leases of their own, which clients revoke and
-// keep alive.
+// TestTwo runs two stele processes on one file and kills one after the other: the log's guard must hold between them.
+// They have leases of their own, which clients revoke and keep alive.
 func TestTwo(t *testing.T) {
 	victim := newStele(t, 2, "etcd")
 	crash(t, victim, plan(t, 15*time.Second))

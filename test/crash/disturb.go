@@ -16,8 +16,8 @@ type spell struct {
 	from, to time.Duration
 }
 
-// kill ends and restarts servers until the plan is fulfilled. Every other time the clients wait for the restart, which cuts the
-// history; in between they run into the closed port and the starting server.
+// kill ends and restarts servers until the plan is fulfilled. Every other time the clients wait for the restart, which
+// cuts the history; in between they run into the closed port and the starting server.
 func (r *Running) kill(ctx context.Context) error {
 	for n := 0; !r.Enough(); n++ {
 		if err := r.Between(ctx); err != nil {

@@ -17,13 +17,13 @@
 // A request is of unknown outcome unless the answer says that it was refused: Unavailable, DeadlineExceeded and all the
 // other codes by which a connection dies may follow a commit.
 //
-// A run may have any number of servers on one store, and any disturbance instead of SIGKILL: package faults has those of replicas on a
-// database server. When the database itself goes back in time, the record is split into two histories at the revision to which
-// the servers jump, and each is judged by itself.
+// A run may have any number of servers on one store, and any disturbance instead of SIGKILL: package faults has those
+// of replicas on a database server. When the database itself goes back in time, the record is split into two histories
+// at the revision to which the servers jump, and each is judged by itself.
 //
 // The victim is a process of its own: one stele, two of them on one file, or an etcd, which shows that the checkers
 // hold the reference itself to be right. That they find something is shown by histories with one fault put in.
 //
-// Environment: STELE_TEST_CRASH_DURATION, the length of each run (10 to 25 s), STELE_TEST_CRASH_SEED, and what package stele
-// documents. With -artifacts, windows that are not linearizable are kept as porcupine's pages.
+// Environment: STELE_TEST_CRASH_DURATION, the length of each run (10 to 25 s), STELE_TEST_CRASH_SEED, and what package
+// stele documents. With -artifacts, windows that are not linearizable are kept as porcupine's pages.
 package crash

@@ -12,8 +12,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// server is a simulated one: the model behind clients that call it concurrently. It makes histories that the checkers must accept,
-// and with a fault put in, histories that they must not accept.
+// server is a simulated one: the model behind clients that call it concurrently. It makes histories that the checkers
+// must accept, and with a fault put in, histories that they must not accept.
 type server struct {
 	rand  *rand.Rand
 	clock time.Duration

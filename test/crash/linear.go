@@ -28,8 +28,8 @@ type step struct {
 	rev int64
 }
 
-// acknowledged are the revisions that answers in a window give to their requests, and the last revision of the window. Without them
-// a few requests of unknown outcome would be tried in every order at every step.
+// acknowledged are the revisions that answers in a window give to their requests, and the last revision of the window.
+// Without them a few requests of unknown outcome would be tried in every order at every step.
 type acknowledged struct {
 	revs map[int64]bool
 	last int64
@@ -84,7 +84,8 @@ func takeStep(s *State, in step, acked acknowledged) (bool, *State) {
 	}
 }
 
-// takeUnknown lets a request take effect wherever it has one. That it never does is the same as that it does after everything else.
+// takeUnknown lets a request take effect wherever it has one. That it never does is the same as that it does after
+// everything else.
 func takeUnknown(s *State, result Result, err error, acked acknowledged) (bool, *State) {
 	end := s.Rev == acked.last
 	switch {
@@ -99,9 +100,10 @@ func takeUnknown(s *State, result Result, err error, acked acknowledged) (bool, 
 	}
 }
 
-// Linear checks every window. The timeline gives the state at the beginning of a window and the expired leases. It also tells which
-// requests of unknown outcome took effect: those that it does not show are left out, which makes the check harder to pass
-// and never easier, and saves trying all of them in every order. When they took effect is for porcupine to find.
+// Linear checks every window. The timeline gives the state at the beginning of a window and the expired leases. It also
+// tells which requests of unknown outcome took effect: those that it does not show are left out, which makes the check
+// harder to pass and never easier, and saves trying all of them in every order. When they took effect is for porcupine
+// to find.
 func Linear(h *History, t *Timeline, timeout time.Duration, artifacts string, report *Report) {
 	for i, w := range h.Windows {
 		last := t.last()

@@ -180,7 +180,8 @@ func (s *State) readable(rev int64) error {
 	}
 }
 
-// checkTxn returns the error of the first range that the transaction evaluates: all of them are checked on the state before it.
+// checkTxn returns the error of the first range that the transaction evaluates: all of them are checked on the state
+// before it.
 func (s *State) checkTxn(r *pb.TxnRequest) error {
 	ops := r.Success
 	if !s.holds(r.Compare) {

@@ -100,7 +100,8 @@ func writes(r *pb.TxnRequest) bool {
 	return false
 }
 
-// asked are the revisions that the request names: all of them, or of an answered transaction those in the branches that it took.
+// asked are the revisions that the request names: all of them, or of an answered transaction those in the branches that
+// it took.
 func (op *Op) asked() []int64 {
 	switch r := op.Request.(type) {
 	case *pb.RangeRequest:
@@ -200,7 +201,8 @@ func leaseNotFound(err error) bool {
 	return errors.Is(rpctypes.Error(err), rpctypes.ErrLeaseNotFound)
 }
 
-// stripHeaders leaves only the revision in the header of a response, after checking the rest of it, and returns the cluster and the term.
+// stripHeaders leaves only the revision in the header of a response, after checking the rest of it, and returns the
+// cluster and the term.
 func stripHeaders(response proto.Message) (cluster, term uint64, err error) {
 	r, ok := response.(interface{ GetHeader() *pb.ResponseHeader })
 	if !ok || r.GetHeader() == nil {

@@ -12,11 +12,13 @@ import (
 type Recovery struct {
 	// At is when nobody had noticed yet, and no client had a request under way.
 	At time.Duration
-	// Revision is where the new history begins, higher than all of the lost one. Everything before it counts as compacted.
+	// Revision is where the new history begins, higher than all of the lost one. Everything before it counts as
+	// compacted.
 	Revision int64
 	// Kvs is what was there then, sorted by key.
 	Kvs []*mvccpb.KeyValue
-	// later are the compactions of the new history, by which a watch that begins in the lost one may be canceled as well.
+	// later are the compactions of the new history, by which a watch that begins in the lost one may be canceled as
+	// well.
 	later []compaction
 }
 
@@ -36,8 +38,8 @@ func (r *Running) Recovered(revision int64, kvs []*mvccpb.KeyValue) {
 // Now is the time since the run began.
 func (r *Running) Now() time.Duration { return r.now() }
 
-// Split makes two histories of a run that came across a recovery: each is to be checked by itself. What contradicts the recovery is among
-// the faults of the second.
+// Split makes two histories of a run that came across a recovery: each is to be checked by itself. What contradicts the
+// recovery is among the faults of the second.
 func (rec *Recorded) Split() (before, after *Recorded) {
 	jump := rec.Recovery
 	ended := *jump
@@ -127,8 +129,8 @@ func (rec *Recorded) Terms(from, to time.Duration) (lowest, highest uint64) {
 	return lowest, highest
 }
 
-// LostAfter is the number of writes in the run that had been acknowledged and that the recovery took away: those between the revision of the
-// backup and the recovery.
+// LostAfter is the number of writes in the run that had been acknowledged and that the recovery took away: those
+// between the revision of the backup and the recovery.
 func (rec *Recorded) LostAfter(backup int64) int {
 	n := 0
 	for _, op := range rec.Ops {

@@ -119,7 +119,8 @@ func Replay(h *History, report *Report) *Timeline {
 	return t
 }
 
-// buildTimeline derives the states from the events alone: what the model says about them is asked later, request by request.
+// buildTimeline derives the states from the events alone: what the model says about them is asked later, request by
+// request.
 func buildTimeline(h *History, report *Report) *Timeline {
 	t := &Timeline{states: []*State{h.base()}, owners: make([]Owner, len(h.Full))}
 	for i, r := range h.Full {

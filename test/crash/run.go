@@ -56,8 +56,8 @@ type Running struct {
 // drainTimeout bounds how long leases and watchers may need at the end.
 const drainTimeout = 60 * time.Second
 
-// Run lets clients and watchers work while the plan's disturbance goes on, and returns what they saw. An error means that the run
-// could not be completed, as when a server does not come back.
+// Run lets clients and watchers work while the plan's disturbance goes on, and returns what they saw. An error means
+// that the run could not be completed, as when a server does not come back.
 func Run(ctx context.Context, victim Victim, plan Plan) (*Recorded, error) {
 	if plan.Disturb == nil {
 		plan.Disturb = func(ctx context.Context, r *Running) error { return r.kill(ctx) }

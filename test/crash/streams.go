@@ -80,8 +80,8 @@ func (s *stream) run(ctx context.Context) error {
 			copy(s.next, session.Starts)
 		}
 		if target := s.target.Load(); target > 0 {
-			// A watcher that begins in the future is not synced, and there is no progress for a stream that has one: others of
-			// this stream may still need it.
+			// A watcher that begins in the future is not synced, and there is no progress for a stream that has one:
+			// others of this stream may still need it.
 			for w := range session.Starts {
 				session.Starts[w] = min(session.Starts[w], target)
 			}
@@ -172,8 +172,8 @@ func (s *stream) session(ctx context.Context, conn *grpc.ClientConn, session *Se
 	}
 }
 
-// ask asks for progress; at the end of the run every stream does, to learn that it has seen everything. A stream that knows that already is ended: its
-// watchers may all begin in the future, and then there is no answer.
+// ask asks for progress; at the end of the run every stream does, to learn that it has seen everything. A stream that
+// knows that already is ended: its watchers may all begin in the future, and then there is no answer.
 func (s *stream) ask(ctx context.Context, end func(), client pb.Watch_WatchClient) {
 	every := s.askProgress
 	if every == 0 {
@@ -187,8 +187,8 @@ func (s *stream) ask(ctx context.Context, end func(), client pb.Watch_WatchClien
 	})
 }
 
-// requestProgress asks again and again until ctx ends or the stream breaks, because a server may pass over a request while a
-// watcher is catching up; only while when, if it is given, returns true.
+// requestProgress asks again and again until ctx ends or the stream breaks, because a server may pass over a request
+// while a watcher is catching up; only while when, if it is given, returns true.
 func requestProgress(ctx context.Context, client pb.Watch_WatchClient, every time.Duration, when func() bool) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -319,7 +319,8 @@ func pinned(servers int) []*stream {
 	return streams
 }
 
-// Broken is how often the stream that is pinned to a server broke: it may be canceled by a compaction that it was behind.
+// Broken is how often the stream that is pinned to a server broke: it may be canceled by a compaction that it was
+// behind.
 func (h *History) Broken(server int) int {
 	broken := 0
 	for _, s := range h.Streams {

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// Unavailable is the longest time in which a server that should have been well acknowledged no write, while its clients were at work.
-// Times in which clients were held do not count, and neither do times between two writes that a spell of the server being sick meets.
+// Unavailable is the longest time in which a server that should have been well acknowledged no write, while its clients
+// were at work. Times in which clients were held do not count, and neither do times between two writes that a spell of
+// the server being sick meets.
 func (rec *Recorded) Unavailable() time.Duration {
 	var longest time.Duration
 	for server := range rec.servers {

@@ -46,7 +46,8 @@ const (
 	FaultBookmark   WatchFault = "bookmarkable"
 	FaultContent    WatchFault = "content"
 	FaultUnexpected WatchFault = "unexpected"
-	// FaultStale is a creation that does not know what had been acknowledged before it was asked for. An etcd of one member always does.
+	// FaultStale is a creation that does not know what had been acknowledged before it was asked for. An etcd of one
+	// member always does.
 	FaultStale WatchFault = "stale"
 )
 
@@ -72,8 +73,8 @@ func Watches(h *History, report *Report) {
 	}
 }
 
-// calledCompactions is the highest revision that can have been compacted, over time. The base of a history is compacted from the
-// beginning on: nobody can ask for what was before.
+// calledCompactions is the highest revision that can have been compacted, over time. The base of a history is compacted
+// from the beginning on: nobody can ask for what was before.
 func calledCompactions(h *History) highest {
 	called := []compaction{{-1, h.base().Compacted}}
 	for _, op := range h.Ops {
@@ -103,7 +104,8 @@ type watchCheck struct {
 	id          int64
 	start       int64
 	compactions *highest
-	// seen and compacted are the current and the compact revision that had been acknowledged before the watcher was asked for.
+	// seen and compacted are the current and the compact revision that had been acknowledged before the watcher was
+	// asked for.
 	seen, compacted int64
 	complain        func(WatchFault, string, ...any)
 

@@ -11,7 +11,8 @@ import (
 	"google.golang.org/grpc"
 )
 
-// cut begins a window: it reads everything in between all requests. The caller holds the gate, or no client has started.
+// cut begins a window: it reads everything in between all requests. The caller holds the gate, or no client has
+// started.
 func (r *Running) cut(ctx context.Context, server int) error {
 	conn, err := r.dial(server)
 	if err != nil {
@@ -98,8 +99,8 @@ func (r *Running) drain(ctx context.Context, server int) (*pb.RangeResponse, err
 	return last.Response.(*pb.RangeResponse), nil
 }
 
-// Settle returns everything that is in the store, through a server that is well, once all leases have run out and the complete watch has
-// seen it. The caller holds the clients.
+// Settle returns everything that is in the store, through a server that is well, once all leases have run out and the
+// complete watch has seen it. The caller holds the clients.
 func (r *Running) Settle(ctx context.Context, server int) (*pb.RangeResponse, error) {
 	last, err := r.drain(ctx, server)
 	if err != nil {

@@ -21,8 +21,8 @@ var (
 	leasePrefix          = "lease/"
 )
 
-// bigValue makes a revision of two puts and two prev_kv that exceeds a watch response, so that it is sent in fragments to whom
-// asked for them, and in one piece to all others.
+// bigValue makes a revision of two puts and two prev_kv that exceeds a watch response, so that it is sent in fragments
+// to whom asked for them, and in one piece to all others.
 const bigValue = 600 << 10
 
 // generator makes the requests of one client. It remembers what the client read last, so that comparisons hold about
@@ -69,8 +69,8 @@ func (g *generator) value() []byte {
 	return []byte(v)
 }
 
-// next returns the next request. compacted is the newest compact revision that a client knows of, and compactTo the highest revision
-// that may be compacted.
+// next returns the next request. compacted is the newest compact revision that a client knows of, and compactTo the
+// highest revision that may be compacted.
 func (g *generator) next(compacted, compactTo int64) proto.Message {
 	g.compacted = compacted
 	switch n := g.rand.IntN(1000); {
@@ -155,7 +155,8 @@ func (g *generator) bigTxn() *pb.TxnRequest {
 	return r
 }
 
-// txn makes a transaction whose puts and deletes stay apart: puts under one prefix, each key once, deletes under the others.
+// txn makes a transaction whose puts and deletes stay apart: puts under one prefix, each key once, deletes under the
+// others.
 func (g *generator) txn() *pb.TxnRequest {
 	order := g.rand.Perm(len(prefixes))
 	keys := g.rand.Perm(len(names))

@@ -8,8 +8,8 @@ import (
 // deliberate is a difference that Stele wants.
 type deliberate struct {
 	name, reason string
-	// instead returns what the reference is asked in place of r, so that the subject's answer can still be compared, or nil
-	// if r does not meet this difference. Nil marks what the generator never asks.
+	// instead returns what the reference is asked in place of r, so that the subject's answer can still be compared, or
+	// nil if r does not meet this difference. Nil marks what the generator never asks.
 	instead func(r request) *request
 }
 

@@ -153,8 +153,8 @@ func (g *generator) compare() *pb.Compare {
 	return c
 }
 
-// mayReplace tells whether r may delete a key and put it again: etcd does not see the overlap if the range of the delete has
-// no end.
+// mayReplace tells whether r may delete a key and put it again: etcd does not see the overlap if the range of the
+// delete has no end.
 func mayReplace(r *pb.TxnRequest) bool {
 	puts, deletes := false, false
 	var visit func(ops []*pb.RequestOp)

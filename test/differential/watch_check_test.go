@@ -45,8 +45,8 @@ func (run *watchRun) settle(t *testing.T) {
 	}
 }
 
-// demandProgress asks the subject once and must get an answer: unlike etcd, which drops what it is asked while a watcher is
-// not synced, Stele answers when all are. A watcher of the future is not, on either.
+// demandProgress asks the subject once and must get an answer: unlike etcd, which drops what it is asked while a
+// watcher is not synced, Stele answers when all are. A watcher of the future is not, on either.
 func (run *watchRun) demandProgress(t *testing.T, pair *streamPair) {
 	t.Helper()
 	current := run.generator.current

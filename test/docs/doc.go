@@ -1,5 +1,6 @@
-// Package docs runs what the documentation says. README.md and the pages of docs/ are sessions: the blocks fenced as `console` are run in
-// order, page by page, in one shell in an empty directory, and their output must be what the page shows.
+// Package docs runs what the documentation says. README.md and the pages of docs/ are sessions: the blocks fenced as
+// `console` are run in order, page by page, in one shell in an empty directory, and their output must be what the page
+// shows.
 //
 //   - A line that starts with "$ " is a command, the lines after it are its output, standard error included. "..." stands for
 //     anything: a whole line for any number of lines, and inside a line for the rest of it.

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// kineSQL makes a table as kine has it: writes of clients, kine's own rows, and what a compaction at revision 3 has left.
+// kineSQL makes a table as kine has it: writes of clients, kine's own rows, and what a compaction at revision 3 has
+// left.
 const kineSQL = `
 CREATE TABLE kine (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, created INTEGER, deleted INTEGER,
   create_revision INTEGER, prev_revision INTEGER, lease INTEGER, value BLOB, old_value BLOB);

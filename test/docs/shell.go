@@ -54,8 +54,8 @@ func newShell(dir string, env []string) (*shell, error) {
 	return s, nil
 }
 
-// run types a command and returns what it printed. A command that ends with & is a server in the background: its standard output is returned
-// once it says how to connect, and what it logs is not part of it.
+// run types a command and returns what it printed. A command that ends with & is a server in the background: its
+// standard output is returned once it says how to connect, and what it logs is not part of it.
 func (s *shell) run(text string, timeout time.Duration) (string, error) {
 	if server, background := strings.CutSuffix(strings.TrimSpace(text), "&"); background {
 		text = fmt.Sprintf("out=$(mktemp); %s >$out 2>&1 & until grep -q '  connect ' $out; do kill -0 $! || break; sleep 0.05; done; "+

@@ -95,7 +95,8 @@ func (a *apiserver) request(method, path, body, text string) {
 	}
 }
 
-// A real API server on the datastore's socket, with TLS, also after both were killed: the socket that is left behind does not hinder the next start.
+// A real API server on the datastore's socket, with TLS, also after both were killed: the socket that is left behind
+// does not hinder the next start.
 func TestAPIServerOnTheSocket(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), "../kubernetes/build").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)

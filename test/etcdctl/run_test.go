@@ -175,8 +175,8 @@ func plain(text string, server *terminal) string {
 	return strings.Replace(text, strings.Repeat(member, server.Members()), member, 1)
 }
 
-// replacements make two servers look alike. What they hide besides is deliberate: Stele has no quota, so that Status has no
-// dbSizeQuota, and no peers, so that its member has no peer URL.
+// replacements make two servers look alike. What they hide besides is deliberate: Stele has no quota, so that Status
+// has no dbSizeQuota, and no peers, so that its member has no peer URL.
 var replacements = []struct {
 	pattern *regexp.Regexp
 	by      string

@@ -46,8 +46,8 @@ func call(ctx context.Context, t *testing.T, program string, args ...string) str
 	return out.String()
 }
 
-// TestSnapshot writes a random history, saves it with etcdctl, restores it with etcdutl, and compares what an etcd makes of it with what Stele says: in both modes of
-// leases, with and without a compaction.
+// TestSnapshot writes a random history, saves it with etcdctl, restores it with etcdutl, and compares what an etcd
+// makes of it with what Stele says: in both modes of leases, with and without a compaction.
 func TestSnapshot(t *testing.T) {
 	etcdutl, etcdctl := tool(t, "etcdutl"), tool(t, "etcdctl")
 	for _, mode := range []string{"ttl", "etcd"} {

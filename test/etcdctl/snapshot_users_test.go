@@ -14,7 +14,8 @@ import (
 // cheapPasswords keeps the race detector from making a password take seconds.
 const cheapPasswords = "--bcrypt-cost=4"
 
-// TestSnapshotOfUsers restores the snapshot of a server with users into an etcd, which must know them, their passwords and what they may do.
+// TestSnapshotOfUsers restores the snapshot of a server with users into an etcd, which must know them, their passwords
+// and what they may do.
 func TestSnapshotOfUsers(t *testing.T) {
 	t.Parallel()
 	etcdutl, etcdctl := tool(t, "etcdutl"), tool(t, "etcdctl")

@@ -11,8 +11,8 @@ import (
 // expectation says that a test fails, and why.
 type expectation struct {
 	suite, test string
-	// targets are where it fails: process (any server that is a process of its own, etcd too), stele (all databases), or
-	// the names of databases. One with a question mark fails at times.
+	// targets are where it fails: process (any server that is a process of its own, etcd too), stele (all databases),
+	// or the names of databases. One with a question mark fails at times.
 	targets []string
 	reason  string
 }
@@ -20,8 +20,8 @@ type expectation struct {
 // expectations are the lines of expected.txt.
 type expectations []expectation
 
-// readExpectations parses lines of four columns, which are separated by blanks: suite, test, targets with commas between
-// them, and the reason.
+// readExpectations parses lines of four columns, which are separated by blanks: suite, test, targets with commas
+// between them, and the reason.
 func readExpectations(path string) (expectations, error) {
 	f, err := os.Open(path)
 	if err != nil {

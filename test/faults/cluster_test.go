@@ -85,7 +85,8 @@ func (c *cluster) dsn(t *testing.T, replica int) string {
 	return strings.Replace(dsn, c.db.Address(1), strings.Join(addresses, ","), 1)
 }
 
-// hold lets nothing through between a replica and the database, in either direction, until heal: what is on its way arrives then.
+// hold lets nothing through between a replica and the database, in either direction, until heal: what is on its way
+// arrives then.
 func (c *cluster) hold(replica int) {
 	for _, p := range c.proxies[replica] {
 		p.Set(proxy.ToServer, proxy.Hold)

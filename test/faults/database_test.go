@@ -10,8 +10,9 @@ import (
 	"github.com/stele-db/stele/test/crash"
 )
 
-// TestDatabaseKilled kills the database server by SIGKILL and starts it again. MariaDB without a binary log shows a commit before it is on the disk: if
-// that moment is hit, some replica has applied what is gone afterwards, and all must tell of the recovery. Such a run is made again.
+// TestDatabaseKilled kills the database server by SIGKILL and starts it again. MariaDB without a binary log shows a
+// commit before it is on the disk: if that moment is hit, some replica has applied what is gone afterwards, and all
+// must tell of the recovery. Such a run is made again.
 func TestDatabaseKilled(t *testing.T) {
 	on(t, []string{database.Postgres, database.MariaDB}, func(t *testing.T, db *database.Server) {
 		const runs = 5

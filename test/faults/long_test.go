@@ -19,7 +19,8 @@ import (
 // everything tells that the other faults and databases are tested, too.
 const everything = true
 
-// TestReplicaStopped stops a replica by SIGSTOP, whatever it is just doing, and lets it go on. It holds nobody up, and catches up.
+// TestReplicaStopped stops a replica by SIGSTOP, whatever it is just doing, and lets it go on. It holds nobody up, and
+// catches up.
 func TestReplicaStopped(t *testing.T) {
 	on(t, both(), func(t *testing.T, db *database.Server) {
 		c := newCluster(t, db, [replicas]process{})
@@ -86,7 +87,8 @@ func TestConnectionsReset(t *testing.T) {
 	})
 }
 
-// TestClocksApart lets the clocks of two replicas be an hour behind and ahead, while replicas are killed: keys expire in time.
+// TestClocksApart lets the clocks of two replicas be an hour behind and ahead, while replicas are killed: keys expire
+// in time.
 func TestClocksApart(t *testing.T) {
 	binary := stele.Shifted(t)
 	on(t, both(), func(t *testing.T, db *database.Server) {
@@ -132,8 +134,8 @@ func rest(ctx context.Context, t *testing.T, r *crash.Running) error {
 	return r.Cut(ctx, 0)
 }
 
-// TestPrimaryCutOff promotes the synchronous standby while the primary is alive, and one replica sees nothing but it for a while: that one may
-// acknowledge nothing, and show nothing of what it tried.
+// TestPrimaryCutOff promotes the synchronous standby while the primary is alive, and one replica sees nothing but it
+// for a while: that one may acknowledge nothing, and show nothing of what it tried.
 func TestPrimaryCutOff(t *testing.T) {
 	db := database.Start(t, database.PostgresSync)
 	c := newCluster(t, db, [replicas]process{})

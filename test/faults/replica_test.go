@@ -16,8 +16,9 @@ func TestReplicaKilled(t *testing.T) {
 	})
 }
 
-// TestReplicaCutOff lets nothing through between a replica and the database for a while, or refuses its connections. It keeps its watchers,
-// answers serializable reads and refuses the rest, the others do not notice, and when it is back it needs nothing but time.
+// TestReplicaCutOff lets nothing through between a replica and the database for a while, or refuses its connections. It
+// keeps its watchers, answers serializable reads and refuses the rest, the others do not notice, and when it is back it
+// needs nothing but time.
 func TestReplicaCutOff(t *testing.T) {
 	on(t, both(), func(t *testing.T, db *database.Server) {
 		c := newCluster(t, db, [replicas]process{})

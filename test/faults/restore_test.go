@@ -22,9 +22,10 @@ import (
 // margin is how far the revision must jump beyond all that was served.
 const margin = 1_000_000
 
-// TestDatabaseRestored restores the database from an older backup under running replicas, each of which had seen another end of the log, and lets
-// another process write past all of them before any of them looks. What was acknowledged after the backup is lost, nobody can help it; but every
-// replica must notice, no revision may mean two things, every watcher must list again, and from then on everything must hold again.
+// TestDatabaseRestored restores the database from an older backup under running replicas, each of which had seen
+// another end of the log, and lets another process write past all of them before any of them looks. What was
+// acknowledged after the backup is lost, nobody can help it; but every replica must notice, no revision may mean two
+// things, every watcher must list again, and from then on everything must hold again.
 func TestDatabaseRestored(t *testing.T) {
 	on(t, both(), func(t *testing.T, db *database.Server) {
 		s := &restore{t: t, db: db, c: newCluster(t, db, [replicas]process{})}
@@ -121,8 +122,8 @@ func (s *restore) disturb(ctx context.Context, r *crash.Running) error {
 	return nil
 }
 
-// restore cuts one replica off after the other, each at another end of the log, restores the backup, and lets another process write
-// past them.
+// restore cuts one replica off after the other, each at another end of the log, restores the backup, and lets another
+// process write past them.
 func (s *restore) restore(ctx context.Context, r *crash.Running) (*writer, error) {
 	if _, err := r.Settle(ctx, 0); err != nil {
 		return nil, err

@@ -56,8 +56,8 @@ type fault struct {
 	disturb func(ctx context.Context, r *crash.Running) error
 	// breaksWatches tells that watch streams may break.
 	breaksWatches bool
-	// unavailable bounds the time in which a replica that should have been well acknowledged no write; 0 is 30 s, enough for a database
-	// server to come back on a slow machine.
+	// unavailable bounds the time in which a replica that should have been well acknowledged no write; 0 is 30 s,
+	// enough for a database server to come back on a slow machine.
 	unavailable time.Duration
 	// slack is how late expired keys may be deleted; 0 is 6 s.
 	slack time.Duration

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// checkCaches waits until the API server has compared all its watch caches with the store once more, after all that happened. If one differed, ever, it would
-// have ended by a panic.
+// checkCaches waits until the API server has compared all its watch caches with the store once more, after all that
+// happened. If one differed, ever, it would have ended by a panic.
 func checkCaches(t *testing.T, c *cluster) string {
 	before := consistency(t, c)
 	await(t, 5*checkPeriod, func(context.Context) error {

@@ -203,7 +203,8 @@ func (c *cluster) kubectl(ctx context.Context, args ...string) (string, error) {
 // stop is an error that waiting does not mend.
 type stop struct{ error }
 
-// await calls condition until it returns nil, and fails the test with its last error at the deadline. It returns how long it took.
+// await calls condition until it returns nil, and fails the test with its last error at the deadline. It returns how
+// long it took.
 func await(t testing.TB, within time.Duration, condition func(ctx context.Context) error) time.Duration {
 	t.Helper()
 	begin := time.Now()
@@ -232,7 +233,8 @@ func await(t testing.TB, within time.Duration, condition func(ctx context.Contex
 	}
 }
 
-// programs builds the programs, which takes minutes the first time, and returns the directory. STELE_TEST_KUBERNETES_BIN names one that has them.
+// programs builds the programs, which takes minutes the first time, and returns the directory.
+// STELE_TEST_KUBERNETES_BIN names one that has them.
 func programs(t testing.TB) string {
 	t.Helper()
 	dir := os.Getenv("STELE_TEST_KUBERNETES_BIN")

@@ -30,8 +30,8 @@ func version(t *testing.T, text string) int64 {
 // cacheCompaction is how often the API server asks what was compacted, so as to drop what its caches have of it.
 const cacheCompaction = 15 * time.Second
 
-// checkCompaction waits until the API server has compacted a revision. From then on, at once, the store does not read it any more, nor does the API
-// server list what it asks the store for; its caches follow.
+// checkCompaction waits until the API server has compacted a revision. From then on, at once, the store does not read
+// it any more, nor does the API server list what it asks the store for; its caches follow.
 func checkCompaction(t *testing.T, c *cluster) string {
 	namespace := newNamespace(t, c, "compacted")
 	kinds := []schema.GroupVersionResource{uncached, cached}

@@ -15,7 +15,8 @@ import (
 	toolswatch "k8s.io/client-go/tools/watch"
 )
 
-// expirySlack is how much later than its lease an event may go: a store looks for leases that have run out twice a second, and this machine may be busy.
+// expirySlack is how much later than its lease an event may go: a store looks for leases that have run out twice a
+// second, and this machine may be busy.
 const expirySlack = 5 * time.Second
 
 // expiry is how long an event may live: until its lease, which the API server makes a twentieth longer, has run out.
@@ -36,8 +37,8 @@ func checkEventsExpire(t *testing.T, c *cluster) string {
 	return "DELETED after " + short(lived)
 }
 
-// checkEventsExpireAcrossRestarts kills the store twice: an event that was created before the first time must go when it would have gone, and so must one
-// that ends while the store is down, as soon as it is there again.
+// checkEventsExpireAcrossRestarts kills the store twice: an event that was created before the first time must go when
+// it would have gone, and so must one that ends while the store is down, as soon as it is there again.
 func checkEventsExpireAcrossRestarts(t *testing.T, c *cluster) string {
 	const first, down = 12 * time.Second, 3 * time.Second
 	earlier, later := newNamespace(t, c, "expiring-down"), newNamespace(t, c, "expiring-later")
@@ -88,8 +89,9 @@ func newEvent(namespace, name string) *corev1.Event {
 	}
 }
 
-// watchExpiry sends when an event of a namespace was deleted, as a watch tells: never is the zero time. The watch goes on if the store is away. Something else
-// happens in the namespace now and then: a watch that has seen nothing since the last compaction but one could not go on where it was.
+// watchExpiry sends when an event of a namespace was deleted, as a watch tells: never is the zero time. The watch goes
+// on if the store is away. Something else happens in the namespace now and then: a watch that has seen nothing since
+// the last compaction but one could not go on where it was.
 func watchExpiry(t *testing.T, c *cluster, namespace, name string) <-chan time.Time {
 	t.Helper()
 	client := c.api.client.CoreV1().Events(namespace)

@@ -23,8 +23,9 @@ const (
 	between = 2 * time.Second
 )
 
-// checkKills kills the store again and again while objects are written and all pods are replaced: nothing that was acknowledged may be lost, a watch must end with what
-// is there, and the controllers with what they were told. Of several replicas it kills one after the other, each of which stays away for a while.
+// checkKills kills the store again and again while objects are written and all pods are replaced: nothing that was
+// acknowledged may be lost, a watch must end with what is there, and the controllers with what they were told. Of
+// several replicas it kills one after the other, each of which stays away for a while.
 func checkKills(t *testing.T, c *cluster) string {
 	namespace := newNamespace(t, c, "load")
 	informer, stopInformer := watchLoad(t, c, namespace)
@@ -87,8 +88,8 @@ func checkKills(t *testing.T, c *cluster) string {
 	return fmt.Sprintf("%d kills, %v; %d pods replaced meanwhile", kills, l, scaledPods)
 }
 
-// nudge changes something in pods that kwok has to do with: what it has asked for without an answer it does not ask for again, as a kubelet would, until it
-// hears of the pod.
+// nudge changes something in pods that kwok has to do with: what it has asked for without an answer it does not ask for
+// again, as a kubelet would, until it hears of the pod.
 func nudge(ctx context.Context, c *cluster) error {
 	select {
 	case <-ctx.Done():

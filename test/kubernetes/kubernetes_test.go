@@ -58,8 +58,8 @@ func controlPlane(t *testing.T, r *report, setup string) {
 	one("object too large refused", checkLargeObjects)
 	one("namespace deletion", checkNamespaceDeletion)
 
-	// These wait most of the time, so that they run at once. What says whether a node is ready must not change meanwhile: it would have to wait for the
-	// node all over again.
+	// These wait most of the time, so that they run at once. What says whether a node is ready must not change
+	// meanwhile: it would have to wait for the node all over again.
 	beside := func(t *testing.T, name string, do func(t *testing.T, c *cluster) string) {
 		r.check(t, setup, name, true, func(st *testing.T) string { return do(st, c) })
 	}

@@ -18,8 +18,8 @@ const (
 	refusedSize  = 1_700_000
 )
 
-// checkLargeObjects writes objects that are just small enough and just too large. They are of a kind of the test's own: the API server lets no object of its own
-// become so large.
+// checkLargeObjects writes objects that are just small enough and just too large. They are of a kind of the test's own:
+// the API server lets no object of its own become so large.
 func checkLargeObjects(t *testing.T, c *cluster) string {
 	blobs := schema.GroupVersionResource{Group: "stele.test", Version: "v1", Resource: "blobs"}
 	definition := &unstructured.Unstructured{Object: map[string]any{

@@ -56,7 +56,8 @@ func checkHeartbeats(t *testing.T, c *cluster) string {
 	return fmt.Sprintf("%d nodes, every %s", nodes, percentiles(between))
 }
 
-// checkNotReady ends the heartbeats of one node: it is not ready when its grace period has passed, and ready when they come again.
+// checkNotReady ends the heartbeats of one node: it is not ready when its grace period has passed, and ready when they
+// come again.
 func checkNotReady(t *testing.T, c *cluster) string {
 	name := fmt.Sprintf("node-%02d", nodes-1)
 	c.stopping.kill()
@@ -102,7 +103,8 @@ func leader(ctx context.Context, c *cluster, name string) (*coordinationv1.Lease
 	return lease, nil
 }
 
-// checkTakeover kills the leader of controllerManager or scheduler: the other candidate leads when the leader's time is over, and does its work.
+// checkTakeover kills the leader of controllerManager or scheduler: the other candidate leads when the leader's time is
+// over, and does its work.
 func checkTakeover(t *testing.T, c *cluster, name string) string {
 	before, err := leader(t.Context(), c, name)
 	if err != nil {

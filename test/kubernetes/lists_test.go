@@ -14,7 +14,8 @@ import (
 	"k8s.io/client-go/dynamic"
 )
 
-// The two kinds of resource there are for the store: the API server caches one, and asks the store for the other whatever is asked of it.
+// The two kinds of resource there are for the store: the API server caches one, and asks the store for the other
+// whatever is asked of it.
 var (
 	cached   = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
 	uncached = schema.GroupVersionResource{Version: "v1", Resource: "events"}
@@ -71,8 +72,9 @@ func checkConsistentLists(t *testing.T, c *cluster) string {
 	return percentiles(took)
 }
 
-// checkFreshCache lists right after each write: the API server answers from its cache, as soon as that has what was written. Every other write is of another
-// resource, so that the cache cannot know that it is fresh until the store tells it that there was nothing.
+// checkFreshCache lists right after each write: the API server answers from its cache, as soon as that has what was
+// written. Every other write is of another resource, so that the cache cannot know that it is fresh until the store
+// tells it that there was nothing.
 func checkFreshCache(t *testing.T, c *cluster) string {
 	const metric = "apiserver_watch_cache_read_wait_seconds"
 	namespace := newNamespace(t, c, "fresh")
@@ -99,7 +101,8 @@ func checkFreshCache(t *testing.T, c *cluster) string {
 				found++
 			}
 		}
-		// Every pod has one object more in its namespace: the certificate of the cluster, once the controllers have put it there.
+		// Every pod has one object more in its namespace: the certificate of the cluster, once the controllers have put
+		// it there.
 		if found != 1 || len(list.Items) < i+1 {
 			t.Fatalf("a list after the write of %s has %d objects, it %d times", created.Name, len(list.Items), found)
 		}

@@ -56,7 +56,8 @@ func (l *load) run(ctx context.Context) {
 	wg.Wait()
 }
 
-// write changes one object and keeps what the answer says. It ends by itself even if nothing answers, so that the outcome is always known.
+// write changes one object and keeps what the answer says. It ends by itself even if nothing answers, so that the
+// outcome is always known.
 func (l *load) write(name, content string, remove bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()

@@ -21,7 +21,8 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// TestMigration runs an API server on a kine or an etcd, moves what that holds to Stele, and lets an API server go on there.
+// TestMigration runs an API server on a kine or an etcd, moves what that holds to Stele, and lets an API server go on
+// there.
 func TestMigration(t *testing.T) {
 	programs(t)
 	for _, from := range []struct {

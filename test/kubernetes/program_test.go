@@ -16,8 +16,8 @@ import (
 // tailLines is how much of a log a failed test prints; the whole of it is kept.
 const tailLines = 30
 
-// program is one process, whose output is a file. It is killed at the end of its test, with its process group, or by the kernel when the test
-// process is gone.
+// program is one process, whose output is a file. It is killed at the end of its test, with its process group, or by
+// the kernel when the test process is gone.
 type program struct {
 	name, log string
 	cmd       *exec.Cmd

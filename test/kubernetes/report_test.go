@@ -15,8 +15,8 @@ import (
 // resultsDir is where the results are kept, and the logs of a set-up that failed.
 const resultsDir = "results"
 
-// reference is what etcd 3.7 was measured with, another day on another machine, by check: to know the order of magnitude. The set-up etcd measures it
-// here and now.
+// reference is what etcd 3.7 was measured with, another day on another machine, by check: to know the order of
+// magnitude. The set-up etcd measures it here and now.
 var reference = map[string]string{
 	"API server ready":         "2.5 s",
 	"deployments":              "0.8 s",
@@ -48,8 +48,8 @@ type report struct {
 	results []result
 }
 
-// check runs one check as a subtest and keeps its result. It returns what was measured. With parallel it runs beside the other parallel
-// ones of the same t.Run.
+// check runs one check as a subtest and keeps its result. It returns what was measured. With parallel it runs beside
+// the other parallel ones of the same t.Run.
 func (r *report) check(t *testing.T, setup, name string, parallel bool, do func(t *testing.T) (measured string)) bool {
 	t.Helper()
 	// The order of the table is that of the checks, not that of their ends.

@@ -12,7 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// The endpoint of an API server that is gone leaves when its key in the store has expired and another API server has looked.
+// The endpoint of an API server that is gone leaves when its key in the store has expired and another API server has
+// looked.
 const (
 	endpointTTL   = 15 * time.Second
 	endpointCheck = 10 * time.Second

@@ -13,7 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// The nodes are of two groups, each with a kwok of its own: one keeps its heart beating, one node of the other stops when its kwok is killed.
+// The nodes are of two groups, each with a kwok of its own: one keeps its heart beating, one node of the other stops
+// when its kwok is killed.
 const (
 	groupLabel = "stele.test/group"
 	steady     = "steady"
@@ -56,7 +57,8 @@ func (c *cluster) awaitReady(t *testing.T) {
 	await(t, 2*time.Minute, c.api.ready)
 }
 
-// checkNodesReady starts everything else, the first candidates of each program alone so that they lead, and then the second ones.
+// checkNodesReady starts everything else, the first candidates of each program alone so that they lead, and then the
+// second ones.
 func checkNodesReady(t *testing.T, c *cluster) string {
 	begin := time.Now()
 	for _, name := range []string{controllerManager, scheduler} {

@@ -23,8 +23,9 @@ const (
 	onEtcd     = "etcd"
 )
 
-// progressNotify is how an etcd is set up for Kubernetes, and the default of Stele: so that the caches of what does not change know that they are not old. The API server could not compare
-// them with the store otherwise, once it has compacted.
+// progressNotify is how an etcd is set up for Kubernetes, and the default of Stele: so that the caches of what does not
+// change know that they are not old. The API server could not compare them with the store otherwise, once it has
+// compacted.
 const progressNotify = "--watch-progress-notify-interval=5s"
 
 // server is one process of the store.

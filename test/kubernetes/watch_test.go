@@ -42,7 +42,8 @@ func checkWatchFrom(t *testing.T, c *cluster) string {
 	return fmt.Sprintf("%d events in %s", 2*3*objects, short(time.Since(begin)))
 }
 
-// change creates, updates and deletes objects, and returns the resource version before and the events that a watch from there must show.
+// change creates, updates and deletes objects, and returns the resource version before and the events that a watch from
+// there must show.
 func change(t *testing.T, client dynamic.ResourceInterface, resource schema.GroupVersionResource, namespace string, objects int) (from string, want []seen) {
 	t.Helper()
 	start, err := client.List(t.Context(), metav1.ListOptions{})

@@ -30,7 +30,8 @@ func forAll(ctx context.Context, n, clients int, do func(ctx context.Context, i 
 	return group.Wait()
 }
 
-// keeper is a client that keeps those of its leases that are granted alive on one stream, as etcd's client does: each of them three times during its TTL.
+// keeper is a client that keeps those of its leases that are granted alive on one stream, as etcd's client does: each
+// of them three times during its TTL.
 type keeper struct {
 	conn    *grpc.ClientConn
 	ids     []int64

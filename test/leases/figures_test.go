@@ -22,7 +22,8 @@ import (
 // figures are what a server has done so far.
 type figures struct {
 	at time.Time
-	// appends and entries of the log, statements that the database has executed (0 for a file), the server's memory in bytes.
+	// appends and entries of the log, statements that the database has executed (0 for a file), the server's memory in
+	// bytes.
 	appends, entries, statements, memory float64
 }
 
@@ -87,7 +88,8 @@ func statements(t *testing.T, s *stele.Server) float64 {
 	return n
 }
 
-// postgresStatements counts transactions, each of which is one statement here. Idle sessions tell of theirs within a second.
+// postgresStatements counts transactions, each of which is one statement here. Idle sessions tell of theirs within a
+// second.
 func postgresStatements(ctx context.Context, dsn string) (n float64, err error) {
 	c, err := pgx.Connect(ctx, dsn)
 	if err != nil {

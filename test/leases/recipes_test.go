@@ -21,8 +21,8 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// recipe is a use of leases that goes wrong where leases with one TTL have one ID. It returns the error of its first request
-// that fails.
+// recipe is a use of leases that goes wrong where leases with one TTL have one ID. It returns the error of its first
+// request that fails.
 type recipe struct {
 	name string
 	run  func(ctx context.Context, client *clientv3.Client) error

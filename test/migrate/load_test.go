@@ -37,7 +37,8 @@ func remove(ctx context.Context, c *clientv3.Client, key string, revision int64)
 	return err
 }
 
-// noteCompaction is what the API server writes down about a compaction, with the version that it expects. It returns the next one.
+// noteCompaction is what the API server writes down about a compaction, with the version that it expects. It returns
+// the next one.
 func noteCompaction(ctx context.Context, c *clientv3.Client, version, revision int64) (int64, error) {
 	const key = "compact_rev_key"
 	res, err := c.Txn(ctx).If(clientv3.Compare(clientv3.Version(key), "=", version)).
@@ -48,8 +49,9 @@ func noteCompaction(ctx context.Context, c *clientv3.Client, version, revision i
 	return version + 1, nil
 }
 
-// load writes as the controllers of some clusters would: objects are created, updated and deleted, some of them with leases, and several clients
-// contend for the same names, which leaves gaps where the database gives ids to transactions that fail.
+// load writes as the controllers of some clusters would: objects are created, updated and deleted, some of them with
+// leases, and several clients contend for the same names, which leaves gaps where the database gives ids to
+// transactions that fail.
 func load(t *testing.T, c *clientv3.Client, rounds int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

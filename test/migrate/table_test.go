@@ -24,8 +24,8 @@ func tableRows(t *testing.T) int64 {
 	return rows
 }
 
-// filled makes kine's table, by kine, and fills it up to id rows: each key is created and then updated nine times, with values of 512 bytes. The
-// first third is compacted, if superseded rows are left there too.
+// filled makes kine's table, by kine, and fills it up to id rows: each key is created and then updated nine times, with
+// values of 512 bytes. The first third is compacted, if superseded rows are left there too.
 func filled(t *testing.T, kind string, rows int64) string {
 	t.Helper()
 	dsn := place(t, kind)

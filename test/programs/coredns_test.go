@@ -27,8 +27,8 @@ const (
 	coreDNSAddress = `"http://localhost:2379"`
 )
 
-// TestCoreDNSPlugin runs the own tests of CoreDNS' plugin etcd, which are made for a server at localhost:2379. Those whose
-// names lack Lookup use no server, or expect one at that address.
+// TestCoreDNSPlugin runs the own tests of CoreDNS' plugin etcd, which are made for a server at localhost:2379. Those
+// whose names lack Lookup use no server, or expect one at that address.
 func TestCoreDNSPlugin(t *testing.T) {
 	long(t)
 	source := strings.TrimSpace(output(t, "coredns", "go", "list", "-f", "{{.Dir}}", coreDNSPlugin))
@@ -38,8 +38,8 @@ func TestCoreDNSPlugin(t *testing.T) {
 	})
 }
 
-// pluginOverlay returns an overlay for go build, in which the directory coredns/plugin is the plugin, and its tests take the server's
-// address from STELE_TEST_ADDRESS. An overlay cannot replace files of the module cache.
+// pluginOverlay returns an overlay for go build, in which the directory coredns/plugin is the plugin, and its tests
+// take the server's address from STELE_TEST_ADDRESS. An overlay cannot replace files of the module cache.
 func pluginOverlay(t *testing.T, source string) string {
 	t.Helper()
 	dir, err := filepath.Abs("coredns/plugin")

@@ -12,8 +12,8 @@ import (
 // apt lets one test at a time install packages.
 var apt sync.Mutex
 
-// installed returns the path of a program, after installing the Debian packages that hold it when it is missing. It skips the
-// test where it may not install them.
+// installed returns the path of a program, after installing the Debian packages that hold it when it is missing. It
+// skips the test where it may not install them.
 func installed(t *testing.T, program string, packages ...string) string {
 	t.Helper()
 	var path string
@@ -24,8 +24,8 @@ func installed(t *testing.T, program string, packages ...string) string {
 	return path
 }
 
-// debianPython returns the path of Debian's Python, which may not be the first one of PATH, after installing the packages that hold
-// the modules when they are missing. It skips the test where it may not install them.
+// debianPython returns the path of Debian's Python, which may not be the first one of PATH, after installing the
+// packages that hold the modules when they are missing. It skips the test where it may not install them.
 func debianPython(t *testing.T, modules string, packages ...string) string {
 	t.Helper()
 	const python = "/usr/bin/python3"

@@ -23,8 +23,8 @@ func testBinary(t *testing.T, dir, pkg string, flags ...string) string {
 
 var outcome = regexp.MustCompile(`^\s*--- (PASS|FAIL|SKIP): (\S+)`)
 
-// goTest runs the tests of a binary that match a pattern, with STELE_TEST_ADDRESS, and returns a line with the outcome of each. None
-// may fail.
+// goTest runs the tests of a binary that match a pattern, with STELE_TEST_ADDRESS, and returns a line with the outcome
+// of each. None may fail.
 func goTest(t *testing.T, binary, pattern, address string) string {
 	t.Helper()
 	var outcomes []string

@@ -18,7 +18,8 @@ func goZero(t *testing.T) string {
 	return process.Program{Name: "gozero", Package: ".", Dir: "programs/gozero"}.Binary(t, t.TempDir())
 }
 
-// TestGoZeroDiscovery publishes services and restarts the server: a subscriber goes on seeing all of them, and follows changes.
+// TestGoZeroDiscovery publishes services and restarts the server: a subscriber goes on seeing all of them, and follows
+// changes.
 func TestGoZeroDiscovery(t *testing.T) {
 	program := goZero(t)
 	onEach(t, []string{modeEtcd}, func(t *testing.T, server *target.Target) {
@@ -40,7 +41,8 @@ func TestGoZeroDiscovery(t *testing.T) {
 	})
 }
 
-// TestGoZeroDiscoveryTTL expects Stele to refuse go-zero's keys, which are named after their leases, in the lease mode ttl.
+// TestGoZeroDiscoveryTTL expects Stele to refuse go-zero's keys, which are named after their leases, in the lease mode
+// ttl.
 func TestGoZeroDiscoveryTTL(t *testing.T) {
 	services := converse(t, goZero(t), target.Stele(t, "--lease-mode="+modeTTL).Address)
 	services.send(t, "publish a")

@@ -270,7 +270,8 @@ func TestProxyCompaction(t *testing.T) {
 		if r.CompactRevision != 4 || r.Err() == nil || r.Err().Error() != rpctypes.ErrCompacted.Error() {
 			t.Errorf("compact revision %d, error %v", r.CompactRevision, r.Err())
 		}
-		// Of another range: the proxy lets a watcher of the same range join the canceled one, if it has not removed that yet.
+		// Of another range: the proxy lets a watcher of the same range join the canceled one, if it has not removed
+		// that yet.
 		if r := <-client.Watch(ctx, "k", clientv3.WithRev(4), clientv3.WithPrefix()); r.Err() != nil || len(r.Events) != 3 {
 			t.Errorf("%d events, error %v", len(r.Events), r.Err())
 		}

@@ -19,8 +19,8 @@ func TestPythonEtcd3(t *testing.T) {
 	}
 }
 
-// TestPythonEtcd3gw runs the tests of python3-etcd3gw, which speaks to the JSON gateway. The test of members expects peer URLs,
-// which Stele's members do not have.
+// TestPythonEtcd3gw runs the tests of python3-etcd3gw, which speaks to the JSON gateway. The test of members expects
+// peer URLs, which Stele's members do not have.
 func TestPythonEtcd3gw(t *testing.T) {
 	python := debianPython(t, "etcd3gw, oslotest", "python3-etcd3gw", "python3-oslotest")
 	tests := func(t *testing.T, modes []string, without string) {

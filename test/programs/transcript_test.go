@@ -12,7 +12,8 @@ import (
 	"github.com/stele-db/stele/test/internal/target"
 )
 
-// sameTranscripts runs a session on an etcd, and on a Stele for each of the lease modes. The sessions must return the same text.
+// sameTranscripts runs a session on an etcd, and on a Stele for each of the lease modes. The sessions must return the
+// same text.
 func sameTranscripts(t *testing.T, modes []string, session func(t *testing.T, server *target.Target) string) {
 	t.Helper()
 	var want string
@@ -28,7 +29,8 @@ func sameTranscripts(t *testing.T, modes []string, session func(t *testing.T, se
 	})
 }
 
-// output runs a program for at most two minutes and returns what it prints to its standard output. The test fails when the program does.
+// output runs a program for at most two minutes and returns what it prints to its standard output. The test fails when
+// the program does.
 func output(t *testing.T, dir, program string, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

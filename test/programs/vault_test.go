@@ -6,7 +6,8 @@ import (
 	"github.com/stele-db/stele/test/internal/target"
 )
 
-// TestVaultBackend runs Vault's exercises for storage backends, with those for locks of high availability, on its backend for etcd.
+// TestVaultBackend runs Vault's exercises for storage backends, with those for locks of high availability, on its
+// backend for etcd.
 func TestVaultBackend(t *testing.T) {
 	long(t) // building takes longer than running
 	binary := testBinary(t, "vault", ".")

@@ -19,10 +19,11 @@ import (
 // writers is the number of clients, of all replicas together or of each.
 const writers = 64
 
-// TestFairness lets the same number of clients write on each of one, two and three replicas: each must get its share of the commits, and all
-// together what one gets alone. The clients are 64 in all, or 64 of each: the former compares the same load, in smaller appends (each of n replicas
-// appends what its 64/n clients have sent, one after the other, while one replica fills an append with half of all during the append before; an append
-// costs almost the same whatever it holds), the latter what more replicas with more clients do.
+// TestFairness lets the same number of clients write on each of one, two and three replicas: each must get its share of
+// the commits, and all together what one gets alone. The clients are 64 in all, or 64 of each: the former compares the
+// same load, in smaller appends (each of n replicas appends what its 64/n clients have sent, one after the other, while
+// one replica fills an append with half of all during the append before; an append costs almost the same whatever it
+// holds), the latter what more replicas with more clients do.
 func TestFairness(t *testing.T) {
 	onEach(t, func(t *testing.T, kind string) {
 		warm, measured := 300*time.Millisecond, time.Second
@@ -39,7 +40,8 @@ func TestFairness(t *testing.T) {
 		}
 		_, alone := measure("1 replica", 1, writers)
 		run := func(name string, n, clients int, least float64) {
-			// Beside other tests one of the two may have had the machine to itself: what is so each time is not by chance.
+			// Beside other tests one of the two may have had the machine to itself: what is so each time is not by
+			// chance.
 			for again := 2; ; again-- {
 				each, total := measure(name, n, clients)
 				err := fair(each, total, least*alone)
@@ -69,7 +71,8 @@ func TestFairness(t *testing.T) {
 	})
 }
 
-// fair returns an error if one of the replicas commits less than half of an equal share, or all together less than least a second.
+// fair returns an error if one of the replicas commits less than half of an equal share, or all together less than
+// least a second.
 func fair(each []float64, total, least float64) error {
 	for i, s := range each {
 		if share := total / float64(2*len(each)); s < share {
@@ -172,8 +175,8 @@ func (r *replica) sample(t *testing.T, commits int64) sample {
 	}
 }
 
-// TestOneClient has one client that writes to any of the replicas, as those do that balance their requests over all endpoints: no replica may wait for
-// what the others, which have nothing to write, could have.
+// TestOneClient has one client that writes to any of the replicas, as those do that balance their requests over all
+// endpoints: no replica may wait for what the others, which have nothing to write, could have.
 func TestOneClient(t *testing.T) {
 	onEach(t, func(t *testing.T, kind string) {
 		list := start(t, 3, stele.Options{Endpoint: database.Shared(t, kind).DSN(t), Plain: true})

@@ -14,8 +14,9 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// TestLargeBesideMany has one replica write small values without a pause, and on another one client that writes large ones beside a few that do not: a large append
-// takes longer on its way to the database than the other replica's small ones, which must not leave this replica behind.
+// TestLargeBesideMany has one replica write small values without a pause, and on another one client that writes large
+// ones beside a few that do not: a large append takes longer on its way to the database than the other replica's small
+// ones, which must not leave this replica behind.
 func TestLargeBesideMany(t *testing.T) {
 	onEach(t, func(t *testing.T, kind string) {
 		lasts, most := time.Second, 5*time.Second

@@ -19,7 +19,8 @@ import (
 )
 
 const (
-	// forgotten is when a replica that was killed must have left the member list: it is promised after 10 s, and the others look every 3 s.
+	// forgotten is when a replica that was killed must have left the member list: it is promised after 10 s, and the
+	// others look every 3 s.
 	forgotten = 15 * time.Second
 	// noticed is when the list must show what was announced.
 	noticed = 10 * time.Second

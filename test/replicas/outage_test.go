@@ -19,9 +19,9 @@ import (
 // outageTimeout is the request timeout of the replicas in TestOutage.
 const outageTimeout = 2 * time.Second
 
-// TestOutage kills the database under two replicas and brings it back: watchers stay connected, serializable reads are answered, all else is
-// Unavailable in time, and when the database is back everything goes on by itself. A replica that starts meanwhile waits for the database, as
-// does a watch that is asked for.
+// TestOutage kills the database under two replicas and brings it back: watchers stay connected, serializable reads are
+// answered, all else is Unavailable in time, and when the database is back everything goes on by itself. A replica that
+// starts meanwhile waits for the database, as does a watch that is asked for.
 func TestOutage(t *testing.T) {
 	beside(t, func(t *testing.T, kind string) {
 		ctx := bounded(t)

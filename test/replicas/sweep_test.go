@@ -18,7 +18,8 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// TestShared is what all replicas do at the same time on the same rows: deleting keys whose TTL is over, and compacting.
+// TestShared is what all replicas do at the same time on the same rows: deleting keys whose TTL is over, and
+// compacting.
 func TestShared(t *testing.T) {
 	beside(t, func(t *testing.T, kind string) {
 		list := start(t, 3, stele.Options{
@@ -31,7 +32,8 @@ func TestShared(t *testing.T) {
 	})
 }
 
-// expiry lets 1,000 keys end, which three replicas sweep: each has one DELETE event, on each replica, and no revision is wasted.
+// expiry lets 1,000 keys end, which three replicas sweep: each has one DELETE event, on each replica, and no revision
+// is wasted.
 func expiry(t *testing.T, list replicas) {
 	const keys, ttl = 1000, 4
 	ctx := bounded(t)
@@ -107,8 +109,8 @@ func expiry(t *testing.T, list replicas) {
 	t.Logf("%d keys (%d there when all were written) deleted in %d revisions, the last %v after it was written", keys, first.Count, len(revisions), took.Round(time.Millisecond))
 }
 
-// compaction asks all replicas at once for the same compaction, again and again: one of them does it, the others see that it is
-// done, and all show the same afterwards.
+// compaction asks all replicas at once for the same compaction, again and again: one of them does it, the others see
+// that it is done, and all show the same afterwards.
 func compaction(t *testing.T, list replicas) {
 	ctx := bounded(t)
 	client := connect.Client(t, targets(list)...)

@@ -92,7 +92,8 @@ func migrated(ctx context.Context, t *testing.T, dsn string) bool {
 	return err == nil
 }
 
-// TestRollingUpgrade replaces two replicas, one after the other, by a version that changes the tables, while clients write and watch.
+// TestRollingUpgrade replaces two replicas, one after the other, by a version that changes the tables, while clients
+// write and watch.
 func TestRollingUpgrade(t *testing.T) {
 	binary := newer(t)
 	beside(t, func(t *testing.T, kind string) {

@@ -12,8 +12,8 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// TestWatchAcross writes on one replica and watches on the other: how long an event takes from there to here, and what it costs a replica to
-// look for events that do not come.
+// TestWatchAcross writes on one replica and watches on the other: how long an event takes from there to here, and what
+// it costs a replica to look for events that do not come.
 func TestWatchAcross(t *testing.T) {
 	onEach(t, func(t *testing.T, kind string) {
 		list := start(t, 2, stele.Options{Endpoint: database.Shared(t, kind).DSN(t), Plain: true})

@@ -10,8 +10,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// recorder watches a prefix from the first revision on and checks what comes: every revision in order, each with one event. So nothing else may be
-// written meanwhile, and one key at a time.
+// recorder watches a prefix from the first revision on and checks what comes: every revision in order, each with one
+// event. So nothing else may be written meanwhile, and one key at a time.
 type recorder struct {
 	name string
 	done chan struct{}
@@ -92,7 +92,8 @@ type load struct {
 	// acknowledged are the values by key and the newest revision.
 	acknowledged map[string]string
 	revision     int64
-	// failed counts the writes whose outcome is unknown or that were refused; silence is the longest time between two acknowledgements.
+	// failed counts the writes whose outcome is unknown or that were refused; silence is the longest time between two
+	// acknowledgements.
 	failed  int
 	silence time.Duration
 }

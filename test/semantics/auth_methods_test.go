@@ -28,8 +28,8 @@ import (
 	"github.com/stele-db/stele/test/internal/target"
 )
 
-// TestAuthOfEveryMethod calls every method that Stele serves, as it describes them by reflection, without a token and as
-// a user without roles, over gRPC and over each path of the JSON gateway. It fails for a method without a row in
+// TestAuthOfEveryMethod calls every method that Stele serves, as it describes them by reflection, without a token and
+// as a user without roles, over gRPC and over each path of the JSON gateway. It fails for a method without a row in
 // methodRows, so that a new method needs a decision about its callers.
 func TestAuthOfEveryMethod(t *testing.T) {
 	t.Parallel()

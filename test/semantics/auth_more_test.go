@@ -89,7 +89,8 @@ func TestRandomPermissions(t *testing.T) {
 				}
 				outcomes[i] = outcome(err)
 			}
-			// etcd finds or misses the permission for an empty range by the shape of its tree; the range shows nothing in any case.
+			// etcd finds or misses the permission for an empty range by the shape of its tree; the range shows nothing
+			// in any case.
 			if empty := end != "" && end != "\x00" && end <= key; empty && outcomes[1] == "ok" {
 				continue
 			}
@@ -106,7 +107,8 @@ func TestRandomPermissions(t *testing.T) {
 	}
 }
 
-// TestAuthOnReplicas uses two servers on one database, each by a connection of its own: what one has acknowledged holds on the other at once.
+// TestAuthOnReplicas uses two servers on one database, each by a connection of its own: what one has acknowledged holds
+// on the other at once.
 func TestAuthOnReplicas(t *testing.T) {
 	t.Parallel()
 	endpoint := stele.Database(t, t.TempDir())

@@ -35,8 +35,8 @@ func smallDisk(t *testing.T, size int) string {
 	return dir
 }
 
-// TestFullDisk fills the disk under a running server: writes fail and say why, reads and watches go on, also over a restart, and when
-// there is space again writes do too. Nothing acknowledged is lost, nothing refused appears.
+// TestFullDisk fills the disk under a running server: writes fail and say why, reads and watches go on, also over a
+// restart, and when there is space again writes do too. Nothing acknowledged is lost, nothing refused appears.
 func TestFullDisk(t *testing.T) {
 	dir := smallDisk(t, 32*mib)
 	ballast := filepath.Join(dir, "ballast")

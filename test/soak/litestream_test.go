@@ -27,8 +27,8 @@ const litestreamKeys = 500
 
 var allKeys = &pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}}
 
-// TestLitestream replicates the file of a server that writes all the time, kills the server, and starts another one on what
-// Litestream restores: it has every key, value and revision.
+// TestLitestream replicates the file of a server that writes all the time, kills the server, and starts another one on
+// what Litestream restores: it has every key, value and revision.
 func TestLitestream(t *testing.T) {
 	dir := t.TempDir()
 	file, replica := filepath.Join(dir, "stele.db"), filepath.Join(dir, "replica")

@@ -48,7 +48,8 @@ func cpu(t testing.TB, s *stele.Server) time.Duration {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The fields after the name, which may hold spaces, begin with the third; 14 and 15 are user and system ticks of 10 ms.
+	// The fields after the name, which may hold spaces, begin with the third; 14 and 15 are user and system ticks of 10
+	// ms.
 	fields := bytes.Fields(data[bytes.LastIndexByte(data, ')')+1:])
 	var ticks int64
 	for _, f := range fields[11:13] {

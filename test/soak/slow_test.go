@@ -22,8 +22,8 @@ const (
 	messageLimit = 16 * mib
 )
 
-// TestSlowWatcher leaves a watch stream unread while 200 MB of events pass: it costs the server no memory, holds up nobody, and gets
-// everything in the end, in order.
+// TestSlowWatcher leaves a watch stream unread while 200 MB of events pass: it costs the server no memory, holds up
+// nobody, and gets everything in the end, in order.
 func TestSlowWatcher(t *testing.T) {
 	const events, keys, size = 2000, 50, 100 << 10
 	// A small value cache, so that the server's memory shows what watching needs.

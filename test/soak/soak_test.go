@@ -48,7 +48,8 @@ type soak struct {
 	leased, expired     atomic.Int64
 }
 
-// TestSoak writes, reads, watches, leases and compacts for a while: memory and file stay bounded, watchers keep up, leases run out.
+// TestSoak writes, reads, watches, leases and compacts for a while: memory and file stay bounded, watchers keep up,
+// leases run out.
 func TestSoak(t *testing.T) {
 	duration := durationFrom(t, "STELE_TEST_SOAK_DURATION", 45*time.Second)
 	server := stele.Start(t, stele.Options{Args: []string{

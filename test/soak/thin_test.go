@@ -21,7 +21,8 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// thinDisk is a file system on a sparse image whose own file system is too small for it: writes succeed, and syncs fail once that is full.
+// thinDisk is a file system on a sparse image whose own file system is too small for it: writes succeed, and syncs fail
+// once that is full.
 type thinDisk struct {
 	t                 *testing.T
 	pool, image, root string
@@ -67,8 +68,9 @@ func (d *thinDisk) enlarge() {
 	}
 }
 
-// TestThinDisk lets the disk below a running server refuse what it has accepted, for two seconds. Everything acknowledged is there
-// after the next mount, when nothing of it is left in memory. STELE_TEST_BINARY names another server to see lose it.
+// TestThinDisk lets the disk below a running server refuse what it has accepted, for two seconds. Everything
+// acknowledged is there after the next mount, when nothing of it is left in memory. STELE_TEST_BINARY names another
+// server to see lose it.
 func TestThinDisk(t *testing.T) {
 	d := newThinDisk(t, 56*mib)
 	opts := stele.Options{Dir: filepath.Join(d.root, "data"), Binary: os.Getenv("STELE_TEST_BINARY")}

@@ -14,7 +14,8 @@ import (
 	"github.com/stele-db/stele/test/internal/target"
 )
 
-// A nested transaction counts for the one around it: an object costs one operation, and the deepest one two comparisons and two puts more.
+// A nested transaction counts for the one around it: an object costs one operation, and the deepest one two comparisons
+// and two puts more.
 func TestManyObjects(t *testing.T) {
 	list := func(n int) map[string]uint64 {
 		versions := map[string]uint64{}
@@ -62,7 +63,8 @@ func TestManyObjects(t *testing.T) {
 	})
 }
 
-// yurthub sends and takes messages of up to 100 MiB, and waits 5 s. Each object of a list is in both branches of its transaction.
+// yurthub sends and takes messages of up to 100 MiB, and waits 5 s. Each object of a list is in both branches of its
+// transaction.
 func TestLargeList(t *testing.T) {
 	const objects, size = 49, 1 << 20
 	if kind := stele.Kind(); kind == database.MariaDB || kind == database.Galera {

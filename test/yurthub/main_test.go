@@ -103,7 +103,8 @@ func pod(t *testing.T, name string, version uint64, padding int) []byte {
 	return object
 }
 
-// entry is what the store has for an object: the value of its key and of its mirror, and the revisions that wrote them; 0 where there is none.
+// entry is what the store has for an object: the value of its key and of its mirror, and the revisions that wrote them;
+// 0 where there is none.
 type entry struct {
 	value, mirror             string
 	revision, mirrorRevision  int64

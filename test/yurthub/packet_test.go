@@ -12,8 +12,8 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// raisePacket sets max_allowed_packet, without which Stele refuses at its start to take requests of that size. It stays so until the server of the
-// tests ends.
+// raisePacket sets max_allowed_packet, without which Stele refuses at its start to take requests of that size. It stays
+// so until the server of the tests ends.
 func raisePacket(t *testing.T, bytes int) {
 	t.Helper()
 	server := database.Shared(t, stele.Kind())

@@ -24,7 +24,8 @@ func (h *hub) watch(t *testing.T) *changes {
 	return &changes{h.client.Watch(ctx, "/", clientv3.WithPrefix(), clientv3.WithRev(now.Header.Revision+1))}
 }
 
-// step is the next response: the keys in it, with true for what was put and false for what was deleted, all in one revision.
+// step is the next response: the keys in it, with true for what was put and false for what was deleted, all in one
+// revision.
 func (c *changes) step(t *testing.T, want map[string]bool) {
 	t.Helper()
 	r := c.next(t)

@@ -1,9 +1,9 @@
-// Command run runs the storage tests against several servers, one after the other, and ends with a table: how many tests (those without
-// tests below them) passed, failed and were skipped.
+// Command run runs the storage tests against several servers, one after the other, and ends with a table: how many
+// tests (those without tests below them) passed, failed and were skipped.
 //
-// Usage, in the directory of the module: go run ./run [-next] [-run REGEXP] [TARGET...]. A target is a kind of database (STELE_TEST_DATABASE), with the
-// number of replicas behind a colon where there are several: sqlite, postgres, mariadb, postgres:3; or etcd. When etcd is among them, every
-// result that differs from etcd's is an error.
+// Usage, in the directory of the module: go run ./run [-next] [-run REGEXP] [TARGET...]. A target is a kind of database
+// (STELE_TEST_DATABASE), with the number of replicas behind a colon where there are several: sqlite, postgres, mariadb,
+// postgres:3; or etcd. When etcd is among them, every result that differs from etcd's is an error.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Command echo is etcd's KV service on grpc-go as it comes, over a map in memory: no disk, no history, no transactions. What it costs is
-// what gRPC itself and etcd's messages cost, and no server that uses them is faster.
+// Command echo is etcd's KV service on grpc-go as it comes, over a map in memory: no disk, no history, no transactions.
+// What it costs is what gRPC itself and etcd's messages cost, and no server that uses them is faster.
 package main
 
 import (

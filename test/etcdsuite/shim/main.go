@@ -141,8 +141,8 @@ func selfSign(flags map[string]string) error {
 	return err
 }
 
-// database returns the DSN that the members of a cluster share. A cluster is known by its test, whose directory the data
-// directories are in, and by the URLs of its peers.
+// database returns the DSN that the members of a cluster share. A cluster is known by its test, whose directory the
+// data directories are in, and by the URLs of its peers.
 func database(flags map[string]string) (string, error) {
 	dir, err := filepath.Abs(cmp.Or(flags["data-dir"], cmp.Or(flags["name"], "default")+".etcd"))
 	if err != nil {

@@ -20,8 +20,8 @@ import (
 // maxMessage lets clients send more than any server takes, so that it is the server that refuses.
 const maxMessage = 256 << 20
 
-// GRPC returns a connection to target ("127.0.0.1:2379", "unix:///run/stele.sock"), plain unless opts say otherwise, that is closed at the
-// end of the test.
+// GRPC returns a connection to target ("127.0.0.1:2379", "unix:///run/stele.sock"), plain unless opts say otherwise,
+// that is closed at the end of the test.
 func GRPC(t testing.TB, target string, opts ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()
 	conn, err := dial(target, opts...)
@@ -32,8 +32,8 @@ func GRPC(t testing.TB, target string, opts ...grpc.DialOption) *grpc.ClientConn
 	return conn
 }
 
-// RoundRobin returns a connection to all targets that sends each request to another one of those that are there, and waits while none
-// is. It is closed at the end of the test.
+// RoundRobin returns a connection to all targets that sends each request to another one of those that are there, and
+// waits while none is. It is closed at the end of the test.
 func RoundRobin(t testing.TB, targets []string, opts ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()
 	addresses := make([]resolver.Address, len(targets))

@@ -11,7 +11,8 @@ import (
 	"github.com/stele-db/stele/test/internal/process"
 )
 
-// Clock is the environment variable by which the clock of a [Shifted] binary is wrong ("-1h"). The monotonic clock is right.
+// Clock is the environment variable by which the clock of a [Shifted] binary is wrong ("-1h"). The monotonic clock is
+// right.
 const Clock = "STELE_TEST_CLOCK"
 
 // What the shifted binary has in the place of the standard library's.
@@ -28,8 +29,8 @@ var testShift = func() int64 {
 	noImports = "import (\n"
 )
 
-// Shifted returns the path of a stele binary whose clock can be set wrong. A program made by Go asks the kernel for the time by itself, so
-// that no library can be put in between; it is built with another time.Now instead.
+// Shifted returns the path of a stele binary whose clock can be set wrong. A program made by Go asks the kernel for the
+// time by itself, so that no library can be put in between; it is built with another time.Now instead.
 func Shifted(t testing.TB) string {
 	t.Helper()
 	out, err := exec.Command("go", "env", "GOROOT").Output()

@@ -2,8 +2,9 @@
 // detector exactly when the test has it, unless Options say otherwise.
 //
 // Environment: STELE_TEST_BINARY names a binary to run instead of building one; STELE_TEST_DATABASE says where servers
-// store: sqlite (the default) is a file in the server's directory, and any kind of package database (postgres, mariadb, galera, ...) is an
-// empty database for each server, on a database server that the test binary shares. Its TestMain must call database.Main.
+// store: sqlite (the default) is a file in the server's directory, and any kind of package database (postgres, mariadb,
+// galera, ...) is an empty database for each server, on a database server that the test binary shares. Its TestMain
+// must call database.Main.
 package stele
 
 import (
@@ -129,8 +130,8 @@ func Kind() string {
 // SQLite is the kind of database that needs no server.
 const SQLite = "sqlite"
 
-// Database makes an empty database of the kind that STELE_TEST_DATABASE names, which lives as long as t, and returns its DSN. dir is for
-// one that is a file.
+// Database makes an empty database of the kind that STELE_TEST_DATABASE names, which lives as long as t, and returns
+// its DSN. dir is for one that is a file.
 func Database(t testing.TB, dir string) string {
 	t.Helper()
 	if Kind() == SQLite {

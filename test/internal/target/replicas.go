@@ -122,9 +122,9 @@ func (s *catchingUp) SendMsg(m any) error {
 	return s.ClientStream.SendMsg(m)
 }
 
-// mayLag tells which requests are answered by what the replica has applied, without asking the database: with several replicas the answer may be
-// that of some milliseconds ago, in data, compact revision or header. Here, and only here, stands what several replicas
-// promise less than one. All other answers are compared as they come.
+// mayLag tells which requests are answered by what the replica has applied, without asking the database: with several
+// replicas the answer may be that of some milliseconds ago, in data, compact revision or header. Here, and only here,
+// stands what several replicas promise less than one. All other answers are compared as they come.
 func mayLag(m any) bool {
 	switch r := m.(type) {
 	case *pb.RangeRequest:

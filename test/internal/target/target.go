@@ -1,9 +1,9 @@
-// Package target names the two servers of a comparison: the reference is etcd, the subject is Stele, and every test that
-// takes both runs the same requests against them.
+// Package target names the two servers of a comparison: the reference is etcd, the subject is Stele, and every test
+// that takes both runs the same requests against them.
 //
-// Environment: STELE_TEST_SUBJECT=etcd makes a second etcd the subject, which shows that a comparison is deterministic and that its
-// expectations are etcd's. STELE_TEST_DATABASE is where the subject stores: see package stele. STELE_TEST_REPLICAS=n makes the subject n replicas on
-// one database, each request going to another one of them.
+// Environment: STELE_TEST_SUBJECT=etcd makes a second etcd the subject, which shows that a comparison is deterministic
+// and that its expectations are etcd's. STELE_TEST_DATABASE is where the subject stores: see package stele.
+// STELE_TEST_REPLICAS=n makes the subject n replicas on one database, each request going to another one of them.
 package target
 
 import (
@@ -30,7 +30,8 @@ type Process interface {
 type Target struct {
 	// Name is "etcd" or "stele".
 	Name string
-	// Address is for grpc and clientv3: of the one server, or of that of several which started first and is called leader.
+	// Address is for grpc and clientv3: of the one server, or of that of several which started first and is called
+	// leader.
 	Address string
 	// Addresses are those of all replicas, Address the first.
 	Addresses []string
@@ -77,8 +78,8 @@ func Stele(t testing.TB, args ...string) *Target {
 // SubjectIsEtcd tells that etcd is compared with itself.
 func SubjectIsEtcd() bool { return os.Getenv("STELE_TEST_SUBJECT") == "etcd" }
 
-// Variant tells that the environment asks for another database than SQLite, or for several replicas. What a test expects has been compared with etcd
-// in the run without, so that it need not be again.
+// Variant tells that the environment asks for another database than SQLite, or for several replicas. What a test
+// expects has been compared with etcd in the run without, so that it need not be again.
 func Variant() bool {
 	return stele.Kind() != stele.SQLite || os.Getenv("STELE_TEST_REPLICAS") != ""
 }

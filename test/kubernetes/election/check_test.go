@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// term is the time in which a candidate led: until it said that it does not any more, or, if it was killed, until its last change.
+// term is the time in which a candidate led: until it said that it does not any more, or, if it was killed, until its
+// last change.
 type term struct {
 	id         string
 	begin, end time.Time

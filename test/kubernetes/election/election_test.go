@@ -10,8 +10,9 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// takeover is how long the election takes at most after a leader has died: a candidate that looked just before the last renewal sees it one period
-// later, counts the duration from then, and looks again after one period. client-go makes a period up to 2.2 times as long, by chance.
+// takeover is how long the election takes at most after a leader has died: a candidate that looked just before the last
+// renewal sees it one period later, counts the duration from then, and looks again after one period. client-go makes a
+// period up to 2.2 times as long, by chance.
 const takeover = leaseDuration + 2*(retryPeriod*22/10)
 
 // TestElection has two candidates, of which one leads, whatever is killed.
@@ -101,7 +102,8 @@ func TestElection(t *testing.T) {
 	t.Log(summary(history))
 }
 
-// TestUnelected has two processes that work without an election: that is seen, and even then no change is lost, because each compares.
+// TestUnelected has two processes that work without an election: that is seen, and even then no change is lost, because
+// each compares.
 func TestUnelected(t *testing.T) {
 	const changes = 100
 	store := stele.Start(t, stele.Options{Plain: true})

@@ -1,8 +1,9 @@
-// Command election is an application of which one process at a time may work: it elects a leader by client-go, with a Lease, as its documentation
-// says. The work is a record that only the leader may change, and changes all the time.
+// Command election is an application of which one process at a time may work: it elects a leader by client-go, with a
+// Lease, as its documentation says. The work is a record that only the leader may change, and changes all the time.
 //
-// The record is fenced: it has the epoch of the leader that wrote it (how often the Lease had changed hands), a leader with a lower epoch leaves it
-// alone, and every change compares the resource version. What the process does is on its standard output, a line of JSON each.
+// The record is fenced: it has the epoch of the leader that wrote it (how often the Lease had changed hands), a leader
+// with a lower epoch leaves it alone, and every change compares the resource version. What the process does is on its
+// standard output, a line of JSON each.
 package main
 
 import (
@@ -57,7 +58,8 @@ func run(ctx context.Context, kubeconfig, id string, unelected bool) error {
 	if err != nil {
 		return err
 	}
-	// The election has a client of its own: it never waits for the work, whose client may send more than the few requests a second that are usual.
+	// The election has a client of its own: it never waits for the work, whose client may send more than the few
+	// requests a second that are usual.
 	elections, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return err

@@ -1,5 +1,5 @@
-// Command kwok prints the stages (what a fake node and its pods do, and when) that kwok has built in, as one YAML file for kwok's --config. kwok
-// itself, which this module pins as a tool, starts without any.
+// Command kwok prints the stages (what a fake node and its pods do, and when) that kwok has built in, as one YAML file
+// for kwok's --config. kwok itself, which this module pins as a tool, starts without any.
 package main
 
 import (

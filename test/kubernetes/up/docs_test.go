@@ -14,7 +14,8 @@ import (
 	"github.com/stele-db/stele/test/internal/port"
 )
 
-// page is the documentation whose commands are run: the blocks fenced as bash, in order, in one shell in an empty directory. Each must succeed.
+// page is the documentation whose commands are run: the blocks fenced as bash, in order, in one shell in an empty
+// directory. Each must succeed.
 const page = root + "/docs/kubernetes.md"
 
 // prelude ends what the page has started. An API server whose store is gone would take minutes to end by itself.

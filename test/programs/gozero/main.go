@@ -1,5 +1,6 @@
-// Command gozero publishes and subscribes by go-zero's discov on the etcd at the address of its argument. It reads commands:
-// "publish VALUE" and "stop VALUE". It prints the sorted values that its subscriber sees, a line whenever they change.
+// Command gozero publishes and subscribes by go-zero's discov on the etcd at the address of its argument. It reads
+// commands: "publish VALUE" and "stop VALUE". It prints the sorted values that its subscriber sees, a line whenever
+// they change.
 package main
 
 import (

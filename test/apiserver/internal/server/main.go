@@ -19,8 +19,8 @@ var shared struct {
 	processes map[*process]bool
 }
 
-// Main runs the tests and returns the exit code: a TestMain calls os.Exit with it. Nothing that was started, and no file, stays behind, also
-// when the process is asked to end.
+// Main runs the tests and returns the exit code: a TestMain calls os.Exit with it. Nothing that was started, and no
+// file, stays behind, also when the process is asked to end.
 func Main(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "stele-apiserver-")
 	if err != nil {

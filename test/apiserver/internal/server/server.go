@@ -160,7 +160,8 @@ func program(t testing.TB, name string) string {
 	return path
 }
 
-// Below the ports that the kernel gives to outgoing connections: a server that is started again must not find a client on its port.
+// Below the ports that the kernel gives to outgoing connections: a server that is started again must not find a client
+// on its port.
 const firstPort, ports = 15000, 16000
 
 // freePort returns a loopback address that nobody listens on.

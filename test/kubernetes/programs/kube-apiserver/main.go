@@ -1,6 +1,7 @@
 //go:build controlplane
 
-// Command kube-apiserver is the one of Kubernetes, all of it, and two settings more that have no flag there. A test needs them:
+// Command kube-apiserver is the one of Kubernetes, all of it, and two settings more that have no flag there. A test
+// needs them:
 //
 //   - STELE_TEST_HOST is the name of the host that this API server believes to be on: two of one host would have one identity.
 //   - STELE_TEST_CHECK_PERIOD is how often the watch caches are compared with the store ("20s"); it is 5 minutes otherwise.
