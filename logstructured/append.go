@@ -9,10 +9,11 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// append writes the entries. Nil means that they are in the log and durable, and that the state was current when they
-// came in. Without entries it makes sure of that alone: a transaction that wrote nothing has read the current state.
+// append appends the entries of ev to the log. It returns nil if they are in the log and durable, and if the state was
+// current when they were added. Without entries it only checks that the state is current: a transaction that wrote
+// nothing has then read the current state.
 func (w *writer) append(ctx context.Context, ev *evaluation, batch []*request) error {
-	// Not the requests' contexts: they are many, and one of them must not end the append of the others.
+	// The append uses none of the requests' contexts: the end of one request must not end the append of the rest.
 	ev.renew()
 	if len(ev.entries) == 0 {
 		end, err := w.store.log.End(ctx)
@@ -39,15 +40,15 @@ func (w *writer) append(ctx context.Context, ev *evaluation, batch []*request) e
 	return err
 }
 
-// after is the head once entries were appended after guard.
+// after returns the head of the log once entries have been appended after guard.
 func after(guard log.Head, id log.AppendID, entries []log.Entry) log.Head {
 	return log.Head{Position: guard.Position + log.Position(len(entries)), ID: id}
 }
 
-// resolve determines the outcome of an append that failed with unknown, which wraps ErrUnknown. As long as the log ends
-// where it did, the append may still take effect, so the same append is tried again under the same guard; once another
-// entry stands in its place it has failed. It gives up when nobody waits any more, or when what stands there cannot be
-// seen any more.
+// resolve determines the outcome of an append that failed with unknown, which wraps ErrUnknown. As long as the head of
+// the log is unchanged, the append may still take effect, so resolve repeats it with the same precondition. Once an
+// entry of another append stands in its place, the append has failed. resolve gives up when no client is waiting any
+// more, or when the log no longer shows the entry in that place.
 func (w *writer) resolve(ctx context.Context, unknown error, id log.AppendID, ev *evaluation, batch []*request) error {
 	guard := w.published.head
 	logger := w.store.logger.WithField("append", fmt.Sprintf("%x", uint64(id)))
@@ -69,11 +70,11 @@ func (w *writer) resolve(ctx context.Context, unknown error, id log.AppendID, ev
 				return nil
 			}
 		case next.ID == id:
-			// The time is the database's at the append that took effect, and not at one that was repeated.
+			// Take the time of the append that took effect: a repeated append may have set a later one.
 			for i := range ev.entries {
 				ev.entries[i].Position, ev.entries[i].ID, ev.entries[i].Time = guard.Position+1+log.Position(i), id, next.Time
 			}
-			// That it is there does not mean that it is durable.
+			// An entry that can be read need not be durable.
 			if err = w.store.log.Confirm(w.lasting, after(guard, id, ev.entries)); err == nil {
 				w.store.refusals.observe(ctx, ev.size, nil)
 				logger.Info("the append had taken effect")
@@ -90,7 +91,7 @@ func (w *writer) resolve(ctx context.Context, unknown error, id log.AppendID, ev
 	}
 }
 
-// awaited tells whether a client still waits for one of the requests.
+// awaited reports whether a client still waits for one of the requests.
 func awaited(batch []*request) bool {
 	for _, r := range batch {
 		if r.gone() == nil {
@@ -100,11 +101,11 @@ func awaited(batch []*request) bool {
 	return false
 }
 
-// errEntryGone means that the log does not show what followed an entry: it was deleted, or the database went back in
-// time.
+// errEntryGone means that the log does not show which entry followed another one: the following entry was deleted, or
+// the database went back in time.
 var errEntryGone = errors.New("the log does not show what became of an append")
 
-// entryAfter returns the entry that follows head, or nil if head is the end.
+// entryAfter returns the entry that follows head, or nil if head is the head of the log.
 func (w *writer) entryAfter(ctx context.Context, head log.Head) (*log.Entry, error) {
 	entries, end, err := w.store.log.Read(ctx, head.Position, 1)
 	if err != nil {

@@ -17,12 +17,12 @@ import (
 const (
 	maxBatchEntries = 1024
 	maxBatchBytes   = 4 << 20
-	// patientAppends is after how many appends in vain they are made smaller.
+	// patientAppends is the number of consecutive conflicts after which appends are made smaller.
 	patientAppends = 2
 )
 
-// collect adds to the batch what waits behind it: the requests that arrive while an append is on its way to the disk
-// are the next append.
+// collect adds the waiting requests to the batch: the requests that arrive while an append is being written to disk
+// form the next append.
 func (w *writer) collect(batch []*request) []*request {
 	batch, full := w.drain(batch)
 	if missing := w.store.group.size() - len(batch); missing > 0 && !full {
@@ -32,9 +32,9 @@ func (w *writer) collect(batch []*request) []*request {
 	return batch
 }
 
-// drain takes what is in the queue, and tells whether one append should not hold more. An empty queue does not mean
-// that nobody is about to send: yielding lets the goroutines that can run do so first. It costs an idle process
-// nothing.
+// drain adds the queued requests to the batch, and reports whether the batch has reached the bounds of one append. A
+// queue may be empty only because the goroutines that are about to send have not run yet, so drain yields to them
+// first. That costs an idle process nothing.
 func (w *writer) drain(batch []*request) (_ []*request, full bool) {
 	const yields = 3
 	var size int64
@@ -56,11 +56,11 @@ func (w *writer) drain(batch []*request) (_ []*request, full bool) {
 	return batch, true
 }
 
-// commit evaluates the batch and appends the outcome, again and again until its outcome is known. Requests leave
-// the batch when their client has gone, or when they are answered. What one append should not carry
-// is left for the next.
+// commit evaluates the batch and appends the resulting entries, and retries until every request has an outcome. A
+// request leaves the batch when its client has gone or when it is answered. Requests that exceed the bounds of one
+// append are left for the next.
 func (w *writer) commit(ctx context.Context, batch []*request) {
-	// inVain counts the appends in a row that others were faster than.
+	// inVain counts the consecutive conflicts.
 	inVain := 0
 	// accompanied is set once a group that writes nothing has waited for another request.
 	accompanied := false
@@ -113,7 +113,7 @@ func (w *writer) commit(ctx context.Context, batch []*request) {
 	}
 }
 
-// commitOwn commits requests of the writer's own and returns the error of each.
+// commitOwn commits requests of the writer itself and returns the error of each.
 func (w *writer) commitOwn(ctx context.Context, evaluate ...func(*step) error) []error {
 	bounded, cancel := context.WithTimeout(ctx, w.store.opts.RequestTimeout)
 	defer cancel()
@@ -121,7 +121,7 @@ func (w *writer) commitOwn(ctx context.Context, evaluate ...func(*step) error) [
 	for i, f := range evaluate {
 		batch[i] = &request{ctx: bounded, done: make(chan error, 1), evaluate: f}
 	}
-	// The batch changes while it is committed.
+	// commit changes the batch, so it gets a copy.
 	w.commit(ctx, slices.Clone(batch))
 	errs := make([]error, len(batch))
 	for i, r := range batch {
@@ -130,9 +130,9 @@ func (w *writer) commitOwn(ctx context.Context, evaluate ...func(*step) error) [
 	return errs
 }
 
-// batchBytes bounds an append before which so many were in vain. A large one is longer on its way to the database than
-// another replica takes for several small ones, and would come too late each time as long as that one has something to
-// append.
+// batchBytes bounds the size of an append after that many consecutive conflicts. A large append takes longer to reach
+// the database than several small ones of another replica. It would conflict each time for as long as that replica has
+// entries to append.
 func batchBytes(inVain int) int {
 	const least = 16 << 10
 	if inVain < patientAppends {
@@ -141,16 +141,16 @@ func batchBytes(inVain int) int {
 	return max(maxBatchBytes>>(2*inVain), least)
 }
 
-// smallestFirst adds what waits to a batch that others were faster than, so that a large request does not hold up all
-// small ones. With what is small this replica gets into the log, and so its turn, which the others then wait for, with
-// the large one.
+// smallestFirst adds the queued requests to a batch after conflicts, and sorts it by size. A large request then does
+// not hold up all small ones. Once a small append succeeds, this replica gets a turn, for which the other replicas
+// wait, and appends the large request.
 func (w *writer) smallestFirst(batch []*request) []*request {
 	batch, _ = w.drain(batch)
 	slices.SortStableFunc(batch, func(a, b *request) int { return cmp.Compare(a.size, b.size) })
 	return batch
 }
 
-// lastLast moves the requests that are evaluated last to the end of their group.
+// lastLast moves the requests that have last set to the end of the batch.
 func lastLast(batch []*request) {
 	last := func(r *request) bool { return r.last }
 	if !slices.ContainsFunc(batch, last) {
@@ -165,8 +165,9 @@ func lastLast(batch []*request) {
 	copy(batch[len(slices.DeleteFunc(batch, last)):], tail)
 }
 
-// evaluate runs as many requests of the batch as one append should carry, on the state, which is left as if they were
-// committed. It answers those whose client has gone. evaluated wait for the append; rest have not been looked at.
+// evaluate runs as many requests of the batch as fit in one append. It leaves the state as if they were committed. It
+// answers the requests whose client has gone. The requests in evaluated wait for the append; the requests in rest were
+// not evaluated.
 func (w *writer) evaluate(batch []*request, sp savepoint, limit int) (ev *evaluation, evaluated, rest []*request) {
 	ev = &evaluation{st: w.st, values: &w.store.values, alarms: w.store.alarms, maxIndex: w.store.opts.MaxIndexBytes}
 	for i, r := range batch {
@@ -180,7 +181,7 @@ func (w *writer) evaluate(batch []*request, sp savepoint, limit int) (ev *evalua
 		before := len(ev.entries)
 		r.err = r.evaluate(ev.begin(r.ctx))
 		if r.err != nil && len(ev.entries) > before {
-			// It failed halfway, because the database did: take its writes back by starting over without it.
+			// The request failed halfway, because the database failed. Undo its writes: start over without it.
 			r.done <- r.err
 			w.st.reset(w.published, sp)
 			return w.evaluate(slices.Concat(evaluated, batch[i+1:]), sp, limit)
@@ -190,7 +191,8 @@ func (w *writer) evaluate(batch []*request, sp savepoint, limit int) (ev *evalua
 	return ev, evaluated, nil
 }
 
-// failing notes a failed append. Those that the follower would not notice by itself are for health at once.
+// failing reports a failed append. A failed sync and corruption go to health at once, because the follower would not
+// notice them.
 func (w *writer) failing(ctx context.Context, err error) {
 	if errors.Is(err, log.ErrSyncFailed) || errors.Is(err, log.ErrCorrupt) {
 		w.store.health.observe(ctx, err)
@@ -199,7 +201,7 @@ func (w *writer) failing(ctx context.Context, err error) {
 	w.complain(err)
 }
 
-// complain tells people that appends fail, but not for each one of them.
+// complain logs a failed append, as a warning if there was none for a while and at debug level otherwise.
 func (w *writer) complain(err error) {
 	const often = 10 * time.Second
 	level := logrus.DebugLevel

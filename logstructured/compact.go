@@ -7,12 +7,12 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// deleteBatch is how many rows are deleted from the database at once.
+// deleteBatch is the maximum number of rows that are deleted from the database at once.
 const deleteBatch = 10_000
 
-// Compact makes revisions below revision unreadable, at once and for every client, and returns the current revision.
-// With physical it also waits until the index has dropped what is unreachable and the rows whose retention is over
-// were deleted from the database.
+// Compact makes revisions below revision unreadable, at once and for every client, and returns the current revision. If
+// physical is set, it also waits until the index has dropped the unreachable rows, and until the rows whose retention
+// is over have been deleted from the database.
 func (s *Store) Compact(ctx context.Context, guard Guard, revision Revision, physical bool) (Revision, error) {
 	var current Revision
 	var position log.Position
@@ -41,15 +41,15 @@ func (s *Store) Compact(ctx context.Context, guard Guard, revision Revision, phy
 	return current, s.deleter.wait(ctx, position)
 }
 
-// deleteRows carries out the deletions until ctx ends. Batches go in order, and one that failed is tried again before
-// the next: a tombstone must never go before the rows that it hides.
+// deleteRows deletes garbage from the database until ctx ends. Batches go in order, and a failed batch is retried
+// before the next: a tombstone must never be deleted before the rows that it hides.
 func (s *Store) deleteRows(ctx context.Context) error {
 	d := s.deleter
 	failures := 0
 	var warned time.Time
 	for ctx.Err() == nil {
-		// Before the batch: a head of a new history is shown only after what was to be deleted from the old one was
-		// forgotten.
+		// Load the head before the batch. After the database went back in time, the old deletions are dropped before a
+		// head of the new history is published. The new head is therefore never used with an old batch.
 		guard := s.snapshot().head
 		batch, due, wait := d.next(time.Now())
 		if due {

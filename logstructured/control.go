@@ -11,16 +11,16 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// control is what a snapshot holds beside keys: leases and records. Its trees are copied on write, and nil as long as
-// they are empty.
+// control is the part of a snapshot that is not keys: leases and records. Its trees are copied on write, and nil as
+// long as they are empty.
 type control struct {
 	mode LeaseMode
-	// leases are those of mode etcd, by ID; attached are the keys of each.
+	// leases holds the leases of LeaseModeEtcd, by ID, and attached holds the keys of each.
 	leases   *btree.BTreeG[*lease]
 	attached *btree.BTreeG[attachment]
 	records  *btree.BTreeG[*record]
-	// recorded is the position of the newest record, or of the removal of one, and edition another one after each of
-	// these.
+	// recorded is the position of the newest entry that set or removed a record. edition is replaced with each such
+	// entry.
 	recorded log.Position
 	edition  *edition
 }
@@ -38,7 +38,7 @@ func copyTree[T any](t *btree.BTreeG[T]) *btree.BTreeG[T] {
 	return t.Copy()
 }
 
-// setIn adds an item to a tree, and makes the tree if it is nil.
+// setIn adds an item to a tree, and creates the tree if it is nil.
 func setIn[T any](t **btree.BTreeG[T], less func(a, b T) bool, item T) {
 	if *t == nil {
 		*t = btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})
@@ -46,7 +46,8 @@ func setIn[T any](t **btree.BTreeG[T], less func(a, b T) bool, item T) {
 	(*t).Set(item)
 }
 
-// record is a small piece of the store's own state, under a name. The log keeps the newest one of each name.
+// record is a small piece of the store's own state, under a name. Older records of the same name are garbage in the
+// log.
 type record struct {
 	name     string
 	value    []byte
@@ -55,11 +56,11 @@ type record struct {
 
 func lessRecord(a, b *record) bool { return a.name < b.name }
 
-// Records are small pieces of state beside the keys, such as users and alarms, as of one moment. They are entries of
-// the log like everything else: all replicas have them, in the order in which they came between the writes.
+// Records are small pieces of state besides the keys, such as users and alarms, at one moment. They are entries of the
+// log like everything else: all replicas have them, in the same order relative to the writes.
 type Records struct{ c *control }
 
-// Get returns the record of that name, and whether there is one. Never modify it.
+// Get returns the record of that name, and reports whether there is one. The caller must not modify it.
 func (r Records) Get(name string) ([]byte, bool) {
 	if r.c.records == nil {
 		return nil, false
@@ -84,11 +85,11 @@ func (r Records) Ascend(prefix string, fn func(name string, value []byte) bool) 
 // Version grows with every change of a record.
 func (r Records) Version() log.Position { return r.c.recorded }
 
-// edition stands for one state of all records, by its address: after the database went back in time, a version may mean
-// another one.
+// edition identifies one state of all records by its address. A version does not: after the database went back in time,
+// the same version may belong to another state.
 type edition struct{ _ log.Position }
 
-// Derived keeps what is made of the records until they change. It may be used concurrently.
+// Derived caches a value that is derived from the records, until they change. It is safe for concurrent use.
 type Derived[T any] struct {
 	derive func(Records) T
 	last   atomic.Pointer[derivation[T]]
@@ -99,10 +100,10 @@ type derivation[T any] struct {
 	value T
 }
 
-// Derive returns a Derived that calls derive.
+// Derive returns a Derived that computes its value by derive.
 func Derive[T any](derive func(Records) T) *Derived[T] { return &Derived[T]{derive: derive} }
 
-// Of returns what is made of r.
+// Of returns the value derived from r.
 func (d *Derived[T]) Of(r Records) T {
 	last := d.last.Load()
 	if last == nil || last.from != r.c.edition {
@@ -119,17 +120,17 @@ type RecordChange struct {
 	Remove bool
 }
 
-// lease is a lease of mode etcd. When it ends is known to [expiry].
+// lease is a lease of LeaseModeEtcd. [expiry] holds its deadline.
 type lease struct {
 	id  LeaseID
 	ttl int64 // seconds
-	// granted is the position of the entry.
+	// granted is the position of the entry that granted it.
 	granted log.Position
 }
 
 func lessLease(a, b *lease) bool { return a.id < b.id }
 
-// attachment is a key of a lease.
+// attachment is a key that is attached to a lease.
 type attachment struct {
 	lease LeaseID
 	key   string
@@ -139,7 +140,7 @@ func lessAttachment(a, b attachment) bool {
 	return cmp.Or(cmp.Compare(a.lease, b.lease), strings.Compare(a.key, b.key)) < 0
 }
 
-// lease returns the lease of mode etcd with that ID, or nil.
+// lease returns the lease of LeaseModeEtcd with that ID, or nil.
 func (c *control) lease(id LeaseID) *lease {
 	if c.leases == nil {
 		return nil
@@ -163,7 +164,7 @@ func (c *control) keysOf(id LeaseID) (keys []string) {
 	return keys
 }
 
-// keyString is a key of the index, which never changes, without a copy.
+// keyString returns a key of the index as a string, without a copy: the key never changes.
 func keyString(key []byte) string { return unsafe.String(unsafe.SliceData(key), len(key)) }
 
 func (c *control) leaseIDs() (ids []LeaseID) {

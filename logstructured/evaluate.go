@@ -8,20 +8,21 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// evaluation runs requests on the writer's state and collects the entries that they lead to.
+// evaluation runs requests on the writer's state and collects the resulting entries.
 type evaluation struct {
 	st     *state
 	values *values
-	// turn is the lane in which many values are read. That of the writer is the zero one: everybody waits for it.
+	// turn is the lane in which many values are read. The writer uses the zero lane, which does not wait, because every
+	// write waits for the writer.
 	turn   lane
 	alarms *Derived[*alarms]
 	// maxIndex is the limit of the index in bytes; 0 or less is none.
 	maxIndex int64
 
 	entries []log.Entry
-	// rows holds the row of each entry, nil for entries that are not of a key.
+	// rows holds the row of each entry, nil for entries that do not write a key.
 	rows []*row
-	// renewed are the leases that were kept alive.
+	// renewed holds the leases that were kept alive.
 	renewed []LeaseID
 	// size approximates the bytes of the entries.
 	size int
@@ -46,7 +47,7 @@ func (ev *evaluation) begin(ctx context.Context) *step {
 	return &step{evaluation: ev, ctx: ctx, revision: ev.st.revision + 1}
 }
 
-// admit is what every write of a client asks first, at its place in the log.
+// admit checks the alarms and the limit of the index. Every write of a client calls it first, at its place in the log.
 func (s *step) admit(c cost) error {
 	if err := s.alarms.Of(Records{&s.st.control}).admit(c); err != nil {
 		return err
@@ -65,7 +66,7 @@ func (s *step) newest(key []byte) *row {
 	return nil
 }
 
-// write applies a write to the state and remembers it for the append.
+// write applies a write to the state and adds its entry to the append.
 func (s *step) write(e log.Entry) {
 	e.Revision, e.Sub = s.revision, s.sub
 	s.sub++
@@ -77,7 +78,7 @@ func (s *step) write(e log.Entry) {
 	s.appendEntry(e, r)
 }
 
-// writeControl applies an entry that is not of a key to the state and remembers it for the append.
+// writeControl applies an entry that does not write a key to the state and adds it to the append.
 func (s *step) writeControl(e log.Entry) {
 	e.Position = s.nextPosition()
 	s.st.applyControl(&e)
@@ -113,8 +114,8 @@ func (s *step) compact(revision Revision) log.Position {
 	return position
 }
 
-// renew makes entries of the leases that were kept alive. They say nothing that the evaluation of another request could
-// depend on.
+// renew adds entries for the leases that were kept alive. It may run after all evaluations, because the evaluation of a
+// request cannot depend on these entries.
 func (ev *evaluation) renew() {
 	slices.Sort(ev.renewed)
 	for ids := range slices.Chunk(slices.Compact(ev.renewed), maxRenewals) {
@@ -127,10 +128,10 @@ func (ev *evaluation) renew() {
 	ev.renewed = nil
 }
 
-// maxRenewals bounds the leases of one entry.
+// maxRenewals bounds the number of leases in one keep-alive entry.
 const maxRenewals = 8192
 
-// nextPosition is the one that the next entry will have.
+// nextPosition returns the position that the next entry will have.
 func (ev *evaluation) nextPosition() log.Position {
 	return ev.st.head.Position + log.Position(len(ev.entries)) + 1
 }

@@ -10,42 +10,43 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// outage is how long nothing may be looked after until that counts as an outage: less than the shortest interval of
-// keep-alives would be no danger to a lease.
+// outage is the gap between two sweeps after which all leases are extended. A gap shorter than the shortest interval of
+// keep-alives would not endanger a lease.
 const outage = 2 * time.Second
 
-// expiry knows what expires next. Only the writer uses it, and only for what is in the log: nothing of it is ever
-// undone.
+// expiry holds the deadlines of leases and TTLs. Only the writer uses it, and only for entries that are in the log, so
+// none of its changes is ever rolled back.
 type expiry struct {
 	clock
 	mode LeaseMode
-	// rows are those of LeaseModeTTL that have a deadline.
+	// rows holds the rows that have a deadline, in LeaseModeTTL.
 	rows deadlines[*row]
-	// terms are those of the leases of LeaseModeEtcd, due the deadlines at which it is worth looking at one: a lease
-	// may have been kept alive since.
+	// terms holds the terms of all leases, in LeaseModeEtcd. due holds the times at which to check a lease: it may have
+	// been kept alive since.
 	terms map[LeaseID]*term
 	due   deadlines[dueLease]
-	// shrinkAt is the length of rows, or of due, from which on it is worth looking for what was superseded.
+	// shrinkAt is the number of deadlines in rows and due at which shrink drops superseded ones.
 	shrinkAt int
-	// looked is when it was last looked after what is due, and since the time on the clock since when that was always
-	// done: who holds a lease has had no service before.
+	// looked is the local time of the last sweep. since is the time on the clock from which sweeps have been
+	// continuous: before it, a client could not keep a lease alive, so no lease ends before since plus its TTL.
 	looked time.Time
 	since  log.Timestamp
-	// dead are the positions of entries of which nothing is left that was not renewed or revoked since.
+	// dead holds the positions of keep-alive entries that are garbage: each of their leases was kept alive again or
+	// revoked.
 	dead []log.Position
 }
 
-// term is how long a lease lasts.
+// term holds the TTL and the deadline of a lease.
 type term struct {
 	ttl      log.Timestamp // milliseconds
 	deadline log.Timestamp
 	// granted is the position of the grant.
 	granted log.Position
-	// renewal is the entry that kept it alive, nil since the grant.
+	// renewal is the entry that last kept the lease alive, nil if none did.
 	renewal *renewal
 }
 
-// renewal is an entry that kept leases alive, live of them until the deadline that they have.
+// renewal is a keep-alive entry. live is the number of leases whose deadline still comes from it.
 type renewal struct {
 	position log.Position
 	live     int
@@ -60,7 +61,7 @@ func (d dueLease) end() log.Timestamp { return d.at }
 
 func (r *row) end() log.Timestamp { return r.deadline }
 
-// deadlines is a heap of what ends. What was superseded stays until its deadline.
+// deadlines is a heap of items, ordered by deadline. A superseded item stays in it until its deadline.
 type deadlines[T interface{ end() log.Timestamp }] []T
 
 func (d deadlines[T]) Len() int           { return len(d) }
@@ -76,7 +77,7 @@ func (d *deadlines[T]) Pop() any {
 	return item
 }
 
-// next takes what is due first, if it is.
+// next removes and returns the item with the earliest deadline if it is due.
 func (d *deadlines[T]) next(now log.Timestamp) (item T, ok bool) {
 	if len(*d) == 0 || (*d)[0].end() > now {
 		return item, false
@@ -87,9 +88,8 @@ func (d *deadlines[T]) next(now log.Timestamp) (item T, ok bool) {
 // leastShrink is the number of deadlines below which nothing is shrunk.
 const leastShrink = 4096
 
-// shrink drops the deadlines of what was superseded, once they may be half of all: a client that writes one key again
-// and again with a long TTL would leave a row for each write until its deadline. current reports whether a row is its
-// key's newest.
+// shrink drops superseded deadlines once they may be half of all. A client that writes one key repeatedly with a long
+// TTL would otherwise leave a row for each write until its deadline. current reports whether a row is its key's newest.
 func (x *expiry) shrink(current func(*row) bool) {
 	if len(x.rows)+len(x.due) < max(x.shrinkAt, leastShrink) {
 		return
@@ -104,8 +104,8 @@ func (x *expiry) shrink(current func(*row) bool) {
 	x.shrinkAt = 2 * (len(x.rows) + len(x.due))
 }
 
-// note takes from an entry of the log, whose row is r if it is of a key, what it says of deadlines. The entry was not
-// appended before the local time since (zero: nobody knows).
+// note updates the deadlines from an entry of the log. r is the entry's row, nil if the entry does not write a key. The
+// entry was not appended before the local time since, which is zero if unknown.
 func (x *expiry) note(e *log.Entry, r *row, since time.Time) {
 	if r == nil {
 		x.control(e, since)
@@ -114,7 +114,7 @@ func (x *expiry) note(e *log.Entry, r *row, since time.Time) {
 	}
 }
 
-// addRow notes when r, which was appended at a time on the clock, expires in LeaseModeTTL.
+// addRow sets the deadline of r in LeaseModeTTL. appended is the time of its append on the clock.
 func (x *expiry) addRow(r *row, appended log.Timestamp) {
 	if r.lease != 0 && x.mode != LeaseModeEtcd {
 		r.deadline = appended + log.Timestamp(r.lease)*1000
@@ -159,7 +159,7 @@ func (x *expiry) renew(e *log.Entry, since time.Time) {
 	}
 }
 
-// forget drops a lease that is no more.
+// forget drops a lease that was revoked, or that is about to be replaced.
 func (x *expiry) forget(id LeaseID) {
 	if t := x.terms[id]; t != nil {
 		x.release(t)
@@ -167,7 +167,7 @@ func (x *expiry) forget(id LeaseID) {
 	}
 }
 
-// release says that the entry which kept a lease alive is not needed any more for it.
+// release records that the deadline of t no longer comes from the entry that last kept the lease alive.
 func (x *expiry) release(t *term) {
 	if t.renewal == nil {
 		return
@@ -177,8 +177,8 @@ func (x *expiry) release(t *term) {
 	}
 }
 
-// served says that what is due is looked after at a local time. If that was not so for a while, who holds a lease gets
-// its whole TTL to keep it alive.
+// served records a sweep at a local time. After an outage every lease gets its whole TTL, so that its client has time
+// to keep it alive.
 func (x *expiry) served(local time.Time) {
 	if x.looked.IsZero() || local.Sub(x.looked) > outage {
 		x.since = x.reading(local)
@@ -186,12 +186,12 @@ func (x *expiry) served(local time.Time) {
 	x.looked = local
 }
 
-// end is when a lease ends.
+// end returns the time at which a lease ends.
 func (x *expiry) end(t *term) log.Timestamp { return max(t.deadline, x.since+t.ttl) }
 
-// remaining returns how long a lease lasts from now on, in seconds, rounded down. That is always less than its TTL, as
-// in etcd: some time has passed since the grant, if less than the clock shows, which may also lag behind the
-// database's.
+// remaining returns how long a lease lasts from now on, in seconds, rounded down. The result is always less than the
+// TTL, as in etcd: some time has passed since the grant, even if it is less than the clock shows. The clock may also
+// lag behind the database's.
 func (x *expiry) remaining(l *lease) int64 {
 	t := x.terms[l.id]
 	if t == nil { // granted in the same append
@@ -201,13 +201,13 @@ func (x *expiry) remaining(l *lease) int64 {
 	return int64(max(0, left)) / 1000
 }
 
-// compare orders leases by their ends, and those that end in the same millisecond by their grants.
+// compare orders leases by their ends, and leases that end in the same millisecond by their grants.
 func (x *expiry) compare(a, b LeaseID) int {
 	s, t := x.terms[a], x.terms[b]
 	switch {
 	case s == nil && t == nil:
 		return 0
-	case s == nil: // granted in this very append, after all others
+	case s == nil: // granted in this append, after all leases that have a term
 		return 1
 	case t == nil:
 		return -1

@@ -8,10 +8,10 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// followedLately is how long after an append of another process more are expected.
+// followedLately is how long after an append of another replica more appends are expected.
 const followedLately = time.Second
 
-// follow applies what other processes appended, if anything.
+// follow applies the entries that other replicas appended, if any.
 func (w *writer) follow(ctx context.Context) {
 	head, asked := w.published.head, time.Now()
 	_, end, err := w.store.log.Read(ctx, head.Position, 1)
@@ -26,8 +26,8 @@ func (w *writer) follow(ctx context.Context) {
 	w.store.health.observe(ctx, err)
 }
 
-// followTold applies what other processes appended if it is known that they have: an append without it would be in
-// vain.
+// followTold applies the entries of other replicas if this replica was notified of any: an append that does not follow
+// them would conflict.
 func (w *writer) followTold(ctx context.Context) {
 	select {
 	case <-w.store.behind:
@@ -36,7 +36,7 @@ func (w *writer) followTold(ctx context.Context) {
 	}
 }
 
-// pollInterval is how long to wait before the log is looked at again. Most of what a look costs is the waking up.
+// pollInterval returns how long to wait before the log is polled again. Waking up is most of the cost of a poll.
 func (w *writer) pollInterval() time.Duration {
 	s := w.store
 	switch {
@@ -48,7 +48,7 @@ func (w *writer) pollInterval() time.Duration {
 	return s.opts.PollInterval
 }
 
-// catchUp applies the log up to its end. Nothing is under evaluation.
+// catchUp applies the log up to its head. The caller calls it when no request is under evaluation.
 func (w *writer) catchUp(ctx context.Context) error {
 	err := w.readOn(ctx, w.published.head, func(entries []log.Entry) {
 		for i := range entries {
@@ -67,7 +67,7 @@ func (w *writer) catchUp(ctx context.Context) error {
 	return err
 }
 
-// follow1 applies an entry that another process appended.
+// follow1 applies an entry that another replica appended.
 func (w *writer) follow1(e *log.Entry) {
 	r := w.st.apply(e)
 	w.leases.note(e, r, w.current)

@@ -10,23 +10,24 @@ import (
 type request struct {
 	// ctx is the client's: when nobody waits any more before the request was evaluated, it is not evaluated at all.
 	ctx context.Context //nolint:containedctx // a queued request carries its client's
-	// expired is closed when the request has had its time; nil is never.
+	// expired is closed when the request has used up its time; nil means that the time is unlimited.
 	expired <-chan struct{}
-	// evaluate runs on the writer's goroutine, possibly several times, and leaves its result where the closure says.
+	// evaluate runs on the writer's goroutine, possibly several times. It leaves its result in variables of its
+	// closure.
 	evaluate func(*step) error
-	// err is what the last evaluation returned. It becomes known only with the outcome of the batch, because it may
-	// follow from what the batch has not written yet.
+	// err is the result of the last evaluation. The client gets it only with the outcome of the batch, because it may
+	// depend on writes of the batch that are not in the log yet.
 	err error
 	// done receives the outcome, once.
 	done chan error
-	// size in bytes, for the bound on what waits.
+	// size is the size in bytes, for the bounds on the queue and on one append.
 	size int64
-	// last is set if the request is evaluated after the others of its group. Any order is right for those: none was
-	// answered before another was sent.
+	// last is set if the request is evaluated after all other requests of its batch. The order within a batch is free,
+	// because none of its requests was answered before another was sent.
 	last bool
 }
 
-// gone returns why nobody waits for the outcome any more, or nil.
+// gone returns why no client waits for the outcome any more, or nil.
 func (r *request) gone() error {
 	if r.ctx.Err() != nil {
 		return context.Cause(r.ctx)
@@ -40,27 +41,27 @@ func (r *request) gone() error {
 }
 
 const (
-	// usualDecay is by what part the number of requests that are usually under way falls with each append that shows
-	// fewer.
+	// usualDecay is the divisor by which usual falls: it loses this part of itself with each group that shows fewer
+	// requests.
 	usualDecay = 16
-	// maxGroupWait bounds how long a request waits for others that go with it.
+	// maxGroupWait bounds how long a request waits for more requests to join its append.
 	maxGroupWait = 2 * time.Millisecond
-	// leastCompany is the size of an append below which a group that writes nothing is answered at once.
+	// leastCompany is the value of size below which a group that writes nothing is answered at once.
 	leastCompany = 2
 )
 
-// groupCommit lets requests wait for others to go with them into the same append, when many are under way: half of them
-// are on their way to the disk while the other half is between the clients and the queue, and those that arrive first
-// would otherwise make a small append whose end each of the others would have to wait for. The writer is woken once, by
+// groupCommit makes requests wait for more requests to join the same append when many are under way. Half of them are
+// then being written to disk while the other half is between the clients and the queue. Without the wait, the first to
+// arrive would form a small append, and each of the rest would have to wait for its end. The writer is woken once, by
 // the request that completes the group.
 type groupCommit struct {
 	// wanted is how many requests the writer waits for in the queue; 0 if it does not.
 	wanted   atomic.Int32
 	complete chan struct{}
-	// usual is how many requests have lately been under way at once, times usualDecay. Only the writer uses what
-	// follows.
+	// usual is the number of requests that have lately been under way at once, times usualDecay. Only the writer uses
+	// it and the fields below.
 	usual int
-	// wrote is whether the last group that was answered was appended; one that writes nothing is not.
+	// wrote reports whether the last group that was answered wrote something and so was appended.
 	wrote bool
 	// took is the average time of an append.
 	took  time.Duration
@@ -79,14 +80,14 @@ func (g *groupCommit) arrived(queued int) {
 	}
 }
 
-// answered notes a group of so many requests, behind which others were queued when it was answered, and whether it
-// wrote something.
+// answered records that a group of so many requests was answered while queued ones waited behind it, and whether the
+// group wrote something.
 func (g *groupCommit) answered(requests, queued int, wrote bool) {
 	g.wrote = wrote
 	g.usual = max((requests+queued)*usualDecay, g.usual-g.usual/usualDecay)
 }
 
-// appended notes how long an append took.
+// appended records how long an append took.
 func (g *groupCommit) appended(took time.Duration) {
 	if g.took == 0 {
 		g.took = took
@@ -94,13 +95,13 @@ func (g *groupCommit) appended(took time.Duration) {
 	g.took += (took - g.took) / 8
 }
 
-// size is how many requests an append should have.
+// size returns how many requests an append should have.
 func (g *groupCommit) size() int { return g.usual / usualDecay / 2 }
 
-// await returns when missing requests are in the queue, or when waiting for more would cost more than it brings.
+// await returns when missing requests are in the queue, or when waiting for more would cost more than it gains.
 func (g *groupCommit) await(missing int, queued func() int) {
 	select {
-	case <-g.complete: // a late one
+	case <-g.complete: // a late signal of an earlier group
 	default:
 	}
 	g.wanted.Store(int32(missing))
@@ -116,11 +117,12 @@ func (g *groupCommit) await(missing int, queued func() int) {
 	}
 }
 
-// company returns the request that arrives next in queue, for a group that writes nothing to go with. It returns nil if
-// none arrives in the time of an append, if the group before wrote nothing either, or if few requests are under way.
+// company returns the request that arrives next in queue, to join a group that writes nothing. It returns nil if none
+// arrives in the time of an append, if the previous group wrote nothing either, or if few requests are under way.
 //
-// Such a group behind an append is mostly transactions that lost a compare to it. An answer at once would send their
-// clients into the next race together with the clients of that append, and most of them would lose again.
+// Such a group after an append is mostly transactions that lost a compare to that append. If they were answered at
+// once, their clients would start the next race together with the clients of that append, and most of them would lose
+// again.
 func (g *groupCommit) company(queue <-chan *request) *request {
 	if !g.wrote || g.size() < leastCompany {
 		return nil
@@ -135,7 +137,7 @@ func (g *groupCommit) company(queue <-chan *request) *request {
 	}
 }
 
-// after returns the group's timer, which fires once wait has passed.
+// after returns the group's timer, set to fire once wait has passed.
 func (g *groupCommit) after(wait time.Duration) *time.Timer {
 	if g.timer == nil {
 		g.timer = time.NewTimer(wait)

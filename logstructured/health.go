@@ -12,25 +12,25 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// health logs that the database was lost, again in each remindEvery of the outage, and that it answers again. Only the
-// writer uses it, unless a method says otherwise.
+// health logs when the database is lost, once per remindEvery during the outage, and when it answers again. Only the
+// writer uses it, except where a field or method says otherwise.
 type health struct {
 	logger  *logrus.Entry
 	damages prometheus.Counter
-	// alerted is when damage was last logged for people to see, in nanoseconds.
+	// alerted is when damage was last logged as an error, in nanoseconds.
 	alerted atomic.Int64
 	lost    time.Time
-	// reminded is when the log last had a line about the outage.
+	// reminded is when the outage was last logged.
 	reminded time.Time
 	// lostAt is lost in nanoseconds, or 0. Any goroutine may read it.
 	lostAt atomic.Int64
-	// failed is a failure with which the store ends.
+	// failed is the failure that ends the store.
 	failed error
-	// corrupt reports whether the database was corrupt when it was last asked. Any goroutine may read it.
+	// corrupt reports whether the last answer of the database showed corruption. Any goroutine may read it.
 	corrupt atomic.Bool
 }
 
-// remindEvery is how often an outage is logged: its cause may have changed.
+// remindEvery is how often an ongoing outage is logged again, because its cause may have changed.
 const remindEvery = time.Minute
 
 func (h *health) observe(ctx context.Context, err error) {
@@ -50,7 +50,7 @@ func (h *health) observe(ctx context.Context, err error) {
 	}
 }
 
-// failing begins an outage or goes on with one, and logs it.
+// failing begins or continues an outage, and logs it.
 func (h *health) failing(err error) {
 	logger := h.logger.WithError(err)
 	corrupt := errors.Is(err, log.ErrCorrupt)
@@ -80,7 +80,7 @@ func (h *health) lostFor(d time.Duration) bool {
 	return at != 0 && time.Now().UnixNano()-at >= int64(d)
 }
 
-// damaged counts and logs err if it is damage that was found in the database. It may be called concurrently.
+// damaged counts and logs err if it means that the database is damaged. It may be called concurrently.
 func (h *health) damaged(err error) {
 	const often = 10 * time.Second
 	if !errors.Is(err, log.ErrCorrupt) {
@@ -95,13 +95,13 @@ func (h *health) damaged(err error) {
 	h.logger.WithError(err).Error("THE DATABASE IS DAMAGED: requests that read the damaged row fail until it is repaired; `stele check --values` lists all damage")
 }
 
-// suspect notes that an answer for a client showed corruption, before the writer asks the database again. Any goroutine
-// may call it.
+// suspect records that the answer to a client's request showed corruption, before the writer's next call to the
+// database. Any goroutine may call it.
 func (h *health) suspect(err error) {
 	if errors.Is(err, log.ErrCorrupt) {
 		h.corrupt.Store(true)
 	}
 }
 
-// answers tells whether the database did when it was last asked.
+// answers reports whether the database answered the last call.
 func (h *health) answers() bool { return h.lost.IsZero() }

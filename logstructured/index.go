@@ -10,19 +10,19 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// row is what the index keeps of a put or tombstone: everything but the value, which comes and goes. All fields
-// but value are fixed once the row is published.
+// row is the index's record of a put or tombstone. Its value may be in memory or not; all fields but value are fixed
+// once the row is published.
 type row struct {
 	key      []byte
 	position log.Position
-	// id is that of the append: in another history of the database the position may be another row's.
+	// id is the ID of the append. After the database went back in time, another row may have the position.
 	id       log.AppendID
 	revision Revision
 	// create and version are 0 for a tombstone.
 	create  Revision
 	version int64
 	lease   LeaseID
-	// deadline is when the row's TTL ends, on the clock of [expiry]; 0 is never. Only the writer uses it.
+	// deadline is when the row's TTL ends, on the clock of [expiry], or 0 if it never does. Only the writer uses it.
 	deadline log.Timestamp
 	// sub is the sub-revision. An append holds far fewer entries than its type can count.
 	sub uint32
@@ -31,7 +31,7 @@ type row struct {
 	value atomic.Pointer[cachedValue]
 }
 
-// cachedValue is a value in memory, hanging from its row.
+// cachedValue is a value in memory, to which its row points.
 type cachedValue struct {
 	data []byte
 	// used is set by readers and cleared by the clock hand.
@@ -63,19 +63,19 @@ func newRow(e *log.Entry) *row {
 	return r
 }
 
-// place fills in what is known only once the entry was appended.
+// place sets the fields that are known only once the entry was appended.
 func (r *row) place(e *log.Entry) { r.position, r.id = e.Position, e.ID }
 
-// keyIndex is the history of one key, oldest first. It is immutable; a write makes a new one, which shares the
-// backing array: whoever holds an older keyIndex never looks beyond its own length.
+// keyIndex is the history of one key, oldest first. It is immutable. A write makes a new keyIndex that shares the
+// backing array, which is safe because an older keyIndex is never read beyond its own length.
 //
 // Example: put at revision 2, put at 5, delete at 7, put at 9, all on one key:
 //
 //	rows: 2{create 2, version 1} 5{create 2, version 2} 7{tombstone} 9{create 9, version 1}
 //
-// The tombstone ends the first generation. At revision 8 the key does not exist; at 6 it is row 5. Compaction at 6
-// drops row 2 and keeps 5, which is what the key is at 6. Compaction at 7 leaves the tombstone, as etcd does, and at 8
-// drops it.
+// The tombstone ends the first generation. At revision 8 the key does not exist; at 6 its row is row 5. Compaction at 6
+// drops row 2 and keeps row 5, which is still the key's row at 6. Compaction at 7 keeps the tombstone, as etcd does,
+// and compaction at 8 drops it.
 type keyIndex struct {
 	key  []byte
 	rows []*row
@@ -130,7 +130,7 @@ func rank(t *tree, key []byte) int {
 	})
 }
 
-// view is the index as of one moment. [snapshot] and the writer's state both are one.
+// view is the index at one moment. Both [snapshot] and the writer's state embed one.
 type view struct {
 	keys *tree
 	// dead holds the keys whose newest row is a tombstone, so that counts need not look at each key.
@@ -203,7 +203,8 @@ func (v *view) count(r KeyRange, revision Revision) (count int64) {
 	return count
 }
 
-// countCurrent counts in O(log² n): the difference of two ranks, less the deleted keys among them.
+// countCurrent counts in O(log² n): the keys in the range, as a difference of two ranks, less the deleted keys among
+// them.
 func (v *view) countCurrent(r KeyRange) int64 {
 	if r.single() {
 		if ki := v.get(r.Key); ki != nil && !ki.newest().tombstone() {

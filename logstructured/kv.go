@@ -8,7 +8,7 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// Range reads keys. It asks the database for the end of the log first, unless it is serializable.
+// Range reads keys. It asks the database for the head of the log first, unless the request is serializable.
 func (s *Store) Range(ctx context.Context, guard Guard, r *RangeRequest) (*RangeResult, error) {
 	if !r.Serializable {
 		if err := s.linearize(ctx); err != nil {
@@ -53,8 +53,8 @@ func (s *Store) Put(ctx context.Context, guard Guard, r *PutRequest) (*PutResult
 	return result, s.completeCommitted(ctx, &a)
 }
 
-// completeCommitted reads what is missing in the answer to a write that took effect. It does not give up at the first
-// failure: an error would look as if the write had failed.
+// completeCommitted reads the values that the answer to a committed write lacks. It retries a failed read, because an
+// error would look as if the write had failed.
 func (s *Store) completeCommitted(ctx context.Context, a *answer) error {
 	if len(a.fills) == 0 {
 		return nil
@@ -99,7 +99,7 @@ func (s *Store) DeleteRange(ctx context.Context, guard Guard, r *DeleteRangeRequ
 	return result, s.completeCommitted(ctx, &a)
 }
 
-// Txn runs a transaction. One without writes in any branch is a read.
+// Txn runs a transaction. A transaction without writes in any branch is a read.
 func (s *Store) Txn(ctx context.Context, guard Guard, r *TxnRequest) (*TxnResult, error) {
 	size, writes := r.weigh()
 	if !writes {
@@ -147,13 +147,13 @@ func (s *Store) readTxn(ctx context.Context, guard Guard, r *TxnRequest) (*TxnRe
 	})
 }
 
-// reading makes a step that reads a snapshot; it must not write.
+// reading returns a step that reads a snapshot. The step must not write.
 func (s *Store) reading(ctx context.Context, snap *snapshot) *step {
 	ev := &evaluation{st: &state{snapshot: *snap}, values: &s.values, turn: s.values.lanes.lists}
 	return ev.begin(ctx)
 }
 
-// reread evaluates a read on the current snapshot and completes its answer, and starts over when a row was deleted
+// reread evaluates a read on the current snapshot and completes its answer. It starts over if a row was deleted
 // meanwhile.
 func reread[T any](ctx context.Context, s *Store, evaluate func(*snapshot, *answer) (T, error)) (result T, err error) {
 	for range maxRereads {
@@ -196,8 +196,8 @@ func (t *TxnRequest) weigh() (size int, writes bool) {
 	return size, writes
 }
 
-// prefetch brings the values that a transaction compares into memory, so that the writer need not wait for the
-// database. It is a matter of speed alone: whatever it misses the writer reads.
+// prefetch loads the values that a transaction compares into memory, so that the writer need not wait for the database.
+// It only saves time: the writer reads every value that prefetch misses.
 func (s *Store) prefetch(ctx context.Context, t *TxnRequest) {
 	snap := s.snapshot()
 	for i := range t.Compares {
@@ -217,10 +217,10 @@ func (s *Store) prefetch(ctx context.Context, t *TxnRequest) {
 	}
 }
 
-// maxRereads is how often a read starts over because a compaction went over what it was reading.
+// maxRereads is the number of times that a read is evaluated while compactions delete rows that it needs.
 const maxRereads = 5
 
-// compactedIfGone answers a read of what was deleted.
+// compactedIfGone returns ErrCompacted if err means that a row was deleted before its value was read.
 func (s *Store) compactedIfGone(err error) error {
 	if errors.Is(err, errValueGone) {
 		return fmt.Errorf("%w: %w", ErrCompacted, err)
@@ -228,8 +228,8 @@ func (s *Store) compactedIfGone(err error) error {
 	return err
 }
 
-// passHere returns the error of a guard on the state that was applied here. Because this replica may lag, a refusal is
-// checked again on the latest state, unless the database is unreachable.
+// passHere returns the error of a guard on the state that this replica has applied. Because this replica may lag, a
+// refusal is checked again on the latest state, unless the database is unreachable.
 func (s *Store) passHere(ctx context.Context, guard Guard) error {
 	err := s.snapshot().pass(guard)
 	if err == nil {
@@ -243,8 +243,8 @@ func (s *Store) passHere(ctx context.Context, guard Guard) error {
 	return s.snapshot().pass(guard)
 }
 
-// Check returns the error of a guard on a state that is not older than the call. It is for handlers that do something
-// before the store evaluates their request.
+// Check returns the error of a guard on a state that is not older than the call. It is for handlers that act before the
+// store evaluates their request.
 func (s *Store) Check(ctx context.Context, guard Guard) error {
 	if err := s.linearize(ctx); err != nil {
 		return err
