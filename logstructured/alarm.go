@@ -8,13 +8,13 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// AlarmType says what an alarm is about, in etcd's numbering.
+// AlarmType is the type of an alarm, in etcd's numbering.
 type AlarmType int32
 
 const (
 	// AlarmNone stands for all types.
 	AlarmNone AlarmType = 0
-	// AlarmNoSpace refuses what needs more room, with [log.ErrNoSpace].
+	// AlarmNoSpace refuses writes that need more space, with [log.ErrNoSpace].
 	AlarmNoSpace AlarmType = 1
 	// AlarmCorrupt refuses every write of a client, with [log.ErrCorrupt].
 	AlarmCorrupt AlarmType = 2
@@ -23,13 +23,13 @@ const (
 // Known reports whether t is the type of an alarm that can be raised.
 func (t AlarmType) Known() bool { return t == AlarmNoSpace || t == AlarmCorrupt }
 
-// Alarm is raised for a member, holds for all replicas, and stays until somebody clears it.
+// Alarm is raised for a member. It applies to all replicas and stays until a client clears it.
 type Alarm struct {
 	Type   AlarmType
 	Member uint64
 }
 
-// prefixAlarms begins the names of the records of alarms, which are otherwise empty.
+// prefixAlarms is the prefix of the names of alarm records. The records have no value.
 const prefixAlarms = "alarm/"
 
 func (a Alarm) record() string { return fmt.Sprintf("%s%d/%016x", prefixAlarms, a.Type, a.Member) }
@@ -45,13 +45,14 @@ func parseAlarm(name string) (a Alarm, err error) {
 	return a, err
 }
 
-// alarms are all that are raised.
+// alarms holds all raised alarms.
 type alarms struct {
 	all              []Alarm
 	noSpace, corrupt bool
 }
 
-// readAlarms leaves out alarms of unknown types, which clients could raise in older versions.
+// readAlarms returns the alarms in records. It leaves out alarms of unknown types, which clients could raise in older
+// versions.
 func readAlarms(records Records) *alarms {
 	as := &alarms{}
 	records.Ascend(prefixAlarms, func(name string, _ []byte) bool {
@@ -65,7 +66,7 @@ func readAlarms(records Records) *alarms {
 	return as
 }
 
-// admit refuses a write of a client if an alarm says so. Its cost is zero if it does not store anything new.
+// admit refuses a write of a client if an alarm forbids it. The cost is zero if the write stores nothing new.
 func (as *alarms) admit(c cost) error {
 	switch {
 	case as.corrupt:
@@ -76,7 +77,7 @@ func (as *alarms) admit(c cost) error {
 	return nil
 }
 
-// String is etcd's name.
+// String returns etcd's name of the type.
 func (t AlarmType) String() string {
 	switch t {
 	case AlarmNone:

@@ -9,20 +9,20 @@ import (
 )
 
 // maxAppliedHeads is how many of the newest heads are remembered: more than can be appended while the database answers
-// one question.
+// one query.
 const maxAppliedHeads = 1024
 
-// applied lets readers wait until the state has reached a head. A number would not do: after the database went back in
-// time the same position is another entry's.
+// applied makes readers wait until the state has reached a head. A position alone is not enough: after the database
+// went back in time, another entry may have the same position.
 type applied struct {
 	mu sync.Mutex
-	// heads are the ends of the newest appends that were applied, in order.
+	// heads holds the heads after the newest appends that were applied, in order.
 	heads []log.Head
-	// moved is closed at the next move; nil while nobody waits.
+	// moved is closed when heads changes; it is nil while no reader waits.
 	moved chan struct{}
 }
 
-// advance adds the ends of appends that have been applied.
+// advance adds the heads after appends that have been applied.
 func (a *applied) advance(heads ...log.Head) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -33,7 +33,7 @@ func (a *applied) advance(heads ...log.Head) {
 	a.wake()
 }
 
-// restart forgets all heads but this one: the state was built anew.
+// restart forgets all heads but this one, because the state was rebuilt.
 func (a *applied) restart(head log.Head) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -48,7 +48,7 @@ func (a *applied) wake() {
 	}
 }
 
-// newest is the head of what is applied.
+// newest returns the head of the applied state.
 func (a *applied) newest() log.Head {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -60,13 +60,13 @@ type standing uint8
 
 const (
 	reached standing = iota
-	// ahead has yet to be applied.
+	// ahead means that the head has yet to be applied.
 	ahead
-	// foreign was not applied and never will be, or was so long ago that it is forgotten.
+	// foreign means that the head was never applied and never will be, or was applied too long ago to be remembered.
 	foreign
 )
 
-// standing places head. For one that is ahead it also returns a channel that is closed when to look again.
+// standing classifies head. If head is ahead, it also returns a channel that is closed when to call standing again.
 func (a *applied) standing(head log.Head) (standing, <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -20,12 +20,13 @@ func (st *state) add(r *row) {
 	}
 }
 
-// extend returns the history of a key, so far prev (nil: none), with r as its newest row, and notes what dies of it.
+// extend returns the history of a key, so far prev (nil: none), with r as its newest row. It also records which rows
+// become garbage.
 func (st *state) extend(prev *keyIndex, r *row) *keyIndex {
 	next := &keyIndex{key: r.key}
 	st.rowCount++
 	if prev != nil {
-		// One copy of each key in memory, however many revisions it has.
+		// Keep one copy of each key in memory, however many revisions it has.
 		next.key, r.key = prev.key, prev.key
 		next.rows = append(prev.rows, r)
 		if newest := prev.newest(); !newest.tombstone() {
@@ -44,7 +45,7 @@ func (st *state) extend(prev *keyIndex, r *row) *keyIndex {
 	return next
 }
 
-// apply makes the state that of the log one entry further, and returns the row if the entry is of a key.
+// apply applies the next entry of the log, and returns its row if the entry writes a key.
 func (st *state) apply(e *log.Entry) *row {
 	st.head = log.Head{Position: e.Position, ID: e.ID}
 	switch e.Kind {
@@ -57,7 +58,7 @@ func (st *state) apply(e *log.Entry) *row {
 	return nil
 }
 
-// applyControl applies an entry that is not of a key.
+// applyControl applies an entry that does not write a key.
 func (st *state) applyControl(e *log.Entry) {
 	switch e.Kind {
 	case log.KindCompaction:
@@ -78,20 +79,20 @@ func (st *state) applyCompaction(e *log.Entry) {
 	st.retireCompaction()
 	st.compaction = e.Position
 	st.compact = max(st.compact, e.Revision)
-	// The newest write may be gone by now, but what was compacted had been reached.
+	// The newest write may have been deleted by now, but the compacted revision had been reached.
 	st.revision = max(st.revision, e.Revision)
 }
 
-// retireCompaction lets the entry that set the compact revision go, as another takes its place. That of a recovery
-// stays: it holds the term.
+// retireCompaction marks the entry that set the compact revision as garbage, because another one replaces it. The entry
+// of a recovery is kept: it holds the term.
 func (st *state) retireCompaction() {
 	if st.compaction != 0 && st.compaction != st.recovery {
 		st.bury(st.compaction)
 	}
 }
 
-// applyRecovery makes everything before the entry's revision unreadable, history and all: nobody can tell what clients
-// saw of it.
+// applyRecovery makes everything before the entry's revision unreadable, including the history for watchers: it is
+// unknown which part of it clients have seen.
 func (st *state) applyRecovery(e *log.Entry) {
 	st.retireCompaction()
 	if st.recovery != 0 {
@@ -103,7 +104,7 @@ func (st *state) applyRecovery(e *log.Entry) {
 	st.cut(e.Revision)
 }
 
-// applyRecord sets or removes a record. What it takes the place of is dead.
+// applyRecord sets or removes a record. The entry of the previous record is garbage.
 func (st *state) applyRecord(e *log.Entry) {
 	name := string(e.Key)
 	st.recorded, st.edition = e.Position, new(edition)
@@ -114,7 +115,7 @@ func (st *state) applyRecord(e *log.Entry) {
 		}
 	}
 	if e.Version == 0 {
-		// The log must not hold it longer than what it removed.
+		// The log must not keep the removal longer than the record that it removes.
 		st.bury(e.Position)
 		if st.records != nil {
 			st.records.Delete(&record{name: name})
@@ -129,7 +130,7 @@ func (st *state) applyRecord(e *log.Entry) {
 	}
 }
 
-// applyLease grants or revokes.
+// applyLease grants or revokes a lease.
 func (st *state) applyLease(e *log.Entry) {
 	former := st.lease(e.Lease)
 	if former != nil {
@@ -145,8 +146,7 @@ func (st *state) applyLease(e *log.Entry) {
 	setIn(&st.leases, lessLease, &lease{id: e.Lease, ttl: e.Version, granted: e.Position})
 }
 
-// attach keeps account of which key belongs to which lease as r takes the place of former (nil: none), if they are
-// leases of their own.
+// attach updates the keys of the leases when r replaces former (nil: none), in LeaseModeEtcd.
 func (st *state) attach(former, r *row) {
 	if st.mode != LeaseModeEtcd {
 		return
@@ -159,7 +159,7 @@ func (st *state) attach(former, r *row) {
 	}
 }
 
-// setLeaseMode makes the leases of the live keys those of a mode.
+// setLeaseMode sets the mode and attaches the live keys to their leases in that mode.
 func (st *state) setLeaseMode(mode LeaseMode) {
 	if st.mode == mode {
 		return
@@ -168,7 +168,7 @@ func (st *state) setLeaseMode(mode LeaseMode) {
 	st.attachAll()
 }
 
-// attachAll finds out anew which key belongs to which lease.
+// attachAll attaches all live keys to their leases from scratch.
 func (st *state) attachAll() {
 	st.attached = nil
 	if st.mode != LeaseModeEtcd {

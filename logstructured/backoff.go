@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// pause waits, but no longer than ctx.
+// pause waits for d, or until ctx ends.
 func pause(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -15,7 +15,7 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// backoff grows from 5 ms to a second.
+// backoff returns the pause after an attempt. It grows from 5 ms to a second.
 func backoff(attempt int) time.Duration {
 	return min(5*time.Millisecond<<min(attempt, 10), time.Second)
 }

@@ -8,14 +8,14 @@ import (
 )
 
 const (
-	// An append may take longer than a request, by this for each entry and each byte.
+	// An append may take longer than a request, by this much for each entry and each byte.
 	appendEntryTime = 100 * time.Microsecond
 	appendByteTime  = time.Microsecond
 	// deleteTime bounds one call of Delete.
 	deleteTime = time.Minute
 )
 
-// boundedLog ends the calls to a database that does not answer. Scan, Defragment and Size are left to their callers.
+// boundedLog limits the time of calls to the database. The callers of Scan, Defragment and Size set their own limits.
 type boundedLog struct {
 	log.Log
 	timeout time.Duration

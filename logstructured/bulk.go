@@ -11,25 +11,24 @@ import (
 
 const (
 	// valueBatchRows and valueBatchBytes bound the rows, and the bytes of their keys and values, of one call of
-	// [log.Log.Values]. A row that is larger is a batch of its own.
+	// [log.Log.Values]. A row that is larger is a batch by itself.
 	valueBatchRows  = 4096
 	valueBatchBytes = 8 << 20
-	// interactiveBytes bounds a read that does not wait for its turn among the lists.
+	// interactiveBytes bounds a read that need not wait for a turn in the lane lists.
 	interactiveBytes = 1 << 20
-	// largeBytes is the size from which on the answers that are being read together stay below maxLargeBytes, unless it
-	// is a single one.
+	// Answers of at least largeBytes that are read at the same time have at most maxLargeBytes together. A single
+	// larger answer is read alone.
 	largeBytes    = 256 << 20
 	maxLargeBytes = 1 << 30
 )
 
-// lanes share the database among the reads of many values: those of one kind take turns, and a turn is one batch, so
-// that each of them makes progress and none keeps a connection from the others. Drivers have more connections than
-// there are turns.
+// lanes share the database among the reads of many values. Reads in one lane take turns, and a turn is one batch. So
+// each read makes progress, and none keeps a connection from the rest. Drivers have more connections than there are
+// turns.
 type lanes struct {
-	// lists are the answers to clients, watches the events of the past, and scans the hashes and snapshots of
-	// everything.
+	// lists is for answers to clients, watches for past events, and scans for hashes and snapshots of everything.
 	lists, watches, scans lane
-	// large bounds the memory of answers that are so large that making several at once gains nothing.
+	// large bounds the memory of large answers, for which concurrency gains nothing.
 	large *semaphore.Weighted
 }
 
@@ -42,7 +41,7 @@ func newLanes() lanes {
 	}
 }
 
-// lane gives turns in the order of arrival. The zero lane makes nobody wait.
+// lane gives turns in the order of arrival. In the zero lane no read waits.
 type lane struct {
 	// turns holds an element for each turn that is taken.
 	turns chan struct{}
@@ -58,7 +57,7 @@ func (l lane) of(size int64) lane {
 	return l
 }
 
-// ask waits for a turn and asks the database. It returns the cause of ctx's end if that comes first.
+// ask waits for a turn and queries the database. It returns the cause of ctx's end if ctx ends first.
 func (l lane) ask(ctx context.Context, source log.Log, positions []log.Position) (log.Values, error) {
 	if l.turns != nil {
 		select {
@@ -75,7 +74,7 @@ func (l lane) ask(ctx context.Context, source log.Log, positions []log.Position)
 	return answer, nil
 }
 
-// hold reserves memory for an answer of size bytes. The caller calls release.
+// hold reserves memory for an answer of size bytes. The caller must call release.
 func (l *lanes) hold(ctx context.Context, size int64) (release func(), err error) {
 	if l.large == nil || size < largeBytes {
 		return func() {}, nil
@@ -87,7 +86,7 @@ func (l *lanes) hold(ctx context.Context, size int64) (release func(), err error
 	return func() { l.large.Release(weight) }, nil
 }
 
-// valueBatch returns how many of the first rows are one batch, at least one.
+// valueBatch returns how many of the first rows form one batch, at least one.
 func valueBatch(rows []*row) (n int) {
 	for size := int64(0); n < len(rows) && n < valueBatchRows && size < valueBatchBytes; n++ {
 		size += rows[n].cost()
@@ -95,8 +94,8 @@ func valueBatch(rows []*row) (n int) {
 	return n
 }
 
-// fetch asks the database for the values of a batch of rows, none of which is a tombstone, when it is their turn.
-// errValueGone means that a row was deleted.
+// fetch reads the values of a batch of rows, none of which is a tombstone, in a turn of the lane. errValueGone means
+// that a row was deleted.
 func fetch(ctx context.Context, source log.Log, turn lane, rows []*row) ([][]byte, error) {
 	positions := make([]log.Position, len(rows))
 	for i, r := range rows {
@@ -117,8 +116,8 @@ func fetch(ctx context.Context, source log.Log, turn lane, rows []*row) ([][]byt
 	return answer.Values, nil
 }
 
-// peek returns the values of a batch of rows, nil for tombstones, and leaves the value cache as it is: the caller goes
-// through the whole history once, and clients would lose what they use.
+// peek returns the values of a batch of rows, nil for tombstones. It does not change the value cache: its callers read
+// the whole history once, which would evict the values that clients use.
 func peek(ctx context.Context, source log.Log, turn lane, rows []*row) ([][]byte, error) {
 	data := make([][]byte, len(rows))
 	var missing []*row
@@ -143,12 +142,12 @@ func peek(ctx context.Context, source log.Log, turn lane, rows []*row) ([][]byte
 	return data, nil
 }
 
-// maxAnswerBytes bounds the keys and values of one answer: no gRPC message is larger.
+// maxAnswerBytes bounds the keys and values of one answer, because no gRPC message can be larger.
 const maxAnswerBytes = 1<<31 - 1
 
-// AnswerTooLargeError refuses a read whose answer no message can carry. Nothing was read for it.
+// AnswerTooLargeError refuses a read whose answer does not fit in a message. No value was read for it.
 type AnswerTooLargeError struct {
-	// Bytes is the size of the keys and values, or of the first of them that are too many.
+	// Bytes is the size of the keys and values, or of the first ones that exceed the limit.
 	Bytes int64
 }
 

@@ -11,33 +11,33 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// CheckResult is what [Check] saw.
+// CheckResult is the result of [Check].
 type CheckResult struct {
-	// Entries in the log, Keys that live, Leases that were granted and not revoked.
+	// Entries is the number of entries in the log, Keys of live keys, and Leases of leases granted and not revoked.
 	Entries, Keys, Leases int
 	Revision              Revision
 	CompactRevision       Revision
-	// Problems is their number, those included that were not reported.
+	// Problems is the number of problems, including those that were not reported.
 	Problems int
-	// WithoutChecksum are the entries without a checksum. Those of them that come after one with a checksum, which are
-	// LaterWithoutChecksum, were written by an earlier version that ran beside or after one with checksums, unless they
-	// are damaged.
+	// WithoutChecksum is the number of entries without a checksum. LaterWithoutChecksum is the number of those that
+	// come after an entry with one. Unless they are damaged, an earlier version wrote them while or after a version
+	// with checksums was running.
 	WithoutChecksum, LaterWithoutChecksum int
-	// Records are the newest ones, whose values mean something to other packages.
+	// Records are the newest records, for other packages to check their values.
 	Records Records
 }
 
-// CheckOptions say how a log is served, and what to read of it.
+// CheckOptions describe how the log is served, and what to read of it.
 type CheckOptions struct {
-	// Retention is that with which the log is served (0: the default), for rows that should have been deleted.
+	// Retention is the retention with which the log is served (0: the default). It is used to find rows that should
+	// have been deleted.
 	Retention time.Duration
-	// Values reads all values too, and compares them with their checksums, and has a [log.Verifier] look at the
-	// database.
+	// Values also reads all values and compares them with their checksums, and has a [log.Verifier] check the database.
 	Values bool
 }
 
-// Check reads a whole log and reports what breaks its invariants. Other processes may append meanwhile: it looks at one
-// snapshot.
+// Check reads a whole log and reports violations of its invariants. Other processes may append meanwhile: Check reads
+// one snapshot.
 func Check(ctx context.Context, l log.Log, opts CheckOptions, report func(Problem)) (*CheckResult, error) {
 	c := &checker{
 		state: newState(), show: report,
@@ -84,8 +84,8 @@ func Check(ctx context.Context, l log.Log, opts CheckOptions, report func(Proble
 	return result, nil
 }
 
-// checker follows a log entry by entry. Compaction, recovery and lease mode it leaves to a state; keys it keeps itself,
-// because a state takes what it is given.
+// checker follows a log entry by entry. A state tracks compaction, recovery and lease mode. The checker tracks keys
+// itself, because a state does not check the entries that it applies.
 type checker struct {
 	rules
 	state    *state
@@ -94,17 +94,19 @@ type checker struct {
 	problems int
 
 	newest map[string]*row
-	// granted are the leases of mode etcd, and keys the number of live keys that name a lease.
+	// granted holds the leases of LeaseModeEtcd, and keys the number of live keys of each lease.
 	granted map[LeaseID]bool
 	keys    map[LeaseID]int
-	// strays are writes with a lease that was not granted before them, and imported the position at which an import
-	// ended: leases that had ended in the source are named in its history only.
+	// strays holds the writes with a lease that was not granted before them. imported is the position at which an
+	// import ended. Up to it strays are no problem: the imported history names leases that had already ended in the
+	// source.
 	strays   []stray
 	imported log.Position
 	// supersededAt counts rows by the revision that superseded them.
 	supersededAt map[Revision]int
 	compactions  []compaction
-	// sealed means that a row with a checksum came before, and unsealed counts the rows without one.
+	// sealed means that a row with a checksum came before. unsealed counts the rows without a checksum, and laggards
+	// those of them that come after a row with one.
 	sealed             bool
 	unsealed, laggards int
 }
@@ -119,7 +121,7 @@ type compaction struct {
 	at       log.Timestamp
 }
 
-// count takes a problem.
+// count counts a problem, and shows it unless there were too many.
 func (c *checker) count(p Problem) {
 	c.problems++
 	if c.problems <= maxProblems {
@@ -152,7 +154,7 @@ func (c *checker) entry(e *log.Entry) {
 	}
 }
 
-// invalid takes what is wrong with one entry.
+// invalid reports an invalid entry.
 func (c *checker) invalid(at log.Position, err error) {
 	var d *log.Damage
 	if errors.As(err, &d) {
@@ -162,8 +164,8 @@ func (c *checker) invalid(at log.Position, err error) {
 	c.problem(at, "%v", err)
 }
 
-// values reads the log up to a position once more, and verifies the values of puts. Rows that are deleted meanwhile are
-// no loss.
+// values reads the log up to a position a second time and verifies the values of puts. It ignores rows that are deleted
+// meanwhile.
 func (c *checker) values(ctx context.Context, l log.Log, end log.Position) error {
 	for at := log.Position(0); at < end; {
 		entries, _, err := l.Read(ctx, at, checkBatch)
@@ -186,7 +188,7 @@ func (c *checker) values(ctx context.Context, l log.Log, end log.Position) error
 	return nil
 }
 
-// checkBatch is how many entries are read at once with their values.
+// checkBatch is how many entries are read at once, with their values.
 const checkBatch = 1000
 
 func (c *checker) key(e *log.Entry) {
@@ -229,11 +231,11 @@ func (c *checker) control(e *log.Entry) {
 	c.state.apply(e)
 }
 
-// end looks at what only the whole log tells.
+// end checks what depends on the whole log.
 func (c *checker) end(end log.End, retention time.Duration) {
 	c.rules.end(end, c.state.compact)
 	for _, s := range c.strays {
-		// A lease that was revoked later may be deleted, before the floor.
+		// The grant of a lease that was revoked later may have been deleted, up to the floor.
 		if s.at > max(end.Floor, c.imported) {
 			c.problem(s.at, "has lease %d, which was not granted", s.lease)
 		}
@@ -248,11 +250,11 @@ func (c *checker) end(end log.End, retention time.Duration) {
 	c.overdue(end, retention)
 }
 
-// deletionGrace is how long after its retention a row may still be there: deleting takes time, and begins anew after a
+// deletionGrace is how long after its retention a row may still exist: deletion takes time, and starts over after a
 // restart.
 const deletionGrace = 10 * time.Minute
 
-// overdue counts the rows that nobody may read and that should be gone.
+// overdue counts the unreadable rows that should have been deleted.
 func (c *checker) overdue(end log.End, retention time.Duration) {
 	if retention == 0 {
 		retention = DefaultCompactRetention

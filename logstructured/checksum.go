@@ -17,7 +17,7 @@ func (r *row) verifyValue(value []byte, c log.Checksum) error {
 	return nil
 }
 
-// entry is what a row knows of its entry: neither the value nor the time.
+// entry returns the entry of a row, without its value and time, which a row does not keep.
 func (r *row) entry() *log.Entry {
 	e := &log.Entry{
 		Position: r.position, ID: r.id, Kind: log.KindPut, Revision: r.revision, Sub: int64(r.sub), Key: r.key, ValueSize: int(r.size),

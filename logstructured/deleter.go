@@ -9,7 +9,7 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// deletion is a set of rows that nobody will need once due has passed, in the order in which they must go.
+// deletion is a set of rows that no replica needs once due has passed, in the order in which to delete them.
 type deletion struct {
 	positions []log.Position
 	// floor is the position of the compaction that made the rows unreachable.
@@ -17,14 +17,14 @@ type deletion struct {
 	due   time.Time
 }
 
-// deleter deletes rows of superseded revisions once their retention is over: replicas that lag by less than that find
-// every row that they have not applied.
+// deleter deletes rows of superseded revisions once their retention is over. A replica that lags by less than the
+// retention finds every row that it has not applied.
 type deleter struct {
 	wake chan struct{}
 
 	mu      sync.Mutex
 	pending []deletion
-	// trimmed is the position of the newest compaction whose rows have all been handed over.
+	// trimmed is the position of the newest compaction whose rows have all been passed to drop.
 	trimmed log.Position
 	waiters []waiter
 }
@@ -43,7 +43,7 @@ func (d *deleter) drop(batch deletion) {
 	d.signal()
 }
 
-// trimmedUpTo says that all rows of the compactions up to position have been handed over.
+// trimmedUpTo records that all rows of the compactions up to this one have been passed to drop.
 func (d *deleter) trimmedUpTo(compaction log.Position) {
 	d.mu.Lock()
 	changed := d.trimmed != compaction
@@ -54,7 +54,7 @@ func (d *deleter) trimmedUpTo(compaction log.Position) {
 	}
 }
 
-// reset forgets what was to be deleted: the positions are those of a history that the database may have lost.
+// reset forgets the pending deletions, because their positions belong to a history that the database may have lost.
 func (d *deleter) reset() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -68,7 +68,7 @@ func (d *deleter) signal() {
 	}
 }
 
-// wait returns when the rows of the compaction were handed over and all rows that are due are gone.
+// wait returns once all rows of the compaction have been passed to drop and all rows that are due were deleted.
 func (d *deleter) wait(ctx context.Context, compaction log.Position) error {
 	done := make(chan struct{})
 	d.mu.Lock()
@@ -86,7 +86,7 @@ func (d *deleter) wait(ctx context.Context, compaction log.Position) error {
 	}
 }
 
-// next returns the oldest batch if it is due, or how long to wait for it (0: until woken).
+// next returns the oldest batch if it is due. Otherwise it returns how long to wait for it (0: until woken).
 func (d *deleter) next(now time.Time) (batch deletion, due bool, wait time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -107,12 +107,12 @@ func (d *deleter) next(now time.Time) (batch deletion, due bool, wait time.Durat
 	return deletion{}, false, wait
 }
 
-// deleted takes batch, the oldest, n of whose positions are gone, forward.
+// deleted removes the first n positions of batch, the oldest one, after they were deleted from the database.
 func (d *deleter) deleted(batch deletion, n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.pending) == 0 || d.pending[0].floor != batch.floor {
-		return // forgotten meanwhile
+		return // reset was called meanwhile
 	}
 	if d.pending[0].positions = d.pending[0].positions[n:]; len(d.pending[0].positions) == 0 {
 		d.pending[0] = deletion{}

@@ -8,16 +8,16 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// What [StartImport] reports, and [Open] and [Check] of a log to which an import did not come to its end.
+// Errors of [StartImport], and of [Open] and [Check] for a log with an unfinished import.
 var (
-	// ErrImportUnfinished means that the log holds the beginning of an import: nobody but the import may read it.
+	// ErrImportUnfinished means that the log holds an unfinished import. Only the import may read it.
 	ErrImportUnfinished = errors.New("an import into this database is not finished")
-	// ErrImportTarget means that the log holds something else than the beginning of the same import.
+	// ErrImportTarget means that the log holds something other than the beginning of the same import.
 	ErrImportTarget = errors.New("cannot import into this database")
 )
 
-// What the store's methods return. Every error of theirs wraps one of these or a context's error;
-// a server maps them with errors.Is. The names and meanings are etcd's.
+// Errors of the store's methods. Every error that they return wraps one of these or a context's error; a server maps
+// them with errors.Is. The names and meanings are etcd's.
 var (
 	// ErrCompacted means that the revision is below the compact revision (or, for Compact, at it).
 	ErrCompacted = errors.New("required revision has been compacted")
@@ -31,8 +31,8 @@ var (
 	ErrLeaseExists = errors.New("lease already exists")
 	// ErrLeaseTTLTooLarge answers a grant beyond [MaxLeaseTTL].
 	ErrLeaseTTLTooLarge = errors.New("too large lease TTL")
-	// ErrUnavailable means that the database cannot be reached or failed; the write has not
-	// taken effect unless the error also wraps ErrUnknown.
+	// ErrUnavailable means that the database cannot be reached or failed. The write has not taken effect unless the
+	// error also wraps ErrUnknown.
 	ErrUnavailable = errors.New("database unavailable")
 	// ErrTimeout means that the store's own request timeout ended a request whose client set none.
 	// A write may still take effect.
@@ -49,22 +49,23 @@ var (
 var ErrLeaseMode = errors.New("this server runs with --lease-mode=ttl, where a lease is only a TTL: it cannot be chosen, kept alive, revoked or " +
 	"listed; locks, elections and service registries need --lease-mode=etcd")
 
-// ErrLeaseIdentity answers puts of keys that are named after their lease in [LeaseModeTTL].
+// ErrLeaseIdentity answers puts of keys whose names contain the ID of their lease, in [LeaseModeTTL].
 var ErrLeaseIdentity = errors.New("this server runs with --lease-mode=ttl, where all leases with the same TTL have the same ID: a key that is named " +
 	"after its lease is not unique; locks, elections and service registries need --lease-mode=etcd")
 
-// ErrLeaseModeMismatch means that the log's leases are of another mode than [Options.LeaseMode].
+// ErrLeaseModeMismatch means that the log's lease mode is not [Options.LeaseMode].
 var ErrLeaseModeMismatch = errors.New("lease mode mismatch")
 
-// errValueGone means that a row was deleted between looking it up and reading its value: a compaction went over it, or
+// errValueGone means that a row was deleted between finding it in the index and reading its value: it was compacted, or
 // the database went back to before it was written.
 var errValueGone = errors.New("value was compacted")
 
-// errIndexFull refuses a write because of the memory of this replica.
+// errIndexFull refuses a write because this replica's index has reached its memory limit.
 var errIndexFull = fmt.Errorf("%w: the index has reached its limit", log.ErrNoSpace)
 
-// unavailable turns a failure of the database into [ErrUnavailable] or, if it did not answer in time, [ErrTimeout], and
-// returns the context's error if the caller gave up. The text begins with that of err, which begins with the cause.
+// unavailable turns a failure of the database into [ErrUnavailable] or, if it did not answer in time, [ErrTimeout]. It
+// returns the cause of ctx's end if the caller gave up. The text begins with the text of err, which begins with the
+// cause.
 func unavailable(ctx context.Context, doing string, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -80,7 +81,7 @@ func unavailable(ctx context.Context, doing string, err error) error {
 	return fmt.Errorf("%w (%s: %w)", err, doing, ErrUnavailable)
 }
 
-// failed is [unavailable] for what the store does by itself, until ctx ends because it stops.
+// failed is [unavailable] for the store's own calls, whose ctx ends only when the store stops.
 func failed(ctx context.Context, doing string, err error) error {
 	if ctx.Err() != nil {
 		return ErrStopped

@@ -10,20 +10,19 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// exportBatchTime is how long the database may take for a batch of values.
+// exportBatchTime is how long the database may take to read a batch of values.
 const exportBatchTime = time.Minute
 
-// Export is everything that a store holds as of one moment, to be written down in another form: what an etcd would have
-// in its database after a compaction at the compact revision has ended. The rows are in memory already, their values
-// are read as they are asked for.
+// Export is the content of a store at one moment, to be stored in another form. It is what an etcd's database would
+// hold after a compaction at the compact revision has ended. The rows are in memory already; Read reads their values.
 type Export struct {
 	// Revision and CompactRevision are etcd's; CompactRevision is -1 if there was no compaction.
 	Revision, CompactRevision Revision
-	// Position is that of the newest entry of the log, and Term the raft term.
+	// Position is the position of the newest entry of the log, and Term the raft term.
 	Position log.Position
 	Term     uint64
-	// Leases are all that a server of etcd's leases needs so that each key expires. In [LeaseModeTTL] they are made up,
-	// one for each TTL in use.
+	// Leases are all leases that a server with etcd's leases needs so that each key expires. In [LeaseModeTTL] they are
+	// synthetic, one for each TTL in use.
 	Leases []ExportedLease
 	// Records are users, roles and the like.
 	Records Records
@@ -34,8 +33,8 @@ type Export struct {
 	hashed []*row
 }
 
-// Export takes the current state. A compaction that comes while it is read may delete rows of it, once their retention
-// is over: [Export.Read] then fails.
+// Export takes the current state. A later compaction may delete rows of it once their retention is over: [Export.Read]
+// then fails.
 func (s *Store) Export(ctx context.Context, guard Guard) (*Export, error) {
 	var snap *snapshot
 	var ends leaseEnds
@@ -52,8 +51,8 @@ func (s *Store) Export(ctx context.Context, guard Guard) (*Export, error) {
 	return newExport(s.log, s.values.lanes.scans, snap, ends), nil
 }
 
-// ExportLog takes the state that a log holds. It writes nothing: other processes may serve the log, in whichever lease
-// mode, or none.
+// ExportLog takes the state that a log holds. It writes nothing. Other processes may serve the log at the same time, in
+// any lease mode.
 func ExportLog(ctx context.Context, l log.Log) (*Export, error) {
 	st, leases, _, err := loadServed(ctx, l)
 	if err != nil {
@@ -70,10 +69,10 @@ func newExport(l log.Log, turn lane, snap *snapshot, ends leaseEnds) *Export {
 	}
 }
 
-// compacted returns the rows that are left once a compaction at the compact revision has ended, in the order of their
+// compacted returns the rows that remain once a compaction at the compact revision has ended, in the order of their
 // revisions.
 func (s *snapshot) compacted() []*row {
-	// Those above are at hand in order; of those up to it few are left.
+	// The rows above the compact revision are in the history, in order; few of the rows up to it remain.
 	var rows []*row
 	s.keys.Scan(func(ki *keyIndex) bool {
 		if n := ki.firstKept(s.compact); n < len(ki.rows) && ki.rows[n].revision <= s.compact {
@@ -85,12 +84,12 @@ func (s *snapshot) compacted() []*row {
 	return append(rows, s.history[s.since(s.compact+1):]...)
 }
 
-// Len returns how many entries [Export.Read] gives.
+// Len returns how many entries [Export.Read] passes to fn.
 func (x *Export) Len() int { return len(x.rows) }
 
-// Read calls fn with all entries in the order of their revisions, in batches that belong to it, but without Position,
-// ID and Time; its errors are returned. HashKV at x.Revision is that of what was read. [ErrCompacted] means that the
-// rows were deleted meanwhile: start over with a new Export.
+// Read calls fn with all entries in the order of their revisions, in batches, without Position, ID and Time. fn may
+// keep the entries. Read returns the errors of fn. hashKV is the HashKV at x.Revision of the entries that were read.
+// [ErrCompacted] means that rows were deleted meanwhile: the caller starts over with a new Export.
 func (x *Export) Read(ctx context.Context, fn func([]log.Entry) error) (hashKV uint32, err error) {
 	hash := newHasher()
 	hashed := x.hashed
@@ -116,7 +115,7 @@ func (x *Export) Read(ctx context.Context, fn func([]log.Entry) error) (hashKV u
 	return hash.sum(), nil
 }
 
-// read makes entries of a batch of rows.
+// read converts a batch of rows to entries.
 func (x *Export) read(ctx context.Context, rows []*row) ([]log.Entry, error) {
 	values, err := peek(ctx, x.log, x.turn, rows)
 	if errors.Is(err, errValueGone) {

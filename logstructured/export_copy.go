@@ -2,12 +2,12 @@ package logstructured
 
 import "context"
 
-// What a copy of a log, or of another store, needs beside its history.
+// The methods below are for copies of a log, or of another store: they return what a copy needs besides the history.
 
-// LeaseMode is that of the exported log.
+// LeaseMode returns the lease mode of the exported log.
 func (x *Export) LeaseMode() LeaseMode { return x.Records.c.mode }
 
-// Keys is the number of keys that live.
+// Keys returns the number of live keys.
 func (x *Export) Keys() int {
 	live := map[string]struct{}{}
 	for _, r := range x.rows {
@@ -20,7 +20,7 @@ func (x *Export) Keys() int {
 	return len(live)
 }
 
-// Settings are the records that a copy takes over: all but those that say what the log itself is.
+// Settings returns the records that a copy takes over: all but those that describe the log itself.
 func (r Records) Settings() (changes []RecordChange) {
 	r.Ascend("", func(name string, value []byte) bool {
 		if name != recordLeaseMode && name != recordImport {
@@ -31,8 +31,8 @@ func (r Records) Settings() (changes []RecordChange) {
 	return changes
 }
 
-// LiveLeases are the leases that the keys that live have at the end of what was written, each once and in no order. It
-// reads the metadata of the whole log.
+// LiveLeases returns the leases of the keys that are live after the last write, each once and in no order. It reads the
+// metadata of the whole log.
 func (m *Import) LiveLeases(ctx context.Context) ([]LeaseID, error) {
 	if err := m.Flush(ctx); err != nil {
 		return nil, err

@@ -8,22 +8,23 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// ExportedLease is a lease, its TTL and how much of that is left, at least 1, in seconds.
+// ExportedLease is a lease with its TTL and its remaining time, which is at least 1, in seconds.
 type ExportedLease struct {
 	ID             LeaseID
 	TTL, Remaining int64
 }
 
-// keepAliveGrace is how much of a lease is left at least in an export, if it is that long: as with a new leader of an
-// etcd, its holder could not keep it alive meanwhile. It is the interval at which etcd writes down how much is left of
-// longer ones.
+// keepAliveGrace is the least remaining time of a lease in an export, unless its TTL is shorter. As after a change of
+// etcd's leader, the client could not keep the lease alive meanwhile. It is the interval at which etcd stores the
+// remaining time of longer leases.
 const keepAliveGrace = 300
 
-// leaseEnds is what only the writer knows of leases and TTLs, copied.
+// leaseEnds is a copy of the leases and deadlines that only the writer has.
 type leaseEnds struct {
-	// own are the leases of [LeaseModeEtcd].
+	// own holds the leases of [LeaseModeEtcd].
 	own []ExportedLease
-	// now is the clock, and rows say when TTLs end, in [LeaseModeTTL]. A row that is not there was written just now.
+	// now is the time on the clock, and rows are the deadlines of rows, in [LeaseModeTTL]. A missing row was written
+	// just now.
 	now  log.Timestamp
 	rows []rowEnd
 }
@@ -38,7 +39,7 @@ func (x *expiry) ends(c *control) leaseEnds {
 	if c.mode == LeaseModeEtcd {
 		for _, id := range c.leaseIDs() {
 			l := c.lease(id)
-			left := max(x.remaining(l)+1, min(l.ttl, keepAliveGrace)) // it is rounded down
+			left := max(x.remaining(l)+1, min(l.ttl, keepAliveGrace)) // remaining rounds down
 			ends.own = append(ends.own, ExportedLease{ID: id, TTL: l.ttl, Remaining: min(left, l.ttl)})
 		}
 		return ends
@@ -50,8 +51,8 @@ func (x *expiry) ends(c *control) leaseEnds {
 	return ends
 }
 
-// leases returns those that an export has. In [LeaseModeTTL] that is one for each TTL of a live key, with the TTL as
-// its ID, as the keys say; it lasts as long as the last of them.
+// leases returns the leases of an export. In [LeaseModeTTL] there is one for each TTL of a live key. Its ID is the TTL,
+// as in the keys, and it lasts as long as the last of its keys.
 func (e leaseEnds) leases(snap *snapshot) []ExportedLease {
 	if snap.mode == LeaseModeEtcd {
 		return e.own

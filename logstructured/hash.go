@@ -12,8 +12,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// HashKV hashes the history up to revision (0: the current one), as etcd's storage/mvcc/hash.go does: over the keys
-// and values that its key bucket would hold, so that both give the same for the same history.
+// HashKV hashes the history up to revision (0: the current one), as etcd's storage/mvcc/hash.go does. It covers the
+// keys and values that etcd's key bucket would hold, so both return the same hash for the same history.
 func (s *Store) HashKV(ctx context.Context, guard Guard, revision Revision) (*HashKVResult, error) {
 	if err := s.linearize(ctx); err != nil {
 		return nil, err
@@ -48,9 +48,9 @@ func (s *Store) Hash(ctx context.Context, guard Guard) (hash uint32, revision Re
 	return hash, snap.revision, s.compactedIfGone(err)
 }
 
-// hashed returns the rows that a hash at revision covers, in the order of their revisions: all above the compact
-// revision, and of those up to it what is still current at revision. If no key is live at revision, etcd does not
-// filter, and what was current at the compact revision counts.
+// hashed returns the rows that a hash at revision covers, in the order of their revisions: all rows above the compact
+// revision, and of the rows up to it those that are still current at revision. If no key is live at revision, etcd does
+// not filter, and the rows that were current at the compact revision count too.
 func (s *snapshot) hashed(revision Revision) []*row {
 	var rows []*row
 	live := false
@@ -104,7 +104,7 @@ func (v *values) hash(ctx context.Context, rows []*row) (uint32, error) {
 	return h.sum(), nil
 }
 
-// hasher hashes rows as they would stand in etcd's bucket.
+// hasher hashes rows in the form in which etcd's bucket stores them.
 type hasher struct {
 	crc hash.Hash32
 	buf []byte
@@ -133,7 +133,7 @@ func (h *hasher) add(r *row, value []byte) (err error) {
 
 func (h *hasher) sum() uint32 { return h.crc.Sum32() }
 
-// appendRevision appends the key of etcd's key bucket: revision, '_', sub-revision, and 't' for a tombstone.
+// appendRevision appends the row's key in etcd's key bucket: revision, '_', sub-revision, and 't' for a tombstone.
 func (r *row) appendRevision(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(r.revision))
 	b = append(b, '_')

@@ -5,13 +5,13 @@ import (
 	"sync"
 )
 
-// hashKey names a hash: the history up to revision above the compact revision, in a term.
+// hashKey identifies a hash: of the history up to revision above the compact revision, in a term.
 type hashKey struct {
 	revision, compact Revision
 	term              uint64
 }
 
-// hashes lets requests for the same hash that are under way together share one computation.
+// hashes shares one computation among concurrent requests for the same hash.
 type hashes struct {
 	mu      sync.Mutex
 	running map[hashKey]*hashing
@@ -19,7 +19,7 @@ type hashes struct {
 
 // hashing is a computation. hash and err are set when done is closed.
 type hashing struct {
-	// waiting is the number of requests for it, guarded by hashes.mu; the last one that gives up cancels the
+	// waiting is the number of requests for it, guarded by hashes.mu. The last request to give up cancels the
 	// computation.
 	waiting int
 	cancel  context.CancelFunc
@@ -28,7 +28,7 @@ type hashing struct {
 	err     error
 }
 
-// do returns the result of compute, or the cause of ctx's end if that comes first. The context of compute ends when no
+// do returns the result of compute, or the cause of ctx's end if ctx ends first. The context of compute ends when no
 // request waits for it.
 func (h *hashes) do(ctx context.Context, key hashKey, compute func(context.Context) (uint32, error)) (uint32, error) {
 	run := h.join(ctx, key, compute)
@@ -64,7 +64,7 @@ func (h *hashes) join(ctx context.Context, key hashKey, compute func(context.Con
 	return run
 }
 
-// leave ends one request's interest in run, and run with the last one.
+// leave removes one request from run, and cancels run if it was the last.
 func (h *hashes) leave(key hashKey, run *hashing) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -74,7 +74,7 @@ func (h *hashes) leave(key hashKey, run *hashing) {
 	}
 }
 
-// forget makes later requests start over. h.mu is held.
+// forget removes run, so that later requests start a new computation. h.mu is held.
 func (h *hashes) forget(key hashKey, run *hashing) {
 	if h.running[key] == run {
 		delete(h.running, key)

@@ -11,16 +11,16 @@ func (s *snapshot) since(revision Revision) int {
 	return sort.Search(len(s.history), func(i int) bool { return s.history[i].revision >= revision })
 }
 
-// minIndexScan is how many rows of history a watcher scans without asking the index for less.
+// minIndexScan is how many rows of history a watcher scans without considering the index.
 const minIndexScan = 256
 
-// changes returns the rows from revision on, in order, and may leave out those of keys that are not in r. Where the
-// history is long it takes them from the index, if few keys are in r: many watchers that each have one event in a large
-// revision do not scan all of it.
+// changes returns the rows from revision on, in order. It may leave out rows of keys that are not in r. If the history
+// is long and r has few keys, it takes the rows from the index: many watchers that each have one event in a large
+// revision then do not all scan the whole revision.
 func (s *snapshot) changes(r KeyRange, from Revision) []*row {
 	history := s.history[s.since(from):]
 	if len(history) < minIndexScan || from < s.compact {
-		return history // and the index may lack rows before the compact revision
+		return history // the index may lack rows before the compact revision
 	}
 	keys := 1
 	if !r.single() {

@@ -17,23 +17,23 @@ const (
 	matchSlice = 256
 )
 
-// hub knows all watchers. When a snapshot has been published it marks the watchers that have something to read from it;
-// their streams read it when their clients are ready. So the cost of publishing does not depend on slow clients, and
-// nothing is queued.
+// hub holds all watchers. After a snapshot was published, it marks the watchers that have events to read from it; their
+// streams read the events when their clients are ready. So the cost of publishing does not depend on slow clients, and
+// no events are queued.
 //
-// Marking is done in rounds, from the snapshot marked to the snapshot target, and each round in slices: the lock is
-// released in between, and the writer does no more than the first slice itself. Streams read from marked and never
-// from a later snapshot. Under mu the following holds:
+// Marking is done in rounds, from the snapshot marked to the snapshot target, and each round in slices. The lock is
+// released between slices, and the writer itself does only the first slice. Streams read from marked and never from a
+// later snapshot. Under mu the following holds:
 //
-//   - A watcher with an unread event up to the revision of marked is in its stream's queue unsynced (or in upcoming of a
-//     round that is over), or is being read, or waits in future. A stream that has none of these may report progress up
-//     to marked, and does not report progress while one of its watchers is in future.
+//   - A watcher with an unread event up to the revision of marked is in its stream's queue unsynced (or in upcoming of
+//     a round that is over), or is being read, or waits in future. A stream without such a watcher may report progress
+//     up to marked. A stream does not report progress while one of its watchers is in future.
 //   - A watcher with an unread event between marked and target is in one of these places too, in upcoming, or idle with
 //     the event in rows.
-//   - An idle watcher has read everything up to marked. Rows reach idle watchers only, so a watcher that is marked
-//     costs nothing more, however many rows follow.
+//   - An idle watcher has read everything up to marked. Rows are matched with idle watchers only, so a watcher that is
+//     marked costs nothing more, however many rows follow.
 //
-// An event is therefore neither missed nor read twice, and no progress notification overtakes one.
+// An event is therefore neither missed nor read twice, and no progress notification overtakes an event.
 type hub struct {
 	metrics *metrics
 	// current is the published snapshot, which requests read. It changes under mu.
@@ -48,11 +48,11 @@ type hub struct {
 	mu sync.Mutex
 	// marked is the snapshot that streams read from.
 	marked *snapshot
-	// target is the snapshot of the round under way, nil between rounds, and rows are its rows that have not been
+	// target is the snapshot of the current round, nil between rounds, and rows are its rows that have not been
 	// matched.
 	target *snapshot
 	rows   []*row
-	// round counts the rounds, touched are the streams with watchers marked in this one.
+	// round counts the rounds, and touched holds the streams with watchers that were marked in the current one.
 	round   uint64
 	touched []*WatchStream
 	// behind reports whether run has work to do.
@@ -78,7 +78,7 @@ func newHub(m *metrics) *hub {
 	}
 }
 
-// publish makes next current and begins to mark the watchers of what is new in it.
+// publish makes next current and begins to mark the watchers of its new rows.
 func (h *hub) publish(next *snapshot) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -97,7 +97,7 @@ func (h *hub) publish(next *snapshot) {
 	}
 }
 
-// run marks what publish has left, until ctx ends.
+// run does the marking that publish has left over, until ctx ends.
 func (h *hub) run(ctx context.Context) error {
 	for {
 		select {
@@ -118,8 +118,8 @@ func (h *hub) slice() (more bool) {
 	return h.behind
 }
 
-// advance brings marked forward to the current snapshot, as far as budget allows, and reports whether there may be more
-// to do. mu is held.
+// advance moves marked towards the current snapshot, as far as budget allows, and reports whether there may be more to
+// do. mu is held.
 func (h *hub) advance(budget int) (more bool) {
 	for ; budget > 0; budget-- {
 		switch {
@@ -146,7 +146,7 @@ func (h *hub) begin(target *snapshot) {
 	h.rows = target.history[target.since(first):]
 	switch {
 	case target.start > first:
-		// Part of what follows marked is not in the history any more: every watcher must find out.
+		// Some of the rows after marked are no longer in the history, which every watcher must find out.
 		h.target, h.rows = target, nil
 		h.markAll()
 	case len(h.rows) > 0:
@@ -156,7 +156,7 @@ func (h *hub) begin(target *snapshot) {
 	}
 }
 
-// wake does one step of what follows a round, and reports whether there was one. mu is held.
+// wake does one step of the work after a round, and reports whether there was one. mu is held.
 func (h *hub) wake() bool {
 	if last := len(h.touched) - 1; last >= 0 {
 		h.touched[last].signal()
@@ -197,8 +197,8 @@ func (h *hub) markRow(r *row, budget *int) (done bool) {
 	return true
 }
 
-// markAll marks all idle watchers. It is for the rare case that the database has gone back in time, and takes no
-// slices. mu is held.
+// markAll marks all idle watchers. It is for the rare case that the database has gone back in time, and does not work
+// in slices. mu is held.
 func (h *hub) markAll() {
 	for ws := range h.streams {
 		for _, w := range ws.watchers {
@@ -209,13 +209,13 @@ func (h *hub) markAll() {
 	}
 }
 
-// mark moves an idle watcher that has something to read at revision, in the round under way. mu is held.
+// mark moves an idle watcher that has an event to read at revision, in the current round. mu is held.
 func (h *hub) mark(w *watcher, revision Revision) {
 	w.group.pull(w)
 	w.stream.pushUpcoming(w, revision)
 }
 
-// settle puts w where a watcher belongs that has read everything before next, and is in no place yet. mu is held.
+// settle moves w, which is in no place and has read everything before next, to its place. mu is held.
 func (h *hub) settle(w *watcher, next Revision) {
 	switch {
 	case next <= h.marked.revision:
@@ -230,7 +230,7 @@ func (h *hub) settle(w *watcher, next Revision) {
 	}
 }
 
-// setPending notes that w, which is in a queue, has something to read from revision on. mu is held.
+// setPending records that w, which is in a queue, has to read from revision on. mu is held.
 func (h *hub) setPending(w *watcher, revision Revision) {
 	w.state, w.pending = watcherMarked, revision
 	n, _ := h.unread.Get(revision)
@@ -246,7 +246,7 @@ func (h *hub) clearPending(revision Revision) {
 	}
 }
 
-// oldest returns the lowest revision that a watcher may have still to read, and the current revision if all are synced.
+// oldest returns the lowest revision that a watcher may still have to read, or the current revision if all are synced.
 func (h *hub) oldest() Revision {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -290,7 +290,7 @@ func (h *hub) drop(w *watcher) {
 		w.stream.future--
 	case watcherMarked:
 		h.clearPending(w.pending)
-	case watcherReading: // until its stream has finished
+	case watcherReading: // its stream finishes first
 	}
 	w.state = watcherClosed
 	h.index[w.filter()].leave(w.group)

@@ -9,35 +9,33 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// ImportOptions say what an import copies.
+// ImportOptions describe an import.
 type ImportOptions struct {
-	// Source names what is copied, for people and without credentials. An import that was interrupted goes on only from
-	// the same one.
+	// Source names the source, for people and without credentials. An interrupted import can be continued only from the
+	// same source.
 	Source string
-	// LeaseMode is that of the log from now on; empty is [LeaseModeTTL].
+	// LeaseMode is the lease mode of the log from now on; empty means [LeaseModeTTL].
 	LeaseMode LeaseMode
-	// CompactRevision of the source as far as it is known at the start: revisions up to it may be missing, and those
-	// that are missing above it are jumped over.
+	// CompactRevision is the source's, as far as known at the start. Revisions up to it may be missing. Missing
+	// revisions above it become jumps.
 	CompactRevision Revision
-	// Progress, if not nil, is called after each append with the number of writes that are in the log, those of an
-	// earlier attempt that were handed over again included, and the newest of their revisions.
+	// Progress, if not nil, is called after each append with the number of writes in the log and the newest of their
+	// revisions. The number includes the writes of an earlier attempt that the caller passed again.
 	Progress func(writes int, revision Revision)
 }
 
 // Import writes a history with its revisions into an empty log. Its methods must not be called concurrently. Until
-// Finish has returned, the log can be opened by nobody but another StartImport, which goes on where this one was
-// interrupted.
+// Finish has returned, only another StartImport can open the log, and it continues where this one was interrupted.
 type Import struct {
 	log    log.Log
 	opts   ImportOptions
 	tag    replicaTag
 	head   log.Head
 	writes int
-	// revision and sub are those of the newest write that is in the log or in batch. jumped tells that revision has no
-	// write.
+	// revision and sub are those of the newest write in the log or in batch.
 	revision Revision
 	sub      int64
-	// reached is what was in the log at the start.
+	// reached is the newest write that was in the log at the start.
 	reached ImportPoint
 
 	batch []log.Entry
@@ -50,7 +48,7 @@ type ImportPoint struct {
 	Sub      int64
 }
 
-// before tells whether p comes before q.
+// before reports whether p comes before q.
 func (p ImportPoint) before(q ImportPoint) bool {
 	return p.Revision < q.Revision || p.Revision == q.Revision && p.Sub < q.Sub
 }
@@ -59,12 +57,12 @@ func (p ImportPoint) before(q ImportPoint) bool {
 const (
 	maxImportEntries = 8192
 	maxImportBytes   = 4 << 20
-	// importAttempts is how often an append is tried while the database fails: about a minute.
+	// importAttempts is how often an append is tried while the database fails, which takes about a minute.
 	importAttempts = 60
 )
 
-// StartImport begins an import into an empty log, or goes on with one. The caller keeps log, and closes it.
-// [ErrImportTarget] says that the log holds something else.
+// StartImport begins an import into an empty log, or continues one. The caller closes the log. StartImport returns
+// [ErrImportTarget] if the log holds anything else.
 func StartImport(ctx context.Context, l log.Log, opts ImportOptions) (*Import, error) {
 	if opts.LeaseMode == "" {
 		opts.LeaseMode = LeaseModeTTL
@@ -97,7 +95,7 @@ func StartImport(ctx context.Context, l log.Log, opts ImportOptions) (*Import, e
 	return m, nil
 }
 
-// look finds out what is in the log: nothing, the beginning of this import, or something else.
+// look finds out whether the log is empty, holds the beginning of this import, or holds something else.
 func (m *Import) look(ctx context.Context) (began bool, mode LeaseMode, err error) {
 	mode = LeaseModeTTL
 	var source string
@@ -125,8 +123,8 @@ func (m *Import) look(ctx context.Context) (began bool, mode LeaseMode, err erro
 	return began, mode, err
 }
 
-// Reached is the newest write that the log held when the import was started, the zero ImportPoint if none. What is up
-// to there need not be handed over again, and is passed over if it is.
+// Reached returns the newest write that the log held when the import was started, the zero ImportPoint if none. The
+// caller need not pass the writes up to it again; Write skips them.
 func (m *Import) Reached() ImportPoint { return m.reached }
 
 // Write adds a put or a tombstone, with Revision, Sub, CreateRevision, Version and Lease as they are in the source, in
@@ -153,7 +151,7 @@ func (m *Import) Write(ctx context.Context, e log.Entry) error {
 	return nil
 }
 
-// errImport is what a source must not hand over.
+// errImport means that the source passed an invalid history.
 var errImport = errors.New("cannot import")
 
 func (m *Import) check(e *log.Entry) error {
@@ -184,7 +182,7 @@ func (m *Import) add(e log.Entry) {
 	m.size += len(e.Key) + len(e.Value)
 }
 
-// Flush appends what Write has gathered.
+// Flush appends the writes that Write has gathered.
 func (m *Import) Flush(ctx context.Context) error {
 	if len(m.batch) > 0 {
 		if err := m.append(ctx, m.batch); err != nil {
@@ -199,19 +197,19 @@ func (m *Import) Flush(ctx context.Context) error {
 	return nil
 }
 
-// ImportEnd is what an import leaves beside the writes.
+// ImportEnd is the state with which an import ends, besides the writes.
 type ImportEnd struct {
-	// Revision is the current revision, CompactRevision the compact one; 0 or less if nothing was compacted.
+	// Revision is the current revision. CompactRevision is the compact revision, 0 or less if nothing was compacted.
 	Revision        Revision
 	CompactRevision Revision
-	// Leases are granted now, so that their TTLs begin; only in [LeaseModeEtcd].
+	// Leases are granted when the import ends, so that their TTLs begin then; only in [LeaseModeEtcd].
 	Leases []LeaseGrantResult
-	// Records are the state beside the keys.
+	// Records is the state besides the keys.
 	Records []RecordChange
 }
 
-// Finish ends the import, in one append: from then on the log can be opened. It is for the caller to verify before that
-// the log holds what it should, by Digest or HashKV.
+// Finish ends the import, in one append: from then on the log can be opened. The caller first verifies, with Digest or
+// HashKV, that the log holds the right content.
 func (m *Import) Finish(ctx context.Context, end ImportEnd) error {
 	if err := m.Flush(ctx); err != nil {
 		return err
@@ -242,7 +240,7 @@ func (m *Import) Finish(ctx context.Context, end ImportEnd) error {
 	return nil
 }
 
-// append appends after the head, and tries again while the database fails.
+// append appends after the head, and retries while the database fails.
 func (m *Import) append(ctx context.Context, entries []log.Entry) error {
 	id := newAppendID(m.tag)
 	for attempt := 0; ; attempt++ {
@@ -265,7 +263,7 @@ func (m *Import) append(ctx context.Context, entries []log.Entry) error {
 	}
 }
 
-// appended returns nil if an append that was tried before had taken effect, durably, and otherwise [log.ErrConflict].
+// appended returns nil if an earlier attempt of an append took effect and is durable, and otherwise [log.ErrConflict].
 func (m *Import) appended(ctx context.Context, id log.AppendID, n int) error {
 	next, _, err := m.log.Read(ctx, m.head.Position, 1)
 	switch {

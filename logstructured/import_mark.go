@@ -6,10 +6,10 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// recordImport is the record that holds the source of an import as long as that is not finished.
+// recordImport is the record that holds the source of an import until the import is finished.
 const recordImport = "import"
 
-// startsImport returns an error if an entry is the beginning of an import, which does not concern those who serve.
+// startsImport returns an error if an entry begins an import. A replica must not serve such a log.
 func startsImport(e *log.Entry) error {
 	if e.Kind == log.KindRecord && string(e.Key) == recordImport && e.Version != 0 {
 		return unfinishedImport(e.Value)
@@ -17,7 +17,7 @@ func startsImport(e *log.Entry) error {
 	return nil
 }
 
-// unfinishedImport returns an error if the state holds the beginning of an import.
+// unfinishedImport returns an error if the state holds an unfinished import.
 func (st *state) unfinishedImport() error {
 	if source, ok := (Records{&st.control}).Get(recordImport); ok {
 		return unfinishedImport(source)

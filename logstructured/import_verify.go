@@ -9,37 +9,38 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// Digest sums up what can be read of a history: its newest keys, and all of its writes from the compact revision on.
+// Digest summarizes the readable part of a history: its live keys, and all of its writes from the compact revision on.
 type Digest struct {
-	// Keys that live at the end.
+	// Keys is the number of live keys at the end.
 	Keys int
-	// Writes above the compact revision, tombstones included, and those that were current at the compact revision.
+	// Writes is the number of writes above the compact revision, tombstones included, and of those current at it.
 	Writes int
-	// Sum is over key, value, revision, sub-revision, create revision, version and lease of these writes.
+	// Sum covers key, value, revision, sub-revision, create revision, version and lease of these writes.
 	Sum [2]uint64
 }
 
-// Digester makes a Digest of writes that are added in the order of their revisions. It keeps 50 to 100 bytes for each
-// key.
+// Digester computes the Digest of writes that are added in the order of their revisions. It keeps 50 to 100 bytes for
+// each key.
 type Digester struct {
 	compact Revision
 	digest  Digest
 	newest  map[[16]byte]digested
 }
 
-// digested is the newest write of a key that lives.
+// digested is the newest write of a live key.
 type digested struct {
 	sum [2]uint64
-	// compacted tells that the next write up to the compact revision makes it unreadable.
+	// compacted reports whether the write is at or below the compact revision: the next such write of its key makes it
+	// unreadable.
 	compacted bool
 }
 
-// NewDigester makes one for a history that is compacted at a revision, 0 or less if it is not.
+// NewDigester returns a Digester for a history that is compacted at a revision, 0 or less if it is not.
 func NewDigester(compact Revision) *Digester {
 	return &Digester{compact: compact, newest: map[[16]byte]digested{}}
 }
 
-// Add adds a put or a tombstone; other entries count for nothing.
+// Add adds a put or a tombstone; it ignores other entries.
 func (d *Digester) Add(e *log.Entry) {
 	if e.Kind != log.KindPut && e.Kind != log.KindTombstone {
 		return
@@ -64,7 +65,7 @@ func (d *Digester) Add(e *log.Entry) {
 	}
 }
 
-// Digest is that of what was added so far.
+// Digest returns the digest of the writes added so far.
 func (d *Digester) Digest() Digest {
 	d.digest.Keys = len(d.newest)
 	return d.digest
@@ -75,7 +76,7 @@ func sum256(b []byte) []byte {
 	return sum[:16]
 }
 
-// entrySum hashes what a source and a log have in common.
+// entrySum hashes the fields that a source and a log have in common.
 func entrySum(e *log.Entry) [2]uint64 {
 	h := sha256.New()
 	var head [56]byte
@@ -91,8 +92,8 @@ func entrySum(e *log.Entry) [2]uint64 {
 	return [2]uint64{binary.BigEndian.Uint64(sum), binary.BigEndian.Uint64(sum[8:])}
 }
 
-// Digest reads all that is in the log anew, values included, and returns the digest of it for a compact revision.
-// progress, if not nil, is told how many entries were read.
+// Digest reads the whole log again, values included, and returns its digest for a compact revision. If progress is not
+// nil, Digest calls it with the number of entries read so far.
 func (m *Import) Digest(ctx context.Context, compact Revision, progress func(entries int)) (Digest, error) {
 	if err := m.Flush(ctx); err != nil {
 		return Digest{}, err
@@ -121,8 +122,8 @@ func (m *Import) Digest(ctx context.Context, compact Revision, progress func(ent
 	return d.Digest(), nil
 }
 
-// HashKV reads all that is in the log anew and hashes it as [Store.HashKV] does, for a history whose current and
-// compact revisions are these.
+// HashKV reads the whole log again and hashes it as [Store.HashKV] does, for a history with these current and compact
+// revisions.
 func (m *Import) HashKV(ctx context.Context, revision, compact Revision) (uint32, error) {
 	if err := m.Flush(ctx); err != nil {
 		return 0, err

@@ -1,22 +1,22 @@
 package logstructured
 
-// What the parts of the index take up in memory, in bytes, with the slack of slices that grow and of tree nodes that
-// are not full. TestIndexBytes compares the sum with the heap.
+// The memory that parts of the index use, in bytes, including the slack of growing slices and of tree nodes that are
+// not full. TestIndexBytes compares the sum with the heap.
 const (
-	// rowMemory is a row, and the pointers to it from its key, the history and the garbage.
+	// rowMemory is for a row, and the pointers to it from its key, the history and the garbage.
 	rowMemory = 136
-	// keyMemory is a keyIndex without its rows, and its place in the tree.
+	// keyMemory is for a keyIndex without its rows, and its place in the tree.
 	keyMemory = 72
-	// deadMemory is the place of a deleted key in the tree of these.
+	// deadMemory is for a deleted key's place in the tree of deleted keys.
 	deadMemory = 16
-	// leaseMemory is a lease with its term and deadline, attachmentMemory one of its keys.
+	// leaseMemory is for a lease with its term and deadline, attachmentMemory for one of its keys.
 	leaseMemory      = 128
 	attachmentMemory = 40
-	// recordMemory is a record without its name and value.
+	// recordMemory is for a record without its name and value.
 	recordMemory = 80
 )
 
-// memoryOf is what n bytes take up in an allocation of their own.
+// memoryOf returns the memory that n bytes use as a separate allocation.
 func memoryOf(n int) int64 {
 	const page = 8 << 10
 	return int64(n + min(n/16, page/2) + 8)
@@ -40,16 +40,15 @@ func (s *snapshot) indexBytes() int64 {
 	return bytes
 }
 
-// smallGrowth is the growth up to which a request may take the index beyond its limit, by the part indexReserve of
-// that.
+// A request that grows the index by at most smallGrowth may exceed the limit by one part in indexReserve.
 const (
 	smallGrowth  = 1 << 10
 	indexReserve = 16
 )
 
-// indexFull reports whether growth more bytes are beyond a limit. Tombstones do not count: deleting makes room, by a
-// compaction at a later revision. Small requests have a reserve, for the write without which there would be no later
-// revision.
+// indexFull reports whether the index would exceed limit with growth more bytes. Tombstones do not count: deleting
+// makes room, once a compaction at a later revision drops the keys. Small requests have a reserve, for the write that
+// is needed to reach that later revision.
 func (s *snapshot) indexFull(growth int, limit int64) bool {
 	if growth <= smallGrowth {
 		limit += limit / indexReserve

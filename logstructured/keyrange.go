@@ -9,7 +9,7 @@ type KeyRange struct {
 	End []byte
 }
 
-// contains tells whether the range holds key.
+// contains reports whether the range holds key.
 func (r KeyRange) contains(key []byte) bool {
 	switch {
 	case len(r.End) == 0:

@@ -100,7 +100,7 @@ type Damage struct {
 	Position Position
 	Revision Revision
 	Key      []byte
-	// How says what is wrong with the entry.
+	// How describes the damage.
 	How string
 }
 

@@ -1,7 +1,8 @@
 // Package log is the contract between the store and its drivers: an append-only log in a database.
 //
-// A driver implements [Log], and where its database allows it [Notifier], [Registry] and [Verifier]. The package
-// drivers/drivertest checks that an implementation keeps the contract. This package imports nothing of the repository.
+// A driver implements [Log], and if its database allows it also [Notifier], [Registry] and [Verifier]. The package
+// drivers/drivertest checks that an implementation keeps the contract. This package imports no other package of the
+// repository.
 package log
 
 import (
@@ -25,7 +26,7 @@ type Revision int64
 // LeaseID identifies a lease; 0 is none. Where leases are only TTLs, it is the TTL in seconds.
 type LeaseID int64
 
-// Timestamp is the database's clock in milliseconds since the Unix epoch.
+// Timestamp is a time on the database's clock, in milliseconds since the Unix epoch.
 type Timestamp int64
 
 // Time returns t as a [time.Time].
@@ -141,26 +142,26 @@ type Size struct {
 // End, Append, Confirm and Read do not wait for calls of other methods, unless the database grants too few connections.
 // Values serves at least five calls at once.
 type Log interface {
-	// End returns the end of the log at a moment after the call began. Linearizable reads rest on it, so a server that
-	// could take a write answers it, never a read replica.
+	// End returns the end of the log at a moment after the call began. Linearizable reads depend on it, so it is
+	// answered by a server that could accept a write, never by a read replica.
 	End(ctx context.Context) (End, error)
 
-	// Append adds entries after head, all or none. When it returns nil, they survive the loss of power. It sets
-	// Position, ID, Time and Checksum of the entries (see [Seal]). id is non-zero, and there is at least one entry.
+	// Append adds entries after head, all or none. When it returns nil, they survive a loss of power. It sets Position,
+	// ID, Time and Checksum of the entries (see [Seal]). id is non-zero, and there is at least one entry.
 	//
-	//   - [ErrConflict]: head (position and append ID) is not the log's. Nothing was written.
-	//   - [ErrUnknown]: the entries may have been written, or a statement that is still running may write them later. The
-	//     caller finds out by End and Read. It may also append the same entries again with the same head and id.
-	//   - any other error: nothing was written and nothing will be.
+	//   - [ErrConflict]: head (position and append ID) is not the head of the log. Nothing was written.
+	//   - [ErrUnknown]: the entries may have been written, or a statement that is still running may write them later.
+	//     The caller finds out with End and Read. It may also append the same entries again with the same head and id.
+	//   - Any other error: nothing was written and nothing will be.
 	//
-	// The number and size of entries have no limit but the database's own, which the driver's documentation states. An
-	// append beyond it returns [ErrTooLarge].
+	// The only limits on the number and size of entries are the database's, which the driver's documentation states. An
+	// append that exceeds them returns [ErrTooLarge].
 	Append(ctx context.Context, head Head, id AppendID, entries []Entry) error
 
 	// Confirm returns nil once the entries of the append that ended at head are durable. An entry that can be read need
 	// not be durable yet: a commit is visible when its wait for a synchronous standby was canceled. So Confirm commits
 	// a change that the database can make durable only together with or after the entries, in a transaction that finds
-	// head's entry in its place. [ErrConflict] means that the entry is not there. After any other error nothing is
+	// head's entry in its place. [ErrConflict] means that the entry is not there. Any other error means that neither is
 	// known.
 	Confirm(ctx context.Context, head Head) error
 
@@ -212,7 +213,7 @@ type Values struct {
 }
 
 // Notifier is implemented by a Log whose database can notify of the appends of other processes. Without it the store
-// polls by Read.
+// polls with Read.
 type Notifier interface {
 	// Listen calls wake once it is subscribed, and then after appends of other processes, not after this Log's own. It
 	// returns when ctx ends or the subscription is lost. Calls of wake may be spurious, late or missing: they only
@@ -245,7 +246,7 @@ type Replica struct {
 	ClientURLs []string
 	// Version of the program.
 	Version string
-	// Since is when it registered, Seen when it registered last.
+	// Since is when it first registered, and Seen when it last did.
 	Since, Seen Timestamp
 }
 
