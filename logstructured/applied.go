@@ -55,7 +55,7 @@ func (a *applied) newest() log.Head {
 	return a.heads[len(a.heads)-1]
 }
 
-// standing is how a head relates to what has been applied.
+// standing is the relation of a head to the applied state.
 type standing uint8
 
 const (

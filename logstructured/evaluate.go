@@ -40,7 +40,7 @@ type step struct {
 	deleted []KeyRange
 }
 
-// writesNothing reports whether no entry has to be appended for what was evaluated.
+// writesNothing reports whether the evaluated requests add no entry to the log.
 func (ev *evaluation) writesNothing() bool { return len(ev.entries) == 0 && len(ev.renewed) == 0 }
 
 func (ev *evaluation) begin(ctx context.Context) *step {

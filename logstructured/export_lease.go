@@ -15,8 +15,8 @@ type ExportedLease struct {
 }
 
 // keepAliveGrace is the least remaining time of a lease in an export, unless its TTL is shorter. As after a change of
-// etcd's leader, the client could not keep the lease alive meanwhile. It is the interval at which etcd stores the
-// remaining time of longer leases.
+// etcd's leader, the client could not keep the lease alive meanwhile. The value is the interval at which etcd stores
+// the remaining time of longer leases.
 const keepAliveGrace = 300
 
 // leaseEnds is a copy of the leases and deadlines that only the writer has.

@@ -8,7 +8,7 @@ import (
 
 // request is a write on its way through the writer.
 type request struct {
-	// ctx is the client's: when nobody waits any more before the request was evaluated, it is not evaluated at all.
+	// ctx is the client's. If the client has gone before the evaluation, the request is not evaluated at all.
 	ctx context.Context //nolint:containedctx // a queued request carries its client's
 	// expired is closed when the request has used up its time; nil means that the time is unlimited.
 	expired <-chan struct{}
@@ -41,8 +41,7 @@ func (r *request) gone() error {
 }
 
 const (
-	// usualDecay is the divisor by which usual falls: it loses this part of itself with each group that shows fewer
-	// requests.
+	// usualDecay is the rate at which usual falls: by 1/usualDecay with each answered group that shows fewer requests.
 	usualDecay = 16
 	// maxGroupWait bounds how long a request waits for more requests to join its append.
 	maxGroupWait = 2 * time.Millisecond

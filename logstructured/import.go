@@ -128,8 +128,8 @@ func (m *Import) look(ctx context.Context) (began bool, mode LeaseMode, err erro
 func (m *Import) Reached() ImportPoint { return m.reached }
 
 // Write adds a put or a tombstone, with Revision, Sub, CreateRevision, Version and Lease as they are in the source, in
-// increasing order of revision and sub-revision. It may keep e's key and value. [LeaseModeTTL] takes only leases that
-// are TTLs.
+// increasing order of revision and sub-revision. It may keep e's key and value. In [LeaseModeTTL] every lease must be a
+// TTL.
 func (m *Import) Write(ctx context.Context, e log.Entry) error {
 	at := ImportPoint{e.Revision, e.Sub}
 	if m.reached.Revision > 0 && !m.reached.before(at) {

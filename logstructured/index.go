@@ -15,7 +15,7 @@ import (
 type row struct {
 	key      []byte
 	position log.Position
-	// id is the ID of the append. After the database went back in time, another row may have the position.
+	// id is the ID of the append. After the database went back in time, another row may have the same position.
 	id       log.AppendID
 	revision Revision
 	// create and version are 0 for a tombstone.

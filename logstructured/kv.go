@@ -220,7 +220,8 @@ func (s *Store) prefetch(ctx context.Context, t *TxnRequest) {
 // maxRereads is the number of times that a read is evaluated while compactions delete rows that it needs.
 const maxRereads = 5
 
-// compactedIfGone returns ErrCompacted if err means that a row was deleted before its value was read.
+// compactedIfGone returns ErrCompacted if err means that a row was deleted before its value was read, and otherwise
+// err.
 func (s *Store) compactedIfGone(err error) error {
 	if errors.Is(err, errValueGone) {
 		return fmt.Errorf("%w: %w", ErrCompacted, err)

@@ -67,7 +67,7 @@ func (e *Entry) checksum(valueSize int, value uint32) Checksum {
 	return Checksum(sum)<<32 | Checksum(value)
 }
 
-// VerifyMetadata returns an error that wraps [ErrCorrupt] if anything but the value differs from what was appended. It
+// VerifyMetadata returns an error that wraps [ErrCorrupt] if anything but the value differs from the appended entry. It
 // needs ValueSize. A row without a checksum passes.
 func (e *Entry) VerifyMetadata() error {
 	if e.Checksum == 0 || e.checksum(e.ValueSize, e.Checksum.value()) == e.Checksum.At(e.Time) {

@@ -32,7 +32,7 @@ type Timestamp int64
 // Time returns t as a [time.Time].
 func (t Timestamp) Time() time.Time { return time.UnixMilli(int64(t)) }
 
-// Kind is what an entry changes.
+// Kind is the kind of change that an entry makes.
 type Kind uint8
 
 // The kinds are stored: never renumber them.
@@ -109,7 +109,7 @@ type Head struct {
 
 func (h Head) String() string { return fmt.Sprintf("%d/%x", h.Position, uint64(h.ID)) }
 
-// End is the head of the log with what the database stores besides entries, read in one snapshot.
+// End is the head of the log and the data that the database stores besides entries, read in one snapshot.
 type End struct {
 	Head
 	// Floor is the deletion floor. Rows that are garbage to a replica that has applied all entries up to Floor may be
@@ -161,8 +161,8 @@ type Log interface {
 	// Confirm returns nil once the entries of the append that ended at head are durable. An entry that can be read need
 	// not be durable yet: a commit is visible when its wait for a synchronous standby was canceled. So Confirm commits
 	// a change that the database can make durable only together with or after the entries, in a transaction that finds
-	// head's entry in its place. [ErrConflict] means that the entry is not there. Any other error means that neither is
-	// known.
+	// head's entry in its place. [ErrConflict] means that the entry is not there. After any other error the state of
+	// the entries is unknown.
 	Confirm(ctx context.Context, head Head) error
 
 	// Read returns entries with position > after, in order, with their values. It returns at most limit entries
