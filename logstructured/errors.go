@@ -49,7 +49,7 @@ var (
 var ErrLeaseMode = errors.New("this server runs with --lease-mode=ttl, where a lease is only a TTL: it cannot be chosen, kept alive, revoked or " +
 	"listed; locks, elections and service registries need --lease-mode=etcd")
 
-// ErrLeaseIdentity answers puts of keys whose names contain the ID of their lease, in [LeaseModeTTL].
+// ErrLeaseIdentity answers puts of keys whose names end with the ID of their lease, in [LeaseModeTTL].
 var ErrLeaseIdentity = errors.New("this server runs with --lease-mode=ttl, where all leases with the same TTL have the same ID: a key that is named " +
 	"after its lease is not unique; locks, elections and service registries need --lease-mode=etcd")
 
