@@ -14,13 +14,13 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// recoveryMargin is how far the revision jumps beyond the highest that is known to have been served: further than what
-// a replica that is gone can have served in the time that it was ahead of the others.
+// recoveryMargin is how far the revision jumps beyond the highest revision known to have been served. A replica that is
+// gone cannot have served that many more revisions while it was ahead of the other replicas.
 const recoveryMargin = 1_000_000
 
-// rebuild makes the state anew from the log, which does not hold what was applied here or does not show it any more. If
-// the database went back in time it makes sure that no revision which a client may have seen is used again, before
-// anything of the new state is shown.
+// rebuild builds the state again from the log, which does not hold the entries that this replica applied, or has
+// deleted entries that it has not applied yet. If the database went back in time, rebuild ensures that no revision that
+// a client may have seen is used again. It does so before it publishes the new state.
 func (w *writer) rebuild(ctx context.Context, cause error) error {
 	start := time.Now()
 	logger := w.store.logger.WithField("applied", w.published.head)
@@ -55,8 +55,8 @@ func (w *writer) rebuild(ctx context.Context, cause error) error {
 	return nil
 }
 
-// recover appends the entry by which the revision jumps over all that was served from the lost history, unless another
-// replica has done so already, and brings st up to it.
+// recover appends the entry that raises the revision above all revisions served from the lost history, unless another
+// replica has done so already. It brings st up to that entry.
 func (w *writer) recover(ctx context.Context, st *state, leases *expiry, logger *logrus.Entry) error {
 	start := time.Now()
 	served := w.published.revision
@@ -90,9 +90,9 @@ func (w *writer) recover(ctx context.Context, st *state, leases *expiry, logger 
 	return nil
 }
 
-// Recover makes the revision jump by bump and counts everything before as compacted, so that no revision that clients
-// may have seen in a history that was lost is used again and all of them list again: for a database that was put back
-// to an older state while nobody looked. It returns the new revision.
+// Recover raises the revision by bump and marks everything before as compacted. It is for a database that was restored
+// to an older state while no replica was running. Revisions that clients may have seen in the lost history are not used
+// again, and all clients list again. Recover returns the new revision.
 func (s *Store) Recover(ctx context.Context, bump Revision) (Revision, error) {
 	var revision Revision
 	err := s.write(ctx, 0, func(st *step) error {
@@ -106,15 +106,15 @@ func (s *Store) Recover(ctx context.Context, bump Revision) (Revision, error) {
 	return revision, err
 }
 
-// continues tells whether nothing in st contradicts what was applied before: the rows that are left of that time are
-// the same. It costs one look at every key, which is little beside the reading of the log.
+// continues reports whether st is consistent with the state before: the remaining rows of that time are the same. It
+// visits every key once, which costs little compared with reading the log.
 func (st *state) continues(before *snapshot) bool {
 	if st.revision < before.revision {
 		return false
 	}
 	same := true
 	st.keys.Scan(func(ki *keyIndex) bool {
-		// What the compact revision had made unreachable may have left the index before, but not the database.
+		// Rows that before.compact made unreachable may be trimmed from the old index but still be in the database.
 		rows := ki.rows[ki.firstKept(max(before.compact, 0)):]
 		if len(rows) == 0 || rows[0].position > before.head.Position {
 			return true
@@ -133,7 +133,7 @@ func (st *state) continues(before *snapshot) bool {
 	return same
 }
 
-// holds tells whether r, that was read from the log again, is one of the rows.
+// holds reports whether r, which was read from the log again, is one of the rows.
 func (ki *keyIndex) holds(r *row) bool {
 	i, found := slices.BinarySearchFunc(ki.rows, r.position, func(have *row, position log.Position) int { return cmp.Compare(have.position, position) })
 	return found && ki.rows[i].id == r.id

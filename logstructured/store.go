@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// maxQueuedBytes bounds the requests that wait for the writer; further ones wait outside.
+	// maxQueuedBytes bounds the bytes of the requests in the writer's queue. Further requests wait in front of it.
 	maxQueuedBytes = 64 << 20
 	// maxQueuedRequests bounds their number.
 	maxQueuedRequests = 4096
@@ -29,23 +29,23 @@ type Store struct {
 	values values
 	hashes hashes
 	hub    *hub
-	// watch is what the watch streams need.
+	// watch holds the dependencies of watch streams.
 	watch   watchInputs
 	reads   *reads
 	applied applied
 	deleter *deleter
 	health  health
-	// refusals are those of the database to take writes.
+	// refusals tracks whether the database refuses writes.
 	refusals refusals
 	writer   *writer
 	members  members
 	quota    quota
 	alarms   *Derived[*alarms]
-	// size is the last one that the database answered.
+	// size is the last size that the database reported.
 	size atomic.Pointer[log.Size]
-	// timeouts ends requests, and when the store has stopped all of them.
+	// timeouts ends requests that take too long, and all requests once the store has stopped.
 	timeouts *timeouts
-	// notified tells that the database tells of appends.
+	// notified is set while the database sends notifications of appends.
 	notified atomic.Bool
 
 	// queue holds the requests that wait for the writer, queued bounds their bytes.
@@ -53,11 +53,12 @@ type Store struct {
 	queued *semaphore.Weighted
 	// group decides how many requests an append should have.
 	group groupCommit
-	// defragmenting holds the one request that defragments: each takes a connection from other requests, for minutes.
+	// defragmenting holds the one request that defragments. Each such request keeps a connection from other requests
+	// for minutes.
 	defragmenting chan struct{}
-	// behind tells the writer to look whether the log has moved on.
+	// behind wakes the writer to apply appends of other replicas.
 	behind chan struct{}
-	// stopped is closed when Run has ended everything.
+	// stopped is closed once all goroutines of Run have ended.
 	stopped chan struct{}
 }
 
@@ -73,8 +74,8 @@ func (s *Store) newWatchInputs() watchInputs {
 // NewWatchStream returns a stream without watchers. The caller must Close it.
 func (s *Store) NewWatchStream() *WatchStream { return newWatchStream(&s.watch) }
 
-// bound gives a request without a deadline, or with a late one, that of the store. It is for what is rare: what every
-// request waits for ends with [timeouts].
+// bound limits ctx to the store's request timeout. It creates a timer, so it is for rare waits; those of every request
+// end with [timeouts].
 func (s *Store) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= s.opts.RequestTimeout {
 		return ctx, func() {}
@@ -82,7 +83,7 @@ func (s *Store) bound(ctx context.Context) (context.Context, context.CancelFunc)
 	return context.WithTimeoutCause(ctx, s.opts.RequestTimeout, ErrTimeout)
 }
 
-// ended is why a channel of timeouts was closed.
+// ended returns why a channel of timeouts was closed.
 func (s *Store) ended() error {
 	select {
 	case <-s.stopped:
@@ -92,8 +93,8 @@ func (s *Store) ended() error {
 	}
 }
 
-// write hands evaluate to the writer and waits until what it wrote is committed. evaluate may run several times, and
-// its results may be looked at only if write returns nil. size approximates the bytes of the request.
+// write hands evaluate to the writer and waits until its writes are committed. evaluate may run several times. The
+// caller may use its results only if write returns nil. size approximates the bytes of the request.
 func (s *Store) write(ctx context.Context, size int, evaluate func(*step) error) error {
 	r := &request{ctx: ctx, evaluate: evaluate, size: int64(size)}
 	if err := s.submit(r); err != nil {
@@ -102,8 +103,8 @@ func (s *Store) write(ctx context.Context, size int, evaluate func(*step) error)
 	return s.await(r)
 }
 
-// submit is the first half of write: it puts the request into the writer's queue. The caller must call await if it
-// returns nil.
+// submit is the first half of write: it puts the request into the writer's queue. If it returns nil, the caller must
+// call await.
 func (s *Store) submit(r *request) error {
 	r.expired, r.done = s.timeouts.begin(), make(chan error, 1)
 	r.size = min(r.size+1024, maxQueuedBytes)
@@ -123,7 +124,7 @@ func (s *Store) submit(r *request) error {
 	}
 }
 
-// await is the second half of write.
+// await is the second half of write: it waits for the outcome.
 func (s *Store) await(r *request) error {
 	defer s.queued.Release(r.size)
 	select {
@@ -154,8 +155,8 @@ func (s *Store) reserve(ctx context.Context, weight int64) error {
 	return nil
 }
 
-// linearize returns once everything has been applied that any process had committed when it was called. It takes no
-// longer than the store's timeout.
+// linearize returns once this replica has applied everything that any process had committed before the call. It fails
+// after the store's request timeout.
 func (s *Store) linearize(ctx context.Context) error {
 	expired := s.timeouts.begin()
 	for {
@@ -176,7 +177,7 @@ func (s *Store) linearize(ctx context.Context) error {
 				return nil
 			}
 			if where == foreign {
-				break // the state was built anew since the database answered: ask again
+				break // the state was rebuilt after the database answered: query again
 			}
 			s.catchUp()
 			select {
@@ -190,7 +191,7 @@ func (s *Store) linearize(ctx context.Context) error {
 	}
 }
 
-// catchUp tells the writer that the log has moved on.
+// catchUp wakes the writer to apply appends of other replicas.
 func (s *Store) catchUp() {
 	select {
 	case s.behind <- struct{}{}:

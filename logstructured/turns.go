@@ -9,27 +9,29 @@ import (
 )
 
 const (
-	// turnAppends is how long a turn lasts, in appends of average length: whoever has it must learn of the append
-	// before it, evaluate its requests anew and append them, on a busy machine. minTurn and maxTurn bound it.
+	// turnAppends is how long a turn lasts, in appends of average duration. In that time a replica must learn of the
+	// previous append, evaluate its requests again and append them, even on a busy machine. minTurn and maxTurn bound a
+	// turn.
 	turnAppends = 8
 	minTurn     = 2 * time.Millisecond
 	maxTurn     = 50 * time.Millisecond
-	// maxTurns bounds how many other replicas are waited for.
+	// maxTurns bounds how many other replicas this one waits for.
 	maxTurns = 16
-	// contended is how long after an append in vain others are taken to write as well.
+	// contended is how long after repeated conflicts other replicas are assumed to write at the same time.
 	contended = time.Second
-	// crowd is how many requests an append should have, from which on a queue that is empty for a moment says nothing.
+	// crowd is the usual size of an append above which a momentarily empty queue does not mean that this replica is
+	// idle.
 	crowd = 4
-	// minTurnPoll is the shortest time between two looks at the log's end while waiting, where the database does not
-	// tell.
+	// minTurnPoll is the shortest interval at which a waiting replica polls the head, if the database sends no
+	// notifications.
 	minTurnPoll = 300 * time.Microsecond
 )
 
-// replicaTag is the part of an [log.AppendID] that tells who made it: random bits that a replica has as long as it
-// runs.
+// replicaTag is the part of an [log.AppendID] that identifies the replica that made it. It is random, and constant
+// while the replica runs.
 type replicaTag uint16
 
-const replicaTagBits = 15 // the ID's sign is left alone
+const replicaTagBits = 15 // the sign bit of the ID is not used
 
 func tagOf(id log.AppendID) replicaTag { return replicaTag(uint64(id) >> (63 - replicaTagBits)) }
 
@@ -39,38 +41,39 @@ func newAppendID(tag replicaTag) log.AppendID {
 	return log.AppendID(uint64(tag)<<(63-replicaTagBits) | rand.Uint64N(1<<(63-replicaTagBits)))
 }
 
-// turns lets the replicas that write append one after the other. Who has just appended knows the log's end before all
-// others and would be first again, and of several others all would try at once and all but one in vain. So after its
-// append a replica lets each of those that have appended lately do so once more, the one that has waited for longest
-// first. It costs little: what arrives meanwhile goes with the next append. One that does not take its turn is waited
-// for again only after it has appended. No lock is held, so a replica that was stopped holds the others up by one turn
-// and no longer, whatever the rest of them append meanwhile. Only the writer uses it.
+// turns makes the replicas that write append one after the other. The replica that appended last learns the new head
+// first. Without turns it would win every race, and the other replicas would conflict.
+//
+// After its append a replica therefore waits until each replica that has appended recently has done so once more, the
+// one that has waited longest first. This costs little, because requests that arrive meanwhile go into the next append.
+// A replica that does not use its turn is not waited for again until it has appended. No lock is held: a stopped
+// replica delays the other replicas by one turn, whatever they append in the meantime. Only the writer uses turns.
 type turns struct {
-	// tag is this replica's.
+	// tag identifies this replica.
 	tag replicaTag
-	// due are the others that append before this one does again, the next one first; done are those that have appended
-	// since it did, in their order.
+	// due are the other replicas that append before this one does again, the next one first. done are those that have
+	// appended since this one did, in their order.
 	due, done []replicaTag
-	// since is when the turn of the first that is due began, and until when it ends.
+	// since is when the turn of due[0] began, and until when it ends.
 	since, until time.Time
-	// took is the average time of an append.
+	// took is the average duration of an append.
 	took time.Duration
-	// last is when this replica's last append came in, and beaten when others were last faster twice in a row.
+	// last is when this replica's last append finished. beaten is when it last had a conflict right after another one.
 	last, beaten time.Time
 }
 
-// skip lets nobody be waited for if there was nothing to append for a good part of an append's time, few clients write,
-// and others do not write at the same time: they had their time. Otherwise one client whose requests go to any of the
-// replicas would wait for all the others with each of them.
+// skip clears due if this replica was idle for more than half of an append's duration, few clients write, and no other
+// replica competes: the other replicas had their time to append. Without it, a client that spreads its requests over
+// all replicas would wait for every other replica with each request.
 func (t *turns) skip(requests int) {
 	if time.Since(t.last) > t.took/2 && time.Since(t.beaten) > contended && requests < crowd {
 		t.due = t.due[:0]
 	}
 }
 
-// taken says that this replica has appended, which took so long. One append whose outcome was unknown for seconds must
-// not make the others wait for as long as that is remembered: where the database does not tell of appends, nobody looks
-// before they are to be expected.
+// taken records an append by this replica and its duration. The duration is capped: a single append whose outcome was
+// unknown for seconds must not raise the average for a long time. Without notifications a waiting replica does not poll
+// before it expects the other replicas to have appended, and it computes that time from the average.
 func (t *turns) taken(took time.Duration) {
 	took = min(took, maxTurn)
 	if t.took == 0 {
@@ -83,16 +86,16 @@ func (t *turns) taken(took time.Duration) {
 	t.next()
 }
 
-// conflicted says that an append was in vain, again if the one before it was so too. Once means no more than that the
-// replica lags behind.
+// conflicted records a conflict. again is set if the previous append conflicted too; a single conflict only shows that
+// this replica lags behind.
 func (t *turns) conflicted(again bool) {
 	if again {
 		t.beaten = time.Now()
 	}
 }
 
-// foreign says that another replica has appended. The turn of the one that is waited for goes on meanwhile: it would
-// never end if it began anew with each append of a third.
+// foreign records an append by a replica. It does not restart the turn of due[0], which would never end if each append
+// of a third replica restarted it.
 func (t *turns) foreign(tag replicaTag) {
 	if tag == t.tag {
 		return
@@ -106,7 +109,7 @@ func (t *turns) foreign(tag replicaTag) {
 	}
 }
 
-// passed says that the one whose turn it was did not take it.
+// passed records that the replica whose turn it was did not append in time.
 func (t *turns) passed() {
 	t.due = t.due[1:]
 	t.next()
@@ -119,8 +122,8 @@ func (t *turns) next() {
 	}
 }
 
-// look is how long to wait before it is worth looking whether the others have appended: half as long as their appends
-// take on average, and from then on shortly.
+// look returns how long to wait before polling for appends of the other replicas. It is half of the time that their
+// appends take on average, and a short interval after that.
 func (t *turns) look() time.Duration {
 	if expected := time.Until(t.since.Add(time.Duration(len(t.due)) * t.took / 2)); expected > 0 {
 		return expected

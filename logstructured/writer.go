@@ -14,32 +14,33 @@ import (
 type writer struct {
 	store *Store
 	st    *state
-	// published is the snapshot that readers have; st is it plus what is under evaluation.
+	// published is the snapshot that readers use. st is that snapshot plus the requests under evaluation.
 	published *snapshot
 	leases    expiry
 	// cuts are the compactions whose history is still kept for watchers that lag.
 	cuts []cut
-	// trimmed is the position of the newest compaction of which everything was handed over for deletion.
+	// trimmed is the position of the newest compaction whose rows have all been handed to the deleter.
 	trimmed log.Position
-	// turns shares the log with other replicas.
+	// turns decides when this replica may append, so that the replicas append one after the other.
 	turns turns
-	// current is a local time at which everything that the log held had been applied.
+	// current is a local time at which this replica had applied the whole log.
 	current time.Time
-	// followed is when something that another process appended was last applied.
+	// followed is when this replica last applied an entry of another process.
 	followed time.Time
-	// complained is when a failed append was last logged for people to see.
+	// complained is when a failed append was last logged as a warning.
 	complained time.Time
-	// lasting outlives the context of run, for the append that is under way when the store stops.
+	// lasting outlives the context of run, so that an append in progress can finish when the store stops.
 	lasting context.Context //nolint:containedctx // it belongs to the goroutine as long as run
 }
 
-// cut drops the history below a compact revision when no watcher needs it any more, or at due.
+// cut is a compaction whose history is still kept. The history below revision is dropped once no watcher needs it, and
+// at due in any case.
 type cut struct {
 	revision Revision
 	due      time.Time
 }
 
-// accept publishes what was evaluated, now that it is in the log.
+// accept publishes an evaluation whose entries are now in the log.
 func (w *writer) accept(ev *evaluation) {
 	if len(ev.entries) == 0 {
 		return
@@ -59,7 +60,7 @@ func (w *writer) accept(ev *evaluation) {
 	w.publish(w.st.head)
 }
 
-// accepted does what follows from an entry that is not of a key and has been applied.
+// accepted carries out what follows from an applied control entry, one that is not of a key.
 func (w *writer) accepted(e *log.Entry) {
 	if e.Kind == log.KindRecovery || e.Kind == log.KindCompaction {
 		w.st.compactedAt = w.leases.adjusted(e.Time, w.current)
@@ -69,7 +70,7 @@ func (w *writer) accepted(e *log.Entry) {
 		w.cuts = nil
 		w.store.metrics.recoveries.Inc()
 		if tagOf(e.ID) == w.turns.tag {
-			break // and it was asked for here
+			break // requested by Store.Recover of this replica
 		}
 		w.store.logger.WithFields(logrus.Fields{"revision": e.Revision, "term": e.Version}).
 			Error("another replica found that THE DATABASE WENT BACK IN TIME: every earlier revision counts as compacted, so that all watchers list again")
@@ -79,8 +80,8 @@ func (w *writer) accepted(e *log.Entry) {
 	}
 }
 
-// publish shows the state to readers and watchers. heads are the ends of the appends that it has applied since it was
-// last shown.
+// publish makes the state visible to readers and watchers. heads are the heads after each append that was applied since
+// the last call.
 func (w *writer) publish(heads ...log.Head) {
 	w.published = w.st.publish()
 	w.store.hub.publish(w.published)
@@ -88,13 +89,14 @@ func (w *writer) publish(heads ...log.Head) {
 	w.store.metrics.published(w.published)
 }
 
-// republish shows readers the state, in which only rows were dropped that nobody may read.
+// republish publishes a state that differs from the published one only in dropped rows, which readers cannot reach.
 func (w *writer) republish() {
 	w.published = w.st.publish()
 	w.store.hub.publish(w.published)
 }
 
-// trim drops a bounded number of unreachable rows, so that requests get their turn in between.
+// trim removes a bounded number of unreachable rows from memory, and hands them to the deleter. The bound keeps
+// requests from waiting long. It reports whether more rows are left.
 func (w *writer) trim() (more bool) {
 	const limit = 512
 	dropped, more := w.st.trim(limit, nil)
@@ -118,10 +120,12 @@ func (w *writer) trim() (more bool) {
 	return more
 }
 
-// maxDeadControl is how many dead entries that are not of keys wait for the next compaction.
+// maxDeadControl is how many garbage control entries may wait for the next compaction. At that number they are deleted
+// without one.
 const maxDeadControl = 10_000
 
-// trimControl hands over the dead entries that are not of keys, after those of the newest compaction.
+// trimControl hands the garbage control entries to the deleter. It runs once all rows of the newest compaction have
+// been handed over.
 func (w *writer) trimControl() {
 	dead := len(w.st.garbage.control) + len(w.leases.dead)
 	if dead > 0 && (w.trimmed != w.st.compaction || dead >= maxDeadControl) {
@@ -138,13 +142,13 @@ func (w *writer) trimControl() {
 	}
 }
 
-// retainedUntil is when the retention of the newest compaction ends.
+// retainedUntil returns when the retention of the newest compaction ends.
 func (w *writer) retainedUntil() time.Time {
 	return w.leases.localTime(w.st.compactedAt).Add(w.store.opts.CompactRetention)
 }
 
-// cutHistory drops the history before a compaction. Watchers that were ahead of it when it came are not hurt by it,
-// unless they lag for longer than the rows are retained.
+// cutHistory drops the history before the oldest compaction in cuts. It waits for watchers that were created before the
+// compaction and have yet to read that history, but no longer than the rows are retained.
 func (w *writer) cutHistory() {
 	if len(w.cuts) == 0 {
 		return
