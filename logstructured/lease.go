@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// LeaseGrant grants a lease of ttl seconds, and a random ID if id is 0. In [LeaseModeTTL] the ID is the TTL and nothing
-// is stored: id must be 0 or that TTL.
+// LeaseGrant grants a lease of ttl seconds, with a random ID if id is 0. In [LeaseModeTTL] the ID is the TTL and
+// nothing is stored; id must be 0 or that TTL.
 func (s *Store) LeaseGrant(ctx context.Context, guard Guard, id LeaseID, ttl int64) (*LeaseGrantResult, error) {
 	if err := s.admit(ctx, costOfLease); err != nil {
 		return nil, err
@@ -62,9 +62,9 @@ func (s *Store) nameTTL(ctx context.Context, guard Guard, id LeaseID, ttl int64)
 	return &LeaseGrantResult{Revision: snap.revision, ID: LeaseID(ttl), TTL: ttl}, nil
 }
 
-// LeaseRevoke ends a lease and deletes its keys, in one revision, and returns the current one. Of the requests that are
-// under way with it, those that go into the same append take effect before it: a keep-alive that its client sent
-// earlier, on a stream, often reaches the writer a moment later.
+// LeaseRevoke ends a lease, deletes its keys in one revision, and returns the current revision. It takes effect after
+// all other requests in the same append: a keep-alive that the client sent earlier, on a stream, often reaches the
+// writer a moment later.
 func (s *Store) LeaseRevoke(ctx context.Context, guard Guard, id LeaseID) (Revision, error) {
 	var revision Revision
 	revoke := &request{ctx: ctx, last: true, evaluate: func(st *step) error {
@@ -82,16 +82,16 @@ func (s *Store) LeaseRevoke(ctx context.Context, guard Guard, id LeaseID) (Revis
 	return revision, err
 }
 
-// LeaseKeepAlive lets a lease last its whole TTL from now on. It is in the log when LeaseKeepAlive returns: all that
-// are under way at the same time share an entry of it. [ErrLeaseNotFound] comes with the revision at which the lease
+// LeaseKeepAlive extends a lease to its whole TTL from now on. The log holds the keep-alive when LeaseKeepAlive
+// returns; all concurrent keep-alives share one entry. [ErrLeaseNotFound] comes with the revision at which the lease
 // did not exist.
 func (s *Store) LeaseKeepAlive(ctx context.Context, guard Guard, id LeaseID) (*LeaseGrantResult, error) {
 	return s.SubmitLeaseKeepAlive(ctx, guard, id)()
 }
 
-// SubmitLeaseKeepAlive queues a [Store.LeaseKeepAlive] and returns a function that waits for its result, which the
-// caller must call. Keep-alives take effect in the order in which they are submitted, and before a revocation that is
-// requested afterwards.
+// SubmitLeaseKeepAlive queues a [Store.LeaseKeepAlive] and returns a function that waits for its result. The caller
+// must call that function. Keep-alives take effect in the order in which they are submitted, and before a revocation
+// that is requested afterwards.
 func (s *Store) SubmitLeaseKeepAlive(
 	ctx context.Context, guard Guard, id LeaseID,
 ) (wait func() (*LeaseGrantResult, error)) {
@@ -118,8 +118,8 @@ func (s *Store) SubmitLeaseKeepAlive(
 	}
 }
 
-// LeaseTimeToLive tells how long a lease lasts, and its keys if they are asked for. [ErrLeaseNotFound] comes with the
-// current revision.
+// LeaseTimeToLive returns the TTL of a lease and the time that is left, and also its keys if keys is set.
+// [ErrLeaseNotFound] comes with the current revision.
 func (s *Store) LeaseTimeToLive(
 	ctx context.Context, guard Guard, id LeaseID, keys bool,
 ) (*LeaseTimeToLiveResult, error) {
@@ -146,7 +146,7 @@ func (s *Store) LeaseTimeToLive(
 	return result, nil
 }
 
-// Leases returns the IDs of all leases, those that end first first.
+// Leases returns the IDs of all leases, ordered by the time when they end.
 func (s *Store) Leases(ctx context.Context, guard Guard) (ids []LeaseID, revision Revision, err error) {
 	err = s.writeLease(ctx, guard, func(st *step) error {
 		ids, revision = st.st.leaseIDs(), st.st.revision
@@ -156,12 +156,12 @@ func (s *Store) Leases(ctx context.Context, guard Guard) (ids []LeaseID, revisio
 	return ids, revision, err
 }
 
-// writeLease is write for what only [LeaseModeEtcd] has.
+// writeLease is write for requests that only [LeaseModeEtcd] has.
 func (s *Store) writeLease(ctx context.Context, guard Guard, evaluate func(*step) error) error {
 	return s.submitLease(guard, &request{ctx: ctx, evaluate: evaluate})()
 }
 
-// submitLease is submit for what only [LeaseModeEtcd] has. The caller must call await.
+// submitLease is submit for requests that only [LeaseModeEtcd] has. The caller must call await.
 func (s *Store) submitLease(guard Guard, r *request) (await func() error) {
 	if err := s.OwnLeases(); err != nil {
 		return func() error { return cmp.Or(s.passHere(r.ctx, guard), err) }
@@ -179,7 +179,7 @@ func (s *Store) submitLease(guard Guard, r *request) (await func() error) {
 	return func() error { return s.await(r) }
 }
 
-// OwnLeases returns nil in [LeaseModeEtcd], and otherwise [ErrLeaseMode].
+// OwnLeases returns nil in [LeaseModeEtcd], and [ErrLeaseMode] otherwise.
 func (s *Store) OwnLeases() error {
 	if s.opts.LeaseMode != LeaseModeEtcd {
 		return ErrLeaseMode

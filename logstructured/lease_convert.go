@@ -8,14 +8,14 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// claimLeaseMode writes the mode into an empty log, and refuses a log of another one. It returns what the log then
-// holds, of which st was read.
+// claimLeaseMode records the mode in an empty log, and returns an error if the log has another mode. st was read from
+// the log before; claimLeaseMode returns the state after the claim.
 func claimLeaseMode(ctx context.Context, l log.Log, st *state, mode LeaseMode) (*state, expiry, error) {
 	if st.head != (log.Head{}) {
 		return nil, expiry{}, leaseModeMismatch(st.mode, mode)
 	}
 	claim := []log.Entry{{Kind: log.KindRecord, Revision: st.revision, Key: []byte(recordLeaseMode), Value: []byte(mode), Version: 1}}
-	// Another replica that starts for the first time may do the same: what counts is what then stands there.
+	// Another replica that starts for the first time may do the same. The mode that the log then holds counts.
 	err := l.Append(ctx, log.Head{}, newAppendID(newReplicaTag()), claim)
 	if err != nil && !errors.Is(err, log.ErrConflict) {
 		return nil, expiry{}, fmt.Errorf("%w (record the mode of leases)", err)
@@ -27,12 +27,13 @@ func claimLeaseMode(ctx context.Context, l log.Log, st *state, mode LeaseMode) (
 	return st, leases, err
 }
 
-// ConvertLeases makes the leases those of another mode and returns the number of keys that have one. The store must not
-// be used for anything else any more, and no other process may serve the log.
+// ConvertLeases converts all leases to another mode and returns the number of keys that have one. Afterwards the store
+// must not be used for anything else, and no other process may serve the log meanwhile.
 //
-//   - To [LeaseModeEtcd]: each TTL in use becomes a lease of that ID and TTL, granted now, to which all its keys belong. None of them
-//     expires earlier than it would have.
-//   - To [LeaseModeTTL]: each key that has a lease is written again, all of them in one revision, with what is left of the lease as its TTL.
+//   - To [LeaseModeEtcd]: each TTL in use becomes a lease with that ID and TTL, granted now, to which all its keys
+//     belong. No key expires earlier than it would have.
+//   - To [LeaseModeTTL]: each key that has a lease is written again, with the remaining time of its lease as its TTL,
+//     all of them in one revision.
 func (s *Store) ConvertLeases(ctx context.Context, to LeaseMode) (keys int, err error) {
 	if err := to.Valid(); err != nil {
 		return 0, err

@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// checkLease returns an error if a put cannot use its lease: the lease does not exist, or is in [LeaseModeTTL] no TTL,
-// or is used there as an identity. compares are those of the put's transaction.
+// checkLease returns an error if a put cannot use its lease. In [LeaseModeEtcd] the lease must exist. In [LeaseModeTTL]
+// it must be a TTL and must not be used as an identity. compares are the compares of the put's transaction.
 func (c *control) checkLease(p *PutRequest, compares []Compare) error {
 	switch {
 	case c.mode == LeaseModeTTL && (p.Lease <= 0 || p.Lease > MaxLeaseTTL), c.mode == LeaseModeEtcd && c.lease(p.Lease) == nil:
@@ -19,7 +19,7 @@ func (c *control) checkLease(p *PutRequest, compares []Compare) error {
 }
 
 // namesLease reports whether the last element of key, after a slash, is the lease's ID in hexadecimal or decimal.
-// Recipes of etcd's clients name keys so, because the ID of an etcd lease is unique: mutexes and elections in
+// Recipes of etcd's clients name keys this way, because the ID of an etcd lease is unique: mutexes and elections in
 // hexadecimal, service registries and some elections in decimal.
 func namesLease(key []byte, id LeaseID) bool {
 	slash := bytes.LastIndexByte(key, '/')
@@ -32,8 +32,8 @@ func namesLease(key []byte, id LeaseID) bool {
 		bytes.EqualFold(name, strconv.AppendInt(buf[:0], int64(id), 16))
 }
 
-// comparesModRevision reports whether one of the compares is about the mod revision of key. Kubernetes writes each
-// object under such a compare and names it as its users please, by chance like a TTL. Recipes compare the create
+// comparesModRevision reports whether one of the compares is on the mod revision of key. Kubernetes writes each object
+// under such a compare, and its users choose the name, which may by chance look like a TTL. Recipes compare the create
 // revision or nothing.
 func comparesModRevision(compares []Compare, key []byte) bool {
 	for i := range compares {

@@ -2,24 +2,26 @@ package logstructured
 
 import "fmt"
 
-// LeaseMode tells what a lease is. It is recorded in the log, so that all replicas agree.
+// LeaseMode is the kind of leases that a store has. The log records it, so that all replicas agree.
 type LeaseMode string
 
 const (
-	// LeaseModeTTL stores no leases: the ID of one is its TTL, and a key that is put with it expires that long after
-	// its last write.
+	// LeaseModeTTL stores no leases. The ID of a lease is its TTL, and a key that is put with it expires that long
+	// after its last write.
 	LeaseModeTTL LeaseMode = "ttl"
-	// LeaseModeEtcd has etcd's leases: granted, kept alive and revoked, with keys that are deleted when they end.
+	// LeaseModeEtcd has etcd's leases. They are granted, kept alive and revoked, and their keys are deleted when they
+	// end.
 	LeaseModeEtcd LeaseMode = "etcd"
 )
 
-// recordLeaseMode is the record that holds the mode, if it is not [LeaseModeTTL] from the beginning.
+// recordLeaseMode is the record that holds the mode. A log without it has [LeaseModeTTL].
 const recordLeaseMode = "lease-mode"
 
 const (
-	// MaxLeaseTTL is the largest TTL of a lease, in seconds; etcd's.
+	// MaxLeaseTTL is the largest TTL of a lease, in seconds, as in etcd.
 	MaxLeaseTTL = 9_000_000_000
-	// minLeaseTTL is what a smaller TTL is raised to, in seconds; etcd's with its default election timeout.
+	// minLeaseTTL is the smallest TTL, in seconds, to which smaller ones are raised. It is etcd's with its default
+	// election timeout.
 	minLeaseTTL = 2
 )
 

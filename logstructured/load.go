@@ -15,11 +15,11 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// loadAhead is how many batches of the scan may wait to be indexed: the database is read by one processor while another
+// loadAhead is how many batches of the scan may wait to be indexed. One processor reads the database while another one
 // builds the index.
 const loadAhead = 8
 
-// loadServed is loadLog, and returns an error if the log holds the beginning of an import.
+// loadServed is loadLog for a log that will be served: it returns an error if the log holds an unfinished import.
 func loadServed(ctx context.Context, source log.Log) (st *state, leases expiry, end log.End, err error) {
 	st, leases, end, err = loadLog(ctx, source)
 	if err == nil {
@@ -28,7 +28,7 @@ func loadServed(ctx context.Context, source log.Log) (st *state, leases expiry, 
 	return st, leases, end, err
 }
 
-// loadLog loads what the log holds now, up to end.
+// loadLog loads the whole log. end is the end of the log when the load began.
 func loadLog(ctx context.Context, source log.Log) (st *state, leases expiry, end log.End, err error) {
 	if end, err = source.End(ctx); err != nil {
 		return nil, leases, end, fmt.Errorf("%w (read the log's end)", err)
@@ -37,7 +37,8 @@ func loadLog(ctx context.Context, source log.Log) (st *state, leases expiry, end
 	return st, leases, end, err
 }
 
-// load reads the metadata of the whole log, whose end was end before, and builds the index from it.
+// load reads the metadata of the whole log and builds the index from it. end is the end of the log before, from which
+// load estimates the size of the index.
 func load(ctx context.Context, source log.Log, end log.End) (st *state, leases expiry, err error) {
 	leases.at = time.Now()
 	rows, err := estimateRows(ctx, source, end.Position)
@@ -72,7 +73,7 @@ func load(ctx context.Context, source log.Log, end log.End) (st *state, leases e
 	st = l.finish()
 	compact := st.compact
 	if st.unfinishedImport() != nil {
-		compact = math.MaxInt64 - 1 // its end sets the compact revision
+		compact = math.MaxInt64 - 1 // the end of the import sets the compact revision
 	}
 	if l.rules.end(end, compact); l.err != nil {
 		return nil, leases, l.err
@@ -88,7 +89,7 @@ func load(ctx context.Context, source log.Log, end log.End) (st *state, leases e
 	return st, leases, nil
 }
 
-// startClock asks the database for the time, now that the times of all entries were replayed.
+// startClock reads the database's clock. The times of all entries have been replayed before.
 func startClock(ctx context.Context, source log.Log, c *clock) error {
 	asked := time.Now()
 	end, err := source.End(ctx)
@@ -99,7 +100,8 @@ func startClock(ctx context.Context, source log.Log, c *clock) error {
 	return nil
 }
 
-// estimateRows guesses how many rows the log has, rather too low than too high: it saves growing what will hold them.
+// estimateRows estimates how many rows the log has, rather too low than too high. The estimate saves growing the slice
+// and the map that hold them.
 func estimateRows(ctx context.Context, source log.Log, end log.Position) (int, error) {
 	const rowBytes = 256
 	size, err := source.Size(ctx)
@@ -109,18 +111,19 @@ func estimateRows(ctx context.Context, source log.Log, end log.Position) (int, e
 	return int(min(int64(end), size.InUse/rowBytes)), nil
 }
 
-// loader builds a state from a whole log. It finds keys by a hash table and sorts them in the end: for a million
-// keys that is several times faster than finding each one's place in a growing tree.
+// loader builds a state from a whole log. It finds keys by a hash table and sorts them at the end. For a million keys
+// this is several times faster than finding the place of each one in a growing tree.
 type loader struct {
 	st     *state
 	leases *expiry
 	keys   map[string]*keyIndex
-	// leased are the rows with a lease. Only the whole log tells what that means.
+	// leased are the rows with a lease. Their deadlines depend on the lease mode, which is known only after the whole
+	// log was read.
 	leased []leasedRow
-	// compacted is the time on the clock of the newest compaction.
+	// compacted is the time of the newest compaction on the clock.
 	compacted log.Timestamp
 	rules     rules
-	// err is why the log cannot be served: the first thing that is wrong with it.
+	// err is the first problem that was found. The log cannot be served if it is set.
 	err error
 }
 
@@ -161,7 +164,7 @@ func (l *loader) apply(e *log.Entry) {
 	l.keys[name] = l.st.extend(former, r)
 }
 
-// refuse takes a problem of the log.
+// refuse records a problem of the log in err.
 func (l *loader) refuse(p Problem) {
 	if l.err == nil {
 		l.err = fmt.Errorf("%w: %s; `stele check` lists all problems: restore a backup, or see docs/reliability.md", log.ErrCorrupt, p)
@@ -193,7 +196,7 @@ func loadTree(t *tree, keys []sortKey) {
 	}
 }
 
-// sortKey is a key with the eight bytes of it that are being compared, so that comparing touches no other memory.
+// sortKey is a key with the eight bytes of it that are being compared, so that a comparison touches no other memory.
 type sortKey struct {
 	word uint64
 	// size of the key.
@@ -201,18 +204,18 @@ type sortKey struct {
 	key  *keyIndex
 }
 
-// sortParallel is the number of keys from which on another processor is worth waking.
+// sortParallel is the number of keys from which sorting on another processor is worthwhile.
 const sortParallel = 4096
 
-// sortKeys sorts keys whose first depth bytes are equal: by the next eight, and then those that have these in common by
-// the eight behind. Keys have long prefixes in common, and a plain sort would fetch both keys from memory for each of
-// its comparisons. Parts are sorted by goroutines of their own while there is room in busy.
+// sortKeys sorts keys whose first depth bytes are equal. It sorts them by the next eight bytes, and then each group
+// that is still equal by the following ones. Keys have long prefixes in common, and a plain sort would fetch both keys
+// from memory for each of its comparisons. Groups are sorted by goroutines of their own while there is room in busy.
 func sortKeys(keys []sortKey, depth int, busy chan struct{}) {
 	depth += common(keys, depth)
 	for i := range keys {
 		k := &keys[i]
 		k.size = len(k.key.key)
-		var word [8]byte // a key that ends early is padded: the shorter of two that are then equal comes first
+		var word [8]byte // a short key is padded; of two keys that are then equal the shorter one comes first
 		copy(word[:], k.key.key[min(depth, k.size):])
 		k.word = binary.BigEndian.Uint64(word[:])
 	}
@@ -220,7 +223,7 @@ func sortKeys(keys []sortKey, depth int, busy chan struct{}) {
 		if a.word != b.word {
 			return cmp.Compare(a.word, b.word)
 		}
-		// Those that end within this word, by length; those that go on are equal as yet.
+		// Keys that end within this word are ordered by length. Longer keys are equal so far.
 		return cmp.Compare(min(a.size, depth+8), min(b.size, depth+8))
 	})
 	var parts sync.WaitGroup
@@ -252,8 +255,8 @@ func sortKeys(keys []sortKey, depth int, busy chan struct{}) {
 	}
 }
 
-// common returns how many bytes from depth on all keys have in common. Most keys begin alike, and each eight bytes of
-// that would be fetched from all over the memory for nothing.
+// common returns how many bytes from depth on all keys have in common. Most keys begin alike. Without this, sortKeys
+// would fetch each eight bytes of the common prefix from all over the memory for nothing.
 func common(keys []sortKey, depth int) int {
 	if len(keys) == 0 {
 		return 0

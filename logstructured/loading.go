@@ -14,8 +14,8 @@ func reporting(l log.Log, report func(read, end log.Position)) log.Log {
 	return &reportingLog{Log: l, report: report}
 }
 
-// reportingLog reports the position that a scan has read, and that of the log's end as last asked. Only one goroutine
-// uses it.
+// reportingLog reports the position that a scan has read, and the position of the log's end when it was last queried.
+// Only one goroutine uses it.
 type reportingLog struct {
 	log.Log
 	report func(read, end log.Position)

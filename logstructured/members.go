@@ -11,7 +11,7 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// farewell is how long a replica that stops may take to say so.
+// farewell bounds the time in which a stopping replica unregisters.
 const farewell = time.Second
 
 // members are the replicas that share the log, as far as this one knows.
@@ -21,7 +21,7 @@ type members struct {
 	mu   sync.Mutex
 	self log.Replica
 	all  []log.Replica
-	// heartbeats are those of all registered replicas.
+	// heartbeats are the heartbeats of all registered replicas.
 	heartbeats presences
 }
 
@@ -49,7 +49,8 @@ func (m *members) run(ctx context.Context, r log.Registry) error {
 	}
 }
 
-// beat registers this replica once and learns of the others.
+// beat registers this replica once and reads the list of replicas. It removes replicas that have been silent for too
+// long.
 func (m *members) beat(ctx context.Context, r log.Registry) error {
 	ctx, cancel := context.WithTimeout(ctx, heartbeatInterval)
 	defer cancel()
@@ -65,7 +66,7 @@ func (m *members) beat(ctx context.Context, r log.Registry) error {
 	return nil
 }
 
-// note takes the registered replicas, and returns those that are to be removed.
+// note records the registered replicas, and returns the ones to be removed.
 func (m *members) note(all []log.Replica) (forgotten []log.Replica) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -14,8 +14,8 @@ type fill struct {
 	row *row
 }
 
-// answer collects what an evaluation left to be read from the database: values that only the client needs are
-// fetched after the append, by the goroutine of the request and not by the writer.
+// answer collects the values that an evaluation has yet to read from the database. Values that only the client needs
+// are read after the append, on the goroutine of the request and not on the writer's.
 type answer struct {
 	fills []fill
 	// bounded answers hold at most maxAnswerBytes; bytes is what they hold so far.
@@ -74,7 +74,7 @@ func (a *answer) complete(ctx context.Context, v *values, turn lane) error {
 	return v.loadAll(ctx, turn, rows, func(i int, data []byte) { a.fills[i].kv.Value = data })
 }
 
-// checkRevision refuses revisions that cannot be read.
+// checkRevision returns an error if revision cannot be read.
 func (v *view) checkRevision(revision Revision) error {
 	switch {
 	case revision > v.revision:
@@ -85,7 +85,7 @@ func (v *view) checkRevision(revision Revision) error {
 	return nil
 }
 
-// rangeKeys evaluates a range on the view. Its revision has been checked. load is needed for ordering by value alone.
+// rangeKeys evaluates a range on the view. The caller has checked its revision. load is needed only to order by value.
 func (v *view) rangeKeys(r *RangeRequest, a *answer, load func([]*row) ([][]byte, error)) (*RangeResult, error) {
 	revision := r.Revision
 	if revision <= 0 {
@@ -97,7 +97,7 @@ func (v *view) rangeKeys(r *RangeRequest, a *answer, load func([]*row) ([][]byte
 		return result, nil
 	}
 
-	// One more than the limit tells whether there are more.
+	// One row more than the limit shows whether there are more.
 	limit := 0
 	if r.Limit > 0 && !r.limitLast() && !r.filtered() {
 		limit = int(min(r.Limit, 1<<31)) + 1
@@ -141,7 +141,7 @@ func (v *view) rangeKeys(r *RangeRequest, a *answer, load func([]*row) ([][]byte
 		rows, result.More = rows[:n], result.More || n < len(rows)
 	}
 	result.KVs = make([]*mvccpb.KeyValue, len(rows))
-	kvs := make([]mvccpb.KeyValue, len(rows)) // all in one piece: they live and die together
+	kvs := make([]mvccpb.KeyValue, len(rows)) // one allocation: they have the same lifetime
 	for i, row := range rows {
 		result.KVs[i] = &kvs[i]
 		switch {
@@ -156,8 +156,8 @@ func (v *view) rangeKeys(r *RangeRequest, a *answer, load func([]*row) ([][]byte
 	return result, nil
 }
 
-// fillInWithoutValue leaves the lease out too, unless the range is ordered by value, because etcd then answers from its
-// index.
+// fillInWithoutValue also leaves out the lease, unless the range is ordered by value: etcd answers such a range from
+// its index, which has no leases.
 func (r *RangeRequest) fillInWithoutValue(kv *mvccpb.KeyValue, row *row) {
 	kv.Key = row.key
 	kv.CreateRevision = int64(row.create)
@@ -168,13 +168,13 @@ func (r *RangeRequest) fillInWithoutValue(kv *mvccpb.KeyValue, row *row) {
 	}
 }
 
-// sorted tells whether the result is in another order than the index.
+// sorted reports whether the result has another order than the index.
 func (r *RangeRequest) sorted() bool {
 	return r.SortTarget != SortByKey || r.SortOrder == SortDescend
 }
 
-// limitLast tells whether the limit counts after the ordering. Without an explicit order etcd limits first, in key
-// order, and sorts what is left.
+// limitLast reports whether the limit applies after the ordering. Without an explicit order etcd first applies the
+// limit, in key order, and sorts the remaining keys.
 func (r *RangeRequest) limitLast() bool { return r.sorted() && r.SortOrder != SortNone }
 
 func (r *RangeRequest) filtered() bool {
@@ -195,8 +195,8 @@ func (r *RangeRequest) filter(rows []*row) []*row {
 	return kept
 }
 
-// rowSorter orders rows. The algorithm is the one that etcd calls, so that rows that compare equal come in the order
-// that etcd's do.
+// rowSorter orders rows. It uses the same algorithm as etcd, so that rows that compare equal come in the same order as
+// in etcd.
 type rowSorter struct {
 	rows   []*row
 	target SortTarget
@@ -237,7 +237,7 @@ func (s rowSorter) Less(i, j int) bool {
 	}
 }
 
-// fit asks for room for rows, the rows of an answer, and returns how many of them it has room for, one at least.
+// fit takes room from the budget for the rows of an answer, and returns how many of them fit, at least one.
 func (r *RangeRequest) fit(rows []*row) (int, error) {
 	if r.Budget == nil || len(rows) == 0 {
 		return len(rows), nil

@@ -9,8 +9,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// reads answers which position a linearizable read must have applied: the end of the log, asked for by one query after
-// the read arrived. All reads that wait share the next query, as in etcd's ReadIndex.
+// reads determines which position a linearizable read must have applied: the log's head, queried after the read
+// arrived. All waiting reads share the next query, as in etcd's ReadIndex.
 type reads struct {
 	log     log.Log
 	applied *applied
@@ -21,12 +21,12 @@ type reads struct {
 	next *round
 }
 
-// round is one question to the database. done is closed when end and err are set.
+// round is one query of the head. done is closed once end and err are set.
 type round struct {
 	done chan struct{}
 	end  log.End
 	err  error
-	// notify is called after done was closed.
+	// notify holds functions that are called after done was closed.
 	notify []func(*round)
 }
 
@@ -34,7 +34,7 @@ func newReads(l log.Log, applied *applied, health *health) *reads {
 	return &reads{log: l, applied: applied, health: health, wake: make(chan struct{}, 1), next: &round{done: make(chan struct{})}}
 }
 
-// run asks until ctx ends.
+// run queries the head for the waiting reads until ctx ends.
 func (rd *reads) run(ctx context.Context) error {
 	for {
 		select {
@@ -42,7 +42,7 @@ func (rd *reads) run(ctx context.Context) error {
 			rd.ask(ctx)
 			return nil
 		case <-rd.wake:
-			runtime.Gosched() // reads that are about to join share the question
+			runtime.Gosched() // reads that are about to join share the query
 			rd.ask(ctx)
 		}
 	}
@@ -67,7 +67,7 @@ func (rd *reads) ask(ctx context.Context) {
 	}
 }
 
-// join returns the round whose question has not been asked yet. notify, if not nil, is called with its result.
+// join returns the round whose query has not been sent yet. notify, if not nil, is called with its result.
 func (rd *reads) join(notify func(*round)) *round {
 	rd.mu.Lock()
 	r := rd.next

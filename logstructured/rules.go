@@ -6,9 +6,9 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// Problem is something in a log that must not be there, or is missing.
+// Problem is an inconsistency in a log: something that must not be there, or is missing.
 type Problem struct {
-	// Position is that of the entry where it was noticed, 0 if it is of none.
+	// Position is the position of the entry where the problem was found, 0 if it concerns the whole log.
 	Position log.Position
 	Text     string
 }
@@ -20,12 +20,12 @@ func (p Problem) String() string {
 	return fmt.Sprintf("position %d: %s", p.Position, p.Text)
 }
 
-// maxProblems is how many problems are reported: one that everything follows from is enough.
+// maxProblems is how many problems are reported. More are of no use: most of them follow from the first.
 const maxProblems = 100
 
-// rules compares the entries of a log, in order, with what a store writes: positions without gaps, revisions and
-// versions that follow from each other. [Check] and the start share them; what takes more memory than the index has is
-// left to [Check].
+// rules checks the entries of a log, in order, against what a store writes: positions without gaps, and revisions and
+// versions that follow from each other. [Check] and the start of a server share them. Checks that need more memory than
+// the index has are left to [Check].
 type rules struct {
 	report func(Problem)
 
@@ -35,16 +35,16 @@ type rules struct {
 	}
 	// rows is the number of entries so far.
 	rows int64
-	// revision is the current one, and writes the number of its entries of keys so far. jumped means that it has none
-	// and never will.
+	// revision is the current revision, and writes is the number of its key entries so far. jumped is set if the
+	// revision has none and never will.
 	revision Revision
 	writes   int64
 	jumped   bool
-	// gaps are the last positions of those that are missing, and jumps the revisions that are not the next one. Both
-	// rise, so the last of them show whether any is a problem.
+	// gaps holds the last position of each gap, and jumps holds the revisions that do not follow the previous one. Both
+	// ascend, so the last ones suffice to show whether any of them is a problem.
 	gaps  []log.Position
 	jumps []jump
-	// pasts are rows of a key's history whose beginning is missing.
+	// pasts are the positions of rows whose key has earlier versions that are missing.
 	pasts []log.Position
 }
 
@@ -53,7 +53,7 @@ type jump struct {
 	from, to Revision
 }
 
-// keepLast appends to a list of which only the end is of interest.
+// keepLast appends to a list of which only the last items matter.
 func keepLast[T any](list []T, item T) []T {
 	if len(list) == 2*maxProblems {
 		list = append(list[:0], list[maxProblems:]...)
@@ -65,7 +65,7 @@ func (c *rules) problem(at log.Position, format string, args ...any) {
 	c.report(Problem{at, fmt.Sprintf(format, args...)})
 }
 
-// entry takes the next entry, which is valid by itself. newest is the newest row of its key, nil if the key has none.
+// entry checks the next entry, which is valid by itself. newest is the newest row of its key, nil if the key has none.
 func (c *rules) entry(e *log.Entry, newest *row) {
 	switch {
 	case e.Position <= c.previous.Position:
@@ -89,7 +89,7 @@ func (c *rules) entry(e *log.Entry, newest *row) {
 	}
 }
 
-// write compares the revision of a write with those before it.
+// write checks the revision of a write against the previous entries.
 func (c *rules) write(e *log.Entry) {
 	switch {
 	case e.Revision < c.revision:
@@ -106,7 +106,7 @@ func (c *rules) write(e *log.Entry) {
 	c.revision, c.writes, c.jumped = e.Revision, e.Sub+1, false
 }
 
-// version compares a write with the row that it supersedes.
+// version checks a write against the row that it supersedes.
 func (c *rules) version(e *log.Entry, newest *row) {
 	live := newest != nil && !newest.tombstone()
 	switch {
@@ -151,10 +151,10 @@ func (c *rules) control(e *log.Entry) {
 	}
 }
 
-// end looks at what only the whole log shows. compact is the compact revision.
+// end checks what only the whole log shows. compact is the compact revision.
 func (c *rules) end(end log.End, compact Revision) {
 	for _, j := range c.jumps {
-		// What was superseded up to the compact revision may be gone, whole revisions too.
+		// Rows that were superseded up to the compact revision may be deleted, whole revisions too.
 		if j.to > max(j.from, 1)+1 && j.to > compact+1 {
 			c.problem(j.at, "has revision %d, after %d: what is between is missing", j.to, max(j.from, 1))
 		}

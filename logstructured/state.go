@@ -6,36 +6,38 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// snapshot is the published state: immutable, held by readers as long as they like.
+// snapshot is the published state. It is immutable, and readers may hold it as long as they like.
 type snapshot struct {
 	view
 	control
 	footprint
-	// head names the newest entry that was applied.
+	// head is the position and append ID of the newest applied entry.
 	head log.Head
-	// term is the raft term: 1, and more by one for each time that the database was found to have gone back in time.
+	// term is the raft term. It is 1 at first, and rises by one each time the database is found to have gone back in
+	// time.
 	term uint64
 	// history holds the rows from revision start on in the order of the log, for watchers. It begins at the compact
-	// revision or earlier: a watcher that was there before a compaction goes on reading for a while.
+	// revision or earlier, because a watcher that was created before a compaction may continue to read for a while.
 	history []*row
 	start   Revision
 }
 
-// state is the writer's working copy of the index: the published snapshot plus what is being evaluated. Only the
-// writer touches it. An append that fails is undone by reset, which is cheap: trees are copied on write.
+// state is the writer's working copy of the index: the published snapshot plus the effects of the requests under
+// evaluation. Only the writer uses it. reset undoes a failed append, which is cheap because trees are copied on write.
 type state struct {
 	snapshot
 	garbage garbage
-	// compaction is the position of the entry that set the compact revision, 0 if none; compactedAt is its
-	// time on the [clock], which only the loader and the writer know.
+	// compaction is the position of the entry that set the compact revision, 0 if none. compactedAt is its time on the
+	// [clock]; only the loader and the writer set it.
 	compaction  log.Position
 	compactedAt log.Timestamp
-	// recovery is the position of the newest entry of that kind, 0 if none, and recovered its revision.
+	// recovery is the position of the newest recovery entry, 0 if none, and recovered is its revision.
 	recovery  log.Position
 	recovered Revision
-	// hint is where in the tree the last key was found: a write looks for its key, and then puts it there.
+	// hint is the place of the last key in the tree. A write searches for its key and then sets it, so the second
+	// search starts at the right place.
 	hint btree.PathHint
-	// probe is what get looks for.
+	// probe is the item that get searches for.
 	probe keyIndex
 }
 
@@ -46,15 +48,17 @@ func (st *state) get(key []byte) *keyIndex {
 	return ki
 }
 
-// garbage remembers which rows a compaction will make unreachable, in order of the revision that does, so that
-// compacting costs as much as there is to drop and not as much as there is to keep. Rows of one key always leave
-// oldest first, which is why tombstones, that live one revision longer, may have a queue of their own.
+// garbage records which rows a compaction will make unreachable, in the order of the revision that does so. A
+// compaction therefore costs as much as there is to drop, not as much as there is to keep. The rows of a key are always
+// dropped oldest first, so tombstones, which live one revision longer, can have a queue of their own.
 type garbage struct {
 	superseded []deadRow // dead once compact >= at
 	tombstones []deadRow
-	// control are entries that are not of keys: dead as soon as another one has taken their place.
+	// control are the positions of control entries, those that are not of keys, which a later entry has replaced. They
+	// are garbage at once.
 	control []log.Position
-	// jumps are of use until a compaction has passed them: its entry holds the revision then.
+	// jumps are entries that are needed until a compaction has passed their revision. From then on the entry of the
+	// compaction shows that the revision was reached.
 	jumps []deadJump
 }
 
@@ -85,7 +89,7 @@ func (st *state) publish() *snapshot {
 	return &published
 }
 
-// savepoint is what reset needs beside the published snapshot.
+// savepoint is what reset needs in addition to the published snapshot.
 type savepoint struct {
 	garbage     garbage
 	compaction  log.Position
@@ -102,11 +106,11 @@ func (st *state) reset(published *snapshot, sp savepoint) {
 	st.keys = published.keys.Copy()
 	st.dead = published.dead.Copy()
 	st.control = published.copyControl()
-	// The queues only grew: the savepoint's slices are their beginnings.
+	// The queues have only grown, so the savepoint's slices are prefixes of them.
 	st.garbage, st.compaction, st.compactedAt = sp.garbage, sp.compaction, sp.compactedAt
 }
 
-// footprint counts what the index holds beside what its trees know themselves.
+// footprint counts what the index holds, except for what its trees count themselves.
 type footprint struct {
 	// rowCount is the number of rows of all keys, keyBytes the memory of the keys themselves.
 	rowCount, keyBytes int64
@@ -118,7 +122,7 @@ type footprint struct {
 	lagging int64
 }
 
-// bury says that an entry which is not of a key is dead.
+// bury marks a control entry as garbage.
 func (st *state) bury(position log.Position) {
 	st.garbage.control = append(st.garbage.control, position)
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// sweep drops what time has made superfluous, in bounded steps, and returns how long the next one may wait. It costs
-// next to nothing when there is none.
+// sweep expires keys or leases and drops outdated deadlines and history, in bounded steps. It returns how long the next
+// sweep may wait. It costs almost nothing if there is nothing to do.
 func (w *writer) sweep(ctx context.Context) time.Duration {
 	next := w.pollInterval()
 	if w.store.health.answers() {
@@ -31,14 +31,15 @@ func (w *writer) sweep(ctx context.Context) time.Duration {
 	return next
 }
 
-// maxExpireBatch bounds the keys, or in [LeaseModeEtcd] the leases, that one append of the sweeper lets expire.
+// maxExpireBatch bounds the keys, or in [LeaseModeEtcd] the leases, that one append of the sweep expires.
 const maxExpireBatch = 1000
 
-// expire lets everything expire whose deadline has passed on the database's clock. It goes through an append like any
-// write: of several processes that sweep, one is first. It returns whether more may be due already.
+// expire expires all keys or leases whose deadline has passed on the database's clock. It appends like any write: if
+// several processes sweep at once, one append succeeds and the other ones conflict. It reports whether more may be due
+// already.
 func (w *writer) expire(ctx context.Context) (more bool) {
 	if w.store.alarms.Of(Records{&w.published.control}).corrupt {
-		return false // until somebody has looked what is wrong
+		return false // until an operator has cleared the alarm
 	}
 	if w.st.mode == LeaseModeEtcd {
 		return w.expireLeases(ctx)
@@ -46,7 +47,7 @@ func (w *writer) expire(ctx context.Context) (more bool) {
 	return w.expireKeys(ctx)
 }
 
-// expireKeys deletes the keys whose TTL is over, in one revision.
+// expireKeys deletes the keys whose TTL has passed, in one revision.
 func (w *writer) expireKeys(ctx context.Context) (more bool) {
 	var due []*row
 	now := w.leases.reading(time.Now())
@@ -84,7 +85,7 @@ func (w *writer) expireKeys(ctx context.Context) (more bool) {
 	return len(due) == maxExpireBatch
 }
 
-// expireLeases revokes the leases that have ended, each in a revision of its own as if its holder had done so.
+// expireLeases revokes the leases that have ended, each in a revision of its own, as if its holder had revoked it.
 func (w *writer) expireLeases(ctx context.Context) (more bool) {
 	var due []LeaseID
 	now := w.leases.reading(time.Now())
@@ -110,7 +111,7 @@ func (w *writer) expireLeases(ctx context.Context) (more bool) {
 	for i, id := range due {
 		revocations[i] = func(s *step) error {
 			expired[i] = 0
-			// Another process may have revoked it, or kept it alive, before this append came in.
+			// Another process may have revoked the lease, or kept it alive, before this append.
 			if t := w.leases.terms[id]; t != nil && w.leases.end(t) <= now && s.st.lease(id) != nil {
 				expired[i] = s.revoke(id)
 			}
@@ -130,15 +131,15 @@ func (w *writer) expireLeases(ctx context.Context) (more bool) {
 	return more
 }
 
-// probe tries whether the database takes writes again. Its entry keeps alive leases that do not exist, so that it
-// changes nothing and goes with the next compaction.
+// probe checks by a write whether the database accepts writes again. Its entry keeps alive leases that do not exist: it
+// changes nothing, and becomes garbage that is deleted with the next compaction.
 func (w *writer) probe(ctx context.Context) {
 	r := &w.store.refusals
 	refused := r.current.Load()
 	if refused == nil || time.Since(r.probed) < probeInterval {
 		return
 	}
-	size := 8 // of one lease: an entry without any counts as damaged
+	size := 8 // one lease ID: an entry without any counts as damaged
 	if refused.full() {
 		size = roomForWrites
 	}

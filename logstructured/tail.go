@@ -14,15 +14,15 @@ import (
 var (
 	// errHistoryChanged means that the log does not hold the newest entry that was applied here.
 	errHistoryChanged = errors.New("the log has another history than was applied")
-	// errBehindFloor is the harmless case of it: this process lagged behind the deletion floor.
+	// errBehindFloor is the harmless case of errHistoryChanged: this process lagged behind the deletion floor.
 	errBehindFloor = fmt.Errorf("%w: rows that were not applied are deleted", errHistoryChanged)
 )
 
 // followBatch is how many entries are read from the log at once.
 const followBatch = 1000
 
-// readOn reads the log from head, which must be in it, to its end, and calls apply with whole appends: a transaction is
-// applied as one.
+// readOn reads the log from head, which must be in it, to the log's head. It calls apply with whole appends, so that a
+// transaction is applied as one.
 func (w *writer) readOn(ctx context.Context, head log.Head, apply func([]log.Entry)) error {
 	// tail holds the entries of an append that was not read to its end.
 	var tail []log.Entry
@@ -55,7 +55,7 @@ func (w *writer) readOn(ctx context.Context, head log.Head, apply func([]log.Ent
 	}
 }
 
-// readAfter reads the entries after head, and head's again to see that it is still there.
+// readAfter reads the entries after head. It also reads the entry of head, to check that it is still in the log.
 func (w *writer) readAfter(ctx context.Context, head log.Head) ([]log.Entry, log.End, error) {
 	asked := time.Now()
 	entries, end, err := w.store.log.Read(ctx, max(head.Position-1, 0), followBatch)
@@ -75,14 +75,14 @@ func (w *writer) readAfter(ctx context.Context, head log.Head) ([]log.Entry, log
 	return entries[1:], end, nil
 }
 
-// observe takes note of the database's clock.
+// observe records a reading of the database's clock.
 func (w *writer) observe(told log.Timestamp, asked time.Time) {
 	if jump := w.leases.observe(told, asked); jump != 0 {
 		w.store.logger.WithField("by", jump.Round(time.Millisecond)).Warn("the clock of the database jumped; leases keep their remaining TTLs")
 	}
 }
 
-// sameLeaseMode returns an error if an entry changes the mode: another process has converted the leases.
+// sameLeaseMode returns an error if an entry changes the mode, because another process has converted the leases.
 func (s *Store) sameLeaseMode(e *log.Entry) error {
 	if e.Kind == log.KindRecord && string(e.Key) == recordLeaseMode && LeaseMode(e.Value) != s.opts.LeaseMode {
 		return leaseModeMismatch(LeaseMode(e.Value), s.opts.LeaseMode)
@@ -90,7 +90,7 @@ func (s *Store) sameLeaseMode(e *log.Entry) error {
 	return nil
 }
 
-// ends returns the head after each append of which entries, that are whole appends, consist.
+// ends returns the head after each append in entries, which consist of whole appends.
 func ends(entries []log.Entry) []log.Head {
 	var heads []log.Head
 	for i := range entries {
@@ -101,8 +101,8 @@ func ends(entries []log.Entry) []log.Head {
 	return heads
 }
 
-// complete returns how many of the entries belong to appends of which nothing is missing: all up to the log's end, and
-// otherwise all but those of the last append.
+// complete returns how many of the entries belong to complete appends: all of them if they reach the log's end, and
+// otherwise all except the entries of the last append.
 func complete(entries []log.Entry, end log.Head) int {
 	n := len(entries)
 	if n == 0 || (log.Head{Position: entries[n-1].Position, ID: entries[n-1].ID}) == end {

@@ -6,7 +6,7 @@ import "slices"
 func (st *state) cut(revision Revision) {
 	n := st.since(revision)
 	if n > len(st.history)/8 {
-		st.history = slices.Clone(st.history[n:]) // lets go of the rows before
+		st.history = slices.Clone(st.history[n:]) // releases the earlier rows
 	} else {
 		st.history = st.history[n:]
 	}
@@ -16,8 +16,8 @@ func (st *state) cut(revision Revision) {
 	}
 }
 
-// trim drops rows that are unreachable since the last compaction from the index, at most limit keys, and appends them
-// to dropped. It returns false when there is nothing left to drop.
+// trim drops rows that the last compaction made unreachable from the index, at most limit keys, and appends them to
+// dropped. It returns false if nothing is left to drop.
 func (st *state) trim(limit int, dropped []*row) ([]*row, bool) {
 	for _, queue := range []*[]deadRow{&st.garbage.superseded, &st.garbage.tombstones} {
 		for len(*queue) > 0 && (*queue)[0].at <= st.compact {
@@ -39,7 +39,7 @@ func (st *state) trim(limit int, dropped []*row) ([]*row, bool) {
 func (st *state) trimKey(dead *row, dropped []*row) []*row {
 	ki := st.get(dead.key)
 	if ki == nil || ki.rows[0].position > dead.position {
-		return dropped // went with an earlier row of the same key
+		return dropped // dropped with an earlier row of the same key
 	}
 	n := ki.firstKept(st.compact)
 	dropped = append(dropped, ki.rows[:n]...)
@@ -57,8 +57,8 @@ func (st *state) trimKey(dead *row, dropped []*row) []*row {
 	return dropped
 }
 
-// dropped takes rows of one key out of the account, all of which are gone from the index, and the key with them if
-// last.
+// dropped updates the counts for rows of one key that were removed from the index. last is set if the key was removed
+// with them.
 func (st *state) dropped(rows []*row, last bool) {
 	st.rowCount -= int64(len(rows))
 	if len(rows) == 0 {

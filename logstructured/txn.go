@@ -10,8 +10,9 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// txn evaluates a transaction as etcd does: all compares, those of nested transactions too, on the state before it;
-// then everything that could fail; then the operations, each seeing the writes of the former ones.
+// txn evaluates a transaction as etcd does. It evaluates all compares, including those of nested transactions, on the
+// state before the transaction. Then it checks all operations for errors, and then runs them; each operation sees the
+// writes of the previous ones.
 func (s *step) txn(t *TxnRequest) (*TxnResult, error) {
 	branches, err := s.compare(t, nil)
 	if err != nil {
@@ -28,7 +29,8 @@ func (s *step) txn(t *TxnRequest) (*TxnResult, error) {
 	return result, nil
 }
 
-// compare appends whether t succeeds, and then the same of its nested transactions in the branch taken, depth first.
+// compare appends to branches whether t succeeds, and then the same for the nested transactions in the branch taken,
+// depth first.
 func (s *step) compare(t *TxnRequest, branches []bool) ([]bool, error) {
 	succeeded := true
 	for i := range t.Compares {
@@ -60,7 +62,7 @@ func (t *TxnRequest) branch(succeeded bool) []Op {
 	return t.Failure
 }
 
-// holds evaluates one compare: on every live key of its range, or on zeros when there is none.
+// holds evaluates one compare on every live key of its range, or on zero values if there is no key.
 func (s *step) holds(c *Compare) (holds bool, err error) {
 	holds, found := true, false
 	s.st.ascend(c.KeyRange, func(ki *keyIndex) bool {
@@ -79,7 +81,7 @@ func (s *step) holds(c *Compare) (holds bool, err error) {
 		return holds
 	})
 	if !found {
-		// A missing key has no value to compare with: not even an empty one.
+		// A missing key has no value to compare with, not even an empty one.
 		holds = c.Target != CompareValue && c.holds(&row{}, nil)
 	}
 	return holds, err
@@ -112,7 +114,8 @@ func (c *Compare) holds(r *row, value []byte) bool {
 	return true
 }
 
-// check looks for what would make an operation of the branches taken fail, and returns how many branches it used up.
+// check returns the first error that an operation of the branches taken would have, and the number of branches that it
+// used up.
 func (s *step) check(t *TxnRequest, branches []bool) (used int, err error) {
 	used = 1
 	for _, op := range t.branch(branches[0]) {
@@ -137,7 +140,7 @@ func (s *step) check(t *TxnRequest, branches []bool) (used int, err error) {
 	return used, nil
 }
 
-// checkTxnRange is stricter than a range outside a transaction: there a negative revision counts as unset.
+// checkTxnRange is stricter than a range outside a transaction, for which a negative revision counts as unset.
 func (s *step) checkTxnRange(r *RangeRequest) error {
 	if r.Revision < 0 && r.Revision < s.st.compact {
 		return ErrCompacted
@@ -145,7 +148,7 @@ func (s *step) checkTxnRange(r *RangeRequest) error {
 	return s.st.checkRevision(r.Revision)
 }
 
-// checkPut returns the error of a put that cannot take effect. compares are those of its transaction.
+// checkPut returns the error of a put that cannot take effect. compares are the compares of its transaction.
 func (s *step) checkPut(p *PutRequest, compares []Compare) error {
 	if p.Lease != 0 {
 		if err := s.st.checkLease(p, compares); err != nil {
@@ -155,20 +158,19 @@ func (s *step) checkPut(p *PutRequest, compares []Compare) error {
 	if (p.IgnoreValue || p.IgnoreLease) && (s.newest(p.Key) == nil || s.deletes(p.Key)) {
 		return ErrKeyNotFound
 	}
-	if p.IgnoreValue { // reading the value now leaves nothing that could fail later
+	if p.IgnoreValue { // read the value now, so that run does not fail on it
 		_, err := s.values.load(s.ctx, s.newest(p.Key))
 		return err
 	}
 	return nil
 }
 
-// deletes reports whether an operation that was checked deletes key.
+// deletes reports whether an operation that was already checked deletes key.
 func (s *step) deletes(key []byte) bool {
 	return slices.ContainsFunc(s.deleted, func(r KeyRange) bool { return r.contains(key) })
 }
 
-// run carries the operations out. After a write nothing may fail; see [writer.evaluate] for what happens if it does all
-// the same.
+// run carries out the operations. No operation should fail after a write; [writer.evaluate] handles it if one does.
 func (s *step) run(t *TxnRequest, branches []bool) (result *TxnResult, used int, err error) {
 	ops := t.branch(branches[0])
 	result = &TxnResult{Succeeded: branches[0], Results: make([]OpResult, len(ops))}

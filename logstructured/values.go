@@ -7,16 +7,16 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// cachedValueOverhead approximates what a cached value costs beside its bytes.
+// cachedValueOverhead approximates the memory of a cached value in addition to its bytes.
 const cachedValueOverhead = 64
 
-// values is the value cache: rows point to their values, and a clock hand goes round over the rows that have one and
-// takes away those that nobody used since it last came by. Readers of cached values take no lock.
+// values is the value cache. Rows point to their values. A clock hand passes over the rows that have a value, and
+// evicts each value that was not used since it last passed. Readers of cached values take no lock.
 type values struct {
 	log    log.Log
 	budget int64
 	lanes  lanes
-	// alert takes each error; those of damaged values reach people by it.
+	// alert is called with each error of a read, so that damaged values are reported to the operator.
 	alert func(error)
 
 	mu   sync.Mutex
@@ -25,7 +25,7 @@ type values struct {
 	hand int
 }
 
-// slot is a place of the ring. A row that was forgotten leaves its slot behind for the hand to collect.
+// slot is a place in the ring. A forgotten row leaves its slot in the ring until the hand collects it.
 type slot struct {
 	row  *row
 	cost int64
@@ -47,7 +47,7 @@ func (v *values) insert(r *row, cv *cachedValue) {
 	}
 }
 
-// sweep moves the hand one row on. v.mu is held.
+// sweep moves the hand on by one row. v.mu is held.
 func (v *values) sweep() {
 	if v.hand >= len(v.ring) {
 		v.hand = 0
@@ -64,10 +64,10 @@ func (v *values) sweep() {
 	last := len(v.ring) - 1
 	v.ring[v.hand], v.ring[last] = v.ring[last], slot{}
 	v.ring = v.ring[:last]
-	v.hand++ // what took the place is the newest: its turn comes when the hand has been round
+	v.hand++ // this slot now holds the newest row, which the hand visits last
 }
 
-// forget drops the values of rows that nobody can reach any more.
+// forget drops the values of rows that no reader can reach.
 func (*values) forget(rows []*row) {
 	for _, r := range rows {
 		r.value.Store(nil)
@@ -84,8 +84,8 @@ func (v *values) load(ctx context.Context, r *row) ([]byte, error) {
 	return data, err
 }
 
-// loadAll calls fn with the value of each row, in no particular order; those that are not cached come from the database
-// in batches, each in its turn. errValueGone means that a row was deleted meanwhile.
+// loadAll calls fn with the value of each row, in no particular order. It reads the values that are not cached from the
+// database in batches, each in its turn. It returns errValueGone if a row was deleted in the meantime.
 func (v *values) loadAll(ctx context.Context, turn lane, rows []*row, fn func(i int, data []byte)) error {
 	var missing []*row
 	var at []int // the index in rows of each
@@ -108,7 +108,7 @@ func (v *values) loadAll(ctx context.Context, turn lane, rows []*row, fn func(i 
 		}
 		defer release()
 	}
-	// A read that would leave little else in the cache is not kept there.
+	// A read that would evict most of the cache is not cached.
 	keep := size <= v.budget/2
 	for len(missing) > 0 {
 		n := valueBatch(missing)
@@ -128,7 +128,7 @@ func (v *values) loadAll(ctx context.Context, turn lane, rows []*row, fn func(i 
 	return nil
 }
 
-// keep puts a value that was read into the cache.
+// keep caches a value that was read.
 func (v *values) keep(r *row, data []byte) {
 	cv := &cachedValue{data: data}
 	if r.value.CompareAndSwap(nil, cv) {

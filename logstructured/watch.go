@@ -14,15 +14,15 @@ type WatchID int64
 const InvalidWatchID WatchID = -1
 
 const (
-	// maxPendingCalls bounds the calls of Create and Cancel that have not been answered; then these calls wait.
+	// maxPendingCalls bounds the unanswered calls of Create and Cancel. At the bound, further calls block.
 	maxPendingCalls = 1000
-	// watchRetry is how long a stream waits before it asks a failing database again.
+	// watchRetry is how long a stream waits before it queries a failing database again.
 	watchRetry = 100 * time.Millisecond
 )
 
 // WatchRequest creates a watcher.
 type WatchRequest struct {
-	// KeyRange as in a range; but an empty Key is "\x00".
+	// KeyRange is as in a range request, but an empty Key means "\x00".
 	KeyRange
 	// ID is chosen by the client, or 0 for the next free one.
 	ID WatchID
@@ -38,65 +38,65 @@ type WatchRequest struct {
 // WatchResponse is one message of a watch stream, in the order in which it must be sent.
 type WatchResponse struct {
 	WatchID WatchID
-	// Revision is the header's.
+	// Revision is the revision of the response header.
 	Revision Revision
 	Created  bool
 	Canceled bool
-	// Err tells why a creation failed: ErrDuplicateWatchID, ErrEmptyWatchRange, ErrCompacted (negative start) or what
-	// the guard said.
+	// Err is why a creation failed: ErrDuplicateWatchID, ErrEmptyWatchRange, ErrCompacted (negative start) or the
+	// guard's error. It is also set if the watcher was canceled because its history in the database is damaged.
 	Err error
 	// CompactRevision is set when the watcher was canceled because it needs a revision below it.
 	CompactRevision Revision
-	// Events never split a revision: all events of the last revision are there. They are shared: never modify them.
+	// Events holds whole revisions only. The events are shared and must not be modified.
 	Events []*mvccpb.Event
 }
 
 // WatchStream carries any number of watchers. Create, Cancel, RequestProgress and Close may be called concurrently with
-// Next; Next by one goroutine at a time. No response is queued: Next carries out each call, and makes each response,
-// when it is called, so a slow caller lags and costs no memory.
+// Next; Next itself by one goroutine at a time. Responses are not queued: Next carries out the calls and makes each
+// response when it is called. A slow caller therefore lags, and costs no memory.
 type WatchStream struct {
 	inputs *watchInputs
 	hub    *hub
 	budget Budget
-	// wake tells Next to look again, room tells Create and Cancel.
+	// wake makes Next check for responses again. room unblocks Create and Cancel.
 	wake chan struct{}
 	room chan struct{}
 
 	// Guarded by hub.mu:
 	watchers map[WatchID]*watcher
 	nextID   WatchID
-	// calls holds what Next has yet to carry out.
+	// calls holds the calls that Next has yet to carry out.
 	calls []streamCall
-	// unsynced holds the watchers with something to read, upcoming those that were marked in round: they can be read
-	// once it is over.
+	// unsynced holds the watchers with something to read. upcoming holds those that were marked in round, which can be
+	// read once that round is over.
 	unsynced, upcoming watcherQueue
 	round              uint64
 	// future is the number of watchers whose start revision has yet to be reached.
 	future int
-	// notify holds the watchers that asked for periodic notifications. When these are due, the watchers before index
-	// due are looked at, from the last one to the first. The next time is nextTick.
+	// notify holds the watchers that requested periodic notifications. When these are due, the watchers before index
+	// due are visited, from the last one to the first. nextTick is when they are due next.
 	notify   []*watcher
 	due      int
 	nextTick time.Time
-	// ends are the stream's questions for the end of the log, and requested those of RequestProgress that were not
+	// ends are the stream's queries of the log's head. requested are the calls of RequestProgress that have not been
 	// answered.
 	ends      streamEnds
 	requested progressRequests
 	closed    bool
 }
 
-// watchInputs is what the watch streams need from the store.
+// watchInputs holds what the watch streams need from the store.
 type watchInputs struct {
 	hub *hub
-	// reads asks the database for the end of the log, and knows what has been applied.
+	// reads queries the database for the log's head, and knows which heads have been applied.
 	reads  *reads
 	values *values
 	logger *logrus.Entry
-	// catchUp makes the writer apply what other replicas have appended.
+	// catchUp makes the writer apply appends of other replicas.
 	catchUp func()
 	// stopped is closed when the store has stopped.
 	stopped <-chan struct{}
-	// requestTimeout is how long a stream waits for an answer to be applied before it asks again.
+	// requestTimeout is how long a stream waits for an answer to be applied before it queries again.
 	requestTimeout time.Duration
 	// progressInterval is the period of progress notifications.
 	progressInterval time.Duration
@@ -121,21 +121,22 @@ func (ws *WatchStream) signal() {
 	}
 }
 
-// streamCall is a call that has to wait its turn. Calls are carried out in order: so are the responses of creations, a
-// watcher can be canceled before it was created, and the answer to a request for progress comes after the creations
-// before it.
+// streamCall is a call that Next has yet to carry out. Calls are carried out in order. The responses of creations are
+// therefore in order too, a client can cancel a watcher whose creation has not been answered, and the answer to a
+// progress request follows the creations before it.
 type streamCall struct {
-	// create is the watcher to add, or else cancel the one to end, or else progress is set.
+	// create is the watcher to add. If it is nil, the call is a progress request if progress is set, and otherwise ends
+	// the watcher cancel.
 	create   *WatchRequest
 	guard    Guard // of create
 	cancel   WatchID
 	progress bool
-	// question is the one whose answer a creation waits for.
+	// question is the number of the query whose answer a creation waits for.
 	question int
 }
 
-// pushUpcoming queues a watcher that has something to read from revision on, once the hub's round is over. hub.mu is
-// held.
+// pushUpcoming queues a watcher that has something to read from revision on. Next reads it once the hub's round is
+// over. hub.mu is held.
 func (ws *WatchStream) pushUpcoming(w *watcher, revision Revision) {
 	if ws.round != ws.hub.round {
 		ws.unsynced.take(&ws.upcoming)
@@ -146,14 +147,14 @@ func (ws *WatchStream) pushUpcoming(w *watcher, revision Revision) {
 	ws.hub.setPending(w, revision)
 }
 
-// ask asks the database for the end of the log and returns the number of the question. hub.mu is held.
+// ask queries the database for the log's head and returns the number of the query. hub.mu is held.
 func (ws *WatchStream) ask() int {
 	ws.ends.asked++
 	ws.askAgain()
 	return ws.ends.asked
 }
 
-// askAgain repeats the newest question. hub.mu is held.
+// askAgain repeats the newest query. hub.mu is held.
 func (ws *WatchStream) askAgain() {
 	question := ws.ends.asked
 	ws.ends.retryAt = time.Time{}
@@ -175,7 +176,7 @@ func (ws *WatchStream) askAgain() {
 		if ws.hub.current.Load().head.Position < r.end.Position {
 			ws.ends.retryAt = time.Now().Add(ws.inputs.requestTimeout)
 			ws.inputs.catchUp()
-			ws.signal() // for retryAt
+			ws.signal() // Next must wait until retryAt at most
 		}
 	})
 }

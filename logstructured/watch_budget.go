@@ -6,8 +6,8 @@ import "slices"
 // before Next.
 func (ws *WatchStream) SetBudget(b Budget) { ws.budget = b }
 
-// fit asks for room for the rows of a response up to the revision before next. It returns those that there is room for,
-// whole revisions and one at least, and the first revision that is left out.
+// fit takes room from the budget for the rows of a response up to the revision before next. It returns the rows that
+// fit, in whole revisions and at least one revision, and the first revision that is left out.
 func (ws *WatchStream) fit(w *watcher, rows []*row, next Revision) ([]*row, Revision, error) {
 	if ws.budget == nil || len(rows) == 0 {
 		return rows, next, nil
@@ -33,8 +33,8 @@ func (ws *WatchStream) fit(w *watcher, rows []*row, next Revision) ([]*row, Revi
 	return rows, next, nil
 }
 
-// cost approximates the bytes of the event of a row. The previous value is as large as the new one, more often than
-// not.
+// cost approximates the bytes of the event of a row. It assumes that the previous value is as large as the new one,
+// which is mostly so.
 func (w *watcher) cost(r *row) int64 {
 	if w.PrevKV {
 		return 2 * r.cost()

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// reserve waits until there is room for a call and returns with hub.mu held, or false without.
+// reserve waits until there is room for a call. It returns true with hub.mu held, or false without it if the stream has
+// ended.
 func (ws *WatchStream) reserve() bool {
 	for {
 		ws.hub.mu.Lock()
@@ -24,10 +25,10 @@ func (ws *WatchStream) reserve() bool {
 	}
 }
 
-// Create adds a watcher. Its Created response, or the failed one, comes out of Next before its events, and the
-// responses of several creations in their order. The response is linearized: it shows a state that is not older than
-// the call, for which it waits as long as the database does not answer. Create itself waits while too many calls have
-// not been answered. guard is called on that state, and not for events.
+// Create adds a watcher. Next returns its Created response, or the failed one, before its events, and the responses of
+// several creations in order. The response is linearized: it shows a state that is not older than the call, so it waits
+// while the database is unreachable. guard is called on that state, and not for events. Create itself waits while too
+// many calls are unanswered.
 func (ws *WatchStream) Create(guard Guard, r WatchRequest) {
 	if len(r.Key) == 0 {
 		r.Key = []byte{0}
@@ -49,8 +50,8 @@ func (ws *WatchStream) Cancel(id WatchID) {
 	ws.signal()
 }
 
-// nextAnswer carries out calls until one has an answer. These come before all else: nothing of a watcher overtakes its
-// Created response. hub.mu is held.
+// nextAnswer carries out calls until one of them has an answer. Answers precede all other responses, so that no
+// response of a watcher overtakes its Created response. hub.mu is held.
 func (ws *WatchStream) nextAnswer(snap *snapshot) *WatchResponse {
 	for len(ws.calls) > 0 && ws.ends.reached >= ws.calls[0].question {
 		c := ws.calls[0]
@@ -69,7 +70,7 @@ func (ws *WatchStream) nextAnswer(snap *snapshot) *WatchResponse {
 	return nil
 }
 
-// carryOut returns the answer to a call, nil if it has none. hub.mu is held.
+// carryOut carries out a call and returns its answer, nil if it has none. hub.mu is held.
 func (ws *WatchStream) carryOut(c streamCall, snap *snapshot) *WatchResponse {
 	switch {
 	case c.create != nil:
@@ -87,7 +88,7 @@ func (ws *WatchStream) carryOut(c streamCall, snap *snapshot) *WatchResponse {
 	return &WatchResponse{WatchID: c.cancel, Revision: snap.revision, Canceled: true}
 }
 
-// create makes a watcher, or the answer that refuses it. hub.mu is held.
+// create adds a watcher and returns the answer, or returns the answer that refuses it. hub.mu is held.
 func (ws *WatchStream) create(r WatchRequest, guard Guard, snap *snapshot) *WatchResponse {
 	response := &WatchResponse{WatchID: InvalidWatchID, Revision: snap.revision, Created: true, Canceled: true}
 	refusal := snap.pass(guard)
@@ -138,7 +139,7 @@ func (ws *WatchStream) drop(w *watcher) {
 	ws.hub.drop(w)
 }
 
-// closeSlice bounds the watchers that Close ends under the lock at once.
+// closeSlice is how many watchers Close ends before it releases the lock for a moment.
 const closeSlice = 1000
 
 // Close ends the stream and all its watchers.

@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	// maxWatchRevisions, maxWatchBytes and maxWatchScan bound one response: of many small events, of large ones, and
-	// of history that does not concern the watcher. A response has at least one revision.
+	// maxWatchRevisions, maxWatchBytes and maxWatchScan bound one response: the number of its revisions, the size of
+	// its events, and the rows that are read for it, including rows that do not concern the watcher. A response has at
+	// least one revision.
 	maxWatchRevisions = 1000
 	maxWatchBytes     = 2 << 20
 	maxWatchScan      = 100_000
@@ -46,7 +47,8 @@ func (ws *WatchStream) Next(ctx context.Context) (*WatchResponse, error) {
 	}
 }
 
-// poll returns the next response if there is one now, and otherwise when to look again without a signal (zero: never).
+// poll returns the next response if there is one. Otherwise again is when to poll again without a signal; zero means
+// never.
 func (ws *WatchStream) poll(ctx context.Context) (_ *WatchResponse, again time.Time, _ error) {
 	for {
 		if err := ctx.Err(); err != nil {
@@ -82,15 +84,15 @@ func (ws *WatchStream) poll(ctx context.Context) (_ *WatchResponse, again time.T
 			return response, again, nil
 		}
 		if err != nil && ctx.Err() == nil {
-			// The database failed while values were read; the watcher stays where it is.
+			// The database failed while values were read. The watcher keeps its position.
 			ws.inputs.logger.WithError(err).Debug("watch waits for the database")
 			pause(ctx, watchRetry)
 		}
 	}
 }
 
-// takeUnsynced takes the watcher that has waited longest, and the revision to read it from. finish ends what it begins.
-// hub.mu is held.
+// takeUnsynced takes the watcher that has waited longest from the queue, and returns the revision to read it from. The
+// caller must call finish or cancel for it. hub.mu is held.
 func (ws *WatchStream) takeUnsynced() (*watcher, Revision) {
 	if ws.round != ws.hub.round {
 		ws.unsynced.take(&ws.upcoming)
@@ -104,7 +106,7 @@ func (ws *WatchStream) takeUnsynced() (*watcher, Revision) {
 	return nil, 0
 }
 
-// finish notes that everything before revision next was read for w. It reports whether w is still there. hub.mu is
+// finish records that everything before revision next was read for w. It reports whether w is still open. hub.mu is
 // held.
 func (ws *WatchStream) finish(w *watcher, next Revision) bool {
 	ws.hub.clearPending(w.pending)
@@ -115,7 +117,8 @@ func (ws *WatchStream) finish(w *watcher, next Revision) bool {
 	return true
 }
 
-// read makes the watcher's next response from the snapshot's history, or none if nothing in it concerns the watcher.
+// read makes the watcher's next response from the snapshot's history. It returns no response if nothing in it concerns
+// the watcher.
 func (ws *WatchStream) read(ctx context.Context, w *watcher, from Revision, snap *snapshot) (*WatchResponse, error) {
 	if w.compacted || from < snap.start {
 		return ws.cancelCompacted(w, snap), nil
@@ -133,26 +136,26 @@ func (ws *WatchStream) read(ctx context.Context, w *watcher, from Revision, snap
 	case errors.Is(err, errValueGone) && from < snap.compact:
 		return ws.cancelCompacted(w, snap), nil
 	case errors.Is(err, log.ErrCorrupt):
-		return ws.cancel(w, WatchResponse{Err: err}), nil // trying again would not help
+		return ws.cancel(w, WatchResponse{Err: err}), nil // retrying would not help
 	case errors.Is(err, errValueGone):
-		ws.inputs.catchUp() // there is a compaction that was not applied yet
+		ws.inputs.catchUp() // this replica has yet to apply a compaction
 	}
 	ws.hub.mu.Lock()
 	defer ws.hub.mu.Unlock()
 	if live := ws.finish(w, next); !live || err != nil || len(events) == 0 {
-		return nil, err // the Canceled response of one that is not live may be on its way already
+		return nil, err // a closed watcher's Canceled response may already have been returned
 	}
 	w.recent = true
 	ws.hub.metrics.events.Add(float64(len(events)))
 	return &WatchResponse{WatchID: w.ID, Revision: next - 1, Events: events}, nil
 }
 
-// cancelCompacted ends a watcher that needs what was compacted.
+// cancelCompacted ends a watcher that needs compacted history.
 func (ws *WatchStream) cancelCompacted(w *watcher, snap *snapshot) *WatchResponse {
 	return ws.cancel(w, WatchResponse{CompactRevision: snap.compact})
 }
 
-// cancel ends a watcher that cannot go on, because response says why.
+// cancel ends a watcher that cannot continue. response holds the reason.
 func (ws *WatchStream) cancel(w *watcher, response WatchResponse) *WatchResponse {
 	ws.hub.mu.Lock()
 	defer ws.hub.mu.Unlock()
@@ -165,7 +168,7 @@ func (ws *WatchStream) cancel(w *watcher, response WatchResponse) *WatchResponse
 	return &response
 }
 
-// match collects the rows that concern the watcher, from revision on, and returns the revision to go on from.
+// match collects the rows that concern the watcher, from revision on, and returns the revision to continue from.
 func (w *watcher) match(snap *snapshot, from Revision) (rows []*row, next Revision) {
 	var last Revision
 	revisions, size := 0, 0
@@ -185,7 +188,7 @@ func (w *watcher) match(snap *snapshot, from Revision) (rows []*row, next Revisi
 		rows = append(rows, r)
 		size += len(r.key) + int(r.size)
 		if w.PrevKV {
-			size += len(r.key) + int(r.size) // the former value is as large as the new one, more often than not
+			size += len(r.key) + int(r.size) // assume that the previous value is as large as the new one
 		}
 	}
 	return rows, snap.revision + 1

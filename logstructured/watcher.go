@@ -1,21 +1,21 @@
 package logstructured
 
-// watcher is a cursor into the history. All fields are guarded by hub.mu, but for those that never change: the
-// request's, stream, group and compacted.
+// watcher is a cursor into the history. hub.mu guards all fields except those that never change: the request, stream,
+// group and compacted.
 type watcher struct {
 	WatchRequest
 	stream *WatchStream
 	group  *watchGroup
-	// compacted is set when the start revision had been compacted when the watcher was created.
+	// compacted is set if the start revision was already compacted when the watcher was created.
 	compacted bool
 
 	state watcherState
-	// slot is the place of an idle watcher in its group.
+	// slot is the index of an idle watcher in its group's idle.
 	slot int
-	// pending is the first revision that may hold something for the watcher and was not read, while it is marked or
+	// pending is the first unread revision that may concern the watcher. It is valid while the watcher is marked or
 	// being read.
 	pending Revision
-	// next is the watcher behind this one in a queue.
+	// next is the watcher after this one in a queue.
 	next *watcher
 	// notifySlot is the watcher's index in its stream's notify, if it asked for notifications.
 	notifySlot int
@@ -23,23 +23,23 @@ type watcher struct {
 	recent bool
 }
 
-// watcherState is where a watcher is.
+// watcherState is the place in which a watcher waits.
 type watcherState uint8
 
 const (
-	// watcherIdle is among the idle watchers of its group.
+	// watcherIdle means that the watcher is among the idle watchers of its group.
 	watcherIdle watcherState = iota
-	// watcherFuture is in hub.future.
+	// watcherFuture means that it is in hub.future.
 	watcherFuture
-	// watcherMarked is in one of its stream's queues.
+	// watcherMarked means that it is in one of its stream's queues.
 	watcherMarked
-	// watcherReading was taken from there by Next.
+	// watcherReading means that Next has taken it from a queue and is reading it.
 	watcherReading
-	// watcherClosed may be left in a queue.
+	// watcherClosed means that it has ended. A queue may still hold it.
 	watcherClosed
 )
 
-// watchFilter is what the request's NoPut and NoDelete leave.
+// watchFilter is the set of event types that the request's NoPut and NoDelete leave.
 type watchFilter uint8
 
 const (
@@ -62,7 +62,7 @@ func (w *watcher) filter() watchFilter {
 	return putsAndDeletes
 }
 
-// filtersOf returns the filters that let r pass.
+// filtersOf returns the filters that r passes.
 func filtersOf(r *row) [2]watchFilter {
 	if r.tombstone() {
 		return [...]watchFilter{putsAndDeletes, deletesOnly}

@@ -5,25 +5,25 @@ import (
 	"math/rand/v2"
 )
 
-// watchIndex finds the watchers that a row concerns. It holds those that have the same filters.
+// watchIndex finds the watchers that a row concerns. It holds the watchers of one filter.
 type watchIndex struct {
-	// keys holds the groups of single keys, ranges those of ranges.
+	// keys holds the groups of single keys, and ranges the groups of ranges.
 	keys   map[string]*watchGroup
 	ranges rangeTree
 }
 
-// watchGroup holds the watchers of one range: many watchers often have the same one. The groups of ranges are the nodes
-// of a [rangeTree].
+// watchGroup holds the watchers of one range, because many watchers often watch the same one. The groups of ranges are
+// the nodes of a [rangeTree].
 type watchGroup struct {
 	KeyRange
-	// members is the number of the group's watchers. idle holds those that wait for the next row in the range.
+	// members is the number of the group's watchers. idle holds the watchers that wait for the next row in the range.
 	members int
 	idle    []*watcher
 
 	left, right, parent *watchGroup
 	priority            uint32
-	// furthest is, of the groups in the subtree that have idle watchers, the one whose range ends last; nil if there is
-	// none.
+	// furthest is the group whose range ends last among the groups in the subtree that have idle watchers. It is nil if
+	// there is none.
 	furthest *watchGroup
 }
 
@@ -82,7 +82,7 @@ func (n *watchGroup) pull(w *watcher) {
 }
 
 // match appends to found the groups with idle watchers whose range holds key, until found is full. It also returns the
-// number of groups that it has looked at.
+// number of groups that it visited.
 func (x *watchIndex) match(key []byte, found []*watchGroup) (_ []*watchGroup, visited int) {
 	if g := x.keys[string(key)]; g != nil && len(g.idle) > 0 {
 		found = append(found, g)
@@ -90,9 +90,9 @@ func (x *watchIndex) match(key []byte, found []*watchGroup) (_ []*watchGroup, vi
 	return x.ranges.root.stab(key, found)
 }
 
-// rangeTree is an interval tree: a binary search tree of ranges, each node of which knows how far its subtree reaches.
-// Only groups with idle watchers count there, so ranges without them cost a search nothing. Random priorities keep the
-// tree balanced whatever the order of insertions (a treap).
+// rangeTree is an interval tree: a binary search tree of ranges, in which each node knows how far its subtree reaches.
+// Only groups with idle watchers count for that, so that a search does not visit ranges without them. Random priorities
+// keep the tree balanced whatever the order of insertions (a treap).
 type rangeTree struct{ root *watchGroup }
 
 func (r KeyRange) compare(other KeyRange) int {
@@ -159,7 +159,7 @@ func split(n *watchGroup, r KeyRange) (before, after *watchGroup) {
 	return before, n
 }
 
-// concat makes one tree of two, all groups of the first of which come before those of the second.
+// concat joins two trees into one. All groups of a come before those of b.
 func concat(a, b *watchGroup) *watchGroup {
 	switch {
 	case a == nil:
@@ -177,7 +177,7 @@ func concat(a, b *watchGroup) *watchGroup {
 	}
 }
 
-// update computes what n knows about its subtree.
+// update computes n.furthest from n and its children, and sets their parent.
 func (n *watchGroup) update() {
 	n.furthest = nil
 	if len(n.idle) > 0 {
@@ -193,7 +193,7 @@ func (n *watchGroup) update() {
 	}
 }
 
-// refresh updates n and its ancestors as far as something changes.
+// refresh updates n and its ancestors, up to the first one that does not change.
 func (n *watchGroup) refresh() {
 	for ; n != nil; n = n.parent {
 		before := n.furthest
@@ -220,7 +220,7 @@ func (n *watchGroup) reaches(key []byte) bool {
 }
 
 // stab appends to found the groups of the subtree with idle watchers whose range holds key, until found is full. It
-// takes O(log n) for each. It also returns the number of groups that it has looked at.
+// takes O(log n) for each. It also returns the number of groups that it visited.
 func (n *watchGroup) stab(key []byte, found []*watchGroup) (_ []*watchGroup, visited int) {
 	if n == nil || !n.furthest.reaches(key) {
 		return found, 0
