@@ -12,8 +12,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// Open reads the log's metadata and builds the index. The store takes over log: Close of the
-// log is called when Run returns, or by Open itself if it fails.
+// Open reads the log's metadata and builds the index. The store takes ownership of the log: Run closes it when it
+// returns, and Open closes it if it fails.
 func Open(ctx context.Context, l log.Log, opts Options) (s *Store, err error) {
 	defer func() {
 		if err != nil {
@@ -59,13 +59,13 @@ func Open(ctx context.Context, l log.Log, opts Options) (s *Store, err error) {
 	s.watch = s.newWatchInputs()
 	s.health.logger, s.health.damages = opts.Logger, m.damaged
 	s.refusals.logger = opts.Logger
-	if size, err := l.Size(ctx); err == nil { // otherwise the first Status asks
+	if size, err := l.Size(ctx); err == nil { // otherwise the first Status queries it
 		s.size.Store(&size)
 	}
 	s.values.alert = s.health.damaged
 	s.members.logger = opts.Logger
 	s.writer = &writer{store: s, st: st, published: st.publish(), leases: leases, turns: turns{tag: newReplicaTag()}}
-	s.writer.current = start // what is applied next was appended later
+	s.writer.current = start // the entries that are applied next were appended later
 	s.hub.publish(s.writer.published)
 	s.applied.restart(s.writer.published.head)
 	m.published(s.writer.published)

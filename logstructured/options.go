@@ -19,21 +19,23 @@ type Options struct {
 	ValueCacheBytes int64
 	// RequestTimeout ends requests whose context has no earlier deadline; 0 is [DefaultRequestTimeout].
 	RequestTimeout time.Duration
-	// PollInterval is how often the end of the log is looked at for entries of other processes while those write; 0 is
-	// [DefaultPollInterval]. While they do not, two fifths of that are enough, and a tenth where there are no watchers
-	// or the database tells of appends.
+	// PollInterval is how often the store polls the log for entries of other processes while these write; 0 is
+	// [DefaultPollInterval]. It polls two fifths as often while they do not write, and a tenth as often if there are no
+	// watchers or the database sends notifications of appends.
 	PollInterval time.Duration
 	// CompactRetention is how long the rows of superseded revisions stay in the database after the compaction that
 	// made them unreachable, for replicas that lag; 0 is [DefaultCompactRetention].
 	CompactRetention time.Duration
-	// LeaseMode tells what a lease is; empty is [LeaseModeTTL]. It must be that of the log, unless that is empty.
+	// LeaseMode is the kind of leases; empty is [LeaseModeTTL]. It must be the mode of the log, unless the log is
+	// empty.
 	LeaseMode LeaseMode
-	// QuotaBytes is how much the database may take up before writes are refused; 0 or less is no limit.
+	// QuotaBytes is how large the database may be before writes are refused; 0 or less is no limit.
 	QuotaBytes int64
 	// MaxIndexBytes is how much memory the index may take up, by estimate, before writes are refused; 0 or less is no
-	// limit. It bounds neither cached values nor what requests need.
+	// limit. It bounds neither cached values nor the memory of requests.
 	MaxIndexBytes int64
-	// Loading, if not nil, is called while the index is built, with the position that was read and about the last one.
+	// Loading, if not nil, is called while the index is built, with the last position that was read and the approximate
+	// end.
 	Loading func(read, end log.Position)
 	// ProgressInterval is the period of watch progress notifications; 0 is [DefaultProgressInterval].
 	ProgressInterval time.Duration

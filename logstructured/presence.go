@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// heartbeatInterval is how often a replica says that it is there, and replicaTTL how long it counts as being there
-	// after that.
+	// heartbeatInterval is how often a replica sends a heartbeat. replicaTTL is how long it counts as running after
+	// that.
 	heartbeatInterval = 3 * time.Second
 	replicaTTL        = 10 * time.Second
 )
@@ -17,9 +17,10 @@ const (
 // forgetAfter is how long a replica must have been silent before its registration is removed.
 const forgetAfter = 10 * replicaTTL
 
-// presences tells from heartbeats which replicas are running. Their times are the database's, and its clock may be set
-// while this process looks: a heartbeat that a killed replica left may lie in the future for an hour. So a replica is
-// running while its heartbeats change, within a time that this process measures with its monotonic clock.
+// presences determines from heartbeats which replicas are running. The times of heartbeats are the database's, and its
+// clock may be set meanwhile: the last heartbeat of a killed replica may lie in the future for an hour. A replica
+// therefore counts as running while its heartbeats change, within a time that this process measures with its monotonic
+// clock.
 type presences struct {
 	byID map[uint64]presence
 	// read is when the heartbeats were last read.
@@ -29,13 +30,13 @@ type presences struct {
 // presence is the newest heartbeat of a replica.
 type presence struct {
 	seen log.Timestamp
-	// noted is when this process first read it, and age how old it was then.
+	// noted is when this process first read it, and age is its age at that time.
 	noted time.Time
 	age   time.Duration
 }
 
-// update takes the registered replicas, as read at the local time local when the database's clock showed now. It
-// returns those that are running, and those that have been silent for long enough to be forgotten.
+// update records the registered replicas, as read at the local time local when the database's clock showed now. It
+// returns the running replicas, and those that have been silent for long enough to be forgotten.
 func (p *presences) update(all []log.Replica, self uint64, now log.Timestamp, local time.Time) (
 	running, forgotten []log.Replica,
 ) {
@@ -58,9 +59,9 @@ func (p *presences) update(all []log.Replica, self uint64, now log.Timestamp, lo
 	return slices.Clip(running), forgotten
 }
 
-// age is that of a heartbeat that is new to this process. One that follows another was sent since that one was read,
-// whatever the clock shows. The first one of a replica counts only if it is recent by the clock; otherwise the next one
-// will show that the replica is running.
+// age returns the age of a heartbeat that is new to this process. A heartbeat that follows another one of the same
+// replica was sent after that one was read, whatever the clock shows. The first heartbeat of a replica counts only if
+// it is recent by the clock; otherwise the next one will show that the replica is running.
 func (p *presences) age(seen, now log.Timestamp, local time.Time, followsAnother bool) time.Duration {
 	age := time.Duration(now-seen) * time.Millisecond
 	switch {

@@ -2,9 +2,9 @@ package logstructured
 
 import "time"
 
-// RequestProgress makes Next return a response with InvalidWatchID, no events and a revision that is current as of a
-// moment after the call, once all events up to it of all watchers of the stream have been returned. Without watchers
-// there is no answer.
+// RequestProgress makes Next return a response with InvalidWatchID, no events and a revision that was current at a
+// moment after the call. All events of all watchers of the stream up to that revision are returned before it. A stream
+// without watchers has no such response.
 func (ws *WatchStream) RequestProgress() {
 	ws.hub.mu.Lock()
 	defer ws.hub.mu.Unlock()
@@ -18,7 +18,7 @@ func (ws *WatchStream) RequestProgress() {
 	}
 }
 
-// requestProgress asks the database up to where the response must wait. hub.mu is held.
+// requestProgress queries the head that this replica must have applied before the response. hub.mu is held.
 func (ws *WatchStream) requestProgress() {
 	if len(ws.watchers) == 0 {
 		return
@@ -30,11 +30,11 @@ func (ws *WatchStream) requestProgress() {
 	ws.requested.newest = question
 }
 
-// maxProgressSteps bounds the watchers that are looked at under the lock at once.
+// maxProgressSteps bounds the watchers that are visited under the lock at once.
 const maxProgressSteps = 1000
 
-// nextProgress returns a progress response if one is due, or more if there may be one after the lock was released. All
-// watchers of the stream have been read up to snap, so it cannot overtake an event. hub.mu is held.
+// nextProgress returns a progress response if one is due. more is set if there may be one after the lock was released.
+// All watchers of the stream have been read up to snap, so the response cannot overtake an event. hub.mu is held.
 func (ws *WatchStream) nextProgress(snap *snapshot) (_ *WatchResponse, more bool) {
 	for range maxProgressSteps {
 		if ws.due == 0 {
@@ -47,7 +47,7 @@ func (ws *WatchStream) nextProgress(snap *snapshot) (_ *WatchResponse, more bool
 	return nil, true
 }
 
-// nextDue takes one step of the periodic notifications, and returns the watcher if it needs one. hub.mu is held.
+// nextDue visits one watcher for the periodic notifications, and returns it if it needs one. hub.mu is held.
 func (ws *WatchStream) nextDue() *watcher {
 	ws.due--
 	w := ws.notify[ws.due]
@@ -82,7 +82,7 @@ func (ws *WatchStream) moveNotify(from, to int) {
 // requestedProgress returns the response to RequestProgress if it is due. hub.mu is held.
 func (ws *WatchStream) requestedProgress(snap *snapshot) *WatchResponse {
 	if ws.requested.oldest == 0 || ws.requested.oldest > ws.ends.reached || ws.future > 0 {
-		return nil // with watchers of the future as etcd: they are not synced
+		return nil // as in etcd, where watchers of a future revision are not synced
 	}
 	ws.requested.answered(ws.ends.reached)
 	if len(ws.watchers) == 0 {
@@ -91,8 +91,8 @@ func (ws *WatchStream) requestedProgress(snap *snapshot) *WatchResponse {
 	return &WatchResponse{WatchID: InvalidWatchID, Revision: snap.revision}
 }
 
-// tick starts the periodic notifications when they are due, and repeats a question to the database that failed. hub.mu
-// is held.
+// tick starts the periodic notifications when they are due, and repeats a query of the head that failed. hub.mu is
+// held.
 func (ws *WatchStream) tick(now time.Time) {
 	if at := ws.ends.retryAt; !at.IsZero() && !now.Before(at) {
 		ws.askAgain()
@@ -106,7 +106,7 @@ func (ws *WatchStream) tick(now time.Time) {
 	}
 }
 
-// nextLook returns when Next must look again without a signal, zero if never. hub.mu is held.
+// nextLook returns when Next must poll again without a signal, zero if never. hub.mu is held.
 func (ws *WatchStream) nextLook() time.Time {
 	at := ws.ends.retryAt
 	if len(ws.notify) > 0 && (at.IsZero() || ws.nextTick.Before(at)) {

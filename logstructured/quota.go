@@ -10,32 +10,32 @@ import (
 )
 
 const (
-	// keyCost and leaseCost approximate what a key and a lease take up beside their bytes; etcd's.
+	// keyCost and leaseCost approximate the space of a key and of a lease in addition to their bytes, as in etcd.
 	keyCost   = 256
 	leaseCost = 64
-	// sizeInterval is how often the database is asked for its size while there is a quota.
+	// sizeInterval is how often the database is queried for its size while there is a quota.
 	sizeInterval = 5 * time.Second
 	// sizeFresh is the age up to which an answer is good enough to raise an alarm.
 	sizeFresh = 200 * time.Millisecond
-	// sizeTimeout bounds the question, and so what waits for its answer.
+	// sizeTimeout bounds the query, and so the requests that wait for it.
 	sizeTimeout = 5 * time.Second
 )
 
-// quota compares what the database takes up with a limit, without asking it on every write: to what it answered last is
-// added what was admitted here since.
+// quota compares the size of the database with a limit, without a query for each write. It adds the bytes that were
+// admitted here since the last query to the size that the query returned.
 type quota struct {
 	log   log.Log
 	bytes int64
 
 	inUse atomic.Int64
-	// admitted counts the bytes that were admitted since the question that inUse is the answer to.
+	// admitted counts the bytes that were admitted since the query that returned inUse.
 	admitted atomic.Int64
 
 	mu    sync.Mutex
 	asked time.Time
 }
 
-// fits tells whether cost bytes more are within the limit. Before it says no it asks the database.
+// fits reports whether cost more bytes are within the limit. It queries the database before it returns false.
 func (q *quota) fits(ctx context.Context, cost int) (bool, error) {
 	if q.bytes <= 0 || q.within(cost) {
 		return true, nil
@@ -57,7 +57,7 @@ func (q *quota) count(cost int) {
 	}
 }
 
-// refresh asks the database, unless it was just asked.
+// refresh queries the database, unless it was queried a moment ago.
 func (q *quota) refresh(ctx context.Context) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -77,20 +77,20 @@ func (q *quota) refresh(ctx context.Context) error {
 	return nil
 }
 
-// run keeps the answer fresh until ctx ends. What is written by other replicas is not known otherwise.
+// run keeps the size up to date until ctx ends. Without it the writes of other replicas would not be counted.
 func (q *quota) run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		_ = q.refresh(ctx) // the next one may do better; that the database is lost is told by what needs it
+		_ = q.refresh(ctx) // the next query may succeed; requests report a lost database
 		pause(ctx, sizeInterval)
 	}
 	return nil
 }
 
-// cost approximates what a request stores, in bytes: in the database, and in the index at most. It is zero for what
-// must go on without room.
+// cost approximates the bytes that a request stores in the database, and the bytes that it adds to the index at most.
+// It is zero for requests that must succeed without room.
 type cost struct{ database, index int }
 
-// cost is that of the dearer branch, as etcd has it.
+// cost returns the cost of the more expensive branch, as in etcd.
 func (t *TxnRequest) cost() (dearest cost) {
 	for _, branch := range [][]Op{t.Success, t.Failure} {
 		var sum cost

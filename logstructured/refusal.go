@@ -14,24 +14,24 @@ import (
 const (
 	// probeInterval is how often the writer tries to write while the database refuses writes.
 	probeInterval = time.Second
-	// refusedFor is how long no write must have succeeded before a failure other than a full disk is reported.
+	// refusedFor is how long all writes must have failed before a failure other than a full disk is reported.
 	refusedFor = 2 * probeInterval
-	// roomForWrites is the size in bytes of a write that shows that a disk is no longer full: a full one still takes
-	// small ones, which fit into pages that the database has. Most objects of Kubernetes are smaller.
+	// roomForWrites is the size in bytes of a write that shows that a disk is no longer full. A full disk still takes
+	// small writes, which fit into existing pages of the database. Most Kubernetes objects are smaller than this.
 	roomForWrites = 16 << 10
 )
 
-// refusals notes whether the database takes writes. Reads do not show it: a database whose disk is full continues to
-// answer them.
+// refusals tracks whether the database accepts writes. Reads do not show it: a database with a full disk still answers
+// them.
 type refusals struct {
 	logger *logrus.Entry
-	// current is nil while the database takes writes. Any goroutine may read it; only the writer changes it.
+	// current is nil while the database accepts writes. Any goroutine may read it; only the writer changes it.
 	current atomic.Pointer[refusal]
-	// probed is when the writer last tried by itself.
+	// probed is when the writer last sent a write of its own.
 	probed time.Time
 }
 
-// refusal is a time in which the database has refused writes, and the last of its errors.
+// refusal is a period in which the database has refused writes, with the last of its errors.
 type refusal struct {
 	since time.Time
 	err   error
@@ -39,10 +39,11 @@ type refusal struct {
 
 func (r *refusal) full() bool { return errors.Is(r.err, log.ErrNoSpace) }
 
-// reported reports whether users learn of it: at once if the disk is full, otherwise if no write succeeds for a while.
+// reported reports whether users learn of the refusal: at once if the disk is full, and otherwise if no write has
+// succeeded for a while.
 func (r *refusal) reported() bool { return r.full() || time.Since(r.since) >= refusedFor }
 
-// observe takes the outcome of an append of size bytes.
+// observe records the outcome of an append of size bytes.
 func (r *refusals) observe(ctx context.Context, size int, err error) {
 	current := r.current.Load()
 	switch {

@@ -44,7 +44,8 @@ const (
 	SortDescend
 )
 
-// RangeRequest reads keys. The zero values of all options ask for everything at the current revision.
+// RangeRequest reads keys. With the zero values of all options it reads everything in the range at the current
+// revision.
 type RangeRequest struct {
 	KeyRange
 	// Revision to read at; 0 or less is the current one.
@@ -53,7 +54,7 @@ type RangeRequest struct {
 	Limit      int64
 	SortTarget SortTarget
 	SortOrder  SortOrder
-	// Serializable reads do not ask the database for the end of the log. Ignored inside a transaction.
+	// Serializable reads do not query the database for the log's head. It is ignored inside a transaction.
 	Serializable bool
 	KeysOnly     bool
 	CountOnly    bool
@@ -64,13 +65,13 @@ type RangeRequest struct {
 	Budget Budget
 }
 
-// RangeResult is what a [RangeRequest] read.
+// RangeResult is the outcome of a [RangeRequest].
 type RangeResult struct {
 	// Revision is the current revision of the snapshot that answered, whatever revision was read.
 	Revision Revision
-	// KVs belong to the caller, but their keys and values are shared: never modify them.
+	// KVs belong to the caller, but their keys and values are shared and must not be modified.
 	KVs []*mvccpb.KeyValue
-	// More tells that Limit cut the result.
+	// More is set if the limit or the budget cut the result.
 	More bool
 	// Count is the number of keys in the range, regardless of limit and filters.
 	Count int64
@@ -88,7 +89,7 @@ type PutRequest struct {
 // PutResult is the outcome of a [PutRequest].
 type PutResult struct {
 	Revision Revision
-	// PrevKV is nil unless asked for and there was one.
+	// PrevKV is nil unless the request asked for it and the key existed.
 	PrevKV *mvccpb.KeyValue
 }
 
@@ -102,11 +103,11 @@ type DeleteRangeRequest struct {
 type DeleteRangeResult struct {
 	Revision Revision
 	Deleted  int64
-	// PrevKVs is nil unless asked for.
+	// PrevKVs is nil unless the request asked for it.
 	PrevKVs []*mvccpb.KeyValue
 }
 
-// CompareTarget is the field that a [Compare] looks at.
+// CompareTarget is the field that a [Compare] compares.
 type CompareTarget uint8
 
 // Compare targets, in etcd's numbering.
@@ -118,7 +119,7 @@ const (
 	CompareLease
 )
 
-// CompareResult is the relation that a [Compare] asks for.
+// CompareResult is the relation that a [Compare] requires.
 type CompareResult uint8
 
 // Compare results, in etcd's numbering.
@@ -135,18 +136,18 @@ type Compare struct {
 	KeyRange
 	Target CompareTarget
 	Result CompareResult
-	// Number is what version, revisions and lease are compared with, Value what the value is compared with.
+	// Number is compared with the version, a revision or the lease, and Value with the value.
 	Number int64
 	Value  []byte
 }
 
-// TxnRequest is an etcd transaction, nested ones among its operations. A nil Op is passed over, as etcd does with an
+// TxnRequest is an etcd transaction. Its operations may include transactions. A nil Op is skipped, as etcd skips an
 // operation whose union is unset; its result is nil.
 type TxnRequest struct {
 	Compares []Compare
 	Success  []Op
 	Failure  []Op
-	// Serializable lets a transaction without writes skip asking the database for the end of the log.
+	// Serializable transactions without writes do not query the database for the log's head.
 	Serializable bool
 }
 
@@ -179,9 +180,9 @@ type LeaseGrantResult struct {
 type LeaseTimeToLiveResult struct {
 	Revision Revision
 	ID       LeaseID
-	// TTL is what is left, GrantedTTL the whole, in seconds.
+	// TTL is the remaining time and GrantedTTL the whole one, in seconds.
 	TTL, GrantedTTL int64
-	// Keys in key order, if they were asked for.
+	// Keys are in key order, and nil unless the caller asked for them.
 	Keys []string
 }
 
@@ -192,9 +193,9 @@ type Status struct {
 	CompactRevision Revision
 	// Applied is the position of the newest applied entry, for etcd's raft indexes.
 	Applied log.Position
-	// Term counts from 1; it rises whenever the database went back in time.
+	// Term counts from 1 and rises each time the database is found to have gone back in time.
 	Term uint64
-	// Size is the last one known if Lost is set.
+	// Size is the last known size if Lost is set.
 	Size log.Size
 	// Lost is set if the database does not answer.
 	Lost bool
@@ -203,7 +204,8 @@ type Status struct {
 // Budget bounds the keys and values that answers hold until their clients have read them. A Budget belongs to one
 // request, or to one stream of a client.
 type Budget interface {
-	// Take makes room for an answer of most bytes of keys and values and returns most. Or it returns less, but at least
-	// least, the bytes of the smallest answer: then the answer is cut. It may wait. An error ends the request.
+	// Take reserves room for an answer of most bytes of keys and values, and returns most. If there is less room it
+	// returns less, but at least least, the bytes of the smallest answer; the caller then cuts the answer. Take may
+	// wait. An error ends the request.
 	Take(least, most int64) (int64, error)
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// Run appends, follows, expires and compacts until ctx ends; then it lets the append that is under way finish,
-// ends all requests and watch streams with [ErrStopped], closes the log and returns. A failing database is
-// no reason to return, unless it reports [log.ErrSyncFailed].
+// Run appends, follows, expires and compacts until ctx ends. Then it finishes the append in progress, ends all requests
+// and watch streams with [ErrStopped], closes the log and returns. It does not return because the database fails,
+// unless the database reports [log.ErrSyncFailed].
 func (s *Store) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.writer.run(ctx) })
@@ -36,13 +36,13 @@ func (s *Store) Run(ctx context.Context) error {
 	close(s.stopped)
 	s.timeouts.stop()
 	s.hub.stop()
-	if closeErr := s.log.Close(); err == nil || !errors.Is(closeErr, log.ErrSyncFailed) { // which err then is, too
+	if closeErr := s.log.Close(); err == nil || !errors.Is(closeErr, log.ErrSyncFailed) { // err is that error already
 		err = errors.Join(err, closeErr)
 	}
 	return err
 }
 
-// listen lets the database wake the writer.
+// listen wakes the writer when the database sends a notification.
 func (s *Store) listen(ctx context.Context, n log.Notifier) error {
 	for failures := 0; ctx.Err() == nil; failures++ {
 		err := n.Listen(ctx, func() {
@@ -59,10 +59,10 @@ func (s *Store) listen(ctx context.Context, n log.Notifier) error {
 	return nil
 }
 
-// stopGrace is how long the append that is under way may take when the store stops.
+// stopGrace is how long the append in progress may take when the store stops.
 const stopGrace = 10 * time.Second
 
-// run takes requests until ctx ends. An append that is under way then is finished.
+// run handles requests until ctx ends. It finishes an append that is then in progress.
 func (w *writer) run(ctx context.Context) error {
 	s := w.store
 	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -100,7 +100,7 @@ func (w *writer) run(ctx context.Context) error {
 
 var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-// refuse answers everything that waits when the store stops.
+// refuse fails all queued requests when the store stops.
 func (w *writer) refuse() {
 	for {
 		select {

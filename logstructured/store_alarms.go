@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// Alarms returns the alarms that are raised, by type and member, and the current revision. A corrupt database does not
-// hide its alarm: then the answer is what was applied here.
+// Alarms returns the active alarms, by type and member, and the current revision. If the database is corrupt, it
+// returns the alarms that were applied here, so that the alarm for it is visible.
 func (s *Store) Alarms(ctx context.Context, guard Guard) ([]Alarm, Revision, error) {
 	if err := s.linearize(ctx); err != nil && !s.Corrupt() {
 		return nil, 0, err
@@ -19,9 +19,8 @@ func (s *Store) Alarms(ctx context.Context, guard Guard) ([]Alarm, Revision, err
 	return s.AppliedAlarms(), snap.revision, nil
 }
 
-// AppliedAlarms returns the alarms that are raised, by type and member, as they were applied here. While the database
-// is corrupt, or its disk is full, they include an alarm of this replica that is not in the log, which cannot be
-// written.
+// AppliedAlarms returns the active alarms, by type and member, as they were applied here. While the database is corrupt
+// or its disk is full, they include an alarm of this replica that is not in the log, because it cannot be written.
 func (s *Store) AppliedAlarms() []Alarm {
 	all := s.alarms.Of(s.Records()).all
 	all = s.withOwn(all, AlarmCorrupt, s.Corrupt())
@@ -42,16 +41,16 @@ func (s *Store) withOwn(all []Alarm, of AlarmType, raised bool) []Alarm {
 	return append(slices.Clone(all), own)
 }
 
-// Corrupt reports whether the database was corrupt when it was last asked.
+// Corrupt reports whether the database was corrupt when it was last queried.
 func (s *Store) Corrupt() bool { return s.health.corrupt.Load() }
 
-// RaiseAlarm raises an alarm unless it is raised, and returns the current revision.
+// RaiseAlarm raises an alarm unless it is active, and returns the current revision.
 func (s *Store) RaiseAlarm(ctx context.Context, guard Guard, a Alarm) (Revision, error) {
 	_, revision, err := s.raise(ctx, guard, a)
 	return revision, err
 }
 
-// raise also reports whether the alarm was not raised before.
+// raise is RaiseAlarm, and also reports whether the alarm was not active before.
 func (s *Store) raise(ctx context.Context, guard Guard, a Alarm) (raised bool, revision Revision, err error) {
 	revision, err = s.UpdateRecords(ctx, guard, func(records Records) ([]RecordChange, error) {
 		_, already := records.Get(a.record())
@@ -69,7 +68,7 @@ func (s *Store) raise(ctx context.Context, guard Guard, a Alarm) (raised bool, r
 	return raised, revision, nil
 }
 
-// ClearAlarm ends an alarm and tells whether it was raised, and the current revision.
+// ClearAlarm clears an alarm. It reports whether the alarm was active, and returns the current revision.
 func (s *Store) ClearAlarm(ctx context.Context, guard Guard, a Alarm) (raised bool, revision Revision, err error) {
 	revision, err = s.UpdateRecords(ctx, guard, func(records Records) ([]RecordChange, error) {
 		if _, raised = records.Get(a.record()); !raised {

@@ -6,16 +6,16 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// Announce says who serves the store. Run then keeps it registered with the log, where the other replicas find it. Call
-// it before Run.
+// Announce sets the identity of this replica. Run then keeps it registered with the log, where the other replicas find
+// it. Announce must be called before Run.
 func (s *Store) Announce(self log.Replica) {
 	s.members.mu.Lock()
 	defer s.members.mu.Unlock()
 	s.members.self, s.members.all = self, []log.Replica{self}
 }
 
-// Replicas returns the replicas that serve the log, the one that has served it for longest first. With refresh it asks
-// the database, and otherwise the list may be some seconds old.
+// Replicas returns the replicas that serve the log, the one that registered first at the front. With refresh it queries
+// the database; otherwise the list may be some seconds old.
 func (s *Store) Replicas(ctx context.Context, guard Guard, refresh bool) ([]log.Replica, error) {
 	check := s.passHere
 	if refresh {

@@ -5,8 +5,9 @@ import "context"
 // Records returns the records as they were when the newest entry was applied here.
 func (s *Store) Records() Records { return Records{&s.snapshot().control} }
 
-// UpdateRecords changes records, all or none: decide is told the current ones, possibly several times, and what it
-// returns last is what happens. It uses no revision. What UpdateRecords returns is the current one.
+// UpdateRecords changes records, all or none. decide receives the current records and returns the changes. It may be
+// called several times; the changes of its last call are made. UpdateRecords uses no revision, and returns the current
+// one.
 func (s *Store) UpdateRecords(
 	ctx context.Context, guard Guard, decide func(Records) ([]RecordChange, error),
 ) (Revision, error) {

@@ -11,10 +11,10 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// Quota is the limit of what the database may take up in bytes, 0 if there is none.
+// Quota returns the limit on the size of the database in bytes, 0 if there is none.
 func (s *Store) Quota() int64 { return max(0, s.quota.bytes) }
 
-// admit refuses a request of a client if what it stores is beyond the quota, and raises the alarm for it.
+// admit returns an error if a client's request would exceed the quota, and raises the alarm for it.
 func (s *Store) admit(ctx context.Context, c cost) error {
 	if s.quota.bytes <= 0 || c.database == 0 {
 		return nil
@@ -31,7 +31,7 @@ func (s *Store) admit(ctx context.Context, c cost) error {
 	return fmt.Errorf("%w: the quota of %d bytes is used up", log.ErrNoSpace, s.quota.bytes)
 }
 
-// Room returns [log.ErrNoSpace] if the index is beyond its limit, and raises the alarm. It is for records, which are
+// Room returns [log.ErrNoSpace] if the index exceeds its limit, and raises the alarm. It is for records, which are
 // small and few.
 func (s *Store) Room(ctx context.Context) error {
 	if s.opts.MaxIndexBytes <= 0 || !s.snapshot().indexFull(0, s.opts.MaxIndexBytes) {
@@ -40,8 +40,8 @@ func (s *Store) Room(ctx context.Context) error {
 	return s.reportFull(ctx, errIndexFull)
 }
 
-// reportFull raises the alarm if err is that the index is full, and returns err. The alarm stops the writes of all
-// replicas, which hold the same index.
+// reportFull raises the alarm if err is errIndexFull, and returns err. The alarm stops the writes of all replicas,
+// because they hold the same index.
 func (s *Store) reportFull(ctx context.Context, err error) error {
 	if errors.Is(err, errIndexFull) {
 		s.raiseNoSpace(ctx, "the index takes up as much memory as it may: "+
@@ -50,7 +50,7 @@ func (s *Store) reportFull(ctx context.Context, err error) error {
 	return err
 }
 
-// raiseNoSpace raises the alarm that refuses what needs more room, unless it is raised.
+// raiseNoSpace raises the alarm that refuses requests that need more room, unless it is active.
 func (s *Store) raiseNoSpace(ctx context.Context, why string) {
 	if s.alarms.Of(s.Records()).noSpace {
 		return
@@ -73,10 +73,10 @@ func (s *Store) raiseNoSpace(ctx context.Context, why string) {
 // IndexBytes estimates the memory that the index takes up.
 func (s *Store) IndexBytes() int64 { return s.snapshot().indexBytes() }
 
-// indexInterval is how often the index is compared with its limit for what other replicas wrote.
+// indexInterval is how often the index is compared with its limit, because other replicas write too.
 const indexInterval = time.Second
 
-// watchIndex raises the alarm if the index is beyond its limit, which it can be at the start or by the writes of other
+// watchIndex raises the alarm if the index exceeds its limit. It can do so at the start, or because of writes of other
 // replicas.
 func (s *Store) watchIndex(ctx context.Context) error {
 	for ctx.Err() == nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// Status describes the store. It asks the database for its size, and shows the last one known if the database does not
-// answer.
+// Status describes the store. It queries the database for its size, and returns the last known size if the database
+// does not answer.
 func (s *Store) Status(ctx context.Context, guard Guard) (*Status, error) {
 	if err := s.passHere(ctx, guard); err != nil {
 		return nil, err
@@ -27,7 +27,7 @@ func (s *Store) Status(ctx context.Context, guard Guard) (*Status, error) {
 	}
 	snap := s.snapshot()
 	st := &Status{
-		Size:      log.Size{Total: 1}, // until it is known: etcdctl divides by it
+		Size:      log.Size{Total: 1}, // until the size is known: etcdctl divides by it
 		ClusterID: s.cluster, Revision: snap.revision, CompactRevision: snap.compact,
 		Applied: snap.head.Position, Term: s.Term(), Lost: lost,
 	}
@@ -37,15 +37,15 @@ func (s *Store) Status(ctx context.Context, guard Guard) (*Status, error) {
 	return st, nil
 }
 
-// lostAfter is how long the database must not have answered before requests about the state of this replica stop asking
+// lostAfter is how long the database must have been silent before requests for the status of this replica stop querying
 // it.
 const lostAfter = time.Second
 
 // Lost reports whether the database has not answered for a second.
 func (s *Store) Lost() bool { return s.health.lostFor(lostAfter) }
 
-// Refused returns why the database takes no writes. It returns nil if the database takes them, or if no write has shown
-// that it does not. The store itself writes once a second until it succeeds.
+// Refused returns why the database refuses writes. It returns nil if the database accepts them, or if no write has
+// shown yet that it refuses them. The store sends a write of its own once a second until one succeeds.
 func (s *Store) Refused() error {
 	switch r := s.refusals.current.Load(); {
 	case r == nil || !r.reported():
@@ -66,13 +66,13 @@ func (s *Store) Full() bool {
 // Revision returns the current revision as applied here.
 func (s *Store) Revision() Revision { return s.snapshot().revision }
 
-// ClusterID is the identity of the store in the database, non-zero.
+// ClusterID returns the identity of the store in the database, non-zero.
 func (s *Store) ClusterID() uint64 { return s.cluster }
 
-// Term is the raft term of response headers.
+// Term returns the raft term of response headers.
 func (s *Store) Term() uint64 { return s.snapshot().term }
 
-// Ready returns nil when a linearizable read succeeds.
+// Ready returns nil if a linearizable read succeeds.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.linearize(ctx)
 }

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// timeouts ends requests that last too long, without a timer for each of them: those that begin within the same
-// sixteenth of the timeout share a channel, which is closed when the last of them has had its time. So none ends too
-// early, and none much too late.
+// timeouts ends requests that take too long, without a timer for each of them. Requests that begin within the same
+// sixteenth of the timeout share a channel, which is closed when the timeout of the last one has passed. So none of
+// them ends too early, or much too late.
 type timeouts struct {
 	timeout time.Duration
 
-	// newest is what requests that begin now wait for. Only run and stop change it, and they have open for themselves:
-	// the channels that are not closed yet, the oldest first.
+	// newest holds the channel of requests that begin now. open holds the channels that are not closed yet, the oldest
+	// first. Only run and stop change newest and use open.
 	newest atomic.Pointer[expiring]
 	open   []*expiring
 }
@@ -34,8 +34,8 @@ func (t *timeouts) extend() {
 	t.newest.Store(e)
 }
 
-// begin returns a channel that is closed when a request that begins now has had its time, or when everything has
-// stopped.
+// begin returns a channel that is closed when the timeout of a request that begins now has passed, or when the store
+// has stopped.
 func (t *timeouts) begin() <-chan struct{} { return t.newest.Load().over }
 
 // run ends requests until ctx ends.
@@ -55,7 +55,7 @@ func (t *timeouts) run(ctx context.Context) error {
 	}
 }
 
-// stop ends all requests, those that are yet to begin too. run must have returned.
+// stop ends all requests, including those that begin later. run must have returned.
 func (t *timeouts) stop() {
 	for _, e := range t.open {
 		close(e.over)

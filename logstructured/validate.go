@@ -8,8 +8,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// validate returns an error if an entry is none that a store writes, whatever else is in the log. A kind that a later
-// version introduced is an error too: a store that does not know what an entry changes cannot go on.
+// validate returns an error if no store writes such an entry, whatever else is in the log. A kind that a later version
+// introduced is an error too: a store that does not know what an entry changes cannot continue.
 func validate(e *log.Entry) error {
 	switch e.Kind {
 	case log.KindPut, log.KindTombstone:
@@ -31,7 +31,7 @@ func validate(e *log.Entry) error {
 	return nil
 }
 
-// validateRecord returns an error unless the record is of a form that this package knows, or another package's.
+// validateRecord returns an error if the record is malformed. It accepts the records of other packages.
 func validateRecord(e *log.Entry) error {
 	switch name := string(e.Key); {
 	case name == "":

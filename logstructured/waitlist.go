@@ -6,7 +6,7 @@ import (
 	"github.com/tidwall/btree"
 )
 
-// waitlist holds what waits until a number that only grows has reached a value.
+// waitlist holds items that wait until a growing number reaches a value.
 type waitlist[N cmp.Ordered, T comparable] struct {
 	byValue btree.Map[N, map[T]struct{}]
 }
@@ -28,13 +28,13 @@ func (l *waitlist[N, T]) remove(value N, item T) {
 	}
 }
 
-// lowest returns the lowest value that is waited for.
+// lowest returns the lowest value for which an item waits.
 func (l *waitlist[N, T]) lowest() (value N, ok bool) {
 	value, _, ok = l.byValue.Min()
 	return value, ok
 }
 
-// pop removes and returns an item that has waited for reached or less.
+// pop removes and returns an item that waits for reached or less.
 func (l *waitlist[N, T]) pop(reached N) (item T, ok bool) {
 	value, items, ok := l.byValue.Min()
 	if !ok || value > reached {
