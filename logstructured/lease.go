@@ -62,9 +62,9 @@ func (s *Store) nameTTL(ctx context.Context, guard Guard, id LeaseID, ttl int64)
 	return &LeaseGrantResult{Revision: snap.revision, ID: LeaseID(ttl), TTL: ttl}, nil
 }
 
-// LeaseRevoke ends a lease, deletes its keys in one revision, and returns the current revision. It takes effect after
-// all other requests in the same append: a keep-alive that the client sent earlier, on a stream, often reaches the
-// writer a moment later.
+// LeaseRevoke ends a lease and deletes its keys, in one revision, and returns the current revision. It takes effect
+// after all other requests in the same append: a keep-alive that the client sent earlier, on a stream, often reaches
+// the writer a moment later.
 func (s *Store) LeaseRevoke(ctx context.Context, guard Guard, id LeaseID) (Revision, error) {
 	var revision Revision
 	revoke := &request{ctx: ctx, last: true, evaluate: func(st *step) error {
@@ -82,9 +82,9 @@ func (s *Store) LeaseRevoke(ctx context.Context, guard Guard, id LeaseID) (Revis
 	return revision, err
 }
 
-// LeaseKeepAlive extends a lease to its whole TTL from now on. The log holds the keep-alive when LeaseKeepAlive
-// returns; all concurrent keep-alives share one entry. [ErrLeaseNotFound] comes with the revision at which the lease
-// did not exist.
+// LeaseKeepAlive extends a lease to its full TTL from now on. The log holds the keep-alive when LeaseKeepAlive returns;
+// all concurrent keep-alives share one entry. [ErrLeaseNotFound] comes with the revision at which the lease did not
+// exist.
 func (s *Store) LeaseKeepAlive(ctx context.Context, guard Guard, id LeaseID) (*LeaseGrantResult, error) {
 	return s.SubmitLeaseKeepAlive(ctx, guard, id)()
 }

@@ -37,8 +37,8 @@ func loadLog(ctx context.Context, source log.Log) (st *state, leases expiry, end
 	return st, leases, end, err
 }
 
-// load reads the metadata of the whole log and builds the index from it. end is the end of the log before, from which
-// load estimates the size of the index.
+// load reads the metadata of the whole log and builds the index from it. end is an earlier end of the log, which load
+// uses only to estimate the size of the index.
 func load(ctx context.Context, source log.Log, end log.End) (st *state, leases expiry, err error) {
 	leases.at = time.Now()
 	rows, err := estimateRows(ctx, source, end.Position)
@@ -255,8 +255,8 @@ func sortKeys(keys []sortKey, depth int, busy chan struct{}) {
 	}
 }
 
-// common returns how many bytes from depth on all keys have in common. Most keys begin alike. Without this, sortKeys
-// would fetch each eight bytes of the common prefix from all over the memory for nothing.
+// common returns how many bytes from depth on all keys have in common. Most keys begin alike. If sortKeys compared the
+// common bytes too, it would fetch every key from memory for each eight of them.
 func common(keys []sortKey, depth int) int {
 	if len(keys) == 0 {
 		return 0

@@ -2,9 +2,9 @@ package logstructured
 
 import "time"
 
-// RequestProgress makes Next return a response with InvalidWatchID, no events and a revision that was current at a
-// moment after the call. All events of all watchers of the stream up to that revision are returned before it. A stream
-// without watchers has no such response.
+// RequestProgress requests a response with InvalidWatchID and no events. Its revision was current at a moment after the
+// call, and Next returns all events of all watchers of the stream up to that revision before it. A stream without
+// watchers has no such response.
 func (ws *WatchStream) RequestProgress() {
 	ws.hub.mu.Lock()
 	defer ws.hub.mu.Unlock()

@@ -86,8 +86,8 @@ func (q *quota) run(ctx context.Context) error {
 	return nil
 }
 
-// cost approximates the bytes that a request stores in the database, and the bytes that it adds to the index at most.
-// It is zero for requests that must succeed without room.
+// cost approximates the bytes that a request stores in the database, and adds to the index at most. It is zero for
+// requests that must succeed without room.
 type cost struct{ database, index int }
 
 // cost returns the cost of the more expensive branch, as in etcd.

@@ -18,9 +18,9 @@ import (
 // gone cannot have served that many more revisions while it was ahead of the other replicas.
 const recoveryMargin = 1_000_000
 
-// rebuild builds the state again from the log, which does not hold the entries that this replica applied, or has
-// deleted entries that it has not applied yet. If the database went back in time, rebuild ensures that no revision that
-// a client may have seen is used again. It does so before it publishes the new state.
+// rebuild builds the state again from the log. The log does not hold the entries that this replica applied, or has
+// deleted entries that it has yet to apply. If the database went back in time, rebuild ensures that no revision that a
+// client may have seen is used again. It does so before it publishes the new state.
 func (w *writer) rebuild(ctx context.Context, cause error) error {
 	start := time.Now()
 	logger := w.store.logger.WithField("applied", w.published.head)
@@ -55,8 +55,8 @@ func (w *writer) rebuild(ctx context.Context, cause error) error {
 	return nil
 }
 
-// recover appends the entry that raises the revision above all revisions served from the lost history, unless another
-// replica has done so already. It brings st up to that entry.
+// recover appends the entry that raises the revision above all revisions served from the lost history. It appends
+// nothing if another replica has done so already. It brings st up to that entry.
 func (w *writer) recover(ctx context.Context, st *state, leases *expiry, logger *logrus.Entry) error {
 	start := time.Now()
 	served := w.published.revision

@@ -54,14 +54,14 @@ type RangeRequest struct {
 	Limit      int64
 	SortTarget SortTarget
 	SortOrder  SortOrder
-	// Serializable reads do not query the database for the log's head. It is ignored inside a transaction.
+	// Serializable reads do not query the database for the log's head. The option is ignored inside a transaction.
 	Serializable bool
 	KeysOnly     bool
 	CountOnly    bool
 	// The filters; 0 is none.
 	MinModRevision, MaxModRevision       Revision
 	MinCreateRevision, MaxCreateRevision Revision
-	// Budget is nil or bounds what is read. If it cuts the answer, More is true.
+	// Budget bounds the keys and values that are read; nil is no bound. More is true if it cuts the answer.
 	Budget Budget
 }
 
@@ -89,7 +89,7 @@ type PutRequest struct {
 // PutResult is the outcome of a [PutRequest].
 type PutResult struct {
 	Revision Revision
-	// PrevKV is nil unless the request asked for it and the key existed.
+	// PrevKV is nil unless it was requested and the key existed.
 	PrevKV *mvccpb.KeyValue
 }
 
@@ -103,7 +103,7 @@ type DeleteRangeRequest struct {
 type DeleteRangeResult struct {
 	Revision Revision
 	Deleted  int64
-	// PrevKVs is nil unless the request asked for it.
+	// PrevKVs is nil unless it was requested.
 	PrevKVs []*mvccpb.KeyValue
 }
 
@@ -180,9 +180,9 @@ type LeaseGrantResult struct {
 type LeaseTimeToLiveResult struct {
 	Revision Revision
 	ID       LeaseID
-	// TTL is the remaining time and GrantedTTL the whole one, in seconds.
+	// TTL is the remaining and GrantedTTL the full time to live, in seconds.
 	TTL, GrantedTTL int64
-	// Keys are in key order, and nil unless the caller asked for them.
+	// Keys are in key order, and nil unless they were requested.
 	Keys []string
 }
 

@@ -36,7 +36,7 @@ func (s *Store) Run(ctx context.Context) error {
 	close(s.stopped)
 	s.timeouts.stop()
 	s.hub.stop()
-	if closeErr := s.log.Close(); err == nil || !errors.Is(closeErr, log.ErrSyncFailed) { // err is that error already
+	if closeErr := s.log.Close(); err == nil || !errors.Is(closeErr, log.ErrSyncFailed) { // otherwise err reports it
 		err = errors.Join(err, closeErr)
 	}
 	return err

@@ -54,7 +54,7 @@ func (st *state) get(key []byte) *keyIndex {
 type garbage struct {
 	superseded []deadRow // dead once compact >= at
 	tombstones []deadRow
-	// control are the positions of control entries, those that are not of keys, which a later entry has replaced. They
+	// control are the positions of control entries (entries that are not of keys) that a later entry has replaced. They
 	// are garbage at once.
 	control []log.Position
 	// jumps are entries that are needed until a compaction has passed their revision. From then on the entry of the
@@ -89,7 +89,7 @@ func (st *state) publish() *snapshot {
 	return &published
 }
 
-// savepoint is what reset needs in addition to the published snapshot.
+// savepoint holds the state that reset needs in addition to the published snapshot.
 type savepoint struct {
 	garbage     garbage
 	compaction  log.Position
@@ -110,7 +110,7 @@ func (st *state) reset(published *snapshot, sp savepoint) {
 	st.garbage, st.compaction, st.compactedAt = sp.garbage, sp.compaction, sp.compactedAt
 }
 
-// footprint counts what the index holds, except for what its trees count themselves.
+// footprint counts the rows and the memory of the index, except for the counts that its trees keep.
 type footprint struct {
 	// rowCount is the number of rows of all keys, keyBytes the memory of the keys themselves.
 	rowCount, keyBytes int64

@@ -29,7 +29,7 @@ func (s *Store) Replicas(ctx context.Context, guard Guard, refresh bool) ([]log.
 	return s.members.all, nil
 }
 
-// refreshReplicas registers this replica and reads the others from the database, if guard permits it.
+// refreshReplicas registers this replica and reads the other replicas from the database, if guard permits it.
 func (s *Store) refreshReplicas(ctx context.Context, guard Guard) error {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()

@@ -24,7 +24,7 @@ type streamEnd struct {
 	position log.Position
 }
 
-// answered adds an answer. It drops the answers whose position is not before it: they add nothing, or belong to a
+// answered adds an answer. It drops earlier answers at the same position or beyond: they add nothing, or belong to a
 // history that the database has lost.
 func (e *streamEnds) answered(end streamEnd) {
 	for n := len(e.answers); n > 0 && e.answers[n-1].position >= end.position; n-- {

@@ -7,8 +7,8 @@ import (
 )
 
 // timeouts ends requests that take too long, without a timer for each of them. Requests that begin within the same
-// sixteenth of the timeout share a channel, which is closed when the timeout of the last one has passed. So none of
-// them ends too early, or much too late.
+// sixteenth of the timeout share a channel, which is closed when the timeout of the last one has passed. No request
+// ends too early, and none much too late.
 type timeouts struct {
 	timeout time.Duration
 
@@ -38,7 +38,7 @@ func (t *timeouts) extend() {
 // has stopped.
 func (t *timeouts) begin() <-chan struct{} { return t.newest.Load().over }
 
-// run ends requests until ctx ends.
+// run ends requests whose timeout has passed, until ctx ends.
 func (t *timeouts) run(ctx context.Context) error {
 	ticker := time.NewTicker(max(t.timeout/timeoutSteps, time.Millisecond))
 	defer ticker.Stop()

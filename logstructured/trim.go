@@ -16,8 +16,8 @@ func (st *state) cut(revision Revision) {
 	}
 }
 
-// trim drops rows that the last compaction made unreachable from the index, at most limit keys, and appends them to
-// dropped. It returns false if nothing is left to drop.
+// trim drops from the index the rows that the last compaction made unreachable. It drops rows of at most limit keys and
+// appends them to dropped. It returns false if nothing is left to drop.
 func (st *state) trim(limit int, dropped []*row) ([]*row, bool) {
 	for _, queue := range []*[]deadRow{&st.garbage.superseded, &st.garbage.tombstones} {
 		for len(*queue) > 0 && (*queue)[0].at <= st.compact {

@@ -17,7 +17,7 @@ const (
 	maxTurn     = 50 * time.Millisecond
 	// maxTurns bounds how many other replicas this one waits for.
 	maxTurns = 16
-	// contended is how long after repeated conflicts other replicas are assumed to write at the same time.
+	// contended is how long after repeated conflicts this replica assumes that other replicas write too.
 	contended = time.Second
 	// crowd is the usual size of an append above which a momentarily empty queue does not mean that this replica is
 	// idle.
@@ -62,9 +62,9 @@ type turns struct {
 	last, beaten time.Time
 }
 
-// skip clears due if this replica was idle for more than half of an append's duration, few clients write, and no other
-// replica competes: the other replicas had their time to append. Without it, a client that spreads its requests over
-// all replicas would wait for every other replica with each request.
+// skip clears due if the other replicas have had time to append. It assumes so if this replica was idle for more than
+// half of an append's duration, few clients write, and no other replica competes. Without skip, a client that spreads
+// its requests over all replicas would wait for every other replica with each request.
 func (t *turns) skip(requests int) {
 	if time.Since(t.last) > t.took/2 && time.Since(t.beaten) > contended && requests < crowd {
 		t.due = t.due[:0]

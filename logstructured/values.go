@@ -85,7 +85,8 @@ func (v *values) load(ctx context.Context, r *row) ([]byte, error) {
 }
 
 // loadAll calls fn with the value of each row, in no particular order. It reads the values that are not cached from the
-// database in batches, each in its turn. It returns errValueGone if a row was deleted in the meantime.
+// database in batches, and takes a turn of the lane for each batch. It returns errValueGone if a row was deleted in the
+// meantime.
 func (v *values) loadAll(ctx context.Context, turn lane, rows []*row, fn func(i int, data []byte)) error {
 	var missing []*row
 	var at []int // the index in rows of each

@@ -29,13 +29,13 @@ type WatchRequest struct {
 	// StartRevision is the first revision of interest; 0 is the one after the current.
 	StartRevision Revision
 	PrevKV        bool
-	// ProgressNotify asks for periodic notifications while there are no events.
+	// ProgressNotify requests periodic notifications while there are no events.
 	ProgressNotify bool
 	// NoPut and NoDelete drop the events of that type.
 	NoPut, NoDelete bool
 }
 
-// WatchResponse is one message of a watch stream, in the order in which it must be sent.
+// WatchResponse is one message of a watch stream. Messages must be sent in the order in which Next returns them.
 type WatchResponse struct {
 	WatchID WatchID
 	// Revision is the revision of the response header.

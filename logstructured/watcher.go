@@ -17,7 +17,7 @@ type watcher struct {
 	pending Revision
 	// next is the watcher after this one in a queue.
 	next *watcher
-	// notifySlot is the watcher's index in its stream's notify, if it asked for notifications.
+	// notifySlot is the watcher's index in its stream's notify, if it requested notifications.
 	notifySlot int
 	// recent is set by events, which make the next periodic progress notification unnecessary.
 	recent bool

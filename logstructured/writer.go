@@ -60,7 +60,7 @@ func (w *writer) accept(ev *evaluation) {
 	w.publish(w.st.head)
 }
 
-// accepted carries out what follows from an applied control entry, one that is not of a key.
+// accepted handles the effects of an applied control entry, an entry that is not of a key.
 func (w *writer) accepted(e *log.Entry) {
 	if e.Kind == log.KindRecovery || e.Kind == log.KindCompaction {
 		w.st.compactedAt = w.leases.adjusted(e.Time, w.current)
