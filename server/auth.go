@@ -24,8 +24,8 @@ type authServer struct {
 	maxRequestBytes int
 }
 
-// edit makes the change that fn decides on, if r is permitted at that place in the log. It also serves what changes
-// nothing, which then is linearizable, as in etcd.
+// edit applies the changes that fn returns if r is permitted at that position in the log. It also serves requests that
+// change nothing, which makes them linearizable, as in etcd.
 func (s *authServer) edit(ctx context.Context, r proto.Message, fn func(*auth.State) (auth.Changes, error)) (*pb.ResponseHeader, error) {
 	if err := checkSize(r, s.maxRequestBytes, s.maxRequestBytes); err != nil {
 		return nil, err
@@ -46,7 +46,7 @@ func (s *authServer) edit(ctx context.Context, r proto.Message, fn func(*auth.St
 	return s.header(&pb.ResponseHeader{}, revision), nil
 }
 
-// extend is edit for what makes the records larger.
+// extend is edit for requests that make the records larger.
 func (s *authServer) extend(ctx context.Context, r proto.Message, fn func(*auth.State) (auth.Changes, error)) (*pb.ResponseHeader, error) {
 	if err := s.store.Room(ctx); err != nil {
 		return nil, toStatus(err)
@@ -54,7 +54,7 @@ func (s *authServer) extend(ctx context.Context, r proto.Message, fn func(*auth.
 	return s.edit(ctx, r, fn)
 }
 
-// authStatus is toStatus; what has no code in etcd's auth is of code Unknown there.
+// authStatus is toStatus, but returns the code Unknown, as etcd does, for auth errors that have no code in etcd.
 func authStatus(err error) error {
 	if st := status.Convert(toStatus(err)); st.Code() == codes.Internal {
 		return status.Error(codes.Unknown, err.Error())
@@ -93,7 +93,7 @@ func (s *authServer) AuthStatus(ctx context.Context, r *pb.AuthStatusRequest) (*
 	return resp, nil
 }
 
-// Authenticate checks the password on a state that is not older than the request.
+// Authenticate checks the password on a state that is at least as new as the request.
 func (s *authServer) Authenticate(ctx context.Context, r *pb.AuthenticateRequest) (*pb.AuthenticateResponse, error) {
 	if err := s.store.Ready(ctx); err != nil {
 		return nil, toStatus(err)
@@ -122,7 +122,7 @@ func (s *authServer) Authenticate(ctx context.Context, r *pb.AuthenticateRequest
 		if err != nil {
 			return nil, authStatus(err)
 		}
-		// A token of a state that has passed would be refused at its first use.
+		// A token of an outdated state would be refused when it is first used.
 		if s.auth.current() != st {
 			continue
 		}
@@ -130,8 +130,8 @@ func (s *authServer) Authenticate(ctx context.Context, r *pb.AuthenticateRequest
 	}
 }
 
-// hash makes what is kept of a password. It costs so much that it is done only for clients that may ask for it, and in
-// turn.
+// hash hashes a password for storage. Hashing is expensive, so it is done only for clients that may make request r, and
+// clients take turns.
 func (s *authServer) hash(ctx context.Context, r any, password string) ([]byte, error) {
 	if err := s.auth.permitted(ctx, r); err != nil {
 		return nil, authStatus(err)

@@ -15,11 +15,11 @@ import (
 	"github.com/stele-db/stele/server/auth"
 )
 
-// authorizer makes the guards of requests. While auth is disabled they cost one comparison.
+// authorizer makes the guards of requests. While auth is disabled a guard costs one comparison.
 type authorizer struct {
 	store  *logstructured.Store
 	tokens auth.Tokens
-	// certificates is set if the common name of a client's certificate is the name of its user.
+	// certificates means that the common name of a client's certificate is the name of its user.
 	certificates bool
 	bcryptCost   int
 	state        *logstructured.Derived[*auth.State]
@@ -51,10 +51,10 @@ func newAuthorizer(store *logstructured.Store, opts *Options) *authorizer {
 	return a
 }
 
-// current returns the state as it was applied here.
+// current returns the state that was last applied on this replica.
 func (a *authorizer) current() *auth.State { return a.state.Of(a.store.Records()) }
 
-// authorized calls the store with a guard for request r, one of etcd's messages. It repeats the call if auth was
+// authorized calls the store with a guard for request r, one of etcd's messages. It calls the store again if auth was
 // enabled concurrently.
 func authorized[T any](
 	ctx context.Context, a *authorizer, r any, call func(logstructured.Guard) (T, error),
@@ -90,7 +90,7 @@ func (a *authorizer) first(ctx context.Context, r any, st *auth.State) logstruct
 	return a.open
 }
 
-// permitted checks request r on a state that is not older than r. It is for handlers that do something before the store
+// permitted checks request r on a state that is at least as new as r. It is for handlers that act before the store
 // evaluates their request.
 func (a *authorizer) permitted(ctx context.Context, r any) error {
 	_, err := authorized(ctx, a, r, func(guard logstructured.Guard) (struct{}, error) {
@@ -170,7 +170,7 @@ func commonName(ctx context.Context) (string, bool) {
 	return verifiedName(state)
 }
 
-// peerState is nil for plain text.
+// peerState returns nil for plain text.
 func peerState(p *peer.Peer) *tls.ConnectionState {
 	switch info := p.AuthInfo.(type) {
 	case securePeer:

@@ -6,8 +6,8 @@ import (
 	"github.com/stele-db/stele/logstructured"
 )
 
-// This file alone translates between etcd's messages and the store's types. Keys, values and KeyValues are
-// passed on, never copied.
+// Only this file translates between etcd's messages and the store's types. Keys, values and KeyValues are passed on
+// without copying.
 
 func toRange(r *pb.RangeRequest) *logstructured.RangeRequest {
 	return &logstructured.RangeRequest{
@@ -26,7 +26,7 @@ func toRange(r *pb.RangeRequest) *logstructured.RangeRequest {
 	}
 }
 
-// Indexed by enumerations that checkRange has bounded.
+// Both are indexed by enumerations whose range checkRange has checked.
 var (
 	toSortTarget = [...]logstructured.SortTarget{
 		pb.RangeRequest_KEY:     logstructured.SortByKey,
@@ -95,11 +95,11 @@ func toOps(ops []*pb.RequestOp) []logstructured.Op {
 	return out
 }
 
-// outOfEnum is no member of any of the store's enumerations. A number that etcd does not know must not become
-// one that it does by being cut to a byte.
+// outOfEnum is not a member of any of the store's enumerations. It stands for numbers that etcd does not know, which
+// truncation to a byte could turn into valid ones.
 const outOfEnum = 0xff
 
-// toCompare fills in c. A union that does not belong to the target counts as unset, which is zero.
+// toCompare fills in c. A union value that does not belong to the target counts as unset, that is, as zero.
 func toCompare(r *pb.Compare, c *logstructured.Compare) {
 	c.KeyRange = logstructured.KeyRange{Key: r.Key, End: r.RangeEnd}
 	c.Result = outOfEnum
@@ -128,7 +128,7 @@ func toCompare(r *pb.Compare, c *logstructured.Compare) {
 	}
 }
 
-// header sets the fields of h that every answer has; revision may be 0 where etcd leaves it out.
+// header sets the fields of h that every response has. revision may be 0 where etcd leaves it out.
 func (m *member) header(h *pb.ResponseHeader, revision logstructured.Revision) *pb.ResponseHeader {
 	h.ClusterId = m.clusterID
 	h.MemberId = m.memberID
@@ -137,7 +137,7 @@ func (m *member) header(h *pb.ResponseHeader, revision logstructured.Revision) *
 	return h
 }
 
-// Each answer and its header are one allocation.
+// A response and its header share one allocation.
 type (
 	rangeAnswer struct {
 		pb.RangeResponse
@@ -157,7 +157,7 @@ type (
 	}
 )
 
-// newRange, newPut, newDeleteRange and newTxn return the answer and its header still to be filled in.
+// newRange, newPut, newDeleteRange and newTxn return the response and its header, which the caller has to fill in.
 
 func newRange(r *logstructured.RangeResult) (*pb.RangeResponse, *pb.ResponseHeader) {
 	a := &rangeAnswer{}
@@ -189,8 +189,8 @@ func newTxn(r *logstructured.TxnResult) (*pb.TxnResponse, *pb.ResponseHeader) {
 	return &a.TxnResponse, &a.header
 }
 
-// newOp returns the answer to an operation inside a transaction, whose header carries the revision alone, and that of
-// a nested transaction nothing at all.
+// newOp returns the response to an operation inside a transaction. Its header has only the revision, and the header of
+// a nested transaction is empty.
 func newOp(result logstructured.OpResult) *pb.ResponseOp {
 	op := &pb.ResponseOp{}
 	switch r := result.(type) {

@@ -1,19 +1,19 @@
-// Package server speaks etcd: it serves the etcd v3 gRPC services and etcd's HTTP endpoints over a
-// [logstructured.Store]. It is the only package that serves etcdserverpb; pkg/client is its client.
+// Package server serves the etcd v3 gRPC services and etcd's HTTP endpoints over a [logstructured.Store]. It is the
+// only package that serves etcdserverpb; pkg/client is its client.
 //
-// Every handler reads the same: validate, call the store, map the error, fill the header. What is refused is
-// refused before the store is called, with etcd's code and message and in etcd's order of checks, so that a request
-// that breaks two rules is answered for the same one.
+// Every handler has the same structure: validate, call the store, map the error, fill the header. A handler validates a
+// request before it calls the store, with etcd's codes and messages and in etcd's order of checks, so that a request
+// that breaks two rules gets the same error as from etcd.
 //
 // Invariants:
 //
-//   - No error becomes an answer, and every error of the store goes through [toStatus].
-//   - Requests and answers share their bytes with the store: nothing here writes to a key or value.
-//   - A watch stream has one sender, which takes responses from the store in the order in which they must leave, so a
-//     progress notification cannot overtake an event.
-//   - A connection that has not said what it speaks is bounded in time and in number; it never delays another one.
+//   - A failed request gets no response message, and every error of the store goes through [toStatus].
+//   - Requests and responses share their bytes with the store: this package never modifies a key or value.
+//   - A watch stream has one sender, which takes responses from the store in the order in which they must be sent, so
+//     a progress notification cannot overtake an event.
+//   - Connections whose protocol is not known yet are bounded in time and in number, and never delay other connections.
 //   - [Server.Run] returns when everything it started has stopped.
 //
-// gRPC and HTTP share the client port, as with etcd. A connection is handed to the plain grpc-go transport or to
-// net/http after its first bytes (or its ALPN protocol) are known; see the dispatcher.
+// gRPC and HTTP share the client port, as with etcd. The dispatcher hands a connection to the plain grpc-go transport
+// or to net/http once its first bytes (or its ALPN protocol) are known.
 package server

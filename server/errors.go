@@ -13,8 +13,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// statuses maps the store's errors to etcd's, in the order in which they are looked for: an error may wrap
-// several, and the first one is what the client can act on.
+// statuses maps the store's errors to etcd's, in the order in which they are checked. An error may wrap several of
+// them, and the first match must be the one that the client can act on.
 var statuses = []struct {
 	err    error
 	status error
@@ -35,15 +35,16 @@ var statuses = []struct {
 	{context.Canceled, rpctypes.ErrGRPCCanceled},
 	{logstructured.ErrTimeout, rpctypes.ErrGRPCTimeout},
 	{context.DeadlineExceeded, rpctypes.ErrGRPCTimeout},
-	// ErrUnknown before the rest: whatever else is known about a write, the client must know that it may have happened.
+	// ErrUnknown comes before the rest: the client must learn that a write may have taken effect, even if the error
+	// wraps others as well.
 	{log.ErrUnknown, status.Error(codes.Unavailable, "etcdserver: the database did not confirm the write, which may have taken effect")},
 	{log.ErrReadOnly, status.Error(codes.Unavailable, "etcdserver: the database is read-only, no write was made")},
 	{log.ErrCorrupt, rpctypes.ErrGRPCCorrupt},
 	{logstructured.ErrUnavailable, status.Error(codes.Unavailable, "etcdserver: the database is unavailable")},
 }
 
-// toStatus turns any error of the store into the gRPC status that etcd gives, and nil into nil. Details of
-// database errors stay out of it: they may name hosts and files, and belong in the log.
+// toStatus turns any error of the store into the gRPC status that etcd returns, and nil into nil. The status has no
+// details of database errors, which may name hosts and files and belong in the log.
 func toStatus(err error) error {
 	if err == nil {
 		return nil
@@ -55,7 +56,7 @@ func toStatus(err error) error {
 	}
 	var tooLarge *logstructured.AnswerTooLargeError
 	if errors.As(err, &tooLarge) {
-		// What gRPC says in etcd, once everything was read.
+		// This is the error of gRPC in etcd, which fails only after it has read everything.
 		const text = "grpc: trying to send message larger than max (%d vs. %d)"
 		return status.Errorf(codes.ResourceExhausted, text, tooLarge.Bytes, math.MaxInt32)
 	}
@@ -75,7 +76,7 @@ func toWaitStatus(err error) error {
 	return toStatus(err)
 }
 
-// reason returns the message of the status of err, as etcd's probes do, and nil for nil.
+// reason returns an error with the status message of err, as in etcd's probes. It returns nil if err is nil.
 func reason(err error) error {
 	if err == nil {
 		return nil
@@ -83,7 +84,8 @@ func reason(err error) error {
 	return errors.New(status.Convert(toStatus(err)).Message())
 }
 
-// cancelReasons are what a watch response says about a failed creation: the texts have no common prefix in etcd.
+// cancelReasons are the texts with which a watch response explains a failed creation. They have no common prefix in
+// etcd.
 var cancelReasons = []struct {
 	err    error
 	reason string
@@ -93,7 +95,7 @@ var cancelReasons = []struct {
 	{logstructured.ErrCompacted, rpctypes.ErrCompacted.Error()},
 }
 
-// cancelReason returns the text for err, and the empty one for nil.
+// cancelReason returns the text for err, and an empty string for nil.
 func cancelReason(err error) string {
 	if err == nil {
 		return ""
@@ -104,12 +106,12 @@ func cancelReason(err error) string {
 		}
 	}
 	if isAuth(err) {
-		return err.Error() // with the code, in etcd
+		return err.Error() // includes the code, as in etcd
 	}
 	return status.Convert(toStatus(err)).Message()
 }
 
-// isAuth tells whether err is a refusal of the authority.
+// isAuth reports whether err is a refusal by the authorizer.
 func isAuth(err error) bool {
 	switch status.Code(err) {
 	case codes.PermissionDenied, codes.Unauthenticated, codes.InvalidArgument:
@@ -119,7 +121,7 @@ func isAuth(err error) bool {
 	}
 }
 
-// unimplemented tells what is missing and what to do instead.
+// unimplemented returns an error whose sentence says what is missing and what to do instead.
 func unimplemented(sentence string) error {
 	return status.Error(codes.Unimplemented, "stele: "+sentence)
 }

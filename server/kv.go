@@ -22,13 +22,13 @@ func (s *kvServer) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResp
 	if err := checkRange(r); err != nil {
 		return nil, err
 	}
-	if len(r.RangeEnd) == 0 { // one value: it waits once it is there
+	if len(r.RangeEnd) == 0 { // one value: interceptUnaryAnswer waits for room for it
 		return s.first(ctx, r)
 	}
 	return evaluate(ctx, func(budget *unaryBudget) (*pb.RangeResponse, error) { return s.read(ctx, r, budget) })
 }
 
-// first is Range for a request that is valid and has one key at most in its answer.
+// first serves a valid Range request whose response has at most one key.
 func (s *kvServer) first(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
 	resp, err := s.read(ctx, r, nil)
 	if err != nil {
@@ -124,7 +124,7 @@ func (s *kvServer) txn(ctx context.Context, r *pb.TxnRequest, budget *unaryBudge
 	return resp, nil
 }
 
-// setBudget bounds what all ranges of a transaction read.
+// setBudget makes all ranges of a transaction, nested ones included, read within budget.
 func setBudget(r *logstructured.TxnRequest, budget logstructured.Budget) {
 	for _, branch := range [][]logstructured.Op{r.Success, r.Failure} {
 		for _, op := range branch {
@@ -148,11 +148,11 @@ func (s *kvServer) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.Co
 	return &pb.CompactionResponse{Header: s.header(&pb.ResponseHeader{}, revision)}, nil
 }
 
-// firstChunk is the number of keys in the first message of a stream; etcd's.
+// firstChunk is the number of keys in the first message of a stream, the same as in etcd.
 const firstChunk = 10
 
-// RangeStream sends the answer of Range in messages of about the request limit, all read at one revision. Header, more
-// and count come with the last one, so that the merge of all is what Range would have answered.
+// RangeStream sends the response of Range in messages of about the request limit, all read at one revision. Header,
+// More and Count are set in the last message only, so that the merged messages equal the response of Range.
 func (s *kvServer) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServer) error {
 	if err := checkRangeStream(r); err != nil {
 		return err
@@ -190,7 +190,7 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServe
 			if req.Revision <= 0 {
 				req.Revision = pinned
 			}
-			req.Serializable = true // the state is no older than the first message's
+			req.Serializable = true // the applied state is at least as new as for the first message
 		}
 		n := int64(len(result.KVs))
 		left -= n

@@ -11,8 +11,9 @@ import (
 	"github.com/stele-db/stele/logstructured"
 )
 
-// maxKeepAlives is how many keep-alives of one stream may be under way at the same time. A client sends those of all
-// its leases on one stream; if each began after the answer to the one before, each would wait for a commit of its own.
+// maxKeepAlives is how many keep-alives of one stream may be in progress at the same time. A client sends the
+// keep-alives of all its leases on one stream; if each started only after the previous response, each would wait for
+// its own commit.
 const maxKeepAlives = 256
 
 // leaseServer is etcd's Lease service.
@@ -83,11 +84,11 @@ func (s *leaseServer) LeaseLeases(ctx context.Context, r *pb.LeaseLeasesRequest)
 	return resp, nil
 }
 
-// keptAlive waits for the answer to a keep-alive.
+// keptAlive waits for the response to a keep-alive.
 type keptAlive func() (*pb.LeaseKeepAliveResponse, error)
 
-// LeaseKeepAlive lets the keep-alives of a stream take effect in the order of the requests, and answers in that order.
-// It receives in a goroutine beside this one, as Watch does.
+// LeaseKeepAlive applies the keep-alives of a stream in the order of the requests, and answers in that order. Like
+// Watch, it receives in a separate goroutine.
 func (s *leaseServer) LeaseKeepAlive(stream pb.Lease_LeaseKeepAliveServer) error {
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
@@ -103,7 +104,7 @@ func (s *leaseServer) LeaseKeepAlive(stream pb.Lease_LeaseKeepAliveServer) error
 		}
 		close(answers)
 		<-ctx.Done()
-		for wait := range answers { // the handler has returned before it came to these
+		for wait := range answers { // the handler returned before it waited for these
 			_, _ = wait()
 		}
 	})
@@ -112,7 +113,7 @@ func (s *leaseServer) LeaseKeepAlive(stream pb.Lease_LeaseKeepAliveServer) error
 		case <-ctx.Done():
 			return keepAliveError(ctx)
 		case wait, ok := <-answers:
-			if !ok { // the client will ask for no more, or is gone
+			if !ok { // the client sends no more requests, or has disconnected
 				return keepAliveError(ctx)
 			}
 			resp, err := wait()
@@ -136,8 +137,8 @@ func keepAliveError(ctx context.Context) error {
 	return nil
 }
 
-// receiveKeepAlives submits each keep-alive when it is received, so that they are queued in the order of the requests,
-// and passes on the functions that wait for their answers.
+// receiveKeepAlives submits each keep-alive when it is received, so that they are queued in the order of the requests.
+// It sends to answers the functions that wait for the responses.
 func (s *leaseServer) receiveKeepAlives(ctx context.Context, stream pb.Lease_LeaseKeepAliveServer, answers chan<- keptAlive) error {
 	for {
 		req, err := stream.Recv()
@@ -166,7 +167,8 @@ func (s *leaseServer) submitKeepAlive(ctx context.Context, r *pb.LeaseKeepAliveR
 		if err != nil && !errors.Is(err, logstructured.ErrLeaseNotFound) {
 			return nil, err
 		}
-		// A TTL of 0 says that there is no such lease, and leaves the stream to the client's other leases.
+		// As in etcd, a TTL of 0 means that the lease does not exist. The stream stays open for the client's other
+		// leases.
 		return &pb.LeaseKeepAliveResponse{Header: s.header(&pb.ResponseHeader{}, result.Revision), ID: r.ID, TTL: result.TTL}, nil
 	}
 }

@@ -19,8 +19,8 @@ type maintenanceServer struct {
 	snapshots *snapshotSlots
 }
 
-// Status describes this replica. All replicas write; the one that is there for longest is called leader, so that all
-// name the same. The raft indexes are log positions.
+// Status describes this replica. All replicas write. The replica that has run longest is reported as leader, so that
+// all replicas report the same one. The raft indexes are log positions.
 func (s *maintenanceServer) Status(ctx context.Context, r *pb.StatusRequest) (*pb.StatusResponse, error) {
 	st, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (*logstructured.Status, error) {
 		return s.store.Status(ctx, guard)
@@ -81,7 +81,7 @@ func (s *maintenanceServer) HashKV(ctx context.Context, r *pb.HashKVRequest) (*p
 	}, nil
 }
 
-// Defragment answers without a header, as etcd.
+// Defragment returns a response without a header, as etcd does.
 func (s *maintenanceServer) Defragment(ctx context.Context, r *pb.DefragmentRequest) (*pb.DefragmentResponse, error) {
 	_, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (struct{}, error) {
 		return struct{}{}, s.store.Defragment(ctx, guard)

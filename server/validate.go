@@ -27,7 +27,7 @@ func checkRange(r *pb.RangeRequest) error {
 	return nil
 }
 
-// checkRangeStream refuses what etcd 3.7 cannot stream. An order of NONE passes with any target.
+// checkRangeStream refuses requests that etcd 3.7 cannot stream. Sort order NONE is accepted with any target.
 func checkRangeStream(r *pb.RangeRequest) error {
 	if err := checkRange(r); err != nil {
 		return err
@@ -63,20 +63,20 @@ func checkDeleteRange(r *pb.DeleteRangeRequest) error {
 	return nil
 }
 
-// checkTxn checks everything about a transaction that does not depend on what is stored.
+// checkTxn checks everything about a transaction that does not depend on the stored data.
 func checkTxn(r *pb.TxnRequest, maxOps int) error {
 	if err := checkTxnOps(r, maxOps); err != nil {
 		return err
 	}
-	// The overlaps last: the number of operations is bounded by now.
+	// Overlaps are checked last, when the number of operations is known to be within the limit.
 	if err := checkOverlaps(r.Success); err != nil {
 		return err
 	}
 	return checkOverlaps(r.Failure)
 }
 
-// checkTxnOps checks the operations one by one. The widest of compares, success and failure is taken from the
-// budget maxOps, and what remains is the budget of each nested transaction.
+// checkTxnOps checks the operations one by one. It subtracts the largest of the numbers of compares, success and
+// failure operations from the budget maxOps; the rest is the budget of each nested transaction.
 func checkTxnOps(r *pb.TxnRequest, maxOps int) error {
 	widest := max(len(r.GetCompare()), len(r.GetSuccess()), len(r.GetFailure()))
 	if widest > maxOps {
@@ -115,7 +115,7 @@ func checkOp(op *pb.RequestOp, maxOps int) error {
 	}
 }
 
-// readOnly tells whether etcd runs r without its log: only ranges, and none of them nested.
+// readOnly reports whether etcd evaluates r without its log: r has only ranges, and no nested transaction.
 func readOnly(r *pb.TxnRequest) bool {
 	return onlyRanges(r.Success) && onlyRanges(r.Failure)
 }
@@ -129,8 +129,9 @@ func onlyRanges(ops []*pb.RequestOp) bool {
 	return true
 }
 
-// serializable tells whether r may be answered without asking the database: there are ranges, and all of them said
-// so. (A transaction of compares alone would pass in etcd; here it stays linearizable, which costs little.)
+// serializable reports whether r may be answered without querying the database: r has ranges, and all of them are
+// serializable. (etcd also treats a transaction of compares alone as serializable; here it stays linearizable, which
+// costs little.)
 func serializable(r *pb.TxnRequest) bool {
 	if len(r.Success)+len(r.Failure) == 0 {
 		return false
@@ -145,16 +146,16 @@ func serializable(r *pb.TxnRequest) bool {
 	return true
 }
 
-// What etcd measures is the request as its log stores it: wrapped in one more field (tag and length), after
-// a header with a request ID (2 bytes of tag, 1 of length, 1 of tag, and an ID of 9 or 10). Reads are not measured.
+// etcd measures the request as its log stores it: wrapped in one more field (tag and length), after a header with a
+// request ID (2 bytes of tag, 1 of length, 1 of tag, and an ID of 9 or 10). Reads are not measured.
 const (
 	logHeaderBytes = 14
 	// No scalar field of a request takes more than this in its encoding; rounded up generously.
 	scalarsBound = 64
 )
 
-// checkSize compares r with the limit. bound is an upper bound of r's encoded size that is cheap to have: only
-// a request near the limit is measured.
+// checkSize compares the size of r with the limit. bound is a cheap upper bound of the encoded size of r, so that only
+// requests near the limit are measured.
 func checkSize(r proto.Message, bound, limit int) error {
 	if bound+logHeaderBytes+scalarsBound <= limit {
 		return nil
@@ -172,7 +173,7 @@ func boundOfDeleteRange(r *pb.DeleteRangeRequest) int {
 }
 
 func boundOfRange(r *pb.RangeRequest) int {
-	// Up to seven varints of 10 bytes beside the keys.
+	// Up to seven varints of 10 bytes, plus the keys.
 	return 2*scalarsBound + len(r.Key) + len(r.RangeEnd)
 }
 

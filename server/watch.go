@@ -11,23 +11,23 @@ import (
 	"github.com/stele-db/stele/logstructured"
 )
 
-// maxPendingCreates is how many creations of one stream may be waiting for their answer before the stream's next
-// request is read. They share a question to the database.
+// maxPendingCreates is how many creations of one stream may wait for their responses before the next request is read.
+// The creations that wait share one query to the database.
 const maxPendingCreates = 256
 
 // watchServer is etcd's Watch service.
 type watchServer struct {
 	pb.UnsafeWatchServer
 	*member
-	// fragmentBytes is the size above which a response is split for those who asked for it.
+	// fragmentBytes is the size above which a response is split for clients that requested fragments.
 	fragmentBytes int
 
 	streams  *streamSet
 	refusals *refusalLog
 }
 
-// Watch sends in this goroutine and receives in another one, which ends no later than right after this one: returning
-// from a handler ends its stream, and with it a receive that is waiting.
+// Watch sends in its own goroutine and receives in another one. The receiver ends shortly after Watch returns at the
+// latest: returning from a handler ends the stream, which unblocks a pending Recv.
 func (s *watchServer) Watch(stream pb.Watch_WatchServer) error {
 	ws := s.store.NewWatchStream()
 	defer ws.Close()
@@ -35,7 +35,7 @@ func (s *watchServer) Watch(stream pb.Watch_WatchServer) error {
 	defer cancel(nil)
 	remove, err := s.streams.add(func() {
 		ws.Close()
-		cancel(logstructured.ErrStopped) // Next may be waiting for room
+		cancel(logstructured.ErrStopped) // Next may wait for room in the outbox
 	})
 	if err != nil {
 		return err
@@ -44,7 +44,7 @@ func (s *watchServer) Watch(stream pb.Watch_WatchServer) error {
 
 	creates := make(chan bool, maxPendingCreates)
 	s.streams.receivers.Go(func() {
-		// A client that will ask for nothing more (EOF) still gets its events.
+		// A client that has closed its sending side (EOF) still gets its events.
 		if err := s.receive(ctx, stream, ws, creates); err != nil {
 			cancel(err)
 		}
@@ -69,7 +69,8 @@ func (s *watchServer) Watch(stream pb.Watch_WatchServer) error {
 	}
 }
 
-// watchError is the status of a stream that ended with err: etcd's own when its client went away.
+// watchError returns the status of a stream that ended with err. It returns etcd's own error if the client canceled the
+// stream.
 func watchError(ctx context.Context, err error) error {
 	if ctx.Err() == nil {
 		return toStatus(err)
@@ -80,8 +81,8 @@ func watchError(ctx context.Context, err error) error {
 	return rpctypes.ErrGRPCWatchCanceled
 }
 
-// receive passes requests on until the client has no more of them. Into creates goes, in their order, whether
-// each creation asked for fragments.
+// receive passes requests to ws until the client sends no more. It sends to creates, in the order of the creations,
+// whether each of them requested fragments.
 func (s *watchServer) receive(ctx context.Context, stream pb.Watch_WatchServer, ws *logstructured.WatchStream, creates chan<- bool) error {
 	for {
 		req, err := stream.Recv()
@@ -114,15 +115,15 @@ func (s *watchServer) receive(ctx context.Context, stream pb.Watch_WatchServer, 
 	}
 }
 
-// watchSender turns the store's responses into messages. Only the goroutine that sends uses it.
+// watchSender turns the store's responses into messages. It is used by the sending goroutine only.
 type watchSender struct {
 	*member
 	stream        pb.Watch_WatchServer
 	creates       <-chan bool
 	fragmentBytes int
-	// budget is nil if the stream's transport is not ours.
+	// budget is nil if the stream's transport is not the dispatcher's or the gateway's.
 	budget *streamBudget
-	// fragmented holds the watchers that asked for fragments; nil until one does.
+	// fragmented holds the watchers that requested fragments. It is nil until the first one.
 	fragmented map[logstructured.WatchID]struct{}
 }
 
@@ -130,7 +131,7 @@ func (s *watchSender) send(r *logstructured.WatchResponse) error {
 	resp := s.newWatch(r)
 	switch {
 	case r.Created:
-		// The store answers creations in the order in which they were asked for.
+		// The store answers creations in the order in which they were requested.
 		if fragment := <-s.creates; fragment && !r.Canceled {
 			if s.fragmented == nil {
 				s.fragmented = map[logstructured.WatchID]struct{}{}
