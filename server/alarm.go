@@ -15,7 +15,7 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// Alarm lists, raises or clears alarms. They hold for all replicas.
+// Alarm lists, raises or clears alarms. Alarms are shared by all replicas.
 func (s *maintenanceServer) Alarm(ctx context.Context, r *pb.AlarmRequest) (*pb.AlarmResponse, error) {
 	resp := &pb.AlarmResponse{}
 	revision, err := s.alarm(ctx, r, resp)
@@ -62,8 +62,8 @@ func (s *maintenanceServer) alarm(
 	return s.store.Revision(), nil
 }
 
-// checkAlarm refuses an alarm that nothing could have raised. So there are no more than two for each replica, and two
-// that name none.
+// checkAlarm refuses an alarm that a server could not have raised: one of an unknown type, or of an unknown member.
+// This bounds the number of alarms to two for each replica, and two without a member.
 func (s *maintenanceServer) checkAlarm(ctx context.Context, r *pb.AlarmRequest, a logstructured.Alarm) error {
 	if !a.Type.Known() {
 		return status.Errorf(codes.InvalidArgument, "stele: there is no alarm of type %d", a.Type)
@@ -83,12 +83,12 @@ func (s *maintenanceServer) checkAlarm(ctx context.Context, r *pb.AlarmRequest, 
 	return rpctypes.ErrGRPCMemberNotFound
 }
 
-// alarms returns the alarms of a type that were applied here.
+// alarms returns the alarms of one type that were applied on this replica.
 func (m *member) alarms(of pb.AlarmType) []*pb.AlarmMember {
 	return alarmMembers(m.store.AppliedAlarms(), of)
 }
 
-// alarmMembers returns the alarms of a type, or all if it is NONE. Their order is unspecified in etcd.
+// alarmMembers returns the alarms of one type, or all if the type is NONE. Their order is unspecified in etcd.
 func alarmMembers(raised []logstructured.Alarm, of pb.AlarmType) (alarms []*pb.AlarmMember) {
 	for _, a := range raised {
 		if t := pb.AlarmType(a.Type); of == pb.AlarmType_NONE || of == t {
@@ -101,7 +101,8 @@ func alarmMembers(raised []logstructured.Alarm, of pb.AlarmType) (alarms []*pb.A
 // maxAlarmTexts is the number of alarms of each type that Status lists.
 const maxAlarmTexts = 16
 
-// alarmTexts are the alarms in Status. Older versions let clients raise any number.
+// alarmTexts returns the alarms that Status lists. It bounds them because older versions allowed clients to raise any
+// number.
 func (m *member) alarmTexts() (texts []string) {
 	listed := map[pb.AlarmType]int{}
 	for _, a := range m.alarms(pb.AlarmType_NONE) {
@@ -112,7 +113,7 @@ func (m *member) alarmTexts() (texts []string) {
 	return texts
 }
 
-// unhealthy returns the reason for which /health fails, and an empty string if it does not.
+// unhealthy returns the reason why /health fails, and an empty string if it succeeds.
 func (m *member) unhealthy(r *http.Request) string {
 	query := r.URL.Query()
 	for _, a := range m.alarms(pb.AlarmType_NONE) {
@@ -123,7 +124,7 @@ func (m *member) unhealthy(r *http.Request) string {
 	if query.Get("serializable") == "true" {
 		return rangeError(m.serializableRead(r.Context()))
 	}
-	if err := m.store.Refused(); err != nil && !m.store.Full() { // that is an alarm
+	if err := m.store.Refused(); err != nil && !m.store.Full() { // a full database raises an alarm
 		return "PUT ERROR:" + err.Error()
 	}
 	return rangeError(m.linearizableRead(r.Context()))
@@ -136,8 +137,8 @@ func rangeError(err error) string {
 	return ""
 }
 
-// intact fails while the alarm is raised that the data are corrupt, or while no request is let through because users
-// and roles cannot be read.
+// intact fails while the CORRUPT alarm is active, or while all requests are refused because the records of users and
+// roles cannot be read.
 func (m *member) intact(context.Context) error {
 	if err := m.auth.current().Err(); err != nil {
 		return err

@@ -18,19 +18,19 @@ type heldAnswer struct {
 	size int
 	box  *outbox
 	held int64
-	// buffers is where the encoded message came from.
+	// buffers is the pool that the buffer of the encoded message came from.
 	buffers mem.BufferPool
 	freed   atomic.Bool
 }
 
-// free gives the room back.
+// free releases the room.
 func (h *heldAnswer) free() {
 	if h.freed.CompareAndSwap(false, true) {
 		h.box.give(h.held)
 	}
 }
 
-// Get implements [mem.BufferPool], of which gRPC calls Put alone.
+// Get implements [mem.BufferPool], of which gRPC calls only Put.
 func (h *heldAnswer) Get(n int) *[]byte { return h.buffers.Get(n) }
 
 // Put implements [mem.BufferPool]: gRPC calls it when the message has been written, or its stream has ended.
@@ -39,8 +39,8 @@ func (h *heldAnswer) Put(b *[]byte) {
 	h.free()
 }
 
-// mailboxOf returns the outboxes of the connection that a request came from. It is nil if the caller of the package
-// brought the gRPC server.
+// mailboxOf returns the outboxes of the connection that a request came from. It returns nil if [Options.GRPCServer]
+// serves the request.
 func mailboxOf(ctx context.Context) *mailbox {
 	if p, ok := peer.FromContext(ctx); ok {
 		if info, ok := p.AuthInfo.(peerInfo); ok {
@@ -53,18 +53,18 @@ func mailboxOf(ctx context.Context) *mailbox {
 	return nil
 }
 
-// errNoRoom means that an answer has to wait before it is made.
+// errNoRoom means that a request has to wait for room before its response is made.
 var errNoRoom = errors.New("no room for the answer")
 
-// unaryBudget is the room of the answer to one request, which cannot be cut. It implements [logstructured.Budget].
+// unaryBudget is the room for the response to one request, which cannot be split. It implements [logstructured.Budget].
 type unaryBudget struct {
 	box *outbox
-	// wanted is the size of the answer as far as it is known, held the room that was taken for it.
+	// wanted is the size of the response as far as it is known, held the room that was taken for it.
 	wanted, held int64
 }
 
-// Take implements [logstructured.Budget]. It adds to what was taken before, and does not wait: what the request has
-// collected already would take memory meanwhile.
+// Take implements [logstructured.Budget]. It adds to the room that is already held, and never waits: the data that the
+// request has collected so far would take memory while it waits.
 func (b *unaryBudget) Take(_, most int64) (int64, error) {
 	b.wanted += most
 	if b.wanted <= freeBytes || b.held >= min(b.wanted, b.box.limit) {
@@ -78,7 +78,7 @@ func (b *unaryBudget) Take(_, most int64) (int64, error) {
 	return most, nil
 }
 
-// wait takes all the room that was wanted, so that the request can be evaluated again.
+// wait drops the held room and takes all the room that was wanted, so that the request can be evaluated again.
 func (b *unaryBudget) wait(ctx context.Context) (err error) {
 	wanted := b.wanted
 	b.drop()
@@ -86,7 +86,7 @@ func (b *unaryBudget) wait(ctx context.Context) (err error) {
 	return err
 }
 
-// trim gives back what the answer turned out not to need.
+// trim releases the room that the response did not need after all.
 func (b *unaryBudget) trim() {
 	need := min(b.wanted, b.box.limit)
 	if need <= freeBytes {
@@ -98,14 +98,14 @@ func (b *unaryBudget) trim() {
 	}
 }
 
-// drop gives back what was taken.
+// drop releases all room that is held.
 func (b *unaryBudget) drop() {
 	b.box.give(b.held)
 	b.held, b.wanted = 0, 0
 }
 
-// evaluate calls read, with room for its answer in the outbox of the request's connection. If there is none, nothing
-// that was read is kept while it waits.
+// evaluate calls read with a budget of the request's connection. If there is no room for the response, it discards all
+// data that was read, waits for room, and calls read again.
 func evaluate[T proto.Message](ctx context.Context, read func(*unaryBudget) (T, error)) (T, error) {
 	mail := mailboxOf(ctx)
 	if mail == nil {
@@ -130,14 +130,14 @@ func evaluate[T proto.Message](ctx context.Context, read func(*unaryBudget) (T, 
 	}
 }
 
-// keep holds room for an answer until [mailbox.claim].
+// keep records the room held for a response until [mailbox.claim].
 func (m *mailbox) keep(resp any, held int64) {
 	if held > 0 {
 		m.kept.Store(resp, held)
 	}
 }
 
-// claim returns the room that was kept for an answer.
+// claim returns the room that keep recorded for a response.
 func (m *mailbox) claim(resp any) int64 {
 	if held, ok := m.kept.LoadAndDelete(resp); ok {
 		return held.(int64)
@@ -145,8 +145,8 @@ func (m *mailbox) claim(resp any) int64 {
 	return 0
 }
 
-// interceptUnaryAnswer makes a large answer hold room until it has been sent. If its handler took none, it waits for it
-// here.
+// interceptUnaryAnswer makes a large response hold room until it has been sent. If its handler took no room, it waits
+// for room here.
 func interceptUnaryAnswer(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	resp, err := handler(ctx, req)
 	if err != nil {
@@ -188,7 +188,7 @@ type boundedStream struct {
 
 func (s boundedStream) SendMsg(v any) error {
 	switch v.(type) {
-	case *heldAnswer, *pb.WatchResponse, *pb.RangeStreamResponse: // these have a budget of their own
+	case *heldAnswer, *pb.WatchResponse, *pb.RangeStreamResponse: // these have their own budgets
 		return s.ServerStream.SendMsg(v)
 	}
 	m, ok := v.(proto.Message)
@@ -216,7 +216,7 @@ func send(ss grpc.ServerStream, m proto.Message, size int, box *outbox, held int
 	return err
 }
 
-// streamBudget is the room of the messages of one stream, which are cut where there is none. It implements
+// streamBudget is the room for the messages of one stream, which are split if there is too little. It implements
 // [logstructured.Budget].
 type streamBudget struct {
 	ctx  context.Context //nolint:containedctx // a budget belongs to one stream
@@ -224,7 +224,7 @@ type streamBudget struct {
 	held int64
 }
 
-// newStreamBudget returns nil if the stream's transport is not ours.
+// newStreamBudget returns nil if [Options.GRPCServer] serves the stream.
 func newStreamBudget(ctx context.Context) *streamBudget {
 	mail := mailboxOf(ctx)
 	if mail == nil {
@@ -233,7 +233,7 @@ func newStreamBudget(ctx context.Context) *streamBudget {
 	return &streamBudget{ctx: ctx, box: mail.stream}
 }
 
-// Take implements [logstructured.Budget]. It takes the place of what was taken before and has not been sent.
+// Take implements [logstructured.Budget]. It first drops the room of a message that was not sent.
 func (b *streamBudget) Take(least, most int64) (_ int64, err error) {
 	b.drop()
 	if most <= freeBytes {
@@ -249,13 +249,13 @@ func (b *streamBudget) Take(least, most int64) (_ int64, err error) {
 	return least, err
 }
 
-// drop gives back what was taken for a message that is not sent.
+// drop releases the room that was taken for a message that is not sent.
 func (b *streamBudget) drop() {
 	b.box.give(b.held)
 	b.held = 0
 }
 
-// send sends the message that room was taken for.
+// send sends the message for which room was taken.
 func (b *streamBudget) send(ss grpc.ServerStream, m proto.Message) error {
 	if b == nil || b.held == 0 {
 		return ss.SendMsg(m)

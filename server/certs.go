@@ -19,8 +19,8 @@ type CertificateOptions struct {
 	Logger *logrus.Entry
 	// CertFile holds the server's certificate chain, KeyFile its key. Both are required.
 	CertFile, KeyFile string
-	// TrustedCAFile holds the authorities of client certificates. As in etcd, naming it makes a client certificate
-	// compulsory.
+	// TrustedCAFile holds the certificate authorities of client certificates. As in etcd, setting it makes client
+	// certificates compulsory.
 	TrustedCAFile string
 	// ClientCertAuth makes a client certificate compulsory, checked with the system's authorities if
 	// TrustedCAFile is empty.
@@ -32,12 +32,13 @@ type CertificateOptions struct {
 	MinVersion, MaxVersion uint16
 	// CipherSuites for TLS 1.2; nil is crypto/tls's choice.
 	CipherSuites []uint16
-	// CheckInterval is how often the files are looked at for changes while connections arrive; 0 is 1 s.
+	// CheckInterval is the minimum time between two checks of the files for changes, which new connections trigger; 0
+	// is 1 s.
 	CheckInterval time.Duration
 }
 
-// Certificates are a server's certificate and the authorities of its clients, read again when their files change.
-// Established connections keep what they started with.
+// Certificates are a server's certificate and the authorities of its clients. They are read again when their files
+// change. Established connections keep the certificates that they started with.
 type Certificates struct {
 	opts CertificateOptions
 
@@ -45,11 +46,11 @@ type Certificates struct {
 	checked time.Time
 	stamps  []stamp
 	config  *tls.Config
-	// warned is when the log last had a line about files that cannot be read, zero since they were read.
+	// warned is the time of the last warning about unreadable files. It is zero once they have been read.
 	warned time.Time
 }
 
-// stamp is what changes about a file that is written.
+// stamp is the state of a file by which a change is detected.
 type stamp struct {
 	size    int64
 	modTime time.Time
@@ -70,7 +71,7 @@ func LoadCertificates(opts CertificateOptions) (*Certificates, error) {
 	setDefault(&opts.CheckInterval, time.Second)
 	c := &Certificates{opts: opts, checked: time.Now()}
 	var err error
-	// The stamps first: a file that changes in between is read once more.
+	// The stamps are taken first, so that a file that changes while it is read is read again.
 	if c.stamps, err = c.stat(); err != nil {
 		return nil, err
 	}
@@ -80,7 +81,7 @@ func LoadCertificates(opts CertificateOptions) (*Certificates, error) {
 	return c, nil
 }
 
-// listenerConfig is the configuration for a listener's connections; it follows the files.
+// listenerConfig returns the configuration for a listener's connections. It follows changes of the files.
 func (c *Certificates) listenerConfig() *tls.Config {
 	cfg := c.current().Clone()
 	cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {

@@ -14,8 +14,8 @@ import (
 // pipeNetwork is the network of a [net.Pipe], through which the JSON gateway reaches the gRPC server.
 const pipeNetwork = "pipe"
 
-// clientHost returns the host of the client's address, or the name of its network if that has no hosts. Of a request
-// through the JSON gateway it is the client of the gateway.
+// clientHost returns the host of the client's address, or the name of its network if that has no hosts. For a request
+// through the JSON gateway it returns the host of the gateway's client.
 func clientHost(ctx context.Context) string {
 	p, ok := peer.FromContext(ctx)
 	if !ok || p.Addr == nil {
@@ -36,8 +36,8 @@ func hostOf(addr net.Addr) string {
 	return addr.Network()
 }
 
-// clientOf returns what one client has to itself of the host that a request comes from. Of an IPv6 address that is the
-// network of 64 bits, which one machine usually has to itself.
+// clientOf identifies the client of a request for per-client limits. It returns the client's host, and for an IPv6
+// address its network of 64 bits, which usually belongs to one machine.
 func clientOf(ctx context.Context) string { return networkOf(clientHost(ctx)) }
 
 // networkOf is clientOf for a host.
@@ -47,7 +47,7 @@ func networkOf(host string) string {
 		return host
 	}
 	if ip = ip.Unmap().WithZone(""); ip.Is6() {
-		network, _ := ip.Prefix(64) // it has as many bits
+		network, _ := ip.Prefix(64) // an IPv6 address has at least 64 bits
 		return network.String()
 	}
 	return ip.String()

@@ -10,8 +10,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// codec is gRPC's for protobuf, but for the memory of messages on their way out: gRPC clears what it reuses, and for a
-// list of half a megabyte a whole one, before it is overwritten.
+// codec is gRPC's codec for protobuf with a different buffer pool for outgoing messages. gRPC's pool clears each buffer
+// before reuse, half a megabyte for a large list, although the message overwrites it.
 type codec struct {
 	encoding.CodecV2
 	buffers mem.BufferPool
@@ -33,7 +33,7 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	return c.marshal(m, proto.Size(m), c.buffers)
 }
 
-// marshalHeld encodes an answer whose room is given back with its buffer.
+// marshalHeld encodes a message whose room is released with its buffer.
 func (c codec) marshalHeld(held *heldAnswer) (mem.BufferSlice, error) {
 	held.buffers = c.buffers
 	encoded, err := c.marshal(held.Message, held.size, held)
@@ -45,7 +45,7 @@ func (c codec) marshalHeld(held *heldAnswer) (mem.BufferSlice, error) {
 
 // marshal encodes m, whose size has just been computed, into a buffer that is returned to buffers.
 func (c codec) marshal(m proto.Message, size int, buffers mem.BufferPool) (mem.BufferSlice, error) {
-	options := proto.MarshalOptions{UseCachedSize: true} // the caller's
+	options := proto.MarshalOptions{UseCachedSize: true} // computed by the caller
 	if mem.IsBelowBufferPoolingThreshold(size) {
 		b, err := options.Marshal(m)
 		return mem.BufferSlice{mem.SliceBuffer(b)}, err
@@ -63,8 +63,8 @@ func (c codec) marshal(m proto.Message, size int, buffers mem.BufferPool) (mem.B
 // maxBuffer is the largest buffer that is kept, as a power of two: 16 MiB.
 const maxBuffer = 24
 
-// dirtyBuffers is a [mem.BufferPool] of buffers of each power of two that are not cleared. What is gotten must be
-// overwritten.
+// dirtyBuffers is a [mem.BufferPool] with one pool for each power of two. Its buffers are not cleared, and the caller
+// of Get must overwrite them.
 type dirtyBuffers [maxBuffer + 1]sync.Pool
 
 // Get implements [mem.BufferPool].

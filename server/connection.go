@@ -7,12 +7,12 @@ import (
 	"sync"
 )
 
-// connection is one client's connection, below TLS. The dispatcher makes it, and both gRPC and net/http serve it.
+// connection is one client's connection, below TLS. The dispatcher creates it, and gRPC and net/http serve it.
 type connection struct {
 	net.Conn
 	once   sync.Once
 	closed func()
-	// mail bounds the answers that wait to be sent; nil for a connection whose server bounds none.
+	// mail bounds the responses that wait to be sent. It is nil if the server does not bound them.
 	mail *mailbox
 }
 
@@ -24,14 +24,14 @@ func (c *connection) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Close closes the connection and gives its place to the next one.
+// Close closes the connection and frees its place for another one.
 func (c *connection) Close() error {
 	err := c.Conn.Close()
 	c.once.Do(c.closed)
 	return err
 }
 
-// connectionOf returns the client's connection below conn, or nil if there is none: the gateway's pipe has none.
+// connectionOf returns the client's connection below conn. It returns nil for the gateway's pipe, which has none.
 func connectionOf(conn net.Conn) *connection {
 	for {
 		switch c := conn.(type) {
@@ -47,10 +47,10 @@ func connectionOf(conn net.Conn) *connection {
 	}
 }
 
-// places bounds the connections that are open at once.
+// places bounds the number of open connections.
 type places chan struct{}
 
-// take waits until there is a place, and reports false if stop was closed before.
+// take waits for a free place. It returns false if stop is closed first.
 func (p places) take(stop <-chan struct{}) bool {
 	select {
 	case p <- struct{}{}:
@@ -60,10 +60,10 @@ func (p places) take(stop <-chan struct{}) bool {
 	}
 }
 
-// leave returns a place.
+// leave frees a place.
 func (p places) leave() { <-p }
 
-// limitedListener is a listener that accepts a further connection only when one of the former ones has been closed.
+// limitedListener accepts at most a fixed number of open connections.
 type limitedListener struct {
 	net.Listener
 	places places
@@ -96,11 +96,11 @@ func (l *limitedListener) Close() error {
 	return l.Listener.Close()
 }
 
-// connectionKey is where the context of an HTTP request has its connection.
+// connectionKey is the context key of the connection of an HTTP request.
 type connectionKey struct{}
 
-// withConnection is the context of a connection that net/http serves. net/http does not see TLS itself, because the
-// dispatcher has read the first bytes.
+// withConnection returns the context of a connection that net/http serves. It adds the TLS state, which net/http does
+// not see because the dispatcher has done the handshake.
 func withConnection(ctx context.Context, conn net.Conn) context.Context {
 	ctx = context.WithValue(ctx, connectionKey{}, connectionOf(conn))
 	return withTLSState(ctx, conn)

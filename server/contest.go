@@ -13,35 +13,36 @@ import (
 	"github.com/stele-db/stele/logstructured"
 )
 
-// sessionTTL is that of a lease which the server grants because the client names none, in seconds; etcd's.
+// sessionTTL is the TTL, in seconds, of a lease that the server grants if the client specifies none. It is the same as
+// in etcd.
 const sessionTTL = 60
 
-// contest is what locks and elections are made of: each contender has a key below a prefix, with its lease, and the one
-// whose key was created first holds what they contend for. etcd's clients do the same with the same keys, so that both
-// kinds meet.
+// contest implements the lock sessions of locks and elections. Each contender has a key with its lease below a prefix,
+// and the contender whose key was created first holds the lock or leads. etcd's clients use the same keys in the same
+// way, so that client-side and server-side contenders exclude each other.
 type contest struct {
 	*member
 	kv    *kvServer
 	lease *leaseServer
-	// streams ends who waits when the server stops.
+	// streams ends the requests that wait when the server stops.
 	streams *streamSet
 }
 
-// contender is a key of a contest.
+// contender is a client's key in a lock or an election.
 type contender struct {
 	key []byte
 	// created is the key's create revision.
 	created int64
 	lease   int64
-	// value is what the key held already, if the same session has contended before.
+	// value is the value to set, or the value that the key already had if the session contended before.
 	value  []byte
 	header *pb.ResponseHeader
 }
 
 func contestPrefix(name []byte) []byte { return append(append([]byte{}, name...), '/') }
 
-// enter creates the contender's key unless it is there. Without a lease it grants one, which nobody keeps alive but the
-// client.
+// enter creates the contender's key unless it exists. If lease is 0 it grants a lease, which the client must keep
+// alive.
 func (c *contest) enter(ctx context.Context, name []byte, lease int64, value []byte) (*contender, error) {
 	if err := c.store.OwnLeases(); err != nil {
 		return nil, toStatus(err)
@@ -70,7 +71,7 @@ func (c *contest) enter(ctx context.Context, name []byte, lease int64, value []b
 	return own, nil
 }
 
-// createdAt holds if the key was created at revision; at 0, if there is none.
+// createdAt compares the create revision of key with revision. With revision 0 it holds if the key does not exist.
 func createdAt(key []byte, revision int64) *pb.Compare {
 	return &pb.Compare{
 		Key: key, Target: pb.Compare_CREATE, Result: pb.Compare_EQUAL,
@@ -78,7 +79,7 @@ func createdAt(key []byte, revision int64) *pb.Compare {
 	}
 }
 
-// await returns when all keys below prefix that were created before revision are gone.
+// await waits until all keys below prefix that were created before revision are deleted.
 func (c *contest) await(ctx context.Context, prefix []byte, revision int64) error {
 	for {
 		r := below(prefix, pb.RangeRequest_DESCEND)
@@ -93,7 +94,7 @@ func (c *contest) await(ctx context.Context, prefix []byte, revision int64) erro
 	}
 }
 
-// below asks for the one key below prefix that was created first (or last, if order is descending).
+// below returns a request for the key below prefix that was created first (or last, if order is descending).
 func below(prefix []byte, order pb.RangeRequest_SortOrder) *pb.RangeRequest {
 	return &pb.RangeRequest{
 		Key: prefix, RangeEnd: prefixEnd(prefix), Limit: 1,
@@ -101,7 +102,7 @@ func below(prefix []byte, order pb.RangeRequest_SortOrder) *pb.RangeRequest {
 	}
 }
 
-// prefixEnd is the end of the range of all keys that begin with prefix, which ends in a slash.
+// prefixEnd returns the end of the range of all keys with the given prefix, which must end in a slash.
 func prefixEnd(prefix []byte) []byte {
 	end := append([]byte{}, prefix...)
 	end[len(end)-1]++
@@ -118,10 +119,10 @@ func (c *contest) awaitDelete(ctx context.Context, key []byte, from int64) error
 	return err
 }
 
-// errSeen ends a watch that has shown what was waited for.
+// errSeen ends a watch that has received the expected event.
 var errSeen = errors.New("seen")
 
-// watch calls fn with the current revision and each event, until that or the watch fails.
+// watch calls fn with the current revision and each event until fn or the watch fails.
 func (c *contest) watch(ctx context.Context, r *pb.WatchCreateRequest, fn func(revision int64, ev *mvccpb.Event) error) error {
 	ws := c.store.NewWatchStream()
 	defer ws.Close()
@@ -150,7 +151,8 @@ func (c *contest) watch(ctx context.Context, r *pb.WatchCreateRequest, fn func(r
 	}
 }
 
-// leave deletes the contender's key, also when the client has gone: others wait for that.
+// leave deletes the contender's key. It does so even if the client has disconnected, because other contenders wait for
+// the deletion.
 func (c *contest) leave(ctx context.Context, own *contender) (*pb.TxnResponse, error) {
 	return c.kv.Txn(context.WithoutCancel(ctx), &pb.TxnRequest{
 		Compare: []*pb.Compare{createdAt(own.key, own.created)},
@@ -158,5 +160,5 @@ func (c *contest) leave(ctx context.Context, own *contender) (*pb.TxnResponse, e
 	})
 }
 
-// contestError is an error that has no code in etcd either.
+// contestError returns an error with code Unknown, as etcd does for errors that have no code there.
 func contestError(text string) error { return status.Error(codes.Unknown, text) }

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// withCORS lets web pages of other origins read the answers of h, as etcd does: it adds the CORS headers for origins
-// and answers preflight requests. The origin "*" stands for all. Without origins it is h.
+// withCORS allows web pages of the given origins to read the responses of h, as etcd does: it adds the CORS headers and
+// answers preflight requests. The origin "*" allows all. Without origins it returns h.
 func withCORS(origins []string, h http.Handler) http.Handler {
 	if len(origins) == 0 {
 		return h
@@ -21,7 +21,7 @@ func withCORS(origins []string, h http.Handler) http.Handler {
 			allowOrigin(w.Header(), origin)
 		}
 		if !all {
-			w.Header().Add("Vary", "Origin") // a cache must not answer another origin with this
+			w.Header().Add("Vary", "Origin") // a cache must not serve this response to another origin
 		}
 		if r.Method == http.MethodOptions {
 			return

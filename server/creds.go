@@ -9,14 +9,14 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// handshaken tells grpc about connections that the dispatcher has secured already: the TLS state, with the client's
-// certificate, becomes the peer's AuthInfo.
+// handshaken provides grpc with the state of connections that the dispatcher has already secured: the TLS state, with
+// the client's certificate, becomes the AuthInfo of the peer.
 type handshaken struct {
-	// pipe bounds the answers to the JSON gateway, whose connections are not from a client.
+	// pipe bounds the responses to the JSON gateway, whose pipe is not a client's connection.
 	pipe *mailbox
 }
 
-// peerInfo is the AuthInfo of connections that the dispatcher has handed over.
+// peerInfo is the AuthInfo of connections that come from the dispatcher.
 type peerInfo interface{ mailbox() *mailbox }
 
 // securePeer is the AuthInfo of a connection with TLS.

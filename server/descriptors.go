@@ -3,15 +3,15 @@ package server
 import "math"
 
 const (
-	// DefaultReservedDescriptors are the file descriptors that clients' connections leave to the rest of the process:
-	// the database, snapshots, the metrics port. It is etcd's number.
+	// DefaultReservedDescriptors is the number of file descriptors reserved for other uses than client connections: the
+	// database, snapshots, the metrics port. It is the same as in etcd.
 	DefaultReservedDescriptors = 150
-	// fewestConnections is the part of the process's descriptors, as a divisor, that clients get in any case.
+	// fewestConnections is a divisor: clients may always use this fraction of the process's descriptors.
 	fewestConnections = 4
 )
 
-// maxConnections is how many connections of clients there may be at once if the process may open limit files and keeps
-// reserved of them for itself. A limit of 0 is unknown, and no limit.
+// maxConnections returns how many client connections may be open at once if the process may open limit files and
+// reserves some of them. A limit of 0 means that the limit is unknown; the connections are then not limited.
 func maxConnections(limit uint64, reserved int) int {
 	if limit == 0 || limit > math.MaxInt32 {
 		return math.MaxInt32

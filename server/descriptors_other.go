@@ -2,5 +2,5 @@
 
 package server
 
-// descriptorLimit returns 0: how many files the process may open is unknown.
+// descriptorLimit returns 0, because the limit of open files is unknown.
 func descriptorLimit() uint64 { return 0 }

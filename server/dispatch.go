@@ -16,32 +16,34 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// dispatcher lets gRPC and HTTP share a port. It finds out what a new connection speaks and hands it over whole: gRPC
-// gets grpc-go's own transport, which costs far less a request than serving gRPC through net/http.
+// dispatcher makes gRPC and HTTP share a port. It detects the protocol of a new connection and hands over the whole
+// connection. gRPC connections are served by grpc-go's own transport, which costs far less per request than serving
+// gRPC through net/http.
 //
-// Plain text is told by its first bytes: HTTP/2 begins with "PRI", and no HTTP/1 method does. With TLS the client's
-// ALPN offer tells: gRPC clients offer h2 alone. Who offers HTTP/1.1 as well is an HTTP client, such as curl or
-// Prometheus, and goes to net/http, whose handler passes on the rare gRPC request from a client of that kind.
+// A plain-text protocol is detected by its first bytes: HTTP/2 begins with "PRI", and no HTTP/1 method does. With TLS
+// the ALPN offer of the client decides: gRPC clients offer only h2. A client that also offers HTTP/1.1 is an HTTP
+// client, such as curl or Prometheus, and is served by net/http, whose handler passes the rare gRPC request of such a
+// client to grpc.
 type dispatcher struct {
 	log    *logrus.Entry
 	warner *warner
-	// queues are those of the servers that answer now.
+	// queues are the queues of the current servers: before the store is open, and after.
 	queues  atomic.Pointer[queues]
 	timeout time.Duration
 	max     int
-	// places has room for all connections that may be open.
+	// places bounds the open connections.
 	places places
-	// answers bounds what waits to be sent to them.
+	// answers bounds the responses that wait to be sent to clients.
 	answers *outboxes
 
 	mu sync.Mutex
 	// greetings are the connections that have not been handed over, oldest first.
 	greetings list.List
-	// warned is when the log last said that clients wait for a place.
+	// warned is the time of the last warning that clients wait for a place.
 	warned   time.Time
 	stopped  bool
 	stopping chan struct{}
-	// running counts the goroutines, one per connection that has not been handed over.
+	// running counts the goroutines, one for each connection in greetings.
 	running sync.WaitGroup
 }
 
@@ -77,7 +79,7 @@ func (d *dispatcher) accept(l *Listener) {
 			return
 		}
 		if err != nil {
-			// Out of descriptors or memory, or the client has gone: it passes.
+			// The process is out of descriptors or memory, or the client has disconnected: all are temporary.
 			if now := time.Now(); now.Sub(warned) >= time.Minute {
 				warned = now
 				d.log.WithError(err).Warn("cannot accept a connection; trying again")
@@ -95,7 +97,7 @@ func (d *dispatcher) accept(l *Listener) {
 	}
 }
 
-// admit makes conn, which has a place, a client's connection.
+// admit wraps conn, for which a place was taken, as a client's connection.
 func (d *dispatcher) admit(conn net.Conn) *connection {
 	mail := d.answers.open(unaryBytes, streamBytes, func() {
 		d.log.WithField("client", conn.RemoteAddr()).Warn("closed a connection whose client does not read its answers: other clients need the memory")
@@ -107,9 +109,9 @@ func (d *dispatcher) admit(conn net.Conn) *connection {
 	}}
 }
 
-// awaitPlace returns true when another connection may be accepted, and false when the server stops. Until then further
-// clients wait in the operating system's queue, as with etcd; the connections that have not shown what they speak are
-// closed meanwhile, one in each second.
+// awaitPlace waits for a place for another connection. It returns false when the server stops. While it waits, new
+// clients wait in the operating system's queue, as with etcd, and each second the oldest connection whose protocol is
+// not known yet is closed.
 func (d *dispatcher) awaitPlace() bool {
 	select {
 	case d.places <- struct{}{}:
@@ -130,7 +132,7 @@ func (d *dispatcher) awaitPlace() bool {
 	}
 }
 
-// full closes a silent connection, and warns once a minute.
+// full closes a silent connection, and logs a warning at most once a minute.
 func (d *dispatcher) full() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -141,15 +143,15 @@ func (d *dispatcher) full() {
 	}
 }
 
-// closeOldest closes the connection that has been silent for longest. d.mu is held.
+// closeOldest closes the oldest connection whose protocol is not known yet. d.mu is held.
 func (d *dispatcher) closeOldest() {
 	if oldest := d.greetings.Front(); oldest != nil {
 		_ = d.greetings.Remove(oldest).(net.Conn).Close()
 	}
 }
 
-// greet starts the goroutine that finds out what conn speaks. If there are too many of them, the oldest is given up: a
-// client that means to speak does so within milliseconds.
+// greet starts a goroutine that detects the protocol of conn. If there are too many such connections, it closes the
+// oldest one: an honest client sends its first bytes within milliseconds.
 func (d *dispatcher) greet(conn net.Conn, cfg *tls.Config) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -177,13 +179,13 @@ func (d *dispatcher) greet(conn net.Conn, cfg *tls.Config) {
 	}()
 }
 
-// handshakeError is why a TLS handshake failed.
+// handshakeError is the reason why a TLS handshake failed.
 type handshakeError struct{ error }
 
 func (e *handshakeError) Unwrap() error { return e.error }
 
-// logFailure logs why conn is closed before its first request. Only a refused handshake is worth a warning: port scans
-// and health checks connect and leave.
+// logFailure logs why conn is closed before its first request. Only a refused handshake is logged as a warning, because
+// port scans and health checks connect and disconnect.
 func (d *dispatcher) logFailure(conn net.Conn, err error) {
 	var handshake *handshakeError
 	if errors.As(err, &handshake) && !left(err) {
@@ -193,7 +195,8 @@ func (d *dispatcher) logFailure(conn net.Conn, err error) {
 	d.log.WithError(err).WithField("client", conn.RemoteAddr()).Debug("closed a connection before its first request")
 }
 
-// left reports whether err means that the client, or the server that stops, closed the connection or was silent.
+// left reports whether err means that the connection was closed, by the client or by a server that stops, or was
+// silent.
 func left(err error) bool {
 	for _, target := range []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, os.ErrDeadlineExceeded, syscall.ECONNRESET, syscall.EPIPE} {
 		if errors.Is(err, target) {
@@ -203,7 +206,7 @@ func left(err error) bool {
 	return false
 }
 
-// protocol returns who serves conn, and the connection to hand over.
+// protocol returns the queue of the server for conn, and the connection to hand over.
 func (d *dispatcher) protocol(conn net.Conn, cfg *tls.Config) (*connQueue, net.Conn, error) {
 	if err := conn.SetDeadline(time.Now().Add(d.timeout)); err != nil {
 		return nil, nil, err
@@ -219,7 +222,7 @@ func (d *dispatcher) speaks(conn net.Conn, cfg *tls.Config) (*connQueue, net.Con
 	g := &greeting{Conn: conn}
 	if cfg != nil {
 		secured := tls.Server(g, cfg)
-		// The connection's deadline bounds it.
+		// The connection's deadline bounds the handshake.
 		if err := secured.HandshakeContext(context.Background()); err != nil {
 			return nil, nil, &handshakeError{err}
 		}
@@ -241,8 +244,8 @@ func (d *dispatcher) speaks(conn net.Conn, cfg *tls.Config) (*connQueue, net.Con
 	return d.queues.Load().http, g, nil
 }
 
-// stop gives up the connections that have not been handed over, and returns when none is left. The queues are closed by
-// who serves them.
+// stop closes the connections that have not been handed over, and returns when their goroutines have ended. The servers
+// close the queues.
 func (d *dispatcher) stop() {
 	d.mu.Lock()
 	if !d.stopped {
@@ -256,16 +259,16 @@ func (d *dispatcher) stop() {
 	d.running.Wait()
 }
 
-// greeting is a connection whose first bytes were looked at.
+// greeting is a connection whose first bytes were read to detect its protocol.
 type greeting struct {
 	net.Conn
-	// unread was received and not yet returned by Read.
+	// unread is data that was received and not yet returned by Read.
 	unread []byte
-	// speaksHTTP1 is set during a TLS handshake if the client offers it.
+	// speaksHTTP1 is set during the TLS handshake if the client offers HTTP/1.1.
 	speaksHTTP1 bool
 }
 
-// speaksHTTP2 reads until the client's first bytes tell.
+// speaksHTTP2 reads until the first bytes show whether the client speaks HTTP/2.
 func (g *greeting) speaksHTTP2() (bool, error) {
 	const preface = "PRI"
 	var buf [len(preface)]byte
@@ -290,7 +293,7 @@ func (g *greeting) Read(p []byte) (int, error) {
 	return g.Conn.Read(p)
 }
 
-// queues lead to the two servers that share a dispatcher.
+// queues are the queues of the two servers that share a dispatcher.
 type queues struct{ grpc, http *connQueue }
 
 func newQueues() *queues { return &queues{grpc: newConnQueue(), http: newConnQueue()} }
@@ -306,7 +309,7 @@ func newConnQueue() *connQueue {
 	return &connQueue{conns: make(chan net.Conn), closed: make(chan struct{})}
 }
 
-// push hands conn to Accept, or closes it if nobody will.
+// push hands conn to Accept, or closes it if the queue is closed.
 func (q *connQueue) push(conn net.Conn) {
 	select {
 	case q.conns <- conn:

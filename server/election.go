@@ -24,7 +24,7 @@ var (
 	errNoLeader      = contestError("election: no leader")
 )
 
-// Campaign returns when the client leads, which is as long as its key is there.
+// Campaign waits until the client leads. The client leads as long as its key exists.
 func (s *electionServer) Campaign(ctx context.Context, r *v3electionpb.CampaignRequest) (*v3electionpb.CampaignResponse, error) {
 	own, err := s.enter(ctx, r.Name, r.Lease, r.Value)
 	if err != nil {
@@ -38,7 +38,7 @@ func (s *electionServer) Campaign(ctx context.Context, r *v3electionpb.CampaignR
 		err = s.await(ctx, contestPrefix(r.Name), own.created)
 	}
 	if err != nil {
-		_, _ = s.leave(ctx, own) // or else its lease ends it
+		_, _ = s.leave(ctx, own) // if this fails, the key is deleted when its lease expires
 		return nil, err
 	}
 	return &v3electionpb.CampaignResponse{Header: own.header, Leader: leader}, nil
@@ -91,7 +91,7 @@ func (s *electionServer) Resign(ctx context.Context, r *v3electionpb.ResignReque
 	return &v3electionpb.ResignResponse{Header: resp.Header}, nil
 }
 
-// Observe sends the leader, each value that it proclaims, and each next leader.
+// Observe sends the current leader, each value that it proclaims, and each following leader.
 func (s *electionServer) Observe(r *v3electionpb.LeaderRequest, stream v3electionpb.Election_ObserveServer) error {
 	for {
 		if err := s.observeOne(stream.Context(), contestPrefix(r.Name), stream); err != nil {
@@ -100,7 +100,7 @@ func (s *electionServer) Observe(r *v3electionpb.LeaderRequest, stream v3electio
 	}
 }
 
-// observeOne shows one leader, from when there is one until its key is gone.
+// observeOne waits for a leader and sends it and its values until its key is deleted.
 func (s *electionServer) observeOne(ctx context.Context, prefix []byte, stream v3electionpb.Election_ObserveServer) error {
 	resp, err := s.kv.first(ctx, below(prefix, pb.RangeRequest_ASCEND))
 	if err != nil {
@@ -128,7 +128,7 @@ func (s *electionServer) observeOne(ctx context.Context, prefix []byte, stream v
 	return err
 }
 
-// firstPut waits for somebody to campaign.
+// firstPut waits for the first campaign.
 func (s *electionServer) firstPut(ctx context.Context, prefix []byte, from int64) (kv *mvccpb.KeyValue, err error) {
 	err = s.watch(ctx, &pb.WatchCreateRequest{
 		Key: prefix, RangeEnd: prefixEnd(prefix), StartRevision: from + 1, Filters: []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NODELETE},

@@ -7,16 +7,16 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
 
-// fairQueue lets a bounded number of requests run at once. Those that wait are served in turn by client, so that one
-// client with many requests delays another by one request at a time.
+// fairQueue runs a bounded number of requests at once. Waiting requests are served round-robin by client, so that one
+// client with many requests delays another client by one request at a time.
 type fairQueue struct {
-	// perClient bounds the requests of one client that wait. Once waiting reaches total, a client may have only one.
+	// perClient bounds the waiting requests of one client. Once waiting reaches total, each client may have only one.
 	perClient, total int
 
 	mu      sync.Mutex
 	free    int
 	waiting int
-	// queues hold the requests that wait, by client; order holds the clients that have any, the next one first.
+	// queues holds the waiting requests by client. order holds the clients that have any, the next one first.
 	queues map[string][]chan struct{}
 	order  []string
 }
@@ -25,8 +25,8 @@ func newFairQueue(running, perClient, total int) *fairQueue {
 	return &fairQueue{perClient: perClient, total: total, free: running, queues: map[string][]chan struct{}{}}
 }
 
-// acquire waits until a request of client may run, which ends with a call of release. It fails with etcd's error if too
-// many requests wait.
+// acquire waits until a request of client may run. The caller must call release when the request ends. It fails with
+// etcd's error if too many requests wait.
 func (q *fairQueue) acquire(ctx context.Context, client string) error {
 	ready, err := q.enter(client)
 	if err != nil {
@@ -46,7 +46,7 @@ func (q *fairQueue) enter(client string) (chan struct{}, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	ready := make(chan struct{})
-	if q.free > 0 { // then none waits
+	if q.free > 0 { // no request waits
 		q.free--
 		close(ready)
 		return ready, nil
@@ -63,7 +63,7 @@ func (q *fairQueue) enter(client string) (chan struct{}, error) {
 	return ready, nil
 }
 
-// leave takes back a request that does not wait any more. It may have become ready meanwhile.
+// leave withdraws a request that no longer waits. The request may have become ready in the meantime.
 func (q *fairQueue) leave(client string, ready chan struct{}) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -93,14 +93,14 @@ func (q *fairQueue) leave(client string, ready chan struct{}) {
 	}
 }
 
-// release ends a request that ran.
+// release frees the place of a request that has ended.
 func (q *fairQueue) release() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.next()
 }
 
-// next hands the place of a request that ended to the next client. q.mu is held.
+// next gives a free place to the next client. q.mu is held.
 func (q *fairQueue) next() {
 	if len(q.order) == 0 {
 		q.free++

@@ -6,8 +6,9 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// sendFragments sends resp in pieces of less than limit bytes, or of one event where that alone is more. All pieces but
-// the last are marked. A message handed to send is not touched again: grpc may encode it later.
+// sendFragments sends resp in pieces of less than limit bytes. A single event that exceeds the limit is a piece of its
+// own. All pieces but the last have Fragment set. A message passed to send is not modified afterwards, because grpc may
+// encode it later.
 func sendFragments(resp *pb.WatchResponse, limit int, send func(*pb.WatchResponse) error) error {
 	if len(resp.Events) < 2 || proto.Size(resp) < limit {
 		return send(resp)
@@ -42,7 +43,7 @@ func sendFragments(resp *pb.WatchResponse, limit int, send func(*pb.WatchRespons
 	}
 }
 
-// sizeOfEventField is the size of an event of n bytes as field 11 of a WatchResponse.
+// sizeOfEventField returns the size of an event of n bytes as field 11 of a WatchResponse.
 func sizeOfEventField(n int) int {
 	return protowire.SizeTag(11) + protowire.SizeBytes(n)
 }

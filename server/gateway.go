@@ -18,19 +18,20 @@ import (
 )
 
 // gateway serves etcd's API as JSON over HTTP: POST /v3/kv/put and so on, with keys and values in base64. It is a
-// client of the gRPC server beside it, through a pipe in memory, so whatever holds for gRPC requests holds for its own.
+// client of the gRPC server in the same process, through a pipe in memory, so its requests are treated like all other
+// gRPC requests.
 type gateway struct {
 	conn *grpc.ClientConn
 	mux  *runtime.ServeMux
-	// certificates tells whether clients are known by their certificates: then they must not take it that they are
-	// here, too.
+	// certificates reports whether client certificates identify users. The gateway then refuses clients with a named
+	// certificate, because the gRPC server does not see it and the client would not be the user that it expects.
 	certificates func() bool
 }
 
 // newGateway makes a gateway to the server that serves queue.
 func newGateway(queue *connQueue, a *authorizer) (*gateway, error) {
 	conn, err := grpc.NewClient("passthrough:///gateway",
-		grpc.WithTransportCredentials(insecure.NewCredentials()), // it does not leave the process
+		grpc.WithTransportCredentials(insecure.NewCredentials()), // the data stay in the process
 		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) {
 			client, server := net.Pipe()
 			queue.push(server)
@@ -69,7 +70,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.mux.ServeHTTP(w, r)
 }
 
-// currentPath translates etcd's name of the API from before it was finished.
+// currentPath translates paths with the prefix /v3beta/, an older name of etcd's API, to /v3/.
 func currentPath(path string) string {
 	if rest, beta := strings.CutPrefix(path, "/v3beta/"); beta {
 		return "/v3/" + rest
@@ -83,8 +84,8 @@ func clientStream(path string) bool {
 	return path == "/v3/watch" || path == "/v3/lease/keepalive"
 }
 
-// tlsKey is where the context of a request has the TLS state that net/http does not see, because the dispatcher looked
-// at the first bytes.
+// tlsKey is the context key of the TLS state of a request. net/http does not see that state, because the dispatcher has
+// done the handshake and read the first bytes.
 type tlsKey struct{}
 
 func withTLSState(ctx context.Context, conn net.Conn) context.Context {
@@ -97,7 +98,7 @@ func withTLSState(ctx context.Context, conn net.Conn) context.Context {
 	return ctx
 }
 
-// tlsState is nil for plain text.
+// tlsState returns nil for plain text.
 func tlsState(r *http.Request) *tls.ConnectionState {
 	if r.TLS != nil {
 		return r.TLS

@@ -121,7 +121,7 @@ type watchSender struct {
 	stream        pb.Watch_WatchServer
 	creates       <-chan bool
 	fragmentBytes int
-	// budget is nil if the stream's transport is not the dispatcher's or the gateway's.
+	// budget is nil if the stream is served by [Options.GRPCServer].
 	budget *streamBudget
 	// fragmented holds the watchers that requested fragments. It is nil until the first one.
 	fragmented map[logstructured.WatchID]struct{}
