@@ -34,7 +34,7 @@ type contender struct {
 	// created is the key's create revision.
 	created int64
 	lease   int64
-	// value is the value to set, or the value that the key already had if the session contended before.
+	// value is the key's value: the requested one, or the existing one if the session contended before.
 	value  []byte
 	header *pb.ResponseHeader
 }

@@ -4,7 +4,7 @@ import "math"
 
 const (
 	// DefaultReservedDescriptors is the number of file descriptors reserved for other uses than client connections: the
-	// database, snapshots, the metrics port. It is the same as in etcd.
+	// database, snapshots, the metrics port. The value is the same as in etcd.
 	DefaultReservedDescriptors = 150
 	// fewestConnections is a divisor: clients may always use this fraction of the process's descriptors.
 	fewestConnections = 4

@@ -151,7 +151,7 @@ func (d *dispatcher) closeOldest() {
 }
 
 // greet starts a goroutine that detects the protocol of conn. If there are too many such connections, it closes the
-// oldest one: an honest client sends its first bytes within milliseconds.
+// oldest one: a real client sends its first bytes within milliseconds.
 func (d *dispatcher) greet(conn net.Conn, cfg *tls.Config) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -15,8 +15,8 @@ import (
 	"github.com/stele-db/stele/pkg/version"
 )
 
-// newHTTPHandler serves what etcd serves beside gRPC: /version, /health, /livez, /readyz and /metrics. gRPC requests of
-// clients that also speak HTTP/1.1 go on to grpc, and JSON below /v3/ to gateway.
+// newHTTPHandler returns a handler for the HTTP endpoints of etcd: /version, /health, /livez, /readyz and /metrics. It
+// passes gRPC requests of clients that also speak HTTP/1.1 to grpc, and JSON requests below /v3/ to gateway.
 func newHTTPHandler(m *member, opts *Options, grpc, gateway http.Handler) http.Handler {
 	mux := newHTTPMux(opts, m.clusterVersion)
 	mux.Handle("/v3/", gateway)
@@ -24,7 +24,8 @@ func newHTTPHandler(m *member, opts *Options, grpc, gateway http.Handler) http.H
 	return withGRPC(grpc, opts.httpLimits().handler(withCORS(opts.CORSOrigins, mux)))
 }
 
-// newHTTPMux serves what does not need a store. storage returns the version of the cluster and of the storage.
+// newHTTPMux returns a handler for the endpoints that do not need a store. storage returns the version of the cluster
+// and of the storage.
 func newHTTPMux(opts *Options, storage func() string) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("/version", getOnly(func(w http.ResponseWriter, _ *http.Request) { serveVersion(w, storage()) }))
@@ -35,7 +36,7 @@ func newHTTPMux(opts *Options, storage func() string) *http.ServeMux {
 	return mux
 }
 
-// withGRPC serves gRPC requests by grpc and all others by limited.
+// withGRPC passes gRPC requests to grpc and all other requests to limited.
 func withGRPC(grpc, limited http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
@@ -58,7 +59,7 @@ func getOnly(serve http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// serveVersion answers with the keys of etcd, and with the version of Stele, which decoders of etcd's clients ignore.
+// serveVersion writes etcd's fields and the version of Stele, which the decoders of etcd's clients ignore.
 func serveVersion(w http.ResponseWriter, storage string) {
 	w.Header().Set("Content-Type", "application/json")
 	writeJSON(w, struct {
@@ -70,7 +71,7 @@ func serveVersion(w http.ResponseWriter, storage string) {
 }
 
 func writeJSON(w io.Writer, v any) {
-	// Plain structs of strings cannot fail to encode, and a client that is gone needs no answer.
+	// Plain structs of strings cannot fail to encode. A client that has disconnected needs no response.
 	b, _ := json.Marshal(v)
 	_, _ = w.Write(b)
 }
@@ -86,8 +87,8 @@ func (m *member) serializableRead(ctx context.Context) error {
 	return err
 }
 
-// linearizableRead returns nil if a linearizable read succeeds. While the database is known not to answer it fails at
-// once.
+// linearizableRead returns nil if a linearizable read succeeds. It fails at once while the database is known to be
+// unreachable.
 func (m *member) linearizableRead(ctx context.Context) error {
 	if m.store.Lost() {
 		return logstructured.ErrUnavailable
@@ -99,15 +100,15 @@ func (m *member) linearizableRead(ctx context.Context) error {
 type check struct {
 	name string
 	run  func(context.Context) error
-	// quiet is set for those that etcd does not have: they are reported only if they fail.
+	// quiet is set for checks that etcd does not have: they are reported only if they fail.
 	quiet bool
 }
 
 // noCheck stands for a check of etcd's that cannot fail here.
 func noCheck(context.Context) error { return nil }
 
-// installChecks serves all checks at path, and each alone below it. ?exclude=name leaves one out, and ?verbose shows
-// their outcome even if it is good.
+// installChecks serves all checks at path, and each single one below it. ?exclude=name leaves one out, and ?verbose
+// lists all outcomes even if all checks succeed.
 func installChecks(mux *http.ServeMux, path string, checks []check) {
 	mux.Handle(path, getOnly(func(w http.ResponseWriter, r *http.Request) {
 		excluded := r.URL.Query()["exclude"]

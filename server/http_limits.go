@@ -9,33 +9,34 @@ import (
 )
 
 const (
-	// maxHeaderBytes bounds the header list of a request, uncompressed, with 32 bytes for each field. Clients of etcd
-	// send a token and a few fields that describe a trace. gRPC's other implementations stop at 8 or 16 KiB by default.
+	// maxHeaderBytes bounds the header list of a request, uncompressed, with 32 bytes added for each field. etcd's
+	// clients send a token and a few tracing fields. The defaults of other gRPC implementations are 8 or 16 KiB.
 	maxHeaderBytes = 16 << 10
 	// bodyTimeout bounds the time from an HTTP request's header to the end of its body.
 	bodyTimeout = 30 * time.Second
-	// writeTimeout and writeRate, in bytes per second, bound the time that a client takes to read a piece of an answer
-	// over HTTP.
+	// writeTimeout and writeRate, in bytes per second, bound the time that a client may take to read a piece of a
+	// response over HTTP.
 	writeTimeout = time.Minute
 	writeRate    = 1 << 20
-	// jsonFactor is how much larger than a message its JSON may be: base64 makes 4 bytes of 3, and some encoders
-	// escape slashes.
+	// jsonFactor bounds the size of a message's JSON encoding relative to the message: base64 turns 3 bytes into 4, and
+	// some encoders escape slashes.
 	jsonFactor = 2
 )
 
 // errBodyTooLarge has the text of etcd's error, which the gateway passes on.
 var errBodyTooLarge = errors.New("etcdserver: request is too large")
 
-// httpLimits bound what a request over HTTP holds: the size of its body and how long it takes to arrive, and how long
-// the client may leave an answer unread. There is no limit for how long an answer takes: a watch may be silent for
-// days.
+// httpLimits bound an HTTP request: the size of its body, the time until the body has arrived, and the time for which
+// the client may leave a piece of the response unread. The duration of a response is not limited: a watch may be silent
+// for days.
 type httpLimits struct {
 	body                      int64
 	bodyTimeout, writeTimeout time.Duration
 }
 
-// LimitHTTP returns a handler whose requests have at most maxBody bytes of body. Each body must arrive, and each piece
-// of an answer must be read, within a minute (or the time that it takes at 1 MiB/s, if that is longer).
+// LimitHTTP returns a handler that limits the body of a request to maxBody bytes. The body must arrive within 30
+// seconds. The client must read each piece of the response within a minute, plus the time that the piece takes at 1
+// MiB/s.
 func LimitHTTP(h http.Handler, maxBody int64) http.Handler {
 	return newHTTPLimits(maxBody).handler(h)
 }
@@ -62,13 +63,13 @@ func (l httpLimits) handler(h http.Handler) http.Handler {
 	})
 }
 
-// limitedBody is a body with a deadline, which is lifted at its end: the connection is still read from then, to notice
-// that the client has gone.
+// limitedBody is a request body with a read deadline. The deadline is removed at the end of the body, because net/http
+// continues to read from the connection to detect that the client has disconnected.
 type limitedBody struct {
 	io.ReadCloser
 	control *http.ResponseController
-	// end is set if the client may send further messages at any time: only the first has to arrive in time. It ends the
-	// request, which does not end by itself if its body cannot be read.
+	// end is set if the client may send further messages at any time. Then only the first message has a deadline. end
+	// ends the request if reading the body fails, because the request would not end otherwise.
 	end func()
 }
 
@@ -87,7 +88,7 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// limitedWriter gives the client time to read each piece of an answer.
+// limitedWriter sets a deadline for each piece of a response.
 type limitedWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController

@@ -16,8 +16,8 @@ import (
 	"github.com/stele-db/stele/pkg/version"
 )
 
-// MoveLeader answers as etcd does, as long as the leader is to stay. Which replica is called leader follows from which
-// is there for longest.
+// MoveLeader returns the results of etcd, except that it fails for another replica as the target: the leader is always
+// the replica that has run longest.
 func (s *maintenanceServer) MoveLeader(ctx context.Context, r *pb.MoveLeaderRequest) (*pb.MoveLeaderResponse, error) {
 	replicas, err := s.replicas(ctx, r, true)
 	switch {
@@ -39,8 +39,8 @@ var errMoveLeader = status.Error(codes.FailedPrecondition,
 // recordDowngrade holds the version that a downgrade was enabled to.
 const recordDowngrade = "downgrade"
 
-// Downgrade answers as an etcd with one member. The database needs no preparation for another version of Stele that it
-// does not say by itself, so what is enabled is shown by Status, and that is all.
+// Downgrade behaves as in an etcd cluster with one member. The database needs no preparation for another version of
+// Stele beyond its own format version, so an enabled downgrade is only reported by Status.
 func (s *maintenanceServer) Downgrade(ctx context.Context, r *pb.DowngradeRequest) (*pb.DowngradeResponse, error) {
 	if err := s.auth.permitted(ctx, r); err != nil {
 		return nil, toStatus(err)
@@ -74,7 +74,7 @@ func (s *maintenanceServer) downgradeTo(ctx context.Context, r *pb.DowngradeRequ
 	return s.downgraded(current, revision, err)
 }
 
-// cancelDowngrade removes the record. It is no error in etcd if there is none.
+// cancelDowngrade removes the record. As in etcd, it is not an error if there is none.
 func cancelDowngrade(records logstructured.Records) ([]logstructured.RecordChange, error) {
 	if _, enabled := records.Get(recordDowngrade); !enabled {
 		return nil, nil
@@ -82,7 +82,7 @@ func cancelDowngrade(records logstructured.Records) ([]logstructured.RecordChang
 	return []logstructured.RecordChange{{Name: recordDowngrade, Remove: true}}, nil
 }
 
-// updateRecords makes the change that decide returns if r is permitted.
+// updateRecords applies the changes that decide returns if r is permitted.
 func (s *maintenanceServer) updateRecords(
 	ctx context.Context, r any, decide func(logstructured.Records) ([]logstructured.RecordChange, error),
 ) (logstructured.Revision, error) {
@@ -98,8 +98,8 @@ func (s *maintenanceServer) downgraded(from string, revision logstructured.Revis
 	return &pb.DowngradeResponse{Header: s.header(&pb.ResponseHeader{}, revision), Version: strings.TrimSuffix(from, ".0")}, nil
 }
 
-// validDowngrade refuses what is not the minor version before that of the cluster. Once a downgrade is enabled the
-// cluster is of the target's version.
+// validDowngrade refuses a target that is not the minor version before the cluster version. While a downgrade is
+// enabled, the cluster version is its target.
 func (s *maintenanceServer) validDowngrade(target string, records logstructured.Records) error {
 	if minorBefore(clusterVersionOf(records)) != target {
 		return rpctypes.ErrGRPCInvalidDowngradeTargetVersion
@@ -110,7 +110,7 @@ func (s *maintenanceServer) validDowngrade(target string, records logstructured.
 	return nil
 }
 
-// clusterVersion is what etcd calls the versions of the cluster and of the storage.
+// clusterVersion returns the version that etcd reports as the versions of the cluster and of the storage.
 func (m *member) clusterVersion() string { return clusterVersionOf(m.store.Records()) }
 
 func clusterVersionOf(records logstructured.Records) string {
@@ -120,13 +120,13 @@ func clusterVersionOf(records logstructured.Records) string {
 	return version.EtcdCluster
 }
 
-// downgrade is what Status says of it.
+// downgrade returns the downgrade information in Status.
 func (m *member) downgrade() *pb.DowngradeInfo {
 	target, enabled := m.store.Records().Get(recordDowngrade)
 	return &pb.DowngradeInfo{Enabled: enabled, TargetVersion: string(target)}
 }
 
-// minorOf makes "3.6.0" of "3.6" and of "3.6.5".
+// minorOf returns "3.6.0" for "3.6" and for "3.6.5".
 func minorOf(text string) (string, error) {
 	parts := strings.Split(text, ".")
 	if len(parts) == 2 {
@@ -143,7 +143,7 @@ func minorOf(text string) (string, error) {
 	return parts[0] + "." + parts[1] + ".0", nil
 }
 
-// minorBefore is the version that can be downgraded to.
+// minorBefore returns the minor version before the given one, to which it can be downgraded.
 func minorBefore(of string) string {
 	major, rest, _ := strings.Cut(of, ".")
 	minor, _, _ := strings.Cut(rest, ".")

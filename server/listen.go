@@ -19,20 +19,21 @@ type Listener struct {
 	certs  *Certificates
 }
 
-// URL is how clients reach the listener, with the port that was chosen if 0 was asked for.
+// URL returns the URL of the listener. Its port is the chosen one if port 0 was requested.
 func (l *Listener) URL() string { return l.scheme + "://" + l.Addr().String() }
 
-// Secure tells whether the listener speaks TLS.
+// Secure reports whether the listener uses TLS.
 func (l *Listener) Secure() bool { return l.certs != nil }
 
-// Listen binds an address, so that one that is in use is known before anything else is started.
+// Listen binds an address, so that an address in use is detected before anything else is started.
 //
-//   - http://host:port and unix://path speak plain text, whether certs is there or not;
-//   - https://host:port and unixs://path speak TLS and need certs;
-//   - tcp://host:port and host:port speak TLS if certs is there.
+//   - http://host:port and unix://path use plain text, whether or not certs is nil;
+//   - https://host:port and unixs://path use TLS and need certs;
+//   - tcp://host:port and host:port use TLS if certs is not nil.
 //
-// The path of a Unix socket may be relative; @name is Linux's abstract namespace. The socket is for its owner only
-// (mode 0600), a stale one is replaced, one that somebody serves on is not, and Close removes it.
+// The path of a Unix socket may be relative; @name is in Linux's abstract namespace. Only the owner may connect to the
+// socket (mode 0600). Listen replaces a stale socket, but not one on which a process still listens, and Close removes
+// the socket.
 func Listen(ctx context.Context, address string, certs *Certificates) (*Listener, error) {
 	scheme, rest, found := strings.Cut(address, "://")
 	if !found {
@@ -90,8 +91,8 @@ func bind(ctx context.Context, network, address string) (net.Listener, error) {
 	return l, nil
 }
 
-// removeStale removes a Unix socket that nobody serves on: a process that was killed leaves it behind. One that goes
-// away meanwhile is removed by whoever served on it until now.
+// removeStale removes a Unix socket on which no process listens, as a killed process leaves it behind. If the socket
+// disappears in the meantime, the process that listened on it has removed it.
 func removeStale(ctx context.Context, path string) error {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -118,7 +119,7 @@ func removeStale(ctx context.Context, path string) error {
 	return err
 }
 
-// reasonOf leaves out of an error what the caller says anyway.
+// reasonOf removes from an error the operation and address that the caller reports anyway.
 func reasonOf(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {

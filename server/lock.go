@@ -13,7 +13,7 @@ type lockServer struct {
 	contest
 }
 
-// Lock returns when the client holds the lock, which is as long as its key is there.
+// Lock waits until the client holds the lock. The client holds it as long as its key exists.
 func (s *lockServer) Lock(ctx context.Context, r *v3lockpb.LockRequest) (*v3lockpb.LockResponse, error) {
 	own, err := s.enter(ctx, r.Name, r.Lease, nil)
 	if err != nil {
@@ -21,7 +21,7 @@ func (s *lockServer) Lock(ctx context.Context, r *v3lockpb.LockRequest) (*v3lock
 	}
 	resp, err := s.acquire(ctx, r.Name, own)
 	if err != nil {
-		_, _ = s.leave(ctx, own) // or else its lease ends it
+		_, _ = s.leave(ctx, own) // if this fails, the key is deleted when its lease expires
 		return nil, err
 	}
 	return resp, nil
@@ -31,7 +31,7 @@ func (s *lockServer) acquire(ctx context.Context, name []byte, own *contender) (
 	if err := s.await(ctx, contestPrefix(name), own.created); err != nil {
 		return nil, err
 	}
-	// Its lease may have ended while it waited.
+	// The lease may have expired while the client waited.
 	resp, err := s.kv.first(ctx, &pb.RangeRequest{Key: own.key})
 	if err != nil {
 		return nil, err

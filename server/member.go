@@ -16,7 +16,7 @@ import (
 	"github.com/stele-db/stele/pkg/version"
 )
 
-// member is what the handlers share: the store, and who answers.
+// member is the state that all handlers share: the store, and the identity of this replica.
 type member struct {
 	store     *logstructured.Store
 	clusterID uint64
@@ -24,7 +24,7 @@ type member struct {
 	auth      *authorizer
 }
 
-// newMember announces this replica to those that share the store's database.
+// newMember creates the member of this replica and announces it to the other replicas on the database.
 func newMember(store *logstructured.Store, opts *Options) *member {
 	m := &member{store: store, clusterID: store.ClusterID(), memberID: opts.MemberID, auth: newAuthorizer(store, opts)}
 	if m.memberID == 0 {
@@ -36,12 +36,12 @@ func newMember(store *logstructured.Store, opts *Options) *member {
 	return m
 }
 
-// memberIDOf derives a replica's ID, never 0, from the cluster's, its machine, its name and its URLs: it is the same
-// after a restart, and another one for every replica of a cluster.
+// memberIDOf derives the ID of a replica from the cluster ID and the replica's host name, name and URLs. It is never 0.
+// It stays the same across restarts and differs between the replicas of a cluster.
 func memberIDOf(clusterID uint64, opts *Options) uint64 {
 	h := fnv.New64a()
 	_, _ = h.Write(binary.BigEndian.AppendUint64([]byte("stele member "), clusterID))
-	host, _ := os.Hostname() // empty is as good as any
+	host, _ := os.Hostname() // on failure, an empty name is used
 	for _, s := range slices.Concat([]string{host, opts.Name}, opts.AdvertiseClientURLs) {
 		_, _ = h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(s))))
 		_, _ = h.Write([]byte(s))
@@ -55,7 +55,7 @@ type clusterServer struct {
 	*member
 }
 
-// MemberList's header has no revision in etcd.
+// As in etcd, the header of MemberList has no revision.
 func (s *clusterServer) MemberList(ctx context.Context, r *pb.MemberListRequest) (*pb.MemberListResponse, error) {
 	replicas, err := s.replicas(ctx, r, r.Linearizable)
 	if err != nil {
@@ -64,7 +64,7 @@ func (s *clusterServer) MemberList(ctx context.Context, r *pb.MemberListRequest)
 	response := &pb.MemberListResponse{Header: s.header(&pb.ResponseHeader{}, 0)}
 	for _, r := range replicas {
 		response.Members = append(response.Members, &pb.Member{
-			// In etcd's order, whatever the order on the command line is.
+			// Sorted as in etcd, whatever the order on the command line is.
 			ID: r.ID, Name: r.Name, ClientURLs: slices.Sorted(slices.Values(r.ClientURLs)),
 		})
 	}
@@ -74,7 +74,7 @@ func (s *clusterServer) MemberList(ctx context.Context, r *pb.MemberListRequest)
 var errMembers = unimplemented("members cannot be changed: replicas share a database and need not know each other; " +
 	"to add one, start another Stele with the same endpoint, to remove one, stop it")
 
-// MemberAdd returns etcd's error for URLs that etcd would refuse.
+// MemberAdd returns etcd's error for URLs that etcd refuses.
 func (s *clusterServer) MemberAdd(ctx context.Context, r *pb.MemberAddRequest) (*pb.MemberAddResponse, error) {
 	if err := s.auth.permitted(ctx, r); err != nil {
 		return nil, toStatus(err)
@@ -95,19 +95,19 @@ func (s *clusterServer) MemberUpdate(ctx context.Context, r *pb.MemberUpdateRequ
 	return nil, cmp.Or(s.checkMember(ctx, r, r.ID), errMembers)
 }
 
-// MemberPromote always fails as in etcd: there are no learners.
+// MemberPromote always fails, because there are no learners. The errors are etcd's.
 func (s *clusterServer) MemberPromote(ctx context.Context, r *pb.MemberPromoteRequest) (*pb.MemberPromoteResponse, error) {
 	return nil, cmp.Or(s.checkMember(ctx, r, r.ID), rpctypes.ErrGRPCMemberNotLearner)
 }
 
-// replicas answers request r by [logstructured.Store.Replicas].
+// replicas calls [logstructured.Store.Replicas] for request r.
 func (m *member) replicas(ctx context.Context, r any, refresh bool) ([]log.Replica, error) {
 	return authorized(ctx, m.auth, r, func(guard logstructured.Guard) ([]log.Replica, error) {
 		return m.store.Replicas(ctx, guard, refresh)
 	})
 }
 
-// checkMember returns an error unless request r is permitted and there is a member with this ID.
+// checkMember returns an error unless request r is permitted and a member with this ID exists.
 func (s *clusterServer) checkMember(ctx context.Context, r any, id uint64) error {
 	replicas, err := s.replicas(ctx, r, true)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// rpcMetrics are the numbers of calls and messages, under the names and labels that every gRPC server of the Go world
-// has, etcd among them.
+// rpcMetrics are the numbers of calls and messages. Their names and labels are those that gRPC servers in Go commonly
+// use, etcd among them.
 type rpcMetrics struct{ started, handled, received, sent *prometheus.CounterVec }
 
 func newRPCMetrics() *rpcMetrics {
@@ -43,18 +43,18 @@ func (m *rpcMetrics) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// calls counts the calls of one server. The counters of each method are looked up once: looking them up each time was a
-// twentieth of what a small request costs. It is complete before the first call; methods that were registered later are
-// not counted.
+// calls counts the calls of one server. The counters of each method are looked up once, because a lookup for each call
+// took a twentieth of the time of a small request. The map is complete before the first call; methods that are
+// registered later are not counted.
 type calls map[string]*methodMetrics
 
-// methodMetrics are the counters of one method; ok is that of the calls that succeeded.
+// methodMetrics are the counters of one method. ok counts the calls that succeeded.
 type methodMetrics struct {
 	started, ok, received, sent prometheus.Counter
 	handled                     *prometheus.CounterVec
 }
 
-// add makes the counters of all methods that s serves, so that they are shown from the start.
+// add creates the counters of all methods that s serves, so that they are exported from the start.
 func (c calls) add(m *rpcMetrics, s *grpc.Server) {
 	for service, info := range s.GetServiceInfo() {
 		for _, method := range info.Methods {

@@ -16,23 +16,24 @@ import (
 // DefaultName is etcd's default name of a member.
 const DefaultName = "default"
 
-// Limits that etcd has too, with etcd's defaults.
+// Limits that etcd also has, with etcd's defaults unless noted.
 const (
 	// DefaultMaxRequestBytes bounds the size of one write request.
 	DefaultMaxRequestBytes = 1536 * 1024
 	// DefaultMaxTxnOps bounds the compares and the operations of a transaction.
 	DefaultMaxTxnOps = 128
-	// DefaultMaxConcurrentStreams bounds the streams of a connection. etcd has no limit by default. An API server has
-	// some hundreds, and a proxy for etcd's clients one for each watch and waiting request of theirs.
+	// DefaultMaxConcurrentStreams bounds the streams of a connection. etcd has no limit by default. A Kubernetes API
+	// server opens some hundreds, and a proxy for etcd's clients opens one for each of their watches and pending
+	// requests.
 	DefaultMaxConcurrentStreams = 10_000
-	// DefaultKeepAliveMinTime is the shortest time between two pings of a client.
+	// DefaultKeepAliveMinTime is the shortest permitted time between two pings of a client.
 	DefaultKeepAliveMinTime = 5 * time.Second
 	// DefaultKeepAliveInterval is the period of the server's pings on an idle connection.
 	DefaultKeepAliveInterval = 2 * time.Hour
-	// DefaultKeepAliveTimeout is how long a ping of the server may stay unanswered.
+	// DefaultKeepAliveTimeout is how long the server waits for the response to its ping.
 	DefaultKeepAliveTimeout = 20 * time.Second
 
-	// A message may be larger than the request limit by this much before grpc itself refuses it.
+	// grpcOverheadBytes is how much larger than the request limit a message may be before grpc itself refuses it.
 	grpcOverheadBytes = 512 * 1024
 )
 
@@ -40,24 +41,26 @@ const (
 type Options struct {
 	// Logger is required.
 	Logger *logrus.Entry
-	// Listeners are what to serve on, made by [Listen]; at least one. The server takes them over.
+	// Listeners are the listeners to serve on, made by [Listen]; at least one. The server takes ownership of them.
 	Listeners []*Listener
 
-	// GRPCServer, if not nil, is served on the listeners instead of the server's own, with the services registered that
-	// it does not have. It must not serve yet. Its options are the caller's: TLS, limits, keep-alive, metrics; and
-	// there is no HTTP on the listeners, which must be plain. Have it wait for handlers: a forced stop otherwise leaves
-	// requests behind that find the store closed. When Run ends it is stopped.
+	// GRPCServer, if not nil, is served on the listeners instead of the server's own gRPC server. The server registers
+	// the etcd services and, unless it is registered already, the health service. GRPCServer must not serve yet. The
+	// caller sets its options: TLS, limits, keep-alive, metrics. The listeners must be plain, and do not serve HTTP.
+	// The caller should set grpc.WaitForHandlers: otherwise a forced stop leaves handlers running that find the store
+	// closed. GRPCServer is stopped when Run ends.
 	GRPCServer *grpc.Server
 
 	// Registerer receives the server's metrics; nil registers none.
 	Registerer prometheus.Registerer
-	// Gatherer is what /metrics shows; nil answers 404 there.
+	// Gatherer provides the metrics that /metrics shows. If it is nil, /metrics responds with 404.
 	Gatherer prometheus.Gatherer
 
-	// CORSOrigins are the origins whose web pages may read the answers to HTTP requests; "*" is all, empty is none.
+	// CORSOrigins are the origins whose web pages may read the responses to HTTP requests; "*" allows all, empty allows
+	// none.
 	CORSOrigins []string
 
-	// Probes are served on the listeners; nil makes some. A caller that has them serves them elsewhere, too.
+	// Probes are served on the listeners; nil creates them. A caller that provides them can serve them elsewhere, too.
 	Probes *Probes
 
 	// Name of the member in MemberList; empty is [DefaultName].
@@ -67,13 +70,13 @@ type Options struct {
 	// MemberID in headers; 0 derives one from the store's cluster ID, the machine's name, Name and AdvertiseClientURLs.
 	MemberID uint64
 
-	// AuthTokens are what clients get for their password; nil is simple tokens, which last for [auth.DefaultTokenTTL]
-	// after each use.
+	// AuthTokens issues and verifies the tokens that clients get for a password. nil means simple tokens, which are
+	// valid for [auth.DefaultTokenTTL] after each use.
 	AuthTokens auth.Tokens
-	// BcryptCost is that of hashing passwords; 0 is [auth.DefaultBcryptCost].
+	// BcryptCost is the bcrypt cost of hashing passwords; 0 is [auth.DefaultBcryptCost].
 	BcryptCost int
-	// ClientCertAuth takes the common name of a client's verified certificate for the name of its user, if it sends no
-	// token. Whether there must be a certificate is the listener's to say.
+	// ClientCertAuth makes the common name of a client's verified certificate the name of its user if the client sends
+	// no token. The listener determines whether a certificate is required.
 	ClientCertAuth bool
 
 	// MaxRequestBytes bounds a write request; 0 is [DefaultMaxRequestBytes].
@@ -81,33 +84,34 @@ type Options struct {
 	// MaxTxnOps bounds a transaction; 0 is [DefaultMaxTxnOps].
 	MaxTxnOps int
 
-	// MaxConcurrentStreams bounds the requests and streams that are open on one connection; a client waits with more.
-	// 0 is [DefaultMaxConcurrentStreams].
+	// MaxConcurrentStreams bounds the open requests and streams of one connection; further ones wait in the client. 0
+	// is [DefaultMaxConcurrentStreams].
 	MaxConcurrentStreams uint32
-	// ReservedDescriptors are the file descriptors of the process that clients' connections must leave free; 0 is
-	// [DefaultReservedDescriptors].
-	// Further clients wait until a connection is closed.
+	// ReservedDescriptors is the number of file descriptors that client connections must leave free; 0 is
+	// [DefaultReservedDescriptors]. Further clients wait until a connection is closed.
 	ReservedDescriptors int
 
-	// KeepAliveMinTime is how often a client may ping before it is sent away; 0 is [DefaultKeepAliveMinTime].
+	// KeepAliveMinTime is the shortest time between two pings of a client. The server closes the connection of a client
+	// that pings more often. 0 is [DefaultKeepAliveMinTime].
 	KeepAliveMinTime time.Duration
 	// KeepAliveInterval is the period of the server's own pings on an idle connection; 0 is [DefaultKeepAliveInterval].
 	KeepAliveInterval time.Duration
-	// KeepAliveTimeout is how long such a ping may stay unanswered; 0 is [DefaultKeepAliveTimeout].
+	// KeepAliveTimeout is how long the server waits for the response to such a ping; 0 is [DefaultKeepAliveTimeout].
 	KeepAliveTimeout time.Duration
 
-	// HandshakeTimeout is how long a new connection may take to finish its TLS handshake and to show whether it
-	// speaks gRPC or HTTP; 0 is 10 s.
+	// HandshakeTimeout bounds the time until a new connection has finished its TLS handshake and sent enough to detect
+	// whether it uses gRPC or HTTP; 0 is 10 s.
 	HandshakeTimeout time.Duration
-	// BodyTimeout is how long the body of an HTTP request may take, from the end of its header; 0 is 30 s.
+	// BodyTimeout bounds the time from the end of an HTTP request's header to the end of its body; 0 is 30 s.
 	BodyTimeout time.Duration
-	// MaxHandshakes is how many connections may be in that state; beyond, the oldest of them is closed. 0 is 4096.
+	// MaxHandshakes bounds the connections whose protocol is not known yet; if there are more, the oldest one is
+	// closed. 0 is 4096.
 	MaxHandshakes int
-	// ShutdownTimeout is how long requests in flight may take once the server stops; 0 is 5 s.
+	// ShutdownTimeout bounds the time for requests in flight when the server stops; 0 is 5 s.
 	ShutdownTimeout time.Duration
 }
 
-// withDefaults returns o with its zero values replaced, or tells what is wrong with it.
+// withDefaults returns o with defaults in place of zero values, or an error if an option is invalid.
 func (o Options) withDefaults() (Options, error) {
 	if o.Logger == nil {
 		return o, errors.New("server: a logger is required")

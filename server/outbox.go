@@ -10,22 +10,26 @@ import (
 )
 
 const (
-	// unaryBytes and streamBytes bound the answers of one connection that are being made or wait to be sent: those to
-	// single requests, which clients read as they come, and those of streams, which a client may leave unread while it
-	// goes on with its requests. processBytes bounds all of them.
+	// unaryBytes and streamBytes bound the responses of one connection that are being made or wait to be sent.
+	// unaryBytes is for single requests, whose responses clients read as they come. streamBytes is for streams, which a
+	// client may leave unread while it sends other requests. processBytes bounds the responses of all connections
+	// together.
 	unaryBytes   = 64 << 20
 	streamBytes  = 32 << 20
 	processBytes = 512 << 20
-	// freeBytes is the size of an answer that needs no room. A stream without room goes on with pieces of this size.
+	// freeBytes is the size up to which a response needs no room. A stream without room continues with pieces of this
+	// size.
 	freeBytes = 32 << 10
-	// stallTime is how long a connection may take nothing while others wait for the room that it holds; then it is
-	// closed.
+	// stallTime is how long a connection may read nothing while other connections wait for the room that it holds.
+	// After that it is closed.
 	stallTime = 10 * time.Second
-	// stallBytes in that time are more than pings and their answers.
+	// stallBytes is the number of bytes below which a connection counts as stalled in that time: pings and their
+	// responses are less.
 	stallBytes = 64 << 10
 )
 
-// outbox bounds the bytes of answers that a connection holds. One answer may be larger than the bound if it is alone.
+// outbox bounds the bytes of responses that a connection holds. A single response may exceed the bound if it is the
+// only one.
 type outbox struct {
 	limit int64
 	own   *semaphore.Weighted
@@ -36,7 +40,7 @@ type outbox struct {
 	closed bool
 }
 
-// take waits until there is room for n bytes and returns how many bytes are to be given back.
+// take waits for room for n bytes. It returns how many bytes the caller must give back.
 func (o *outbox) take(ctx context.Context, n int64) (int64, error) {
 	n = min(n, o.limit)
 	if err := o.own.Acquire(ctx, n); err != nil {
@@ -49,7 +53,7 @@ func (o *outbox) take(ctx context.Context, n int64) (int64, error) {
 	return o.hold(n), nil
 }
 
-// try is take if there is room at once, and returns 0 if there is not.
+// try is take without waiting. It returns 0 if there is not enough room.
 func (o *outbox) try(n int64) int64 {
 	n = min(n, o.limit)
 	if !o.own.TryAcquire(n) {
@@ -62,7 +66,7 @@ func (o *outbox) try(n int64) int64 {
 	return o.hold(n)
 }
 
-// hold notes that n bytes were taken. Of a closed connection nothing is held.
+// hold records that n bytes were taken. For a closed connection it returns them to the common limit at once.
 func (o *outbox) hold(n int64) int64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -74,7 +78,7 @@ func (o *outbox) hold(n int64) int64 {
 	return n
 }
 
-// give returns n bytes that were taken.
+// give releases n bytes that were taken.
 func (o *outbox) give(n int64) {
 	if n == 0 {
 		return
@@ -88,7 +92,7 @@ func (o *outbox) give(n int64) {
 	}
 }
 
-// close gives back everything: gRPC does not free what waits on a connection that has ended.
+// close releases everything: gRPC does not free the messages that wait on a closed connection.
 func (o *outbox) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -104,7 +108,7 @@ func (o *outbox) size() int64 {
 	return o.held
 }
 
-// outboxes are those of all connections.
+// outboxes are the outboxes of all connections, and bound their total.
 type outboxes struct {
 	limit int64
 	bytes *semaphore.Weighted
@@ -118,8 +122,8 @@ func newOutboxes(limit int64) *outboxes {
 	return &outboxes{limit: limit, bytes: semaphore.NewWeighted(limit), stall: stallTime, conns: map[*mailbox]struct{}{}}
 }
 
-// take waits until all connections together have room for n bytes. Meanwhile those that hold room and take nothing are
-// closed.
+// take waits until all connections together have room for n bytes. While it waits, connections that hold room and read
+// nothing are closed.
 func (a *outboxes) take(ctx context.Context, n int64) error {
 	if a.bytes.TryAcquire(n) {
 		return nil
@@ -133,7 +137,7 @@ func (a *outboxes) take(ctx context.Context, n int64) error {
 	return nil
 }
 
-// evict closes the connection that holds most of those that have stalled, again and again until done is closed.
+// evict closes stalled connections until done is closed, one each a.stall: the one that holds most.
 func (a *outboxes) evict(done <-chan struct{}) {
 	tick := time.NewTicker(a.stall)
 	defer tick.Stop()
@@ -149,8 +153,8 @@ func (a *outboxes) evict(done <-chan struct{}) {
 	}
 }
 
-// stalled returns the connection that holds most of those that hold anything and have written nothing for a.stall. It
-// is nil if there is none.
+// stalled returns the connection that holds most of those that have written almost nothing for a.stall. It returns nil
+// if there is none.
 func (a *outboxes) stalled(now time.Time) (worst *mailbox) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -167,22 +171,23 @@ func (a *outboxes) stalled(now time.Time) (worst *mailbox) {
 	return worst
 }
 
-// mailbox is the two outboxes of a connection.
+// mailbox holds the two outboxes of a connection.
 type mailbox struct {
 	unary, stream *outbox
-	// wrote are the bytes that were written to the connection.
+	// wrote is the number of bytes written to the connection.
 	wrote atomic.Int64
-	// kept is the room of answers that are on the way from their handler to the codec, by the answer.
+	// kept holds the room of responses between their handler and the codec, by response.
 	kept sync.Map
 	// evict closes the connection.
 	evict func()
 
-	// Guarded by outboxes.mu: wrote at the time since which stallBytes have not been written.
+	// since is when the connection had last written stallBytes, and seen the value of wrote then. Both are guarded by
+	// outboxes.mu.
 	seen  int64
 	since time.Time
 }
 
-// open makes the outboxes of a connection, which may hold so many bytes. evict closes the connection.
+// open creates the outboxes of a connection with the given limits. evict closes the connection.
 func (a *outboxes) open(unary, stream int64, evict func()) *mailbox {
 	box := func(limit int64) *outbox {
 		return &outbox{limit: limit, own: semaphore.NewWeighted(limit), all: a}

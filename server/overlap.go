@@ -9,19 +9,19 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
 
-// writeSet is what the operations of a branch may write, all nested branches included.
+// writeSet holds the keys that the operations of a branch may write, nested transactions included.
 type writeSet struct {
 	puts map[string]struct{}
 	dels intervals
 }
 
-// checkOverlaps refuses two puts of one key, or a put of a key that is deleted, among operations that run
-// together. It follows etcd's checkIntervals to the letter, the gaps included, so that the same transactions pass:
+// checkOverlaps refuses two puts of one key, and a put of a key that is also deleted, among operations that run
+// together. It follows etcd's checkIntervals exactly, gaps included, so that it accepts the same transactions:
 //
-//   - A nested transaction's puts are compared with the deletes beside it and with those of the nested transactions
-//     before it, but not of those after it or of its own other branch.
+//   - A nested transaction's puts are compared with the deletes of the enclosing branch and of the nested transactions
+//     before it, but not with the deletes of those after it or of its own other branch.
 //   - Both branches of one nested transaction may put the same key.
-//   - A delete from a key on (range end "\x00") counts as deleting nothing.
+//   - A delete of all keys from a given one (range end "\x00") counts as deleting nothing.
 func checkOverlaps(ops []*pb.RequestOp) error {
 	puts, others := 0, 0
 	for _, op := range ops {
@@ -32,7 +32,7 @@ func checkOverlaps(ops []*pb.RequestOp) error {
 			others++
 		}
 	}
-	// The usual transaction has a put or two, and nothing to allocate a set for.
+	// Most transactions have one or two puts, for which allocating a set is not worthwhile.
 	if others == 0 && puts <= 16 {
 		return checkFewPuts(ops)
 	}
@@ -40,7 +40,7 @@ func checkOverlaps(ops []*pb.RequestOp) error {
 	return err
 }
 
-// checkFewPuts compares each put with each other.
+// checkFewPuts compares all pairs of puts.
 func checkFewPuts(ops []*pb.RequestOp) error {
 	for i, op := range ops {
 		put := op.GetRequestPut()
@@ -56,7 +56,7 @@ func checkFewPuts(ops []*pb.RequestOp) error {
 	return nil
 }
 
-// writesOf collects what ops may write, comparing as it goes.
+// writesOf collects the keys that ops may write, and refuses overlaps.
 func writesOf(ops []*pb.RequestOp) (writeSet, error) {
 	set := writeSet{puts: map[string]struct{}{}}
 	for _, op := range ops {
@@ -99,7 +99,7 @@ func writesOf(ops []*pb.RequestOp) (writeSet, error) {
 	return set, nil
 }
 
-// union adds the smaller set to the larger one and returns that.
+// union adds the smaller set to the larger one and returns the latter.
 func union(a, b map[string]struct{}) map[string]struct{} {
 	if len(a) < len(b) {
 		a, b = b, a
@@ -122,7 +122,7 @@ func intersect(a, b map[string]struct{}) bool {
 	return false
 }
 
-// interval is begin <= k < end, and the one key begin if end is nil.
+// interval contains the keys k with begin <= k < end, or only the key begin if end is nil.
 type interval struct{ begin, end []byte }
 
 func deleted(r *pb.DeleteRangeRequest) interval {
@@ -134,7 +134,7 @@ func deleted(r *pb.DeleteRangeRequest) interval {
 
 func (iv interval) empty() bool { return iv.end != nil && bytes.Compare(iv.begin, iv.end) >= 0 }
 
-// contains tells whether k, which is not below begin, is in iv.
+// contains reports whether iv contains k. k must not be less than begin.
 func (iv interval) contains(k []byte) bool {
 	if iv.end == nil {
 		return bytes.Equal(iv.begin, k)
@@ -142,10 +142,10 @@ func (iv interval) contains(k []byte) bool {
 	return bytes.Compare(k, iv.end) < 0
 }
 
-// before tells whether iv ends before the key k, which is not below begin.
+// before reports whether iv ends before the key k. k must not be less than begin.
 func (iv interval) before(k []byte) bool { return !iv.contains(k) }
 
-// reaches tells whether iv ends after o does; both contain o's begin.
+// reaches reports whether iv ends where o ends or later. Both must contain the begin of o.
 func (iv interval) reaches(o interval) bool {
 	switch {
 	case o.end == nil:
@@ -156,10 +156,10 @@ func (iv interval) reaches(o interval) bool {
 	return bytes.Compare(iv.end, o.end) >= 0
 }
 
-// intervals is a set of keys: not empty, sorted and disjoint.
+// intervals is a set of keys: sorted, disjoint intervals, none of them empty.
 type intervals []interval
 
-// normalize makes a set out of any intervals, in place.
+// normalize turns any intervals into a set, in place.
 func (s intervals) normalize() intervals {
 	if len(s) == 0 {
 		return nil
@@ -169,7 +169,7 @@ func (s intervals) normalize() intervals {
 	return s.coalesce()
 }
 
-// coalesce joins what overlaps in sorted intervals, in place.
+// coalesce joins overlapping intervals, which must be sorted, in place.
 func (s intervals) coalesce() intervals {
 	out := s[:0]
 	for _, iv := range s {

@@ -9,15 +9,15 @@ import (
 )
 
 const (
-	// passwordWait is how long a request waits until its password is hashed.
+	// passwordWait bounds the time that a request waits until its password is hashed.
 	passwordWait = 5 * time.Second
-	// maxPasswordsOfClient and maxPasswords bound the requests that wait: what is behind them would hardly be served
-	// within passwordWait.
+	// maxPasswordsOfClient and maxPasswords bound the requests that wait. Requests further back in the queue would
+	// hardly be served within passwordWait.
 	maxPasswordsOfClient = 64
 	maxPasswords         = 1024
 )
 
-// passwords bounds the processor time of hashing passwords, which anybody can ask for. Half of the processors are left
+// passwords bounds the CPU time for hashing passwords, which any client can request. It leaves half of the processors
 // to other requests.
 type passwords struct {
 	queue *fairQueue
@@ -29,7 +29,7 @@ func newPasswords() *passwords {
 	return &passwords{queue: newFairQueue(running, maxPasswordsOfClient, maxPasswords), wait: passwordWait}
 }
 
-// do calls fn, which hashes a password, when it is the client's turn.
+// do calls fn, which hashes a password, when it is the turn of the client.
 func (p *passwords) do(ctx context.Context, fn func() error) error {
 	waiting, cancel := context.WithTimeoutCause(ctx, p.wait, rpctypes.ErrGRPCRequestTooManyRequests)
 	defer cancel()

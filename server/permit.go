@@ -41,7 +41,7 @@ func permit(st *auth.State, id auth.Identity, r any, at logstructured.Moment) er
 	return permitOther(st, id, r)
 }
 
-// permitPut also wants the keys that the lease has to be writable: with it they could be made to expire.
+// permitPut also requires write permission on all keys of the lease: the client could make them expire with the lease.
 func permitPut(st *auth.State, id auth.Identity, r *pb.PutRequest, at logstructured.Moment) error {
 	if err := st.Write(id, r.Key, nil); err != nil {
 		return err
@@ -52,7 +52,7 @@ func permitPut(st *auth.State, id auth.Identity, r *pb.PutRequest, at logstructu
 	return st.Read(id, r.Key, nil)
 }
 
-// permitTxn wants everything to be permitted in both branches, taken or not.
+// permitTxn requires permission for the operations of both branches, whichever is taken.
 func permitTxn(st *auth.State, id auth.Identity, r *pb.TxnRequest, at logstructured.Moment) error {
 	for _, c := range r.Compare {
 		if err := st.Read(id, c.Key, c.RangeEnd); err != nil {
@@ -86,7 +86,7 @@ func permitOp(st *auth.State, id auth.Identity, op *pb.RequestOp, at logstructur
 	case *pb.RequestOp_RequestTxn:
 		return permitTxn(st, id, o.RequestTxn, at)
 	}
-	return nil // there is nothing in it
+	return nil // an empty operation
 }
 
 func permitLease(st *auth.State, id auth.Identity, r any, at logstructured.Moment) error {
@@ -121,7 +121,7 @@ func permitLease(st *auth.State, id auth.Identity, r any, at logstructured.Momen
 	return nil
 }
 
-// permitLeaseKeys wants all keys of a lease to be writable.
+// permitLeaseKeys requires write permission on all keys of a lease.
 func permitLeaseKeys(st *auth.State, id auth.Identity, lease int64, at logstructured.Moment) error {
 	if lease == 0 || st.Admin(id) == nil {
 		return nil
@@ -134,11 +134,11 @@ func permitLeaseKeys(st *auth.State, id auth.Identity, lease int64, at logstruct
 	return nil
 }
 
-// permitOther permits what is not about keys.
+// permitOther checks requests that are not about keys.
 func permitOther(st *auth.State, id auth.Identity, r any) error {
 	switch r := r.(type) {
 	case *pb.AuthStatusRequest:
-		return nil // to whoever has no token or a good one
+		return nil // permitted without a token, or with a valid one
 	case *pb.AuthUserGetRequest:
 		if r.Name == id.User {
 			return nil

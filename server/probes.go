@@ -7,15 +7,15 @@ import (
 	"sync/atomic"
 )
 
-// Probes serves /livez, /readyz and /health, as etcd does. Until a server answers clients, /livez is good, and the two
-// others fail with the reason.
+// Probes serves /livez, /readyz and /health, as etcd does. Until a server is ready, /livez succeeds, and the two others
+// fail with the reason.
 type Probes struct {
 	mux    *http.ServeMux
 	member atomic.Pointer[member]
 	reason atomic.Pointer[string]
 }
 
-// NewProbes returns probes of a server that does not answer clients yet.
+// NewProbes returns probes of a server that is not ready yet.
 func NewProbes() *Probes {
 	p := &Probes{mux: http.NewServeMux()}
 	p.Report("the database is being opened")
@@ -33,10 +33,10 @@ func NewProbes() *Probes {
 	return p
 }
 
-// Report sets the reason why the server does not answer clients yet.
+// Report sets the reason why the server is not ready yet.
 func (p *Probes) Report(reason string) { p.reason.Store(&reason) }
 
-// Reason returns why the server does not answer clients yet.
+// Reason returns the reason why the server is not ready yet.
 func (p *Probes) Reason() string { return *p.reason.Load() }
 
 // Register serves the probes at their paths of mux.
@@ -46,10 +46,10 @@ func (p *Probes) Register(mux *http.ServeMux) {
 	}
 }
 
-// serving makes the probes those of a server that answers clients.
+// serving makes the probes report on m, which is ready.
 func (p *Probes) serving(m *member) { p.member.Store(m) }
 
-// starting returns the reason why the server does not answer clients yet.
+// starting returns an error with the reason why the server is not ready yet.
 func (p *Probes) starting() error { return errors.New(p.Reason()) }
 
 // live fails only if the process has to be restarted.
@@ -81,7 +81,7 @@ func (p *Probes) intact(ctx context.Context) error {
 	return nil
 }
 
-// writable fails while the database refuses writes. An etcd in that state has ended.
+// writable fails while the database refuses writes. An etcd process exits in that case.
 func (p *Probes) writable(context.Context) error {
 	if m := p.member.Load(); m != nil {
 		return m.store.Refused()
@@ -89,8 +89,8 @@ func (p *Probes) writable(context.Context) error {
 	return nil
 }
 
-// serveHealth answers with the outcome of a linearizable read, or with that of a serializable one if
-// ?serializable=true. An alarm that is raised and not excluded by ?exclude=NAME comes first.
+// serveHealth reports the outcome of a linearizable read, or of a serializable one with ?serializable=true. An active
+// alarm that is not excluded by ?exclude=NAME takes precedence.
 func (p *Probes) serveHealth(w http.ResponseWriter, r *http.Request) {
 	health := struct {
 		Health string `json:"health"`

@@ -15,7 +15,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// registerReflection adds the reflection service with descriptors that clients can resolve.
+// registerReflection registers the reflection service with descriptors that clients can resolve.
 func registerReflection(s *grpc.Server) {
 	opts := reflection.ServerOptions{Services: s, DescriptorResolver: resolver{}}
 	reflectionpb.RegisterServerReflectionServer(s, reflection.NewServerV1(opts))
@@ -42,8 +42,8 @@ func (resolver) FindDescriptorByName(name protoreflect.FullName) (protoreflect.D
 }
 
 // renamedFiles returns the registered files under the paths by which they import each other. etcd registers its files
-// as rpc.proto, kv.proto and so on, but imports them as etcd/api/mvccpb/kv.proto, so that a client does not find what a
-// file imports.
+// as rpc.proto, kv.proto and so on, but imports them as etcd/api/mvccpb/kv.proto, so that a client cannot find imported
+// files by their paths.
 var renamedFiles = sync.OnceValues(func() (*protoregistry.Files, error) {
 	renamed := map[string]string{}
 	protoregistry.GlobalFiles.RangeFiles(func(file protoreflect.FileDescriptor) bool {

@@ -12,7 +12,7 @@ import (
 	"github.com/stele-db/stele/server/auth"
 )
 
-// refusalLog logs the requests that are refused because of who sends them, or because of the lease mode.
+// refusalLog logs requests that are refused because of the client's identity or because of the lease mode.
 type refusalLog struct {
 	warner *warner
 	auth   *authorizer
@@ -38,7 +38,7 @@ func (f *refusalLog) interceptStream(
 	return err
 }
 
-// check logs err, with which a request of the method failed, if it is a refusal. req is nil for a stream.
+// check logs err if it is a refusal of a request of the method. req is nil for a stream.
 func (f *refusalLog) check(ctx context.Context, method string, req any, err error) {
 	login, isLogin := req.(*pb.AuthenticateRequest)
 	switch {
@@ -57,10 +57,10 @@ func (f *refusalLog) check(ctx context.Context, method string, req any, err erro
 	}
 }
 
-// denied reports whether err means that the client may not send the request.
+// denied reports whether err means that the client has no permission for the request.
 func (f *refusalLog) denied(ctx context.Context, err error) bool {
 	if errors.Is(err, rpctypes.ErrGRPCUserEmpty) {
-		// It also means that a request to edit users names none.
+		// The error also means that a request to edit users has an empty user name.
 		return f.auth.current().Enabled && f.auth.sender(ctx) == auth.Identity{}
 	}
 	return errors.Is(err, rpctypes.ErrGRPCPermissionDenied) || errors.Is(err, rpctypes.ErrGRPCInvalidAuthToken)

@@ -9,12 +9,12 @@ import (
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
-	_ "google.golang.org/grpc/encoding/gzip" // clients may compress their requests
+	_ "google.golang.org/grpc/encoding/gzip" // clients may compress requests
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 )
 
-// ErrServiceRegistered means that the gRPC server of [Options] has one of etcd's services already. grpc itself would
-// end the process.
+// ErrServiceRegistered means that [Options.GRPCServer] already has one of etcd's services. grpc itself would exit the
+// process.
 var ErrServiceRegistered = errors.New("the gRPC server already has a service")
 
 var etcdServices = []grpc.ServiceDesc{
@@ -36,8 +36,8 @@ func available(g *grpc.Server) error {
 	return nil
 }
 
-// register adds etcd's services to the gRPC server, and those for health and reflection; a caller's keeps its own
-// health service, and whether it has reflection is the caller's to decide.
+// register registers etcd's services, health and reflection with the gRPC server. The caller's gRPC server keeps its
+// own health service, and reflection is left to the caller.
 func (s *Server) register(m *member) {
 	kv := &kvServer{member: m, maxRequestBytes: s.opts.MaxRequestBytes, maxTxnOps: s.opts.MaxTxnOps}
 	lease := &leaseServer{member: m, streams: s.streams}
@@ -64,8 +64,8 @@ func (s *Server) register(m *member) {
 	}
 }
 
-// serveInjected serves the caller's gRPC server on the listeners, which are its own from then on. The caller may serve
-// it on others, and stop it.
+// serveInjected serves the caller's gRPC server on the listeners, of which it takes ownership. The caller may also
+// serve it on other listeners, and stop it.
 func (s *Server) serveInjected(group *errgroup.Group) {
 	for _, l := range s.opts.Listeners {
 		group.Go(func() error {

@@ -14,7 +14,7 @@ import (
 type revocations map[string]struct{}
 
 // readRevocations reads a certificate revocation list (RFC 5280), or several in PEM form. As in etcd, neither the
-// signature nor the validity of a list is checked: whoever writes the file is trusted, and an old list still counts.
+// signature nor the validity period of a list is checked: the file is trusted, and an expired list still counts.
 func readRevocations(file string) (revocations, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -58,8 +58,9 @@ func (r revocations) add(der []byte) error {
 
 var errRevoked = errors.New("the client's certificate is revoked")
 
-// verify refuses a connection if any certificate that the client sent is revoked. Unlike a check of the handshake's
-// certificate message it also covers resumed sessions. The serial number decides whatever the issuer is, as in etcd.
+// verify refuses a connection if any certificate that the client sent is revoked. Unlike a check of the certificate
+// message in the handshake, it also covers resumed sessions. As in etcd, only the serial number is compared, not the
+// issuer.
 func (r revocations) verify(state tls.ConnectionState) error {
 	for _, cert := range state.PeerCertificates {
 		if _, ok := r[string(cert.SerialNumber.Bytes())]; ok {

@@ -26,9 +26,9 @@ type Server struct {
 	health  *health.Server
 	watch   *watchServer
 	streams *streamSet
-	// snapshots bounds those that are being sent.
+	// snapshots bounds the snapshots that are being sent.
 	snapshots *snapshotSlots
-	// passwords bounds those that are hashed.
+	// passwords bounds the passwords that are being hashed.
 	passwords *passwords
 
 	// starting accepts connections.
@@ -41,7 +41,7 @@ type Server struct {
 	gateway  *gateway
 }
 
-// New prepares a server; [Server.Run] starts it. The store must be open, and outlive the server.
+// New prepares a server; [Server.Run] starts it. The store must be open, and must stay open until Run returns.
 func New(store *logstructured.Store, opts Options) (*Server, error) {
 	starting, err := prepare(opts)
 	if err != nil {
@@ -94,7 +94,8 @@ func newServer(starting *Starting, store *logstructured.Store) (*Server, error) 
 	return s, nil
 }
 
-// registered registers c, and returns the one that is there already if a server of this process did so before.
+// registered registers c. If another server of this process has registered the same collector, it returns the existing
+// one.
 func registered[C prometheus.Collector](r prometheus.Registerer, c C) (C, error) {
 	if r == nil {
 		return c, nil
@@ -109,8 +110,8 @@ func registered[C prometheus.Collector](r prometheus.Registerer, c C) (C, error)
 	return c, err
 }
 
-// streamWorkers is a cluster's watch streams (Kubernetes opens some sixty) and its usual concurrency. They cost half a
-// megabyte.
+// streamWorkers covers the watch streams of a cluster (Kubernetes opens about sixty) and its usual concurrency. The
+// workers cost half a megabyte.
 const streamWorkers = 256
 
 func grpcOptions(opts Options, calls calls, refusals *refusalLog, streams *streamSet, answers *outboxes) []grpc.ServerOption {
@@ -119,29 +120,29 @@ func grpcOptions(opts Options, calls calls, refusals *refusalLog, streams *strea
 		return status.Error(codes.Internal, "etcdserver: internal error")
 	})
 	return append(connectionOptions(opts),
-		// The gateway reads what it gets at once; its own clients are bounded by their connections.
+		// The gateway reads responses at once. Its clients are bounded by their own connections.
 		grpc.Creds(handshaken{pipe: answers.open(processBytes/2, processBytes/4, func() {})}),
 		grpc.MaxRecvMsgSize(opts.MaxRequestBytes+grpcOverheadBytes),
 		grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.ForceServerCodecV2(newCodec()),
-		// Fewer writes for lists and for the answers of a group of requests. Connections that have nothing to write
-		// hold no buffer.
+		// This saves write calls for large lists and for the responses to a group of requests. Connections with nothing
+		// to write hold no buffer.
 		grpc.WriteBufferSize(128<<10),
 		grpc.ChainUnaryInterceptor(calls.interceptUnary, refusals.interceptUnary, recovery.UnaryServerInterceptor(recovered), interceptUnaryAnswer),
 		grpc.ChainStreamInterceptor(calls.interceptStream, refusals.interceptStream, recovery.StreamServerInterceptor(recovered), interceptStreamAnswers, streams.interceptHealth),
-		// A goroutine that has grown its stack for one request serves the next; more are started when all are busy.
-		// Watch streams keep one each, so there are more than of processors.
+		// A worker whose stack has grown for one request serves the next one; grpc starts further goroutines when all
+		// workers are busy. Each watch stream occupies a worker, so there are more workers than processors.
 		grpc.NumStreamWorkers(streamWorkers),
-		// Fixed windows spare the ping with which grpc estimates bandwidth on every request that arrives.
+		// Fixed windows avoid the ping with which grpc estimates the bandwidth on every request that arrives.
 		grpc.InitialWindowSize(1<<20),
 		grpc.InitialConnWindowSize(4<<20),
 		grpc.WaitForHandlers(true),
 	)
 }
 
-// Run serves until ctx ends; then it stops accepting, tells health checks and watchers, lets the requests in flight
-// finish for Options.ShutdownTimeout, and returns when everything it started has stopped and the listeners are closed.
-// It returns an error only if serving failed. It may be called once.
+// Run serves until ctx ends. Then it stops accepting, notifies health checks and watchers, and waits up to
+// Options.ShutdownTimeout for requests in flight. It returns when all of its goroutines have ended and the listeners
+// are closed. It returns an error only if serving failed. It may be called once.
 func (s *Server) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	if s.dispatch == nil {
@@ -175,11 +176,12 @@ func (s *Server) serveOwn(group *errgroup.Group) {
 	})
 }
 
-// shutdown returns when no request is left, and no later than shortly after ctx ended.
+// shutdown stops the servers. It returns when no request is in flight, at the latest shortly after ctx ends.
 func (s *Server) shutdown(ctx context.Context) {
 	s.health.Shutdown()
 	if s.dispatch == nil {
-		// Nothing is closed before the caller's server, which takes a listener that closes for a failure.
+		// The caller's server must stop before its listeners are closed, because it treats a closed listener as a
+		// failure.
 		s.streams.stop()
 		s.drain(ctx)
 		return
@@ -190,7 +192,7 @@ func (s *Server) shutdown(ctx context.Context) {
 	s.dispatch.stop()
 	s.streams.stop()
 
-	// net/http first: grpc cannot drain requests that came through it.
+	// net/http stops first, because grpc cannot drain requests that came through it.
 	if err := s.http.Shutdown(ctx); err != nil {
 		_ = s.http.Close()
 		_ = s.gateway.close()
@@ -201,7 +203,7 @@ func (s *Server) shutdown(ctx context.Context) {
 	s.drain(ctx)
 }
 
-// drain lets the requests in flight finish until ctx ends.
+// drain waits for the requests in flight, and cancels them when ctx ends.
 func (s *Server) drain(ctx context.Context) {
 	drained := make(chan struct{})
 	go func() {

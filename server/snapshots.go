@@ -21,15 +21,16 @@ import (
 )
 
 const (
-	// maxSnapshots is the number of snapshots that are made and sent at once: each needs a temporary file as large as
-	// the file of an etcd.
+	// maxSnapshots bounds the snapshots that are made and sent at once. Each needs a temporary file as large as the
+	// database file of an etcd with the same data.
 	maxSnapshots = 2
-	// snapshotStall is how long a client may take for the next piece, snapshotStallContended the same while another
-	// client waits for its slot. With the largest windows of HTTP/2 and TCP a slow but living link moves on by
-	// megabytes at a time.
+	// snapshotStall is how long a client may take to read the next piece, and snapshotStallContended how long while
+	// another client waits for a slot. With the largest windows of HTTP/2 and TCP, a slow but working connection
+	// progresses in steps of megabytes.
 	snapshotStall          = 5 * time.Minute
 	snapshotStallContended = time.Minute
-	// snapshotWait is how long a client waits for a slot, longer than one that does not read can keep it.
+	// snapshotWait is how long a client waits for a slot. It is longer than a client that does not read can keep a
+	// slot.
 	snapshotWait = 3 * time.Minute
 )
 
@@ -37,8 +38,8 @@ const (
 type snapshotSlots struct {
 	slots   chan struct{}
 	waiting atomic.Int32
-	// wait bounds the time until there is a slot, stall the time between two pieces, and contended the same while a
-	// client waits.
+	// wait bounds the time until a slot is free, stall the time between two pieces, and contended the latter while a
+	// client waits for a slot.
 	wait, stall, contended time.Duration
 }
 
@@ -49,7 +50,7 @@ func newSnapshotSlots() *snapshotSlots {
 	}
 }
 
-// take waits for a slot. Clients get one in the order in which they came.
+// take waits for a slot. Clients get slots in the order of their requests.
 func (s *snapshotSlots) take(ctx context.Context) (release func(), err error) {
 	s.waiting.Add(1)
 	defer s.waiting.Add(-1)
@@ -78,12 +79,12 @@ func (e stalledError) Error() string {
 	return fmt.Sprintf("stele: the snapshot was ended because the client read nothing of it for %s", e.after)
 }
 
-// GRPCStatus gives the error its code.
+// GRPCStatus makes the error a gRPC error.
 func (e stalledError) GRPCStatus() *status.Status {
 	return status.New(codes.DeadlineExceeded, e.Error())
 }
 
-// Snapshot sends the database that an etcd with the same history would have, as of one moment.
+// Snapshot sends the database file that an etcd with the same history would have, as of one moment.
 func (s *maintenanceServer) Snapshot(r *pb.SnapshotRequest, stream pb.Maintenance_SnapshotServer) error {
 	if err := s.auth.permitted(stream.Context(), r); err != nil {
 		return toStatus(err)
@@ -105,7 +106,7 @@ func (s *maintenanceServer) Snapshot(r *pb.SnapshotRequest, stream pb.Maintenanc
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		// The end of the request comes out of a file or the store as an error of theirs.
+		// If the request ended, the file or the store returned an error of its own.
 		err = context.Cause(ctx)
 	case isFileError(err):
 		s.logger.WithError(err).Error("could not make a snapshot")
@@ -136,7 +137,7 @@ func (s *maintenanceServer) sendSnapshot(
 	if err != nil {
 		return err
 	}
-	defer func() { _ = file.Close() }() // it was only read
+	defer func() { _ = file.Close() }() // an error is irrelevant: the file was only read
 	sent := 0
 	err = s.snapshots.send(ctx, &s.streams.receivers, func(progress func()) error {
 		return file.Send(func(piece []byte, remaining int64) error {
@@ -155,11 +156,11 @@ func (s *maintenanceServer) sendSnapshot(
 	return nil
 }
 
-// send runs call in a goroutine of group and returns its outcome, or an error once call has not called progress for too
-// long or ctx has ended. Only the end of the request ends a send to a client that does not read.
+// send runs call in a goroutine of group and returns its error. It returns early if call has not called progress for
+// too long, or if ctx has ended. A send to a client that does not read ends only when the request ends.
 func (s *snapshotSlots) send(ctx context.Context, group *sync.WaitGroup, call func(progress func()) error) error {
 	begin := time.Now()
-	var progressed atomic.Int64 // when, since begin
+	var progressed atomic.Int64 // time of the last progress, since begin
 	done := make(chan error, 1)
 	group.Go(func() {
 		done <- call(func() { progressed.Store(int64(time.Since(begin))) })
@@ -180,7 +181,7 @@ func (s *snapshotSlots) send(ctx context.Context, group *sync.WaitGroup, call fu
 	}
 }
 
-// isFileError reports whether err is one of the file system, and not of the store.
+// isFileError reports whether err is an error of the file system, not of the store.
 func isFileError(err error) bool {
 	var path *os.PathError
 	return errors.As(err, &path)

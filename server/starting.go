@@ -21,11 +21,11 @@ import (
 	"github.com/stele-db/stele/pkg/version"
 )
 
-// handoverTimeout is how long clients may take to leave the server that answered them before the store was open.
+// handoverTimeout is how long clients may take to disconnect from the server that answered before the store was open.
 const handoverTimeout = time.Second
 
-// Starting answers clients while the store is being opened, instead of letting them wait: it serves [Probes], /version
-// and /metrics, and everything else fails with Unavailable and the reason. With a gRPC server of the caller it does
+// Starting answers clients while the store is being opened, so that they do not have to wait. It serves [Probes],
+// /version and /metrics; all other requests fail with Unavailable and the reason. With [Options.GRPCServer] it does
 // nothing.
 type Starting struct {
 	opts     Options
@@ -33,14 +33,14 @@ type Starting struct {
 	dispatch *dispatcher
 	grpc     *grpc.Server
 	http     *http.Server
-	// accepting counts the goroutines that accept connections, until the listeners are closed. serving counts those of
-	// the two servers.
+	// accepting counts the goroutines that accept connections, until the listeners are closed. serving counts the
+	// goroutines of the two servers.
 	accepting, serving sync.WaitGroup
 	once               sync.Once
 }
 
-// Start begins to answer clients. It takes over the listeners if it returns no error; [Starting.Close] or the server
-// closes them.
+// Start starts answering clients. If it returns no error, it takes ownership of the listeners; [Starting.Close] or the
+// server closes them.
 func Start(opts Options) (*Starting, error) {
 	s, err := prepare(opts)
 	if err != nil || s.dispatch == nil {
@@ -53,7 +53,7 @@ func Start(opts Options) (*Starting, error) {
 	return s, nil
 }
 
-// prepare makes a Starting that does not answer.
+// prepare creates a Starting that does not answer yet.
 func prepare(opts Options) (*Starting, error) {
 	opts, err := opts.withDefaults()
 	if err != nil {
@@ -79,12 +79,12 @@ func prepare(opts Options) (*Starting, error) {
 	return s, nil
 }
 
-// unavailable answers every request.
+// unavailable fails every request.
 func (s *Starting) unavailable(any, grpc.ServerStream) error {
 	return status.Error(codes.Unavailable, "stele: not ready: "+s.opts.Probes.Reason())
 }
 
-// accept starts to accept connections, unless that was done.
+// accept starts accepting connections. It does nothing if called again.
 func (s *Starting) accept() {
 	s.once.Do(func() {
 		for _, l := range s.opts.Listeners {
@@ -108,7 +108,7 @@ func (s *Starting) Close() {
 	s.accepting.Wait()
 }
 
-// leave stops the two servers. gRPC clients are told to connect again.
+// leave stops the two servers. gRPC clients receive GOAWAY and connect again.
 func (s *Starting) leave() {
 	_ = s.http.Close()
 	forced := time.AfterFunc(handoverTimeout, s.grpc.Stop)
@@ -117,8 +117,9 @@ func (s *Starting) leave() {
 	s.serving.Wait()
 }
 
-// Server prepares the server of a store, which takes over the listeners. From then on clients wait until it runs. The
-// store must be open, and outlive the server. registerer receives the server's metrics; nil registers none.
+// Server prepares the server of a store, which takes ownership of the listeners. From then on clients wait until it
+// runs. The store must be open, and must stay open until the server's Run returns. registerer receives the server's
+// metrics; nil registers none.
 func (s *Starting) Server(store *logstructured.Store, registerer prometheus.Registerer) (*Server, error) {
 	s.opts.Registerer = registerer
 	server, err := newServer(s, store)
@@ -128,7 +129,7 @@ func (s *Starting) Server(store *logstructured.Store, registerer prometheus.Regi
 	return server, err
 }
 
-// connectionOptions are those of both servers: the one that answers before the store is open and the one after.
+// connectionOptions returns the options of both servers: the one before the store is open and the one after.
 func connectionOptions(opts Options) []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.Creds(handshaken{}),
@@ -147,13 +148,13 @@ func newHTTPServer(opts *Options, handler http.Handler) *http.Server {
 		IdleTimeout:       5 * time.Minute,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ConnContext:       withConnection,
-		// Mistakes of clients are not for the operator to read.
+		// Client errors are not logged.
 		ErrorLog: stdlog.New(io.Discard, "", 0),
 		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: int(min(opts.MaxConcurrentStreams, math.MaxInt32))},
 	}
 }
 
-// served returns nil for the errors with which a server reports that it was stopped.
+// served returns nil if err means that the server was stopped.
 func served(err error) error {
 	if errors.Is(err, grpc.ErrServerStopped) || errors.Is(err, http.ErrServerClosed) {
 		return nil

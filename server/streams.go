@@ -9,21 +9,21 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 )
 
-// streamSet holds the streams that last until somebody ends them, so that the server can.
+// streamSet holds the open streams that do not end by themselves, so that the server can end them.
 type streamSet struct {
 	mu      sync.Mutex
 	enders  map[*func()]struct{}
 	stopped bool
 
-	// receivers are the goroutines that read from streams beside their handlers.
+	// receivers counts the goroutines that read from or send to streams apart from their handlers.
 	receivers sync.WaitGroup
 }
 
-// wait returns when no receiver is left. All handlers must have returned or be about to.
+// wait waits until all receivers have ended. All handlers must have returned or be about to return.
 func (s *streamSet) wait() { s.receivers.Wait() }
 
-// add registers end, to be called when the server stops, unless remove was called before. It fails with etcd's error if
-// that has happened already.
+// add registers end, which is called when the server stops unless remove was called before. It fails with etcd's error
+// if the server has stopped already.
 func (s *streamSet) add(end func()) (remove func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,7 +51,7 @@ func (s *streamSet) stop() {
 	}
 }
 
-// interceptHealth lets health watches, which otherwise end only when their client goes, end with the server.
+// interceptHealth ends health watches when the server stops. Otherwise only their clients end them.
 func (s *streamSet) interceptHealth(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	if info.FullMethod != healthpb.Health_Watch_FullMethodName {
 		return handler(srv, ss)

@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// ParseURLs returns the URLs of a member as etcd lists them, sorted and without spaces and duplicates. It refuses what
-// etcd refuses, with etcd's messages: see NewURLs in client/pkg/types. As there, a port is not checked further, and a
-// unix socket may have any name.
+// ParseURLs returns the URLs of a member as etcd lists them, sorted and without spaces and duplicates. It refuses the
+// same URLs as etcd, with etcd's messages: see NewURLs in client/pkg/types. As in etcd, the port is not checked
+// further, and a Unix socket may have any name.
 func ParseURLs(texts []string) ([]string, error) {
 	if len(texts) == 0 {
 		return nil, errors.New("no valid URLs given")
@@ -28,7 +28,7 @@ func ParseURLs(texts []string) ([]string, error) {
 	return slices.Compact(urls), nil
 }
 
-// ParseClientURLs is ParseURLs for URLs that clients are given, which need a host.
+// ParseClientURLs is ParseURLs for URLs that are advertised to clients, which need a host.
 func ParseClientURLs(texts []string) ([]string, error) {
 	urls, err := ParseURLs(texts)
 	for _, text := range urls {

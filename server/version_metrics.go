@@ -8,7 +8,8 @@ import (
 	"github.com/stele-db/stele/pkg/version"
 )
 
-// versionMetrics are gauges whose value is 1, and whose labels are the versions: Stele's own, and those that etcd has.
+// versionMetrics returns gauges with the value 1 and the versions as labels: Stele's own gauge, and those that etcd
+// has.
 func versionMetrics() []prometheus.Collector {
 	constant := func(name, help string, labels prometheus.Labels) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, func() float64 { return 1 })

@@ -9,16 +9,17 @@ import (
 )
 
 const (
-	// warningPeriod is how long a warning about a client is not repeated.
+	// warningPeriod is the time in which a warning about a client is not repeated.
 	warningPeriod = 10 * time.Minute
-	// maxWarnings bounds the kinds of warnings and clients that a warner remembers, and so its lines in each period.
+	// maxWarnings bounds the pairs of warning kind and client that a warner remembers, and so its log lines in each
+	// period.
 	maxWarnings = 1000
-	// maxWarningText bounds what of a client's own text is logged, such as the name of a user.
+	// maxWarningText bounds how much of a text sent by a client is logged, such as a user name.
 	maxWarningText = 512
 )
 
-// warner logs what the server refuses to clients. Clients repeat what fails, so each kind of refusal is logged once for
-// a client in each warningPeriod, with the number of those that were not logged before.
+// warner logs refused requests. Clients repeat requests that fail, so each kind of refusal is logged once per client in
+// each warningPeriod, with the number of refusals that were not logged before.
 type warner struct {
 	logger *logrus.Entry
 	now    func() time.Time
@@ -29,7 +30,7 @@ type warner struct {
 
 type warningKey struct{ kind, client string }
 
-// warned is when a warning was last logged, and how often it was not logged since.
+// warned records when a warning was last logged, and how many were suppressed since.
 type warned struct {
 	at       time.Time
 	repeated int
@@ -39,8 +40,8 @@ func newWarner(logger *logrus.Entry) *warner {
 	return &warner{logger: logger, now: time.Now, seen: make(map[warningKey]*warned)}
 }
 
-// warn logs message about a host of clients, unless it has logged that kind of warning about it in this period. fields
-// is called only if it logs, and returns further fields of the line.
+// warn logs message about a client host, unless it has logged that kind of warning about that client within
+// warningPeriod. It calls fields only if it logs; fields returns further fields of the line.
 func (w *warner) warn(kind, host, message string, err error, fields func() logrus.Fields) {
 	repeated, due := w.due(warningKey{kind, networkOf(host)})
 	if !due {
@@ -59,7 +60,7 @@ func (w *warner) warn(kind, host, message string, err error, fields func() logru
 	line.WithField("error", shortened(err.Error())).Warn(message + "; further ones by this client are not logged for 10 minutes")
 }
 
-// due reports whether to log a warning now, and how many like it were not logged since the last one.
+// due reports whether to log a warning now, and how many were suppressed since the last one.
 func (w *warner) due(key warningKey) (repeated int, due bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -11,11 +11,10 @@ import (
 	"github.com/stele-db/stele/logstructured"
 )
 
-// Changes are what an edit does to the records; none, if it changes nothing.
+// Changes are the changes of records that an edit makes. There are none if it changes nothing.
 type Changes = []logstructured.RecordChange
 
-// Enable lets requests be checked from now on. The user root must exist and have the role root. It leaves the auth
-// revision.
+// Enable enables auth. The user root must exist and have the role root. The auth revision does not change.
 func (s *State) Enable() (Changes, error) {
 	if s.Enabled {
 		return nil, nil
@@ -30,7 +29,7 @@ func (s *State) Enable() (Changes, error) {
 	return Changes{{Name: RecordEnabled, Value: EncodeEnabled()}}, nil
 }
 
-// Disable lets every request pass, and makes all simple tokens invalid for good.
+// Disable disables auth, and invalidates all simple tokens for good.
 func (s *State) Disable() (Changes, error) {
 	if !s.Enabled {
 		return nil, nil
@@ -42,7 +41,7 @@ func (s *State) Disable() (Changes, error) {
 	return s.change(changes...), nil
 }
 
-// AddUser adds a user. password is its hash, nil for one that has none.
+// AddUser adds a user. password is its hash, or nil for a user without a password.
 func (s *State) AddUser(name string, password []byte, options *authpb.UserAddOptions) (Changes, error) {
 	if name == "" {
 		return nil, rpctypes.ErrGRPCUserEmpty
@@ -61,7 +60,7 @@ func (s *State) putUser(u *authpb.User) (Changes, error) {
 	return s.change(change), err
 }
 
-// editUser puts a copy of a user that fn has changed.
+// editUser replaces a user by a copy that fn has changed.
 func (s *State) editUser(name string, fn func(*authpb.User) error) (Changes, error) {
 	u := s.users[name]
 	if u == nil {
@@ -86,7 +85,7 @@ func (s *State) DeleteUser(name string) (Changes, error) {
 	return s.change(logstructured.RecordChange{Name: UserPrefix + name, Remove: true}), nil
 }
 
-// ChangePassword sets the hash of a user's password. One that was added without a password stays so.
+// ChangePassword sets the hash of a user's password. A user that was added without a password stays without one.
 func (s *State) ChangePassword(name string, password []byte) (Changes, error) {
 	return s.editUser(name, func(u *authpb.User) error {
 		if u.GetOptions().GetNoPassword() {
@@ -97,7 +96,7 @@ func (s *State) ChangePassword(name string, password []byte) (Changes, error) {
 	})
 }
 
-// GrantRole gives a role to a user. The role root need not exist.
+// GrantRole grants a role to a user. The role root need not exist.
 func (s *State) GrantRole(name, role string) (Changes, error) {
 	u := s.users[name]
 	if u == nil {
@@ -116,7 +115,7 @@ func (s *State) GrantRole(name, role string) (Changes, error) {
 	})
 }
 
-// RevokeRole takes a role from a user.
+// RevokeRole revokes a role from a user.
 func (s *State) RevokeRole(name, role string) (Changes, error) {
 	if s.Enabled && name == Root && role == Root {
 		return nil, rpctypes.ErrGRPCInvalidAuthMgmt
@@ -147,7 +146,7 @@ func (s *State) putRole(r *authpb.Role) (Changes, error) {
 	return s.change(change), err
 }
 
-// DeleteRole deletes a role and takes it from all users.
+// DeleteRole deletes a role and revokes it from all users.
 func (s *State) DeleteRole(name string) (Changes, error) {
 	if s.Enabled && name == Root {
 		return nil, rpctypes.ErrGRPCInvalidAuthMgmt
@@ -172,7 +171,7 @@ func (s *State) DeleteRole(name string) (Changes, error) {
 	return s.change(changes...), nil
 }
 
-// GrantPermission gives a permission on a range to a role, in the place of one on the same range.
+// GrantPermission grants a role a permission on a range. It replaces an existing permission on the same range.
 func (s *State) GrantPermission(role string, p *authpb.Permission) (Changes, error) {
 	if p == nil {
 		return nil, rpctypes.ErrGRPCPermissionNotGiven
@@ -202,7 +201,7 @@ func sameRange(p *authpb.Permission, key, end []byte) bool {
 	return bytes.Equal(p.Key, key) && bytes.Equal(p.RangeEnd, end)
 }
 
-// RevokePermission takes the permission on a range from a role.
+// RevokePermission revokes the permission on a range from a role.
 func (s *State) RevokePermission(role string, key, end []byte) (Changes, error) {
 	r := s.roles[role]
 	if r == nil {

@@ -12,8 +12,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
 
-// webTokens are JSON web tokens, as etcd makes them: whoever has the public key can check them, and nothing of them is
-// stored. They cannot be refreshed, and end with the next change of users or roles.
+// webTokens are JSON web tokens, as etcd issues them: any holder of the public key can verify them, and the server does
+// not store them. They cannot be refreshed, and become invalid with the next change of users or roles.
 type webTokens struct {
 	method jwt.SigningMethod
 	// sign is nil if there is only a public key.
@@ -89,7 +89,8 @@ func parseEd25519Public(pem []byte) (ed25519.PublicKey, error) {
 	return public, nil
 }
 
-// pair sets the keys from their files. The public one follows from the private one; alone it verifies what others sign.
+// pair sets the keys from their files. The public key follows from the private one. With the public key alone, tokens
+// are only verified, not issued.
 func pair[Public interface{ Equal(crypto.PublicKey) bool }, Private any](
 	t *webTokens, public, private []byte, parsePublic func([]byte) (Public, error), parsePrivate func([]byte) (Private, error),
 ) error {

@@ -11,10 +11,10 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// DefaultBcryptCost is etcd's.
+// DefaultBcryptCost is the default bcrypt cost of etcd.
 const DefaultBcryptCost = bcrypt.DefaultCost
 
-// ErrBcryptCost means that there is no such cost.
+// ErrBcryptCost means that a bcrypt cost is out of range.
 var ErrBcryptCost = fmt.Errorf("the cost of bcrypt is a number from %d to %d", bcrypt.MinCost, bcrypt.MaxCost)
 
 // CheckBcryptCost returns [ErrBcryptCost] if passwords cannot be hashed at cost.
@@ -25,35 +25,34 @@ func CheckBcryptCost(cost int) error {
 	return nil
 }
 
-// ErrBadHash answers a hash of a password that is not in base64. Neither it nor errPasswordGiven, whose text etcd gives
-// to both, has a code in etcd.
+// ErrBadHash is the error for a password hash that is not valid base64. etcd returns the text of errPasswordGiven for
+// both errors, and has no code for either.
 var ErrBadHash = errPasswordGiven
 
 var errPasswordGiven = errors.New("auth: authentication failed, password was given for no password user")
 
-// Hash makes what is kept of a password. It takes tens of milliseconds, twice as long for each one that cost is
-// greater.
+// Hash hashes a password for storage. It takes tens of milliseconds at the default cost; each increment of cost doubles
+// the time.
 func Hash(password string, cost int) ([]byte, error) {
 	return bcrypt.GenerateFromPassword([]byte(password), cost)
 }
 
-// maxCost is the cost up to which a hash is compared whatever the configured cost is: a comparison cannot be
-// interrupted, takes seconds at this cost and days at the highest one.
+// maxCost is the highest cost at which a hash is compared even if the configured cost is lower. A comparison cannot be
+// interrupted; it takes seconds at this cost and days at the highest one.
 const maxCost = 16
 
-// ErrCostTooHigh answers a hash that [Credential.Check] would not compare with a password.
+// ErrCostTooHigh is the error for a hash that [Credential.Check] would not compare with a password.
 var ErrCostTooHigh = status.Errorf(codes.InvalidArgument,
 	"stele: the cost of the hashed password is higher than %d and than --bcrypt-cost: no password would be compared with it",
 	maxCost)
 
-// costOf returns the cost of a hash, and whether passwords are compared with it by a server that hashes at the cost
-// configured.
+// costOf returns the cost of a hash. ok reports whether a server with the configured cost compares passwords with it.
 func costOf(hash []byte, configured int) (cost int, ok bool) {
 	cost, err := bcrypt.Cost(hash)
 	return cost, err == nil && cost <= max(maxCost, configured)
 }
 
-// CheckHash returns [ErrCostTooHigh] for a hash that would lock its user out.
+// CheckHash returns [ErrCostTooHigh] for a hash whose user could never log in.
 func CheckHash(hash []byte, configured int) error {
 	if cost, err := bcrypt.Cost(hash); err == nil && cost > max(maxCost, configured) {
 		return ErrCostTooHigh
@@ -61,16 +60,16 @@ func CheckHash(hash []byte, configured int) error {
 	return nil
 }
 
-// Credential is what a user proves its identity by with a password. It does not show whether there is such a user.
+// Credential is the data against which a password is checked. It does not reveal whether the user exists.
 type Credential struct {
-	// hash is the user's, or decoy, which no known password fits.
+	// hash is the user's hash, or decoy, which matches no known password.
 	hash, decoy []byte
-	// refusal is the outcome whatever the password is, nil if that decides.
+	// refusal is the outcome for any password. It is nil if the password decides.
 	refusal error
 }
 
-// Credential returns the credential of a user, which may not exist or have no password. configured is the cost of
-// hashing passwords.
+// Credential returns the credential of a user, which may not exist or have no password. configured is the bcrypt cost
+// of the server.
 func (s *State) Credential(name string, configured int) (Credential, error) {
 	if s.err != nil {
 		return Credential{}, s.err
@@ -92,12 +91,11 @@ func (s *State) Credential(name string, configured int) (Credential, error) {
 	return Credential{hash: u.Password, decoy: decoy}, nil
 }
 
-// Check returns nil if password is that of the credential. It takes as long as [Hash], whether or not there is such a
-// user.
+// Check returns nil if password matches the credential. It takes as long as [Hash], whether or not the user exists.
 func (c Credential) Check(password string) error {
 	err := bcrypt.CompareHashAndPassword(c.hash, []byte(password))
 	if err != nil && !errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {
-		// The hash is malformed, which shows at once.
+		// A malformed hash fails at once. Comparing with the decoy takes the usual time.
 		_ = bcrypt.CompareHashAndPassword(c.decoy, []byte(password))
 	}
 	if c.refusal != nil {
@@ -114,7 +112,8 @@ func (c Credential) Same(other Credential) bool {
 	return c.refusal == nil && other.refusal == nil && c.hash != nil && bytes.Equal(c.hash, other.hash)
 }
 
-// decoy returns a hash of no known password that costs as much to compare with as those of most users.
+// decoy returns a hash that matches no known password. It has the most frequent cost of the users' hashes, so that a
+// comparison takes as long as for most users.
 func (s *State) decoy(configured int) []byte {
 	s.decoyOnce.Do(func() {
 		users := map[int]int{}

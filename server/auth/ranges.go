@@ -5,16 +5,17 @@ import (
 	"slices"
 )
 
-// ranges are half-open ranges of keys. Once merged they are in order, and neither overlap nor touch each other.
+// ranges are half-open ranges of keys. After merge they are sorted, and neither overlap nor touch each other.
 //
 // Example: permissions on the key "a", on ["a\x00", "c") and on ["b", "d") merge into the one range ["a", "d"), so that
-// a request for ["a", "d") is permitted although none of them alone covers it. etcd's interval tree says the same.
+// a request for ["a", "d") is permitted although none of them alone covers it. etcd's interval tree gives the same
+// result.
 type ranges []keyRange
 
-// keyRange holds the keys from begin up to end, without end itself; end nil is the end of all keys.
+// keyRange holds the keys from begin up to, but not including, end. A nil end means that there is no upper bound.
 type keyRange struct{ begin, end []byte }
 
-// toRange turns etcd's notation around; ok is false for what holds no key.
+// toRange converts a range from etcd's notation. ok is false if the range is empty.
 func toRange(key, end []byte) (r keyRange, ok bool) {
 	switch {
 	case len(key) == 0:
@@ -28,10 +29,10 @@ func toRange(key, end []byte) (r keyRange, ok bool) {
 	}
 }
 
-// openEnded tells whether end stands for the end of all keys.
+// openEnded reports whether end means no upper bound in etcd's notation.
 func openEnded(end []byte) bool { return len(end) == 1 && end[0] == 0 }
 
-// compareEnds orders ends, of which nil is the last.
+// compareEnds compares two ends. nil is the greatest.
 func compareEnds(a, b []byte) int {
 	switch {
 	case a == nil && b == nil:
@@ -51,7 +52,7 @@ func (rs ranges) add(key, end []byte) ranges {
 	return rs
 }
 
-// merge sorts ranges and makes one of those that overlap or touch.
+// merge sorts ranges and joins those that overlap or touch.
 func (rs ranges) merge() ranges {
 	slices.SortFunc(rs, func(a, b keyRange) int { return bytes.Compare(a.begin, b.begin) })
 	merged := rs[:0]
@@ -67,10 +68,11 @@ func (rs ranges) merge() ranges {
 	return merged
 }
 
-// contain reports whether merged ranges hold every key of a range in etcd's notation. An empty range, whose end is not
-// above its key, is held if its key is. etcd's tree finds the permission for it in most cases, but not in all.
+// contain reports whether merged ranges contain every key of a range in etcd's notation. An empty range, whose end is
+// not above its key, is contained if its key is. etcd's tree finds the permission for an empty range in most cases, but
+// not in all.
 func (rs ranges) contain(key, end []byte) bool {
-	// The only one that can is the last that begins at key or before.
+	// Only the last range that begins at or before key can contain it.
 	i, found := slices.BinarySearchFunc(rs, key, func(r keyRange, key []byte) int { return bytes.Compare(r.begin, key) })
 	if !found {
 		i--

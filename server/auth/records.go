@@ -14,7 +14,7 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// The names of records; see the package's comment.
+// The names of the records; see the package documentation.
 const (
 	RecordPrefix   = "auth/"
 	UserPrefix     = RecordPrefix + "users/"
@@ -24,17 +24,17 @@ const (
 	recordSecret   = RecordPrefix + "secret"
 )
 
-// Root is the name of the user that must exist to enable auth, and of the role that may do everything.
+// Root is the name of the user that must exist before auth can be enabled, and of the role that has all permissions.
 const Root = "root"
 
-// EncodeRevision is the value of [RecordRevision].
+// EncodeRevision returns the value of [RecordRevision].
 func EncodeRevision(revision uint64) []byte { return binary.BigEndian.AppendUint64(nil, revision) }
 
-// EncodeEnabled is the value of [RecordEnabled].
+// EncodeEnabled returns the value of [RecordEnabled].
 func EncodeEnabled() []byte { return []byte{1} }
 
-// Read makes the state that the records hold. If one of them is not what this package writes, auth is enabled whatever
-// the others say, and [State.Err] names the record.
+// Read builds the state from the records. If a record is malformed or unknown, auth counts as enabled regardless of the
+// other records, and [State.Err] names the record.
 func Read(records logstructured.Records) *State {
 	s := &State{revision: 1, users: map[string]*user{}, roles: map[string]*authpb.Role{}}
 	records.Ascend(RecordPrefix, func(name string, value []byte) bool {
@@ -47,10 +47,10 @@ func Read(records logstructured.Records) *State {
 	return s
 }
 
-// errMalformed means that a record has another length or content than it can have.
+// errMalformed means that the length or content of a record is invalid.
 var errMalformed = errors.New("it is malformed")
 
-// read takes one record.
+// read adds one record to the state.
 func (s *State) read(name string, value []byte) error {
 	if of, ok := strings.CutPrefix(name, UserPrefix); ok {
 		return s.readUser(of, value)
@@ -102,12 +102,12 @@ func (s *State) readRole(name string, value []byte) error {
 	return nil
 }
 
-// change returns the changes of an edit and the next auth revision.
+// change appends the increment of the auth revision to the changes of an edit.
 func (s *State) change(changes ...logstructured.RecordChange) []logstructured.RecordChange {
 	return append(changes, logstructured.RecordChange{Name: RecordRevision, Value: EncodeRevision(s.revision + 1)})
 }
 
-// put sets a user or role.
+// put returns the change that writes a user or role.
 func put(prefix string, name []byte, m proto.Message) (logstructured.RecordChange, error) {
 	value, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	return logstructured.RecordChange{Name: prefix + string(name), Value: value}, err

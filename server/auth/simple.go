@@ -13,18 +13,19 @@ import (
 	"github.com/stele-db/stele/logstructured"
 )
 
-// simple are tokens that any replica can check without having seen them before: when they were issued and to whom,
-// sealed by the secret in the log and by the hash of the user's password. So a token ends with the password or the
-// user, and all of them with auth being disabled. See DESIGN.md of package server.
+// simple issues tokens that any replica can verify without having seen them before. A token consists of its time of
+// issue and its user, sealed with the secret in the log and the hash of the user's password. So a token becomes invalid
+// when the password changes or the user is deleted, and all tokens do when auth is disabled. See DESIGN.md of package
+// server.
 //
-// Each use makes a token last a whole TTL from then on, on the replica that sees it.
+// Each use extends a token by a whole TTL, on the replica that sees the use.
 type simple struct {
 	ttl time.Duration
 	now func() time.Time
 
 	mu sync.Mutex
-	// used is when each token was last used here; sweepAt is the number of them that makes it worth looking for those
-	// that have ended.
+	// used holds the time of the last use of each token on this replica. sweepAt is the number of tokens at which
+	// expired ones are removed.
 	used    map[string]time.Time
 	sweepAt int
 }
@@ -32,9 +33,9 @@ type simple struct {
 const (
 	secretBytes = 32
 	nonceBytes  = 16
-	// sealedBytes is what stands before the user's name: the time of issue in ms, and the nonce.
+	// sealedBytes is the length of the data in front of the user's name: the time of issue in ms, and the nonce.
 	sealedBytes = 8 + nonceBytes
-	// leastSweep is the number of tokens below which nobody looks for ended ones.
+	// leastSweep is the number of tokens below which expired ones are not removed.
 	leastSweep = 1024
 )
 
@@ -44,7 +45,7 @@ func newSimple(ttl time.Duration, now func() time.Time) *simple {
 	return &simple{ttl: ttl, now: now, used: map[string]time.Time{}, sweepAt: leastSweep}
 }
 
-// NewSecret makes what simple tokens are made from, unless it is there.
+// NewSecret creates the secret of simple tokens unless it exists or auth is disabled.
 func (s *State) NewSecret() (Changes, error) {
 	if !s.Enabled || s.secret != nil {
 		return nil, nil
@@ -69,7 +70,7 @@ func (t *simple) Issue(s *State, name string) (string, error) {
 	return encoding.EncodeToString(body) + "." + encoding.EncodeToString(seal(s, u, body)), nil
 }
 
-// seal is what nobody can make without the secret.
+// seal returns the MAC of a token, which cannot be forged without the secret.
 func seal(s *State, u *user, body []byte) []byte {
 	mac := hmac.New(sha256.New, s.secret)
 	_, _ = mac.Write(binary.BigEndian.AppendUint64(nil, uint64(len(body))))
@@ -98,7 +99,7 @@ func (t *simple) Identify(s *State, token string) (Identity, error) {
 	return Identity{User: string(body[sealedBytes:]), Revision: s.revision, known: true}, nil
 }
 
-// use notes that a token is used, and tells whether it is still valid.
+// use records the use of a token, and reports whether the token is still valid.
 func (t *simple) use(token string, issued time.Time) bool {
 	now := t.now()
 	t.mu.Lock()

@@ -8,25 +8,25 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
 
-// State is all about users and roles at one moment. It never changes, and may be used concurrently.
+// State is all users and roles at one moment. It is immutable, and may be used concurrently.
 type State struct {
-	// Enabled tells that requests are checked at all.
+	// Enabled reports whether auth is enabled. Requests are not checked otherwise.
 	Enabled bool
 
 	revision uint64
 	secret   []byte
 	users    map[string]*user
 	roles    map[string]*authpb.Role
-	// The names in order.
+	// userNames and roleNames are sorted.
 	userNames, roleNames []string
-	// err is why nobody is let in: a record is not what this package writes.
+	// err is not nil if a record is malformed or unknown. Every request is refused then.
 	err error
 
 	decoyOnce sync.Once
 	decoyHash []byte
 }
 
-// user is a user and, once asked for, what it may do.
+// user is a user and, once they were needed, its merged permissions.
 type user struct {
 	*authpb.User
 	state       *State
@@ -34,20 +34,21 @@ type user struct {
 	read, write ranges
 }
 
-// Identity is who sends a request. The zero value is nobody.
+// Identity identifies the client of a request. The zero value is a client without an identity.
 type Identity struct {
 	User string
-	// Revision is the auth revision that the identity was proven at, which is the current one but for JWT. 0 is
-	// nobody's.
+	// Revision is the auth revision at which the identity was verified. It is the current one except for JWT. It is 0
+	// for a client without an identity.
 	Revision uint64
-	// known tells that there was a token or certificate, whatever name is in it.
+	// known means that the client sent a token or certificate, whatever name is in it.
 	known bool
 }
 
-// Revision is the auth revision, which grows by one with each edit.
+// Revision returns the auth revision, which each edit increments by one.
 func (s *State) Revision() uint64 { return s.revision }
 
-// Err returns an error, which wraps log.ErrCorrupt, if a record is malformed. Then every request has to be refused.
+// Err returns an error, which wraps log.ErrCorrupt, if a record is malformed or unknown. Every request must then be
+// refused.
 func (s *State) Err() error { return s.err }
 
 // User returns the roles of a user.
@@ -59,7 +60,7 @@ func (s *State) User(name string) (roles []string, err error) {
 	return u.Roles, nil
 }
 
-// Users returns all names of users in order.
+// Users returns the names of all users in order.
 func (s *State) Users() []string { return s.userNames }
 
 // Role returns the permissions of a role.
@@ -74,10 +75,10 @@ func (s *State) Role(name string) ([]*authpb.Permission, error) {
 	return r.KeyPermission, nil
 }
 
-// Roles returns all names of roles in order.
+// Roles returns the names of all roles in order.
 func (s *State) Roles() []string { return s.roleNames }
 
-// HasRole tells whether id is a user that was granted a role.
+// HasRole reports whether id is a user with the given role.
 func (s *State) HasRole(id Identity, role string) bool {
 	u := s.users[id.User]
 	return u != nil && slices.Contains(u.Roles, role)
@@ -85,7 +86,7 @@ func (s *State) HasRole(id Identity, role string) bool {
 
 func (u *user) root() bool { return slices.Contains(u.Roles, Root) }
 
-// Known returns an error if id is nobody.
+// Known returns an error if the client has no identity.
 func (s *State) Known(id Identity) error {
 	if s.err != nil {
 		return s.err
@@ -96,7 +97,7 @@ func (s *State) Known(id Identity) error {
 	return nil
 }
 
-// Admin returns an error unless id has the role root. It does not look at the revision, as etcd does not.
+// Admin returns an error unless id has the role root. Like etcd, it does not check the revision.
 func (s *State) Admin(id Identity) error {
 	if s.err != nil {
 		return s.err
@@ -147,8 +148,8 @@ func (s *State) may(id Identity, granted func(*user) bool) error {
 	return nil
 }
 
-// Current returns an error if id was proven at another auth revision than the current one: what it read is not to be
-// told.
+// Current returns an error if id was verified at another auth revision than the current one. The result of its read
+// must not be returned then.
 func (s *State) Current(id Identity) error {
 	if id.Revision != 0 && id.Revision != s.revision {
 		return rpctypes.ErrGRPCAuthOldRevision
@@ -156,7 +157,7 @@ func (s *State) Current(id Identity) error {
 	return nil
 }
 
-// collect finds out what the user may do.
+// collect merges the permissions of the user's roles.
 func (u *user) collect() {
 	for _, name := range u.Roles {
 		r := u.state.roles[name]

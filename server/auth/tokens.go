@@ -9,27 +9,27 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
 
-// DefaultTokenTTL is how long a token is valid; etcd's.
+// DefaultTokenTTL is how long a token is valid, the same as in etcd.
 const DefaultTokenTTL = 5 * time.Minute
 
-// Tokens issues tokens to those who have proven who they are, and knows them again. It may be used concurrently.
+// Tokens issues tokens to authenticated clients, and verifies them. It may be used concurrently.
 type Tokens interface {
 	// Issue returns a token for a user of that state. It fails with [ErrNoSecret] if [State.NewSecret] is needed first.
 	Issue(s *State, user string) (string, error)
-	// Identify returns whose token that is, or rpctypes.ErrGRPCInvalidAuthToken.
+	// Identify returns the identity of the user of a token, or rpctypes.ErrGRPCInvalidAuthToken.
 	Identify(s *State, token string) (Identity, error)
 }
 
 var (
-	// ErrTokenOptions means that a specification of tokens is wrong; the text says how.
+	// ErrTokenOptions means that a token specification is invalid. The text gives the reason.
 	ErrTokenOptions = errors.New("cannot make tokens of that")
-	// ErrNoSecret means that there is nothing yet that simple tokens could be made from.
+	// ErrNoSecret means that the secret of simple tokens does not exist yet.
 	ErrNoSecret = errors.New("no secret to make tokens from")
 )
 
-// NewTokens makes Tokens from etcd's specification: "simple", whose tokens are valid until they were not used for ttl,
-// or "jwt" followed by comma and sign-method=, pub-key= and priv-key= (names of PEM files), ttl= (a duration, 5m if it
-// is missing). A ttl of 0 is [DefaultTokenTTL].
+// NewTokens returns Tokens from etcd's specification: "simple", whose tokens expire when they are not used for ttl, or
+// "jwt" followed by a comma and sign-method=, pub-key= and priv-key= (names of PEM files), ttl= (a duration, 5m by
+// default). A ttl of 0 is [DefaultTokenTTL].
 func NewTokens(specification string, ttl time.Duration) (Tokens, error) {
 	kind, rest, _ := strings.Cut(specification, ",")
 	options := map[string]string{}
@@ -56,7 +56,7 @@ func NewTokens(specification string, ttl time.Duration) (Tokens, error) {
 	return nil, fmt.Errorf("%w: it is simple, or jwt,sign-method=METHOD,priv-key=FILE", ErrTokenOptions)
 }
 
-// Certificate is the identity of whoever shows a certificate with that common name.
+// Certificate returns the identity of a client whose certificate has that common name.
 func (s *State) Certificate(commonName string) Identity {
 	return Identity{User: commonName, Revision: s.revision, known: true}
 }
