@@ -47,7 +47,7 @@ type Schedule interface {
 	compacted(now time.Time)
 }
 
-// DefaultTimeout is kine's.
+// DefaultTimeout is the default of kine.
 const DefaultTimeout = 5 * time.Second
 
 // Run compacts on schedule, and returns nil when ctx has ended.
@@ -101,8 +101,8 @@ func (c *Compactor) compact(ctx context.Context, target logstructured.Revision, 
 	}
 }
 
-// Interval is kine's schedule: every Every, give or take Jitter percent, everything but the newest Retain
-// revisions is compacted.
+// Interval is kine's schedule. Every Every, plus or minus Jitter percent, it compacts everything but the newest Retain
+// revisions.
 type Interval struct {
 	Every  time.Duration
 	Jitter int
@@ -123,10 +123,10 @@ func (s Interval) target(_ time.Time, current logstructured.Revision) logstructu
 
 func (Interval) compacted(time.Time) {}
 
-// revisionInterval is etcd's (server/etcdserver/api/v3compactor/revision.go).
+// revisionInterval is the interval of etcd (server/etcdserver/api/v3compactor/revision.go).
 const revisionInterval = 5 * time.Minute
 
-// Revision is etcd's revision mode: everything but the newest Retain revisions is compacted every five minutes.
+// Revision is etcd's revision mode. Every five minutes it compacts everything but the newest Retain revisions.
 type Revision struct {
 	Retain logstructured.Revision
 }
@@ -140,13 +140,13 @@ func (s Revision) target(_ time.Time, current logstructured.Revision) logstructu
 func (Revision) compacted(time.Time) {}
 
 // Periodic is etcd's periodic mode (server/etcdserver/api/v3compactor/periodic.go): it keeps the history of the last
-// Keep. It notes the revision ten times in the smaller of Keep and an hour; once Keep has passed it compacts to the
-// oldest note, and from then on once in the smaller of Keep and an hour.
+// Keep. It records the revision ten times per interval, which is the smaller of Keep and an hour. Once Keep has passed,
+// it compacts to the newest recorded revision that is at least Keep old, and repeats that once per interval.
 type Periodic struct {
 	keep  time.Duration
 	every time.Duration
 	notes []note
-	// due is when the next compaction may happen.
+	// due is the earliest time of the next compaction.
 	due time.Time
 }
 

@@ -21,7 +21,7 @@ func clientHost(ctx context.Context) string {
 	if !ok || p.Addr == nil {
 		return "unknown"
 	}
-	if p.Addr.Network() == pipeNetwork { // the gateway appends the address of its client to those that the client has sent
+	if p.Addr.Network() == pipeNetwork { // the gateway appends the address of its client to the header
 		hosts := strings.Join(metadata.ValueFromIncomingContext(ctx, "x-forwarded-for"), ",")
 		return cmp.Or(strings.TrimSpace(hosts[strings.LastIndexByte(hosts, ',')+1:]), pipeNetwork)
 	}

@@ -39,8 +39,8 @@ var errMoveLeader = status.Error(codes.FailedPrecondition,
 // recordDowngrade holds the version that a downgrade was enabled to.
 const recordDowngrade = "downgrade"
 
-// Downgrade behaves as in an etcd cluster with one member. The database needs no preparation for another version of
-// Stele beyond its own format version, so an enabled downgrade is only reported by Status.
+// Downgrade behaves as in an etcd cluster with one member. An enabled downgrade is recorded and shown by Status, and
+// has no other effect, because the database needs no preparation for another version of Stele.
 func (s *maintenanceServer) Downgrade(ctx context.Context, r *pb.DowngradeRequest) (*pb.DowngradeResponse, error) {
 	if err := s.auth.permitted(ctx, r); err != nil {
 		return nil, toStatus(err)

@@ -153,8 +153,8 @@ func (a *outboxes) evict(done <-chan struct{}) {
 	}
 }
 
-// stalled returns the connection that holds most of those that have written almost nothing for a.stall. It returns nil
-// if there is none.
+// stalled returns the connection that holds most, of all connections that have written almost nothing for a.stall. It
+// returns nil if there is none.
 func (a *outboxes) stalled(now time.Time) (worst *mailbox) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -8,8 +8,7 @@ import (
 	"github.com/stele-db/stele/pkg/version"
 )
 
-// versionMetrics returns gauges with the value 1 and the versions as labels: Stele's own gauge, and those that etcd
-// has.
+// versionMetrics returns gauges with the value 1 and the versions as labels: Stele's own gauge, and etcd's gauges.
 func versionMetrics() []prometheus.Collector {
 	constant := func(name, help string, labels prometheus.Labels) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, func() float64 { return 1 })

@@ -112,7 +112,7 @@ func (t *tool) exportTo(ctx context.Context, logger *logrus.Entry, x *logstructu
 	return t.exported(x, sum, "written to "+file+", and compared with what is there")
 }
 
-// overtaken adds the advice for a compaction during the export.
+// overtaken adds advice to the error of an export that was interrupted by a compaction.
 func overtaken(err error) error {
 	if errors.Is(err, logstructured.ErrCompacted) {
 		return fmt.Errorf("%w: run the same command again", err)

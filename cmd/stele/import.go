@@ -47,7 +47,7 @@ func newImportCommand() *cobra.Command {
 	})
 }
 
-// importFrom imports, or reports with --dry-run what an import would do.
+// importFrom imports the source, or with --dry-run only reports the effect of an import.
 func (t *tool) importFrom(ctx context.Context, c *importConfig) error {
 	logger, err := t.log.logger(t.stderr)
 	if err != nil {

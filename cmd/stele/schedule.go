@@ -41,9 +41,9 @@ func (c *config) schedule() (compactor.Schedule, error) {
 	return nil, nil
 }
 
-// retention parses etcd's pair of flags by etcd's rules (server/embed/etcd.go, parseCompactionRetention): in mode
-// periodic a number without a unit is hours. It rejects values that etcd takes for nanoseconds or revisions by
-// accident.
+// retention parses etcd's pair of flags by the rules of etcd (server/embed/etcd.go, parseCompactionRetention): in mode
+// periodic, a number without a unit means hours. It rejects values that etcd accidentally interprets as nanoseconds or
+// revisions.
 func (c *config) retention() (compactor.Schedule, error) {
 	const flag = "--auto-compaction-retention"
 	number, err := strconv.ParseInt(c.autoCompactionRetention, 10, 64)

@@ -14,7 +14,7 @@ import (
 
 // The texts are part of the interface: programs compare the text of ErrKeyExists, and search for the others.
 var (
-	// ErrNotFound means that there is no such key.
+	// ErrNotFound means that the key does not exist.
 	ErrNotFound = errors.New("key not found")
 	// ErrKeyExists means that the key to create exists.
 	ErrKeyExists = errors.New("key exists")
@@ -22,7 +22,8 @@ var (
 	ErrRevision = errors.New("doesnt match")
 )
 
-// Config says how to connect to a datastore. [github.com/stele-db/stele/pkg/endpoint.Listen] returns it as ETCDConfig.
+// Config describes the connection to a datastore. [github.com/stele-db/stele/pkg/endpoint.Listen] returns it as
+// ETCDConfig.
 type Config struct {
 	// Endpoints of one datastore: http://host:port, https://host:port, unix://path, unixs://path, or host:port. The
 	// first one decides for all whether to use TLS: https and unixs do, http does not, and the others do if TLSConfig
@@ -152,8 +153,8 @@ func (c *client) Compact(ctx context.Context, revision int64) (int64, error) {
 
 func (c *client) Close() error { return c.conn.Close() }
 
-// ifModified applies op if the key was last modified at revision, where 0 is a key that does not exist, and reports
-// whether. The failure branch reads the key, because kine recognises updates by it.
+// ifModified applies op if the key was last modified at revision, and reports whether it did. At revision 0 the key
+// must not exist. The failure branch reads the key, because kine recognizes updates by it.
 func (c *client) ifModified(ctx context.Context, key string, revision int64, op *pb.RequestOp) (bool, error) {
 	if err := c.connected(ctx); err != nil {
 		return false, err

@@ -27,7 +27,7 @@ const (
 	// connectTimeout is how long a write waits for a connection before it fails without having been sent.
 	connectTimeout = 5 * time.Second
 
-	// Keep-alive finds a dead connection within a minute, with the figures of kube-apiserver.
+	// Keep-alive detects a dead connection within a minute, with the values of kube-apiserver.
 	keepAliveTime, keepAliveTimeout = 30 * time.Second, 10 * time.Second
 )
 

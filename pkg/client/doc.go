@@ -10,6 +10,6 @@
 //   - The client sends a write once. If the connection breaks before the answer, the error is Unavailable and the write
 //     may have taken place.
 //   - The client retries reads, on another endpoint if there is one.
-//   - Expected conditions have errors of their own: [ErrNotFound], [ErrKeyExists], [ErrRevision]. etcd's errors keep
+//   - Expected conditions have their own errors: [ErrNotFound], [ErrKeyExists], [ErrRevision]. etcd's errors keep
 //     their identity (package rpctypes of etcd's API).
 package client

@@ -14,8 +14,8 @@ import (
 	"github.com/stele-db/stele/pkg/tls"
 )
 
-// KineSocket is the default address of [Listen]: a unix socket in the working directory, for its owner only. Programs
-// look for their datastore at this name of kine's.
+// KineSocket is the default address of [Listen]: a unix socket in the working directory, accessible to its owner only.
+// Programs that embed kine expect their datastore at this name.
 const KineSocket = "unix://kine.sock"
 
 // Config configures [Listen]. The zero value serves ./db/state.db on [KineSocket].
@@ -70,14 +70,14 @@ type Config struct {
 	// LogFormat is accepted and ignored: the format is the logger's.
 	LogFormat string
 
-	// LeaseMode is Stele's addition; empty is ttl, which is what Kubernetes needs.
+	// LeaseMode is an addition to kine's fields. Empty is ttl, the mode for Kubernetes.
 	LeaseMode logstructured.LeaseMode
-	// Logger is Stele's addition; nil is logrus's standard logger.
+	// Logger is an addition to kine's fields. nil is the standard logger of logrus.
 	Logger *logrus.Entry
 }
 
 // ConnectionPoolConfig bounds the connections to a database server: MaxIdle, MaxOpen, MaxLifetime, MaxIdleTime.
 type ConnectionPoolConfig = connect.Pool
 
-// ETCDConfig says how to connect to the datastore of [Listen], with package client or any client of etcd.
+// ETCDConfig describes the connection to the datastore of [Listen], for package client or any etcd client.
 type ETCDConfig = client.Config

@@ -67,7 +67,8 @@ func Open(ctx context.Context, opts Options) (*Datastore, error) {
 	opts.Connection.MaxValueBytes = limit
 	opts.Connection.Pool = normalizePool(opts.Connection.Pool)
 
-	// The driver's own bound is far below what is reserved by default.
+	// Only a configured pool needs further descriptors: the default pool of a driver is far smaller than the number of
+	// descriptors reserved by default.
 	if opts.Server.ReservedDescriptors == 0 && opts.Connection.Pool.MaxOpen > 0 {
 		opts.Server.ReservedDescriptors = server.DefaultReservedDescriptors + opts.Connection.Pool.MaxOpen
 	}

@@ -1,4 +1,4 @@
-// Package memory finds out how much memory the process may use.
+// Package memory determines how much memory the process may use.
 package memory
 
 import (
@@ -16,7 +16,7 @@ import (
 // physical memory, and GOMEMLIMIT. It returns 0 if none is known.
 func Available() int64 { return availableIn("/", debug.SetMemoryLimit(-1)) }
 
-// availableIn is Available with the file system root and a limit of Go's own.
+// availableIn is Available with the root of the file system and the limit of the Go runtime as parameters.
 func availableIn(root string, goLimit int64) int64 {
 	available := min(goLimit, physical(root), controlGroups(root))
 	if available == math.MaxInt64 {
@@ -65,8 +65,8 @@ func controlGroups(root string) int64 {
 		default:
 			continue
 		}
-		// A group is bound by those above it. In a container the path may be the host's: then the group is at the mount
-		// itself.
+		// The limits of parent groups also apply. In a container the path may be the path on the host; the group is
+		// then at the mount point itself.
 		for group := path.Clean("/" + fields[2]); ; group = path.Dir(group) {
 			lowest = min(lowest, limit(filepath.Join(root, mount, group, file)))
 			if group == "/" {

@@ -1,5 +1,5 @@
-// Package tls names the PEM files for TLS, with the fields that programs with an embedded datastore fill in. It holds
-// no certificates: making a configuration reads the files.
+// Package tls configures TLS from PEM files, with the fields that programs with an embedded datastore set. A Config
+// holds no certificates; ClientConfig and ServerConfig read the files.
 package tls
 
 import (

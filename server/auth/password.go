@@ -107,7 +107,7 @@ func (c Credential) Check(password string) error {
 	return nil
 }
 
-// Same reports whether a password that passed the check of c also passes that of other.
+// Same reports whether a password that matches c also matches other.
 func (c Credential) Same(other Credential) bool {
 	return c.refusal == nil && other.refusal == nil && c.hash != nil && bytes.Equal(c.hash, other.hash)
 }

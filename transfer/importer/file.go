@@ -40,7 +40,7 @@ func File(ctx context.Context, f *snapshot.File, target log.Log, opts Options) (
 	return r, c.finish(ctx, r, leases, records)
 }
 
-// file writes the history of a snapshot.
+// file copies the history of a snapshot to the target.
 func (c *copying) file(ctx context.Context, f *snapshot.File) error {
 	entries, err := f.Entries()
 	if err != nil {
@@ -86,7 +86,7 @@ func count(f *snapshot.File, r *Result) error {
 	return err
 }
 
-// beside reads the content of a snapshot other than the history.
+// beside reads the leases, users and roles of a snapshot.
 func beside(f *snapshot.File, r *Result) ([]logstructured.LeaseGrantResult, []logstructured.RecordChange, error) {
 	stored, err := f.Leases()
 	if err != nil {

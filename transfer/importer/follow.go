@@ -137,7 +137,7 @@ func requestProgress(stream pb.Watch_WatchClient) error {
 	return stream.Send(&pb.WatchRequest{RequestUnion: request})
 }
 
-// take writes the events of a response.
+// take copies the events of a response to the target.
 func (l *live) take(ctx context.Context, resp *pb.WatchResponse) error {
 	switch {
 	case resp.CompactRevision > 0:
@@ -173,7 +173,7 @@ func (l *live) take(ctx context.Context, resp *pb.WatchResponse) error {
 	return nil
 }
 
-// event writes one event, unless an earlier watch has delivered it.
+// event copies one event to the target, unless an earlier watch has delivered it.
 func (l *live) event(ctx context.Context, e *mvccpb.Event) error {
 	at := logstructured.ImportPoint{Revision: logstructured.Revision(l.revision), Sub: l.sub}
 	if at.Revision < l.at.Revision || at.Revision == l.at.Revision && at.Sub <= l.at.Sub {

@@ -29,13 +29,13 @@ type Outline struct {
 	Revision, CompactRevision logstructured.Revision
 }
 
-// Contents are everything in a history but its writes.
+// Contents is the content of a history other than its writes.
 type Contents struct {
 	Outline
 	Keys, Writes int
 	// Leases are the leases of a copy in mode etcd.
 	Leases []logstructured.LeaseGrantResult
-	// Notes say for operators which rows were left out or translated.
+	// Notes describe for operators which rows were left out or translated.
 	Notes []string
 }
 
@@ -44,7 +44,8 @@ type HistoryOptions struct {
 	Options
 	// LeaseMode is the mode of the copy.
 	LeaseMode logstructured.LeaseMode
-	// Quiet is how long the source must not have changed. Programs that serve a cluster write every few seconds.
+	// Quiet is the time for which the source must not have changed. Programs that serve a cluster write every few
+	// seconds.
 	Quiet time.Duration
 }
 
@@ -127,7 +128,7 @@ func (h *history) unchanged(before Outline, read *Contents) error {
 	return nil
 }
 
-// The bounds of what is read ahead of the writer.
+// Bounds of the data that is read ahead of the writer.
 const (
 	aheadBatches = 8
 	aheadWrites  = 512

@@ -66,7 +66,7 @@ type Result struct {
 	// Keys is the number of live keys, Writes the number of writes in the history. With DryRun they may be 0, if the
 	// source does not report them.
 	Keys, Writes, Leases, Users, Roles int
-	// Notes say for operators what was left out or translated.
+	// Notes describe for operators which content was left out or translated.
 	Notes []string
 	// HashKV is the hash at Revision, as `etcdctl endpoint hashkv --rev` reports it.
 	HashKV uint32

@@ -34,10 +34,11 @@ type live struct {
 	source *etcd
 	// auth holds users and roles of the snapshot, nil if there was no snapshot.
 	auth *snapshot.Auth
-	// complete is the newest revision of which all writes are copied, and at the newest write.
+	// complete is the newest revision whose writes have all been copied, and at the position of the newest copied
+	// write.
 	complete int64
 	at       logstructured.ImportPoint
-	// revision and sub are the lowest possible ones of the next event.
+	// revision and sub are the lowest possible revision and sub-revision of the next event.
 	revision, sub int64
 	// cut is the last revision of the copy, 0 while it is not known.
 	cut int64
@@ -140,7 +141,7 @@ const (
 	endedTTL = 2
 )
 
-// leases reads the leases. Each lasts its whole TTL from the end of the copy on.
+// leases reads the leases. In the copy, each lease lasts its whole TTL from the end of the copy.
 func (l *live) leases(ctx context.Context, r *Result) ([]logstructured.LeaseGrantResult, error) {
 	if r.LeaseMode != logstructured.LeaseModeEtcd {
 		return nil, nil
@@ -218,7 +219,7 @@ func (l *live) users(ctx context.Context, r *Result) ([]logstructured.RecordChan
 	return authRecords(auth), nil
 }
 
-// hash reads the HashKV of the source, and the compact revision that it belongs to.
+// hash reads the HashKV of the source, and the compact revision for which it was computed.
 func (l *live) hash(ctx context.Context, r *Result) error {
 	compact := r.CompactRevision
 	err := l.source.retry(ctx, func(ctx context.Context) (err error) {

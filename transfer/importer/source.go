@@ -79,7 +79,7 @@ type etcd struct {
 	auth   pb.AuthClient
 
 	logger *logrus.Entry
-	// away is set while the source does not answer, which is logged once.
+	// away is set while the source is unreachable, which is logged once.
 	away atomic.Bool
 
 	mu    sync.Mutex
@@ -179,7 +179,7 @@ func transient(err error) bool {
 	case codes.Unavailable, codes.Aborted, codes.ResourceExhausted, codes.DeadlineExceeded:
 		return true
 	default:
-		// A member lags behind another one that has answered before.
+		// A member lags behind the member that answered an earlier request.
 		return errors.Is(rpctypes.Error(err), rpctypes.ErrFutureRev)
 	}
 }
@@ -215,7 +215,7 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// look describes the source.
+// look reads the properties of the source.
 func (e *etcd) look(ctx context.Context) (*Result, error) {
 	r := &Result{LeaseMode: logstructured.LeaseModeEtcd}
 	err := e.retry(ctx, func(ctx context.Context) error {
@@ -271,7 +271,8 @@ func (e *etcd) keys(ctx context.Context, revision int64) (keys int, err error) {
 	return keys, nil
 }
 
-// compactRevision returns the compact revision, which a watcher of revision 1 learns; -1 if there is none.
+// compactRevision returns the compact revision, which the source reports to a watcher of revision 1. It returns -1 if
+// there is none.
 func (e *etcd) compactRevision(ctx context.Context) (logstructured.Revision, error) {
 	var asking sync.WaitGroup
 	defer asking.Wait()

@@ -1,9 +1,9 @@
-// Package snapshot reads and writes etcd's snapshots: the file that `etcdctl snapshot save` makes and `etcdutl snapshot
-// restore` takes, which is etcd's bbolt database followed by its SHA-256.
+// Package snapshot reads and writes etcd's snapshots. A snapshot is the file that `etcdctl snapshot save` writes and
+// `etcdutl snapshot restore` reads: etcd's bbolt database followed by its SHA-256.
 //
-// The history is in the bucket "key": a revision, a sub-revision and whether it is a tombstone make the key, a
-// marshalled mvccpb.KeyValue the value, in the order in which things happened. Beside it are the compact revision
-// ("meta"), leases, users and roles, alarms, and what belongs to the cluster that made it, which a restore replaces.
+// The bucket "key" holds the history, in the order of the changes. A key consists of a revision, a sub-revision and a
+// tombstone mark, a value is a marshalled mvccpb.KeyValue. Other buckets hold the compact revision ("meta"), leases,
+// users and roles, alarms, and the data of the cluster that wrote the snapshot, which a restore replaces.
 //
 // Invariants:
 //

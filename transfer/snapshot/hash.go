@@ -13,8 +13,8 @@ func (f *File) HashKV(revision int64) (sum uint32, err error) {
 		revision = f.info.Revision
 	}
 	compact := f.info.CompactRevision
-	// Of the entries up to the compact revision, only those count that are visible at revision: at most one of each
-	// key. But if none at all is visible, etcd counts all of them.
+	// Of the entries up to the compact revision, only the entries visible at revision count: at most one of each key.
+	// But if none of them is visible, etcd counts all of them.
 	visible := map[string]int64{}
 	err = f.Revisions(0, 0, func(r Revision) error {
 		if r.Main > revision {

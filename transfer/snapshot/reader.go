@@ -32,15 +32,15 @@ type Info struct {
 	// Digest is the SHA-256 of the database. Verified reports that the file ends with the same digest.
 	Digest   [sha256.Size]byte
 	Verified bool
-	// StorageVersion is the version of etcd whose format it has, such as "3.7.0", empty before 3.6; ClusterVersion that
-	// of the cluster.
+	// StorageVersion is the version of etcd whose format the file has, such as "3.7.0", or empty before 3.6.
+	// ClusterVersion is the version of the cluster.
 	StorageVersion, ClusterVersion string
 	// Revision is the current revision, at least 1.
 	Revision int64
 	// CompactRevision is -1 if there was no compaction. Older entries that are no longer visible may still be in the
 	// file.
 	CompactRevision int64
-	// ConsistentIndex and Term are the position of the etcd in its raft log.
+	// ConsistentIndex and Term are the position of the etcd member in its raft log.
 	ConsistentIndex, Term uint64
 }
 
@@ -53,8 +53,8 @@ type File struct {
 // lockPatience is how long Open waits for an etcd that has the file open.
 const lockPatience = time.Second
 
-// Open reads the whole file once for its checksum, and opens it. [ErrCorrupt], [ErrNoChecksum] and the errors of the
-// file system are possible.
+// Open reads the whole file once to verify its checksum, and opens it. It returns [ErrCorrupt], [ErrNoChecksum] or an
+// error of the file system.
 func Open(path string, opts OpenOptions) (*File, error) {
 	f := &File{}
 	if err := f.verify(path, opts); err != nil {
@@ -79,8 +79,8 @@ func Open(path string, opts OpenOptions) (*File, error) {
 	return f, nil
 }
 
-// verify computes the digest and compares it with the one that follows the database: its length is a multiple of 512
-// bytes.
+// verify computes the digest of the database and compares it with the digest that follows, if there is one. The size of
+// the file shows whether there is, because the length of the database is a multiple of 512 bytes.
 func (f *File) verify(path string, opts OpenOptions) error {
 	file, err := os.Open(path)
 	if err != nil {
@@ -176,13 +176,13 @@ func (f *File) Entries() (entries int, err error) {
 	return entries, err
 }
 
-// Revisions calls fn with the history in its order, from after the given revision and sub-revision on ((0, 0) is before
-// everything: etcd's first revision is 2), until fn returns an error, which it then returns. fn may keep what it is
-// given. Entries without a key, which tools put there to raise the current revision, are passed over.
+// Revisions calls fn with the entries of the history after the given revision and sub-revision, in order, until fn
+// returns an error, which Revisions returns. (0, 0) is before all entries: etcd's first revision is 2. fn may keep its
+// argument. Revisions skips entries without a key, which tools add to raise the current revision.
 func (f *File) Revisions(afterMain, afterSub int64, fn func(Revision) error) error {
 	return f.view(func(tx *bbolt.Tx) error {
 		cursor := tx.Bucket(bucketKey).Cursor()
-		// A tombstone follows where a put of the same number would be.
+		// The key of a tombstone sorts after the key of a put with the same revision.
 		first := appendRevision(nil, afterMain, afterSub, true)
 		k, v := cursor.Seek(first)
 		if bytes.Equal(k, first) {

@@ -12,10 +12,10 @@ import (
 	"github.com/stele-db/stele/logstructured"
 )
 
-// chunkBytes is the size of the pieces of [Temporary.Send], etcd's.
+// chunkBytes is the size of the pieces of [Temporary.Send], the same as in etcd.
 const chunkBytes = 32 << 10
 
-// Temporary is a snapshot in a file without a name: its space is free once it is closed, or the process ends.
+// Temporary is a snapshot in a file without a name, so that its space is freed when it is closed or the process ends.
 type Temporary struct{ file *os.File }
 
 // BuildTemporary writes an export to a file in the directory for temporary files.
@@ -43,8 +43,8 @@ func BuildTemporary(ctx context.Context, x *logstructured.Export) (*Temporary, e
 // Close frees the space of the snapshot. A concurrent Send fails.
 func (t *Temporary) Close() error { return t.file.Close() }
 
-// Send calls send with the snapshot in pieces, the number of bytes of the database that follow, and its SHA-256 as the
-// last piece. send may keep the pieces. Send may be called once.
+// Send calls send for each piece of the snapshot, with the number of bytes of the database that follow. The last piece
+// is the SHA-256 of the database. send may keep the pieces. Send may be called once.
 func (t *Temporary) Send(send func(piece []byte, remaining int64) error) error {
 	stat, err := t.file.Stat()
 	if err != nil {

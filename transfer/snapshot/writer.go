@@ -12,14 +12,14 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// commitBytes is how much a transaction of bbolt's holds in memory before it is committed.
+// commitBytes is the size at which a transaction of bbolt, which is held in memory, is committed.
 const commitBytes = 8 << 20
 
 // Meta is the content of a snapshot other than the history.
 type Meta struct {
 	// Revision is the current revision, CompactRevision -1 if there was no compaction.
 	Revision, CompactRevision int64
-	// Index and Term are the position of the server in its log; a restore replaces them. They are positive.
+	// Index and Term are the position of the server in its log. They must be positive. A restore replaces them.
 	Index, Term uint64
 	// StorageVersion and ClusterVersion are versions such as "3.7.0".
 	StorageVersion, ClusterVersion string
@@ -27,7 +27,8 @@ type Meta struct {
 	Auth                           Auth
 }
 
-// Writer writes the database of a snapshot. One goroutine uses it, and ends with [Writer.Finish] or [Writer.Abort].
+// Writer writes the database of a snapshot. It must be used by one goroutine only, which calls [Writer.Finish] or
+// [Writer.Abort] at the end.
 type Writer struct {
 	path    string
 	file    *os.File
@@ -36,7 +37,7 @@ type Writer struct {
 	history *bbolt.Bucket
 	// pending approximates the bytes that are not committed.
 	pending int
-	// last is the key of the newest entry, main its revision.
+	// last is the key of the newest entry, and main its revision.
 	last []byte
 	main int64
 }
@@ -73,7 +74,7 @@ func (w *Writer) begin() (err error) {
 		return err
 	}
 	if w.history = w.tx.Bucket(bucketKey); w.history != nil {
-		w.history.FillPercent = 1 // entries come in order, and none comes between later
+		w.history.FillPercent = 1 // entries come in order, so pages are never split by later insertions
 	}
 	return nil
 }
@@ -140,7 +141,7 @@ func (w *Writer) close() error {
 		return nil
 	})
 	if err == nil {
-		err = w.file.Truncate(size) // not by the path: the file may have no name any more
+		err = w.file.Truncate(size) // not by path: the file may no longer have a name
 	}
 	return errors.Join(err, w.db.Close())
 }
@@ -148,7 +149,7 @@ func (w *Writer) close() error {
 // Abort removes the file, if it still has its name.
 func (w *Writer) Abort() error {
 	if w.tx != nil {
-		_ = w.tx.Rollback() // which fails if it was ended
+		_ = w.tx.Rollback() // it fails if the transaction has ended
 		w.tx = nil
 	}
 	err := os.Remove(w.path)
@@ -164,7 +165,7 @@ func (w *Writer) putMeta(m Meta) error {
 		string(metaConsistentIndex): binary.BigEndian.AppendUint64(nil, m.Index),
 		string(metaTerm):            binary.BigEndian.AppendUint64(nil, m.Term),
 		string(metaStorageVersion):  []byte(m.StorageVersion),
-		// There are no voters: a restore writes the members given to it.
+		// The state has no voters: a restore writes the members that it is given.
 		string(metaConfState): []byte(`{"auto_leave":false}`),
 	}
 	if m.CompactRevision >= 0 {

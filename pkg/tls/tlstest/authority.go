@@ -19,15 +19,15 @@ import (
 	"github.com/stele-db/stele/pkg/tls"
 )
 
-// Authority signs certificates. Its own and theirs are files in one directory, NAME.crt and NAME.key, which lives as
-// long as the test.
+// Authority signs certificates. Its certificate and all certificates that it signs are files in one directory, NAME.crt
+// and NAME.key, which is removed when the test ends.
 type Authority struct {
 	dir  string
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
 
-// New makes an authority.
+// New creates an authority.
 func New(t testing.TB) *Authority {
 	t.Helper()
 	a := &Authority{dir: t.TempDir()}
@@ -38,15 +38,15 @@ func New(t testing.TB) *Authority {
 	return a
 }
 
-// CAFile is the authority's certificate.
+// CAFile returns the path of the authority's certificate.
 func (a *Authority) CAFile() string { return a.File("ca.crt") }
 
-// File is one of the authority's files.
+// File returns the path of a file of the authority.
 func (a *Authority) File(name string) string { return filepath.Join(a.dir, name) }
 
-// Issue makes a certificate for 127.0.0.1, localhost and the names, good for servers and clients, whose common name and
-// files have the first name. It returns the files with the authority as CAFile. A second certificate of that name
-// replaces the files.
+// Issue creates a certificate for 127.0.0.1, localhost and the names, valid for servers and clients. The first name is
+// its common name and the name of its files. Issue returns the files with the authority as CAFile. A second certificate
+// of the same name replaces the files.
 func (a *Authority) Issue(t testing.TB, names ...string) tls.Config {
 	t.Helper()
 	return a.Sign(t, names[0], &x509.Certificate{
@@ -56,15 +56,15 @@ func (a *Authority) Issue(t testing.TB, names ...string) tls.Config {
 	})
 }
 
-// Sign is Issue for a certificate that says what the template does. Serial number and validity are filled in.
+// Sign is Issue with the certificate's content from a template. Serial number and validity are filled in.
 func (a *Authority) Sign(t testing.TB, name string, template *x509.Certificate) tls.Config {
 	t.Helper()
 	a.sign(t, name, template)
 	return tls.Config{CAFile: a.CAFile(), CertFile: a.File(name + ".crt"), KeyFile: a.File(name + ".key")}
 }
 
-// Revoke writes a PEM list that revokes the certificates of these names, and returns the file. A second list replaces
-// it.
+// Revoke writes a PEM list that revokes the certificates of the given names, and returns its path. A second list
+// replaces the first one.
 func (a *Authority) Revoke(t testing.TB, names ...string) string {
 	t.Helper()
 	list := &x509.RevocationList{
@@ -91,8 +91,8 @@ func (a *Authority) Revoke(t testing.TB, names ...string) string {
 	return file
 }
 
-// Client is what a client connects with that trusts the authority's servers and shows the certificate of that name, or
-// none if there is no name.
+// Client returns the configuration of a client that trusts the servers of the authority. The client has the certificate
+// of the given name, or none if name is empty.
 func (a *Authority) Client(t testing.TB, name string) *stdtls.Config {
 	t.Helper()
 	files := tls.Config{CAFile: a.CAFile()}
@@ -106,7 +106,7 @@ func (a *Authority) Client(t testing.TB, name string) *stdtls.Config {
 	return config
 }
 
-// sign writes a certificate and its key. The first certificate signs itself.
+// sign writes a certificate and its key. The first certificate is self-signed.
 func (a *Authority) sign(t testing.TB, name string, template *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
