@@ -15,7 +15,8 @@ import (
 	"github.com/stele-db/stele/logstructured"
 )
 
-// clockStore is at the revision that rate says, and notes what it was asked to compact to, and when.
+// clockStore is a store whose revision increases by one every rate. It records the revisions and times of the calls of
+// Compact.
 type clockStore struct {
 	start time.Time
 	rate  time.Duration
@@ -51,7 +52,7 @@ func (s *clockStore) Compact(
 	return s.Revision(), nil
 }
 
-// run lets a schedule work for the given time of a fake clock, on a store that makes one revision each second.
+// run runs a schedule for the given time of a fake clock, on a store whose revision increases every second.
 func run(t *testing.T, schedule Schedule, during time.Duration, fail func(n int) error) []call {
 	t.Helper()
 	var calls []call
@@ -118,7 +119,7 @@ func TestPeriodicKeepsThatMuchHistory(t *testing.T) {
 			if i > 0 && c.after-got[i-1].after != every {
 				t.Errorf("keep %v: compactions %v and %v are not %v apart", keep, got[i-1].after, c.after, every)
 			}
-			// One revision a second, the first at time 0: revision r was current from second r-1 on.
+			// The revision increases every second and is 1 at time 0: revision r was current from second r-1 on.
 			kept := c.after - time.Duration(c.revision-1)*time.Second
 			if kept < keep || kept > keep+every/notesPerInterval {
 				t.Errorf("keep %v: after %v compacted to %d, which keeps %v", keep, c.after, c.revision, kept)
@@ -140,7 +141,7 @@ func TestAFailureIsTriedAgain(t *testing.T) {
 	}
 }
 
-// Another replica compacts to the same revision a moment earlier: nothing to repeat, nothing to complain about.
+// Another replica has just compacted to the same revision: the compaction is not repeated, and no warning is logged.
 func TestCompactedByAnotherReplicaCounts(t *testing.T) {
 	var out recorder
 	synctest.Test(t, func(t *testing.T) {

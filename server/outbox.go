@@ -20,8 +20,8 @@ const (
 	// freeBytes is the size up to which a response needs no room. A stream without room continues with pieces of this
 	// size.
 	freeBytes = 32 << 10
-	// stallTime is how long a connection may read nothing while other connections wait for the room that it holds.
-	// After that it is closed.
+	// stallTime is how long a client may read nothing while other clients wait for the room that its connection holds.
+	// After that the connection is closed.
 	stallTime = 10 * time.Second
 	// stallBytes is the number of bytes below which a connection counts as stalled in that time: pings and their
 	// responses are less.
@@ -122,8 +122,8 @@ func newOutboxes(limit int64) *outboxes {
 	return &outboxes{limit: limit, bytes: semaphore.NewWeighted(limit), stall: stallTime, conns: map[*mailbox]struct{}{}}
 }
 
-// take waits until all connections together have room for n bytes. While it waits, connections that hold room and read
-// nothing are closed.
+// take waits until all connections together have room for n bytes. While it waits, evict closes connections that hold
+// room and whose clients read nothing.
 func (a *outboxes) take(ctx context.Context, n int64) error {
 	if a.bytes.TryAcquire(n) {
 		return nil
@@ -137,7 +137,7 @@ func (a *outboxes) take(ctx context.Context, n int64) error {
 	return nil
 }
 
-// evict closes stalled connections until done is closed, one each a.stall: the one that holds most.
+// evict closes a stalled connection every a.stall until done is closed: each time the one that holds most.
 func (a *outboxes) evict(done <-chan struct{}) {
 	tick := time.NewTicker(a.stall)
 	defer tick.Stop()

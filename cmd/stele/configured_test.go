@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// The log has the version and what was set, by flags or variables, but no password.
+// TestConfigurationIsLogged checks that the log has the version and the flags that are set, by the command line or by
+// variables, but no password.
 func TestConfigurationIsLogged(t *testing.T) {
 	env := []string{"STELE_MAX_TXN_OPS=77", "STELE_S3_SECRET_KEY=very-secret"}
 	p := launch(t, t.TempDir(), env, "--listen-address=127.0.0.1:0", "--name=one")
@@ -24,7 +25,7 @@ func TestConfigurationIsLogged(t *testing.T) {
 	}
 }
 
-// Whatever form the endpoint has, its password stays out of the log.
+// TestConfiguredHidesPasswords checks that the password of an endpoint of any form stays out of the log.
 func TestConfiguredHidesPasswords(t *testing.T) {
 	for _, endpoint := range []string{
 		"postgres://u:hunter2@h/d?sslmode=disable", "mysql://u:hunter2@tcp(h)/d", "postgres://u:hunter2@[/d", "u:hunter2@h",

@@ -55,7 +55,7 @@ func TestDatabaseOptions(t *testing.T) {
 	if opts != want || said != "" {
 		t.Errorf("options %+v; said %q", opts, said)
 	}
-	// What kine takes for "no limit" is no error; what becomes of it is pkg/endpoint's.
+	// Negative values, which mean "no limit" in kine, are no error. Package endpoint treats them as unset.
 	opts, said = databaseOptions(t, "hunter2", "--endpoint=postgres://u@h/d", "--skip-verify",
 		"--datastore-max-open-connections=-1",
 		"--datastore-max-idle-connections=-1", "--datastore-connection-max-lifetime=-1s", "--datastore-connection-max-idle-time=-1s")
@@ -69,7 +69,7 @@ func TestDatabaseOptions(t *testing.T) {
 	}
 }
 
-// A kine command line for SQLite may have them all.
+// A kine command line for SQLite may set all flags of the database connection.
 func TestDatabaseOptionsThatAFileDoesNotNeed(t *testing.T) {
 	opts, said := databaseOptions(t, "hunter2", kineCommandLine...)
 	if opts != (connect.Options{}) {

@@ -41,7 +41,7 @@ func TestExport(t *testing.T) {
 	run(0, "nothing was written", "--dry-run", file)
 	run(1, "no such file or directory", filepath.Join(dir, "missing", "snapshot.db"))
 	const summary = "20 entries, 0 leases, revision 21, compact revision -1, hash "
-	run(0, summary, file) // beside the server
+	run(0, summary, file) // while the server runs
 	run(1, "exists; name another file", file)
 	p.stop()
 	run(0, summary, file+"2")

@@ -13,7 +13,7 @@ import (
 	"github.com/stele-db/stele/compactor"
 )
 
-// kineCommandLine has every flag of kine 0.17, with a value of its type that is not kine's default.
+// kineCommandLine sets every flag of kine 0.17 to a value of its type that is not the default.
 var kineCommandLine = []string{
 	"--listen-address=tcp://127.0.0.1:0",
 	"--endpoint=sqlite://./db/state.db?_journal_mode=WAL&cache=shared",
@@ -36,8 +36,8 @@ var kineCommandLine = []string{
 	"--debug",
 }
 
-// The flags above that go on working; the others are retired. (The flags of the client port's TLS have tests of their
-// own.)
+// kineHonoured are the flags above that have an effect; the other ones are retired. (The TLS flags of the client port
+// have their own tests.)
 var kineHonoured = []string{
 	"listen-address", "endpoint", "log-format", "metrics-bind-address", "datastore-poll-interval",
 	"metrics-ignore-tls-config", "metrics-enable-profiling", "watch-progress-notify-interval", "compact-interval", "compact-interval-jitter",
@@ -155,7 +155,7 @@ func TestUnknownVariables(t *testing.T) {
 		"STELE_LISTEN_ADDRESS":      false,
 		"STELE_DATASTORE_PASSWORD":  false,
 		"STELE_SOURCE_PASSWORD":     false,
-		"STELE_BUMP_REVISION":       false, // of another command
+		"STELE_BUMP_REVISION":       false, // a flag of another command
 		"STELE_S3_BUCKET":           false, // retired
 		"STELE_TEST_DATABASE":       false,
 		"STELE_SERVICE_HOST":        false, // of a Kubernetes service named stele
@@ -294,7 +294,7 @@ func describeSchedule(s compactor.Schedule) string {
 	return fmt.Sprintf("%T%v", s, s)
 }
 
-// The documentation has every flag in its table, with the default that the program has, and no flag that is not there.
+// The table in the documentation has every flag with the default of the program, and no other flag.
 func TestConfigurationPageIsInStep(t *testing.T) {
 	page, err := os.ReadFile("../../docs/configuration.md")
 	if err != nil {

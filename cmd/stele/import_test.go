@@ -12,13 +12,13 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// kineSQL is a table of kine's with two keys, one of them deleted, after a compaction at revision 2.
+// kineSQL creates a table of kine with two keys, one of them deleted, after a compaction at revision 2.
 const kineSQL = `
 CREATE TABLE kine (id INTEGER PRIMARY KEY, name TEXT, created INTEGER, deleted INTEGER, create_revision INTEGER, prev_revision INTEGER, lease INTEGER, value BLOB, old_value BLOB);
 INSERT INTO kine VALUES (1, 'compact_rev_key', 1, 0, NULL, 2, 0, '', NULL), (3, '/a', 0, 0, 2, 2, 0, 'a2', 'a1'), (4, '/b', 1, 0, NULL, 0, 3600, 'b', NULL),
   (5, 'gap-5', 0, 1, 0, 0, 0, NULL, NULL), (6, '/b', 0, 1, 4, 4, 0, NULL, 'b');`
 
-// makeKine makes kine's default database in dir.
+// makeKine creates kine's default database in dir.
 func makeKine(t *testing.T, dir, script string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Join(dir, "db"), 0o700); err != nil {
@@ -47,7 +47,8 @@ func ran(t *testing.T, dir string, code int, args []string, want ...string) {
 	}
 }
 
-// TestKineTable starts on a kine table, says what an import would do, does it, and starts again.
+// TestKineTable checks that the program refuses to start on a table of kine, imports it with and without --dry-run, and
+// then starts the program.
 func TestKineTable(t *testing.T) {
 	dir := t.TempDir()
 	makeKine(t, dir, kineSQL)
@@ -78,7 +79,7 @@ func TestKineTable(t *testing.T) {
 	p.stop()
 }
 
-// TestBesideKine begins an empty log where a table kine is another's.
+// TestBesideKine starts with an empty log in a database that holds a table kine of another program.
 func TestBesideKine(t *testing.T) {
 	dir := t.TempDir()
 	makeKine(t, dir, `CREATE TABLE kine (invoice INTEGER)`)
@@ -86,11 +87,11 @@ func TestBesideKine(t *testing.T) {
 	p := start(t, dir, "--beside-kine")
 	put(t, p.kv(), "k", "v")
 	p.stop()
-	p = start(t, dir) // the log is there now
+	p = start(t, dir) // the log exists now
 	p.stop()
 }
 
-// TestImportMistakes are mistakes on the command line of an import.
+// TestImportMistakes checks the errors for mistakes on the command line of an import.
 func TestImportMistakes(t *testing.T) {
 	dir := t.TempDir()
 	makeKine(t, dir,
@@ -125,7 +126,7 @@ func TestImportMistakes(t *testing.T) {
 	}
 }
 
-// TestProgressInTheLog tells where no terminal is.
+// TestProgressInTheLog checks that progress is logged if standard error is not a terminal.
 func TestProgressInTheLog(t *testing.T) {
 	var said bytes.Buffer
 	logger := logrus.New()

@@ -16,7 +16,7 @@ func TestLeaseMode(t *testing.T) {
 	}
 	run(1, "no such file or directory; name the database that is served", "lease-mode", "etcd")
 	run(0, "is up to date", "schema")
-	run(0, "of mode etcd; converted keys: 0", "lease-mode", "etcd") // an empty database takes either
+	run(0, "of mode etcd; converted keys: 0", "lease-mode", "etcd") // an empty database accepts either mode
 	run(0, "of mode etcd; converted keys: 0", "lease-mode", "etcd")
 	run(1, "start it with --lease-mode=etcd, or stop all servers and run `stele lease-mode ttl`",
 		"--listen-address=127.0.0.1:0")

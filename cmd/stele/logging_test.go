@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestJSONLogHasDurationsWithUnits checks that a program which reads the log does not have to know that they were
+// TestJSONLogHasDurationsWithUnits checks that durations have units, so that programs that read the log need not assume
 // nanoseconds.
 func TestJSONLogHasDurationsWithUnits(t *testing.T) {
 	var out strings.Builder
@@ -22,7 +22,7 @@ func TestJSONLogHasDurationsWithUnits(t *testing.T) {
 	}
 }
 
-// TestJSONLogHasTheLastError checks that standard error is JSON to the end.
+// TestJSONLogHasTheLastError checks that the last line on standard error is also JSON.
 func TestJSONLogHasTheLastError(t *testing.T) {
 	p := launch(t, t.TempDir(), nil, "--log-format=json", "--listen-address=127.0.0.1:0", "--endpoint=sqlite:///tmp")
 	if code := p.wait(); code != 1 {

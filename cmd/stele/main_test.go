@@ -78,8 +78,8 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
-// launch starts the program in dir, with nothing in the environment but env, and what keeps the race detector from
-// sleeping for a second when it ends.
+// launch starts the program in dir. Its environment is env, and GORACE, so that the race detector does not sleep for a
+// second at exit.
 func launch(t *testing.T, dir string, env []string, args ...string) *program {
 	t.Helper()
 	p := &program{t: t, dir: dir, cmd: exec.Command(binary, args...), exited: make(chan struct{})}
@@ -116,7 +116,7 @@ func (p *program) running() bool {
 	}
 }
 
-// start launches the program on a free port and waits until it has said how to connect.
+// start launches the program on a free port and waits until it has written its URL.
 func start(t *testing.T, dir string, args ...string) *program {
 	t.Helper()
 	p := launch(t, dir, nil, append([]string{"--listen-address=127.0.0.1:0"}, args...)...)
@@ -185,7 +185,7 @@ func (p *program) signal(s syscall.Signal) {
 	}
 }
 
-// stop ends the program as a service manager does.
+// stop stops the program as a service manager does.
 func (p *program) stop() {
 	p.t.Helper()
 	p.signal(syscall.SIGTERM)
@@ -194,7 +194,7 @@ func (p *program) stop() {
 	}
 }
 
-// connect returns a connection to the program; creds nil is plain text.
+// connect returns a connection to the program. It uses plain text if creds is nil.
 func (p *program) connect(creds credentials.TransportCredentials) *grpc.ClientConn {
 	p.t.Helper()
 	if creds == nil {

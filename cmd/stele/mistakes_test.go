@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// Every mistake ends in one sentence that names the flag (or variable) and the mend, exit code 1, and no data touched.
+// TestMistakes checks that every mistake ends with exit code 1, one sentence that names the flag (or variable) and the
+// fix, and no data touched.
 func TestMistakes(t *testing.T) {
 	busy := listenTCP(t)
 	plain := postgresWithoutTLS(t)
@@ -237,7 +238,7 @@ func listenTCP(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// A file that is not a Stele log is named, and stays as it is.
+// The error for a file that is not a Stele log names the file, and the file does not change.
 func TestForeignFileIsLeftAlone(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "notes.txt")
@@ -260,7 +261,7 @@ func TestForeignFileIsLeftAlone(t *testing.T) {
 	}
 }
 
-// A second process on the socket of a running one is refused, and the running one goes on.
+// TestSocketInUse checks that a second process cannot take the socket of a running one, which keeps serving.
 func TestSocketInUse(t *testing.T) {
 	dir, err := os.MkdirTemp("", "s")
 	if err != nil {
@@ -283,7 +284,7 @@ func TestSocketInUse(t *testing.T) {
 	}
 	put(t, first.kv(), "k", "v")
 
-	// The socket that a killed process left behind is no obstacle.
+	// A socket that a killed process left behind is replaced.
 	if err := first.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}

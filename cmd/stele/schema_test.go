@@ -16,7 +16,7 @@ func TestSchema(t *testing.T) {
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v %v", left, err)
 	}
-	for range 2 { // the second time there is nothing to do
+	for range 2 { // the second run changes nothing
 		p = launch(t, dir, []string{"STELE_ENDPOINT=sqlite://state.db"}, "schema")
 		if code := p.wait(); code != 0 || p.stdout.String() != filepath.Join(dir, "state.db")+" is up to date\n" {
 			t.Errorf("exit code %d", code)

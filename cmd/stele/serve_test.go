@@ -41,7 +41,7 @@ func fetch(t *testing.T, client *http.Client, url string) string {
 	return string(body)
 }
 
-// No argument at all; only the port comes from the environment, because another one may be serving on 2379.
+// The program gets no arguments. Only the port comes from the environment, because another server may use 2379.
 func TestWithoutArgumentsItServesAndSaysWhereAndHow(t *testing.T) {
 	dir := t.TempDir()
 	p := launch(t, dir, []string{"STELE_LISTEN_ADDRESS=127.0.0.1:0"})
@@ -112,7 +112,7 @@ func TestSIGTERMTellsWatchersAndKeepsEverything(t *testing.T) {
 	again.stop()
 }
 
-// Requests in flight are answered although the signal came first.
+// Requests in flight when the signal comes are answered.
 func TestSIGINTFinishesRequestsInFlight(t *testing.T) {
 	dir := t.TempDir()
 	p := start(t, dir)
@@ -157,7 +157,7 @@ func revisionOf(t *testing.T, kv pb.KVClient) int64 {
 
 func TestSecondSignalEndsAtOnce(t *testing.T) {
 	p := start(t, t.TempDir())
-	// A stream that its client never ends holds the first, graceful stop up.
+	// A stream that its client never ends delays the graceful stop of the first signal.
 	stream, err := reflectionpb.NewServerReflectionClient(p.connect(nil)).ServerReflectionInfo(testContext(t))
 	if err != nil {
 		t.Fatal(err)
@@ -182,7 +182,7 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 }
 
 func TestUnixSocket(t *testing.T) {
-	// A socket's path has at most about 100 bytes: the directory of a test can be too long.
+	// The path of a socket may have at most about 100 bytes, and the directory of a test can be longer.
 	dir, err := os.MkdirTemp("", "s")
 	if err != nil {
 		t.Fatal(err)
@@ -280,7 +280,7 @@ func TestMemberListShowsNameAndURLs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(resp.Members) != 1 || resp.Members[0].Name != "one" || strings.Join(resp.Members[0].ClientURLs, ",") != "http://stele.example:2379,unix:,unixs:///run/stele.sock" { // as etcd writes it
+	if len(resp.Members) != 1 || resp.Members[0].Name != "one" || strings.Join(resp.Members[0].ClientURLs, ",") != "http://stele.example:2379,unix:,unixs:///run/stele.sock" { // etcd's format
 		t.Errorf("members %v", resp.Members)
 	}
 }
@@ -300,7 +300,7 @@ func TestVersion(t *testing.T) {
 // TestAnswersWithoutDatabase checks that the probes and gRPC answer while the database cannot be reached, on the
 // metrics port too.
 func TestAnswersWithoutDatabase(t *testing.T) {
-	closed := listenTCP(t) // nothing answers a PostgreSQL client there
+	closed := listenTCP(t) // no server answers a PostgreSQL client at this address
 	p := launch(t, t.TempDir(), nil, "--endpoint=postgres://stele@"+closed+"/stele?sslmode=disable&connect_timeout=1",
 		"--listen-address=unix://s", "--metrics-bind-address=127.0.0.1:0")
 	url := "http://" + metricsAddress(t, p)
@@ -321,7 +321,7 @@ func TestAnswersWithoutDatabase(t *testing.T) {
 	p.stop()
 }
 
-// The flags of keepalive reach the server: a client that answers no ping is disconnected.
+// The keep-alive flags reach the server: a client that does not answer pings is disconnected.
 func TestKeepAliveFlags(t *testing.T) {
 	p := start(t, t.TempDir(), "--grpc-keepalive-interval=1s", "--grpc-keepalive-timeout=1s",
 		"--grpc-keepalive-min-time=0")

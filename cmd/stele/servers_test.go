@@ -19,19 +19,19 @@ import (
 	"github.com/stele-db/stele/pkg/tls/tlstest"
 )
 
-// account is a user of a database server with a password that appears nowhere else, and a database of its own.
+// account is a user of a database server with a unique password and its own database.
 type account struct {
 	server                   *database.Server
 	user, password, database string
 }
 
-// newAccount makes one that lives as long as t. Without owner the user may use the tables of the database, and create
-// none.
+// newAccount creates an account, and removes it when t ends. Without owner the user may use the tables of the database,
+// but not create tables.
 func newAccount(t *testing.T, s *database.Server, owner bool) *account {
 	t.Helper()
 	a := &account{server: s, user: fmt.Sprintf("user_%08x", rand.Uint32()),
 		password: fmt.Sprintf("hunter2-%016x", rand.Uint64()), database: s.Database(t)}
-	// Users belong to the server: what they may in the database goes first.
+	// Users belong to the server. The database with their rights is deleted first.
 	if s.Kind == database.MariaDB {
 		a.admin(t, "CREATE USER "+a.user+"@'127.0.0.1' IDENTIFIED BY '"+a.password+"'")
 		t.Cleanup(func() { a.admin(t, "DROP USER "+a.user+"@'127.0.0.1'") })
@@ -86,7 +86,7 @@ func adminDSN(s *database.Server) string {
 	return "postgres://postgres:admin@" + s.Address(1) + "/postgres?sslmode=disable"
 }
 
-// endpoint is a DSN of the account's database for who, a user with or without a password.
+// endpoint returns a DSN of the account's database. who is a user, with or without a password.
 func (a *account) endpoint(who string) string {
 	if a.server.Kind == database.MariaDB {
 		return "mysql://" + who + "@tcp(" + a.server.Address(1) + ")/" + a.database
@@ -94,7 +94,7 @@ func (a *account) endpoint(who string) string {
 	return "postgres://" + who + "@" + a.server.Address(1) + "/" + a.database
 }
 
-// said is everything that a program wrote.
+// said returns all output of a program.
 func (p *program) said() string { return p.stdout.String() + p.stderr.String() }
 
 func forEachServer(t *testing.T, test func(t *testing.T, s *database.Server)) {
@@ -144,7 +144,8 @@ func TestPasswordIsSeenByNobody(t *testing.T) {
 	})
 }
 
-// What only the operator can mend ends the process at once, with one sentence that says so and no password.
+// TestMistakesWithServers checks that errors that only the operator can fix end the process at once, with one sentence
+// that explains the error and has no password.
 func TestMistakesWithServers(t *testing.T) {
 	forEachServer(t, func(t *testing.T, s *database.Server) {
 		a := newAccount(t, s, false)
@@ -216,7 +217,7 @@ func TestTLSToServers(t *testing.T) {
 		}
 		ca := "--ca-file=" + s.Env(t, "CA")
 		cert := []string{ca, "--cert-file=" + s.Env(t, "CLIENT_CERT"), "--key-file=" + s.Env(t, "CLIENT_KEY")}
-		// Who may connect with this certificate and no other way: see scripts/databases.
+		// This user may connect only with the certificate: see scripts/databases.
 		certificate := a.endpoint("certificate")
 		if s.Kind == database.Postgres {
 			a.admin(t, "GRANT ALL ON DATABASE "+a.database+" TO certificate; GRANT ALL ON SCHEMA public TO certificate")
@@ -231,7 +232,7 @@ func TestTLSToServers(t *testing.T) {
 			p := start(t, t.TempDir(), args...)
 			put(t, p.kv(), "k", name)
 			if s.Kind == database.Postgres {
-				// All connections of the program are encrypted, or this divides by zero.
+				// The query divides by zero unless all connections of the program are encrypted.
 				a.admin(t, "SELECT 1 / (CASE WHEN count(*) > 0 AND bool_and(ssl) THEN 1 ELSE 0 END) FROM "+
 					"pg_stat_activity JOIN pg_stat_ssl USING (pid) WHERE datname = '"+
 					a.database+"' AND pid <> pg_backend_pid()")
@@ -245,7 +246,7 @@ func TestTLSToServers(t *testing.T) {
 	})
 }
 
-// A service manager may start Stele first.
+// A service manager may start Stele before the database server.
 func TestStartBeforeTheServer(t *testing.T) {
 	forEachServer(t, func(t *testing.T, s *database.Server) {
 		a := newAccount(t, s, true)
@@ -279,7 +280,7 @@ func TestStartBeforeTheServer(t *testing.T) {
 	})
 }
 
-// An administrator runs what is printed, and the user who serves has no right to change the schema.
+// An administrator runs the printed statements, because the user of the server has no right to change the schema.
 func TestSchemaByAnAdministrator(t *testing.T) {
 	forEachServer(t, func(t *testing.T, s *database.Server) {
 		a := newAccount(t, s, false)
@@ -288,7 +289,7 @@ func TestSchemaByAnAdministrator(t *testing.T) {
 		if code := printed.wait(); code != 0 {
 			t.Fatalf("exit code %d", code)
 		}
-		_, tables, _ := strings.Cut(printed.stdout.String(), ";\n") // the database is there
+		_, tables, _ := strings.Cut(printed.stdout.String(), ";\n") // skip CREATE DATABASE: the database exists
 		a.admin(t, tables)
 		if s.Kind == database.Postgres {
 			a.admin(t,

@@ -15,7 +15,7 @@ import (
 	"github.com/stele-db/stele/pkg/tls/tlstest"
 )
 
-// TLS may be served on any address without another flag, kine's unix sockets included.
+// TLS may be served on any address without another flag, including the unix sockets of kine.
 func TestTLS(t *testing.T) {
 	ca := tlstest.New(t)
 	serving := ca.Issue(t, "server")
@@ -62,7 +62,7 @@ func TestClientCertificates(t *testing.T) {
 		}
 	}
 
-	// Metrics on their own port have the same certificate and ask for none.
+	// The metrics port has the same certificate, and requires no client certificate.
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: none}}
 	t.Cleanup(client.CloseIdleConnections)
 	if got := fetch(t, client, "https://"+metricsAddress(t, p)+"/metrics"); !strings.Contains(got, "go_goroutines") {
@@ -70,7 +70,7 @@ func TestClientCertificates(t *testing.T) {
 	}
 }
 
-// The flags of etcd's that restrict who connects reach the listeners.
+// The etcd flags that restrict connections reach the listeners.
 func TestRevocationAndVersionFlags(t *testing.T) {
 	ca := tlstest.New(t)
 	serving := ca.Issue(t, "server")

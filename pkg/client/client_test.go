@@ -23,7 +23,7 @@ import (
 	"github.com/stele-db/stele/pkg/tls"
 )
 
-// patience bounds everything that a test waits for.
+// patience bounds every wait of a test.
 const patience = 20 * time.Second
 
 func within(t *testing.T) context.Context {
@@ -33,7 +33,7 @@ func within(t *testing.T) context.Context {
 	return ctx
 }
 
-// serve starts a datastore, which ends with the test or when stop is called.
+// serve starts a datastore, which stops at the end of the test or when stop is called.
 func serve(t *testing.T, config endpoint.Config) (etcd client.Config, stop func()) {
 	t.Helper()
 	log := logrus.New()
@@ -158,7 +158,7 @@ func TestList(t *testing.T) {
 	}
 }
 
-// Texts that programs compare.
+// Programs compare these texts.
 func TestTextsOfErrors(t *testing.T) {
 	t.Parallel()
 	c, ctx := newClient(t), within(t)
@@ -176,7 +176,7 @@ func TestTextsOfErrors(t *testing.T) {
 	}
 }
 
-// Of many that know the same revision, one may change it.
+// Of many clients that know the same revision, only one can change it.
 func TestOneOfMany(t *testing.T) {
 	t.Parallel()
 	c, ctx := newClient(t), within(t)
@@ -213,7 +213,7 @@ func TestConfigurationsThatCannotBeUsed(t *testing.T) {
 	}
 }
 
-// Requests end when their context does, with its error, whether there is a server or not.
+// A request ends with the error of its context when the context ends, whether or not a server runs.
 func TestContexts(t *testing.T) {
 	t.Parallel()
 	nobody := connect(t, client.Config{Endpoints: []string{"unix://" + filepath.Join(t.TempDir(), "nobody")}})
@@ -237,7 +237,7 @@ func TestContexts(t *testing.T) {
 			}
 		}
 	}
-	// Without a deadline, too, a client finds out that nobody is there.
+	// A client without a deadline also detects that no server runs.
 	if _, err := nobody.Get(t.Context(), "k"); status.Code(err) != codes.Unavailable {
 		t.Errorf("get: %v", err)
 	}
@@ -255,7 +255,7 @@ func TestContexts(t *testing.T) {
 	}
 }
 
-// A client may be there before its server, and outlive it.
+// A client may be created before its server starts, and used after the server has stopped and started again.
 func TestServerComesAndGoes(t *testing.T) {
 	t.Parallel()
 	dir, err := os.MkdirTemp("", "c")

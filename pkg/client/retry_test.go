@@ -14,7 +14,7 @@ import (
 	"github.com/stele-db/stele/pkg/client"
 )
 
-// moody is a server that fails as often as it is told to, and counts.
+// moody is a server that fails the given number of reads and all writes, and counts both.
 type moody struct {
 	pb.UnimplementedKVServer
 	failures       int32
@@ -40,7 +40,7 @@ func (m *moody) Put(context.Context, *pb.PutRequest) (*pb.PutResponse, error) {
 		"etcdserver: the database did not confirm the write, which may have taken effect")
 }
 
-// A connection that breaks in the middle of a write is a failure of the write, not a reason to write again.
+// Compact breaks the connection during the write. The client must report that as a failure, and not retry the write.
 func (m *moody) Compact(ctx context.Context, _ *pb.CompactionRequest) (*pb.CompactionResponse, error) {
 	m.writes.Add(1)
 	cut(ctx)
@@ -69,7 +69,7 @@ func (m *moody) serve(t *testing.T) string {
 	return "http://" + l.Addr().String()
 }
 
-// connections closes the last connection that it accepted.
+// connections is a listener that can close the last connection that it accepted.
 type connections struct {
 	net.Listener
 	last atomic.Pointer[net.Conn]
@@ -106,7 +106,7 @@ func TestReadsAreTriedAgainAndWritesAreNot(t *testing.T) {
 	}
 }
 
-// A read that one endpoint cannot answer is answered by another.
+// A read that fails on one endpoint is retried on another one.
 func TestReadsFindAnotherEndpoint(t *testing.T) {
 	t.Parallel()
 	bad, good := &moody{failures: 1 << 30}, &moody{}

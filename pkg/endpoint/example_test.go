@@ -12,7 +12,7 @@ import (
 	"github.com/stele-db/stele/pkg/endpoint"
 )
 
-// A program that keeps its own data in a datastore inside its own process.
+// This program keeps its own data in a datastore inside its process.
 func ExampleListen() {
 	if err := program(); err != nil {
 		fmt.Println(err)
@@ -32,7 +32,7 @@ func program() error {
 	defer func() { _ = os.RemoveAll(dir) }()
 	socket := filepath.Join(dir, "datastore.sock")
 
-	// The datastore serves until stop is called, and has stopped when done is.
+	// The datastore serves until stop is called. It has stopped when done is done.
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	var done sync.WaitGroup
@@ -45,7 +45,8 @@ func program() error {
 		return err
 	}
 
-	// What Listen returns says how to connect: for this client, for etcd's, or for kube-apiserver's --etcd-servers.
+	// Listen returns the parameters of the connection: for this client, for etcd's client, or for --etcd-servers of
+	// kube-apiserver.
 	c, err := client.New(etcd)
 	if err != nil {
 		return err
@@ -60,7 +61,7 @@ func program() error {
 	}
 	fmt.Printf("%s: %s\n", color.Key, color.Data)
 
-	// Whoever does not know of the value cannot overwrite it; whoever knows the revision can.
+	// Create does not overwrite the value. A client that knows its revision can update it.
 	if err := c.Create(ctx, "settings/color", []byte("red")); errors.Is(err, client.ErrKeyExists) {
 		fmt.Println("already there:", err)
 	}

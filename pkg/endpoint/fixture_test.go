@@ -15,7 +15,7 @@ import (
 	"github.com/stele-db/stele/pkg/client"
 )
 
-// patience bounds everything that a test waits for.
+// patience bounds every wait of a test.
 const patience = 20 * time.Second
 
 func logTo(w io.Writer) *logrus.Entry {
@@ -24,7 +24,7 @@ func logTo(w io.Writer) *logrus.Entry {
 	return logrus.NewEntry(log)
 }
 
-// output is what a log wrote.
+// output collects the output of a log.
 type output struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -42,7 +42,7 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
-// shortDir is a directory whose name leaves room for that of a socket.
+// shortDir returns a directory whose path is short enough for a socket in it.
 func shortDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "e")
@@ -61,7 +61,8 @@ type started struct {
 	wg     *sync.WaitGroup
 }
 
-// start calls Listen; unless config says otherwise, on a file and a socket of its own, which live as long as the test.
+// start calls Listen and stops the datastore at the end of the test. It uses a new file and a new socket unless config
+// names them.
 func start(t *testing.T, config Config) *started {
 	t.Helper()
 	s, err := tryStart(t, config)
@@ -84,7 +85,7 @@ func tryStart(t *testing.T, config Config) (*started, error) {
 	}
 	s := &started{t: t, wg: &sync.WaitGroup{}}
 	config.WaitGroup = s.wg
-	ctx, cancel := context.WithCancel(context.Background()) // the test's own ends before the cleanups run
+	ctx, cancel := context.WithCancel(context.Background()) // t.Context ends before the cleanups run
 	s.cancel = cancel
 	var err error
 	if s.ETCDConfig, err = Listen(ctx, config); err != nil {
@@ -96,7 +97,7 @@ func tryStart(t *testing.T, config Config) (*started, error) {
 	return s, nil
 }
 
-// stop ends the context and waits until everything has stopped.
+// stop cancels the context and waits until the datastore has stopped.
 func (s *started) stop() {
 	s.cancel()
 	s.stopped()
@@ -135,7 +136,7 @@ func within(t *testing.T) context.Context {
 	return ctx
 }
 
-// put writes and reads back.
+// put writes a value and reads it back.
 func put(t *testing.T, c client.Client, key, value string) {
 	t.Helper()
 	if err := c.Put(within(t), key, []byte(value)); err != nil {

@@ -23,8 +23,7 @@ import (
 	"github.com/stele-db/stele/server"
 )
 
-// The services are served on the configured address and wherever the caller serves them, with the caller's
-// interceptors.
+// The services are served on the configured address and on the caller's listeners, with the caller's interceptors.
 func TestInjectedServer(t *testing.T) {
 	t.Parallel()
 	requests := make(chan string, 100)
@@ -82,7 +81,7 @@ func TestInjectedServer(t *testing.T) {
 	}
 }
 
-// The caller's server has its own TLS; what is returned says so.
+// The caller's server does TLS itself, and the returned configuration uses TLS.
 func TestInjectedServerWithTLS(t *testing.T) {
 	t.Parallel()
 	cert := tlstest.New(t).Issue(t, "s")
@@ -98,7 +97,7 @@ func TestInjectedServerWithTLS(t *testing.T) {
 	}
 }
 
-// grpc would end the process.
+// Without the check, grpc would exit the process.
 func TestInjectedServerThatHasTheServices(t *testing.T) {
 	t.Parallel()
 	injected := grpc.NewServer(grpc.WaitForHandlers(true))
@@ -119,7 +118,7 @@ func TestInjectedServerThatHasTheServices(t *testing.T) {
 	}
 }
 
-// A caller may stop its server; the datastore behind it still ends in order.
+// The caller may stop its server. The datastore behind it still stops cleanly when its context ends.
 func TestInjectedServerStoppedByItsOwner(t *testing.T) {
 	t.Parallel()
 	injected := grpc.NewServer(grpc.WaitForHandlers(true))

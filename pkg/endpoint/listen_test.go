@@ -23,7 +23,7 @@ import (
 	"github.com/stele-db/stele/pkg/tls/tlstest"
 )
 
-// What k3s does: nothing is named, so the database and the socket are in the working directory.
+// k3s names neither database nor socket, so that both are in the working directory.
 func TestZeroConfig(t *testing.T) {
 	for _, endpoint := range []string{"", "sqlite://"} {
 		t.Run(endpoint, func(t *testing.T) {
@@ -57,7 +57,7 @@ func TestZeroConfig(t *testing.T) {
 				t.Fatal(err)
 			}
 			want(t, clientOf(t, etcd), "/bootstrap", "secret")
-			t.Cleanup(wg.Wait) // the test's context has ended then
+			t.Cleanup(wg.Wait) // t.Context has ended by then
 		})
 	}
 }
@@ -114,7 +114,7 @@ func TestExternalDatastore(t *testing.T) {
 	for _, endpoint := range []string{"http://10.0.0.1:2379", "https://a:2379,https://b:2379,https://c:2379", "unix://kine.sock", "unixs://kine.sock"} {
 		var wg sync.WaitGroup
 		etcd, err := Listen(t.Context(), Config{Endpoint: endpoint, BackendTLSConfig: files, WaitGroup: &wg})
-		wg.Wait() // at once: nothing is started
+		wg.Wait() // returns at once, because Listen starts nothing
 		if wanted := (ETCDConfig{Endpoints: strings.Split(endpoint, ","), TLSConfig: files, LeaderElect: true}); err != nil || !reflect.DeepEqual(etcd, wanted) {
 			t.Errorf("%s: %+v, %v", endpoint, etcd, err)
 		}
@@ -129,7 +129,7 @@ func TestExternalDatastore(t *testing.T) {
 	}
 }
 
-// An error leaves nothing behind: no socket, no goroutine that the WaitGroup waits for, no metric.
+// After an error nothing is left behind: no socket, no goroutine for which the WaitGroup waits, no metric.
 func TestErrorsAreReturned(t *testing.T) {
 	t.Parallel()
 	dir := shortDir(t)
@@ -142,7 +142,7 @@ func TestErrorsAreReturned(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, test := range map[string]struct {
-		ended  bool // the context, beforehand
+		ended  bool // the context has ended before the call
 		config Config
 		want   string
 	}{
@@ -194,7 +194,7 @@ func TestErrorsAreReturned(t *testing.T) {
 	}
 }
 
-// Intervals reach the store.
+// The intervals reach the store.
 func TestNotifyAndCompactInterval(t *testing.T) {
 	t.Parallel()
 	s := start(t, Config{Listener: "tcp://127.0.0.1:0", NotifyInterval: 50 * time.Millisecond,
@@ -243,7 +243,7 @@ func dial(t *testing.T, s *started) *grpc.ClientConn {
 	return conn
 }
 
-// Two datastores of one process on one database are two replicas of it, on two databases they are two datastores.
+// Two datastores of one process on the same database are two replicas; on two databases they are independent.
 func TestListenTwice(t *testing.T) {
 	t.Parallel()
 	endpoint := "sqlite://" + filepath.Join(t.TempDir(), "state.db")
@@ -258,7 +258,7 @@ func TestListenTwice(t *testing.T) {
 	put(t, b.client(), "k", "alone")
 }
 
-// The members of a cluster are told apart although each of them listens on the same relative path.
+// The members of a cluster have different URLs although each of them listens on the same relative path.
 func TestAdvertisedURLIsAbsolute(t *testing.T) {
 	dir := shortDir(t)
 	t.Chdir(dir)
@@ -288,7 +288,7 @@ func TestNegativePoolCountsAsNotSaid(t *testing.T) {
 	}
 }
 
-// listenUnix is a foreign listener.
+// listenUnix returns a listener that does not belong to Stele.
 func listenUnix(t *testing.T, path string) *net.UnixListener {
 	t.Helper()
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})

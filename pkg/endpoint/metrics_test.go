@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// names are those of the metrics in r, with what they show.
+// names returns the names of the metrics in r, with their values.
 func names(t *testing.T, r prometheus.Gatherer) map[string]float64 {
 	t.Helper()
 	families, err := r.Gather()
@@ -65,7 +65,7 @@ func TestMetricsAreRegisteredOnce(t *testing.T) {
 	}
 }
 
-// With labels, several are shown.
+// With labels, a registry shows the metrics of several datastores.
 func TestMetricsWithLabels(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
@@ -85,7 +85,7 @@ func TestMetricsWithLabels(t *testing.T) {
 	t.Error("not both revisions are shown")
 }
 
-// The program that embeds Stele may have metrics of grpc of its own.
+// The program that embeds Stele may have its own gRPC metrics.
 func TestForeignMetrics(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
@@ -108,7 +108,7 @@ func TestForeignMetrics(t *testing.T) {
 	}
 }
 
-// A failed start leaves the names free.
+// A failed start unregisters its metrics.
 func TestMetricsOfAFailedStart(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()

@@ -17,7 +17,7 @@ import (
 
 const away = "postgres://user:hunter2@db.example/stele"
 
-// A database that is away for a minute is found soon after it is back, and the log stays readable.
+// A database that is unreachable for a minute is reached soon after it returns, and the log stays readable.
 func TestStartWaitsForTheDatabase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out output
@@ -48,7 +48,7 @@ func TestStartWaitsForTheDatabase(t *testing.T) {
 	})
 }
 
-// A server may take the connection and say nothing, and a large log takes long to read.
+// The attempt may take long: a server may accept the connection without answering, or the log may be large.
 func TestStartSaysThatItTakesLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out output
@@ -85,7 +85,7 @@ func TestStartFailsWhenWaitingIsInVain(t *testing.T) {
 	}
 }
 
-// TestStartBoundsUnknownHosts lets a name have no address, at first or for good.
+// TestStartBoundsUnknownHosts uses a host name that cannot be resolved, temporarily or permanently.
 func TestStartBoundsUnknownHosts(t *testing.T) {
 	unknown := &net.OpError{Op: "dial", Err: &net.DNSError{Name: "db.example", IsNotFound: true}}
 	synctest.Test(t, func(t *testing.T) {
@@ -112,7 +112,7 @@ func TestStartBoundsUnknownHosts(t *testing.T) {
 	})
 }
 
-// A program that embeds a datastore waits for its database, and not for ever.
+// A program that embeds a datastore waits for its database for a limited time.
 func TestStartGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin, refused := time.Now(), errors.New("refused")

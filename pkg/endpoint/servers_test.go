@@ -11,7 +11,7 @@ import (
 	"github.com/stele-db/stele/pkg/tls"
 )
 
-// On a database server, two datastores of a process are two replicas.
+// Two datastores of a process on the same database server are two replicas.
 func TestOnPostgreSQL(t *testing.T) {
 	t.Parallel()
 	db := database.Shared(t, database.Postgres)
@@ -29,7 +29,7 @@ func TestOnPostgreSQL(t *testing.T) {
 	put(t, a.client(), "k", "from a")
 	want(t, b.client(), "k", "from a")
 
-	// A client of both goes on when one of them stops.
+	// A client of both keeps working when one of them stops.
 	both := clientOf(t, ETCDConfig{Endpoints: append(a.Endpoints, b.Endpoints...)})
 	put(t, both, "k", "from both")
 	a.stop()
@@ -55,8 +55,7 @@ func TestPasswordIsInNoError(t *testing.T) {
 	}
 }
 
-// Data outlives the process that embeds the datastore, and its way to end it: the file is complete when the WaitGroup
-// is done.
+// The file is complete when the WaitGroup is done.
 func TestEverythingAcknowledgedIsInTheFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "state.db")

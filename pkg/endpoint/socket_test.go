@@ -54,8 +54,8 @@ func TestLiveSocketIsNotStolen(t *testing.T) {
 	put(t, own.client(), "k", "v")
 }
 
-// k3s starts a datastore in plain text to read the cluster's certificates, ends its context, and listens at once on the
-// same path with them.
+// k3s starts a datastore in plain text to read the certificates of the cluster, ends its context, and immediately
+// listens on the same path with them.
 func TestListenAgainAtOnce(t *testing.T) {
 	dir := shortDir(t)
 	t.Chdir(dir)
@@ -84,7 +84,7 @@ func TestListenAgainAtOnce(t *testing.T) {
 	}
 }
 
-// The same on a port, while a client goes on watching.
+// TestListenAgainOnAPort does the same on a port, while a client is watching.
 func TestListenAgainOnAPort(t *testing.T) {
 	t.Parallel()
 	s := start(t, Config{Listener: "tcp://127.0.0.1:0"})
@@ -105,7 +105,7 @@ func TestListenAgainOnAPort(t *testing.T) {
 	}
 }
 
-// Everything that was started has stopped when the WaitGroup is done.
+// All goroutines have ended when the WaitGroup is done.
 func TestNothingIsLeftRunning(t *testing.T) {
 	round := func() {
 		s := start(t, Config{})
@@ -116,13 +116,13 @@ func TestNothingIsLeftRunning(t *testing.T) {
 		}
 		s.stop()
 	}
-	round() // what the libraries start once
+	round() // starts the goroutines that libraries start once
 	before := runtime.NumGoroutine()
 	for range 5 {
 		round()
 	}
 	deadline := time.Now().Add(patience)
-	for runtime.NumGoroutine() > before { // the client's last one may still be on its way out
+	for runtime.NumGoroutine() > before { // the last goroutine of the client may still be ending
 		if time.Now().After(deadline) {
 			buf := make([]byte, 1<<20)
 			t.Fatalf("%d goroutines before, %d after:\n%s", before, runtime.NumGoroutine(),

@@ -53,7 +53,7 @@ func TestAvailable(t *testing.T) {
 	}
 }
 
-// The machine that runs the test says how much memory it has.
+// The machine that runs the test reports its memory.
 func TestAvailableHere(t *testing.T) {
 	if _, err := os.Stat("/proc/meminfo"); err != nil {
 		t.Skip("there is no /proc/meminfo")

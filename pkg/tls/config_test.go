@@ -35,7 +35,7 @@ func handshake(t *testing.T, server, client *cryptotls.Config) error {
 		return err
 	}
 	defer conn.Close()
-	// Whether the client's own certificate was accepted shows with the first answer.
+	// The client learns with the first response whether the server accepted its certificate.
 	if _, err := conn.Write([]byte{0}); err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func TestHandshakes(t *testing.T) {
 	}
 }
 
-// Files that are replaced are used for the next connection.
+// Replaced files are used for the next connection.
 func TestRenewal(t *testing.T) {
 	old, next := tlstest.New(t), tlstest.New(t)
 	files := old.Issue(t, "server")

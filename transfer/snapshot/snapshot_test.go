@@ -28,7 +28,7 @@ func equal(a, b Revision) bool {
 	return a.Main == b.Main && a.Sub == b.Sub && a.Tombstone == b.Tombstone && proto.Equal(a.KV, b.KV)
 }
 
-// write makes a complete snapshot.
+// write writes a complete snapshot.
 func write(t *testing.T, m Meta, revisions ...Revision) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "snapshot.db")
@@ -90,7 +90,7 @@ func TestRoundTrip(t *testing.T) {
 		got.StorageVersion != "3.7.0" || got.ClusterVersion != "3.7.0" {
 		t.Errorf("%+v", got)
 	}
-	if n, err := f.Entries(); err != nil || n != len(history)+1 { // and the one that holds the revision
+	if n, err := f.Entries(); err != nil || n != len(history)+1 { // plus the entry that holds the current revision
 		t.Errorf("%d entries, %v", n, err)
 	}
 	for after := range history {
@@ -150,7 +150,7 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// TestCommits writes more than a transaction of bbolt's holds.
+// TestCommits writes more data than fits into one transaction of bbolt.
 func TestCommits(t *testing.T) {
 	value := string(make([]byte, 100<<10))
 	var history []Revision
@@ -202,7 +202,7 @@ func TestDamage(t *testing.T) {
 		if _, err := Open(put(content), OpenOptions{}); !errors.Is(err, ErrCorrupt) {
 			t.Fatalf("a byte was changed: %v", err)
 		}
-		// Without its checksum nobody can know; but nothing may end the process.
+		// Without a checksum the damage may remain undetected, but it must not end the process.
 		f, err := Open(put(content[:len(without)]), OpenOptions{AllowNoChecksum: true})
 		if err != nil {
 			continue
