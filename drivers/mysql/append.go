@@ -28,7 +28,7 @@ func (l *Log) Append(ctx context.Context, head log.Head, id log.AppendID, entrie
 	}
 	for try := 0; try < contendedTries && w.lostRetryably(err); try++ {
 		if at, err = l.append(ctx, w, head, id, entries); errors.Is(err, log.ErrConflict) {
-			// Unless it was ourselves, the time before.
+			// An entry with our own ID comes from our previous attempt.
 			if other, ok := l.standsAfter(ctx, w, head); !ok || other == id {
 				err = fmt.Errorf("%w: %v may be followed by it: %w", log.ErrUnknown, head, errTriedAgain)
 			}
@@ -55,9 +55,9 @@ func (l *Log) append(ctx context.Context, w *writer, head log.Head, id log.Appen
 // lagTries bounds how often an append is tried again because its node was behind the cluster.
 const lagTries = 5
 
-// lagged tells whether a guard has failed only because this Galera node had not yet applied what another one had
-// acknowledged. The query for it waits until it has. Nothing is lost by asking afterwards: a conflict is a definite
-// failure, and waiting before each INSERT would cost every append a round trip through the cluster.
+// lagged reports whether a precondition failed only because this Galera node lagged behind the cluster. Its query waits
+// until the node has caught up. Checking after the failure is safe, because a conflict is a definite failure; waiting
+// before each INSERT would cost every append a round trip through the cluster.
 func (l *Log) lagged(ctx context.Context, w *writer, head log.Head) bool {
 	if !w.s.galera || !w.s.IsValid() {
 		return false
@@ -70,10 +70,10 @@ func (l *Log) lagged(ctx context.Context, w *writer, head log.Head) bool {
 	return err == nil && newest == head
 }
 
-// contendedTries bounds how often an append is tried again that TiDB gave up for one that came to nothing.
+// contendedTries bounds the retries of an append that TiDB ended because of a transaction that left no row.
 const contendedTries = 10
 
-// errTriedAgain is why an append that conflicts is not known to have failed.
+// errTriedAgain is the reason why the outcome of an append is unknown although a retry of it conflicted.
 var errTriedAgain = errors.New("it was tried again")
 
 // lostRetryably reports whether TiDB ended an append because of a concurrent transaction that left no row: one that was
@@ -83,7 +83,7 @@ func (w *writer) lostRetryably(err error) bool {
 	return isNumber(err, errTiKVWriteConflict) && !errors.Is(err, log.ErrConflict) && w.s.IsValid()
 }
 
-// appendAtOnce is an append in one statement, and so in one round trip.
+// appendAtOnce appends in one statement, and so in one round trip.
 func (l *Log) appendAtOnce(ctx context.Context, w *writer, head log.Head, id log.AppendID, entries []log.Entry) (log.Timestamp, error) {
 	insert, err := l.insert(ctx, w, len(entries))
 	if err != nil {
@@ -106,7 +106,7 @@ func (l *Log) timeOf(ctx context.Context, w *writer, head log.Head, result drive
 	if err == nil && at > 0 {
 		return log.Timestamp(at), nil
 	}
-	// A proxy that answers in the server's place may lose it.
+	// A proxy that answers in the server's place may drop it.
 	err = errNoStore
 	queryErr := w.s.query(ctx, l.sql.timeAt, arguments(int64(head.Position)+1), func(row []driver.Value) error {
 		at, err = integer(row[0]), nil
@@ -118,7 +118,7 @@ func (l *Log) timeOf(ctx context.Context, w *writer, head log.Head, result drive
 	return log.Timestamp(at), nil
 }
 
-// insert returns the prepared guarded INSERT of rows.
+// insert returns the prepared guarded INSERT for a number of rows, evicting the least recently used ones.
 func (l *Log) insert(ctx context.Context, w *writer, rows int) (*insert, error) {
 	w.uses++
 	if found, ok := w.inserts[rows]; ok {
@@ -132,7 +132,7 @@ func (l *Log) insert(ctx context.Context, w *writer, rows int) (*insert, error) 
 				oldest = n
 			}
 		}
-		_ = w.inserts[oldest].Close() // if the connection is broken the next statement says so
+		_ = w.inserts[oldest].Close() // if the connection is broken, the next statement reports it
 		delete(w.inserts, oldest)
 		w.rows -= oldest
 	}
@@ -145,7 +145,7 @@ func (l *Log) insert(ctx context.Context, w *writer, rows int) (*insert, error) 
 	return w.inserts[rows], nil
 }
 
-// resolve says what became of an append whose deciding statement returned err.
+// resolve turns err, the error of the statement that decides an append, into the outcome of the append.
 func (l *Log) resolve(ctx context.Context, w *writer, head log.Head, id log.AppendID, err error) error {
 	switch outcomeOf(err) {
 	case failed:
@@ -153,7 +153,7 @@ func (l *Log) resolve(ctx context.Context, w *writer, head log.Head, id log.Appe
 	case conflicted:
 		return fmt.Errorf("%w: it is not %v: %w", log.ErrConflict, head, err)
 	case contended:
-		// Usually because another replica was faster; then its entry, once it is there, decides.
+		// Usually a concurrent append won. If its entry is visible, this append has failed.
 		if other, ok := l.standsAfter(ctx, w, head); ok && other != id {
 			return fmt.Errorf("%w: it is not %v: %w", log.ErrConflict, head, err)
 		}
@@ -161,7 +161,7 @@ func (l *Log) resolve(ctx context.Context, w *writer, head log.Head, id log.Appe
 	return fmt.Errorf("%w: %w", log.ErrUnknown, err)
 }
 
-// standsAfter returns the ID of the entry after head, if there is one that can be seen.
+// standsAfter returns the ID of the entry after head, if such an entry is visible.
 func (l *Log) standsAfter(ctx context.Context, w *writer, head log.Head) (id log.AppendID, ok bool) {
 	err := w.s.query(ctx, l.sql.stands, arguments(int64(head.Position)+1), func(row []driver.Value) error {
 		if row[0] != nil {
@@ -172,21 +172,21 @@ func (l *Log) standsAfter(ctx context.Context, w *writer, head log.Head) (id log
 	return id, ok && err == nil
 }
 
-// appendInSteps is an append that is too large for one statement. Nothing counts before COMMIT: until that is sent
-// every error is a definite failure.
+// appendInSteps appends entries that do not fit into one statement. Nothing takes effect before COMMIT, so until COMMIT
+// is sent every error is a definite failure.
 func (l *Log) appendInSteps(ctx context.Context, w *writer, head log.Head, id log.AppendID, entries []log.Entry) (log.Timestamp, error) {
 	if err := w.s.execute(ctx, "SET SESSION wait_timeout = "+idleTransaction); err != nil {
 		return 0, err
 	}
 	at, err := l.insertInSteps(ctx, w, head, id, entries)
 	if err != nil {
-		if outcomeOf(err) == contended { // which has rolled back all
+		if outcomeOf(err) == contended { // the whole transaction was rolled back
 			if other, ok := l.standsAfter(ctx, w, head); ok && other != id {
 				err = fmt.Errorf("%w: it is not %v: %w", log.ErrConflict, head, err)
 			}
 		}
 		if !errors.Is(err, log.ErrConflict) || w.s.execute(ctx, "ROLLBACK") != nil {
-			_ = w.s.Close() // without its connection a transaction is rolled back, and nothing is left to go wrong
+			_ = w.s.Close() // closing the connection rolls the transaction back, and cannot fail
 		}
 		return 0, err
 	}
@@ -194,12 +194,12 @@ func (l *Log) appendInSteps(ctx context.Context, w *writer, head log.Head, id lo
 		return 0, l.resolve(ctx, w, head, id, err)
 	}
 	if err := w.s.execute(ctx, "SET SESSION wait_timeout = "+idleSession); err != nil {
-		_ = w.s.Close() // the append stands
+		_ = w.s.Close() // the append has taken effect
 	}
 	return at, nil
 }
 
-// insertInSteps inserts in a transaction that it leaves open.
+// insertInSteps inserts the entries in a transaction and leaves it open.
 func (l *Log) insertInSteps(ctx context.Context, w *writer, head log.Head, id log.AppendID, entries []log.Entry) (log.Timestamp, error) {
 	if err := w.s.execute(ctx, "START TRANSACTION"); err != nil {
 		return 0, err
@@ -262,7 +262,7 @@ func (l *Log) Confirm(ctx context.Context, head log.Head) error {
 		changed, err := s.change(ctx, l.sql.confirm, arguments(int64(head.Position), int64(head.ID)))
 		if err == nil && changed == 0 {
 			if err = l.stands(ctx, s, head); err == nil {
-				err = errReadOnlyServer // it was a moment ago
+				err = errReadOnlyServer // it became read-only since stands checked
 			}
 		}
 		return err

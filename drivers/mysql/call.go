@@ -12,7 +12,7 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// read runs f on a connection of a class.
+// read runs f on a connection of the class from.
 func (l *Log) read(ctx context.Context, from *connect.Class[*sql.Conn], f func(context.Context, *session) error) error {
 	ctx, done, err := l.calls.Begin(ctx)
 	if err != nil {
@@ -24,7 +24,7 @@ func (l *Log) read(ctx context.Context, from *connect.Class[*sql.Conn], f func(c
 		return lifetime.Because(ctx, err)
 	}
 	defer leave()
-	defer func() { _ = conn.Close() }() // gives it back
+	defer func() { _ = conn.Close() }() // returns it to the pool
 	var result error
 	err = conn.Raw(func(c any) error {
 		s, ok := c.(*session)
@@ -34,7 +34,7 @@ func (l *Log) read(ctx context.Context, from *connect.Class[*sql.Conn], f func(c
 		unwatched, release := s.watched(ctx)
 		result = f(unwatched, s)
 		if !release() || result != nil && giveUp(result) {
-			return driver.ErrBadConn // which closes it
+			return driver.ErrBadConn // makes the pool close it
 		}
 		return nil
 	})
@@ -46,12 +46,12 @@ func (l *Log) read(ctx context.Context, from *connect.Class[*sql.Conn], f func(c
 		return result
 	}
 	if errors.Is(err, driver.ErrBadConn) {
-		return nil // ctx ended when everything had been done
+		return nil // ctx ended after f had succeeded
 	}
 	return err
 }
 
-// elsewhere tells that another server, if there is one, may do what this one refuses or does not answer.
+// elsewhere reports whether another server, if the DSN names one, may succeed where this one refused or did not answer.
 func elsewhere(err error) bool {
 	return isNumber(err, errWsrepNotReady) || errors.Is(sentinelOf(err), log.ErrReadOnly) || errors.Is(err, log.ErrReadOnly) ||
 		errors.Is(err, context.DeadlineExceeded)

@@ -16,10 +16,10 @@ import (
 	"github.com/stele-db/stele/drivers/connect"
 )
 
-// connector opens connections whose sessions are as this package needs them, whatever the server's defaults are.
+// connector opens connections whose sessions do not depend on the server's defaults.
 type connector struct {
-	// servers are how to connect to each server as it was at the start, count is their number, files how to connect to
-	// them now, and passwords the choice of passwords for it.
+	// servers holds the configuration of each server at the start, and count their number. files holds their current
+	// configuration, and passwords chooses among the passwords.
 	servers   []*mysql.Config
 	count     int
 	files     *connect.Files[[]*mysql.Config]
@@ -27,15 +27,15 @@ type connector struct {
 	logger    *logrus.Entry
 	// unreadable warns operators of files that cannot be read.
 	unreadable connect.Complaint
-	// noDatabase leaves the database of the DSN out, which may be missing.
+	// noDatabase makes connections without selecting the DSN's database, which may not exist yet.
 	noDatabase bool
-	// timeout bounds one attempt, greeting and authentication included: a server that is stopped still accepts
-	// connections.
+	// timeout bounds one attempt to connect, including the greeting and authentication, because a stopped server still
+	// accepts connections.
 	timeout time.Duration
 	// first is the index of the server to try first: the last one that worked.
 	first atomic.Int32
-	// syncWait are the kinds of statements that wait, on a Galera node, for what the cluster committed before them: a
-	// sum of 1 (SELECT), 2 (UPDATE, DELETE) and 4 (INSERT).
+	// syncWait selects the statements that wait, on a Galera node, for the cluster's earlier commits: a sum of 1
+	// (SELECT), 2 (UPDATE, DELETE) and 4 (INSERT).
 	syncWait int
 }
 
@@ -53,10 +53,10 @@ func newConnector(cfg *config, logger *logrus.Entry, syncWait int) (*connector, 
 	return c, nil
 }
 
-// dialed is the key of a context's value that points to where dial leaves the connection.
+// dialed is the context key of the place where dial stores the connection.
 type dialed struct{}
 
-// dial is the driver's own way of connecting, and remembers the connection for [session.watched].
+// dial connects as the driver would, and stores the connection for [session.watched].
 func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, network, address)
 	if to, ok := ctx.Value(dialed{}).(*net.Conn); ok {
@@ -65,7 +65,7 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return conn, err
 }
 
-// debugLogger logs what the driver has to say about connections that break. The calls that are affected return errors.
+// debugLogger logs the driver's messages about broken connections at debug level. The affected calls return errors.
 type debugLogger struct{ *logrus.Entry }
 
 func (l debugLogger) Print(v ...any) { l.Debug(v...) }
@@ -73,8 +73,8 @@ func (l debugLogger) Print(v ...any) { l.Debug(v...) }
 // Driver implements [driver.Connector].
 func (c *connector) Driver() driver.Driver { return &mysql.MySQLDriver{} }
 
-// Connect implements [driver.Connector]: the first server that answers and takes writes, or else the first one that
-// answers.
+// Connect implements [driver.Connector]. It connects to the first server that answers and takes writes, or else to the
+// first one that answers.
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	first := int(c.first.Load())
 	var (
@@ -101,12 +101,12 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 		}
 		failed.add(c.servers[n], err)
 		if ctx.Err() != nil {
-			c.first.CompareAndSwap(int32(n), int32((n+1)%c.count)) // this one took all the time there was
+			c.first.CompareAndSwap(int32(n), int32((n+1)%c.count)) // it used up the time of ctx
 			break
 		}
 	}
 	if readOnly != nil {
-		return readOnly, nil // each statement that writes refuses by itself
+		return readOnly, nil // each statement that writes checks read_only itself
 	}
 	failed.user, failed.database = c.servers[0].User, c.servers[0].DBName
 	return nil, &failed
@@ -137,7 +137,7 @@ func (c *connector) connect(ctx context.Context, n int) (*session, error) {
 	return s, nil
 }
 
-// authenticate makes a connection, with the password that it returns.
+// authenticate makes a connection and returns it with the password that it used.
 func (c *connector) authenticate(ctx context.Context, n int) (_ *session, password string, _ error) {
 	servers, err := c.files.Current()
 	if err != nil {
@@ -166,20 +166,20 @@ func (c *connector) authenticate(ctx context.Context, n int) (_ *session, passwo
 	return s, server.Passwd, err
 }
 
-// sessionSettings are set in every session where the server has them.
+// sessionSettings are set in every session, as far as the server has them.
 var sessionSettings = []struct{ name, value string }{
-	// These all servers have, and their values matter.
+	// All servers have these, and the driver depends on their values.
 	{"sql_mode", "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"},
 	{"time_zone", "'+00:00'"},
 	{"autocommit", "1"},
 	{"unique_checks", "1"},
 	{"sql_safe_updates", "0"},
-	// A COMMIT that began a new transaction would leave the next statement uncommitted.
+	// With CHAIN, COMMIT would begin a new transaction and leave the next statement uncommitted.
 	{"completion_type", "'NO_CHAIN'"},
-	// A statement that outlived its connection must not wait for a lock for long.
+	// A statement that has outlived its connection must not wait long for a lock.
 	{"innodb_lock_wait_timeout", "10"},
 	{"lock_wait_timeout", "10"},
-	// Scans may take long, for the server (MySQL, MariaDB) and for who takes the rows.
+	// A scan may take long, both on the server (MySQL, MariaDB) and in the process that receives the rows.
 	{"max_execution_time", "0"},
 	{"max_statement_time", "0"},
 	{"net_write_timeout", "600"},
@@ -188,20 +188,20 @@ var sessionSettings = []struct{ name, value string }{
 	{"idle_transaction_timeout", "0"},
 	{"idle_readonly_transaction_timeout", "0"},
 	{"idle_write_transaction_timeout", "0"},
-	// Lists of positions are looked up in the primary key, and not joined.
+	// Look up lists of positions in the primary key instead of joining them.
 	{"optimizer_switch", "'default'"},
 	{"in_predicate_conversion_threshold", "0"},
 	{"range_optimizer_max_mem_size", "8388608"},
-	// Galera: a node outside the majority must not answer.
+	// Galera: a node outside the majority must not answer reads.
 	{"wsrep_dirty_reads", "0"},
-	// TiDB: reads must not be of the past.
+	// TiDB: never read an old snapshot.
 	{"tidb_low_resolution_tso", "0"},
 	{"tidb_enable_external_ts_read", "0"},
-	// MySQL 8 remembers sizes for a day.
+	// MySQL 8 caches table sizes for a day.
 	{"information_schema_stats_expiry", "0"},
-	// TiDB runs the branches of a UNION ALL side by side otherwise; the row of the end is to come before the others.
+	// TiDB otherwise runs the branches of a UNION ALL concurrently, but the row of the head must come first.
 	{"tidb_executor_concurrency", "1"},
-	// As on Galera: no statement is tried again behind our back.
+	// As on Galera: the server must not retry statements itself.
 	{"tidb_retry_limit", "0"},
 }
 
@@ -222,7 +222,7 @@ func (c *connector) prepareSession(ctx context.Context, s *session) error {
 		return err
 	}
 	s.readOnly = !slices.Contains([]string{"", "0", "OFF"}, strings.ToUpper(has["read_only"]))
-	// SET NAMES binary: parameters are bytes, and nothing is to be converted.
+	// SET NAMES binary: parameters are bytes that the server must not convert.
 	set := []string{"NAMES binary"}
 	for _, setting := range sessionSettings {
 		if _, ok := has[setting.name]; ok {
@@ -230,20 +230,20 @@ func (c *connector) prepareSession(ctx context.Context, s *session) error {
 		}
 	}
 	if s.galera = isOn(has["wsrep_on"]); s.galera {
-		// Never try a statement again behind our back: the guard of an INSERT that took effect after all would report a
-		// conflict with itself.
+		// The server must not retry statements itself: if the first attempt of an INSERT took effect after all, the
+		// retry would report a conflict with itself.
 		set = append(set, "SESSION wsrep_sync_wait = "+strconv.Itoa(c.syncWait), "SESSION wsrep_retry_autocommit = 0")
 	}
 	if err := s.execute(ctx, "SET "+strings.Join(set, ", ")); err != nil {
 		return err
 	}
-	// READ COMMITTED: each statement reads what was committed when it began, without locks. READ WRITE: the default may
-	// be another.
+	// READ COMMITTED: each statement reads the commits before its start, without locks. READ WRITE: the server's
+	// default may be READ ONLY.
 	return s.execute(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE")
 }
 
-// liftLimits lifts what bounds SHOW, too, and so would hide which variables there are. A limit of rows would take them
-// away from scans without an error.
+// liftLimits lifts the limits that also apply to SHOW, which would hide variables. A row limit would also truncate
+// scans without an error.
 func (s *session) liftLimits(ctx context.Context) (err error) {
 	const limits = "SET SESSION sql_select_limit = 18446744073709551615"
 	for _, set := range []string{
@@ -258,9 +258,9 @@ func (s *session) liftLimits(ctx context.Context) (err error) {
 	return err
 }
 
-// variables returns those of the session's variables that the server has. (SHOW, because asking for a single one that
-// is not there is an error. OR, because MariaDB may turn IN into a join that finds nothing here, by
-// in_predicate_conversion_threshold and optimizer_switch.)
+// variables returns the session variables among names that the server has. It uses SHOW because selecting a variable
+// that does not exist is an error, and OR because MariaDB may turn IN into a join that finds nothing here
+// (in_predicate_conversion_threshold, optimizer_switch).
 func (s *session) variables(ctx context.Context, names ...string) (map[string]string, error) {
 	values := map[string]string{}
 	err := s.query(ctx, "SHOW VARIABLES WHERE Variable_name = '"+strings.Join(names, "' OR Variable_name = '")+"'", nil, func(row []driver.Value) error {
@@ -272,8 +272,8 @@ func (s *session) variables(ctx context.Context, names ...string) (map[string]st
 
 func isOn(value string) bool { return value == "1" || strings.EqualFold(value, "ON") }
 
-// Kinds of statements that wait for the cluster on Galera. An append's INSERT need not: the cluster decides it when it
-// commits.
+// Statements that wait for the cluster's earlier commits on Galera. The INSERT of an append need not wait, because the
+// cluster certifies it at commit.
 const (
 	syncReads   = 1
 	syncUpdates = 2

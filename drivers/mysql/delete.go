@@ -19,7 +19,7 @@ func (l *Log) Delete(ctx context.Context, guard log.Head, positions []log.Positi
 		if err := l.stands(ctx, s, guard); err != nil {
 			return err
 		}
-		// The row that is newest later is above it.
+		// Later appends only add rows above it, so the newest row is never deleted.
 		var newest int64
 		if err := s.query(ctx, l.sql.newest, []driver.NamedValue{}, func(row []driver.Value) error {
 			newest = integer(row[0])
@@ -35,8 +35,8 @@ func (l *Log) Delete(ctx context.Context, guard log.Head, positions []log.Positi
 	}))
 }
 
-// stands returns [log.ErrConflict] unless the entry that head names is there, and [log.ErrReadOnly] if the server takes
-// no writes.
+// stands returns nil if the log contains the entry that head names. It returns [log.ErrConflict] if not, and
+// [log.ErrReadOnly] if the server takes no writes.
 func (l *Log) stands(ctx context.Context, s *session, head log.Head) error {
 	err := fmt.Errorf("%w: %v is not there", log.ErrConflict, head)
 	if queryErr := s.query(ctx, l.sql.stands, arguments(int64(head.Position)), func(row []driver.Value) error {
@@ -53,7 +53,7 @@ func (l *Log) stands(ctx context.Context, s *session, head log.Head) error {
 	return err
 }
 
-// remove deletes what is below newest, a list at a time.
+// remove deletes the positions that are below newest, one list at a time.
 func (l *Log) remove(ctx context.Context, s *session, guard log.Head, positions []log.Position, newest int64) error {
 	pause := time.NewTimer(0)
 	defer pause.Stop()
@@ -66,7 +66,7 @@ func (l *Log) remove(ctx context.Context, s *session, guard log.Head, positions 
 			args[i].Value = int64(some[min(i, len(some)-1)])
 		}
 		changed, err := s.change(ctx, statement.sql, append(args, arguments(newest, int64(guard.Position), int64(guard.ID))...))
-		if err == nil && changed < int64(len(some)) { // some were gone before; or the guard is
+		if err == nil && changed < int64(len(some)) { // some rows were deleted before, or the guard is gone
 			err = l.stands(ctx, s, guard)
 		}
 		if err != nil {

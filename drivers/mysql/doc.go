@@ -1,48 +1,53 @@
-// Package mysql keeps the log in a database that speaks MySQL's protocol: MariaDB from 10.6 on, MySQL from 8.0 on,
-// Galera clusters of either, and TiDB. DESIGN.md says on which of them it was run.
+// Package mysql stores the log in a database that speaks MySQL's protocol: MariaDB 10.6 or later, MySQL 8.0 or later,
+// Galera clusters of either, and TiDB. DESIGN.md lists the versions that were tested.
 //
 // # Invariants
 //
-//   - An append is one autocommit INSERT that carries its own guard: the position of its first row is computed, and is that of the sentinel, a row
-//     that always stands at position 0, if the log does not end at the head that the append names. So a guard that fails is always a duplicate key (error 1062), whatever
-//     mode the server is in; and of two that both find their guard in place the primary key lets one through.
-//   - No statement writes on a server whose read_only is on, whatever the privileges of the user: each carries that check.
-//   - The end of the log is its newest row, which is never deleted. Neither is the sentinel, which is no entry and never returned.
-//   - An append that does not fit into one statement is a transaction that begins with the guarded INSERT. Nothing counts before COMMIT: until that is
-//     sent, every error is a definite failure.
-//   - Sessions do not depend on the server's defaults (connector.go): strict mode, READ COMMITTED, UTC, bytes instead of characters.
-//   - Times are the server's clock, UTC_TIMESTAMP, which is the same for all rows of a statement.
-//   - Statements for appending are sent once. Neither this package nor the driver sends one again whose outcome is not known, with one exception, on TiDB: below.
-//   - Errors of the server are classified by their number (errors.go). In doubt the outcome is [log.ErrUnknown].
+//   - An append is one autocommit INSERT that carries its own precondition. The position of its first row is computed:
+//     if the log's head is not the one that the append names, it is the position of the sentinel, a row that always
+//     exists at position 0. A failed precondition is therefore always a duplicate key (error 1062), in every SQL mode.
+//     If the precondition holds for two concurrent appends, the primary key admits only one of them.
+//   - No statement writes to a server that has read_only on, whatever the user's privileges: every statement that
+//     writes checks read_only itself.
+//   - The head of the log is its newest row, which is never deleted. The sentinel is never deleted either; it is not an
+//     entry and is never returned.
+//   - An append that does not fit into one statement is a transaction that begins with the guarded INSERT. Nothing
+//     takes effect before COMMIT, so until COMMIT is sent every error is a definite failure.
+//   - Sessions do not depend on the server's defaults (connector.go): strict mode, READ COMMITTED, UTC, bytes instead
+//     of characters.
+//   - Times come from the server's clock (UTC_TIMESTAMP), which is the same for all rows of a statement.
+//   - Statements that append are sent once. Neither this package nor the driver repeats one whose outcome is unknown,
+//     with one exception on TiDB (see below).
+//   - Errors of the server are classified by number (errors.go). An error that is not classified is [log.ErrUnknown].
 //
 // # Galera
 //
-// On a node of a Galera cluster SELECT, UPDATE and DELETE wait until the node has applied what the cluster had
-// committed before (wsrep_sync_wait), so that End, Read and Confirm see what any node acknowledged. INSERT does not
-// wait: the cluster decides when it commits. If its guard fails, the log asks, waiting, whether the node was only
-// behind, and then tries again. A conflict between nodes (error 1213) is a conflict if another append's entry stands at
-// the guarded position, and unknown otherwise.
+// On a node of a Galera cluster, SELECT, UPDATE and DELETE wait until the node has applied all earlier commits of the
+// cluster (wsrep_sync_wait), so that End, Read and Confirm see every append that any node has acknowledged. INSERT does
+// not wait, because the cluster certifies it at commit. If the precondition of an INSERT fails, the driver reads the
+// head with such a wait to find out whether the node only lagged, and retries if it did. A conflict between nodes
+// (error 1213) is a conflict if another append's entry is found after the head, and an unknown outcome otherwise.
 //
 // # TiDB
 //
-// TiDB breaks an INSERT off (error 9007) where others let it wait for another transaction, also if that one is then
-// rolled back. If nothing stands at the guarded position, the log tries again. Should the first one have taken effect
-// after all, the second one fails on its own row, which is then unknown and not a conflict.
+// TiDB ends an INSERT with error 9007 where other servers wait for the concurrent transaction, even if that transaction
+// is rolled back later. If there is no entry after the head, the driver retries. If the first attempt took effect after
+// all, the retry fails on its own row; the outcome is then unknown, not a conflict.
 //
 // # Limits
 //
-// Keys and values: max_allowed_packet of the server less about 4 KiB; Open refuses a server where the largest value of
-// a request does not fit. An append: up to 6,553 entries that fit into a packet together are one statement and one
-// round trip. Beyond that it takes several in one transaction, bounded by the server only (undo space;
+// Keys and values are limited by the server's max_allowed_packet less about 4 KiB. Open refuses a server whose limit is
+// below the largest value of a request. An append of up to 6,553 entries that fit into one packet is one statement and
+// one round trip. A larger append takes several statements in one transaction, limited only by the server (undo space;
 // wsrep_max_ws_size, 2 GiB, on Galera; txn-total-size-limit, 100 MiB, on TiDB). While such a transaction is open,
-// appends of others wait, up to 10 s; the server ends it if its process is silent for 10 s.
+// appends of other replicas wait for up to 10 s. The server ends the transaction if its client sends nothing for 10 s.
 //
 // # DSN
 //
-// mysql://user:password@tcp(host:port)/database?option=value, as kine takes it, with the options of
-// github.com/go-sql-driver/mysql, or unix(/path) in place of tcp(...). Without a database it is "kubernetes";
-// "mysql://" is kine's default server. Several addresses, tcp(a:3306,b:3306), are tried in turn; they must be of one
-// cluster. Options of our own:
+// mysql://user:password@tcp(host:port)/database?option=value, as in kine, with the options of
+// github.com/go-sql-driver/mysql, or with unix(/path) instead of tcp(...). The default database is "kubernetes", and
+// "mysql://" is kine's default server. Several addresses, as in tcp(a:3306,b:3306), are tried in order; they must
+// belong to one cluster. Stele's own options:
 //
 //	server_name=HOST     The name in the server's certificate, if it is not the host of the DSN.
 //	table_prefix=stele   Names of the tables begin with it and _, so that several logs can share a database.

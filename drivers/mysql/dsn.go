@@ -24,27 +24,27 @@ const (
 	writeTimeout = 30 * time.Second
 )
 
-// config is what a DSN and the options say.
+// config is the configuration that the DSN and the options give.
 type config struct {
-	// dsn and opts are where the rest comes from.
+	// dsn and opts are the sources of the other fields.
 	dsn  string
 	opts connect.Options
 
-	// servers are the same but for the address; the first one that answers is used.
+	// servers differ only in their addresses; the first one that answers is used.
 	servers  []*mysql.Config
 	database string
 	prefix   string
-	// serverName is the name that the servers' certificates must have, "" is each one's host.
+	// serverName is the name that the servers' certificates must have; "" means each server's host.
 	serverName string
 	// maxValue is the largest value that must fit, in bytes.
 	maxValue int
-	// besideKine lets a log begin beside a table of kine's.
+	// besideKine allows creating a log in a database that contains kine's table.
 	besideKine bool
 }
 
 var validPrefix = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,39}$`)
 
-// errDSN does not quote the DSN, nor what the parser says about it, because either may hold the password.
+// errDSN quotes neither the DSN nor the parser's error, because either may contain the password.
 var errDSN = errors.New("mysql: the DSN is not of the form mysql://user:password@tcp(host:port)/database?option=value " +
 	"(several hosts are separated by commas; special characters in the database's name and in values of options are URL-encoded)")
 
@@ -80,12 +80,12 @@ func parseDSN(dsn string) (*config, error) {
 	cfg.serverName = server.Params["server_name"]
 	delete(server.Params, "server_name")
 	server.DBName = cfg.database
-	// What this package relies on, whatever the DSN says.
+	// This package relies on these settings, whatever the DSN says.
 	server.InterpolateParams = false // prepared statements are exact for bytes, and cheaper
 	server.MultiStatements = false
 	server.ClientFoundRows = false
 	server.ParseTime = false
-	server.RejectReadOnly = false // hides what the server said
+	server.RejectReadOnly = false // it would hide the server's error
 	server.AllowAllFiles = false
 	server.CheckConnLiveness = true
 	server.MaxAllowedPacket = 0 // ask the server
@@ -99,21 +99,21 @@ func parseDSN(dsn string) (*config, error) {
 		one := server.Clone()
 		one.Addr = address
 		if one.TLS != nil && !one.TLS.InsecureSkipVerify {
-			one.TLS.ServerName = cfg.nameOf(one) // what the parser made of several addresses is of no use
+			one.TLS.ServerName = cfg.nameOf(one) // the parser derives no usable name from several addresses
 		}
 		cfg.servers = append(cfg.servers, one)
 	}
 	return cfg, nil
 }
 
-// addresses takes "a,b:1" apart, which the parser has taken for one address.
+// addresses splits a list such as "a,b:1", which the parser takes for one address.
 func addresses(server *mysql.Config) []string {
 	if server.Net != "tcp" || !strings.Contains(server.Addr, ",") {
 		return []string{server.Addr}
 	}
 	list := server.Addr
 	if inner, ok := strings.CutSuffix(list, "]:3306"); ok && strings.HasPrefix(inner, "[") {
-		list = inner[1:] // the parser's attempt to add a port
+		list = inner[1:] // the parser has added a port to the list
 	}
 	var found []string
 	for address := range strings.SplitSeq(list, ",") {
@@ -145,7 +145,7 @@ func hostOf(server *mysql.Config) string {
 	return host
 }
 
-// apply adds what the DSN does not say.
+// apply adds the options to what the DSN says.
 func (cfg *config) apply(opts connect.Options) error {
 	if opts.MaxValueBytes > 0 {
 		cfg.maxValue = opts.MaxValueBytes
@@ -175,7 +175,7 @@ func (cfg *config) apply(opts connect.Options) error {
 	return nil
 }
 
-// again returns the servers according to what the files say now that the options name: the password and certificates.
+// again returns the servers with the current contents of the files that the options name (password and certificates).
 func (cfg *config) again() ([]*mysql.Config, error) {
 	fresh, err := parseDSN(cfg.dsn)
 	if err == nil {
@@ -187,8 +187,8 @@ func (cfg *config) again() ([]*mysql.Config, error) {
 	return fresh.servers, nil
 }
 
-// sql puts the table prefix into a statement of this package.
+// sql inserts the table prefix into a statement.
 func (cfg *config) sql(statement string) string { return migrations.WithPrefix(statement, cfg.prefix) }
 
-// schemes begin the DSNs.
+// schemes are the URL schemes of the driver's DSNs.
 var schemes = []string{"mysql", "mariadb"}

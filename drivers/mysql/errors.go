@@ -13,7 +13,7 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// Error numbers of MySQL and MariaDB (and TiDB, which keeps to them).
+// Error numbers of MySQL, MariaDB and TiDB.
 const (
 	errDatabaseExists       = 1007
 	errRecordChanged        = 1020 // MariaDB with innodb_snapshot_isolation: the row changed after the snapshot
@@ -26,7 +26,7 @@ const (
 	errDenied               = 1045
 	errNoDatabase           = 1046
 	errWsrepNotReady        = 1047 // Galera: the node is not part of the cluster's majority
-	errNullPosition         = 1048 // the guard of an INSERT of ours on a read-only server; nothing else of ours is NULL
+	errNullPosition         = 1048 // the precondition of an INSERT on a read-only server; the driver writes no other NULL into this column
 	errUnknownDatabase      = 1049
 	errTableExists          = 1050
 	errUnknownColumn        = 1054
@@ -44,9 +44,9 @@ const (
 	errTooManyUserConns     = 1203
 	errLockWaitTimeout      = 1205
 	errDeadlock             = 1213 // Galera: also a conflict with another node
-	errUserLimit            = 1226 // one that the user's account has
+	errUserLimit            = 1226 // a limit of the user's account
 	errPrivilegeNeeded      = 1227
-	errGlobalVariable       = 1229 // not for a session
+	errGlobalVariable       = 1229 // cannot be set for a session
 	errWrongValue           = 1231
 	errWrongType            = 1232
 	errFixedVariable        = 1238 // read-only
@@ -72,7 +72,7 @@ const (
 	errTiDBCommitFailed     = 8022 // TiDB: the commit failed and was rolled back
 	errTiDBTooLarge         = 8025 // TiDB: a row is too large
 	errTiDBSchemaChanged    = 8028 // TiDB: the tables changed meanwhile
-	errTiDBUnsupported      = 8200 // TiDB: a statement that MySQL has
+	errTiDBUnsupported      = 8200 // TiDB does not support this statement of MySQL
 	errTiKVWriteConflict    = 9007 // TiDB: another transaction was faster
 )
 
@@ -87,7 +87,7 @@ func number(err error) uint16 {
 
 func isNumber(err error, n uint16) bool { return err != nil && number(err) == n }
 
-// translate wraps err in the sentinel of its number. It is the only place that knows what the numbers mean.
+// translate wraps err in the sentinel of its number.
 func translate(op string, err error) error {
 	if err == nil {
 		return nil
@@ -139,25 +139,25 @@ func systemFull(err error) bool {
 	return strings.Contains(message, "error 28 ") || strings.Contains(message, "errcode: 28 ")
 }
 
-// outcome tells what became of a write whose statement, sent outside a transaction (or COMMIT), returned err. It errs
-// on the side of unknown.
+// outcome is the effect of a write whose statement returned an error, if it was sent outside a transaction or is
+// COMMIT. In doubt it is unknown.
 type outcome int
 
 const (
-	// failed: the server rolled it back, or never got it.
+	// failed: the server rolled it back or never received it.
 	failed outcome = iota
-	// conflicted: the row at the guarded position was there already; rolled back.
+	// conflicted: a row already existed at the position; rolled back.
 	conflicted
-	// contended: another transaction was in the way. The server says that it rolled back, which Galera cannot always
-	// promise.
+	// contended: a concurrent transaction interfered. The server reports a rollback, which Galera cannot always
+	// guarantee.
 	contended
-	// unknown: it may have taken effect, or may yet.
+	// unknown: it may have taken effect, or may still do so.
 	unknown
 )
 
 func outcomeOf(err error) outcome {
 	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrPktTooLarge) {
-		return failed // the driver says so only if it sent nothing that the server would execute
+		return failed // the driver returns these only if it sent nothing that the server would execute
 	}
 	switch number(err) {
 	case errDuplicateEntry:
@@ -172,10 +172,10 @@ func outcomeOf(err error) outcome {
 		errNoDatabase, errUnknownDatabase, errNoSuchTable, errUnknownColumn, errDataTooLong:
 		return failed
 	}
-	return unknown // 1205, 1317, 1047, connection lost, context ended, and whatever else there may be
+	return unknown // 1205, 1317, 1047, connection lost, context ended, and all other errors
 }
 
-// giveUp tells that the connection should not be used again after err: it is broken, or another server may do better.
+// giveUp reports whether err rules out using the connection again: it is broken, or another server may succeed.
 func giveUp(err error) bool {
 	switch number(err) {
 	case 0, errWsrepNotReady, errPreventsStatement, errReadOnlyMode, errInReadOnly, errNullPosition, errPacketTooLarge:
@@ -187,14 +187,14 @@ func giveUp(err error) bool {
 // refusesPassword reports whether a server refused to authenticate a connection.
 func refusesPassword(err error) bool { return isNumber(err, errDenied) || isNumber(err, errNoPassword) }
 
-// permanents are the server's errors that waiting does not fix when the log is opened, with what to change.
+// permanents lists errors of opening the log that retrying cannot fix, with advice for the operator.
 var permanents = []struct {
 	numbers []uint16
 	advice  string
 }{
 	{[]uint16{errDenied, errDatabaseDenied, errTableDenied, errColumnDenied, errPrivilegeNeeded, errNoPassword, errHostDenied,
 		errAccountLocked, errAccountLockedMariaDB, errPasswordExpired, errMustChangePassword},
-		// MariaDB's require_secure_transport refuses in this way, too.
+		// MariaDB also reports require_secure_transport this way.
 		"the server refuses the user: check name, password, certificate and rights, and whether the server demands TLS"},
 	{[]uint16{errAuthMode, errPluginNotLoaded},
 		"the server's way to authenticate the user is not supported: change the user's authentication plugin"},
@@ -205,7 +205,7 @@ var permanents = []struct {
 		"an option of the DSN has a value that the server does not accept"},
 }
 
-// permanent returns what to change if waiting does not fix an error of opening, and otherwise "".
+// permanent returns advice if retrying cannot fix err, an error of opening the log, and otherwise "".
 func permanent(err error) string {
 	if advice := connect.Permanent(err); advice != "" {
 		return advice
@@ -229,8 +229,8 @@ func permanent(err error) string {
 	return ""
 }
 
-// errReadOnlyServer reports that the server takes no writes, and that nothing was written.
+// errReadOnlyServer reports that the server takes no writes and that nothing was written.
 var errReadOnlyServer = fmt.Errorf("%w: the server has read_only on: it is a replica or a demoted primary", log.ErrReadOnly)
 
-// errNoStore reports that a row that always stands is gone.
+// errNoStore reports that a row that always exists is missing.
 var errNoStore = fmt.Errorf("%w: the row with the store's identity, or the sentinel of the log, is gone", log.ErrCorrupt)

@@ -8,7 +8,7 @@ import (
 	"github.com/stele-db/stele/drivers/connect"
 )
 
-// refuseKine returns an error if there is a table named kine, and nothing in the log yet.
+// refuseKine returns an error if there is a table named kine and the table of the log is missing or empty.
 func refuseKine(ctx context.Context, db *sql.Conn, cfg *config) error {
 	entries, err := look(ctx, db, cfg.sql(`SELECT 1 FROM {prefix}_log LIMIT 1`))
 	if err != nil || entries == found {
@@ -21,12 +21,12 @@ func refuseKine(ctx context.Context, db *sql.Conn, cfg *config) error {
 	return err
 }
 
-// presence is what a table has.
+// presence reports whether a table exists and has rows.
 type presence uint8
 
 const (
 	missing presence = iota
-	// empty is also a table that may not be read.
+	// empty includes a table that the user may not read.
 	empty
 	found
 )

@@ -17,14 +17,14 @@ type Log struct {
 	logger *logrus.Entry
 	sql    statements
 
-	// followers serve the calls on which every linearizable read and every replica's place among the others depend;
-	// others serve the rest but for appends. The classes bound the calls, the pools hold the connections.
+	// followers serves the calls on which linearizable reads and the replica's position in the log depend. others
+	// serves all other calls except appends. The classes bound the calls, and the pools hold the connections.
 	followers, others        *connect.Class[*sql.Conn]
 	followerPool, othersPool *sql.DB
 	// keepIdle is how many idle connections othersPool keeps.
 	keepIdle   int
 	readServer *connector
-	// writer holds one token, which is nil while there is no connection for appending. Who has taken it may use the
+	// writer holds one token, which is nil while there is no connection for appending. Its holder may use the
 	// connection.
 	writer      chan *writer
 	writeServer *connector

@@ -19,11 +19,12 @@ import (
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
-// migrationList are the migrations. There are no transactions around tables being created, and several replicas may
-// migrate at the same time, so each statement does nothing when it is run again.
+// migrationList holds the migrations. DDL is not transactional here, and several replicas may migrate at the same time,
+// so each statement has no effect when it is run again.
 var migrationList = migrations.ReadSplit(migrationFiles)
 
-// Schema returns the statements that create what Open would, in order, for someone who has the rights to run them.
+// Schema returns the statements that Open would run to create the log, in order. A user with the necessary privileges
+// can run them in advance.
 func Schema(dsn string) ([]string, error) {
 	cfg, err := parseDSN(dsn)
 	if err != nil {
@@ -55,17 +56,17 @@ func createDatabaseSQL(name string) string {
 	return "CREATE DATABASE IF NOT EXISTS " + quoteName(name)
 }
 
-// quoteName makes a name an identifier.
+// quoteName quotes a name as an identifier.
 func quoteName(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
 
-// schemaVersion returns the number of the newest migration applied, 0 if there is no log yet, or an error if list is
-// too old to use it.
+// schemaVersion returns the number of the newest applied migration, 0 if there is no log yet. It returns an error if
+// the log requires a newer version than list.
 func schemaVersion(ctx context.Context, db *sql.Conn, cfg *config, list []migrations.Migration) (int, error) {
 	var version, compatible int
 	err := db.QueryRowContext(ctx, cfg.sql(`SELECT version, compatible FROM {prefix}_schema`)).Scan(&version, &compatible)
 	switch {
 	case isNumber(err, errNoSuchTable), errors.Is(err, sql.ErrNoRows):
-		return 0, nil // or one that another replica is creating
+		return 0, nil // or another replica is creating the log
 	case err != nil:
 		return 0, err
 	case compatible > len(list):
@@ -76,13 +77,14 @@ func schemaVersion(ctx context.Context, db *sql.Conn, cfg *config, list []migrat
 	return version, nil
 }
 
-// migrate brings the tables up to date.
+// migrate applies the missing migrations.
 func migrate(ctx context.Context, db *sql.Conn, cfg *config, list []migrations.Migration) error {
 	version, err := schemaVersion(ctx, db, cfg, list)
 	if err != nil || version >= len(list) {
 		return err
 	}
-	// Everything else that uses a table waits behind a statement that waits to change it.
+	// A DDL statement that waits for a table's lock blocks every other statement that uses the table, so it must not
+	// wait long.
 	if _, err := db.ExecContext(ctx, "SET SESSION lock_wait_timeout = 1"); err != nil {
 		return err
 	}
@@ -100,8 +102,8 @@ func migrate(ctx context.Context, db *sql.Conn, cfg *config, list []migrations.M
 	return err
 }
 
-// refuseReadOnly returns an error if the server takes no writes: it would not stop a privileged user from changing
-// tables.
+// refuseReadOnly returns an error if the server takes no writes. The server itself would not stop a privileged user
+// from changing tables.
 func refuseReadOnly(ctx context.Context, db *sql.Conn) error {
 	var writable bool
 	if err := db.QueryRowContext(ctx, canWrite).Scan(&writable); err != nil {
@@ -113,7 +115,7 @@ func refuseReadOnly(ctx context.Context, db *sql.Conn) error {
 	return nil
 }
 
-// runMigration runs one statement, again when another replica that does the same got in its way.
+// runMigration runs one statement. It retries when another replica that migrates at the same time interfered.
 func runMigration(ctx context.Context, db *sql.Conn, statement string) error {
 	for try := 0; ; try++ {
 		if err := refuseReadOnly(ctx, db); err != nil {
@@ -130,7 +132,7 @@ func runMigration(ctx context.Context, db *sql.Conn, statement string) error {
 		case errDenied, errDatabaseDenied, errTableDenied, errColumnDenied, errPrivilegeNeeded:
 			return &connect.OpenFailure{Text: fmt.Sprintf("the user may not create or change the tables; have it run (all statements: stele schema --print):\n%s;\n", statement), Err: err, Server: ServerText}
 		case errDeadlock, errLockWaitTimeout, errRecordChanged, errDefinitionChanged, errTiKVWriteConflict, errTiDBCommitFailed, errTiDBSchemaChanged,
-			errNoSuchTable: // TiDB does not see at once what another replica creates
+			errNoSuchTable: // TiDB does not show tables that another replica creates at once
 			if try == 10 {
 				return err
 			}

@@ -12,8 +12,8 @@ import (
 	"github.com/stele-db/stele/drivers/internal/migrations"
 )
 
-// Open opens the log at dsn (see the package's documentation), creating database and tables if they are not there and
-// rights allow.
+// Open opens the log at dsn (see the package's documentation). It creates the database and the tables if they are
+// missing and the user has the privileges.
 func Open(ctx context.Context, dsn string, opts driver.Options) (*Log, error) {
 	return open(ctx, dsn, opts, migrationList)
 }
@@ -44,13 +44,13 @@ func open(ctx context.Context, dsn string, opts driver.Options, list []migration
 	return l, nil
 }
 
-// The bounds of the pool if the options do not say.
+// The default bounds of the pools.
 const (
 	defaultMaxOpen = 16
 	defaultMaxIdle = 4
 )
 
-// openPools prepares for connecting; the first connection is made when it is needed.
+// openPools sets up the pools. Connections are made when they are needed.
 func (l *Log) openPools(p connect.Pool) {
 	if p.MaxOpen == 0 {
 		p.MaxOpen = defaultMaxOpen
@@ -85,7 +85,7 @@ func (l *Log) closePools() error {
 	return errors.Join(l.followerPool.Close(), l.othersPool.Close())
 }
 
-// createDatabase creates the database unless it is there.
+// createDatabase creates the database if it is missing.
 func (l *Log) createDatabase(ctx context.Context) error {
 	conn, err := l.readServer.Connect(ctx)
 	if err == nil {
@@ -119,13 +119,13 @@ func (l *Log) createDatabase(ctx context.Context) error {
 	case errDatabaseDenied, errDenied, errPrivilegeNeeded:
 		return &connect.OpenFailure{Text: "there is no database " + quoteName(l.cfg.database) + " and the user may not create it: let an administrator run: " + statement, Err: err, Server: ServerText}
 	case errDatabaseExists:
-		return nil // another replica
+		return nil // another replica created it
 	default:
 		return err
 	}
 }
 
-// start checks the server and brings the tables up to date.
+// start checks the server and applies the migrations.
 func (l *Log) start(ctx context.Context, list []migrations.Migration) error {
 	conn, leave, err := l.followers.Acquire(ctx)
 	if err != nil {
@@ -156,7 +156,8 @@ func (l *Log) start(ctx context.Context, list []migrations.Migration) error {
 	if err := migrate(ctx, conn, l.cfg, list); err != nil {
 		return err
 	}
-	// While the other connection is held: a user who may not have both could only read.
+	// Open the connection for appending while the other one is held. A user who may not have both at once could only
+	// read.
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
 	w, err := l.lockWriter(ctx)
@@ -166,7 +167,7 @@ func (l *Log) start(ctx context.Context, list []migrations.Migration) error {
 	return err
 }
 
-// connectTime bounds the attempts to make the connection for appending at the start.
+// connectTime bounds the attempts to make the connection for appending during Open.
 const connectTime = 30 * time.Second
 
 func (l *Log) warnAboutDurability(has map[string]string) {
@@ -182,7 +183,7 @@ func (l *Log) warnAboutDurability(has map[string]string) {
 	logger.Warn("THE DATABASE DOES NOT SYNC ITS LOG AT EACH COMMIT: acknowledged writes are LOST when the machine loses power; set innodb_flush_log_at_trx_commit = 1")
 }
 
-// openError adds what to do, and marks an error that an administrator has to fix.
+// openError adds advice for the operator to err, and marks errors that an administrator has to fix.
 func openError(err error) error {
 	var known *connect.OpenFailure
 	if errors.As(err, &known) {
@@ -199,14 +200,14 @@ func openError(err error) error {
 	return failed
 }
 
-// Close implements [log.Log]. It waits for the calls that are under way, which end soon: their contexts do. Closing
+// Close implements [log.Log]. It waits for the calls in progress, which end soon because their contexts end. Closing
 // again does nothing.
 func (l *Log) Close() error {
 	if !l.calls.Close() {
 		return nil
 	}
-	if w := <-l.writer; w != nil { // for good
-		_ = w.s.Close() // at worst the connection is broken already
+	if w := <-l.writer; w != nil { // the token is never returned
+		_ = w.s.Close() // fails only if the connection is already broken
 	}
 	if err := l.closePools(); err != nil {
 		return fmt.Errorf("mysql: close: %w", err)

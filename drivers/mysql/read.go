@@ -20,7 +20,7 @@ func (l *Log) End(ctx context.Context) (end log.End, err error) {
 		if end, readOnly, err = l.endNow(ctx, s); err != nil {
 			return err
 		}
-		if readOnly != "0" && readOnly != "OFF" { // later versions of MariaDB have names for several ways of being read-only
+		if readOnly != "0" && readOnly != "OFF" { // later versions of MariaDB have several read-only values
 			return fmt.Errorf("%w: the server has read_only = %s", log.ErrReadOnly, readOnly)
 		}
 		return nil
@@ -28,7 +28,7 @@ func (l *Log) End(ctx context.Context) (end log.End, err error) {
 	return end, translate("end", err)
 }
 
-// endNow asks for the end, and whether the server is read-only.
+// endNow reads the end of the log and the server's read_only.
 func (l *Log) endNow(ctx context.Context, s *session) (end log.End, readOnly string, err error) {
 	found := false
 	err = s.query(ctx, l.sql.end, []driver.NamedValue{}, func(row []driver.Value) error {
@@ -47,7 +47,7 @@ func (l *Log) endNow(ctx context.Context, s *session) (end log.End, readOnly str
 	return end, readOnly, err
 }
 
-// endOf reads the end from the row that leads the others.
+// endOf reads the end from the first row of a query.
 func endOf(row []driver.Value) log.End {
 	return log.End{
 		Head:      log.Head{Position: log.Position(integer(row[0])), ID: log.AppendID(integer(row[1]))},
@@ -57,7 +57,7 @@ func endOf(row []driver.Value) log.End {
 	}
 }
 
-// rows runs a query that is led by the row of the end, and calls f with the others.
+// rows runs a query whose first row is the end, and calls f with the remaining rows.
 func (l *Log) rows(ctx context.Context, s *session, query string, args []driver.NamedValue, f func([]driver.Value) error) (log.End, error) {
 	var end log.End
 	found := false
@@ -65,7 +65,7 @@ func (l *Log) rows(ctx context.Context, s *session, query string, args []driver.
 		if found {
 			return f(row)
 		}
-		if integer(row[3]) != 0 { // the kind, which an entry has
+		if integer(row[3]) != 0 { // the kind is 0 for the end only
 			return errors.New("the server sends the parts of a UNION ALL in disorder")
 		}
 		end, found = endOf(row), true
@@ -83,7 +83,7 @@ func (l *Log) rows(ctx context.Context, s *session, query string, args []driver.
 const (
 	// readBytes bounds the keys and values of one answer of Read.
 	readBytes = 8 << 20
-	// readRows bounds the rows of one query of Read: rows beyond readBytes are sent for nothing.
+	// readRows bounds the rows of one query of Read, because rows beyond readBytes are sent for nothing.
 	readRows = 4096
 )
 
@@ -100,7 +100,7 @@ func (l *Log) Read(ctx context.Context, after log.Position, limit int) ([]log.En
 	err := l.read(ctx, l.followers, func(ctx context.Context, s *session) (err error) {
 		end, err = l.rows(ctx, s, l.sql.read, arguments(max(0, int64(after)), int64(min(limit, readRows))), func(row []driver.Value) error {
 			if size >= readBytes {
-				return errEnough // closes the connection: it is cheaper than to take the rest
+				return errEnough // closes the connection, which is cheaper than receiving the remaining rows
 			}
 			e := entryOf(row)
 			e.ValueSize = len(e.Value)
@@ -116,7 +116,7 @@ func (l *Log) Read(ctx context.Context, after log.Position, limit int) ([]log.En
 	return entries, end, nil
 }
 
-// entryOf makes an entry of a row of the log.
+// entryOf converts a row of the log to an entry.
 func entryOf(row []driver.Value) log.Entry {
 	return log.Entry{
 		Position:       log.Position(integer(row[0])),
@@ -134,7 +134,7 @@ func entryOf(row []driver.Value) log.Entry {
 	}
 }
 
-// checksumOf reads a checksum, which is NULL in rows of earlier versions.
+// checksumOf reads a checksum, which is NULL in rows written by earlier versions.
 func checksumOf(v driver.Value) log.Checksum {
 	if v == nil {
 		return 0
@@ -160,7 +160,7 @@ func (l *Log) Scan(ctx context.Context, after log.Position, fn func([]log.Entry)
 	err := l.read(ctx, l.others, func(unwatched context.Context, s *session) (err error) {
 		batch := make([]log.Entry, 0, scanBatch)
 		flush := func() error {
-			// What interrupts the connection may come later than rows that are on their way already.
+			// The end of ctx may interrupt the connection only after rows that have already been received.
 			if err := ctx.Err(); err != nil {
 				return err
 			}
@@ -174,7 +174,7 @@ func (l *Log) Scan(ctx context.Context, after log.Position, fn func([]log.Entry)
 			if end, _, err = l.endNow(unwatched, s); err != nil {
 				return err
 			}
-			// The rows are used as they come: neither side holds them in memory.
+			// Rows are processed as they arrive, so neither side holds all of them in memory.
 			err = s.query(unwatched, l.sql.scan, arguments(max(0, int64(after))), func(row []driver.Value) error {
 				e := entryOf(row)
 				e.ValueSize = int(integer(row[11]))
@@ -217,11 +217,11 @@ func (l *Log) Values(ctx context.Context, positions []log.Position) (log.Values,
 	return v, translate("values", err)
 }
 
-// valuesOnce asks for as many of the positions from first on as one query takes, and returns how many that are.
+// valuesOnce reads the values of as many positions, from index first, as fit into one query, and returns their number.
 func (l *Log) valuesOnce(ctx context.Context, s *session, positions []log.Position, first int, v *log.Values) (int, error) {
 	query := pick(l.sql.values, len(positions)-first)
 	some := positions[first:min(len(positions), first+query.rows)]
-	at := make(map[log.Position]int, len(some)) // the first place of each
+	at := make(map[log.Position]int, len(some)) // the first index of each position
 	args := make([]driver.NamedValue, query.rows)
 	for i, p := range some {
 		if _, ok := at[p]; !ok {
@@ -245,7 +245,7 @@ func (l *Log) valuesOnce(ctx context.Context, s *session, positions []log.Positi
 	if err != nil {
 		return 0, err
 	}
-	for i, p := range some { // named twice
+	for i, p := range some { // copy the values of positions that are named twice
 		if j := at[p]; j != i {
 			v.Values[first+i], v.Found[first+i] = v.Values[first+j], v.Found[first+j]
 			v.IDs[first+i], v.Checksums[first+i] = v.IDs[first+j], v.Checksums[first+j]

@@ -5,11 +5,11 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// refused reports whether the server takes no further connection, of this user or at all.
+// refused reports whether the server refuses further connections, for this user or in general.
 func refused(err error) bool { return sentinelOf(err) == log.ErrNoConnection } //nolint:errorlint // it is one of ours
 
-// makeRoom ends the connections that can be done without, when the server refused one that cannot: those of the other
-// class, whose calls share the connections of the first one for a while.
+// makeRoom is called when the server refuses a connection that is needed. It closes the idle connections of the class
+// others, whose calls share the connections of followers for a while.
 func (l *Log) makeRoom(refusal error) {
 	l.others.Deny()
 	if l.othersPool != l.followerPool {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// rawConn is what the driver's connections can do.
+// rawConn lists the interfaces that the driver's connections implement.
 type rawConn interface {
 	driver.Conn
 	driver.ConnPrepareContext
@@ -21,22 +21,22 @@ type rawConn interface {
 	driver.Validator
 }
 
-// rawStmt is what its statements can do.
+// rawStmt lists the interfaces that the driver's statements implement.
 type rawStmt interface {
 	driver.Stmt
 	driver.StmtExecContext
 	driver.StmtQueryContext
 }
 
-// session is a connection with the statements that were prepared on it. It is used through the driver's own interface:
-// database/sql converts and boxes every column, and may send again what it thinks was not sent; it only keeps the pool
-// here.
+// session is a connection with its prepared statements. It uses the driver's interface directly, because database/sql
+// converts and boxes every column and may repeat a statement that it considers unsent. database/sql only manages the
+// pool here.
 type session struct {
 	rawConn
-	// network is what the connection goes over.
+	// network is the network connection below the session.
 	network  net.Conn
 	prepared map[string]rawStmt
-	// galera tells that the server is a node of a Galera cluster.
+	// galera reports that the server is a node of a Galera cluster.
 	galera bool
 	// readOnly reports that the server took no writes when the connection was made.
 	readOnly bool
@@ -50,16 +50,16 @@ func newSession(conn driver.Conn, network net.Conn) (*session, error) {
 	return &session{rawConn: raw, network: network, prepared: map[string]rawStmt{}}, nil
 }
 
-// watched returns a context for calls of this session that the driver need not watch, which it does by waking a
-// goroutine twice for each statement: half of what asking for the end of the log cost. When ctx ends the connection is
-// interrupted all the same. release tells whether the connection can go on being used.
+// watched returns a context that the driver does not watch, for the calls of this session. The driver watches a context
+// by waking a goroutine twice for each statement, which was half of the cost of reading the head. The end of ctx still
+// interrupts the connection. release reports whether the connection remains usable.
 func (s *session) watched(ctx context.Context) (unwatched context.Context, release func() bool) {
 	return context.WithoutCancel(ctx), context.AfterFunc(ctx, func() {
-		_ = s.network.SetDeadline(time.Unix(1, 0)) // long ago; on a closed connection it is of no use and does no harm
+		_ = s.network.SetDeadline(time.Unix(1, 0)) // in the past; harmless on a closed connection
 	})
 }
 
-// Close closes the connection. Saying good-bye to the server is a courtesy that a broken connection cannot extend.
+// Close closes the connection. It ignores errors, because a broken connection cannot send the closing message.
 func (s *session) Close() error {
 	_ = s.rawConn.Close()
 	return nil
@@ -78,7 +78,7 @@ func (s *session) prepare(ctx context.Context, statement string) (rawStmt, error
 	return raw, nil
 }
 
-// keep prepares a statement that lives as long as the connection. There must be few of them.
+// keep prepares a statement and keeps it as long as the connection lives. There must be few of them.
 func (s *session) keep(ctx context.Context, statement string) (rawStmt, error) {
 	if p, ok := s.prepared[statement]; ok {
 		return p, nil
@@ -96,11 +96,11 @@ func (s *session) execute(ctx context.Context, statement string) error {
 	return err
 }
 
-// changeTries bounds how often a change is tried again that another transaction was in the way of: on Galera two nodes
-// change the one row of the store, say.
+// changeTries bounds the attempts at a change that conflicts with a concurrent transaction. On Galera, for example, two
+// nodes may change the single row of the store table.
 const changeTries = 5
 
-// change runs a kept statement, which may be run twice without harm, and returns the number of rows that it changed.
+// change runs a kept statement, which must be safe to repeat, and returns the number of rows that it changed.
 func (s *session) change(ctx context.Context, statement string, args []driver.NamedValue) (int64, error) {
 	p, err := s.keep(ctx, statement)
 	if err != nil {
@@ -116,8 +116,9 @@ func (s *session) change(ctx context.Context, statement string, args []driver.Na
 	return result.RowsAffected()
 }
 
-// query runs a query and calls row with each of its rows, which is valid during the call only. A query with parameters
-// is prepared and kept. If row returns an error the rest is not even read: the connection is closed.
+// query runs a query and calls row with each of its rows, which are valid only during the call. It prepares and keeps a
+// query that has parameters. If row returns an error, query closes the connection instead of reading the remaining
+// rows.
 func (s *session) query(ctx context.Context, statement string, args []driver.NamedValue, row func([]driver.Value) error) error {
 	var rows driver.Rows
 	if args == nil {
@@ -140,19 +141,19 @@ func (s *session) query(ctx context.Context, statement string, args []driver.Nam
 		case errors.Is(err, io.EOF):
 			return rows.Close()
 		case err != nil:
-			_ = rows.Close() // says the same
+			_ = rows.Close() // returns the same error
 			return err
 		}
 		if err := row(dest); err != nil {
-			_ = s.Close() // else closing the rows would first read them all
+			_ = s.Close() // otherwise closing the rows would read all of them first
 			_ = rows.Close()
 			return err
 		}
 	}
 }
 
-// refuseReadOnly returns an error if the server takes no writes. COMMIT and statements that change tables cannot carry
-// that check themselves.
+// refuseReadOnly returns an error if the server takes no writes. It serves COMMIT and DDL statements, which cannot
+// carry that check themselves.
 func (s *session) refuseReadOnly(ctx context.Context) error {
 	return s.query(ctx, canWrite, nil, func(row []driver.Value) error {
 		if integer(row[0]) == 0 {
@@ -162,11 +163,11 @@ func (s *session) refuseReadOnly(ctx context.Context) error {
 	})
 }
 
-// snapshot runs f with all its queries reading the same snapshot.
+// snapshot runs f so that all its queries read the same snapshot.
 func (s *session) snapshot(ctx context.Context, f func() error) error {
-	err := s.execute(ctx, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ") // the next one only
+	err := s.execute(ctx, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ") // applies to the next transaction only
 	if err == nil {
-		err = s.execute(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT") // TiDB's takes no READ ONLY beside it
+		err = s.execute(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT") // TiDB does not accept READ ONLY in it
 	}
 	if err == nil {
 		err = f()
@@ -175,12 +176,12 @@ func (s *session) snapshot(ctx context.Context, f func() error) error {
 		err = s.execute(ctx, "COMMIT")
 	}
 	if err != nil {
-		_ = s.Close() // whatever state it is in
+		_ = s.Close() // its state is not known
 	}
 	return err
 }
 
-// arguments makes the driver's parameters of values.
+// arguments converts values to the driver's parameters.
 func arguments(values ...int64) []driver.NamedValue {
 	args := make([]driver.NamedValue, len(values))
 	for i, v := range values {
@@ -189,7 +190,7 @@ func arguments(values ...int64) []driver.NamedValue {
 	return args
 }
 
-// text and integer take what the driver delivers.
+// text and integer convert column values of the driver.
 func text(v driver.Value) string {
 	switch v := v.(type) {
 	case []byte:
@@ -206,7 +207,7 @@ func integer(v driver.Value) int64 {
 	if i, ok := v.(int64); ok {
 		return i
 	}
-	i, err := strconv.ParseInt(text(v), 10, 64) // a type that the server has widened
+	i, err := strconv.ParseInt(text(v), 10, 64) // the server has widened the type
 	if err != nil {
 		return 0
 	}

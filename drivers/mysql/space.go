@@ -9,9 +9,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// The size of the file is exact, but asking for it takes the PROCESS privilege; MySQL and MariaDB have a table for it
-// under different names. The other is an estimate that the server refreshes when a tenth of the rows has changed.
-// DATA_FREE is exact.
+// The exact file size requires the PROCESS privilege, and its table has different names on MySQL and MariaDB. The table
+// size below is an estimate that the server refreshes when a tenth of the rows has changed. DATA_FREE is exact.
 var fileSizeSQL = []string{
 	`SELECT FILE_SIZE FROM information_schema.INNODB_SYS_TABLESPACES WHERE NAME = CONCAT(DATABASE(), '/', ?)`,
 	`SELECT FILE_SIZE FROM information_schema.INNODB_TABLESPACES WHERE NAME = CONCAT(DATABASE(), '/', ?)`,
@@ -38,7 +37,7 @@ func (l *Log) Size(ctx context.Context) (size log.Size, err error) {
 				return nil
 			}); {
 			case number(err) != 0:
-				continue // no right, or no such table
+				continue // no privilege, or no such table
 			case err != nil:
 				return err
 			case file > 0:
@@ -51,7 +50,7 @@ func (l *Log) Size(ctx context.Context) (size log.Size, err error) {
 	return size, translate("size", err)
 }
 
-// Defragment implements [log.Log]. The server rebuilds the table while it is in use; on Galera all nodes wait for it.
+// Defragment implements [log.Log]. The server rebuilds the table online; on Galera all nodes wait for it.
 func (l *Log) Defragment(ctx context.Context) error {
 	return translate("defragment", l.read(ctx, l.others, func(ctx context.Context, s *session) error {
 		if err := s.refuseReadOnly(ctx); err != nil {
@@ -59,14 +58,14 @@ func (l *Log) Defragment(ctx context.Context) error {
 		}
 		var failed error
 		err := s.query(ctx, l.cfg.sql(`OPTIMIZE TABLE {prefix}_log`), nil, func(row []driver.Value) error {
-			// Table, Op, Msg_type, Msg_text. That InnoDB does it by recreating the table is a note.
+			// The columns are Table, Op, Msg_type, Msg_text. InnoDB reports as a note that it recreates the table.
 			if len(row) == 4 && text(row[2]) == "error" {
 				failed = errors.Join(failed, errors.New(text(row[3])))
 			}
 			return nil
 		})
 		if isNumber(err, errTiDBUnsupported) {
-			return nil // TiKV gives space back by itself
+			return nil // TiKV reclaims space by itself
 		}
 		if err == nil && failed != nil {
 			err = fmt.Errorf("optimize: %w", failed)

@@ -5,27 +5,27 @@ import (
 	"time"
 )
 
-// nowSQL is the server's clock in milliseconds since 1970. UTC_TIMESTAMP depends on no time zone, and stays the same
-// within a statement.
+// nowSQL is the server's clock in milliseconds since 1970. UTC_TIMESTAMP does not depend on the time zone and is
+// constant within a statement.
 const nowSQL = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000`
 
-// newestSQL is the newest row: one step to the right edge of the clustered index. LIMIT keeps it a table of its own,
-// which is also what allows an INSERT to read the table that it writes (error 1093).
+// newestSQL is the newest row, found at the right edge of the clustered index. LIMIT makes it a derived table, which
+// also allows an INSERT to read the table that it writes (error 1093).
 const newestSQL = `(SELECT position, id FROM {prefix}_log ORDER BY position DESC LIMIT 1) newest`
 
-// writableSQL reports whether the server's read_only is off. Every statement that writes carries it, because the server
-// itself does not stop a user who has the privilege SUPER, READ ONLY ADMIN or CONNECTION_ADMIN. super_read_only (MySQL)
-// implies read_only, and later versions of MariaDB have names for several ways of being read-only.
+// writableSQL reports whether the server's read_only is off. Every statement that writes includes it, because the
+// server does not stop users with the privilege SUPER, READ ONLY ADMIN or CONNECTION_ADMIN. super_read_only (MySQL)
+// implies read_only. Later versions of MariaDB have several read-only values.
 const writableSQL = `CAST(@@global.read_only AS CHAR) IN ('0', 'OFF')`
 
-// guardSQL stands for the position of an append's first row. Parameters: position and id of the head, and the position
-// of the row. If the log does not end at the head it is that of the sentinel, so that the INSERT always fails, in
-// whatever mode the server is. On a read-only server it is NULL, which fails with an error of its own (1048), and in a
-// mode that turns NULL into 0 with that of the sentinel.
+// guardSQL computes the position of an append's first row and so checks the append's precondition. Parameters: position
+// and id of the head, and the position of the row. If the log has another head, the result is the position of the
+// sentinel, so that the INSERT fails in every SQL mode. On a read-only server it is NULL, which fails with an error of
+// its own (1048); in a mode that turns NULL into 0, the INSERT fails with the sentinel's error.
 const guardSQL = `IF(` + writableSQL + `, IF((SELECT newest.position = ? AND newest.id = ? FROM ` + newestSQL + `), ?, 0), NULL)`
 
-// insertSQL begins an append. In the rows that follow, LAST_INSERT_ID(x) is x, and makes the server's answer to the
-// INSERT carry it: that tells the time without another question.
+// insertSQL begins an append. LAST_INSERT_ID(x) evaluates to x and returns it in the server's answer, so that the
+// driver learns the time without another query.
 const (
 	insertSQL     = `INSERT INTO {prefix}_log (position, id, time, kind, revision, sub, ` + "`key`" + `, create_revision, version, lease, value, checksum) VALUES `
 	guardedRowSQL = `(` + guardSQL + `, ?, LAST_INSERT_ID(` + nowSQL + `), ?, ?, ?, ?, ?, ?, ?, ?, ` + checksumSQL + `)`
@@ -33,45 +33,45 @@ const (
 	plainRowSQL   = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ` + checksumSQL + `)`
 )
 
-// checksumSQL adds the row's time, which comes before it in the row, to a checksum; see log.Checksum.At.
+// checksumSQL combines a checksum with the row's time, which precedes it in the row; see log.Checksum.At.
 const checksumSQL = `CAST(? ^ ((time ^ (time >> 32)) << 32) AS SIGNED)`
 
 const (
-	guardParameters = 2 // beside the row's own
+	guardParameters = 2 // in addition to the row's own
 	rowParameters   = 11
-	// maxRows is what the protocol's limit of parameters lets an INSERT carry.
+	// maxRows is the largest INSERT that the protocol's limit of 65535 parameters allows.
 	maxRows = (65535 - guardParameters) / rowParameters
 )
 
-// endSQL is the end of the log: the newest row, with the store's row by subqueries, which takes no temporary table (a
-// join did: a third more of the server's time for a poll). read_only: a server that takes no writes has not got the
-// last word.
+// endSQL reads the end of the log: the newest row and the row of the store table. Subqueries need no temporary table; a
+// join did, and cost the server a third more time per poll. The query includes read_only because a read-only server may
+// not have the newest entry.
 const endSQL = `SELECT position, id, (SELECT floor FROM {prefix}_store), (SELECT cluster_id FROM {prefix}_store), ` + nowSQL + `, @@global.read_only
 	FROM {prefix}_log ORDER BY position DESC LIMIT 1`
 
-// endRowSQL is the end in the shape of a row of the log. Two SELECTs in one statement read from one snapshot, and UNION
-// ALL sends the rows of the one and then those of the other as they come, without a temporary table (which joining the
-// end to the rows would take, or another sort).
+// endRowSQL returns the end in the shape of a log row. Two SELECTs in one statement read from one snapshot. UNION ALL
+// sends the rows of the first SELECT and then those of the second as they come. Joining the end to the rows would need
+// a temporary table or another sort.
 const endRowSQL = `(SELECT position, id, ` + nowSQL + ` AS time, 0 AS kind, (SELECT floor FROM {prefix}_store), (SELECT cluster_id FROM {prefix}_store), NULL AS k, 0, 0, 0, NULL AS v, 0, 0
 	FROM {prefix}_log ORDER BY position DESC LIMIT 1) UNION ALL `
 
 const (
 	readSQL = endRowSQL + `(SELECT position, id, time, kind, revision, sub, ` + "`key`" + `, create_revision, version, lease, value, 0, checksum
 	FROM {prefix}_log WHERE position > ? ORDER BY position LIMIT ?)`
-	// The value of a put stays where it is. A transaction keeps the end and the rows together: as parts of one UNION
-	// rows take half as long again.
+	// A scan leaves the values of puts out. It keeps the end and the rows consistent by a transaction: in one UNION the
+	// rows would take half as long again.
 	scanSQL = `SELECT position, id, time, kind, revision, sub, ` + "`key`" + `, create_revision, version, lease, IF(kind = 1, NULL, value), LENGTH(value), checksum
 	FROM {prefix}_log WHERE position > ? ORDER BY position`
 )
 
-// endRowValuesSQL is the same for Values.
+// endRowValuesSQL is endRowSQL for Values.
 const endRowValuesSQL = `(SELECT position, id, ` + nowSQL + ` AS time, 0 AS kind, (SELECT floor FROM {prefix}_store), (SELECT cluster_id FROM {prefix}_store), NULL AS v, 0
 	FROM {prefix}_log ORDER BY position DESC LIMIT 1) UNION ALL `
 
 const (
 	raiseFloorSQL = `UPDATE {prefix}_store SET floor = ? WHERE floor < ? AND ` + writableSQL + ` AND EXISTS (SELECT 1 FROM {prefix}_log WHERE position = ? AND id = ?)`
-	// A consistent read looks for the entry: what was never committed does not count. The counter makes it a change,
-	// which has to be made durable.
+	// A consistent read finds the entry, so an uncommitted entry does not count. Incrementing the counter makes the
+	// statement a change, which the server must make durable.
 	confirmSQL = `UPDATE {prefix}_store SET settled = settled + 1 WHERE ` + writableSQL + ` AND EXISTS (SELECT 1 FROM {prefix}_log WHERE position = ? AND id = ?)`
 	newestRow  = `SELECT newest.position, newest.id FROM ` + newestSQL
 	timeSQL    = `SELECT time FROM {prefix}_log WHERE position = ?`
@@ -79,7 +79,7 @@ const (
 	canWrite   = `SELECT ` + writableSQL
 )
 
-// statements are those with the table prefix in place.
+// statements holds the SQL statements with the table prefix filled in.
 type statements struct {
 	insert, guardedRow, timedRow, plainRow  string
 	end, read, scan, newest, stands, timeAt string
@@ -94,7 +94,7 @@ type list struct {
 	sql  string
 }
 
-// listSizes are the sizes of lists that are prepared; what is over is filled up with a position that is there already.
+// listSizes are the sizes of the prepared lists. Shorter lists are padded.
 var listSizes = []int{1, 8, 64, 512, 4096}
 
 func newStatements(cfg *config) statements {
@@ -115,7 +115,7 @@ func newStatements(cfg *config) statements {
 	return s
 }
 
-// pick returns the smallest list for n positions, or else the largest.
+// pick returns the smallest list that holds n positions, or else the largest list.
 func pick(lists []list, n int) list {
 	for _, l := range lists {
 		if l.rows >= n {
@@ -125,7 +125,7 @@ func pick(lists []list, n int) list {
 	return lists[len(lists)-1]
 }
 
-// inserts builds an INSERT: its first row guarded or not, and the time that of the server or a parameter.
+// inserts builds an INSERT of rows rows from the SQL of the first row and of the others.
 func (s *statements) inserts(rows int, first, others string) string {
 	var b strings.Builder
 	b.Grow(len(s.insert) + len(first) + rows*(len(others)+2))
@@ -146,8 +146,8 @@ const (
 )
 
 const (
-	// deleteRows is the most that one transaction deletes: a few milliseconds.
+	// deleteRows bounds the rows deleted by one transaction, which takes a few milliseconds.
 	deleteRows = 512
-	// deletePause after each transaction leaves the disk to the appends.
+	// deletePause is the pause after each transaction, in which appends have the disk to themselves.
 	deletePause = 2 * time.Millisecond
 )

@@ -8,7 +8,8 @@ import (
 	"github.com/stele-db/stele/drivers/connect"
 )
 
-// ServerText is the [connect.ServerText] of the MySQL driver: the errors of a server, and of attempts to connect.
+// ServerText is the [connect.ServerText] of the MySQL driver. It describes errors of a server and of attempts to
+// connect.
 func ServerText(err error) (string, bool) {
 	switch e := err.(type) { //nolint:errorlint // the caller walks the tree
 	case *mysql.MySQLError:
@@ -19,7 +20,7 @@ func ServerText(err error) (string, bool) {
 	return "", false
 }
 
-// connectError reports that no server could be connected to.
+// connectError reports that no server accepted a connection.
 type connectError struct {
 	// errs are the reasons, in the order of hosts.
 	errs           []error

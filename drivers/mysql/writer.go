@@ -14,16 +14,16 @@ import (
 )
 
 const (
-	// cachedRows bounds the rows of the prepared INSERTs that are kept: room in the server. 8256 are one INSERT of each
-	// size up to 128.
+	// cachedRows bounds the total rows of the prepared INSERTs, which take memory in the server. 8256 is the total of
+	// one INSERT of each size up to 128.
 	cachedRows = 8256
-	// chunkRows is the size of the statements of an append that does not fit into one.
+	// chunkRows is the number of rows of each statement of an append that does not fit into one.
 	chunkRows = 512
-	// packetReserve is room in a packet for what is not key or value, beside rowBytes for each row.
+	// packetReserve and, for each row, rowBytes are the room in a packet for everything except keys and values.
 	packetReserve = 4096
 	rowBytes      = 160
-	// idleTransaction is how long the server waits, in seconds, for the next statement of an append that takes several:
-	// a process that is stopped in the middle keeps others from appending.
+	// idleTransaction is how long, in seconds, the server waits for the next statement of an append of several. A
+	// process stopped in the middle of such an append blocks the appends of other replicas.
 	idleTransaction = "10"
 )
 
@@ -44,7 +44,7 @@ type insert struct {
 	lastUse uint64
 }
 
-// lockWriter takes the connection, opening it again if it is gone. No error of it means that anything was sent.
+// lockWriter takes the connection for appending and reopens it if necessary. An error means that nothing was sent.
 func (l *Log) lockWriter(ctx context.Context) (*writer, error) {
 	var w *writer
 	select {
@@ -52,7 +52,7 @@ func (l *Log) lockWriter(ctx context.Context) (*writer, error) {
 		return nil, ctx.Err()
 	case w = <-l.writer:
 	}
-	// While nothing was under way the server may have ended the connection, which can be seen without asking it.
+	// The server may have closed the connection while it was idle. ResetSession detects that without a round trip.
 	if w != nil && w.s.ResetSession(ctx) != nil {
 		_ = w.s.Close()
 		w = nil
@@ -67,7 +67,7 @@ func (l *Log) lockWriter(ctx context.Context) (*writer, error) {
 	return w, nil
 }
 
-// unlockWriter gives the connection back, unless err, of a statement on it, says that it is no longer of use.
+// unlockWriter returns the connection, or closes it if err, the error of a statement on it, makes it unusable.
 func (l *Log) unlockWriter(w *writer, err error) {
 	if !w.s.IsValid() || err != nil && giveUp(err) {
 		_ = w.s.Close()
@@ -99,7 +99,8 @@ func (l *Log) newWriter(ctx context.Context) (*writer, error) {
 	return &writer{s: s, maxPacket: int(integer(v["max_allowed_packet"])), inserts: map[int]*insert{}}, nil
 }
 
-// connectWriter makes the connection for appending. Where the server refuses it, others end for it, until ctx does.
+// connectWriter makes the connection for appending. If the server refuses it, connectWriter closes connections of the
+// class others and retries until ctx ends.
 func (l *Log) connectWriter(ctx context.Context) (*writer, error) {
 	w, err := l.newWriter(ctx)
 	for wait := 10 * time.Millisecond; refused(err); wait = min(2*wait, time.Second) {
@@ -116,8 +117,8 @@ func (l *Log) connectWriter(ctx context.Context) (*writer, error) {
 	return w, err
 }
 
-// writable returns an error while the server refuses the connection for appending: a replica that could only read must
-// not look as if it were ready. Otherwise it costs nothing.
+// writable returns an error while the server refuses the connection for appending, because a replica that can only read
+// must not report itself ready. It is cheap otherwise.
 func (l *Log) writable(ctx context.Context) error {
 	if !l.refusedWriter.Load() {
 		return nil
@@ -138,15 +139,15 @@ func (l *Log) writable(ctx context.Context) error {
 	return nil
 }
 
-// checkPacket compares max_allowed_packet with the largest value that must fit. A value travels in packets of its own
-// if it is large, and all of it, or else key and value together, must stay below the limit.
+// checkPacket compares max_allowed_packet with the largest value that must fit. A large value is sent in packets of its
+// own, a small one together with its key; both must stay below the limit.
 func (l *Log) checkPacket(value string) error {
 	limit, err := strconv.ParseInt(value, 10, 64)
 	if err != nil {
 		return &connect.OpenFailure{Text: fmt.Sprintf("the server's max_allowed_packet is %q: is this MySQL?", value)}
 	}
 	if need := int64(l.cfg.maxValue) + packetReserve + rowBytes; limit < need {
-		// The server rounds it down to a multiple of 1024.
+		// The server rounds the limit down to a multiple of 1024.
 		need = (need + 1023) / 1024 * 1024
 		return &connect.OpenFailure{Text: fmt.Sprintf("the server's max_allowed_packet is %d bytes, which is too little for values of %d bytes: "+
 			"either set it to at least %d in the server's configuration, section [mysqld] (SET GLOBAL max_allowed_packet = %d serves until the server restarts), or lower the limit of requests to %d bytes",
@@ -155,14 +156,14 @@ func (l *Log) checkPacket(value string) error {
 	return nil
 }
 
-// begin makes room for n parameters, which are then added.
+// begin makes room for n parameters.
 func (w *writer) begin(n int) {
 	if cap(w.args) < n {
 		w.args = make([]driver.NamedValue, 0, n+n/4)
 	}
 }
 
-// release lets go of what the parameters point at.
+// release drops the parameters, so that the entries can be garbage-collected.
 func (w *writer) release() {
 	clear(w.args)
 	if w.args = w.args[:0]; cap(w.args) > cachedRows*rowParameters {
@@ -178,12 +179,12 @@ func (w *writer) add(values ...int64) {
 
 func (w *writer) addBytes(b []byte) {
 	if b == nil {
-		b = []byte{} // nil is NULL
+		b = []byte{} // a nil slice would be NULL
 	}
 	w.args = append(w.args, driver.NamedValue{Value: b})
 }
 
-// addEntries adds rows that follow after; at is 0 in a statement that asks the server for the time.
+// addEntries adds the rows that follow after. at is 0 if the statement takes the time from the server's clock.
 func (w *writer) addEntries(after log.Position, id log.AppendID, at log.Timestamp, entries []log.Entry) {
 	for i := range entries {
 		e := &entries[i]
@@ -199,12 +200,12 @@ func (w *writer) addEntries(after log.Position, id log.AppendID, at log.Timestam
 	}
 }
 
-// fits tells whether one statement can carry entries.
+// fits reports whether one statement can carry the entries.
 func (w *writer) fits(entries []log.Entry) bool {
 	return len(entries) <= maxRows && w.chunk(entries, maxRows) == len(entries)
 }
 
-// chunk returns how many of the entries fit into one statement: one at least, limit at most.
+// chunk returns how many of the entries fit into one statement, at least 1 and at most limit.
 func (w *writer) chunk(entries []log.Entry, limit int) int {
 	room := w.maxPacket - packetReserve
 	for i := range entries {

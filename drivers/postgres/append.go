@@ -75,11 +75,11 @@ func (l *Log) Confirm(ctx context.Context, head log.Head) error {
 	return nil
 }
 
-// errUndecided reports that the server did not say what became of a statement.
+// errUndecided reports that the server did not confirm the outcome of a statement.
 var errUndecided = errors.New("the outcome of the statement is not known")
 
-// commit runs a statement that writes, by itself, and tells whether it returned a row. The error wraps errUndecided
-// unless it is certain that the statement has and will have no effect.
+// commit runs a statement that writes in a transaction of its own, and reports whether it returned a row. The error
+// wraps errUndecided unless the statement certainly has no effect, now or later.
 func (l *Log) commit(ctx context.Context, w *writer, q *query, params [][]byte, each func(row [][]byte)) (bool, error) {
 	for race := 0; ; race++ {
 		held, err := l.commitOnce(ctx, w, q, params, each)
@@ -109,7 +109,7 @@ func (l *Log) commitOnce(ctx context.Context, w *writer, q *query, params [][]by
 	_, err = result.Close()
 	if err == nil && !warned(w.pg) {
 		if ctx.Err() != nil {
-			l.dropWriter() // a cancellation that is still on its way must not meet the next statement
+			l.dropWriter() // a pending cancellation must not hit the next statement
 		}
 		return held, nil
 	}
@@ -125,13 +125,13 @@ func (l *Log) commitOnce(ctx context.Context, w *writer, q *query, params [][]by
 	if definite {
 		return false, err
 	}
-	l.dropWriter() // a statement that is still running there must not meet the next one
+	l.dropWriter() // the next statement must not run while this one may still be running there
 	return false, fmt.Errorf("%w: %w", errUndecided, err)
 }
 
-// pass turns to the next server when this one took a statement and did not finish it in time: it may be overloaded, or
-// it waits, or another append does, for a standby that does not answer because it has taken its place. The caller holds
-// the token.
+// pass moves on to the next server after this one accepted a statement and did not finish it in time. This server may
+// be overloaded, or the statement (or a concurrent append) may be waiting for a standby that does not answer because it
+// has become the primary. The caller holds the token.
 func (l *Log) pass(w *writer) {
 	if l.several {
 		l.hosts.pass(w.pg)
@@ -140,9 +140,9 @@ func (l *Log) pass(w *writer) {
 	l.dropWriter()
 }
 
-// giveUp drops the connection if err says that it is broken or leads to the wrong server, and then all others: the
-// server of the next one may be another, and reads must not stay behind what an append tells. The caller holds the
-// token.
+// giveUp drops the connection if err shows that it is broken or leads to the wrong server. It then also drops all other
+// connections, because the next writer may connect to another server, and reads must not lag behind the appends there.
+// The caller holds the token.
 func (l *Log) giveUp(err error) {
 	if staleConnection(err) {
 		l.dropWriter()
@@ -150,8 +150,8 @@ func (l *Log) giveUp(err error) {
 	}
 }
 
-// encode makes the parameters of an append that notifies the others or does not. All arrays share one buffer: those of
-// a fixed width first, then the keys and values.
+// encode encodes the parameters of an append; notify makes the append notify other replicas. All arrays share one
+// buffer: the fixed-width ones first, then the keys and values.
 func (w *writer) encode(ctx context.Context, head log.Head, id log.AppendID, entries []log.Entry, notify bool) ([][]byte, error) {
 	const (
 		scalars     = 4
@@ -219,7 +219,7 @@ func (w *writer) encode(ctx context.Context, head log.Head, id log.AppendID, ent
 
 var boolParams = map[bool][]byte{false: {0}, true: {1}}
 
-// putBytesElement puts an element of a bytea array at b[at:] and returns where the next one goes.
+// putBytesElement writes an element of a bytea array at b[at:] and returns the offset of the next element.
 func putBytesElement(b []byte, at int, v []byte) int {
 	binary.BigEndian.PutUint32(b[at:], uint32(len(v)))
 	return at + 4 + copy(b[at+4:], v)

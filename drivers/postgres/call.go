@@ -12,8 +12,9 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// request runs f with a connection of the pool, and again with a fresh one if the first turned out to be broken or to
-// lead to a server that is not the primary any more. f makes the request and starts over with its results.
+// request runs f with a connection of the class from. It runs f again with a fresh connection if the first one was
+// broken or led to a server that is no longer the primary. f sends the request, and resets its results when it is
+// called again.
 func (l *Log) request(ctx context.Context, op string, from *connect.Class[*pgxpool.Conn], f func(context.Context, *pgconn.PgConn) error) error {
 	bound, end, err := l.calls.Begin(ctx)
 	if err != nil {
@@ -42,7 +43,7 @@ func (l *Log) requestOnce(ctx context.Context, from *connect.Class[*pgxpool.Conn
 	return f(ctx, pg)
 }
 
-// rows runs q on c and calls each with its rows, which are only valid during the call.
+// rows runs q on c and calls each with its rows, which are valid only during the call.
 func (l *Log) rows(ctx context.Context, c *pgconn.PgConn, q *query, params [][]byte, each func(row [][]byte) error) error {
 	result, err := l.exec(ctx, c, q, params)
 	if err != nil {
@@ -50,7 +51,7 @@ func (l *Log) rows(ctx context.Context, c *pgconn.PgConn, q *query, params [][]b
 	}
 	for result.NextRow() {
 		if err := each(result.Values()); err != nil {
-			// What the server still sends is not worth receiving.
+			// Do not receive the remaining rows.
 			closed, cancel := context.WithCancel(context.Background())
 			cancel()
 			_ = c.Close(closed)
@@ -61,7 +62,7 @@ func (l *Log) rows(ctx context.Context, c *pgconn.PgConn, q *query, params [][]b
 	return err
 }
 
-// exec runs q. A failure to prepare comes out of prepareError, and nothing was run then.
+// exec runs q. If it returns an error, preparing failed and q was not sent.
 func (l *Log) exec(ctx context.Context, c *pgconn.PgConn, q *query, params [][]byte) (*pgconn.ResultReader, error) {
 	if l.pooled.Load() {
 		return c.ExecParams(ctx, q.sql, params, q.oids, binaryParams, binaryResults), nil
@@ -72,7 +73,7 @@ func (l *Log) exec(ctx context.Context, c *pgconn.PgConn, q *query, params [][]b
 	return c.ExecStatement(ctx, preparedOn(c)[q.name], params, binaryParams, binaryResults), nil
 }
 
-// change makes a change that may be made twice, and calls each for each row that it returns.
+// change runs a change that is safe to repeat, and calls each for each row that it returns.
 func (l *Log) change(ctx context.Context, c *pgconn.PgConn, q *query, params [][]byte, each func()) error {
 	for race := 0; ; race++ {
 		err := l.rows(ctx, c, q, params, func([][]byte) error { each(); return nil })
@@ -86,15 +87,15 @@ func (l *Log) change(ctx context.Context, c *pgconn.PgConn, q *query, params [][
 }
 
 const (
-	// maxAppendBytes bounds what an append sends: a message of PostgreSQL's protocol has at most 1 GiB.
+	// maxAppendBytes bounds the size of an append: a message of PostgreSQL's protocol has at most 1 GiB.
 	maxAppendBytes = 1<<30 - 1<<16
 	// keepBuffer is the largest buffer that is kept between appends.
 	keepBuffer = 1 << 20
-	// maxRaces is how often a statement that another one made fail is repeated.
+	// maxRaces bounds the retries of a statement that failed because of a concurrent one.
 	maxRaces = 20
 )
 
-// report notes that a caller knows of position p.
+// report records that a caller has seen position p.
 func (l *Log) report(p log.Position) {
 	for {
 		old := l.reported.Load()

@@ -15,7 +15,7 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// deleteBatch is how many rows one transaction deletes: some milliseconds of work.
+// deleteBatch is the number of rows that one transaction deletes, which takes a few milliseconds.
 const deleteBatch = 1000
 
 // Delete implements [log.Log]. Appends do not wait for it, because they touch other rows.
@@ -26,7 +26,7 @@ func (l *Log) Delete(ctx context.Context, guard log.Head, positions []log.Positi
 	}
 	if !slices.IsSorted(positions) {
 		positions = slices.Clone(positions)
-		slices.Sort(positions) // the contract wants the order; and neighbours share pages
+		slices.Sort(positions) // the contract allows only this order, and adjacent positions share pages
 	}
 	for batch := range slices.Chunk(positions, deleteBatch) {
 		start := time.Now()
@@ -35,7 +35,7 @@ func (l *Log) Delete(ctx context.Context, guard log.Head, positions []log.Positi
 			return err
 		}
 		if len(batch) == deleteBatch {
-			// Leave the disk and the processors to the appends for half of the time.
+			// Leave the disk and the CPUs to the appends for half of the time.
 			if err := connect.Pause(ctx, min(time.Since(start), time.Second)); err != nil {
 				return translate("delete", err)
 			}
@@ -44,7 +44,7 @@ func (l *Log) Delete(ctx context.Context, guard log.Head, positions []log.Positi
 	return nil
 }
 
-// guarded makes a change that returns a row if guard stood in its place.
+// guarded runs a change that returns a row if the log contains the entry guard.
 func (l *Log) guarded(ctx context.Context, guard log.Head, q *query, params [][]byte) error {
 	return l.request(ctx, "delete", l.others, func(bound context.Context, c *pgconn.PgConn) error {
 		held := false
@@ -56,8 +56,8 @@ func (l *Log) guarded(ctx context.Context, guard log.Head, q *query, params [][]
 	})
 }
 
-// Size implements [log.Log]: the tables of the log and its head with their indexes. InUse is an estimate from the
-// server's statistics, which are a moment old.
+// Size implements [log.Log]. It measures the tables of the log and its head with their indexes. InUse is an estimate
+// from the server's statistics, which lag a little.
 func (l *Log) Size(ctx context.Context) (log.Size, error) {
 	var size log.Size
 	err := l.request(ctx, "size", l.others, func(bound context.Context, c *pgconn.PgConn) error {
@@ -74,14 +74,14 @@ func (l *Log) Size(ctx context.Context) (log.Size, error) {
 	return size, err
 }
 
-// Defragment implements [log.Log]. It writes the tables anew, which everything waits for.
+// Defragment implements [log.Log]. It rewrites the tables, which blocks all other access to them.
 func (l *Log) Defragment(ctx context.Context) error {
 	return l.request(ctx, "defragment", l.others, func(bound context.Context, c *pgconn.PgConn) error {
 		for _, sql := range []string{`VACUUM FULL {prefix}_log`, `VACUUM FULL {prefix}_head`, `ANALYZE {prefix}_log`} {
 			_, err := c.Exec(bound, migrations.WithPrefix(sql, l.cfg.prefix)).ReadAll()
 			switch code(err) {
 			case pgerrcode.FeatureNotSupported, pgerrcode.SyntaxError:
-				return nil // a database that gives room back by itself
+				return nil // the database reclaims space by itself
 			}
 			if err != nil {
 				return err
@@ -94,5 +94,5 @@ func (l *Log) Defragment(ctx context.Context) error {
 	})
 }
 
-// errNotOwner reports that the server passed a table over.
+// errNotOwner reports that the server skipped a table because the user does not own it.
 var errNotOwner = errors.New("the user of the data source name may not vacuum the tables, which takes their owner")

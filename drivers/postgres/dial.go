@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// connConfig returns the configuration of one new connection, which is not shared with others.
+// connConfig returns the configuration for one new connection; it is not shared.
 func (l *Log) connConfig() *pgconn.Config {
 	c, err := l.files.Current()
 	if err != nil {
@@ -21,7 +21,7 @@ func (l *Log) connConfig() *pgconn.Config {
 	return c
 }
 
-// authenticated runs connect, and again if the server refused the password and there is another one to try.
+// authenticated runs connect, and runs it again if the server refused the password and there is another one to try.
 func (l *Log) authenticated(connect func() error) error {
 	err := connect()
 	var e *pgconn.ConnectError
@@ -35,13 +35,13 @@ func (l *Log) configure(c *pgconn.Config) {
 	turn := l.hosts.order(c)
 	c.OnNotice = keepNotice
 	dial := c.DialFunc
-	// pgx dials again on an established connection only to cancel a statement.
+	// On an established connection, pgx dials only to cancel a statement.
 	var established atomic.Bool
 	c.ValidateConnect = func(ctx context.Context, pg *pgconn.PgConn) error {
 		established.Store(true)
 		pg.CustomData()[turnKey] = turn
 		l.passwords.Accepted(c.Password)
-		// With several hosts, or several addresses of one, only a server that takes writes is of use.
+		// Accept only a server that takes writes, even if a host has several addresses.
 		err := pgconn.ValidateConnectTargetSessionAttrsReadWrite(ctx, pg)
 		established.Store(err == nil)
 		return err
@@ -54,17 +54,17 @@ func (l *Log) configure(c *pgconn.Config) {
 	}
 }
 
-// cancels tells whether a statement whose context ended may be cancelled. Not through a pooler: PgBouncer 1.18 to 1.20
-// may crash of a cancellation that comes when its statement has just ended. And not where commits wait for a standby: a
-// wait that is cancelled ends with a commit that everyone sees and no standby has. Left alone, it stays invisible until
-// it has, for ever on a former primary.
+// cancels reports whether a statement whose context ended may be cancelled. It must not be cancelled through a pooler,
+// because PgBouncer 1.18 to 1.20 may crash when the cancellation arrives just after the statement ended. Nor may it be
+// cancelled where commits wait for a standby: cancelling that wait makes the commit visible although no standby has it.
+// Without a cancellation the commit stays invisible until a standby has it, which on a replaced primary is never.
 func (l *Log) cancels() bool { return !l.pooled.Load() && !l.durableEnd.Load() }
 
-// errNoCancel keeps pgx from cancelling.
+// errNoCancel prevents pgx from cancelling a statement.
 var errNoCancel = errors.New("statements are not cancelled here")
 
-// reconnect gives up all idle connections, and those in use once they are released. Where there are several servers
-// those for appending and for listening are included: each call after it asks the server that is the primary now.
+// reconnect drops all idle connections, and those in use when they are released. With several servers it also drops the
+// connections for appending and for listening, so that every later call goes to the server that is the primary now.
 func (l *Log) reconnect() {
 	if l.several {
 		l.epoch.Add(1)
@@ -74,7 +74,7 @@ func (l *Log) reconnect() {
 	l.move()
 }
 
-// move ends the subscription to notifications, which is then made again.
+// move ends the subscription to notifications, so that the store subscribes again.
 func (l *Log) move() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -27,7 +27,7 @@ var Driver = driver.Driver{
 	OpenTable: openTable,
 }
 
-// describe returns where the data of a DSN is.
+// describe returns the location of the data of a DSN.
 func describe(dsn string) (string, error) {
 	cfg, err := parseDSN(dsn)
 	if err != nil {
@@ -47,7 +47,7 @@ func describe(dsn string) (string, error) {
 	return driver.Server("postgres", strings.Join(hosts, ","), c.Database, prefix), nil
 }
 
-// hostPort is host:port, or the directory of a unix socket.
+// hostPort returns host:port, or the directory of a Unix socket.
 func hostPort(host string, port uint16) string {
 	if strings.HasPrefix(host, "/") {
 		return host
@@ -55,8 +55,8 @@ func hostPort(host string, port uint16) string {
 	return net.JoinHostPort(host, fmt.Sprint(port))
 }
 
-// openTable opens the database for reading a table. Bytes are read as the server has them: no client_encoding is set,
-// so nothing is converted.
+// openTable opens the database for reading a table. It sets no client_encoding, so that the server returns bytes
+// without converting them.
 func openTable(dsn string, opts driver.Options) (driver.Table, error) {
 	cfg, err := parseDSN(dsn)
 	if err == nil {
@@ -67,7 +67,7 @@ func openTable(dsn string, opts driver.Options) (driver.Table, error) {
 	}
 	c := cfg.pool.ConnConfig
 	if cfg.pooler {
-		// Prepared statements belong to a connection, and a pooler changes it.
+		// Prepared statements belong to a connection, and a pooler may change it between transactions.
 		c.DefaultQueryExecMode = pgx.QueryExecModeExec
 	}
 	begin := []string{"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"}

@@ -26,22 +26,22 @@ const (
 	defaultMaxConns = 8
 )
 
-// config is what the DSN and the options say.
+// config is the configuration that the DSN and the options give.
 type config struct {
-	// dsn and opts are where the rest comes from.
+	// dsn and opts are the sources of the other fields.
 	dsn  string
 	opts connect.Options
 
 	pool *pgxpool.Config
-	// prefix of the tables' names, valid as an identifier without quotes.
+	// prefix begins the names of the tables. It is a valid identifier without quotes.
 	prefix string
-	// schema is the first of the DSN's search_path, if it is a plain name, and otherwise empty.
+	// schema is the first element of the DSN's search_path if it is a plain name, and otherwise empty.
 	schema string
-	// pooler tells that a pooler in transaction mode is between us and the server, whether or not it shows.
+	// pooler reports that the DSN declares a pooler in transaction mode, which the driver might not detect.
 	pooler bool
-	// besideKine lets a log begin beside a table of kine's.
+	// besideKine allows creating a log in a database that contains kine's table.
 	besideKine bool
-	// maxIdle is how many idle connections the pool keeps, 0 is as many as it may have.
+	// maxIdle bounds the idle connections of the pools; 0 means no bound of its own.
 	maxIdle int32
 }
 
@@ -50,14 +50,15 @@ var (
 	validSchema = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
 )
 
-// parseDSN reads a DSN. pgx does most of it; what it takes for a setting of the server and is ours is taken out. Its
-// errors are not passed on as they are, because a malformed DSN may have a part of the password in any place.
+// parseDSN parses a DSN. pgx does most of the work; parseDSN removes Stele's options from what pgx takes for server
+// settings. It does not return pgx's errors unchanged, because a malformed DSN may have a part of the password in any
+// place.
 func parseDSN(dsn string) (*config, error) {
 	scheme, rest, found := strings.Cut(dsn, "://")
 	if !found || scheme != "postgres" && scheme != "postgresql" {
 		return nil, errors.New("postgres: the data source name does not begin with postgres://")
 	}
-	// An @ in a password, or a / before it, would make a host or a database name of its rest.
+	// An unescaped @ or / in the password would turn the rest of it into a host or a database name.
 	if before, after, _ := strings.Cut(rest, "@"); strings.Contains(after, "@") || after != "" && strings.Contains(before, "/") {
 		return nil, errors.New("postgres: the data source name has an @ or / that belongs to the user, the password or an option: write %40 and %2F")
 	}
@@ -101,7 +102,7 @@ func parseDSN(dsn string) (*config, error) {
 	return cfg, nil
 }
 
-// parseReason is what pgx says about a DSN without quoting it, and without the reasons that quote pieces of it.
+// parseReason returns pgx's reason for rejecting a DSN. It omits the DSN and reasons that quote parts of it.
 func parseReason(dsn string, err error) string {
 	const quotesPieces = "failed to parse as URL"
 	var parse *pgconn.ParseConfigError
@@ -115,7 +116,7 @@ func parseReason(dsn string, err error) string {
 	return reason
 }
 
-// apply lets the options override what the DSN says.
+// apply overrides the DSN with the options.
 func (cfg *config) apply(opts connect.Options) error {
 	cfg.opts = opts
 	c := cfg.pool.ConnConfig
@@ -148,8 +149,8 @@ func (cfg *config) apply(opts connect.Options) error {
 	return nil
 }
 
-// again returns how to connect according to what the files say now that the DSN and the options name: passwords and
-// certificates.
+// again returns the configuration with the current contents of the files that the DSN and the options name (passwords
+// and certificates).
 func (cfg *config) again() (*pgconn.Config, error) {
 	fresh, err := parseDSN(cfg.dsn)
 	if err == nil {
@@ -161,7 +162,7 @@ func (cfg *config) again() (*pgconn.Config, error) {
 	return &fresh.pool.ConnConfig.Config, nil
 }
 
-// applyTLS demands TLS of every host, whatever sslmode says: none is left to connect to without.
+// applyTLS requires TLS for every host, whatever sslmode says, and removes the fallbacks without TLS.
 func applyTLS(c *pgx.ConnConfig, t connect.TLS) error {
 	wanted, err := t.Config()
 	if err != nil {
@@ -192,8 +193,8 @@ func applyTLS(c *pgx.ConnConfig, t connect.TLS) error {
 	return nil
 }
 
-// mergeTLS adds to what the options say what only the DSN says. Who the server is, is verified unless the options say
-// not to.
+// mergeTLS adds the DSN's TLS settings to those of the options, where the options have none. It verifies the server's
+// certificate unless the options disable that.
 func mergeTLS(wanted, dsn *tls.Config, host string) *tls.Config {
 	merged := wanted.Clone()
 	merged.ServerName = host
@@ -209,8 +210,8 @@ func mergeTLS(wanted, dsn *tls.Config, host string) *tls.Config {
 	return merged
 }
 
-// dialer makes connections that notice when the other end is gone for good: probes when there is nothing to send, and
-// on Linux a bound on how long what was sent may remain unacknowledged.
+// dialer makes connections that detect a lost peer: by keep-alive probes when idle and, on Linux, by a bound on the
+// time that sent data may remain unacknowledged.
 func dialer(timeout time.Duration) *net.Dialer {
 	return &net.Dialer{
 		Timeout: timeout,
@@ -233,7 +234,7 @@ func (cfg *config) createDatabase() string {
 	return "CREATE DATABASE " + quote(cfg.pool.ConnConfig.Database)
 }
 
-// createSchema is empty when the tables belong into a schema that is there.
+// createSchema returns the statement that creates the tables' schema, or "" if the schema always exists.
 func (cfg *config) createSchema() string {
 	if cfg.schema == "" || cfg.schema == "public" {
 		return ""

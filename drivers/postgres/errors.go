@@ -13,10 +13,10 @@ import (
 )
 
 var (
-	// errNoHead reports that the row with the log's end is gone.
+	// errNoHead reports that the row of the head is missing.
 	errNoHead = fmt.Errorf("%w: the table of the log's head is empty", log.ErrCorrupt)
-	// errWaitCanceled reports that the server broke off the wait for a standby: the commit stands, as long as this
-	// server does.
+	// errWaitCanceled reports that the server stopped waiting for a standby. The commit is on this server only, and is
+	// lost if the server is.
 	errWaitCanceled = errors.New("the server did not wait for its synchronous standby")
 	// errReadOnlyServer reports that the server takes no writes.
 	errReadOnlyServer = fmt.Errorf("%w: the server is a standby or was made read-only", log.ErrReadOnly)
@@ -56,9 +56,9 @@ func sentinelOf(err error) error {
 	return nil
 }
 
-// rolledBack tells whether err is the server's word that the statement it answers has no effect and never will. An
-// error that ends the connection as well may come after the commit. Internal and system errors, and those of a class
-// that other databases use for a commit they lost sight of, are not taken as a word.
+// rolledBack reports whether err proves that the statement has no effect and never will. An error that also ends the
+// connection proves nothing, because it may follow the commit. Nor do internal errors, system errors, and the class of
+// errors that other databases return for a commit with an unknown outcome.
 func rolledBack(err error) bool {
 	var e *pgconn.PgError
 	if !errors.As(err, &e) || len(e.Code) != 5 {
@@ -81,13 +81,13 @@ func rolledBack(err error) bool {
 	return true
 }
 
-// lostRace tells that the statement was rolled back only because another one was faster.
+// lostRace reports whether the statement was rolled back only because of a concurrent one.
 func lostRace(err error) bool {
 	return rolledBack(err) && (code(err) == pgerrcode.SerializationFailure || code(err) == pgerrcode.DeadlockDetected)
 }
 
-// staleConnection tells that another connection may do better: this one is broken, or leads to a server that is not the
-// primary any more, or has lost its prepared statements. A connection that could not be made is not one.
+// staleConnection reports whether another connection may succeed: this one is broken, leads to a server that is no
+// longer the primary, or has lost its prepared statements. It returns false if no connection could be made.
 func staleConnection(err error) bool {
 	var (
 		stop    *stopped
@@ -116,10 +116,10 @@ func staleConnection(err error) bool {
 // refusesPassword reports whether a server, or a pooler, refused to authenticate a connection.
 func refusesPassword(err error) bool {
 	c := code(err)
-	return pgerrcode.IsInvalidAuthorizationSpecification(c) || c == pgerrcode.ProtocolViolation // PgBouncer's before 1.19
+	return pgerrcode.IsInvalidAuthorizationSpecification(c) || c == pgerrcode.ProtocolViolation // PgBouncer before 1.19
 }
 
-// permanent returns what to change if waiting does not fix an error of opening, and otherwise "".
+// permanent returns advice if retrying cannot fix err, an error of opening the log, and otherwise "".
 func permanent(err error) string {
 	if advice := connect.Permanent(err); advice != "" {
 		return advice
@@ -138,7 +138,7 @@ func permanent(err error) string {
 		return "grant the user what docs/databases.md names"
 	case c == pgerrcode.UndefinedObject, c == pgerrcode.InvalidParameterValue, c == pgerrcode.CantChangeRuntimeParam:
 		return "an option of the endpoint is neither Stele's nor a setting of the server, or has a wrong value"
-	case c == pgerrcode.ProtocolViolation: // PgBouncer has it for most errors, passing ones too
+	case c == pgerrcode.ProtocolViolation: // PgBouncer uses it for most errors, including temporary ones
 		for _, refusal := range poolerRefusals {
 			if strings.Contains(e.Message, refusal) {
 				return "check the endpoint, and the pooler's configuration"
@@ -148,16 +148,16 @@ func permanent(err error) string {
 	return ""
 }
 
-// poolerRefusals are in the messages of PgBouncer that waiting does not change.
+// poolerRefusals are parts of those messages of PgBouncer that report errors retrying cannot fix.
 var poolerRefusals = []string{
 	"unsupported startup parameter", "no such database", "no such user", "password authentication failed", "auth failed",
 }
 
-// refusesTLS reports whether a server has no TLS, and the configuration does not allow to connect without.
+// refusesTLS reports whether the server has no TLS and the configuration does not allow connecting without it.
 func refusesTLS(err error) bool {
 	var e *pgconn.ConnectError
 	if !errors.As(err, &e) || !strings.Contains(e.Error(), "server refused TLS connection") {
-		return false // pgx has no value for it
+		return false // pgx has no error value for it
 	}
 	if e.Config.TLSConfig == nil {
 		return false
@@ -170,21 +170,21 @@ func refusesTLS(err error) bool {
 	return true
 }
 
-// severity is FATAL or PANIC if the error ends the connection, and ERROR if it does not.
+// severity returns FATAL or PANIC if the error ends the connection, and ERROR if it does not.
 func severity(e *pgconn.PgError) string {
 	if e.SeverityUnlocalized != "" {
 		return e.SeverityUnlocalized
 	}
-	return e.Severity // some that speak the protocol do not send the other one
+	return e.Severity // some databases that speak the protocol send only this field
 }
 
-// stopped ends a request that must not be made again.
+// stopped wraps an error after which the request must not be repeated.
 type stopped struct{ err error }
 
 func (s *stopped) Error() string { return s.err.Error() }
 func (s *stopped) Unwrap() error { return s.err }
 
-// code is the SQLSTATE of err, empty if it has none.
+// code returns the SQLSTATE of err, or "" if it has none.
 func code(err error) string {
 	var e *pgconn.PgError
 	if errors.As(err, &e) {

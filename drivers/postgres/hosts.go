@@ -12,10 +12,10 @@ type hosts struct {
 	turn int
 }
 
-// turnKey is where a connection keeps whose turn it was when it was made.
+// turnKey is the key under which a connection stores the turn at which it was made.
 const turnKey = "stele.turn"
 
-// order lets an attempt to connect begin with the host whose turn it is, and returns the turn.
+// order makes an attempt to connect begin with the host whose turn it is, and returns the turn.
 func (h *hosts) order(c *pgconn.Config) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -23,8 +23,9 @@ func (h *hosts) order(c *pgconn.Config) int {
 	return h.turn
 }
 
-// pass makes later attempts to connect begin with another host than that of c, which accepts statements and does not
-// finish them. If that is a standby they find their way back. Several connections to one host count once.
+// pass makes later attempts to connect begin with another host than that of c, whose server accepts statements and does
+// not finish them. If the other host is a standby, the attempts continue to the next one. Several connections that were
+// made in the same turn advance it once.
 func (h *hosts) pass(c *pgconn.PgConn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -33,11 +34,11 @@ func (h *hosts) pass(c *pgconn.PgConn) {
 	}
 }
 
-// orderHosts rotates the hosts, with what belongs to each, so that the first of them, counted modulo their number,
-// comes first.
+// orderHosts rotates the hosts, with their fallbacks, so that the one with index first (modulo their number) comes
+// first.
 func orderHosts(c *pgconn.Config, first int) {
 	all := append([]*pgconn.FallbackConfig{{Host: c.Host, Port: c.Port, TLSConfig: c.TLSConfig}}, c.Fallbacks...)
-	var groups [][]*pgconn.FallbackConfig // one for each host: with and without TLS
+	var groups [][]*pgconn.FallbackConfig // one group per host, with and without TLS
 	for i, f := range all {
 		if i > 0 && f.Host == all[i-1].Host && f.Port == all[i-1].Port {
 			groups[len(groups)-1] = append(groups[len(groups)-1], f)

@@ -10,7 +10,7 @@ import (
 	"github.com/stele-db/stele/drivers/internal/migrations"
 )
 
-// refuseKine returns an error if there is a table named kine, and nothing in the log yet.
+// refuseKine returns an error if there is a table named kine and the table of the log is missing or empty.
 func refuseKine(ctx context.Context, c *pgconn.PgConn, prefix string) error {
 	rows, there, err := look(ctx, c, migrations.WithPrefix(`SELECT 1 FROM {prefix}_log LIMIT 1`, prefix))
 	if err != nil || there && rows > 0 {
@@ -22,8 +22,8 @@ func refuseKine(ctx context.Context, c *pgconn.PgConn, prefix string) error {
 	return err
 }
 
-// look counts the rows of a query, and tells whether its table is there. One that may not be read counts as there, and
-// empty.
+// look counts the rows of a query, and reports whether its table exists. A table that the user may not read counts as
+// existing and empty.
 func look(ctx context.Context, c *pgconn.PgConn, sql string) (rows int, there bool, err error) {
 	result := c.ExecParams(ctx, sql, nil, nil, nil, nil)
 	for result.NextRow() {

@@ -18,35 +18,35 @@ type Log struct {
 	cfg    *config
 	logger *logrus.Entry
 	sql    *queries
-	// followers serve the calls on which every linearizable read and every replica's place among the others depend;
-	// others serve the rest. The classes bound the calls, the pools hold the connections.
+	// followers serves the calls on which linearizable reads and the replica's position in the log depend. others
+	// serves the rest. The classes bound the calls, and the pools hold the connections.
 	followers, others        *connect.Class[*pgxpool.Conn]
 	followerPool, othersPool *pgxpool.Pool
 	hosts                    hosts
-	// files is how to connect, and passwords the choice of passwords for it.
+	// files holds the current configuration for connecting, and passwords chooses among the passwords.
 	files     *connect.Files[*pgconn.Config]
 	passwords connect.Passwords
-	// several tells that the DSN names more than one server.
+	// several reports that the DSN names more than one server.
 	several bool
 
-	// writing holds one token: who has taken it may use writer.
+	// writing holds one token; its holder may use writer.
 	writing chan struct{}
 	// writer is nil while there is no connection for appending.
 	writer *writer
-	// dialing brings the next writer, while it is being connected.
+	// dialing delivers the next writer while it is being connected.
 	dialing chan dialed
-	// writerPID is the server's process behind the writer: notifications of it are of our own appends.
+	// writerPID is the process ID of the writer's server process. Its notifications are about our own appends.
 	writerPID atomic.Uint32
 
-	// self is the ID under which this process is registered, 0 before.
+	// self is the ID under which this process is registered, 0 before it registers.
 	self atomic.Uint64
-	// heard counts what told of another replica, from 1 on. aloneAt is what it was before the registry last showed
-	// none, 0 if it showed one.
+	// heard counts, from 1, the signs of other replicas. aloneAt is the value of heard just before the latest read of
+	// the registry if that showed no other replica, and 0 if it did.
 	heard, aloneAt atomic.Int64
 
-	// pooled tells that a pooler gives transactions any connection: nothing is prepared, nothing is listened to.
+	// pooled reports that a pooler may give each transaction any connection: the driver does not prepare or LISTEN.
 	pooled atomic.Bool
-	// durableEnd tells that commits wait for a standby, so that End has to commit something.
+	// durableEnd reports that commits wait for a standby, so that End has to commit.
 	durableEnd atomic.Bool
 	// reported is the newest position that a call of this Log has reported.
 	reported atomic.Int64
@@ -56,11 +56,11 @@ type Log struct {
 	// refusals warns operators of refused connections, unreadable of files that cannot be read.
 	refusals, unreadable connect.Complaint
 
-	// epoch counts how often the connections were made anew because another server may be the primary.
+	// epoch is incremented when all connections are dropped because another server may be the primary.
 	epoch atomic.Int64
 
 	mu sync.Mutex
-	// moved is closed and replaced when all connections are to be made anew.
+	// moved is closed and replaced when all connections are dropped.
 	moved chan struct{}
 
 	calls lifetime.Calls

@@ -16,12 +16,11 @@ import (
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
-// migrationList are the migrations. Each statement is committed by itself, may be run by several replicas at once, and
-// again after it succeeded: neither a transaction around DDL nor an advisory lock is something that all databases that
-// speak PostgreSQL's protocol have.
+// migrationList holds the migrations. Each statement is committed separately, and is safe to run concurrently and
+// repeatedly, because not all databases that speak PostgreSQL's protocol have transactional DDL or advisory locks.
 var migrationList = migrations.ReadSplit(migrationFiles)
 
-// schemaTable comes before all migrations, because it says which of them are there.
+// schemaTable runs before all migrations, because its table records which of them were applied.
 var schemaTable = []migrations.Statement{
 	{SQL: `CREATE TABLE IF NOT EXISTS {prefix}_schema (
   one        boolean NOT NULL PRIMARY KEY CHECK (one),
@@ -31,13 +30,13 @@ var schemaTable = []migrations.Statement{
 	{SQL: `INSERT INTO {prefix}_schema (one, version, compatible) VALUES (true, 0, 1) ON CONFLICT (one) DO NOTHING`},
 }
 
-// done returns the statement that records that migration number n, from 1, was applied.
+// done returns the statement that records that migration number n (from 1) was applied.
 func done(m migrations.Migration, n int) string {
 	return fmt.Sprintf(`UPDATE {prefix}_schema SET version = %[1]d, compatible = %[2]d WHERE version < %[1]d`, n, m.Compatible)
 }
 
-// Schema returns the statements that create the database, the tables and their rows that [Open] would create for dsn,
-// in the order in which an administrator can run them: the first one anywhere, the others in that database.
+// Schema returns the statements that [Open] would run to create the database, the tables and their rows for dsn. An
+// administrator can run them in order: the first one in any database, the others in the new one.
 func Schema(dsn string) ([]string, error) {
 	cfg, err := parseDSN(dsn)
 	if err != nil {
@@ -65,7 +64,7 @@ func allStatements(list []migrations.Migration) []migrations.Statement {
 // schemaVersion is the row of the schema table.
 type schemaVersion struct{ version, compatible int }
 
-// readSchemaVersion returns zeros when there is no schema yet.
+// readSchemaVersion returns zeros if there is no schema yet.
 func readSchemaVersion(ctx context.Context, c *pgconn.PgConn, prefix string) (schemaVersion, error) {
 	var v schemaVersion
 	result := c.ExecParams(ctx, migrations.WithPrefix(`SELECT version::bigint, compatible::bigint FROM {prefix}_schema`, prefix), nil, nil, nil, binaryResults)
@@ -80,7 +79,7 @@ func readSchemaVersion(ctx context.Context, c *pgconn.PgConn, prefix string) (sc
 	return v, err
 }
 
-// migrate brings the schema up to date. Any number of replicas may do so at once, of different versions too.
+// migrate applies the missing migrations. Replicas of any version may run it concurrently.
 func migrate(ctx context.Context, c *pgconn.PgConn, cfg *config, list []migrations.Migration) error {
 	v, err := readSchemaVersion(ctx, c, cfg.prefix)
 	if err != nil {
@@ -117,8 +116,8 @@ func migrate(ctx context.Context, c *pgconn.PgConn, cfg *config, list []migratio
 	return nil
 }
 
-// createSchema creates the schema of the tables unless it is there: IF NOT EXISTS demands the right to create one in
-// any case.
+// createSchema creates the schema of the tables if it is missing. It checks first, because CREATE SCHEMA IF NOT EXISTS
+// requires the privilege even if the schema exists.
 func createSchema(ctx context.Context, c *pgconn.PgConn, cfg *config) error {
 	create := cfg.createSchema()
 	if create == "" {
@@ -135,7 +134,7 @@ func createSchema(ctx context.Context, c *pgconn.PgConn, cfg *config) error {
 	return nil
 }
 
-// apply runs a statement that others may be running too.
+// apply runs a statement that other replicas may be running concurrently.
 func apply(ctx context.Context, c *pgconn.PgConn, s migrations.Statement) error {
 	for attempt := 0; ; attempt++ {
 		err := run(ctx, c, s)
@@ -150,8 +149,8 @@ func apply(ctx context.Context, c *pgconn.PgConn, s migrations.Statement) error 
 			}
 			return err
 		case pgerrcode.UniqueViolation, pgerrcode.SerializationFailure, pgerrcode.DeadlockDetected, pgerrcode.InternalError:
-			// Two that create the same thing at once collide in the catalogue ("tuple concurrently updated" has no code
-			// of its own): the next attempt finds it.
+			// Two statements that create the same object concurrently collide in the catalog ("tuple concurrently
+			// updated" has no code of its own). The next attempt finds the object.
 			if attempt == 10 {
 				return err
 			}
@@ -162,7 +161,7 @@ func apply(ctx context.Context, c *pgconn.PgConn, s migrations.Statement) error 
 			if attempt == 10 {
 				return fmt.Errorf("another transaction, such as a dump, uses the table all the time: %w", err)
 			}
-			// What has waited behind the statement goes first.
+			// Let the statements that were queued behind this one run first.
 			if err := connect.Pause(ctx, briefWait); err != nil {
 				return err
 			}
@@ -175,7 +174,7 @@ func apply(ctx context.Context, c *pgconn.PgConn, s migrations.Statement) error 
 // briefWait bounds the wait for locks of a brief statement.
 const briefWait = 500 * time.Millisecond
 
-// run runs a statement once. Several in one string are one transaction.
+// run runs a statement once. Several statements in one string are one transaction.
 func run(ctx context.Context, c *pgconn.PgConn, s migrations.Statement) error {
 	if s.Brief {
 		setting := fmt.Sprintf(`SELECT set_config('lock_timeout', '%d', true); `, briefWait.Milliseconds()) // ends with the transaction
@@ -186,7 +185,7 @@ func run(ctx context.Context, c *pgconn.PgConn, s migrations.Statement) error {
 	return err
 }
 
-// missingRight names the statement that somebody with more rights has to run.
+// missingRight adds the statement that an administrator has to run, if the user lacks the privilege.
 func missingRight(err error, sql string) error {
 	switch code(err) {
 	case pgerrcode.InsufficientPrivilege, pgerrcode.InvalidSchemaName:

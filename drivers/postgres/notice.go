@@ -2,11 +2,11 @@ package postgres
 
 import "github.com/jackc/pgx/v5/pgconn"
 
-// noticeKey is where a connection keeps that the server has warned.
+// noticeKey is the key under which a connection records that the server sent a warning.
 const noticeKey = "stele.warned"
 
-// keepNotice remembers a warning that came with a statement. There is just one that a statement of ours can meet: that
-// the wait for a synchronous standby was broken off.
+// keepNotice records a warning of the server. The only warning that the driver's statements can cause is that the
+// server stopped waiting for a synchronous standby.
 func keepNotice(c *pgconn.PgConn, n *pgconn.Notice) {
 	if n.SeverityUnlocalized == "WARNING" || n.SeverityUnlocalized == "" {
 		c.CustomData()[noticeKey] = true

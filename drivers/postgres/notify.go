@@ -10,10 +10,10 @@ import (
 	"github.com/stele-db/stele/drivers/internal/lifetime"
 )
 
-// errNoListen reports that only polling is possible.
+// errNoListen reports that the store must poll.
 var errNoListen = errors.New("postgres: there is a pooler in between, through which notifications do not come")
 
-// errNoRoom reports that the connection for listening is left to more important calls for a while.
+// errNoRoom reports that Listen leaves its connection to more important calls for a while.
 var errNoRoom = errors.New("postgres: the server refuses further connections")
 
 // Listen implements [log.Notifier] on a connection of its own.
@@ -33,7 +33,7 @@ func (l *Log) Listen(ctx context.Context, wake func()) error {
 }
 
 func (l *Log) listen(ctx context.Context, wake func()) error {
-	// A former primary sends no notifications, so the subscription moves with the other connections.
+	// A replaced primary sends no notifications, so the subscription moves with the other connections.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	l.mu.Lock()
@@ -69,7 +69,7 @@ func (l *Log) listen(ctx context.Context, wake func()) error {
 	if _, err := c.Exec(ctx, `LISTEN `+channel(l.cfg.prefix)).ReadAll(); err != nil {
 		return err
 	}
-	l.heard.Add(1) // a replica that came before could not be heard
+	l.heard.Add(1) // a replica may have registered before LISTEN took effect
 	wake()
 	for {
 		if err := c.WaitForNotification(ctx); err != nil {
@@ -78,16 +78,16 @@ func (l *Log) listen(ctx context.Context, wake func()) error {
 	}
 }
 
-// notified takes a notification: of an append, or with the ID of a replica that is there.
+// notified handles a notification: an empty one of an append, or one with the ID of a replica that registered.
 func (l *Log) notified(n *pgconn.Notification, wake func()) {
 	switch {
 	case n.Payload == "" && n.PID != l.writerPID.Load():
 		l.heard.Add(1)
 		wake()
-	case n.Payload != "" && n.Payload != strconv.FormatInt(int64(l.self.Load()), 10): // the database takes an ID for a signed number
+	case n.Payload != "" && n.Payload != strconv.FormatInt(int64(l.self.Load()), 10): // the database treats an ID as a signed number
 		l.heard.Add(1)
 	}
 }
 
-// errMoved ends a subscription whose server may not be the primary any more.
+// errMoved ends a subscription whose server may no longer be the primary.
 var errMoved = errors.New("connections were made anew")

@@ -17,9 +17,9 @@ import (
 	"github.com/stele-db/stele/drivers/internal/migrations"
 )
 
-// Open opens the log at dsn (see the package's documentation), creating database and tables if they are not there and
-// the rights allow it; otherwise the error says which statement to run. A database that cannot be reached is an error
-// at once. Errors that retrying cannot fix wrap [connect.ErrConfiguration].
+// Open opens the log at dsn (see the package's documentation). It creates the database and the tables if they are
+// missing; if the user lacks the privileges, the error contains the statement to run. It does not retry if the database
+// is unreachable. Errors that retrying cannot fix wrap [connect.ErrConfiguration].
 func Open(ctx context.Context, dsn string, opts driver.Options) (*Log, error) {
 	cfg, err := parseDSN(dsn)
 	if err != nil {
@@ -54,7 +54,7 @@ func newLog(cfg *config, logger *logrus.Entry) *Log {
 	return l
 }
 
-// start connects, brings the schema up to date and reads the end.
+// start connects, applies the migrations and reads the end of the log.
 func (l *Log) start(ctx context.Context, list []migrations.Migration) error {
 	if err := l.openPools(ctx); err != nil {
 		return fmt.Errorf("postgres: %w", err)
@@ -81,7 +81,7 @@ func (l *Log) start(ctx context.Context, list []migrations.Migration) error {
 	if err != nil {
 		return openError("prepare the tables", err)
 	}
-	// Beside the connection for appending: with one alone a replica could not work.
+	// Read the end on a second connection, because a replica cannot work with the connection for appending alone.
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
 	if _, err := l.End(ctx); err != nil {
@@ -90,7 +90,7 @@ func (l *Log) start(ctx context.Context, list []migrations.Migration) error {
 	return nil
 }
 
-// openError marks an error that an administrator has to fix, as opposed to one that may pass, and adds what to do.
+// openError adds advice for the operator to err, and marks errors that an administrator has to fix.
 func openError(op string, err error) error {
 	var known *connect.OpenFailure
 	if errors.Is(err, connect.ErrKine) {
@@ -107,11 +107,11 @@ func openError(op string, err error) error {
 	return failed
 }
 
-// closingConns is how many connections a pool may have beyond those that its class uses: pgx counts one whose call was
-// broken off until it is closed, which takes 15 s where the server does not answer.
+// closingConns is how many connections a pool may have in addition to those of its class. pgx counts the connection of
+// an interrupted call until it is closed, which takes 15 s if the server does not answer.
 const closingConns = 8
 
-// openPools prepares for connecting; the first connection is made when it is needed.
+// openPools sets up the pools. Connections are made when they are needed.
 func (l *Log) openPools(ctx context.Context) error {
 	p := l.cfg.pool
 	p.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
@@ -121,7 +121,7 @@ func (l *Log) openPools(ctx context.Context) error {
 	p.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
 		return l.prepareSession(ctx, c.PgConn())
 	}
-	// A connection that broke while it was idle is found out by the request itself, which is then made again.
+	// Do not ping idle connections: a request that fails on a broken one is repeated.
 	p.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false }
 	follow, others := connect.Divide(int(p.MaxConns))
 	followers := p.Copy()
@@ -151,7 +151,7 @@ func (l *Log) openPools(ctx context.Context) error {
 	return nil
 }
 
-// acquireFrom returns a function that takes a connection from a pool.
+// acquireFrom returns a function that acquires a connection from a pool.
 func (l *Log) acquireFrom(pool *pgxpool.Pool) func(context.Context) (*pgxpool.Conn, error) {
 	return func(ctx context.Context) (c *pgxpool.Conn, err error) {
 		err = l.authenticated(func() error {
@@ -162,10 +162,10 @@ func (l *Log) acquireFrom(pool *pgxpool.Pool) func(context.Context) (*pgxpool.Co
 	}
 }
 
-// MaintenanceDatabase is where a user is connected to create another database.
+// MaintenanceDatabase is the database to which the driver connects to create another one.
 const MaintenanceDatabase = "postgres"
 
-// createDatabase creates the database of the DSN, unless another replica was faster.
+// createDatabase creates the database of the DSN, unless another replica has created it.
 func (l *Log) createDatabase(ctx context.Context) (err error) {
 	cfg := l.connConfig()
 	cfg.Database = MaintenanceDatabase
@@ -189,12 +189,12 @@ func (l *Log) createDatabase(ctx context.Context) (err error) {
 	return nil
 }
 
-// Close implements [log.Log]. It waits for the calls that are under way, which end soon. Closing again does nothing.
+// Close implements [log.Log]. It waits for the calls in progress, which end soon. Closing again does nothing.
 func (l *Log) Close() error {
 	if !l.calls.Close() {
 		return nil
 	}
-	<-l.writing // for good
+	<-l.writing // the token is never returned
 	l.dropWriter()
 	if l.dialing != nil {
 		if d := <-l.dialing; d.w != nil {
@@ -205,11 +205,11 @@ func (l *Log) Close() error {
 	return nil
 }
 
-// closeGrace is how long Close waits for connections to a server that does not answer.
+// closeGrace bounds the wait of Close for connections to a server that does not answer.
 const closeGrace = 2 * time.Second
 
-// closePools closes the connections for reading. A call whose context ended leaves one behind that asks the server to
-// end the statement; pgx gives that up after 15 s, and Close does not wait for that.
+// closePools closes the connections for reading. The connection of an interrupted call is closed only after pgx has
+// asked the server to cancel the statement, for up to 15 s; closePools waits only for closeGrace.
 func (l *Log) closePools() {
 	done := make(chan struct{})
 	go func() {

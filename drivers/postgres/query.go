@@ -10,14 +10,14 @@ import (
 	"github.com/stele-db/stele/drivers/internal/migrations"
 )
 
-// query is a statement with the types of its parameters. It is prepared once on each connection, or sent whole each
-// time where a pooler may give every transaction another connection.
+// query is a statement with the types of its parameters. It is prepared once on each connection, or sent in full each
+// time if a pooler may give every transaction another connection.
 type query struct {
 	name, sql string
 	oids      []uint32
 }
 
-// queries are the statements with the names of the tables in them.
+// queries holds the statements with the table prefix filled in.
 type queries struct {
 	append, confirm      query
 	end, endDurable      query
@@ -28,40 +28,40 @@ type queries struct {
 	register, unregister query
 }
 
-// nowSQL is the database's clock in milliseconds: that of the statement's start for reads, which never runs ahead of
-// it.
+// nowSQL is the database's clock in milliseconds. Reads use the time at which the statement started, which is never
+// ahead of the clock.
 const nowSQL = `(extract(epoch FROM statement_timestamp()) * 1000)::bigint`
 
-// durableSQL makes the commit of the statement that it is part of wait for the disk and for the standbys that the
-// server names, whatever the session, the role or another client of a pooled connection has set, and lets the server
-// tell when the wait was broken off. Both settings end with the transaction, but after the commit.
+// durableSQL makes the commit of its statement wait for the disk and for the server's synchronous standbys, whatever
+// the session, the role or another client of a pooled connection has set. It also makes the server warn if it stops
+// that wait. Both settings last until the transaction has ended, including its commit.
 const durableSQL = `CASE WHEN current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')
 		THEN set_config('synchronous_commit', 'on', true) END,
 	CASE WHEN current_setting('client_min_messages') IN ('error', 'fatal', 'panic')
 		THEN set_config('client_min_messages', 'warning', true) END`
 
-// headSQL is the row of the head, found at the right edge of the index on its position.
+// headSQL selects the row of the head, found at the right edge of the index on position.
 const headSQL = `(SELECT * FROM {prefix}_head ORDER BY position DESC LIMIT 1)`
 
-// headRowSQL restricts an UPDATE to the row of the head by a range of the index. An append that comes in between only
-// raises the position.
+// headRowSQL restricts an UPDATE to the row of the head by a range of the index. A concurrent append only increases the
+// position, so the row stays in the range.
 const headRowSQL = `position >= (SELECT position FROM {prefix}_head ORDER BY position DESC LIMIT 1)`
 
-// standsSQL returns a row if the head $1, $2 names an entry of the log, or is the zero one.
+// standsSQL returns a row if the head ($1, $2) is an entry of the log or the zero head.
 const standsSQL = `SELECT 1 WHERE $1 = 0 AND $2 = 0
 		OR EXISTS (SELECT FROM {prefix}_log WHERE position = $1 AND id = $2)`
 
 func newQueries(prefix string, notify bool) *queries {
-	toldSQL, seenSQL := `$13::boolean`, `NULL` // the parameter has to stand somewhere
+	toldSQL, seenSQL := `$13::boolean`, `NULL` // the statement must use the parameter somewhere
 	if notify {
 		toldSQL = `CASE WHEN $13 THEN pg_notify('` + channel(prefix) + `', '') END`
 		seenSQL = `pg_notify('` + channel(prefix) + `', $1::text)`
 	}
 	q := &queries{
-		// One autocommit statement, so one round trip and no moment at which a client that stops holds a lock. The
-		// UPDATE is the guard: it waits for an append that is under way and then finds its position or not. Unnesting
-		// in the list of columns streams the arrays; in FROM they would all be stored once more. No row comes back when
-		// the guard did not hold.
+		// The append is one autocommit statement, which needs one round trip and never leaves a lock held by a stopped
+		// client. The UPDATE checks the precondition: it waits for a concurrent append and then compares the head row.
+		// unnest in the select list streams the arrays; in FROM it would store all of them again. The statement returns
+		// no row if the precondition failed.
 		append: query{"stele_append", `
 WITH head AS (
 	UPDATE {prefix}_head SET position = $1 + $3, id = $4 WHERE position = $1 AND id = $2
@@ -80,7 +80,7 @@ SELECT time FROM head`, []uint32{
 			pgtype.Int8ArrayOID, pgtype.Int8ArrayOID, pgtype.Int8ArrayOID, pgtype.ByteaArrayOID,
 			pgtype.BoolOID, pgtype.Int8ArrayOID,
 		}},
-		// A new version of the head row is something that becomes durable only after what this transaction sees.
+		// The new version of the head row becomes durable only after everything that this transaction sees.
 		confirm: query{"stele_confirm", `
 UPDATE {prefix}_head SET floor = floor
 WHERE ` + headRowSQL + ` AND EXISTS (SELECT FROM {prefix}_log WHERE position = $1 AND id = $2)
@@ -90,8 +90,9 @@ SELECT position, id, floor, cluster_id, ` + nowSQL + `,
 	current_setting('transaction_read_only') = 'on',
 	coalesce(current_setting('synchronous_standby_names', true), '') <> ''
 FROM ` + headSQL + ` AS h`, nil},
-		// A primary that was replaced without knowing it can still be read. It cannot commit any more, if its commits
-		// wait for the standby that took its place: the message makes the transaction one that writes, and so waits.
+		// A primary that was replaced without noticing it can still be read. It can no longer commit if its commits
+		// wait for the standby that replaced it. The logical message makes this transaction a writing one, whose commit
+		// waits.
 		endDurable: query{"stele_end_durable", `
 SELECT position, id, floor, cluster_id, ` + nowSQL + `,
 	current_setting('transaction_read_only') = 'on',
@@ -99,7 +100,8 @@ SELECT position, id, floor, cluster_id, ` + nowSQL + `,
 	pg_logical_emit_message(true, 'stele', ''),
 	` + durableSQL + `
 FROM ` + headSQL + ` AS h`, nil},
-		// The rows come in order, but nothing promises it: Read looks, because an ORDER BY here would sort them again.
+		// The rows arrive in order although SQL does not guarantee it. Read checks the order, because an ORDER BY here
+		// would sort them again.
 		read: query{"stele_read", `
 SELECT h.position, h.id, h.floor, h.cluster_id, ` + nowSQL + `,
 	l.position, l.id, l.time, l.kind, l.revision, l.sub, l.key, l.create_revision, l.version, l.lease, l.checksum, l.value
@@ -118,7 +120,7 @@ FROM ` + headSQL + ` AS h LEFT JOIN (
 	SELECT p.n, l.id, l.value, l.checksum FROM unnest($1::bigint[]) WITH ORDINALITY AS p (position, n)
 	JOIN {prefix}_log l ON l.position = p.position
 ) AS v ON true`, []uint32{pgtype.Int8ArrayOID}},
-		// Both return a row if the guard stands in its place.
+		// Both return a row if the log contains the entry guard.
 		raiseFloor: query{"stele_floor", `
 WITH guard AS (` + standsSQL + `), raised AS (
 	UPDATE {prefix}_head SET floor = $3 FROM guard WHERE ` + headRowSQL + ` AND floor < $3
@@ -130,8 +132,8 @@ WITH guard AS (` + standsSQL + `), gone AS (
 	WHERE position = ANY($3::bigint[]) AND position < (SELECT position FROM ` + headSQL + ` AS h)
 )
 SELECT 1 FROM guard`, []uint32{pgtype.Int8OID, pgtype.Int8OID, pgtype.Int8ArrayOID}},
-		// The server does not count free pages; rows that were deleted and not yet vacuumed are the part of them that
-		// it knows.
+		// The server does not count free pages. The dead rows (deleted but not yet vacuumed) are the known part of
+		// them.
 		size: query{"stele_size", `
 SELECT pg_total_relation_size('{prefix}_log') + pg_total_relation_size('{prefix}_head'),
 	coalesce((SELECT n_live_tup FROM pg_stat_user_tables WHERE relid = '{prefix}_log'::regclass), 0),
@@ -167,10 +169,10 @@ var (
 	binaryResults = []int16{1}
 )
 
-// preparedKey is where a connection keeps what was prepared on it.
+// preparedKey is the key under which a connection stores its prepared statements.
 const preparedKey = "stele.prepared"
 
-// prepare prepares q on c, unless it is.
+// prepare prepares q on c, unless it is prepared already.
 func prepare(ctx context.Context, c *pgconn.PgConn, q *query) error {
 	prepared := preparedOn(c)
 	if prepared[q.name] != nil {
@@ -196,7 +198,7 @@ func preparedOn(c *pgconn.PgConn) map[string]*pgconn.StatementDescription {
 // int64Of reads a bigint.
 func int64Of(b []byte) int64 { return int64(binary.BigEndian.Uint64(b)) }
 
-// int8Params makes bigint parameters that share one allocation.
+// int8Params encodes bigint parameters in one allocation.
 func int8Params(values ...int64) [][]byte {
 	buf := make([]byte, 8*len(values))
 	params := make([][]byte, len(values))
@@ -207,10 +209,10 @@ func int8Params(values ...int64) [][]byte {
 	return params
 }
 
-// arrayHeader is the length of the header of a binary array of one dimension.
+// arrayHeader is the length of the header of a one-dimensional binary array.
 const arrayHeader = 20
 
-// putArrayHeader writes the header of an array of n elements, without NULLs, from 1.
+// putArrayHeader writes the header of an array of n elements that has no NULLs and starts at index 1.
 func putArrayHeader(b []byte, element uint32, n int) {
 	binary.BigEndian.PutUint32(b, 1)
 	binary.BigEndian.PutUint32(b[4:], 0)
@@ -227,7 +229,7 @@ func putInt8Element(b []byte, v int64) {
 	binary.BigEndian.PutUint64(b[4:], uint64(v))
 }
 
-// int8Array makes a bigint array parameter.
+// int8Array encodes a bigint array parameter.
 func int8Array[T ~int64](values []T) []byte {
 	b := make([]byte, arrayHeader+int8Element*len(values))
 	putArrayHeader(b, pgtype.Int8OID, len(values))
@@ -237,5 +239,5 @@ func int8Array[T ~int64](values []T) []byte {
 	return b
 }
 
-// channel is what appends notify. Its name needs no quotes.
+// channel is the channel that appends notify. Its name needs no quotes.
 func channel(prefix string) string { return prefix + "_log" }

@@ -14,17 +14,17 @@ import (
 )
 
 const (
-	// endColumns begin the rows of all queries that tell the end.
+	// endColumns is the number of leading columns that hold the end of the log.
 	endColumns = 5
 	// readBytes bounds the keys and values of one answer of Read.
 	readBytes = 8 << 20
 	// scanBatch is the number of entries handed over at once.
 	scanBatch = 512
-	// valuesBatch is how many positions one query asks for. The answer is a stream, so only the list itself counts.
+	// valuesBatch bounds the positions in one query. The answer is streamed, so only the list itself takes memory.
 	valuesBatch = 32768
 )
 
-// endOf reads the first columns of a row.
+// endOf decodes the end of the log from the first columns of a row.
 func endOf(row [][]byte) log.End {
 	return log.End{
 		Head: log.Head{
@@ -37,7 +37,7 @@ func endOf(row [][]byte) log.End {
 	}
 }
 
-// entryOf reads the ten columns before the value.
+// entryOf decodes an entry, except its value, from the columns of a row.
 func entryOf(row [][]byte) log.Entry {
 	return log.Entry{
 		Position:       log.Position(int64Of(row[0])),
@@ -54,7 +54,7 @@ func entryOf(row [][]byte) log.Entry {
 	}
 }
 
-// checksumOf reads a checksum, which is NULL in rows of earlier versions.
+// checksumOf decodes a checksum, which is NULL in rows written by earlier versions.
 func checksumOf(b []byte) log.Checksum {
 	if b == nil {
 		return 0
@@ -62,8 +62,8 @@ func checksumOf(b []byte) log.Checksum {
 	return log.Checksum(int64Of(b))
 }
 
-// End implements [log.Log]. It is asked of a server that takes writes, and where commits wait for a standby it commits
-// something, because a primary that lost its place to that standby cannot.
+// End implements [log.Log]. It answers from a server that takes writes. Where commits wait for a standby it also
+// commits, which a primary that was replaced by that standby cannot do.
 func (l *Log) End(ctx context.Context) (log.End, error) {
 	var end log.End
 	if err := l.writable(ctx); err != nil {
@@ -85,7 +85,7 @@ func (l *Log) End(ctx context.Context) (log.End, error) {
 			switch {
 			case err != nil:
 				if durable && l.several && bound.Err() != nil {
-					// The commit did not come to its end. Another server may be the primary by now.
+					// The commit did not finish in time. Another server may be the primary by now.
 					l.hosts.pass(c)
 					l.reconnect()
 				}
@@ -110,9 +110,9 @@ func (l *Log) End(ctx context.Context) (log.End, error) {
 	return end, nil
 }
 
-// snapshot is like read for a request that returns the end beside other things. An end before the reported position is
-// that of a server that is not the primary any more, unless a fresh connection says the same: then the database went
-// back in time.
+// snapshot runs f for a request that also returns the end of the log. An end before the reported position comes from a
+// server that is no longer the primary, so snapshot tries a fresh connection. If that returns such an end too, the
+// database was reset to an earlier state.
 func (l *Log) snapshot(ctx context.Context, op string, from *connect.Class[*pgxpool.Conn], f func(_ context.Context, _ *pgconn.PgConn, reported log.Position) (log.End, error)) (log.End, error) {
 	reported := l.reported.Load()
 	atLeast := log.Position(reported)
@@ -137,7 +137,7 @@ func (l *Log) snapshot(ctx context.Context, op string, from *connect.Class[*pgxp
 	}
 }
 
-// errEnough ends a query before its last row, and closes the connection: that is cheaper than to take the rest.
+// errEnough ends a query before its last row and closes the connection, which is cheaper than receiving the rest.
 var errEnough = errors.New("enough")
 
 // Read implements [log.Log].
@@ -173,7 +173,8 @@ func (l *Log) Read(ctx context.Context, after log.Position, limit int) ([]log.En
 	return entries, end, nil
 }
 
-// withEnd runs a query whose rows begin with the end, and calls each with the rest of those that have one.
+// withEnd runs a query whose rows begin with the end of the log. It calls each with the remaining columns, except for a
+// row that has only the end.
 func (l *Log) withEnd(ctx context.Context, c *pgconn.PgConn, q *query, params [][]byte, each func(row [][]byte) error) (log.End, error) {
 	var end log.End
 	found := false
@@ -218,8 +219,7 @@ func (l *Log) Values(ctx context.Context, positions []log.Position) (log.Values,
 	return v, nil
 }
 
-// Scan implements [log.Log]. The rows come as one stream; the snapshot that they share with the end is that of a
-// transaction.
+// Scan implements [log.Log]. It streams the rows in a transaction, so that they share a snapshot with the end.
 func (l *Log) Scan(ctx context.Context, after log.Position, fn func([]log.Entry) error) (log.End, error) {
 	return l.snapshot(ctx, "scan", l.others, func(bound context.Context, c *pgconn.PgConn, reported log.Position) (log.End, error) {
 		called := false
@@ -230,14 +230,14 @@ func (l *Log) Scan(ctx context.Context, after log.Position, fn func([]log.Entry)
 			}
 			return fn(batch)
 		})
-		if err != nil && called { // fn must not see rows twice
+		if err != nil && called { // a retry would pass rows to fn twice
 			err = &stopped{err}
 		}
 		return end, err
 	})
 }
 
-// scan calls fn with the entries of one snapshot, unless its end is before reported.
+// scan calls fn with the entries of one snapshot. It calls fn for none if the end of the log is before reported.
 func (l *Log) scan(ctx context.Context, c *pgconn.PgConn, after, reported log.Position, fn func([]log.Entry) error) (log.End, error) {
 	begin := `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`
 	if l.pooled.Load() {

@@ -12,10 +12,10 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// Register implements [log.Registry]. The other replicas are notified, so that one that was alone knows at once that it
-// is not.
+// Register implements [log.Registry]. It notifies the other replicas, so that a replica that was alone learns at once
+// of this one.
 func (l *Log) Register(ctx context.Context, self log.Replica) ([]log.Replica, error) {
-	// As bytes, which JSON keeps whatever they are.
+	// JSON encodes bytes as base64 and so preserves them, whether or not they are valid UTF-8.
 	urls := make([][]byte, len(self.ClientURLs))
 	for i, url := range self.ClientURLs {
 		urls[i] = []byte(url)
@@ -57,13 +57,13 @@ func (l *Log) Register(ctx context.Context, self log.Replica) ([]log.Replica, er
 		heard = 0
 	}
 	l.aloneAt.Store(heard)
-	// Here, because the database takes an ID for a signed number.
+	// Sort here, because the database treats an ID as a signed number.
 	slices.SortFunc(replicas, log.Replica.Compare)
 	return replicas, nil
 }
 
-// alone tells that no other replica is there, so that nobody needs to be notified of appends: that takes a tenth of the
-// server's time for them. While it is not known, it is false.
+// alone reports whether there is no other replica that appends would have to notify. NOTIFY costs a tenth of the
+// server's time for an append. alone returns false if it is not known.
 func (l *Log) alone() bool { return l.aloneAt.Load() == l.heard.Load() }
 
 // Unregister implements [log.Registry].

@@ -9,11 +9,11 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// refused reports whether the server takes no further connection of this user, to this database, or at all.
+// refused reports whether the server refuses further connections, for this user, for this database or in general.
 func refused(err error) bool { return sentinelOf(err) == log.ErrNoConnection } //nolint:errorlint // it is one of ours
 
-// makeRoom ends the connections that can be done without, when the server refused one that cannot: those of the other
-// class, whose calls share the connections of the first one for a while, and the one that listens.
+// makeRoom is called when the server refuses a connection that is needed. It closes the connections of the class
+// others, whose calls share the connections of followers for a while, and the connection that listens.
 func (l *Log) makeRoom(refusal error) {
 	l.others.Deny()
 	if l.othersPool != l.followerPool {
@@ -23,8 +23,8 @@ func (l *Log) makeRoom(refusal error) {
 	l.refusals.Refusal(l.logger, &connect.Failure{Operation: "postgres: connect", Err: refusal, Server: ServerText})
 }
 
-// writable returns an error while the server refuses the connection for appending: a replica that could only read must
-// not look as if it were ready. Otherwise it costs nothing.
+// writable returns an error while the server refuses the connection for appending, because a replica that can only read
+// must not report itself ready. It is cheap otherwise.
 func (l *Log) writable(ctx context.Context) error {
 	if !l.refusedWriter.Load() {
 		return nil
@@ -45,5 +45,5 @@ func (l *Log) writable(ctx context.Context) error {
 	return nil
 }
 
-// errRefusedWriter reports that there is no connection for appending.
+// errRefusedWriter reports that the server refuses the connection for appending.
 var errRefusedWriter = fmt.Errorf("%w for appending", log.ErrNoConnection)

@@ -7,27 +7,27 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// sessionSettings are set in every session, whatever the server, the database, the role or the DSN has set. DESIGN.md
-// goes through the others.
+// sessionSettings are set in every session and override the server, the database, the role and the DSN. DESIGN.md
+// explains why no other settings are needed.
 var sessionSettings = []struct{ name, value string }{
-	// A call has the time of its context. The server's limits would end scans, and the wait for a standby, whose append
-	// is then visible and not safe.
+	// A call is limited by its context. The server's limits would end scans. They would also end the wait for a
+	// standby, and so make an append visible that is not yet durable.
 	{"statement_timeout", "0"},
 	{"transaction_timeout", "0"},
 	{"idle_in_transaction_session_timeout", "0"},
 	{"idle_session_timeout", "0"},
 	{"lock_timeout", "0"},
 	{"client_connection_check_interval", "0"},
-	// An append that waited for another one is to find its guard broken, and not to fail.
+	// An append that waited for a concurrent one must report a conflict instead of a serialization failure.
 	{"default_transaction_isolation", "read committed"},
 	{"default_transaction_deferrable", "off"},
-	// Rows that a policy hides are an error and not a gap.
+	// Rows that a policy hides must cause an error instead of a gap.
 	{"row_security", "off"},
-	// Otherwise an error says nothing certain about its statement.
+	// With it, every error would end the connection, and so not prove that its statement failed.
 	{"exit_on_error", "off"},
-	// Each statement is planned once for a connection, and by the primary key: a plan for any parameters stays as it is
-	// when the table grows. What the others are then counted to cost would have statements compiled, which takes a
-	// thousand times as long as running them.
+	// Each statement is planned once per connection, using the primary key: a generic plan stays the same when the
+	// table grows. Disabling the alternatives raises the estimated cost, for which the server would JIT-compile the
+	// statements; that takes a thousand times as long as running them.
 	{"plan_cache_mode", "force_generic_plan"},
 	{"enable_indexscan", "on"},
 	{"enable_indexonlyscan", "on"},
@@ -35,15 +35,15 @@ var sessionSettings = []struct{ name, value string }{
 	{"enable_seqscan", "off"},
 	{"enable_sort", "off"},
 	{"jit", "off"},
-	// Room for the list of positions of a read of values.
+	// Memory for the list of positions of Values.
 	{"work_mem", "8MB"},
 	{"max_parallel_workers_per_gather", "0"},
 	{"force_parallel_mode", "off"},
 	{"debug_parallel_query", "off"},
 }
 
-// settingsSQL sets those of the settings that the server has, for the session or for the transaction. The limit and the
-// compiler are out of the way before the rest, which would be the first statement to meet them.
+// settingsSQL sets those of sessionSettings that the server has, for the session or the transaction. It sets
+// statement_timeout and jit first, because they would otherwise apply to the statement that sets the rest.
 func settingsSQL(transaction bool) string {
 	set, local := "SET", "false"
 	if transaction {
@@ -58,8 +58,8 @@ func settingsSQL(transaction bool) string {
 
 var sessionSQL, transactionSQL = settingsSQL(false), settingsSQL(true)
 
-// prepareSession makes a session independent of what the server, the database and the role have set. It does nothing
-// behind a pooler, which gives a transaction any session.
+// prepareSession makes a session independent of the settings of the server, the database and the role. It does nothing
+// behind a pooler, which may give each transaction another session.
 func (l *Log) prepareSession(ctx context.Context, c *pgconn.PgConn) error {
 	if l.pooled.Load() {
 		return nil
@@ -68,7 +68,7 @@ func (l *Log) prepareSession(ctx context.Context, c *pgconn.PgConn) error {
 	if code(err) == "" {
 		return err
 	}
-	// Another database than PostgreSQL lacks one of them, or refuses it.
+	// A database other than PostgreSQL lacks or refuses one of the settings.
 	for _, s := range sessionSettings {
 		if _, err := c.Exec(ctx, "SET "+s.name+" = '"+s.value+"'").ReadAll(); err != nil && code(err) == "" {
 			return err
@@ -77,7 +77,7 @@ func (l *Log) prepareSession(ctx context.Context, c *pgconn.PgConn) error {
 	return nil
 }
 
-// warnAboutLimits names the time limits that hold for each statement because a pooler keeps them from being lifted.
+// warnAboutLimits warns about the time limits of statements that cannot be lifted behind a pooler.
 func (l *Log) warnAboutLimits(ctx context.Context, c *pgconn.PgConn) {
 	if !l.pooled.Load() {
 		return
@@ -93,7 +93,7 @@ func (l *Log) warnAboutLimits(ctx context.Context, c *pgconn.PgConn) {
 		}
 	}
 	if _, err := result.Close(); err != nil || len(limited) == 0 {
-		return // a database that does not know them has no such limits
+		return // a database that does not know these settings has no such limits
 	}
 	l.logger.WithField("limits", strings.Join(limited, ", ")).Warn("the server ends statements that take too long, and a pooler keeps Stele from lifting that: " +
 		"writes that wait for a standby or for a lock, compaction and defragmentation may fail; ALTER ROLE ... SET these limits to 0")

@@ -23,8 +23,8 @@ func controlSocket(network, _ string, c syscall.RawConn) error {
 	return optErr
 }
 
-// quietSocket tells that nothing has arrived on a connection that waits for a request, neither its end. The server says
-// only one thing unasked that matters: that it ends the connection.
+// quietSocket reports whether nothing has arrived on an idle connection, neither data nor its end. The only unsolicited
+// message of the server that matters is that it ends the connection.
 func quietSocket(c net.Conn) bool {
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()
@@ -39,7 +39,7 @@ func quietSocket(c net.Conn) bool {
 	}
 	var peek [1]byte
 	quiet := false
-	// Control and not Read, which waits for the reader that pgx leaves behind after a write that took long.
+	// Use Control instead of Read, which waits for the reader that pgx leaves behind after a slow write.
 	err = raw.Control(func(fd uintptr) {
 		_, _, err := syscall.Recvfrom(int(fd), peek[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 		quiet = err == syscall.EAGAIN || err == syscall.EINTR

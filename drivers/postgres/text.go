@@ -9,7 +9,7 @@ import (
 	"github.com/stele-db/stele/drivers/connect"
 )
 
-// ServerText is the [connect.ServerText] of pgx: the errors of a server, and of attempts to connect.
+// ServerText is the [connect.ServerText] of pgx. It describes errors of a server and of attempts to connect.
 func ServerText(err error) (string, bool) {
 	switch e := err.(type) { //nolint:errorlint // the caller walks the tree
 	case *pgconn.PgError:
@@ -20,8 +20,8 @@ func ServerText(err error) (string, bool) {
 	return "", false
 }
 
-// attempts returns the attempts to connect that err, of a ConnectError, is made of: to each address of each host, with
-// TLS and without.
+// attempts returns the attempts to connect that err, the error inside a ConnectError, consists of: one for each address
+// of each host, with TLS and without.
 func attempts(err error) []connect.Attempt {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var all []connect.Attempt
@@ -39,13 +39,13 @@ func attempts(err error) []connect.Attempt {
 		return attempts(inner)
 	}
 	if cause := errors.Unwrap(inner); cause != nil {
-		inner = cause // without the step that failed
+		inner = cause // without the name of the step that failed
 	}
 	return []connect.Attempt{connect.NewAttempt(inner, host, ServerText)}
 }
 
-// dialedHost returns the server of an attempt, with its name if that is not in the address. pgx has it in the text
-// alone, which is "ADDRESS (NAME): " before that of the inner error.
+// dialedHost returns the server of an attempt, with its name if the address does not contain it. pgx has the name only
+// in the text of the error, as "ADDRESS (NAME): " in front of the inner error.
 func dialedHost(err, inner error) (string, bool) {
 	before, found := strings.CutSuffix(err.Error(), ": "+inner.Error())
 	address, name, named := strings.Cut(before, " (")

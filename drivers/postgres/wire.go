@@ -16,17 +16,17 @@ import (
 type writer struct {
 	pg   *pgconn.PgConn
 	wire *wire
-	// buf holds the parameters of the append that is under way, and is kept for the next if it is not too large.
+	// buf holds the parameters of the append in progress. It is reused for the next one if it is not too large.
 	buf []byte
-	// epoch is that of the Log when the connection was made.
+	// epoch is the epoch of the Log when the connection was made.
 	epoch int64
 }
 
-// close says goodbye, which must not take long when the server does not listen.
+// close sends the closing message, but not for long if the server does not read.
 func (w *writer) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
-	_ = w.pg.Close(ctx) // what could not be said is of no use any more
+	_ = w.pg.Close(ctx) // the message is optional
 }
 
 // dialed is the outcome of an attempt to connect.
@@ -35,8 +35,8 @@ type dialed struct {
 	err error
 }
 
-// backendPID asks the server for the number of its process. If it is not that which the connection was reported,
-// something stands in between.
+// backendPID asks the server for its process ID. If that is not the ID that the connection announced, there is a pooler
+// in between.
 func backendPID(ctx context.Context, c *pgconn.PgConn) (uint32, error) {
 	result := c.ExecParams(ctx, `SELECT pg_backend_pid()::bigint`, nil, nil, nil, binaryResults)
 	var pid int64
@@ -47,9 +47,9 @@ func backendPID(ctx context.Context, c *pgconn.PgConn) (uint32, error) {
 	return uint32(pid), err
 }
 
-// wire notices when a request could not be sent to its end. The server cannot have taken it as complete then, because
-// what ends it (the Sync message, at which the transaction commits) comes last. The goodbye that pgx says on a
-// connection that broke later has no such end: that it fails too means nothing.
+// wire detects that a request was not sent completely. The server cannot have executed such a request, because the Sync
+// message, at which the transaction commits, comes last. pgx's closing message on a connection that broke later does
+// not end with Sync, so that its failure is ignored.
 type wire struct {
 	io.Writer
 	failed atomic.Bool
@@ -66,11 +66,11 @@ func (w *wire) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// cancelGrace is how long a call waits, after its context ended, for the server's word on what became of it.
+// cancelGrace is how long a call waits, after its context ended, for the server to report the outcome.
 const cancelGrace = time.Second
 
-// canceler ends a statement whose context ended, and waits for the server's word. A request that is still being sent is
-// broken off, which needs no word.
+// canceler cancels a statement whose context ended, and waits for the server to report the outcome. It interrupts a
+// request that is still being sent, whose outcome is known: it failed.
 type canceler struct {
 	pg      *pgconn.PgConn
 	cancels func() bool
@@ -87,7 +87,8 @@ func (h *canceler) HandleCancel(context.Context) {
 	h.stop, h.done = stop, make(chan struct{})
 	go func() {
 		defer close(h.done)
-		// A cancellation that comes before the server has read all of the request, or between two steps, has no effect.
+		// A cancellation has no effect before the server has read the whole request, or between two of its steps, so
+		// repeat it.
 		for wait := 5 * time.Millisecond; h.cancels() && ctx.Err() == nil; wait = min(2*wait, 100*time.Millisecond) {
 			_ = h.pg.CancelRequest(ctx)
 			_ = connect.Pause(ctx, wait)

@@ -13,7 +13,7 @@ import (
 	"github.com/stele-db/stele/drivers/connect"
 )
 
-// lockWriter takes the connection for appending, making it if there is none. The caller calls unlock.
+// lockWriter takes the connection for appending and makes it if there is none. The caller calls unlock.
 func (l *Log) lockWriter(ctx context.Context) (w *writer, unlock func(), err error) {
 	select {
 	case <-ctx.Done():
@@ -34,7 +34,7 @@ func (l *Log) lockWriter(ctx context.Context) (w *writer, unlock func(), err err
 	return l.writer, unlock, nil
 }
 
-// dropWriter gives the connection up. The caller holds the token.
+// dropWriter closes the connection. The caller holds the token.
 func (l *Log) dropWriter() {
 	if l.writer == nil {
 		return
@@ -46,8 +46,8 @@ func (l *Log) dropWriter() {
 // connectTime bounds an attempt to connect to all hosts.
 const connectTime = 30 * time.Second
 
-// awaitWriter makes the connection. When ctx ends first the attempt goes on, for the next call: otherwise calls whose
-// patience is shorter than connecting takes would never succeed. The caller holds the token; Close awaits the
+// awaitWriter makes the connection. If ctx ends first, the attempt continues for the next call; otherwise calls with a
+// shorter deadline than connecting takes would never succeed. The caller holds the token; Close waits for the
 // goroutine.
 func (l *Log) awaitWriter(ctx context.Context) (*writer, error) {
 	if l.dialing == nil {
@@ -92,7 +92,7 @@ func (l *Log) connectWriter(ctx context.Context) (*writer, error) {
 	if err := l.authenticated(func() (err error) {
 		cfg := l.connConfig()
 		cfg.BuildFrontend = func(r io.Reader, out io.Writer) *pgproto3.Frontend {
-			w.wire = &wire{Writer: out} // of the host that is being tried: the last one stays
+			w.wire = &wire{Writer: out} // each attempt replaces it, so the last host tried remains
 			return pgproto3.NewFrontend(r, w.wire)
 		}
 		cfg.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler { return &canceler{pg: c, cancels: l.cancels} }
