@@ -26,7 +26,7 @@ func (l *Log) Delete(ctx context.Context, guard log.Head, positions []log.Positi
 	}
 	if !slices.IsSorted(positions) {
 		positions = slices.Clone(positions)
-		slices.Sort(positions) // the contract allows only this order, and adjacent positions share pages
+		slices.Sort(positions) // the contract requires this order, and adjacent positions share pages
 	}
 	for batch := range slices.Chunk(positions, deleteBatch) {
 		start := time.Now()

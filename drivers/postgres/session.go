@@ -7,8 +7,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// sessionSettings are set in every session and override the server, the database, the role and the DSN. DESIGN.md
-// explains why no other settings are needed.
+// sessionSettings are set in every session and override the server, the database, the role and the DSN. DESIGN.md lists
+// what other settings would do.
 var sessionSettings = []struct{ name, value string }{
 	// A call is limited by its context. The server's limits would end scans. They would also end the wait for a
 	// standby, and so make an append visible that is not yet durable.

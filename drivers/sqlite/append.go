@@ -28,7 +28,7 @@ func (l *Log) Append(ctx context.Context, head log.Head, id log.AppendID, entrie
 			return l.damaged(err)
 		}
 	}
-	at := now() // under the write lock: later appends are not earlier, unless the clock is set back
+	at := now() // under the write lock, so times do not decrease unless the clock is set back
 	log.Seal(head, id, entries)
 	for i := range entries {
 		entries[i].Time = at
@@ -41,7 +41,7 @@ func (l *Log) Append(ctx context.Context, head log.Head, id log.AppendID, entrie
 		return l.commitFailed(w, head, err)
 	}
 	l.dirty.Store(true)
-	// The WAL was looked at before: the database file alone is enough here.
+	// walComplete has already checked the WAL, so check only the database file here.
 	if w.c.moved() {
 		if err := l.inPlace(); err != nil {
 			return fmt.Errorf("%w (%w)", err, log.ErrUnknown)
@@ -65,7 +65,7 @@ func (l *Log) insert(ctx context.Context, w *writer, entries []log.Entry) error 
 	return nil
 }
 
-// commitFailed tells what became of an append whose COMMIT returned err: see the package's documentation.
+// commitFailed returns the outcome of an append whose COMMIT returned err; see the package's documentation.
 func (l *Log) commitFailed(w *writer, head log.Head, err error) error {
 	if isBusy(err) {
 		return l.translate("commit", err) // the transaction is still open; unlockWriter rolls it back

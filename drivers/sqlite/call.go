@@ -9,10 +9,10 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// writeSlice is how long a background transaction may keep appends waiting.
+// writeSlice bounds how long a background transaction delays appends.
 const writeSlice = 8 * time.Millisecond
 
-// live returns why a call must not go on, if so.
+// live returns an error if a call must not continue: the log is closed or has failed, or ctx ended.
 func (l *Log) live(ctx context.Context) error {
 	select {
 	case <-l.closed:
@@ -25,7 +25,7 @@ func (l *Log) live(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// lockWriter takes the writing connection, opening it again if it was given up.
+// lockWriter takes the connection for writing, and reopens it if it was closed after an error.
 func (l *Log) lockWriter(ctx context.Context) (*writer, error) {
 	select {
 	case <-ctx.Done():
@@ -48,7 +48,7 @@ func (l *Log) lockWriter(ctx context.Context) (*writer, error) {
 	return l.writer, nil
 }
 
-// unlockWriter gives the connection back. It never leaves a transaction open.
+// unlockWriter returns the connection. It never leaves a transaction open.
 func (l *Log) unlockWriter() {
 	if w := l.writer; w.c.inTransaction() {
 		if err := w.rollback.run(); err != nil || w.c.inTransaction() {
@@ -76,7 +76,7 @@ func (l *Log) write(ctx context.Context, f func(*writer) error) error {
 	return w.commit.run()
 }
 
-// yieldWriter lets appends of this and other processes through: those wait in pauses that double up to 5 ms.
+// yieldWriter lets waiting appends proceed. Appends of other processes retry at intervals that double up to 5 ms.
 func (l *Log) yieldWriter(ctx context.Context) error {
 	timer := time.NewTimer(writeSlice)
 	defer timer.Stop()
@@ -112,7 +112,7 @@ func (l *Log) newReader() (*reader, error) {
 			{&r.end, endSQL},
 			{&r.read, `SELECT position, id, time, kind, revision, sub, key, create_revision, version, lease, checksum, value
 				FROM stele_log WHERE position > ? ORDER BY position LIMIT ?`},
-			// The value of a put is not even looked at: its length stands in the row's header.
+			// A scan does not read the value of a put: the row's header contains its length.
 			{&r.scanRows, `SELECT position, id, time, kind, revision, sub, key, create_revision, version, lease, checksum,
 				CASE kind WHEN 1 THEN NULL ELSE value END, length(value)
 				FROM stele_log WHERE position > ? ORDER BY position`},
@@ -130,8 +130,8 @@ func (l *Log) newReader() (*reader, error) {
 	return r, nil
 }
 
-// read runs f with a connection of class from, again when the database was busy (which readers of a WAL meet only while
-// it is recovered or removed). f must leave all statements reset, or return an error.
+// read runs f with a connection of the class from, and retries while the database is busy. Readers of a WAL find it
+// busy only while it is being recovered or removed. f must reset all statements, or return an error.
 func (l *Log) read(ctx context.Context, from class, f func(*reader) error) error {
 	var r *reader
 	select {
@@ -154,7 +154,7 @@ func (l *Log) read(ctx context.Context, from class, f func(*reader) error) error
 		if err = f(r); err == nil {
 			return nil
 		}
-		// Start over with a fresh connection: errors are rare, and it has no transaction and no statement left open.
+		// Retry with a fresh connection, which has no open transaction or statement. Errors are rare.
 		_ = r.c.close()
 		r = nil
 		return err
@@ -168,7 +168,7 @@ func (l *Log) snapshot(ctx context.Context, from class, f func(*reader) error) (
 		if err := r.begin.run(); err != nil {
 			return err
 		}
-		// The end comes first: it makes the snapshot.
+		// Read the end first, because the first read starts the snapshot.
 		var err error
 		if end, err = r.readEnd(); err != nil {
 			return err

@@ -9,14 +9,14 @@ import (
 )
 
 const (
-	// walWarnBytes is the size of the WAL from which on a reader that keeps it from starting over is worth a warning.
+	// walWarnBytes is the size of the WAL above which Stele warns about a reader that prevents its restart.
 	walWarnBytes = 4 * walRestartBytes
-	// blockedRest is how many times as long as a checkpoint that a reader was in the way of the next one is put off: it
-	// sorts all of the WAL again.
+	// blockedRest is how long checkpoints pause after one that a reader blocked, in multiples of its duration, because
+	// each attempt sorts the whole WAL again.
 	blockedRest = 50
 )
 
-// checkpointLoop copies the WAL into the file, until ctx ends.
+// checkpointLoop copies the WAL into the file at intervals until ctx ends.
 func (l *Log) checkpointLoop(ctx context.Context) {
 	if l.cfg.externalCheckpoint {
 		<-ctx.Done()
@@ -53,8 +53,8 @@ func (l *Log) checkpointLoop(ctx context.Context) {
 	}
 }
 
-// checkpoint copies what it can without making anybody wait, and bounds the WAL. It reports whether a reader kept the
-// WAL from starting over.
+// checkpoint copies as much as possible without blocking other connections. If the WAL is large, it restarts it. It
+// reports whether a reader prevented the restart.
 func (l *Log) checkpoint() (blocked bool, _ error) {
 	l.checkpointing.Lock()
 	defer l.checkpointing.Unlock()
@@ -62,7 +62,7 @@ func (l *Log) checkpoint() (blocked bool, _ error) {
 	if err != nil || wal.pages*l.pageSize.Load() < walRestartBytes {
 		return false, err
 	}
-	// Appends of this process wait for their turn here, those of others by retrying.
+	// Appends of this process wait here, and those of other processes retry.
 	select {
 	case <-l.closed:
 		return false, nil
@@ -82,13 +82,15 @@ func (l *Log) checkpoint() (blocked bool, _ error) {
 	return true, nil
 }
 
-// walState is the outcome of a checkpoint: pages in the WAL, and how many of them are in the file.
+// walState is the outcome of a checkpoint: the number of pages in the WAL, and how many of them were copied into the
+// file.
 type walState struct {
 	busy          bool
 	pages, copied int64
 }
 
-// runCheckpoint runs one checkpoint. A busy database is no error: the next one will find it idle.
+// runCheckpoint runs one checkpoint. It reports a busy database in the result, not as an error, because a later
+// checkpoint will succeed.
 func (l *Log) runCheckpoint(mode string) (walState, error) {
 	state, err := l.tryCheckpoint(mode)
 	if err == nil {
@@ -131,7 +133,7 @@ func (l *Log) tryCheckpoint(mode string) (walState, error) {
 	return walState{busy: v[0] != 0, pages: v[1], copied: v[2]}, nil
 }
 
-// checkpointFully empties the WAL unless another connection uses it.
+// checkpointFully empties the WAL unless another connection is using it.
 func (l *Log) checkpointFully() {
 	l.checkpointing.Lock()
 	defer l.checkpointing.Unlock()
@@ -143,8 +145,9 @@ func (l *Log) checkpointFully() {
 	}
 }
 
-// Defragment implements [log.Log]. It rewrites the file (VACUUM), which takes up to twice the room of the log for its
-// duration; where there is no such room, or another program does the checkpoints, it gives back only whole free pages.
+// Defragment implements [log.Log]. It rewrites the file (VACUUM), which temporarily takes up to twice the space of the
+// log. It only returns whole free pages to the file system if that space is missing or another program does the
+// checkpoints.
 func (l *Log) Defragment(ctx context.Context) error {
 	if err := l.vacuum(ctx, 0); err != nil {
 		return l.translate("defragment", err)

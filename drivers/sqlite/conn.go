@@ -12,7 +12,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// openMode is how a connection uses the file.
+// openMode is the mode in which a connection opens the file.
 type openMode int32
 
 const (
@@ -21,20 +21,21 @@ const (
 	readOnly  openMode = sqlite3.SQLITE_OPEN_READONLY
 )
 
-// conn is one SQLite connection, used by one goroutine at a time. It speaks SQLite's C interface (as
-// modernc.org/sqlite/lib translates it) and not database/sql: an append binds some 500 values and a scan reads ten
-// million columns, and boxing each of them cost more than what SQLite does with them.
+// conn is one SQLite connection, used by one goroutine at a time. It uses SQLite's C interface (as translated by
+// modernc.org/sqlite/lib) instead of database/sql: an append binds some 500 values and a scan reads ten million
+// columns, and boxing each of them cost more than SQLite's own work.
 type conn struct {
 	tls *libc.TLS
 	db  uintptr // sqlite3*
-	// path is that of the database file.
+	// path is the path of the database file.
 	path string
-	// arena is C memory that holds the blobs bound to the statement that is about to run.
+	// arena is C memory for the blobs bound to the next statement.
 	arena arena
 	stmts []*stmt
 }
 
-// openConn opens path. vfs is empty for the default one. Waiting for locks is the caller's: see [retryBusy].
+// openConn opens path. An empty vfs selects the default one. The caller retries while the file is locked; see
+// [retryBusy].
 func openConn(path string, mode openMode, vfs string) (*conn, error) {
 	c := &conn{tls: libc.NewTLS(), path: path}
 	zName, err := libc.CString(path)
@@ -70,22 +71,22 @@ func openConn(path string, mode openMode, vfs string) (*conn, error) {
 	return c, nil
 }
 
-// cptr makes a pointer of an address of C memory, which the garbage collector neither moves nor frees. (The detour is
-// for vet, which cannot know that.)
+// cptr converts the address of C memory, which the garbage collector neither moves nor frees, to a pointer. The
+// indirect conversion satisfies go vet, which cannot know that.
 func cptr(p uintptr) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&p)) }
 
-// Error is what SQLite reported.
+// Error is an error of SQLite.
 type Error struct {
 	// Code is SQLite's extended result code.
 	Code int32
-	// Errno is that of the system call that failed, 0 if it was not one.
+	// Errno is the error number of the failed system call, or 0.
 	Errno   syscall.Errno
 	Message string
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("%s (SQLite code %d)", e.Message, e.Code) }
 
-// primary is the result code without its extension.
+// primary returns the result code without its extension.
 func (e *Error) primary() int32 { return e.Code & 0xff }
 
 func (c *conn) error(rc int32) error {
@@ -97,7 +98,7 @@ func (c *conn) error(rc int32) error {
 	}
 	if c.db != 0 && (e.primary() == sqlite3.SQLITE_IOERR || e.primary() == sqlite3.SQLITE_CANTOPEN) {
 		e.Errno = syscall.Errno(sqlite3.Xsqlite3_system_errno(c.tls, c.db))
-		if e.Errno != 0 && e.Errno != syscall.ENOENT { // that one is from looking for a journal
+		if e.Errno != 0 && e.Errno != syscall.ENOENT { // ENOENT comes from the search for a journal
 			e.Message += ": " + e.Errno.Error()
 		}
 	}
@@ -109,7 +110,7 @@ func (c *conn) error(rc int32) error {
 	return e
 }
 
-// close releases the connection; an open transaction is rolled back.
+// close closes the connection and rolls back an open transaction.
 func (c *conn) close() error {
 	var err error
 	for _, s := range c.stmts {
@@ -127,8 +128,9 @@ func (c *conn) close() error {
 	return err
 }
 
-// keepWAL makes close leave the write-ahead log alone, or else checkpoint and remove it when this connection is the
-// last one. Connections are opened with true: a connection that is closed after an error must not checkpoint.
+// keepWAL(true) makes close leave the write-ahead log unchanged. keepWAL(false) makes close checkpoint and remove it if
+// this is the last connection. Connections are opened with true, because a connection that is closed after an error
+// must not checkpoint.
 func (c *conn) keepWAL(keep bool) error {
 	var noCheckpoint int32
 	if keep {
@@ -145,13 +147,13 @@ func (c *conn) keepWAL(keep bool) error {
 	return nil
 }
 
-// inTransaction tells whether a BEGIN has not been ended.
+// inTransaction reports whether a transaction is open.
 func (c *conn) inTransaction() bool { return sqlite3.Xsqlite3_get_autocommit(c.tls, c.db) == 0 }
 
-// readOnly tells whether SQLite could open the file for reading only, which it does without saying so.
+// readOnly reports whether SQLite opened the file read-only, which it does silently if the file is not writable.
 func (c *conn) readOnly() bool { return sqlite3.Xsqlite3_db_readonly(c.tls, c.db, 0) == 1 }
 
-// interruptWhenDone makes the statement that runs end with SQLITE_INTERRUPT once ctx or closed is done. The caller
+// interruptWhenDone makes the running statement fail with SQLITE_INTERRUPT when ctx or closed is done. The caller
 // defers the returned function.
 func (c *conn) interruptWhenDone(ctx context.Context, closed <-chan struct{}) func() {
 	tls, db := libc.NewTLS(), c.db
@@ -164,7 +166,7 @@ func (c *conn) interruptWhenDone(ctx context.Context, closed <-chan struct{}) fu
 		case <-ctx.Done():
 		case <-closed:
 		}
-		// An interrupt that comes between two statements is forgotten.
+		// SQLite ignores an interrupt between two statements, so repeat it.
 		for ticker := time.NewTicker(10 * time.Millisecond); ; {
 			sqlite3.Xsqlite3_interrupt(tls, db)
 			select {
@@ -182,7 +184,7 @@ func (c *conn) interruptWhenDone(ctx context.Context, closed <-chan struct{}) fu
 	}
 }
 
-// exec runs one statement without parameters and drops its rows.
+// exec runs one statement without parameters and discards its rows.
 func (c *conn) exec(sql string) error {
 	s, err := c.compile(sql, 0)
 	if err != nil {
@@ -245,13 +247,13 @@ func (c *conn) strings(sql string) ([]string, error) {
 	}
 }
 
-// stmt is a prepared statement. Between reset and the first step its parameters are bound; all of them every time.
+// stmt is a prepared statement. Before its first step, all its parameters must be bound.
 type stmt struct {
 	c *conn
 	p uintptr // sqlite3_stmt*
 }
 
-// prepare compiles a statement that lives as long as the connection.
+// prepare compiles a statement that is kept as long as the connection.
 func (c *conn) prepare(sql string) (*stmt, error) {
 	s, err := c.compile(sql, sqlite3.SQLITE_PREPARE_PERSISTENT)
 	if err == nil {
@@ -283,7 +285,7 @@ func (s *stmt) bindInt64(i int, v int64) {
 	sqlite3.Xsqlite3_bind_int64(s.c.tls, s.p, int32(i), v)
 }
 
-// bindBlob binds bytes that the caller has put into the arena; an empty slice binds a blob of no bytes.
+// bindBlob binds bytes from the arena. An empty span binds an empty blob.
 func (s *stmt) bindBlob(i int, b span) {
 	if b.n == 0 {
 		sqlite3.Xsqlite3_bind_zeroblob(s.c.tls, s.p, int32(i), 0)
@@ -292,7 +294,7 @@ func (s *stmt) bindBlob(i int, b span) {
 	sqlite3.Xsqlite3_bind_blob(s.c.tls, s.p, int32(i), s.c.arena.p+uintptr(b.off), int32(b.n), 0 /* static */)
 }
 
-// step returns whether there is a row. After an error, and when there is no further row, the statement is reset.
+// step reports whether there is a row. It resets the statement after an error or the last row.
 func (s *stmt) step() (bool, error) {
 	switch rc := sqlite3.Xsqlite3_step(s.c.tls, s.p); rc {
 	case sqlite3.SQLITE_ROW:
@@ -307,7 +309,7 @@ func (s *stmt) step() (bool, error) {
 	}
 }
 
-// run steps to the end.
+// run executes the statement and discards its rows.
 func (s *stmt) run() error {
 	for {
 		row, err := s.step()
@@ -319,7 +321,7 @@ func (s *stmt) run() error {
 
 func (s *stmt) reset() { sqlite3.Xsqlite3_reset(s.c.tls, s.p) }
 
-// int64 returns column i, from 0, of the row.
+// int64 returns column i (from 0) of the row.
 func (s *stmt) int64(i int) int64 { return sqlite3.Xsqlite3_column_int64(s.c.tls, s.p, int32(i)) }
 
 // blob returns column i of the row, valid until the next step.
@@ -332,7 +334,7 @@ func (s *stmt) blob(i int) []byte {
 	return unsafe.Slice((*byte)(cptr(p)), n)
 }
 
-// arena is one piece of C memory that grows.
+// arena is a growing piece of C memory.
 type arena struct {
 	p         uintptr
 	size, len int
@@ -341,7 +343,7 @@ type arena struct {
 // span is a piece of an arena.
 type span struct{ off, n int }
 
-// arenaKeep is what an arena keeps between uses.
+// arenaKeep is the largest size that an arena keeps between uses.
 const arenaKeep = 1 << 20
 
 // reserve empties the arena and makes room for n bytes.
@@ -359,7 +361,7 @@ func (a *arena) reserve(tls *libc.TLS, n int) error {
 	return errNoMemory
 }
 
-// put copies b into room that reserve has made.
+// put copies b into the space that reserve has made.
 func (a *arena) put(b []byte) span {
 	s := span{a.len, len(b)}
 	if len(b) > 0 {

@@ -13,8 +13,8 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// locate notes where the files of the open database are. SQLite puts the other two beside the file itself, whatever
-// symbolic link leads there.
+// locate records the places of the open database's files. SQLite puts the WAL and the shared memory beside the database
+// file itself, not beside a symbolic link to it.
 func (l *Log) locate() error {
 	resolved, err := filepath.EvalSymlinks(l.cfg.path)
 	if err != nil {
@@ -31,8 +31,8 @@ func (l *Log) locate() error {
 	return nil
 }
 
-// inPlace fails the log when one of its files was removed, renamed or replaced: the next process would not find what is
-// written here.
+// inPlace fails the log if one of its files was removed, renamed or replaced, because the next process would not find
+// what this one writes.
 func (l *Log) inPlace() error {
 	if f := l.failure.Load(); f != nil {
 		return f
@@ -45,7 +45,7 @@ func (l *Log) inPlace() error {
 	return nil
 }
 
-// damaged fails the log for what a look at its files has shown.
+// damaged fails the log because of a damaged or misplaced file.
 func (l *Log) damaged(err error) *failure {
 	advice := corruptAdvice
 	if errors.Is(err, errGone) || errors.Is(err, errReplaced) {
@@ -54,10 +54,10 @@ func (l *Log) damaged(err error) *failure {
 	return l.fail(&failure{advice: advice, sentinel: log.ErrCorrupt, cause: err})
 }
 
-// placeInterval is how often the files are looked at beside the appends.
+// placeInterval is the interval of the periodic checks of the files.
 const placeInterval = 250 * time.Millisecond
 
-// watchPlaces looks at the files until ctx ends or the log has failed.
+// watchPlaces checks the files periodically until ctx ends or the log has failed.
 func (l *Log) watchPlaces(ctx context.Context) {
 	ticker := time.NewTicker(placeInterval)
 	defer ticker.Stop()
@@ -70,18 +70,17 @@ func (l *Log) watchPlaces(ctx context.Context) {
 		if l.inPlace() != nil {
 			return
 		}
-		_ = l.read(ctx, l.followers, func(r *reader) error { // a busy database is looked at the next time
+		_ = l.read(ctx, l.followers, func(r *reader) error { // if the database is busy, the next check covers it
 			l.intact(r.c)
 			return nil
 		})
 	}
 }
 
-// intact fails the log when its files are shorter than what was written to them, or were written by something other
-// than SQLite.
+// intact fails the log if its files are shorter than they must be, or were changed by a program other than SQLite.
 func (l *Log) intact(c *conn) {
 	err := l.damage(c)
-	for range 3 { // another process may be in the middle of a checkpoint, or starting the WAL over
+	for range 3 { // another process may be in the middle of a checkpoint or of restarting the WAL
 		if err == nil {
 			return
 		}
@@ -93,7 +92,7 @@ func (l *Log) intact(c *conn) {
 	}
 }
 
-// damage returns what is wrong with the files, as far as a look at them shows it.
+// damage returns an error if the files are damaged. It sees only their sizes, times and headers.
 func (l *Log) damage(c *conn) error {
 	l.looking.Lock()
 	defer l.looking.Unlock()
@@ -117,7 +116,7 @@ func (l *Log) damage(c *conn) error {
 		return truncated(index.pages)
 	case index.settled() && index == l.last.walIndex && !now.modified.Equal(l.last.modified):
 		return fmt.Errorf("%s was changed by another program", l.places[0].path)
-	case now.size < l.last.size: // as after a deletion: then the header says so
+	case now.size < l.last.size: // after a deletion the file may shrink, and its header then has the new size
 		if pages, err := c.headerPages(); err == nil && (pages*page > now.size || pages == 0) {
 			return truncated(pages)
 		}
@@ -126,7 +125,7 @@ func (l *Log) damage(c *conn) error {
 	return nil
 }
 
-// walComplete returns an error if the WAL is shorter than its frames, or not at its place.
+// walComplete returns an error if the WAL is shorter than its frames require, or not in its place.
 func (l *Log) walComplete(index walIndex) error {
 	if index.frames == 0 {
 		return nil
@@ -144,8 +143,8 @@ func (l *Log) walComplete(index walIndex) error {
 	return nil
 }
 
-// headerPages returns the number of pages that the header in the database file states, as of the last checkpoint, and 0
-// without a header.
+// headerPages returns the number of pages according to the database file's header, which the last checkpoint wrote. It
+// returns 0 if there is no header.
 func (c *conn) headerPages() (int64, error) {
 	db, err := c.database()
 	if err != nil {
@@ -153,7 +152,7 @@ func (c *conn) headerPages() (int64, error) {
 	}
 	header, err := db.read(0, 100)
 	if errors.Is(sentinelOf(err), log.ErrCorrupt) {
-		return 0, nil // the file is shorter than that
+		return 0, nil // the file is shorter than its header
 	}
 	if err != nil {
 		return 0, err
@@ -161,14 +160,14 @@ func (c *conn) headerPages() (int64, error) {
 	return int64(binary.BigEndian.Uint32(header[28:])), nil
 }
 
-// fail notes f unless the log has failed before, and returns the failure that counts.
+// fail records f unless the log has failed before, and returns the first failure.
 func (l *Log) fail(f *failure) *failure {
 	f.path = l.cfg.path
 	l.failure.CompareAndSwap(nil, f)
 	return l.failure.Load()
 }
 
-// inspectFailure notes err if it is one after which the log must not go on, and returns the failure then.
+// inspectFailure returns and records a failure if the log must not continue after err. Otherwise it returns nil.
 func (l *Log) inspectFailure(err error) *failure {
 	var f *failure
 	var e *Error
@@ -176,7 +175,7 @@ func (l *Log) inspectFailure(err error) *failure {
 	case errors.As(err, &f):
 		return f
 	case errors.As(err, &e) && e.primary() == sqlite3.SQLITE_CANTOPEN:
-		_ = l.inPlace() // it may be gone
+		_ = l.inPlace() // the file may have been removed
 		return l.failure.Load()
 	case errors.Is(sentinelOf(err), log.ErrSyncFailed):
 		return l.fail(&failure{advice: syncFailedAdvice, sentinel: log.ErrSyncFailed, cause: err})
@@ -186,7 +185,7 @@ func (l *Log) inspectFailure(err error) *failure {
 	return nil
 }
 
-// translate wraps err in the sentinel of its code, and notes a failure after which the log does nothing more.
+// translate wraps err in the sentinel of its code. It also fails the log if it must not continue after err.
 func (l *Log) translate(op string, err error) error {
 	if err == nil {
 		return nil

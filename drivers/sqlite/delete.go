@@ -22,7 +22,7 @@ func (l *Log) Delete(ctx context.Context, guard log.Head, positions []log.Positi
 	}
 	if !slices.IsSorted(positions) {
 		positions = slices.Clone(positions)
-		slices.Sort(positions) // the contract wants the order; and neighbours share pages
+		slices.Sort(positions) // the contract requires this order, and adjacent positions share pages
 	}
 	for len(positions) > 0 {
 		if err := l.write(ctx, func(w *writer) (err error) {
@@ -41,7 +41,7 @@ func (l *Log) Delete(ctx context.Context, guard log.Head, positions []log.Positi
 	return l.translate("delete", l.vacuum(ctx, vacuumKeepBytes))
 }
 
-// deleteSome deletes for as long as a slice lasts and returns the rest.
+// deleteSome deletes positions for at most writeSlice and returns the remaining ones.
 func (w *writer) deleteSome(positions []log.Position) ([]log.Position, error) {
 	newest, err := w.end()
 	if err != nil {

@@ -1,54 +1,53 @@
-// Package sqlite keeps the log in one SQLite file.
+// Package sqlite stores the log in one SQLite file.
 //
 // # Invariants
 //
-//   - An append is one transaction: BEGIN IMMEDIATE takes the write lock, the newest row is compared with the guard, the
-//     rows go in, and COMMIT returns after the write-ahead log (WAL) was synced (synchronous=FULL). Any number of processes on the
-//     same machine may do so on the same file. The file must be on a local file system: SQLite's locks are not
-//     reliable on a network one.
-//   - The end of the log is its newest row, which is never deleted.
-//   - Reads run on connections of their own, each in one snapshot, and neither wait for appends nor delay them.
-//   - A checkpoint (copying the WAL into the file) never happens inside an append. A goroutine does it.
-//   - Errors of SQLite are classified by their code (errors.go).
-//   - Nothing else in the process opens the file while a log has it open: POSIX drops all locks of a process on a file
-//     as soon as the process closes any descriptor of it.
+//   - An append is one transaction. BEGIN IMMEDIATE takes the write lock, the newest row is compared with the append's
+//     precondition, the rows are inserted, and COMMIT returns after the write-ahead log (WAL) was synced
+//     (synchronous=FULL). Any number of processes on one machine may append to one file. The file must be on a local
+//     file system, because SQLite's locks are not reliable on network file systems.
+//   - The head of the log is its newest row, which is never deleted.
+//   - Reads use connections of their own, and one snapshot per read. They neither wait for appends nor delay them.
+//   - A checkpoint (copying the WAL into the file) never runs inside an append; a goroutine runs it.
+//   - Errors of SQLite are classified by code (errors.go).
+//   - Nothing else in the process opens the file while a log has it open, because POSIX drops all locks of a process on
+//     a file when the process closes any descriptor of that file.
 //
-// There is no limit to an append but memory (an entry's key and value are copied once, a statement at a time)
-// and disk. SQLite itself refuses a key or value over 1,000,000,000 bytes.
+// The size of an append is limited only by memory (the keys and values of one statement at a time are copied) and disk
+// space. SQLite itself refuses a key or value over 1,000,000,000 bytes.
 //
 // # When COMMIT fails
 //
-// COMMIT writes the changed pages to the WAL, the last of them with the mark that makes the transaction count, syncs
-// the WAL, and then tells the other connections through shared memory. If a write fails (a full disk above all) the
-// mark is not there: the append has failed for good. If what follows the sync fails, SQLite rolls back, and no
-// connection sees the rows; but they are in the WAL, and if the machine loses power before something else is written
-// over them, recovery will find them. So the driver tries to write something else over them, a commit that only counts
-// up: if that succeeds the append has failed for good, otherwise its outcome is unknown. If the sync itself fails its
-// outcome is unknown, and the log does nothing more. A context that ends never interrupts COMMIT: it is looked at
-// before.
+// COMMIT writes the changed pages to the WAL, the last of them with the commit mark, syncs the WAL, and then notifies
+// the other connections through shared memory. If a write fails (typically because the disk is full), the mark is
+// missing, and the append has definitely failed. If a step after the sync fails, SQLite rolls back and no connection
+// sees the rows. The rows are in the WAL, however, and recovery will find them if the machine loses power before they
+// are overwritten. The driver therefore tries to overwrite them with another commit, which only increments a counter.
+// If that succeeds, the append has definitely failed; otherwise its outcome is unknown. If the sync itself fails, the
+// outcome is unknown and the log stops. COMMIT is never interrupted: the context is checked before it.
 //
 // # When a sync fails
 //
-// A kernel that cannot write a page back reports it to the next sync of each descriptor, once, and forgets the page: a
-// later sync succeeds without it. SQLite advances its backfill mark (how much of the WAL the file holds) without a sync
-// while writers keep it from copying the whole WAL. So after a failed sync the file may lack pages that SQLite takes
-// for copied, and starting the WAL over would destroy the last copy of them. The first failed sync of either file
-// therefore ends the log: every call returns [log.ErrSyncFailed], nothing is checkpointed, and Close leaves the WAL
-// where it is. The next start recovers the WAL from its beginning, and all of it is copied again. Frames that were
-// never synced may be recovered too, from memory: the start writes the WAL over itself and syncs it before anything of
-// it is served.
+// A kernel that cannot write back a page reports that once, to the next sync of each descriptor, and then forgets the
+// page; a later sync succeeds although the page is lost. While writers keep SQLite from copying the whole WAL, it
+// advances its backfill mark (how much of the WAL the file holds) without a sync. After a failed sync the file may
+// therefore lack pages that SQLite considers copied, and restarting the WAL would destroy their last copy. So the first
+// failed sync of either file stops the log: every call returns [log.ErrSyncFailed], no checkpoint runs, and Close
+// leaves the WAL in place. The next start recovers the WAL from its beginning and copies all of it again. It may also
+// recover frames from the kernel's memory that were never synced, so the start rewrites the WAL in place and syncs it
+// before it serves any of them.
 //
-// Connections never checkpoint when they are closed, but for the last one of a Close without a failure.
+// Connections do not checkpoint when they are closed, except for the last one when a log without a failure is closed.
 //
 // # DSN
 //
-// PATH?option=value&option=value. PATH is relative to the working directory unless absolute. Options:
+// PATH?option=value&option=value. A relative PATH is relative to the working directory. Options:
 //
-//	checkpoint=external   Never checkpoint and never remove the WAL: another program that reads it does (Litestream).
+//	checkpoint=external   Never checkpoint or remove the WAL, because another program (Litestream) reads it and does.
 //	busy_timeout=5s       How long to wait for a lock of another process (a duration, or a number of milliseconds).
 //	mode=rw               A missing file is an error.
 //
-// The options of the drivers that kine can be built with are accepted. Those that ask for less safety, or for what this
-// driver does in its own way, are ignored with a warning; those that contradict a log in a writable, locked file are
-// refused (options.go).
+// The driver accepts the options of the SQLite drivers that kine can be built with. It ignores, with a warning, options
+// that would reduce safety or that concern settings of its own. It refuses options that contradict a log in a writable,
+// locked file (options.go).
 package sqlite

@@ -27,7 +27,7 @@ var Driver = driver.Driver{
 	OpenTable: openTable,
 }
 
-// describe returns the absolute path of a DSN, whatever its options are.
+// describe returns the absolute path of a DSN, whatever its options.
 func describe(dsn string) (string, error) {
 	path, _, _ := splitDSN(dsn)
 	if absolute, err := filepath.Abs(path); err == nil {
@@ -36,16 +36,17 @@ func describe(dsn string) (string, error) {
 	return path, nil
 }
 
-// filePath returns the absolute path of a DSN that is valid.
+// filePath returns the absolute path of a valid DSN.
 func filePath(dsn string) (string, error) {
 	cfg, _, err := parseDSN(dsn)
 	return cfg.path, err
 }
 
-// openTable opens a file, which must exist, for reading a table. The program must import modernc.org/sqlite, which
-// registers itself with database/sql: an embedding program may have registered another driver by that name.
+// openTable opens an existing file for reading a table. The program must import modernc.org/sqlite, which registers
+// itself with database/sql. (This package does not, because an embedding program may have registered another driver
+// under that name.)
 //
-// The file is opened for writing because recovering a write-ahead log after a crash writes, and then only read.
+// The file is opened read-write, because recovering a write-ahead log after a crash writes; afterwards it is only read.
 func openTable(dsn string, _ driver.Options) (driver.Table, error) {
 	path, err := filePath(dsn)
 	if err != nil {
@@ -62,5 +63,5 @@ func openTable(dsn string, _ driver.Options) (driver.Table, error) {
 	return driver.Table{DB: db, Begin: []string{"BEGIN"}, Parameter: "?", Text: noText}, nil
 }
 
-// noText leaves the errors of modernc.org/sqlite as they are: one line.
+// noText leaves the errors of modernc.org/sqlite, which are one line each, unchanged.
 func noText(error) (string, bool) { return "", false }

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// config is what a DSN and the options say.
+// config is the configuration that the DSN and the options give.
 type config struct {
 	path               string // absolute
 	externalCheckpoint bool
@@ -28,13 +28,13 @@ type config struct {
 
 const defaultBusyTimeout = 5 * time.Second
 
-// The schemes of a DSN, which may also be a path without one. Litestream does all checkpoints of its files.
+// The schemes of a DSN, which may also be a plain path. With the scheme litestream, Litestream does all checkpoints.
 const (
 	scheme           = "sqlite"
 	litestreamScheme = "litestream"
 )
 
-// splitDSN splits a DSN into the path and the options. external reports that another program does the checkpoints.
+// splitDSN splits a DSN into path and options. external reports that another program does the checkpoints.
 func splitDSN(dsn string) (path, options string, external bool) {
 	dsn, external = strings.CutPrefix(dsn, litestreamScheme+"://")
 	if !external {
@@ -44,7 +44,7 @@ func splitDSN(dsn string) (path, options string, external bool) {
 	return path, options, external
 }
 
-// parseDSN returns the configuration and the names of the options that were ignored.
+// parseDSN returns the configuration and the names of the ignored options.
 func parseDSN(dsn string) (config, []string, error) {
 	path, query, external := splitDSN(dsn)
 	cfg := config{busyTimeout: defaultBusyTimeout, syncDir: syncDir, externalCheckpoint: external}

@@ -27,7 +27,7 @@ func serverText(err error) (string, bool) {
 	return e.Error(), true
 }
 
-// sentinelOf is the only place that knows the meaning of SQLite's codes.
+// sentinelOf returns the sentinel of the contract for an SQLite error, or nil.
 func sentinelOf(err error) error {
 	var e *Error
 	if !errors.As(err, &e) {
@@ -50,7 +50,7 @@ func sentinelOf(err error) error {
 	case sqlite3.SQLITE_IOERR:
 		switch e.Code {
 		case sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC:
-			// Whatever the reason: the kernel reports it once, and forgets the pages that it could not write.
+			// For any errno: the kernel reports the error once and then forgets the pages that it could not write.
 			return log.ErrSyncFailed
 		case sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS, sqlite3.SQLITE_IOERR_DATA:
 			return log.ErrCorrupt
@@ -65,7 +65,7 @@ func sentinelOf(err error) error {
 	return nil
 }
 
-// isBusy tells that another connection stood in the way and that nothing happened.
+// isBusy reports whether another connection held a lock, so that nothing was done.
 func isBusy(err error) bool {
 	var e *Error
 	if !errors.As(err, &e) {
@@ -83,9 +83,9 @@ func isInterrupted(err error) bool {
 	return errors.As(err, &e) && e.primary() == sqlite3.SQLITE_INTERRUPT
 }
 
-// retryBusy calls f until it reports something else than a busy database, ctx ends, or patience is over: then it
-// returns the busy error. SQLite's own busy handler is not used, because it first sleeps a whole millisecond and does
-// not know contexts.
+// retryBusy calls f until it returns an error other than a busy database, or none, until ctx ends, or until patience
+// has passed, after which it returns the busy error. It replaces SQLite's own busy handler, which first sleeps a whole
+// millisecond and ignores contexts.
 func retryBusy(ctx context.Context, patience time.Duration, f func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -6,13 +6,13 @@ import (
 	"github.com/stele-db/stele/drivers/connect"
 )
 
-// failure is an error after which the log does nothing more: it neither reads nor writes nor checkpoints, and Close
-// keeps the write-ahead log. Only the next start can recover from it.
+// failure is an error after which the log stops: it neither reads nor writes nor checkpoints, and Close keeps the
+// write-ahead log. Only the next start can recover from it.
 type failure struct {
 	path     string
 	sentinel error
 	cause    error
-	// advice is what the operator can do.
+	// advice tells the operator what to do.
 	advice string
 }
 

@@ -8,8 +8,8 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// file is a file that a connection has open. It is used through SQLite: a second descriptor must not be closed, which
-// would drop the locks that this process holds on the file.
+// file is a file that a connection has open. It is accessed through SQLite's descriptor, because closing a second
+// descriptor would drop this process's locks on the file.
 type file struct {
 	tls     *libc.TLS
 	p       uintptr // sqlite3_file*
@@ -19,11 +19,11 @@ type file struct {
 // database returns the database file.
 func (c *conn) database() (file, error) { return c.file(sqlite3.SQLITE_FCNTL_FILE_POINTER) }
 
-// wal returns the write-ahead log, once a transaction of the connection has read the database.
+// wal returns the write-ahead log. A transaction of the connection must have read the database before.
 func (c *conn) wal() (file, error) { return c.file(sqlite3.SQLITE_FCNTL_JOURNAL_POINTER) }
 
-// moved reports whether the database file is not at its path any more. It allocates nothing, and takes another file for
-// the same one that has the same number on another device.
+// moved reports whether the database file is no longer at its path. It does not allocate. It does not notice a
+// replacement with the same inode number on another device.
 func (c *conn) moved() bool {
 	p := sqlite3.Xsqlite3_malloc(c.tls, 4)
 	if p == 0 {
@@ -53,7 +53,7 @@ func (c *conn) file(which int32) (file, error) {
 	return f, nil
 }
 
-// method makes a Go function of a C function pointer, which is how the translated SQLite calls it too.
+// method converts a C function pointer to a Go function, as the translated SQLite does.
 func method[F any](p uintptr) F { return *(*F)(unsafe.Pointer(&p)) }
 
 type (
@@ -80,7 +80,7 @@ func (f file) size() (int64, error) {
 	return *(*int64)(cptr(p)), f.err(rc)
 }
 
-// read returns n bytes.
+// read reads n bytes at offset.
 func (f file) read(offset int64, n int) ([]byte, error) {
 	buffer := sqlite3.Xsqlite3_malloc(f.tls, int32(n))
 	if buffer == 0 {
@@ -91,9 +91,10 @@ func (f file) read(offset int64, n int) ([]byte, error) {
 	return slices.Clone(unsafe.Slice((*byte)(cptr(buffer)), n)), f.err(rc)
 }
 
-// rewrite writes what the file holds over itself and syncs it: what is in the kernel's memory alone gets to the disk.
+// rewrite writes the file's contents over themselves and syncs them, so that data held only in the kernel's memory
+// reach the disk.
 func (f file) rewrite() error {
-	const chunk = 64 << 10 // SQLite takes up to 128 KiB at once
+	const chunk = 64 << 10 // SQLite transfers at most 128 KiB at once
 	size, err := f.size()
 	if err != nil || size == 0 {
 		return err

@@ -20,9 +20,9 @@ func (e *fullError) Error() string {
 
 func (e *fullError) Unwrap() error { return e.errno }
 
-// full returns an error if no file can be created in one of the directories because its file system is full. SQLite
-// reports every file that it cannot open as SQLITE_CANTOPEN. Its error number is often that of another attempt, to open
-// the file only for reading, and the number of free inodes is unknown on some file systems, so full tries it.
+// full returns an error if no file can be created in one of the directories because its file system is full. It tries
+// to create one, because SQLite reports only SQLITE_CANTOPEN, with an error number that often belongs to a second
+// attempt to open the file read-only, and some file systems do not report their free inodes.
 func full(dirs ...string) *fullError {
 	for _, dir := range dirs {
 		f, err := os.CreateTemp(dir, ".stele-full-*")
@@ -38,7 +38,7 @@ func full(dirs ...string) *fullError {
 	return nil
 }
 
-// noSpace returns the number of an error that says that a file system is full, and otherwise 0.
+// noSpace returns the errno in err if it means that a file system is full, and otherwise 0.
 func noSpace(err error) syscall.Errno {
 	for _, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT} {
 		if errors.Is(err, errno) {
@@ -48,8 +48,8 @@ func noSpace(err error) syscall.Errno {
 	return 0
 }
 
-// creates are the directories in which SQLite creates files for the database at path: its own, and the one for
-// temporary files, in SQLite's order.
+// creates returns the directories in which SQLite creates files for the database at path: the database's own directory
+// and, searched in SQLite's order, the one for temporary files.
 func creates(path string) []string {
 	dirs := []string{filepath.Dir(path)}
 	for _, dir := range []string{os.Getenv("SQLITE_TMPDIR"), os.Getenv("TMPDIR"), "/var/tmp", "/usr/tmp", "/tmp"} {

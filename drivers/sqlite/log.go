@@ -10,12 +10,12 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// The reading connections of each class. Each costs up to a mebibyte of page cache, from its first use on.
+// The number of connections for reading in each class. Each takes up to 1 MiB of page cache after its first use.
 const (
-	// maxFollowers serve End and Read. The store has one caller for each of them at a time, or few: none waits for
-	// lists of values.
+	// maxFollowers serve End and Read. The store calls each of them from at most a few goroutines, which must not wait
+	// for Values.
 	maxFollowers = 2
-	// maxReaders serve everything else: more than there are bulk reads at a time.
+	// maxReaders serve all other reads, and exceed the number of concurrent bulk reads.
 	maxReaders = 6
 )
 
@@ -24,37 +24,38 @@ type Log struct {
 	cfg    config
 	logger *logrus.Entry
 
-	// writing holds one token: who has taken it may use writer.
+	// writing holds one token; its holder may use writer.
 	writing chan struct{}
-	// writer is nil after a connection had to be given up.
+	// writer is nil after the connection had to be closed.
 	writer *writer
-	// checkpoints is the connection of the checkpointing goroutine and of Defragment, which hold checkpointing.
+	// checkpoints is the connection of the checkpointing goroutine and of Defragment. checkpointing guards it.
 	checkpointing sync.Mutex
-	// walWarned reports that the size of the WAL was warned of since it last started over; checkpointing guards it.
+	// walWarned reports whether a warning about the size of the WAL was logged since its last restart. checkpointing
+	// guards it.
 	walWarned   bool
 	checkpoints *conn
 	connsClosed bool
-	// pageSize is that of the file.
+	// pageSize is the file's page size.
 	pageSize atomic.Int64
 
-	// followers and readers hold maxFollowers and maxReaders elements: idle connections, and nil for those not opened
-	// yet.
+	// followers and readers hold maxFollowers and maxReaders elements: idle connections, or nil for connections that
+	// are not open yet.
 	followers, readers class
 
-	// closed is closed by Close; closing makes that happen once.
+	// closed is closed by Close, once.
 	closed  chan struct{}
 	closing sync.Once
 
-	// dirty reports that the log was written since the last checkpoint.
+	// dirty reports whether the log was written since the last checkpoint.
 	dirty atomic.Bool
-	// places are where the files have to stay. last is the latest look at the first of them, under looking.
+	// places are the places of the files. last is the latest state of the database file; looking guards it.
 	places  places
 	looking sync.Mutex
 	last    look
-	// failure is the first error after which the log does nothing more, nil while there is none.
+	// failure is the first error after which the log stopped, or nil.
 	failure atomic.Pointer[failure]
 	stop    context.CancelFunc
-	// background are the goroutines that end with stop.
+	// background waits for the goroutines that stop ends.
 	background sync.WaitGroup
 }
 

@@ -10,15 +10,15 @@ import (
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
-// scripts are the migrations, in the order of their numbers, which start at 1 and have no gap (a test sees to it). They
-// are additive: a version that knows N of them goes on working with a file whose `compatible` is N or less, whatever a
-// newer version has added to it.
+// scripts holds the migrations in order of their numbers, which start at 1 without a gap (a test checks that). They are
+// additive: a version of Stele that knows N of them can use a file whose `compatible` is at most N, whatever newer
+// versions have added.
 var scripts = migrations.Read(migrationFiles)
 
-// compatible is the number of migrations that a version must know to use a file after all of them.
+// compatible is the number of migrations that a version must know to use a file that has all of them.
 const compatible = 1
 
-// migrate brings the schema up to date, in one transaction.
+// migrate applies the missing migrations in one transaction.
 func migrate(c *conn, cfg config) error {
 	if done, err := migrated(c, cfg); err != nil || done {
 		return err
@@ -27,7 +27,7 @@ func migrate(c *conn, cfg config) error {
 		return err
 	}
 	err := func() error {
-		version, err := schemaVersion(c, cfg) // another process may have been faster
+		version, err := schemaVersion(c, cfg) // another process may have migrated meanwhile
 		if err != nil {
 			return err
 		}
@@ -54,8 +54,8 @@ func migrate(c *conn, cfg config) error {
 
 const raiseVersionSQL = `UPDATE stele_schema SET version = max(version, %d), compatible = max(compatible, %d)`
 
-// laterColumns are those that files of earlier versions lack. They are no migrations: a new file has each of them where
-// it stands best, and earlier versions, which name the columns that they use, need not know.
+// laterColumns are columns that files of earlier versions lack. They are not migrations: a new file has each of them in
+// its best place, and earlier versions do not notice them because they name the columns that they use.
 var laterColumns = []column{
 	compatibleColumn,
 	{"stele_log", "checksum", "INTEGER"},
@@ -63,7 +63,7 @@ var laterColumns = []column{
 
 var compatibleColumn = column{"stele_schema", "compatible", "INTEGER NOT NULL DEFAULT 1"}
 
-// column is a column of a table, and its declaration.
+// column is a column of a table with its declaration.
 type column struct{ table, name, declaration string }
 
 // exists reports whether the table has the column.
@@ -72,7 +72,7 @@ func (col column) exists(c *conn) (bool, error) {
 	return err == nil && found[0] > 0, err
 }
 
-// add adds the column unless it is there, which takes no longer in a large table.
+// add adds the column if it is missing. Its time does not depend on the size of the table.
 func (col column) add(c *conn) error {
 	if exists, err := col.exists(c); err != nil || exists {
 		return err
@@ -80,7 +80,7 @@ func (col column) add(c *conn) error {
 	return c.exec(fmt.Sprintf(`ALTER TABLE %s ADD COLUMN %s %s`, col.table, col.name, col.declaration))
 }
 
-// migrated reports whether there is nothing to do.
+// migrated reports whether no migration is missing.
 func migrated(c *conn, cfg config) (bool, error) {
 	version, err := schemaVersion(c, cfg)
 	if err != nil || version < len(scripts) {

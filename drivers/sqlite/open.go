@@ -19,14 +19,14 @@ import (
 type Options struct {
 	// Logger is required.
 	Logger *logrus.Entry
-	// CheckpointInterval is how often the WAL is copied into the file while there are appends; 0 is 200 ms.
+	// CheckpointInterval is how often the WAL is copied into the file while there are appends. 0 means 200 ms.
 	CheckpointInterval time.Duration
-	// BesideKine lets a log begin in a file that holds kine's table.
+	// BesideKine allows creating a log in a file that contains kine's table.
 	BesideKine bool
 }
 
-// Open opens the log at dsn (see the package's documentation), creating file and directory if there is none.
-// A file that holds something else is left as it is.
+// Open opens the log at dsn (see the package's documentation). It creates the file and its directory if they are
+// missing, and does not change a file that is not a Stele log.
 func Open(ctx context.Context, dsn string, opts Options) (*Log, error) {
 	cfg, ignored, err := parseDSN(dsn)
 	if err != nil {
@@ -71,13 +71,13 @@ func open(ctx context.Context, cfg config, logger *logrus.Entry) (*Log, error) {
 	return l, nil
 }
 
-// walLag is how much older than the database file its write-ahead log may be: the file is written last by a checkpoint,
-// which follows the last append by less unless a reader holds it up.
+// walLag is how much older than the database file its write-ahead log may be. A checkpoint writes the file later than
+// the last append, but by less than this unless a reader delays it.
 const walLag = time.Minute
 
-// warnOldWAL warns if the file seems to have been restored beside the write-ahead log of the file before it. SQLite
-// then applies the log to the copy. The start refuses the result if it is a mixture; it may also be the state before
-// the restore, without any fault.
+// warnOldWAL warns if the file seems to have been restored while the write-ahead log of the previous file was left
+// beside it. SQLite then applies that log to the restored file. The start refuses the result if it is a mixture of
+// both; it may also be the state before the restore, without any inconsistency.
 func warnOldWAL(path string, logger *logrus.Entry) {
 	file, err := os.Stat(path)
 	if err != nil {
@@ -92,7 +92,7 @@ func warnOldWAL(path string, logger *logrus.Entry) {
 			"and restore it again")
 }
 
-// prepareFile makes the directory and tells whether the file has to be created.
+// prepareFile creates the directory and reports whether the file has to be created.
 func prepareFile(cfg config) (created bool, err error) {
 	switch info, err := os.Stat(cfg.path); {
 	case err == nil && info.IsDir():
@@ -117,7 +117,7 @@ func prepareFile(cfg config) (created bool, err error) {
 	return true, nil
 }
 
-// makeDir creates dir and its parents so that they survive the loss of power.
+// makeDir creates dir and its parents so that they survive a loss of power.
 func makeDir(dir string) error {
 	if info, err := os.Stat(dir); err == nil && info.IsDir() {
 		return nil
@@ -134,8 +134,8 @@ func makeDir(dir string) error {
 	return syncDir(parent)
 }
 
-// inspect looks at an existing file without writing to it, and returns an error unless it is empty or a Stele log that
-// this version can use.
+// inspect checks an existing file without writing to it. It returns an error unless the file is empty or a Stele log
+// that this version can use.
 func inspect(cfg config) (err error) {
 	c, err := openConn(cfg.path, readOnly, cfg.vfs)
 	if err != nil {
@@ -145,14 +145,14 @@ func inspect(cfg config) (err error) {
 	_, err = schemaVersion(c, cfg)
 	var e *Error
 	if errors.As(err, &e) && e.primary() == sqlite3.SQLITE_READONLY {
-		return nil // a crash left something to recover first, which takes a connection that may write; initialize looks again
+		return nil // recovery after a crash needs a connection that may write; initialize checks again
 	}
 	return err
 }
 
 const diskFullAdvice = "the disk is full: free some space or inodes"
 
-// openError adds to an error of opening the file what the operator can do.
+// openError adds advice for the operator to an error of opening the file.
 func openError(path string, err error) error {
 	var known *openFailure
 	if errors.As(err, &known) {
@@ -184,9 +184,9 @@ func openError(path string, err error) error {
 	return failure
 }
 
-// secureWAL makes durable what was recovered. After a sync that failed, or a process that ended in the middle of a
-// commit, the WAL may hold frames that only the kernel's memory has, and that no further sync would write: SQLite
-// recovers and serves them.
+// secureWAL makes recovered frames durable. After a failed sync, or a process that ended during a commit, the WAL may
+// contain frames that are only in the kernel's memory and that no later sync would write. SQLite nevertheless recovers
+// and serves them.
 func (l *Log) secureWAL() error {
 	if l.cfg.synchronous == "OFF" {
 		return nil
@@ -196,13 +196,13 @@ func (l *Log) secureWAL() error {
 	if err != nil {
 		return err
 	}
-	if err := w.begin.run(); err != nil { // so that no other process writes to the WAL
+	if err := w.begin.run(); err != nil { // keeps other processes from writing to the WAL
 		return err
 	}
 	return errors.Join(wal.rewrite(), w.rollback.run())
 }
 
-// start checks that the log can be read and begins checkpointing.
+// start checks that the log can be read and starts the background goroutines.
 func (l *Log) start(ctx context.Context) error {
 	if _, err := l.End(ctx); err != nil {
 		return errors.Join(err, l.closeConns())
@@ -213,8 +213,8 @@ func (l *Log) start(ctx context.Context) error {
 	return nil
 }
 
-// Close implements [log.Log]. It waits for the calls that are under way, which fail soon, but for a COMMIT. Closing
-// again does nothing.
+// Close implements [log.Log]. It waits for the calls in progress, which fail soon, except for a COMMIT. Closing again
+// does nothing.
 func (l *Log) Close() (err error) {
 	l.closing.Do(func() { err = l.close() })
 	return err
@@ -225,10 +225,10 @@ func (l *Log) close() error {
 	l.stop()
 	l.background.Wait()
 	if !l.cfg.externalCheckpoint {
-		// The last connection to the file would do it too, but another process may have it open.
+		// Closing the last connection would also do it, but another process may have the file open.
 		l.checkpointFully()
 	}
-	<-l.writing // for good
+	<-l.writing // the token is never returned
 	if l.failure.Load() == nil && !l.cfg.externalCheckpoint && l.writer != nil {
 		if err := l.writer.c.keepWAL(false); err != nil {
 			return errors.Join(fmt.Errorf("sqlite: close %s: %w", l.cfg.path, err), l.closeConns())

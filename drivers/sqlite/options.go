@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// option applies the value of one option of a DSN. It reports whether the driver honours the value; one that it does
-// not honour is ignored with a warning. An error refuses the DSN.
+// option applies the value of one option of a DSN. It reports whether the driver honours the value; Open warns about
+// values that it ignores. An error makes Open refuse the DSN.
 type option func(cfg *config, value string) (honoured bool, err error)
 
-// options are those of this driver, and those of the two drivers that kine can be built with: mattn/go-sqlite3 and
-// modernc.org/sqlite. PRAGMA name, which modernc.org/sqlite takes as _pragma=name(value), is the option _name here.
+// options are the options of this driver and of the two drivers that kine can be built with: mattn/go-sqlite3 and
+// modernc.org/sqlite. A PRAGMA, which modernc.org/sqlite accepts as _pragma=name(value), has the key _name here.
 var options = map[string]option{
 	"checkpoint":   checkpointOption,
 	"busy_timeout": busyTimeoutOption, "_busy_timeout": busyTimeoutOption, "_timeout": busyTimeoutOption,
@@ -26,7 +26,7 @@ var options = map[string]option{
 	"_synchronous": only("full", "2"), "_sync": only("full", "2"),
 	"_locking_mode": only("normal"), "_locking": only("normal"),
 	"_secure_delete": only("default", "false", "off", "no", "0"),
-	// Each checkpoint is the driver's own.
+	// The driver does all checkpoints itself.
 	"_wal_autocheckpoint": only(),
 
 	"mode": func(cfg *config, value string) (bool, error) {
@@ -57,7 +57,7 @@ var options = map[string]option{
 	"_key": noSecret, "_hexkey": noSecret,
 }
 
-// harmless are options of other drivers and PRAGMAs that concern nothing that this driver does.
+// harmless are options of other drivers and PRAGMAs that do not affect this driver.
 var harmless = []string{
 	// kine
 	"_kine_disable_compact_wal_checkpoint", "_kine_disable_startup_vacuum",
@@ -75,8 +75,7 @@ var harmless = []string{
 	"_trusted_schema",
 }
 
-// applyOptions applies the options of a DSN in the order of their names, and returns the names of those that are
-// ignored.
+// applyOptions applies the options of a DSN in order of their names, and returns the names of the ignored ones.
 func (cfg *config) applyOptions(query url.Values) (ignored []string, err error) {
 	names := make([]string, 0, len(query))
 	for name := range query {
@@ -115,7 +114,7 @@ func (cfg *config) applyOptions(query url.Values) (ignored []string, err error) 
 	return ignored, nil
 }
 
-// splitPragma returns the option and the value that "name(value)", "name=value" or "name" stand for.
+// splitPragma returns the option and value for "name(value)", "name=value" or "name".
 func splitPragma(pragma string) (name, value string) {
 	name, value = pragma, ""
 	if at := strings.IndexAny(pragma, "(="); at >= 0 {
@@ -139,7 +138,7 @@ func busyTimeoutOption(cfg *config, value string) (_ bool, err error) {
 	return true, nil
 }
 
-// only honours the values, in upper or lower case, that ask for what the driver does anyway.
+// only honours the given values, in any case, which match what the driver does anyway.
 func only(values ...string) option {
 	return func(_ *config, value string) (bool, error) {
 		return slices.Contains(values, strings.ToLower(value)), nil
@@ -157,7 +156,7 @@ func falseOnly(reason string) option {
 	}
 }
 
-// noSecret refuses an option that protects the file with a password. The error does not show the value.
+// noSecret refuses an option that protects the file with a password. The error does not contain the value.
 func noSecret(*config, string) (bool, error) {
 	return false, errors.New("the file has no users and no encryption; leave the option out and protect the file by its permissions")
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// place is one of the three files, as it was found when the log was opened.
+// place is the path and identity of one of the three files at the time when the log was opened.
 type place struct {
 	path string
 	info os.FileInfo
@@ -23,8 +23,8 @@ var (
 	errReplaced = errors.New("was replaced by another file while it was open")
 )
 
-// check returns an error unless the file is where it was, and otherwise what is known about it, which is nil if the
-// operating system cannot say: that proves nothing.
+// check returns an error if the file is no longer in its place. Otherwise it returns the file's info, or nil if the
+// operating system cannot provide it, which proves nothing.
 func (p *place) check() (os.FileInfo, error) {
 	if p.info == nil {
 		return nil, nil // not located yet
@@ -43,7 +43,7 @@ func (p *place) check() (os.FileInfo, error) {
 
 func (p *place) fault(what error) error { return fmt.Errorf("%s %w", p.path, what) }
 
-// statTimes is stat by way of check.
+// statTimes implements stat by check.
 func (p *place) statTimes() (size int64, known bool, err error) {
 	info, err := p.check()
 	if err != nil || info == nil {
@@ -52,7 +52,7 @@ func (p *place) statTimes() (size int64, known bool, err error) {
 	return info.Size(), true, nil
 }
 
-// look is what the shared memory and the file system said about the database file.
+// look is the state of the database file according to the shared memory and the file system.
 type look struct {
 	walIndex
 	size     int64

@@ -12,7 +12,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// initialize creates the file if it must and brings the schema up to date. It may be called again after it failed.
+// initialize creates the file if necessary and applies the migrations. It may be called again after a failure.
 func (l *Log) initialize(created bool) (err error) {
 	mode := readWrite
 	if created {
@@ -31,14 +31,15 @@ func (l *Log) initialize(created bool) (err error) {
 		return &Error{Code: sqlite3.SQLITE_READONLY, Message: "the file could be opened for reading only"}
 	}
 	if _, err := schemaVersion(c, l.cfg); err != nil {
-		return err // before anything is written
+		return err // before writing anything
 	}
 	if created {
-		// SQLite has created the file by now, empty; it gives the WAL the same permissions later.
+		// SQLite has created an empty file. It later gives the WAL the same permissions.
 		if err := os.Chmod(l.cfg.path, 0o600); err != nil {
 			return err
 		}
-		// Both are fixed by the first page written. Incremental vacuum lets the file shrink without being rewritten.
+		// Writing the first page fixes both settings. Incremental vacuum allows the file to shrink without being
+		// rewritten.
 		if err := c.exec(fmt.Sprintf(`PRAGMA page_size = %d`, pageSize)); err != nil {
 			return err
 		}
@@ -65,8 +66,8 @@ func (l *Log) initialize(created bool) (err error) {
 		return err
 	}
 	if created {
-		// The file's entry in the directory, and the end of the rollback journal that SQLite used until WAL mode was
-		// set: if the journal came back after the loss of power it would undo everything.
+		// Sync the file's directory entry, and the removal of the rollback journal that SQLite used before WAL mode was
+		// set. If the journal reappeared after a loss of power, it would undo everything.
 		if err := l.cfg.syncDir(filepath.Dir(l.cfg.path)); err != nil {
 			return err
 		}
@@ -75,7 +76,7 @@ func (l *Log) initialize(created bool) (err error) {
 	return err
 }
 
-// configure sets what SQLite does not store in the file.
+// configure applies the settings that SQLite does not store in the file.
 func (l *Log) configure(c *conn, cacheKiB int) error {
 	synchronous := "FULL"
 	if l.cfg.synchronous != "" {
@@ -83,7 +84,7 @@ func (l *Log) configure(c *conn, cacheKiB int) error {
 	}
 	for _, pragma := range []string{
 		`PRAGMA synchronous = ` + synchronous,
-		// macOS: a sync that reaches the disk and not only its cache. Nothing elsewhere.
+		// On macOS, sync to the disk and not only to its cache. No effect elsewhere.
 		`PRAGMA fullfsync = 1`,
 		`PRAGMA checkpoint_fullfsync = 1`,
 		`PRAGMA wal_autocheckpoint = 0`,
@@ -94,18 +95,17 @@ func (l *Log) configure(c *conn, cacheKiB int) error {
 			return err
 		}
 	}
-	return l.inPlace() // whatever stands there now may be another file
+	return l.inPlace() // the connection may have opened another file at that path
 }
 
 const (
-	// pageSize is that of new files. It was measured: see DESIGN.md.
+	// pageSize is the page size of new files. DESIGN.md has the measurements.
 	pageSize       = 4096
 	writerCacheKiB = 4096
 	readerCacheKiB = 1024
 )
 
-// schemaVersion returns the number of the newest migration applied, 0 for a database without a log in which one may
-// begin.
+// schemaVersion returns the number of the newest applied migration, or 0 for a database in which a log may be created.
 func schemaVersion(c *conn, cfg config) (int, error) {
 	tables, err := c.strings(`SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY name`)
 	if err != nil {
@@ -141,8 +141,8 @@ func schemaVersion(c *conn, cfg config) (int, error) {
 	return version, nil
 }
 
-// readSchemaVersion reads the row of stele_schema, which is there. Files that an early version made have no column that
-// says which versions may use them.
+// readSchemaVersion reads the row of stele_schema, whose table must exist. Files made by an early version lack the
+// column `compatible`.
 func readSchemaVersion(c *conn, path string) (int, error) {
 	query := `SELECT version, 1 FROM stele_schema`
 	if has, err := compatibleColumn.exists(c); err != nil {
@@ -165,7 +165,7 @@ func readSchemaVersion(c *conn, path string) (int, error) {
 	return int(row[0]), nil
 }
 
-// openFailure is a reason not to open a file, in one sentence.
+// openFailure is a reason not to open a file, as one sentence.
 type openFailure struct {
 	path, text string
 	sentinel   error
@@ -176,9 +176,10 @@ func (e *openFailure) Error() string { return e.path + " " + e.text }
 func (e *openFailure) Unwrap() error { return e.sentinel }
 
 const (
-	// walRestartBytes is the size of the WAL from which on writers have to wait a moment so that it can start from its
-	// beginning: while they write without a pause, no checkpoint ever finds an end.
+	// walRestartBytes is the size of the WAL above which writers wait briefly so that it can restart from its
+	// beginning. While they write without a pause, no checkpoint completes.
 	walRestartBytes = 16 << 20
-	// walKeepBytes is what the WAL shrinks to when it starts over. Overwriting a file is faster than extending it.
+	// walKeepBytes is the size to which the WAL shrinks at a restart. It is kept because overwriting a file is faster
+	// than extending it.
 	walKeepBytes = walRestartBytes
 )

@@ -21,7 +21,7 @@ func (l *Log) End(ctx context.Context) (end log.End, err error) {
 	return end, l.translate("end", err)
 }
 
-// Verify implements [log.Verifier]. Unlike the checksums of rows, SQLite's own check notices rows that are missing.
+// Verify implements [log.Verifier]. Unlike the checksums of rows, SQLite's own check detects missing rows.
 func (l *Log) Verify(ctx context.Context) (problems []string, err error) {
 	err = l.read(ctx, l.readers, func(r *reader) (err error) {
 		defer r.c.interruptWhenDone(ctx, l.closed)()
@@ -67,7 +67,8 @@ func (l *Log) Read(ctx context.Context, after log.Position, limit int) ([]log.En
 	return entries, end, nil
 }
 
-// scanBatch is the number of entries handed over at once: enough to make the calls cheap, few enough to stay in cache.
+// scanBatch is the number of entries in one call of fn: large enough to make the calls cheap, and small enough for the
+// CPU's cache.
 const scanBatch = 512
 
 // Scan implements [log.Log].
@@ -75,7 +76,7 @@ func (l *Log) Scan(ctx context.Context, after log.Position, fn func([]log.Entry)
 	var fnErr error
 	called := false
 	end, err := l.snapshot(ctx, l.readers, func(r *reader) error {
-		if called { // a busy database shows before the first row; fn must not see rows twice if it ever shows later
+		if called { // a retry would pass rows to fn twice (a busy database normally shows before the first row)
 			return errScanEnded
 		}
 		r.scanRows.bindInt64(1, int64(after))
@@ -112,7 +113,7 @@ func (l *Log) Scan(ctx context.Context, after log.Position, fn func([]log.Entry)
 	return end, l.translate("scan", err)
 }
 
-// errScanEnded ends a scan whose rows cannot be handed over.
+// errScanEnded ends a scan early.
 var errScanEnded = errors.New("scan ended early")
 
 // Values implements [log.Log].
@@ -120,7 +121,7 @@ func (l *Log) Values(ctx context.Context, positions []log.Position) (log.Values,
 	v := log.NewValues(len(positions))
 	var err error
 	v.End, err = l.snapshot(ctx, l.readers, func(r *reader) error {
-		// One seek each, in one snapshot: within the process there is no round trip that a list would save.
+		// Use one query per position, all in one snapshot: in-process there are no round trips that a list would save.
 		for i, position := range positions {
 			if err := l.live(ctx); err != nil {
 				return err
@@ -141,7 +142,7 @@ func (l *Log) Values(ctx context.Context, positions []log.Position) (log.Values,
 	return v, l.translate("values", err)
 }
 
-// Size implements [log.Log]: the database file, without the WAL, which is bounded and transient.
+// Size implements [log.Log]. It measures the database file without the WAL, which is bounded and temporary.
 func (l *Log) Size(ctx context.Context) (log.Size, error) {
 	var size log.Size
 	err := l.read(ctx, l.readers, func(r *reader) error {
@@ -158,7 +159,7 @@ func (l *Log) Size(ctx context.Context) (log.Size, error) {
 	if err != nil {
 		return size, fmt.Errorf("sqlite: size: %w", err)
 	}
-	// The file lags behind the pages until a checkpoint, in both directions.
+	// Until a checkpoint, the file may be smaller or larger than the database's pages.
 	size.Total = max(size.Total, info.Size())
 	return size, nil
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// class holds the connections that calls of one kind share.
+// class is a pool of connections for calls of one kind.
 type class chan *reader
 
 func newClass(n int) class {
@@ -18,7 +18,7 @@ func newClass(n int) class {
 	return c
 }
 
-// reader is a connection for reading with its statements.
+// reader is a connection for reading with its prepared statements.
 type reader struct {
 	c                   *conn
 	begin, commit       *stmt
@@ -48,7 +48,7 @@ func (r *reader) readEnd() (log.End, error) {
 	return end, nil
 }
 
-// entry reads the columns before the value.
+// entry returns the entry of a row without its value.
 func (s *stmt) entry() log.Entry {
 	return log.Entry{
 		Position:       log.Position(s.int64(0)),
@@ -65,5 +65,5 @@ func (s *stmt) entry() log.Entry {
 	}
 }
 
-// now is the database's clock: SQLite has none but that of the machine, which all processes that share the file are on.
+// now is the database's clock. SQLite has only the machine's clock, which all processes that share the file use.
 func now() log.Timestamp { return log.Timestamp(time.Now().UnixMilli()) }

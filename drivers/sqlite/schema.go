@@ -2,8 +2,8 @@ package sqlite
 
 import "fmt"
 
-// Schema returns the statements that make an empty file a log, each as complete SQL, for those who read them before
-// they let Stele run; Open executes the same.
+// Schema returns the statements with which Open creates a log in an empty file. Operators can read them before they run
+// Stele.
 func Schema() []string {
 	statements := []string{
 		fmt.Sprintf("PRAGMA page_size = %d;", pageSize),

@@ -8,11 +8,11 @@ import (
 	sys "golang.org/x/sys/unix"
 )
 
-// stat returns the size of the file at p, or errGone or errReplaced. known is false if the operating system cannot say,
-// which proves nothing.
+// stat returns the size of the file at p, or errGone or errReplaced. known is false if the operating system cannot
+// provide it, which proves nothing.
 //
-// It does not ask for the times of the file: Linux gives a file whose times were read a new time at the next write, and
-// the sync of that write then has to commit the file system's journal, too. That made appends a tenth slower.
+// stat does not request the file's times. Linux gives a file whose times were read a new time at the next write, whose
+// sync must then also commit the file system's journal. That made appends 10% slower.
 func (p *place) stat() (size int64, known bool, err error) {
 	var now sys.Statx_t
 	err = sys.Statx(sys.AT_FDCWD, p.path, 0, sys.STATX_INO|sys.STATX_SIZE, &now)
@@ -27,7 +27,7 @@ func (p *place) stat() (size int64, known bool, err error) {
 	return int64(now.Size), true, nil
 }
 
-// identity is what tells a file from another one at its path.
+// identity distinguishes a file from another one at the same path.
 type identity struct {
 	inode              uint64
 	devMajor, devMinor uint32

@@ -7,12 +7,13 @@ import (
 )
 
 const (
-	// vacuumKeepBytes is the free space that Delete leaves in the file: the next appends take it.
+	// vacuumKeepBytes is the free space that Delete leaves in the file for later appends.
 	vacuumKeepBytes = 4 << 20
 	vacuumPages     = 32
 )
 
-// vacuum gives free pages back to the file system, all but keep bytes or a tenth of the database, in small steps.
+// vacuum returns free pages to the file system in small steps. It keeps the larger of keep bytes and a tenth of the
+// database, or nothing if keep is 0.
 func (l *Log) vacuum(ctx context.Context, keep int64) error {
 	for {
 		more := false

@@ -16,19 +16,19 @@ const (
 	walIndexBytes = 32768
 )
 
-// walIndex is what all processes that have the file open know about its WAL. It is in the shared memory, in the format
-// that https://www.sqlite.org/walformat.html describes.
+// walIndex is the state of the WAL that all processes share. It is in the shared memory, in the format of
+// https://www.sqlite.org/walformat.html.
 type walIndex struct {
-	// frames is how many the WAL holds. copied is how many of them checkpoints have copied into the file; attempted is
-	// more while one does so.
+	// frames is the number of frames in the WAL. copied is how many of them checkpoints have copied into the file;
+	// attempted is larger than copied during a checkpoint.
 	frames, copied, attempted int64
-	// pages is the size of the database, with what is in the WAL.
+	// pages is the size of the database in pages, including the WAL.
 	pages int64
-	// salt changes whenever the WAL starts over.
+	// salt changes whenever the WAL restarts.
 	salt uint64
 }
 
-// settled reports whether the file holds everything and nothing is being written to it.
+// settled reports whether the file holds the whole WAL and no checkpoint is running.
 func (i walIndex) settled() bool { return i.copied == i.frames && i.attempted == i.frames }
 
 // Offsets in the shared memory.
@@ -40,8 +40,8 @@ const (
 	walIndexAttempted = 128
 )
 
-// walIndex reads the shared memory. The values belong together if no other connection writes meanwhile, or if they are
-// the same when they are read again.
+// walIndex reads the shared memory. The values are consistent if no other connection writes at the same time, or if a
+// second read returns the same ones.
 func (c *conn) walIndex() (walIndex, error) {
 	f, err := c.database()
 	if err != nil {

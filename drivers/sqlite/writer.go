@@ -8,12 +8,12 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// writer is the connection for writing with its statements.
+// writer is the connection for writing with its prepared statements.
 type writer struct {
 	c                       *conn
 	begin, commit, rollback *stmt
 	guard, touch            *stmt
-	inserts                 []insert // the largest first
+	inserts                 []insert // in descending order of size
 	deleteRow, raiseFloor   *stmt
 	standing                *stmt
 }
@@ -24,7 +24,7 @@ type insert struct {
 	*stmt
 }
 
-// The rows of the prepared INSERTs.
+// insertRows are the sizes of the prepared INSERTs.
 var insertRows = []int{64, 8, 1}
 
 func newWriter(c *conn) (*writer, error) {
@@ -59,8 +59,8 @@ func newWriter(c *conn) (*writer, error) {
 
 func (w *writer) close() error { return w.c.close() }
 
-// insertSQL inserts rows with consecutive positions. Parameters: ?1 the first position, ?2 id, ?3 time, then
-// insertColumns for each row.
+// insertSQL returns an INSERT of rows with consecutive positions. Its parameters are ?1 the first position, ?2 id, ?3
+// time, and then insertColumns for each row.
 func insertSQL(rows int) string {
 	var b strings.Builder
 	b.WriteString(`INSERT INTO stele_log (position, id, time, kind, revision, sub, key, create_revision, version, lease, checksum, value) VALUES `)
@@ -79,7 +79,7 @@ const (
 	insertColumns = 9
 )
 
-// check compares the end of the log with head.
+// check returns ErrConflict if the head of the log is not head.
 func (w *writer) check(head log.Head) error {
 	end, err := w.end()
 	if err == nil && end != head {
@@ -88,7 +88,7 @@ func (w *writer) check(head log.Head) error {
 	return err
 }
 
-// end reads the head in the write transaction.
+// end reads the head of the log in the write transaction.
 func (w *writer) end() (log.Head, error) {
 	row, err := w.guard.step()
 	if err != nil {
@@ -133,7 +133,7 @@ func (w *writer) insertBatch(ins insert, entries []log.Entry) error {
 	return ins.run()
 }
 
-// settle makes sure that an append after head whose COMMIT failed does not come back to life.
+// settle ensures that an append after head, whose COMMIT failed, does not reappear after a crash.
 func (w *writer) settle(head log.Head) error {
 	if w.c.inTransaction() {
 		if err := w.rollback.run(); err != nil {
@@ -152,7 +152,7 @@ func (w *writer) settle(head log.Head) error {
 	return w.commit.run()
 }
 
-// stands returns ErrConflict unless the entry that head names is in the log. The zero head always is.
+// stands returns ErrConflict if the log does not contain the entry that head names. The zero head is in every log.
 func (w *writer) stands(head log.Head) error {
 	if head == (log.Head{}) {
 		return nil
@@ -170,12 +170,12 @@ func (w *writer) stands(head log.Head) error {
 	return nil
 }
 
-// endSQL is the end of the log. The newest row is found at the right edge of the table; its value is not touched. Two
-// subqueries are cheaper than a join, and the clock is not asked in SQL, where it costs a third of the query.
+// endSQL reads the end of the log. The newest row is at the right edge of the table, and its value is not read. Two
+// subqueries are cheaper than a join. The clock is not read in SQL, where it would take a third of the query's time.
 const endSQL = `SELECT
 	(SELECT position FROM stele_log ORDER BY position DESC LIMIT 1),
 	(SELECT id FROM stele_log ORDER BY position DESC LIMIT 1),
 	floor, cluster_id, deleted FROM stele_store`
 
-// errNoStore reports that the row with the store's identity is gone.
+// errNoStore reports that the row with the store's identity is missing.
 var errNoStore = errors.Join(log.ErrCorrupt, errors.New("table stele_store is empty"))
