@@ -12,13 +12,13 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// all are the drivers. A new one is added here and nowhere else.
+// all lists the drivers. A new driver is added only here.
 var all = []*driver.Driver{&sqlite.Driver, &postgres.Driver, &mysql.Driver}
 
 // files is the driver of a DSN without a scheme.
 var files = &sqlite.Driver
 
-// DefaultDSN is the DSN that an empty one stands for: kine's default file.
+// DefaultDSN replaces an empty DSN. It is kine's default file.
 const DefaultDSN = "sqlite://./db/state.db"
 
 // Options configure a log beyond its DSN.
@@ -32,8 +32,8 @@ type Options = driver.Options
 //   - "mysql://USER:PASSWORD@tcp(HOST:PORT)/DATABASE?options" (or "mariadb://"): see package mysql.
 //   - "": [DefaultDSN].
 //
-// The error of any other scheme wraps [ErrUnsupported]. Errors that retrying cannot fix wrap
-// [connect.ErrConfiguration]: all errors of opening a file, and those of a server that its driver recognizes.
+// Open returns an error that wraps [ErrUnsupported] for any other scheme. Errors that retrying cannot fix wrap
+// [connect.ErrConfiguration]: all errors of opening a file, and those errors of a server that its driver recognizes.
 func Open(ctx context.Context, dsn string, opts Options) (log.Log, error) {
 	d, dsn, err := find(dsn)
 	if err != nil {
@@ -66,13 +66,13 @@ func OpenTable(dsn string, opts Options) (driver.Table, error) {
 	return t, connect.Configuration(err)
 }
 
-// Remote reports whether dsn names a server, so that TLS, a password and a pool of connections have a meaning.
+// Remote reports whether dsn names a server, for which TLS, a password and a pool of connections are meaningful.
 func Remote(dsn string) bool {
 	d, _, err := find(dsn)
 	return err == nil && d.Remote
 }
 
-// File returns the absolute path of the file that dsn names, and "" if dsn names a server.
+// File returns the absolute path of the file that dsn names, or "" if dsn names a server.
 func File(dsn string) (string, error) {
 	d, dsn, err := find(dsn)
 	if err != nil || d.File == nil {
@@ -81,9 +81,9 @@ func File(dsn string) (string, error) {
 	return d.File(dsn)
 }
 
-// Describe returns where the data of dsn is, for people: the absolute path of a file, or the scheme, hosts, database
-// and table prefix of a server. It shows neither user, password nor other options. If dsn is wrong, or its password
-// could be mistaken for another part because special characters are not escaped, only the scheme is shown.
+// Describe returns a description of the data's location for people: the absolute path of a file, or the scheme, hosts,
+// database and table prefix of a server. It omits the user, the password and other options. It returns only the scheme
+// if dsn is invalid, or if an unescaped character in the password could make a part of it look like something else.
 func Describe(dsn string) string {
 	d, whole, err := find(dsn)
 	if err == nil {

@@ -10,18 +10,18 @@ import (
 	"github.com/stele-db/stele/drivers/internal/driver"
 )
 
-// ErrUnsupported means that the DSN names a database that this version cannot use.
+// ErrUnsupported means that this version does not support the database of the DSN.
 var ErrUnsupported = errors.New("database is not supported")
 
-// find returns the driver of a DSN, and the DSN in full. Its errors wrap [ErrUnsupported] and show nothing of the DSN
-// but the scheme.
+// find returns the driver of a DSN and the complete DSN. Its errors wrap [ErrUnsupported] and contain nothing of the
+// DSN except the scheme.
 func find(dsn string) (*driver.Driver, string, error) {
 	if dsn == "" {
 		dsn = DefaultDSN
 	}
 	scheme, _, found := strings.Cut(dsn, "://")
 	switch {
-	case !found && !notPath.MatchString(dsn): // a "PATH" or "PATH?options", as in kine's own default
+	case !found && !notPath.MatchString(dsn): // a "PATH" or "PATH?options", as kine's default
 		return files, dsn, nil
 	case !found, !validScheme.MatchString(scheme): // "user:password@tcp(host)/db?x=a://b"
 		return nil, "", fmt.Errorf("data source name has no scheme: write %s (%w)", forms(), ErrUnsupported)
@@ -38,14 +38,14 @@ func find(dsn string) (*driver.Driver, string, error) {
 	return nil, "", fmt.Errorf("unknown scheme %q: write %s (%w)", scheme, forms(), ErrUnsupported)
 }
 
-// kineSchemes are the schemes that kine knows and Stele does not.
+// kineSchemes are schemes that kine supports and Stele does not.
 var kineSchemes = []string{"nats", "http", "https", "t4", "split"}
 
-// validScheme matches a scheme that can be shown without showing a password.
+// validScheme matches a scheme that cannot contain a password, so that it is safe to show.
 var validScheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*$`)
 
-// notPath matches DSNs without "://" that are more likely the address of a server than the path of a file: a password
-// in one of them would become the name of a file.
+// notPath matches DSNs without "://" that are more likely a server's address than a file's path. A password in one of
+// them would become part of a file name.
 var notPath = regexp.MustCompile(`(?i)` + strings.Join([]string{
 	`@`, // go-sql-driver's user:password@tcp(host)/database
 	`^[^/]*\b(tcp|unix)\(`,

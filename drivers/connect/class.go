@@ -7,33 +7,34 @@ import (
 	"time"
 )
 
-// refusalTime is how long a connection that the server refused is not asked for again while others are there.
+// refusalTime is how long a class waits after a refused connection before it requests that connection again.
 const refusalTime = 10 * time.Second
 
 // Class bounds the connections for calls of one kind, so that calls of another kind do not wait for them. If the server
-// refuses connections, because the user or the server has too many of them, the class makes do with what it has.
+// refuses connections because the user or the server has too many, the class continues with those that it has.
 type Class[C any] struct {
 	source Source[C]
-	// lender, if not nil, is the class whose connections are used when the server refuses the first one of this class.
+	// lender, if not nil, is the class whose connections are used if the server refuses even the first one of this
+	// class.
 	lender *Class[C]
-	// places holds an element for each further call that may have a connection.
+	// places holds one element for each additional call that may have a connection.
 	places chan struct{}
 
 	mu sync.Mutex
-	// parked is the number of places that are left empty for a while.
+	// parked is the number of places that are temporarily removed.
 	parked int
-	// denied is when the class may ask for connections of its own again.
+	// denied is the time at which the class may request connections of its own again.
 	denied time.Time
 }
 
-// Source is where a class has its connections from.
+// Source provides the connections of a class.
 type Source[C any] struct {
-	// Open takes an idle connection or makes one.
+	// Open takes an idle connection or makes a new one.
 	Open func(context.Context) (C, error)
 	// Refused reports whether an error of Open means that the server takes no further connection.
 	Refused func(error) bool
-	// MakeRoom ends connections that are less important than those of this class, which could otherwise not work at
-	// all. nil does nothing.
+	// MakeRoom closes connections that are less important than those of this class. It is called if the class has no
+	// connection at all. It may be nil.
 	MakeRoom func(refusal error)
 }
 
@@ -46,8 +47,8 @@ func NewClass[C any](n int, source Source[C], lender *Class[C]) *Class[C] {
 	return c
 }
 
-// Acquire returns a connection, for which it waits its turn. The caller gives the connection back to the pool, and then
-// calls release.
+// Acquire returns a connection. It waits for a place. The caller returns the connection to the pool and then calls
+// release.
 func (c *Class[C]) Acquire(ctx context.Context) (conn C, release func(), err error) {
 	if c.lender != nil && c.Denied() {
 		return c.lender.Acquire(ctx)
@@ -83,7 +84,7 @@ func (c *Class[C]) Acquire(ctx context.Context) (conn C, release func(), err err
 
 func (c *Class[C]) leave() { c.places <- struct{}{} }
 
-// park leaves the caller's place empty for a while, unless it is the last one of the class.
+// park removes the caller's place for a while, unless it is the last one of the class.
 func (c *Class[C]) park() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -100,22 +101,22 @@ func (c *Class[C]) park() bool {
 	return true
 }
 
-// Deny makes a class with a lender do without connections of its own for a while.
+// Deny makes a class that has a lender use the lender's connections for a while.
 func (c *Class[C]) Deny() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.denied = time.Now().Add(refusalTime)
 }
 
-// Denied reports whether the class does without connections of its own.
+// Denied reports whether the class uses its lender's connections.
 func (c *Class[C]) Denied() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return !c.denied.IsZero() && time.Now().Before(c.denied)
 }
 
-// Divide returns how many of n connections, at least one, are for the log's end and for following it, and how many for
-// all else. With a single one there is only the first class.
+// Divide splits n connections, at least one, between following the log (including reads of its end) and other calls. A
+// single connection goes to following.
 func Divide(n int) (follow, others int) {
 	const wanted = 2
 	follow = min(wanted, max(1, n/2))

@@ -7,11 +7,10 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// complaintInterval is how often a warning is repeated.
+// complaintInterval is the minimum time between two warnings.
 const complaintInterval = time.Minute
 
-// Complaint logs one warning, whose reason lasts, at most once in each interval. Its methods may be called
-// concurrently.
+// Complaint logs a warning about a lasting problem at most once per interval. Its methods may be called concurrently.
 type Complaint struct{ last atomic.Int64 } // nanoseconds since the Unix epoch
 
 // Refusal warns that the server refuses connections.
@@ -19,7 +18,7 @@ func (c *Complaint) Refusal(logger *logrus.Entry, err error) {
 	c.warn(logger, err, TooManyConnections+"; until then requests share the existing connections")
 }
 
-// Files warns that files of the configuration cannot be read again.
+// Files warns that the files of the configuration can no longer be read.
 func (c *Complaint) Files(logger *logrus.Entry, err error) {
 	c.warn(logger, err, "cannot read the files with the password or the certificates for the database again; "+
 		"connecting with what was read last; correct the files")

@@ -2,15 +2,15 @@ package connect
 
 import "errors"
 
-// ErrConfiguration marks an error of opening a database that waiting does not fix: a wrong option, credentials or a
-// certificate that are refused, TLS that the server does not have, missing rights, a newer schema, an unsupported
-// server. Each driver has one table of them (permanent in its errors.go), and [Permanent] has those of the network. Any
-// other error of opening may pass (the server is not there yet, is starting, has no connection left, is a standby about
-// to be promoted), and the caller tries again.
+// ErrConfiguration marks an error of opening a database that retrying cannot fix: a wrong option, refused credentials
+// or a refused certificate, a server without TLS, missing privileges, a newer schema, an unsupported server. Each
+// driver lists such errors in one table (permanent in its errors.go), and [Permanent] covers those of the network. All
+// other errors of opening may be temporary (the server is unreachable, is starting, has no free connection, or is a
+// standby that is about to be promoted), and the caller retries.
 var ErrConfiguration = errors.New("the configuration must be changed")
 
-// Configuration marks err, whose text says what to change, with [ErrConfiguration] and leaves the text as it is. nil
-// stays nil.
+// Configuration marks err, whose text says what to change, with [ErrConfiguration]. It does not change the text, and
+// returns nil for nil.
 func Configuration(err error) error {
 	if err == nil || errors.Is(err, ErrConfiguration) {
 		return err

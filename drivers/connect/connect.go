@@ -1,4 +1,4 @@
-// Package connect holds what connections to all database servers have in common.
+// Package connect contains the parts of connecting that all drivers for database servers share.
 package connect
 
 import (
@@ -9,49 +9,51 @@ import (
 	pem "github.com/stele-db/stele/pkg/tls"
 )
 
-// DefaultMaxValueBytes is the largest value if [Options] do not say: etcd's default limit of a request.
+// DefaultMaxValueBytes is the default of [Options.MaxValueBytes]: etcd's default request limit.
 const DefaultMaxValueBytes = 1536 * 1024
 
-// Options are what a DSN does not say, or should not because it can be read in the process list.
+// Options are settings that a DSN lacks or should not contain, because DSNs are visible in the process list.
 type Options struct {
-	// Password replaces the DSN's; empty leaves that.
+	// Password replaces the DSN's password unless it is empty.
 	Password string
-	// PasswordFile holds the password instead, followed by a newline or not. It is read again for each connection.
+	// PasswordFile names a file that contains the password, with or without a newline at its end. It takes precedence
+	// over Password, and is read again for each connection.
 	PasswordFile string
-	// TLS of the connection, beside what the DSN says.
+	// TLS configures TLS in addition to the DSN.
 	TLS TLS
 	// Pool bounds the connections.
 	Pool Pool
-	// BesideKine lets a log begin in a database that holds a table named kine. Otherwise that is refused, because it
-	// may be meant to be imported.
+	// BesideKine allows creating a log in a database that contains a table named kine. Otherwise Open refuses that,
+	// because the operator may want to import the table.
 	BesideKine bool
-	// MaxValueBytes is the largest value that must fit into an entry; 0 is [DefaultMaxValueBytes].
+	// MaxValueBytes is the size of the largest value that must fit into an entry; 0 means [DefaultMaxValueBytes].
 	MaxValueBytes int
 }
 
-// Pool bounds the connections but for the one for appending, and the one for listening to notifications. Zero values
-// leave it to the driver.
+// Pool bounds the connections, except for the one for appending and the one that listens for notifications. Zero values
+// select the driver's defaults.
 type Pool struct {
-	// MaxOpen bounds the connections, MaxIdle those that are kept while there is nothing to do.
+	// MaxOpen bounds the connections, and MaxIdle those that are kept while idle.
 	MaxOpen, MaxIdle int
-	// MaxLifetime and MaxIdleTime close connections of that age.
+	// MaxLifetime and MaxIdleTime are the age and the idle time after which a connection is closed.
 	MaxLifetime, MaxIdleTime time.Duration
 }
 
-// TLS says how to secure and verify connections. The zero value leaves it to the DSN.
+// TLS configures how connections are secured and verified. The zero value leaves that to the DSN.
 type TLS struct {
-	// CAFile holds the certificates that the server's must be signed by, in PEM; empty are the system's.
+	// CAFile names a PEM file with the certificates that must have signed the server's. If it is empty, the system's
+	// are used.
 	CAFile string
-	// CertFile and KeyFile are the client's certificate, in PEM.
+	// CertFile and KeyFile name PEM files with the client's certificate and key.
 	CertFile, KeyFile string
-	// SkipVerify encrypts without asking who the server is.
+	// SkipVerify encrypts connections without verifying the server's identity.
 	SkipVerify bool
 }
 
-// Wanted tells whether any of it is set, which demands TLS.
+// Wanted reports whether any field is set, which requires TLS.
 func (t TLS) Wanted() bool { return t != TLS{} }
 
-// Config reads the files, as each connection does. The caller sets the name of the server.
+// Config returns the TLS configuration with the current contents of the files. The caller sets the server's name.
 func (t TLS) Config() (*tls.Config, error) {
 	files := pem.Config{CAFile: t.CAFile, CertFile: t.CertFile, KeyFile: t.KeyFile, SkipVerify: t.SkipVerify}
 	config, err := files.ClientConfig()

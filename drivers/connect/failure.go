@@ -20,17 +20,17 @@ import (
 type Failure struct {
 	// Operation names the driver and what it did, such as "postgres: append".
 	Operation string
-	// Sentinel, if not nil, is the error of package logstructured that Err amounts to. The text leaves it out.
+	// Sentinel, if not nil, is the error of package log that Err corresponds to. The text does not contain it.
 	Sentinel error
-	// Err is the error of the driver's library, which other errors may wrap.
+	// Err is the error of the driver's library, or an error that wraps it.
 	Err error
 	// Server is the driver's [ServerText].
 	Server ServerText
-	// Advice, if not empty, is what the operator can do.
+	// Advice, if not empty, tells the operator what to do.
 	Advice string
 }
 
-// Error implements error. The text is made here, because most errors are never shown.
+// Error implements error. It builds the text on demand, because most errors are never shown.
 func (f *Failure) Error() string {
 	text := Text(f.Err, f.Server) + " (" + f.Operation + ")"
 	if f.Advice != "" {
@@ -39,7 +39,7 @@ func (f *Failure) Error() string {
 	return text
 }
 
-// Unwrap returns Err and, if there is one, Sentinel.
+// Unwrap returns Sentinel, if it is not nil, and Err.
 func (f *Failure) Unwrap() []error {
 	if f.Sentinel == nil {
 		return []error{f.Err}
@@ -48,10 +48,10 @@ func (f *Failure) Unwrap() []error {
 }
 
 // ServerText returns the text of an error of the driver's library, with the cause first. It returns false for all other
-// errors, and leaves those that err wraps to its caller.
+// errors, including those that wrap one, because its caller unwraps them.
 type ServerText func(err error) (string, bool)
 
-// Text returns the text of err in one line that begins with the cause. What the errors around the cause add to it
+// Text returns the text of err in one line that begins with the cause. The text that other errors add to the cause
 // follows in parentheses.
 func Text(err error, server ServerText) string {
 	cause, raw := causeOf(err, server)
@@ -70,8 +70,7 @@ func Text(err error, server ServerText) string {
 	return oneLine(text)
 }
 
-// causeOf returns the text of the first error in err's tree that is one of the server's, of the operating system or of
-// TLS, and that error.
+// causeOf returns the first error in err's tree that comes from the server, the operating system or TLS, and its text.
 func causeOf(err error, server ServerText) (cause string, raw error) {
 	if text, ok := server(err); ok {
 		return text, err
@@ -94,8 +93,8 @@ func causeOf(err error, server ServerText) (cause string, raw error) {
 	return "", nil
 }
 
-// networkText returns the text of an error of the operating system or of TLS, and the address of the server that could
-// not be reached, if it has one.
+// networkText returns the text of an error of the operating system or of TLS. host is the address of the unreachable
+// server, if the error has one.
 func networkText(err error) (text, host string, ok bool) {
 	switch e := err.(type) { //nolint:errorlint // the caller walks the tree
 	case *net.DNSError:
@@ -119,7 +118,7 @@ func networkText(err error) (text, host string, ok bool) {
 	return "", "", false
 }
 
-// systemText leaves the name of a system call out.
+// systemText returns the text of err without the name of a system call.
 func systemText(err error) string {
 	var e *os.SyscallError
 	if errors.As(err, &e) {
@@ -137,13 +136,13 @@ func withHost(text, host string) string {
 
 // Attempt is a failed attempt to connect to one server.
 type Attempt struct {
-	// Cause and Host are one-line texts. Host is empty if Cause says it.
+	// Cause and Host are one-line texts. Host is empty if Cause contains it.
 	Cause, Host string
-	// Answered reports whether the server refused the attempt, so that another attempt has the same outcome.
+	// Answered reports whether the server refused the attempt, so that another attempt would fail as well.
 	Answered bool
 }
 
-// NewAttempt returns the attempt that failed with err. host replaces the address in err unless it is empty.
+// NewAttempt returns the attempt that failed with err. host replaces the address in err unless host is empty.
 func NewAttempt(err error, host string, server ServerText) Attempt {
 	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
 		if text, ok := server(inner); ok {
@@ -159,8 +158,8 @@ func NewAttempt(err error, host string, server ServerText) Attempt {
 	return Attempt{Cause: Text(err, server), Host: host}
 }
 
-// AttemptsText returns a text for attempts that all failed. Servers at which the cause was the same are named together,
-// and those that answered come first.
+// AttemptsText returns a text for attempts that all failed. It groups servers with the same cause, and lists those that
+// answered first.
 func AttemptsText(attempts []Attempt, user, database string) string {
 	attempts = slices.Clone(attempts)
 	slices.SortStableFunc(attempts, func(a, b Attempt) int {
@@ -194,7 +193,7 @@ func AttemptsText(attempts []Attempt, user, database string) string {
 	return text + " database=" + database
 }
 
-// oneLine joins the lines of a text, and replaces the other control characters in it.
+// oneLine joins the lines of a text and replaces other control characters.
 func oneLine(text string) string {
 	if strings.IndexFunc(text, unicode.IsControl) < 0 {
 		return text

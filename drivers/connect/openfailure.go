@@ -1,10 +1,10 @@
 package connect
 
-// OpenFailure is a reason not to open a log that an administrator has to remove. Its text is one line.
+// OpenFailure is a reason not to open a log that an administrator has to fix. Its text is one line.
 type OpenFailure struct {
-	// Text says what is wrong and what to do.
+	// Text describes the problem and the fix.
 	Text string
-	// Err is the server's error, if there is one.
+	// Err is the server's error, or nil.
 	Err error
 	// Server is the driver's [ServerText].
 	Server ServerText

@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// ReadPassword returns the password that the options give: the content of PasswordFile without the newline at its end,
-// or else Password.
+// ReadPassword returns the password of the options: the contents of PasswordFile without the newline at its end, or
+// else Password.
 func (o Options) ReadPassword() (string, error) {
 	if o.PasswordFile == "" {
 		return o.Password, nil
@@ -24,17 +24,16 @@ func (o Options) ReadPassword() (string, error) {
 	return password, nil
 }
 
-// Passwords chooses between the password that is configured now and the last one that the server accepted, while the
-// two differ: the file may be written before the server's administrator changes the password there. The zero value is
-// ready.
+// Passwords chooses between the configured password and the last one that the server accepted, while they differ. The
+// file may be changed before the password is changed on the server. The zero value is ready to use.
 type Passwords struct {
 	mu sync.Mutex
-	// current is what was configured when a password was last picked.
+	// current is the configured password at the last call of Pick.
 	current, accepted, refused string
 }
 
-// Pick returns the password for a new connection: current, unless the server refused it after it had accepted another
-// one.
+// Pick returns the password for a new connection. It returns current unless the server has refused it and has accepted
+// another one.
 func (p *Passwords) Pick(current string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -54,7 +53,7 @@ func (p *Passwords) Accepted(password string) {
 	}
 }
 
-// Refused records that the server refused a password, and reports whether Pick has another one.
+// Refused records that the server refused a password, and reports whether Pick would return another one.
 func (p *Passwords) Refused(password string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -62,7 +61,7 @@ func (p *Passwords) Refused(password string) bool {
 	return password != p.current || p.accepted != "" && p.accepted != password
 }
 
-// Files keeps a configuration part of which is in files, and reads it again for each connection.
+// Files holds a configuration that is partly stored in files, and reads it again for each connection.
 type Files[C any] struct {
 	read func() (C, error)
 
@@ -70,13 +69,13 @@ type Files[C any] struct {
 	last C
 }
 
-// NewFiles keeps the configuration that read returns, which was initial when it was read first.
+// NewFiles returns Files for the configuration that read returns. initial is its current value.
 func NewFiles[C any](initial C, read func() (C, error)) *Files[C] {
 	return &Files[C]{read: read, last: initial}
 }
 
-// Current returns the configuration as the files are now. If they cannot be read, because they are being replaced, it
-// is that of the last time, with the error.
+// Current returns the configuration with the current contents of the files. If they cannot be read, for example because
+// they are being replaced, it returns the last configuration and the error.
 func (f *Files[C]) Current() (C, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -8,8 +8,7 @@ import (
 	"syscall"
 )
 
-// Permanent returns what to change if err is one of the network's or of TLS that trying again does not fix, and
-// otherwise "".
+// Permanent returns advice if err is an error of the network or of TLS that retrying cannot fix, and otherwise "".
 func Permanent(err error) string {
 	var (
 		certificate *tls.CertificateVerificationError
@@ -32,8 +31,8 @@ func Permanent(err error) string {
 	return ""
 }
 
-// UnknownHost reports whether err is that no host of the endpoint has an address. With several hosts, it is false if
-// any of them failed in another way, because that one may answer later.
+// UnknownHost reports whether err means that no host of the endpoint has an address. With several hosts it returns
+// false if any of them failed for another reason, because that host may answer later.
 func UnknownHost(err error) bool {
 	for err != nil {
 		if dns, ok := err.(*net.DNSError); ok { //nolint:errorlint // the tree is walked here
@@ -51,7 +50,7 @@ func UnknownHost(err error) bool {
 	return false
 }
 
-// unknownHosts ignores what has nothing to do with a connection: the sentinels and errors of closing that drivers join.
+// unknownHosts ignores errors that do not concern a connection: sentinels, and errors of closing that drivers join.
 func unknownHosts(errs []error) bool {
 	found := false
 	for _, err := range errs {

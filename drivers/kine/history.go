@@ -11,27 +11,27 @@ import (
 )
 
 const (
-	// compactKey is kine's own row, and for its clients the name of apiserverKey.
+	// compactKey names kine's own row. Clients see the row apiserverKey under this name.
 	compactKey   = "compact_rev_key"
 	apiserverKey = "compact_rev_key_apiserver"
 )
 
-// History turns rows into writes: it knows the newest generation of each key, from which a version is counted.
+// History converts rows to writes. It tracks the newest generation of each key, to compute versions.
 type History struct {
-	// Writes, and what of them are tombstones.
+	// Writes is the number of writes, and Tombstones the number of tombstones among them.
 	Writes, Tombstones int
-	// Gaps are rows that fill gaps, Markers kine's own, Repeated those that delete what is deleted: all of them are
-	// left out.
+	// Gaps, Markers and Repeated count the rows that are left out: rows that fill gaps, kine's own rows, and rows that
+	// delete a deleted key.
 	Gaps, Markers, Repeated int
-	// Translated are the rows of the key that kine keeps under another name.
+	// Translated counts the rows of the key that kine stores under another name.
 	Translated int
-	// Leased are the writes that have a TTL.
+	// Leased counts the writes that have a TTL.
 	Leased int
 
 	keys map[string]generation
 }
 
-// generation is the newest of a key; its version is 0 when it has ended.
+// generation is the newest generation of a key. Its version is 0 if the key is deleted.
 type generation struct {
 	create  log.Revision
 	version int64
@@ -40,7 +40,7 @@ type generation struct {
 
 func newHistory() *History { return &History{keys: map[string]generation{}} }
 
-// Keys is the number of keys that live.
+// Keys returns the number of existing keys.
 func (h *History) Keys() (n int) {
 	for _, g := range h.keys {
 		if g.version > 0 {
@@ -50,7 +50,7 @@ func (h *History) Keys() (n int) {
 	return n
 }
 
-// TTLs are those of the keys that live, in seconds, each once.
+// TTLs returns the distinct TTLs of the existing keys in seconds.
 func (h *History) TTLs() []log.LeaseID {
 	ttls := map[log.LeaseID]bool{}
 	for _, g := range h.keys {
@@ -61,7 +61,7 @@ func (h *History) TTLs() []log.LeaseID {
 	return slices.Sorted(maps.Keys(ttls))
 }
 
-// next returns the write of a row, if it is one.
+// next returns the write of a row, and false if the row is not a client write.
 func (h *History) next(r *row) (log.Entry, bool) {
 	var none log.Entry
 	switch {
@@ -73,7 +73,7 @@ func (h *History) next(r *row) (log.Entry, bool) {
 		return none, false
 	}
 	e := log.Entry{Revision: log.Revision(r.id), Key: r.name}
-	stored := int64(0) // the version, of the one key of which kine keeps it
+	stored := int64(0) // kine stores the version of this key only
 	if string(r.name) == apiserverKey {
 		h.Translated++
 		e.Key = []byte(compactKey)
@@ -95,7 +95,7 @@ func (h *History) next(r *row) (log.Entry, bool) {
 	case g.version > 0:
 		g.version++
 	case !known && !r.created && create > 0 && create < e.Revision:
-		// The beginning was compacted. One write at least came before.
+		// The first row was compacted, so there was at least one earlier write.
 		g = generation{create: create, version: max(2, stored)}
 	default:
 		g = generation{create: e.Revision, version: 1}
@@ -111,8 +111,8 @@ func (h *History) next(r *row) (log.Entry, bool) {
 	return e, true
 }
 
-// decode takes the version and what a client wrote out of a value of apiserverKey. Early versions of kine stored the
-// version alone.
+// decode returns the version and the client's value from a value of apiserverKey. Early versions of kine stored only
+// the version.
 func decode(value []byte) (version int64, written []byte) {
 	before, after, found := bytes.Cut(value, []byte("|"))
 	if !found {

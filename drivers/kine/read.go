@@ -10,7 +10,7 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// row is one of the table.
+// row is a row of the table.
 type row struct {
 	id               int64
 	name             []byte
@@ -26,18 +26,18 @@ const (
 	pageBytes = 4 << 20
 )
 
-// rowsSQL leaves old_value out: it is the value of another row, or of none that anyone may read.
+// rowsSQL omits old_value, which is the value of another row or of a compacted one.
 const rowsSQL = `SELECT id, name, created, deleted, create_revision, prev_revision, lease, value FROM {table} WHERE id > ? ORDER BY id LIMIT 2000`
 
-// Read calls fn with all writes in the order of their revisions, read from one snapshot, of which it returns the
-// survey, and what became of which rows. The keys and values belong to fn. Errors of fn end it and are returned.
+// Read calls fn with all writes in order of their revisions. It reads one snapshot, and returns its survey and the
+// counts of the rows. fn may keep the keys and values. Read stops at an error of fn and returns it.
 func (t *Table) Read(ctx context.Context, fn func(log.Entry) error) (s Survey, h *History, err error) {
 	conn, err := t.db.Conn(ctx)
 	if err != nil {
 		return s, nil, t.failed("connect", err)
 	}
 	defer func() {
-		// In whatever state it is: the transaction ends with the connection.
+		// Close the connection in any state, which ends the transaction.
 		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 		_ = conn.Close()
 	}()
@@ -67,7 +67,7 @@ func (t *Table) Read(ctx context.Context, fn func(log.Entry) error) (s Survey, h
 	return s, h, nil
 }
 
-// page reads the rows that follow an id.
+// page reads the rows after an id.
 func (t *Table) page(ctx context.Context, conn *sql.Conn, after int64) (page []row, more bool, err error) {
 	rows, err := conn.QueryContext(ctx, t.sql(rowsSQL), after)
 	if err != nil {

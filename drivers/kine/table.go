@@ -19,17 +19,17 @@ import (
 // DefaultTable is kine's name of its table.
 const DefaultTable = "kine"
 
-// Options configure the reading of a table beyond its DSN.
+// Options configure the reading of a table in addition to its DSN.
 type Options struct {
 	drivers.Options
-	// Table is its name; empty is [DefaultTable].
+	// Table is the table's name; empty means [DefaultTable].
 	Table string
 }
 
 // ErrNotKine means that the database has no such table, or that it is not kine's.
 var ErrNotKine = errors.New("not a table of kine")
 
-// Table is kine's, opened for reading.
+// Table is kine's table, opened for reading.
 type Table struct {
 	db   driver.Table
 	name string
@@ -40,11 +40,11 @@ func (t *Table) failed(op string, err error) error {
 	return &connect.Failure{Operation: "kine: " + op, Err: err, Server: t.db.Text}
 }
 
-// validTable is what is a name in all three databases without quotes, with a schema or database before it.
+// validTable matches names that need no quotes in any of the databases, optionally qualified by a schema or database.
 var validTable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$`)
 
-// Open opens the table in the database at dsn, which has the forms of [drivers.Open], and looks whether it is kine's.
-// Nothing is created or changed.
+// Open opens the table in the database at dsn, in one of the forms of [drivers.Open], and checks that it is kine's. It
+// creates and changes nothing.
 func Open(ctx context.Context, dsn string, opts Options) (t *Table, err error) {
 	t = &Table{name: opts.Table}
 	if t.name == "" {
@@ -65,15 +65,15 @@ func Open(ctx context.Context, dsn string, opts Options) (t *Table, err error) {
 // Close releases the database.
 func (t *Table) Close() error { return t.db.Close() }
 
-// sql puts the table's name, which was validated, into a statement, and this database's parameter.
+// sql inserts the table's name, which was validated, and this database's parameter placeholder into a statement.
 func (t *Table) sql(statement string) string {
 	return strings.NewReplacer("{table}", t.name, "?", t.db.Parameter).Replace(statement)
 }
 
-// columnsSQL fails unless the table has all columns of kine's.
+// columnsSQL fails unless the table has all columns of kine's table.
 const columnsSQL = `SELECT id, name, created, deleted, create_revision, prev_revision, lease, value, old_value FROM {table} WHERE id = -1`
 
-// identify returns an error unless the table is kine's: it has the columns, and the row that kine makes first.
+// identify returns an error unless the table is kine's: it must have the columns, and the row that kine creates first.
 func (t *Table) identify(ctx context.Context) error {
 	if _, err := t.db.ExecContext(ctx, t.sql(columnsSQL)); err != nil {
 		if ping := t.db.PingContext(ctx); ping != nil {
@@ -88,24 +88,24 @@ func (t *Table) identify(ctx context.Context) error {
 	return err
 }
 
-// Survey is what a table holds at one moment. Two that are equal are those of a table that was not written in between.
+// Survey summarizes a table at one moment. Two equal surveys mean that the table was not written in between.
 type Survey struct {
-	// Rows of all kinds.
+	// Rows is the number of rows of all kinds.
 	Rows int64
-	// Revision is the current one, which is the highest id.
+	// Revision is the current revision, which is the highest id.
 	Revision        log.Revision
 	CompactRevision log.Revision
-	// markers are the rows named compactKey.
+	// markers is the number of rows named compactKey.
 	markers int64
 }
 
-// surveySQL reads the whole primary key; that takes as long as counting.
+// surveySQL reads the whole primary key, which takes as long as counting the rows.
 const surveySQL = `SELECT COUNT(*), COALESCE(MAX(id), 0),
   COALESCE((SELECT MAX(prev_revision) FROM {table} WHERE name = 'compact_rev_key'), 0),
   (SELECT COUNT(*) FROM {table} WHERE name = 'compact_rev_key')
 FROM {table}`
 
-// Survey looks at the table.
+// Survey returns a summary of the table.
 func (t *Table) Survey(ctx context.Context) (Survey, error) { return t.survey(ctx, t.db) }
 
 type querier interface {

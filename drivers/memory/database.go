@@ -1,8 +1,8 @@
-// Package memory keeps the log in the memory of the process, for tests and simulations: nothing survives the process.
+// Package memory stores the log in the memory of the process, for tests and simulations. Nothing survives the process.
 //
-// It implements all that a driver can: [log.Log], [log.Notifier] and [log.Registry]. A [Database] stands for the
-// database, and each [Log] for the connections of one replica to it. All changes are made under one lock; reads take a
-// copy of the tree of rows, which costs nothing until rows change. docs/driver.md explains each file.
+// It implements everything that a driver can: [log.Log], [log.Notifier] and [log.Registry]. A [Database] represents the
+// database, and each [Log] one replica's connections to it. All changes are made under one lock. Reads copy the tree of
+// rows, which costs nothing until rows change. docs/driver.md explains each file.
 package memory
 
 import (
@@ -17,50 +17,50 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// Database is the database of one log. The zero value is empty and ready. Its methods may be called concurrently, also
-// while logs are open.
+// Database is the database of one log. The zero value is empty and ready to use. Its methods may be called
+// concurrently, even while logs are open.
 type Database struct {
 	mu sync.Mutex
 	content
-	// clusterID is the identity of the store, 0 before the first log asks for it.
+	// clusterID is the identity of the store, 0 until a log first requests it.
 	clusterID uint64
 	// skew is how far the database's clock is ahead of the machine's.
 	skew time.Duration
-	// replicas are the registered ones, by ID.
+	// replicas are the registered replicas, by ID.
 	replicas map[uint64]log.Replica
-	// listeners are the subscriptions of Listen, with the log of each.
+	// listeners are the channels of the Listen calls, each with its log.
 	listeners map[chan struct{}]*Log
 }
 
-// content is the log at one moment. Entries never change: a change of one replaces it.
+// content is the log at one moment. Entries are immutable: a changed entry is replaced.
 type content struct {
 	rows  btree.Map[log.Position, *log.Entry]
 	head  log.Head
 	floor log.Position
-	// bytes is the memory of rows, freed that of rows that were deleted since the last Defragment.
+	// bytes is the memory of the rows, and freed that of the rows deleted since the last Defragment.
 	bytes, freed int64
 }
 
-// copy returns a copy of c that later changes of c do not reach.
+// copy returns a copy of c that later changes of c do not affect.
 func (c *content) copy() content {
 	return content{*c.rows.Copy(), c.head, c.floor, c.bytes, c.freed}
 }
 
-// Open returns a log on db. Any number of them may be open.
+// Open returns a log on db. Several logs may be open at the same time.
 func (db *Database) Open() *Log { return &Log{db: db, bulk: make(chan struct{}, bulkCalls)} }
 
 // Log is a [log.Log], [log.Notifier] and [log.Registry] on a [Database].
 type Log struct {
 	db    *Database
 	calls lifetime.Calls
-	// bulk holds an element for each running Scan and Values, which are bounded as by a database's connections.
+	// bulk holds an element for each running Scan and Values, which it bounds like the connections of a database.
 	bulk chan struct{}
 }
 
-// bulkCalls bounds the calls of Scan and Values of one log that run at the same time.
+// bulkCalls bounds the concurrent calls of Scan and Values of one log.
 const bulkCalls = 8
 
-// beginBulk begins a Scan or Values, for which it waits its turn.
+// beginBulk begins a Scan or Values. It waits while too many are running.
 func (l *Log) beginBulk(ctx context.Context) (_ context.Context, done func(), err error) {
 	ctx, end, err := l.calls.Begin(ctx)
 	if err != nil {
@@ -92,7 +92,7 @@ func (db *Database) end(c *content) log.End {
 	return log.End{Head: c.head, Floor: c.floor, Rows: int64(c.rows.Len()), Now: db.now(), ClusterID: db.clusterID}
 }
 
-// snapshot returns the content and the end at one moment.
+// snapshot returns the content and the end of the log at one moment.
 func (db *Database) snapshot() (content, log.End) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -100,7 +100,7 @@ func (db *Database) snapshot() (content, log.End) {
 	return c, db.end(&c)
 }
 
-// holds reports whether head's entry is in its place. The zero Head is in every log.
+// holds reports whether the log contains the entry that head names. The zero Head is in every log.
 func (c *content) holds(head log.Head) bool {
 	if head == (log.Head{}) {
 		return true
@@ -109,8 +109,8 @@ func (c *content) holds(head log.Head) bool {
 	return ok && e.ID == head.ID
 }
 
-// Content is what a [Database] holds at one moment. The slices of its entries are shared: replace them, and leave their
-// elements alone.
+// Content is the content of a [Database] at one moment. Its entries share their slices with the database: replace a
+// slice instead of changing its elements.
 type Content struct {
 	// Rows are in the order of their positions.
 	Rows  []log.Entry
@@ -118,7 +118,7 @@ type Content struct {
 	Floor log.Position
 }
 
-// Content returns what db holds.
+// Content returns the content of db.
 func (db *Database) Content() Content {
 	c, _ := db.snapshot()
 	rows := make([]log.Entry, 0, c.rows.Len())
@@ -129,7 +129,7 @@ func (db *Database) Content() Content {
 	return Content{rows, c.head, c.floor}
 }
 
-// SetContent replaces what db holds, under the logs that are open: the restore of a backup, or damage.
+// SetContent replaces the content of db while logs are open, as restoring a backup or damage would.
 func (db *Database) SetContent(c Content) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -141,7 +141,7 @@ func (db *Database) SetContent(c Content) {
 	}
 }
 
-// Edit changes what db holds behind the drivers' back.
+// Edit changes the content of db without the drivers' knowledge.
 func (db *Database) Edit(edit func(*Content)) {
 	c := db.Content()
 	edit(&c)

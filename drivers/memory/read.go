@@ -11,7 +11,7 @@ import (
 const (
 	// readBytes bounds the keys and values of one answer of Read.
 	readBytes = 8 << 20
-	// scanRows is the number of entries that Scan hands over at once.
+	// scanRows is the number of entries in one call of Scan's fn.
 	scanRows = 512
 )
 

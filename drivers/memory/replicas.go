@@ -84,7 +84,7 @@ func (db *Database) unsubscribe(appended chan struct{}) {
 	delete(db.listeners, appended)
 }
 
-// notify wakes the listeners of all logs but the one that appended. The caller holds db.mu.
+// notify wakes the listeners of all logs except the one that appended. The caller holds db.mu.
 func (db *Database) notify(by *Log) {
 	for appended, l := range db.listeners {
 		if l == by {
@@ -92,7 +92,7 @@ func (db *Database) notify(by *Log) {
 		}
 		select {
 		case appended <- struct{}{}:
-		default: // it is about to wake
+		default: // a wake-up is already pending
 		}
 	}
 }

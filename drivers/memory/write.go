@@ -38,13 +38,13 @@ func (l *Log) Append(ctx context.Context, head log.Head, id log.AppendID, entrie
 	return nil
 }
 
-// rowBytes is an estimate of the memory that an entry takes besides its key and value.
+// rowBytes estimates the memory that an entry takes in addition to its key and value.
 const rowBytes = 160
 
 // size returns the memory that an entry takes.
 func size(e *log.Entry) int64 { return rowBytes + int64(len(e.Key)+len(e.Value)) }
 
-// Confirm implements [log.Log]. Every entry that can be read is as durable as it will ever be.
+// Confirm implements [log.Log]. It writes nothing, because an entry that can be read will not become more durable.
 func (l *Log) Confirm(ctx context.Context, head log.Head) error {
 	_, done, err := l.calls.Begin(ctx)
 	if err != nil {
@@ -59,7 +59,7 @@ func (l *Log) Confirm(ctx context.Context, head log.Head) error {
 	return nil
 }
 
-// deleteRows is the number of rows that are deleted under one lock.
+// deleteRows bounds the rows deleted under one lock.
 const deleteRows = 1000
 
 // Delete implements [log.Log].
@@ -87,7 +87,7 @@ func (l *Log) Delete(ctx context.Context, guard log.Head, positions []log.Positi
 	return nil
 }
 
-// remove is one transaction of Delete.
+// remove runs one transaction of Delete.
 func (db *Database) remove(guard log.Head, positions []log.Position, floor log.Position) error {
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -107,8 +107,8 @@ func (db *Database) remove(guard log.Head, positions []log.Position, floor log.P
 	return nil
 }
 
-// Defragment implements [log.Log]. The memory is free already; Size counts it as the database's until then, as that of
-// a file would be.
+// Defragment implements [log.Log]. The memory of deleted rows is already free, but Size counts it until Defragment, as
+// it would for a file.
 func (l *Log) Defragment(ctx context.Context) error {
 	_, done, err := l.calls.Begin(ctx)
 	if err != nil {
@@ -121,7 +121,7 @@ func (l *Log) Defragment(ctx context.Context) error {
 	return nil
 }
 
-// Close implements [log.Log]. The database stays as it is.
+// Close implements [log.Log]. It does not change the database.
 func (l *Log) Close() error {
 	l.calls.Close()
 	return nil

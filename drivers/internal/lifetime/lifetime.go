@@ -1,4 +1,4 @@
-// Package lifetime bounds the calls of a log by the life of the log.
+// Package lifetime ends the calls of a log when the log is closed.
 package lifetime
 
 import (
@@ -9,21 +9,21 @@ import (
 	"time"
 )
 
-// ErrClosed answers calls that are under way when a log is closed, and later ones.
+// ErrClosed is the error of calls that are in progress when a log is closed, and of later ones.
 var ErrClosed = errors.New("log is closed")
 
-// Calls are the calls of one log that are under way. The zero value is ready.
+// Calls are the calls in progress of one log. The zero value is ready to use.
 type Calls struct {
 	mu     sync.Mutex
 	closed bool
 	next   uint64
-	// cancel ends the calls that are under way, by number.
+	// cancel ends the calls in progress, by number.
 	cancel  map[uint64]context.CancelCauseFunc
 	running sync.WaitGroup
 }
 
-// Begin registers a call. The returned context ends with ctx, and with Close. The caller calls done. An error is ctx's,
-// or [ErrClosed].
+// Begin registers a call. The returned context ends when ctx ends or Close is called. The caller calls done at the end
+// of the call. The error is that of ctx, or [ErrClosed].
 func (c *Calls) Begin(ctx context.Context) (_ context.Context, done func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
@@ -54,8 +54,8 @@ func (c *Calls) end(id uint64) {
 	c.running.Done()
 }
 
-// Close ends the calls that are under way, waits for them, and refuses later ones. It reports false, at once, if it was
-// called before.
+// Close ends the calls in progress, waits for them, and refuses later ones. It returns false at once if it was called
+// before.
 func (c *Calls) Close() bool {
 	c.mu.Lock()
 	if c.closed {
@@ -71,9 +71,9 @@ func (c *Calls) Close() bool {
 	return true
 }
 
-// Ended returns why the context of a call ended: [ErrClosed], or the error of the caller's context. It returns nil if
-// the context did not end. A connection notices by a timer of its own that a deadline has passed, which may be a moment
-// before the context does.
+// Ended returns the reason why the context of a call ended: [ErrClosed], or the error of the caller's context. It
+// returns nil if the context has not ended. It also compares the deadline with the clock, because a connection has a
+// timer of its own, which may fire just before the context's.
 func Ended(ctx context.Context) error {
 	if errors.Is(context.Cause(ctx), ErrClosed) {
 		return ErrClosed
@@ -87,7 +87,7 @@ func Ended(ctx context.Context) error {
 	return nil
 }
 
-// Because adds to the error of a call why its context ended, if it did.
+// Because adds the reason why the context of a call ended, if it did, to the error of the call.
 func Because(ctx context.Context, err error) error {
 	if err == nil {
 		return nil

@@ -1,7 +1,8 @@
-// Package migrations reads the scripts that bring the tables of a log up to date.
+// Package migrations reads the scripts that create and change the tables of a log.
 //
-// Scripts are in files whose names begin with a number, from 0001 on, without a gap. They only add, so that an earlier
-// version of the program goes on working on the tables, unless the database says that a version must know more of them.
+// Scripts are in files whose names begin with a number, starting at 0001 without a gap. They only add to the tables, so
+// that an earlier version of the program can use the tables unless the database requires a version that knows more
+// migrations.
 package migrations
 
 import (
@@ -13,21 +14,22 @@ import (
 // Statement is a statement of a script, without its semicolon.
 type Statement struct {
 	SQL string
-	// Optional reports that a database that does not know the statement can do without it: "-- optional" stands before
-	// it.
+	// Optional reports that the statement is preceded by "-- optional": a database that does not support it can do
+	// without it.
 	Optional bool
-	// Brief bounds the wait for locks, because all other users of the table wait behind the statement: "-- brief".
+	// Brief reports that the statement is preceded by "-- brief": its wait for locks is bounded, because all other
+	// users of the table are queued behind it.
 	Brief bool
 }
 
 // Migration is one script.
 type Migration struct {
 	Statements []Statement
-	// Compatible is the number of migrations that a version must know to work with the tables after this one.
+	// Compatible is the number of migrations that a version must know to use the tables after this one.
 	Compatible int
 }
 
-// ReadSplit returns the scripts that [Read] returns as migrations that every version can work with.
+// ReadSplit returns the scripts of [Read] as migrations after which every version can use the tables.
 func ReadSplit(files fs.FS) []Migration {
 	scripts := Read(files)
 	list := make([]Migration, len(scripts))
@@ -37,7 +39,7 @@ func ReadSplit(files fs.FS) []Migration {
 	return list
 }
 
-// Read returns the scripts in the folder migrations of files, in order. It panics if one cannot be read, because files
+// Read returns the scripts in the folder migrations of files, in order. It panics if it cannot read one, because files
 // is embedded.
 func Read(files fs.FS) []string {
 	names, err := fs.Glob(files, "migrations/*.sql") // sorted
@@ -58,7 +60,7 @@ func Read(files fs.FS) []string {
 	return scripts
 }
 
-// Split splits a script at the semicolons that end lines. Comments stand on lines of their own.
+// Split splits a script at semicolons that end lines. Comments must be on lines of their own.
 func Split(script string) []Statement {
 	var statements []Statement
 	for part := range strings.SplitSeq(script, ";\n") {
@@ -83,10 +85,10 @@ func Split(script string) []Statement {
 	return statements
 }
 
-// WithPrefix puts the prefix of the tables, which must be a valid identifier, in the place of {prefix}.
+// WithPrefix replaces {prefix} with the prefix of the tables, which must be a valid identifier.
 func WithPrefix(sql, prefix string) string { return strings.ReplaceAll(sql, "{prefix}", prefix) }
 
-// TooOld returns the text of the refusal of tables that need a version that knows more migrations.
+// TooOld returns an error text for tables that need a version that knows more migrations.
 func TooOld(tables string, version, needed, known int) string {
 	return fmt.Sprintf("%s were changed by a newer version of Stele to schema %d, which a version that knows schema %d can use, "+
 		"and this one knows only %d: run a newer version", tables, version, needed, known)
