@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// refusalTime is how long a class waits after a refused connection before it requests that connection again.
+// refusalTime is how long a class does without a connection that the server has refused.
 const refusalTime = 10 * time.Second
 
 // Class bounds the connections for calls of one kind, so that calls of another kind do not wait for them. If the server

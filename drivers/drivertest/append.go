@@ -40,7 +40,7 @@ func (s suite) freshLog(t *testing.T) {
 	}
 }
 
-// sameEntry compares all that an append gave.
+// sameEntry compares all fields except ValueSize.
 func sameEntry(a, b log.Entry) bool {
 	key := bytes.Equal(a.Key, b.Key) && bytes.Equal(a.Value, b.Value)
 	a.Key, a.Value, a.ValueSize, b.Key, b.Value, b.ValueSize = nil, nil, 0, nil, nil, 0
@@ -134,7 +134,7 @@ func (s suite) guardIsPositionAndID(t *testing.T) {
 	}
 }
 
-// retryAfterSuccessConflicts is what a store does whose append returned ErrUnknown.
+// retryAfterSuccessConflicts retries an append that succeeded, as a store does after ErrUnknown.
 func (s suite) retryAfterSuccessConflicts(t *testing.T) {
 	logs := s.fresh(t, 2)
 	ctx := testContext(t)
@@ -145,8 +145,8 @@ func (s suite) retryAfterSuccessConflicts(t *testing.T) {
 	}
 	for _, l := range logs {
 		var err error
-		// A Galera node may break it off for the sake of the first one, which is still on its way there; the outcome is
-		// unknown to it then.
+		// A Galera node may abort the retry in favour of the first append, which is still on its way to that node. The
+		// outcome is then unknown.
 		await(t, "the outcome is known", func() bool {
 			err = l.Append(ctx, head, id, puts(3, 70))
 			return !errors.Is(err, log.ErrUnknown)
@@ -241,7 +241,7 @@ func (s suite) largeValues(t *testing.T) {
 	}
 }
 
-// hugeAppend is a DeleteRange of a million keys: one revision, so one append.
+// hugeAppend appends what a DeleteRange of a million keys appends: one revision, and so one append.
 func (s suite) hugeAppend(t *testing.T) {
 	s.except(t, HugeAppend)
 	logs := s.fresh(t, 2)
@@ -253,7 +253,7 @@ func (s suite) hugeAppend(t *testing.T) {
 			Key: fmt.Appendf(nil, "/registry/some/namespace/with/a/name/%08d", i),
 		}
 	}
-	// First one that is given up on its way. A driver whose database cannot be interrupted may be told the end of it.
+	// First try with a short context. If the database cannot be interrupted, the append may complete.
 	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	id := newID()
 	err := logs[0].Append(short, log.Head{}, id, entries)

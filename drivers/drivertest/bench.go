@@ -12,17 +12,17 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// Benchmark measures a driver. What it reports beside the time is for one unit: a row for appends and scans, a call for
+// Benchmark measures a driver. Metrics other than the time are per unit: a row for appends and scans, and a call for
 // everything else.
 type Benchmark struct {
-	// New opens a log on a fresh, empty database, that lives as long as b.
+	// New opens a log on a fresh, empty database that lives as long as b.
 	New func(b *testing.B) log.Log
-	// Usage returns what was used so far, by the name and the unit of a metric: CPU time and bytes written mean
-	// something on a busy machine too.
+	// Usage returns the resources used so far, by name and unit of the metric. CPU time and bytes written are
+	// meaningful even on a busy machine.
 	Usage func(b *testing.B) map[string]float64
 }
 
-// BenchEntries are puts of a 60 byte key and a 1 KiB value.
+// BenchEntries returns puts with a 60-byte key and a 1 KiB value.
 func BenchEntries(rows int) []log.Entry {
 	entries := make([]log.Entry, rows)
 	for i := range entries {
@@ -35,7 +35,7 @@ func BenchEntries(rows int) []log.Entry {
 	return entries
 }
 
-// Append measures one appender.
+// Append measures a single appender.
 func (m Benchmark) Append(b *testing.B) {
 	for _, rows := range []int{1, 16, 64, 256} {
 		b.Run(fmt.Sprintf("rows=%d", rows), func(b *testing.B) {
@@ -48,7 +48,7 @@ func (m Benchmark) Append(b *testing.B) {
 			})
 		})
 	}
-	// Sizes as they come with a varying load: each may need a statement of its own.
+	// Sizes vary as under a varying load; each may need a statement of its own.
 	b.Run("rows=1-128", func(b *testing.B) {
 		l := m.New(b)
 		entries := BenchEntries(128)
@@ -114,7 +114,7 @@ func (m Benchmark) Read(b *testing.B) {
 	})
 }
 
-// measure runs f, which returns how many units it was, b.N times.
+// measure runs f b.N times. f returns its number of units.
 func (m Benchmark) measure(b *testing.B, f func() int) {
 	b.Helper()
 	latencies := make([]time.Duration, 0, 1<<16)

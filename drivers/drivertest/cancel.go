@@ -45,7 +45,7 @@ func (s suite) canceledAppendWritesNothing(t *testing.T) {
 	mustAppend(t, l, head, puts(3, 1))
 }
 
-// canceledAnywhere ends the context of appends at random moments: what Append says must be what happened.
+// canceledAnywhere cancels appends at random moments. The result of Append must match what happened.
 func (s suite) canceledAnywhere(t *testing.T) {
 	logs := s.fresh(t, 2)
 	ctx := testContext(t)
@@ -64,7 +64,7 @@ func (s suite) canceledAnywhere(t *testing.T) {
 		case err == nil && moved:
 			outcomes["done"]++
 		case errors.Is(err, log.ErrUnknown):
-			// Settled by the entry that stands there next, which is this one if it is anyone's.
+			// The entry after head decides the outcome. If there is one, it is from this append.
 			outcomes["unknown"]++
 			if !moved {
 				err := logs[0].Append(ctx, head, id, puts(log.Revision(n+3), cancelRows))

@@ -10,11 +10,11 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// busyCalls is more than any driver has connections for.
+// busyCalls is larger than any driver's number of connections.
 const busyCalls = 40
 
-// busyLeavesRoom keeps all connections for values busy, by scans that do not go on: what the log's end and each append
-// need is answered all the same, and calls that wait for a connection end with their context.
+// busyLeavesRoom occupies all connections for bulk reads by scans that do not continue. Reads of the end and appends
+// must still be answered, and calls that wait for a connection must end with their context.
 func (s suite) busyLeavesRoom(t *testing.T) {
 	l := s.fresh(t, 1)[0]
 	ctx := testContext(t)
@@ -42,7 +42,7 @@ func (s suite) busyLeavesRoom(t *testing.T) {
 	<-begun
 	s.busy(ctx, t, l)
 
-	// None of these may take as long as a scan, which does not end.
+	// None of these may wait for a scan, because the scans do not end.
 	short, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	if end, err := l.End(short); err != nil || end.Head != head {
@@ -70,7 +70,7 @@ func (s suite) busyLeavesRoom(t *testing.T) {
 	}
 }
 
-// busy waits until a call of Values finds no connection. The call ends with its context.
+// busy waits until a call of Values finds no connection and ends with its context.
 func (s suite) busy(ctx context.Context, t *testing.T, l log.Log) {
 	t.Helper()
 	for ctx.Err() == nil {

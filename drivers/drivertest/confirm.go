@@ -36,7 +36,7 @@ func (s suite) confirm(t *testing.T) {
 	if err := logs[0].Confirm(canceled, second); !errors.Is(err, context.Canceled) {
 		t.Errorf("Confirm: %v, want the context's error", err)
 	}
-	// It is no append, and stands in nobody's way.
+	// Confirm is not an append, and does not block one.
 	if end := mustEnd(t, logs[1]); end.Head != second || end.Floor != 0 {
 		t.Errorf("end is %v with floor %d, want %v and 0", end.Head, end.Floor, second)
 	}
@@ -50,7 +50,7 @@ func (s suite) confirm(t *testing.T) {
 	}
 }
 
-// deleteIsGuarded deletes for someone who knows another history.
+// deleteIsGuarded calls Delete with a guard from another history.
 func (s suite) deleteIsGuarded(t *testing.T) {
 	logs := s.fresh(t, 2)
 	ctx := testContext(t)

@@ -12,8 +12,7 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// fault breaks connections in one of the ways that networks have. It returns when they work again, but what it holds
-// may be delivered later.
+// fault breaks connections as networks do. New connections work when it returns, but held data may be delivered later.
 func fault(cs proxy.Connections, late *sync.WaitGroup) string {
 	switch rand.IntN(6) {
 	case 0:
@@ -48,8 +47,8 @@ func fault(cs proxy.Connections, late *sync.WaitGroup) string {
 	return "delivered late"
 }
 
-// cutAnywhere breaks the connections at random moments of appends of several sizes: what Append says must be what
-// happened, and is settled as the store settles it, by trying again under the same guard and ID.
+// cutAnywhere breaks the connections at random moments of appends of several sizes. The result of Append must match
+// what happened. An unknown outcome is settled as in the store: by retrying with the same head and ID.
 func (s suite) cutAnywhere(t *testing.T) {
 	through, direct, p := s.Through(t)
 	l, other := opened(t, through), opened(t, direct)
@@ -65,7 +64,8 @@ func (s suite) cutAnywhere(t *testing.T) {
 	faults := map[string]int{}
 	expected := []log.Head{head}
 	for n := range 60 {
-		// The connection for appending is there again, so that it breaks under the append and not while it is made.
+		// Make sure that the connection for appending exists, so that it breaks during the append and not while it is
+		// made.
 		warm := newID()
 		_ = (&networked{through: l, head: head}).settle(ctx, t, warm, puts(2, 1))
 		head = log.Head{Position: head.Position + 1, ID: warm}
@@ -101,7 +101,7 @@ func (s suite) cutAnywhere(t *testing.T) {
 			head = next
 			expected = append(expected, head)
 		}
-		// Sometimes another replica goes on, so that what is still on its way finds its place taken.
+		// Sometimes another replica appends, so that an append that is still on its way conflicts.
 		if n%4 == 3 {
 			head = mustAppend(t, other, head, puts(2, 2))
 			expected = append(expected, head)
@@ -131,7 +131,7 @@ func (s suite) cutAnywhere(t *testing.T) {
 	}
 }
 
-// settle tries an append of unknown outcome again until it knows: nil or a conflict, which is with itself.
+// settle retries an append until its outcome is known: nil, or a conflict with itself.
 func (n *networked) settle(ctx context.Context, t *testing.T, id log.AppendID, entries []log.Entry) error {
 	t.Helper()
 	var err error
@@ -150,8 +150,8 @@ func (n *networked) settle(ctx context.Context, t *testing.T, id log.AppendID, e
 	return err
 }
 
-// writersRaceUnderCuts lets eight writers append against each other while their connections break all the time. When
-// that is over each of them recovers.
+// writersRaceUnderCuts makes eight writers append concurrently while their connections keep breaking. Each of them must
+// recover afterwards.
 func (s suite) writersRaceUnderCuts(t *testing.T) {
 	const writers, long = 8, 4 * time.Second
 	through, direct, p := s.Through(t)
@@ -201,7 +201,7 @@ func (s suite) writersRaceUnderCuts(t *testing.T) {
 	}
 }
 
-// settled reads the log when statements that were under way have ended: nothing more comes for a while.
+// settled reads the log after it has not changed for a while, so that statements in progress have ended.
 func settled(t *testing.T, l log.Log) []log.Entry {
 	t.Helper()
 	end, since := mustEnd(t, l).Head, time.Now()

@@ -10,23 +10,23 @@ import (
 
 // Damage changes one column of a stored row.
 type Damage struct {
-	// SQL is the assignment of an UPDATE of stele_log. "key" is quoted.
+	// SQL is the assignment of an UPDATE of stele_log. "key" must be quoted.
 	SQL string
-	// Change does the same to the entry.
+	// Change makes the same change to the entry.
 	Change func(*log.Entry)
 }
 
-// Damager damages the row at a position, behind the driver's back.
+// Damager damages the row at a position without the driver's knowledge.
 type Damager func(t testing.TB, position log.Position, damage Damage)
 
-// BySQL returns a Damager of a function that runs a statement in the database.
+// BySQL returns a Damager that uses execute to run a statement in the database.
 func BySQL(execute func(t testing.TB, statement string)) Damager {
 	return func(t testing.TB, position log.Position, damage Damage) {
 		execute(t, fmt.Sprintf("UPDATE stele_log SET %s WHERE position = %d", damage.SQL, position))
 	}
 }
 
-// damages change one column of one row each. Scan does not show the last one, because it leaves values out.
+// damages change one column of one row each. Scan does not notice the last one, because it leaves values out.
 var damages = []Damage{
 	{"id = id + 1", func(e *log.Entry) { e.ID++ }},
 	{"time = time + 1", func(e *log.Entry) { e.Time++ }},
@@ -45,10 +45,11 @@ var damages = []Damage{
 	{"value = 'w'", func(e *log.Entry) { e.Value = []byte("w") }},
 }
 
-// withoutChecksum makes a row one of a version that knew no checksums.
+// withoutChecksum turns a row into one written by a version without checksums.
 var withoutChecksum = Damage{"checksum = NULL", func(e *log.Entry) { e.Checksum = 0 }}
 
-// damageIsReported changes rows behind the driver's back. Every one of them is returned so that its checksum shows it.
+// damageIsReported changes rows without the driver's knowledge. The driver must return each one so that its checksum
+// does not match.
 func (s suite) damageIsReported(t *testing.T) {
 	open, damage := s.Damage(t)
 	l := opened(t, open)
@@ -87,7 +88,7 @@ func (s suite) damageIsReported(t *testing.T) {
 		wantDamaged("Read", &read[i], read[i].Verify())
 	}
 	for _, e := range scanAll(t, l) {
-		if int(e.Position) != n { // that of the value of the same length
+		if int(e.Position) != n { // except for the value of the same length
 			wantDamaged("Scan", &e, e.VerifyMetadata())
 		}
 	}
@@ -103,7 +104,7 @@ func (s suite) damageIsReported(t *testing.T) {
 	}
 }
 
-// rowsWithoutChecksum are what an earlier version wrote.
+// rowsWithoutChecksum reads rows written by an earlier version.
 func (s suite) rowsWithoutChecksum(t *testing.T) {
 	open, damage := s.Damage(t)
 	l := opened(t, open)
@@ -124,7 +125,7 @@ func (s suite) rowsWithoutChecksum(t *testing.T) {
 	}
 }
 
-// scanAll returns what Scan calls its function with.
+// scanAll returns all entries that Scan passes to its function.
 func scanAll(t testing.TB, l log.Log) (all []log.Entry) {
 	t.Helper()
 	if _, err := l.Scan(t.Context(), 0, func(batch []log.Entry) error {

@@ -12,7 +12,7 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// upTo lists the positions from first to last.
+// upTo returns the positions from first to last.
 func upTo(first, last log.Position) []log.Position {
 	positions := make([]log.Position, 0, last-first+1)
 	for p := first; p <= last; p++ {
@@ -25,7 +25,7 @@ func (s suite) deleteKeepsNewest(t *testing.T) {
 	logs := s.fresh(t, 2)
 	ctx := testContext(t)
 	head := fill(t, logs[0], log.Head{}, 500, 100)
-	// Everything, in disorder, some twice, some that never were.
+	// Delete everything: unsorted, with repeated positions and positions that never existed.
 	positions := append(upTo(1, head.Position), 1, 2, 10_000, 0, -3)
 	slices.Reverse(positions)
 	before := slices.Clone(positions)
@@ -41,7 +41,7 @@ func (s suite) deleteKeepsNewest(t *testing.T) {
 			t.Fatalf("Read: %d entries, end %+v, %v; want the newest row and floor 400", len(entries), end, err)
 		}
 	}
-	// The log goes on where it was.
+	// The log continues after its head.
 	next := mustAppend(t, logs[0], head, puts(9, 2))
 	if next.Position != head.Position+2 {
 		t.Fatalf("head is %v", next)
@@ -68,8 +68,8 @@ func (s suite) floorOnlyRises(t *testing.T) {
 	}
 }
 
-// floorComesBeforeHoles reads while rows are deleted: whoever finds a hole finds the floor above it in the same
-// snapshot, and no lower row that was named beside it.
+// floorComesBeforeHoles reads while rows are deleted. A reader that finds a hole must find a higher floor in the same
+// snapshot, and no lower row of the same Delete.
 func (s suite) floorComesBeforeHoles(t *testing.T) {
 	logs := s.fresh(t, 2)
 	ctx := testContext(t)
@@ -89,7 +89,7 @@ func (s suite) floorComesBeforeHoles(t *testing.T) {
 		}
 	})
 	defer wg.Wait()
-	// check is told the positions that are gone, in order.
+	// check receives the deleted positions in order.
 	check := func(what string, gone []log.Position, end log.End) {
 		t.Helper()
 		for i, p := range gone {
@@ -143,7 +143,7 @@ func (s suite) floorComesBeforeHoles(t *testing.T) {
 	}
 }
 
-// deleteLetsAppendsThrough appends on two replicas while one deletes much.
+// deleteLetsAppendsThrough appends on two replicas while one of them deletes many rows.
 func (s suite) deleteLetsAppendsThrough(t *testing.T) {
 	s.except(t, DeleteLetsAppendsThrough)
 	logs := s.fresh(t, 2)
@@ -184,7 +184,7 @@ func (s suite) deleteLetsAppendsThrough(t *testing.T) {
 	}
 	wg.Wait()
 	t.Logf("meanwhile appends on the deleting and the other replica: %v, the longest %v", appended, longest)
-	// An append that waits for the disk may take 100 ms, and a few rows are deleted in less.
+	// An append may take 100 ms for its sync, and a small Delete takes less.
 	if want := int(min(took/(400*time.Millisecond), 5)); appended[0] < want || appended[1] < want {
 		t.Errorf("appends hardly got through: %v in %v", appended, took)
 	}
@@ -216,7 +216,7 @@ func (s suite) defragmentGivesSpaceBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.except(t, SpaceReturned)
-	// PostgreSQL keeps deleted rows as long as a transaction of any database of the server writes that began before the
+	// PostgreSQL keeps deleted rows while a writing transaction in any database of the server is older than the
 	// deletion, and other tests append for seconds.
 	var empty log.Size
 	for deadline := time.Now().Add(time.Minute); ; {
@@ -278,7 +278,7 @@ func (s suite) reopen(t *testing.T) {
 	}
 }
 
-// callsAfterCloseFail closes a log under calls: they end, and later ones fail at once.
+// callsAfterCloseFail closes a log during calls. They must end, and later ones must fail at once.
 func (s suite) callsAfterCloseFail(t *testing.T) {
 	open := s.New(t)
 	keep := opened(t, open)
@@ -298,7 +298,7 @@ func (s suite) callsAfterCloseFail(t *testing.T) {
 	var wg sync.WaitGroup
 	started := make(chan struct{}, len(calls))
 	for name, call := range calls {
-		wg.Go(func() { // calls until it is told that the log is closed
+		wg.Go(func() { // calls until an error shows that the log is closed
 			for n := 0; ; n++ {
 				err := call()
 				if n == 0 {
@@ -330,7 +330,7 @@ func (s suite) callsAfterCloseFail(t *testing.T) {
 	}
 }
 
-// clock checks that Now and the times of entries are one clock that does not run backwards or wildly.
+// clock checks that Now and the times of entries come from one clock that neither runs backwards nor jumps.
 func (s suite) clock(t *testing.T) {
 	logs := s.fresh(t, 2)
 	first := mustEnd(t, logs[0])
@@ -342,7 +342,7 @@ func (s suite) clock(t *testing.T) {
 		entries := puts(2, 2)
 		head = mustAppend(t, logs[i%2], head, entries)
 		now := mustEnd(t, logs[1-i%2]).Now
-		// A few milliseconds backwards are tolerated: the clock of a machine that is being set.
+		// Tolerate a few milliseconds backwards, because the machine's clock may be adjusted.
 		if entries[0].Time < last-20 || now < entries[0].Time-20 {
 			t.Fatalf("an append at %d after %d and before %d", entries[0].Time, last, now)
 		}

@@ -1,5 +1,5 @@
-// Package drivertest checks every obligation of [log.Log] on a real database. A driver's own tests call [Run];
-// what a driver cannot keep is a named [Category] with a reason, never a missing test.
+// Package drivertest checks every obligation of [log.Log] on a real database. A driver's own tests call [Run]. An
+// obligation that a driver cannot keep is listed as a [Category] with a reason; its test is never just left out.
 //
-// Several replicas of a server are several logs opened on one database, which is what most tests here do.
+// Most tests open several logs on one database, as several replicas of a server would.
 package drivertest

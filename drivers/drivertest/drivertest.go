@@ -10,24 +10,25 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// Harness says how to get at a driver's databases.
+// Harness gives the suite access to a driver's databases.
 type Harness struct {
-	// New makes a fresh, empty database that lives as long as t, and returns a function that opens a log on it, any
-	// number of times. The suite closes the logs that it opens.
+	// New creates a fresh, empty database that lives as long as t. It returns a function that opens a log on it, any
+	// number of times. The suite closes the logs.
 	New func(t testing.TB) (open func(t testing.TB) log.Log)
-	// Damage is New, with a function that damages rows of the database ([BySQL] makes one).
+	// Damage is like New, and also returns a function that damages rows of the database (see [BySQL]).
 	Damage func(t testing.TB) (open func(t testing.TB) log.Log, damage Damager)
-	// Through is New for a database that is reached over a network: the logs that through opens reach it only through
-	// the proxy, those of direct do without. With nil the database is a part of the process, and the tests of the
-	// network are left out.
+	// Through is like New for a database that is accessed over a network. The logs that through opens access the
+	// database only through the proxy, and those that direct opens do not use the proxy. nil means that the database is
+	// part of the process; the network tests are then left out.
 	Through func(t testing.TB) (through, direct func(t testing.TB) log.Log, p *proxy.Proxy)
-	// Registers reports that the logs implement [log.Registry]: replicas on several machines can share the database.
+	// Registers reports that the logs implement [log.Registry], because replicas on several machines can share the
+	// database.
 	Registers bool
 	// Notifies reports that the logs implement [log.Notifier], and that the database notifies of appends.
 	Notifies bool
-	// Only names the tests to run; empty runs all.
+	// Only lists the names of the tests to run; empty runs all.
 	Only []string
-	// Exceptions are the obligations that the driver cannot keep, and why.
+	// Exceptions lists the obligations that the driver cannot keep, with the reasons.
 	Exceptions map[Category]string
 }
 
@@ -42,17 +43,17 @@ const (
 	LargeAppend Category = "large append"
 	// LargeEntry is an entry of more than 6 MiB.
 	LargeEntry Category = "large entry"
-	// Sized is that Size tells at once what the log takes up.
+	// Sized means that Size immediately reports the space that the log takes.
 	Sized Category = "sized"
-	// SpaceReturned is that Defragment after Delete makes the database smaller.
+	// SpaceReturned means that Defragment after Delete makes the database smaller.
 	SpaceReturned Category = "space returned"
-	// DeleteLetsAppendsThrough is that appends go on while rows are deleted.
+	// DeleteLetsAppendsThrough means that appends continue while rows are deleted.
 	DeleteLetsAppendsThrough Category = "delete lets appends through"
 )
 
 type suite struct{ Harness }
 
-// except ends the test if the driver is excused from category.
+// except skips the test if the driver has an exception for category.
 func (s suite) except(t *testing.T, category Category) {
 	if reason, ok := s.Exceptions[category]; ok {
 		t.Skipf("this driver is excused from %q: %s", category, reason)
@@ -81,7 +82,7 @@ func opened(t *testing.T, open func(testing.TB) log.Log) log.Log {
 	return l
 }
 
-// testContext ends when a test has taken far too long.
+// testContext returns a context that ends when a test has taken far too long.
 func testContext(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
@@ -96,7 +97,7 @@ func newID() log.AppendID {
 	}
 }
 
-// puts makes n puts of one revision with distinct keys.
+// puts returns n puts of one revision with distinct keys.
 func puts(revision log.Revision, n int) []log.Entry {
 	entries := make([]log.Entry, n)
 	for i := range entries {
@@ -113,7 +114,7 @@ func puts(revision log.Revision, n int) []log.Entry {
 	return entries
 }
 
-// mustAppend appends to a log that nobody else appends to, and returns the new head.
+// mustAppend appends to a log that has no other appender, and returns the new head.
 func mustAppend(t testing.TB, l log.Log, head log.Head, entries []log.Entry) log.Head {
 	t.Helper()
 	id := newID()
@@ -123,7 +124,7 @@ func mustAppend(t testing.TB, l log.Log, head log.Head, entries []log.Entry) log
 	return log.Head{Position: head.Position + log.Position(len(entries)), ID: id}
 }
 
-// fill appends n puts in appends of rows and returns the new head.
+// fill appends n puts, rows at a time, and returns the new head.
 func fill(t testing.TB, l log.Log, head log.Head, n, rows int) log.Head {
 	t.Helper()
 	for done := 0; done < n; done += rows {
@@ -141,7 +142,7 @@ func mustEnd(t testing.TB, l log.Log) log.End {
 	return end
 }
 
-// readAll reads everything after a position in steps.
+// readAll reads all entries after a position in steps.
 func readAll(t testing.TB, l log.Log, after log.Position) []log.Entry {
 	t.Helper()
 	var all []log.Entry

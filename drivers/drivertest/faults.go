@@ -12,7 +12,7 @@ import (
 
 const (
 	proxyReset = proxy.Reset
-	// promptly is how late a call may return after its context ended.
+	// promptly is how long after the end of its context a call may return.
 	promptly = 2 * time.Second
 )
 
@@ -28,8 +28,8 @@ func await(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// networked is a database behind a proxy, and a log that has appended and read through it: its connections are open and
-// its statements prepared, so that the next append is one statement on its way.
+// networked is a database behind a proxy, with a log that has appended and read through it. The log's connections are
+// open and its statements prepared, so that the next append sends exactly one statement.
 type networked struct {
 	*proxy.Proxy
 	through, direct log.Log
@@ -46,7 +46,7 @@ func (s suite) networked(t *testing.T) *networked {
 	return n
 }
 
-// append appends 5 entries in the background. The result is the append's ID, and its error when it has returned.
+// append appends 5 entries in the background. It returns the append's ID and a channel for its error.
 func (n *networked) append(ctx context.Context) (log.AppendID, <-chan error) {
 	id, result := newID(), make(chan error, 1)
 	head := n.head
@@ -54,7 +54,7 @@ func (n *networked) append(ctx context.Context) (log.AppendID, <-chan error) {
 	return id, result
 }
 
-// again appends what an earlier append of this ID tried, as a store does that knows nothing else.
+// again retries the append with this ID, as a store does that knows nothing else.
 func (n *networked) again(t *testing.T, id log.AppendID) error {
 	t.Helper()
 	var err error
@@ -67,8 +67,8 @@ func (n *networked) again(t *testing.T, id log.AppendID) error {
 	return err
 }
 
-// expect checks that the log has the 10 entries that were there and 5 of each of these appends, and that both logs say
-// so.
+// expect checks through both logs that the log contains the first 10 entries and 5 entries of each of the given
+// appends.
 func (n *networked) expect(t *testing.T, ids ...log.AppendID) {
 	t.Helper()
 	for _, l := range []log.Log{n.direct, n.through} {
@@ -103,7 +103,8 @@ func received(t *testing.T, result <-chan error) error {
 	}
 }
 
-// requestDropped loses a statement and then its connection: nobody but the database knows that it never came.
+// requestDropped drops a statement and then cuts its connection. Only the database knows that the statement never
+// arrived.
 func (s suite) requestDropped(t *testing.T) {
 	for _, how := range []proxy.Ending{proxy.Close, proxy.Reset} {
 		n := s.networked(t)
@@ -122,7 +123,7 @@ func (s suite) requestDropped(t *testing.T) {
 	}
 }
 
-// answerSwallowed lets an append happen and its answer get lost.
+// answerSwallowed drops the answer to an append that has taken effect.
 func (s suite) answerSwallowed(t *testing.T) {
 	for _, how := range []string{"the connection is reset", "the connection is closed", "the context ends"} {
 		n := s.networked(t)
@@ -160,8 +161,8 @@ func (s suite) answerSwallowed(t *testing.T) {
 	}
 }
 
-// deliveredLate lets a statement reach the database seconds after its caller gave up, in which time the caller, or
-// another one, went on under the same guard.
+// deliveredLate delivers a statement to the database long after its caller gave up. Meanwhile the caller or another one
+// may have appended after the same head.
 func (s suite) deliveredLate(t *testing.T) {
 	type step func(t *testing.T, n *networked, late func(), id log.AppendID) []log.AppendID
 	for name, then := range map[string]step{
@@ -218,10 +219,10 @@ func (s suite) deliveredLate(t *testing.T) {
 			}
 			old.CutClients(proxy.Reset)
 			n.expect(t)
-			// A pooler drops a statement behind which it finds the end.
+			// A pooler drops a statement if it sees the end of the stream behind it, so deliver the statement first.
 			ids := then(t, n, func() { old.Deliver(proxy.ToServer, sent) }, id)
 			old.Set(proxy.ToServer, proxy.Forward)
-			// The server has read the statement and the end of the stream, and closed its side.
+			// The server has now read the statement and the end of the stream, and closed its side.
 			await(t, "the server has done it", func() bool { return old.Ended() })
 			n.expect(t, ids...)
 			mustAppend(t, n.through, mustEnd(t, n.through).Head, puts(11, 1))
@@ -229,7 +230,7 @@ func (s suite) deliveredLate(t *testing.T) {
 	}
 }
 
-// nothingSentIsDefinite takes the connections away while nothing is under way: the next append is no riddle.
+// nothingSentIsDefinite cuts the connections while they are idle. The next append must fail definitely.
 func (s suite) nothingSentIsDefinite(t *testing.T) {
 	for _, how := range []proxy.Ending{proxy.Close, proxy.Reset} {
 		n := s.networked(t)
@@ -254,7 +255,7 @@ func (s suite) nothingSentIsDefinite(t *testing.T) {
 	}
 }
 
-// recoversByItself takes the database away for a moment: the same log serves again soon after it is back.
+// recoversByItself makes the database unreachable for a moment. The same log must work again soon afterwards.
 func (s suite) recoversByItself(t *testing.T) {
 	n := s.networked(t)
 	for _, how := range []proxy.Ending{proxy.Close, proxy.Reset} {
@@ -285,7 +286,7 @@ func (s suite) recoversByItself(t *testing.T) {
 	}
 }
 
-// calls are all that use the database. The append is always the same.
+// calls returns all calls that use the database. The append is the same every time.
 func (n *networked) calls() map[string]func(ctx context.Context) error {
 	id, l := newID(), n.through
 	head := n.head
@@ -313,12 +314,12 @@ func (n *networked) calls() map[string]func(ctx context.Context) error {
 	return calls
 }
 
-// callsEndInSilence has a database that takes connections and answers nothing.
+// callsEndInSilence uses a database that accepts connections and answers nothing.
 func (s suite) callsEndInSilence(t *testing.T) {
 	n := s.networked(t)
 	n.Set(proxy.ToServer, proxy.Drop)
 	n.Set(proxy.ToClient, proxy.Drop)
-	for round := range 2 { // on the connections that there are, and on new ones
+	for round := range 2 { // first on the existing connections, then on new ones
 		for name, call := range n.calls() {
 			ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 			start := time.Now()
@@ -345,7 +346,7 @@ func (s suite) callsEndInSilence(t *testing.T) {
 	n.expect(t, id)
 }
 
-// closeInSilence closes a log whose calls hang.
+// closeInSilence closes a log whose calls are blocked.
 func (s suite) closeInSilence(t *testing.T) {
 	through, _, p := s.Through(t)
 	l := through(t)
@@ -364,7 +365,7 @@ func (s suite) closeInSilence(t *testing.T) {
 	}
 	await(t, "calls are under way", func() bool { return len(p.Current()) > 0 })
 	start := time.Now()
-	_ = l.Close() // it may complain that the connections could not be closed in order
+	_ = l.Close() // it may report that connections could not be closed cleanly
 	for range calls {
 		select {
 		case <-results:

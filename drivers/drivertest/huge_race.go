@@ -2,18 +2,18 @@
 
 package drivertest
 
-// hugeRows is less under the race detector, which slows a database inside the process (SQLite) down fifteen times.
+// hugeRows is smaller under the race detector, which makes an in-process database (SQLite) fifteen times slower.
 const hugeRows = 10_000
 
-// deleteRows is the size of a Delete that takes a while.
+// deleteRows is the number of rows of a slow Delete.
 const deleteRows = 5_000
 
-// cancelRows is the size of an append that takes long enough to be canceled on its way.
+// cancelRows is the size of an append that takes long enough to be canceled in progress.
 const cancelRows = 150
 
-// holeRows is the size of the log that rows are deleted from while others read it. It is a multiple of 6.
+// holeRows is the size of the log whose rows are deleted during reads. It is a multiple of 6.
 const holeRows = 3_000
 
-// largeRows is the size of a transaction that does not fit into one of the packets that MySQL takes. It is of 100 MiB
-// without the race detector.
+// largeRows is the size of a transaction that does not fit into one packet of MySQL's protocol. Without the race
+// detector the transaction has 100 MiB.
 const largeRows = 25

@@ -9,14 +9,14 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// subscription is a Listen under way.
+// subscription is a Listen call in progress.
 type subscription struct {
 	woken  chan struct{}
 	ended  chan error
 	cancel context.CancelFunc
 }
 
-// subscribe returns when the subscription stands, and ends it at the end of the test.
+// subscribe returns when the subscription is active, and ends it at the end of the test.
 func subscribe(t *testing.T, l log.Log) subscription {
 	t.Helper()
 	n, ok := l.(log.Notifier)
@@ -69,7 +69,7 @@ func (s suite) listen(t *testing.T) {
 	t.Logf("from the start of an append to the wake-up: median %v, longest %v", took[25].Round(time.Microsecond), took[49].Round(time.Microsecond))
 }
 
-// listenIgnoresOwn appends on the log that listens: it is not to be woken by that, nor to miss what comes after.
+// listenIgnoresOwn appends on the log that listens. That must not wake the listener, nor make it miss later appends.
 func (s suite) listenIgnoresOwn(t *testing.T) {
 	const own = 50
 	logs := s.fresh(t, 2)
@@ -77,7 +77,7 @@ func (s suite) listenIgnoresOwn(t *testing.T) {
 	head := fill(t, logs[1], log.Head{}, own, 1)
 	mustAppend(t, logs[0], head, puts(2, 1))
 	sub.awaitWake(t, time.Second)
-	// Notifications come in the order of the appends.
+	// Notifications arrive in the order of the appends.
 	if more := len(sub.woken); more > own/10 {
 		t.Errorf("%d own appends and one of another woke %d times", own, more+1)
 	}
@@ -98,7 +98,7 @@ func (s suite) listenEnds(t *testing.T) {
 	_ = sub.awaitEnd(t)
 }
 
-// listenReportsLostConnection ends a subscription by its connection; the next one works.
+// listenReportsLostConnection cuts the connection of a subscription, which must end. The next subscription must work.
 func (s suite) listenReportsLostConnection(t *testing.T) {
 	through, direct, p := s.Through(t)
 	l, other := opened(t, through), opened(t, direct)

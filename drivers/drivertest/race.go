@@ -10,8 +10,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// appendsRace lets many appenders on several replicas append at once: each append is acknowledged once and is in the
-// log once, and nothing else is.
+// appendsRace runs many concurrent appenders on several replicas. Each append must be acknowledged once and be in the
+// log once, and the log must contain nothing else.
 func (s suite) appendsRace(t *testing.T) {
 	const replicas, appenders, appends = 3, 4, 25
 	logs := s.fresh(t, replicas)

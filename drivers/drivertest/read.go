@@ -30,7 +30,7 @@ func (s suite) readLimits(t *testing.T) {
 			}
 		}
 	}
-	// Bytes: one entry of 12 MiB comes alone, and twenty of 1 MiB do not come at once.
+	// Read is also limited in bytes: it returns one entry of 12 MiB alone, and does not return twenty of 1 MiB at once.
 	large := puts(5, 21)
 	for i := range large {
 		large[i].Value = make([]byte, 1<<20)
@@ -53,7 +53,7 @@ func (s suite) readLimits(t *testing.T) {
 	}
 }
 
-// appending appends to l until the returned function is called, which returns the number of entries appended.
+// appending appends to l in the background. stop ends that and returns the number of entries appended.
 func appending(t *testing.T, l log.Log, head log.Head) (stop func() int) {
 	ctx, cancel := context.WithCancel(testContext(t))
 	var wg sync.WaitGroup
@@ -77,7 +77,7 @@ func appending(t *testing.T, l log.Log, head log.Head) (stop func() int) {
 	})
 }
 
-// readIsASnapshot checks that a Read that reaches the end returns the end that it reached.
+// readIsASnapshot checks that a Read up to the head returns the head that matches its last entry.
 func (s suite) readIsASnapshot(t *testing.T) {
 	logs := s.fresh(t, 2)
 	ctx := testContext(t)
@@ -134,7 +134,7 @@ func (s suite) scanIsASnapshot(t *testing.T) {
 		if end.Head != last {
 			t.Fatalf("the last entry scanned is %v, and the end %v", last, end.Head)
 		}
-		for i := range keys { // the keys stay the caller's
+		for i := range keys { // the caller may keep the keys
 			if !bytes.Equal(keys[i], copies[i]) {
 				t.Fatal("a key changed after its batch")
 			}
@@ -185,7 +185,7 @@ func (s suite) values(t *testing.T) {
 	if err := logs[0].Delete(ctx, log.Head{}, deleted, 3000); err != nil {
 		t.Fatal(err)
 	}
-	// In any order, some twice, some deleted, some not there yet.
+	// Positions in any order: repeated, deleted, or not written yet.
 	positions := []log.Position{0, n + 1, 1 << 50, -1, 7, 7, 8, 8}
 	for range n {
 		positions = append(positions, 1+rand.N[log.Position](n))
@@ -214,7 +214,8 @@ func (s suite) values(t *testing.T) {
 	}
 }
 
-// endSeesOtherAppends is linearizability: an End that begins after another replica's append returned shows it.
+// endSeesOtherAppends checks linearizability: an End that begins after another replica's append returned must include
+// it.
 func (s suite) endSeesOtherAppends(t *testing.T) {
 	logs := s.fresh(t, 2)
 	ctx := testContext(t)

@@ -66,7 +66,7 @@ func (s suite) register(t *testing.T) {
 	if len(all) != 2 || !sameReplica(replica(all, a.ID), a) || !sameReplica(replica(all, b.ID), b) {
 		t.Fatalf("after the second registration: %+v", all)
 	}
-	// A refresh takes what is new, keeps since when, and tells when.
+	// A refresh updates the fields, keeps Since and advances Seen.
 	a.ClientURLs, a.Version = nil, "3.7.2"
 	await(t, "a refresh is later", func() bool {
 		all = registered(t, r[1], a)
@@ -94,8 +94,8 @@ func (s suite) register(t *testing.T) {
 	}
 }
 
-// registerAnyBytes takes texts that are hard to store. What is not UTF-8 cannot be told to clients, and may be replaced
-// by what is.
+// registerAnyBytes registers texts that are hard to store. Invalid UTF-8 may be replaced, because it cannot be sent to
+// clients.
 func (s suite) registerAnyBytes(t *testing.T) {
 	r := s.registries(t, 2)
 	all := make([]rune, 0x180)
@@ -125,7 +125,7 @@ func (s suite) registerAnyBytes(t *testing.T) {
 	}
 }
 
-// unregisterSilent removes a replica only while its last heartbeat is the one that the caller has seen.
+// unregisterSilent checks that Unregister removes a replica only if the caller has seen its latest heartbeat.
 func (s suite) unregisterSilent(t *testing.T) {
 	r := s.registries(t, 2)
 	a, b := log.Replica{ID: 1<<63 + 1, Name: "a"}, log.Replica{ID: 2, Name: "b"}
@@ -147,7 +147,7 @@ func (s suite) unregisterSilent(t *testing.T) {
 	}
 }
 
-// registerTogether has many replicas register and refresh at once.
+// registerTogether makes many replicas register and refresh at once.
 func (s suite) registerTogether(t *testing.T) {
 	const replicas = 24
 	r := s.registries(t, 4)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Run checks a driver.
+// Run runs the conformance suite against a driver.
 func Run(t *testing.T, h Harness) {
 	s := suite{h}
 	tests := []test{
@@ -79,8 +79,8 @@ func Run(t *testing.T, h Harness) {
 			continue
 		}
 		t.Run(test.name, func(t *testing.T) {
-			// Each has a database of its own, and most of them wait most of the time. The few that measure or are large
-			// run alone.
+			// Each test has a database of its own, and most of them mostly wait. The few that measure or are large run
+			// alone.
 			if !alone[test.name] {
 				t.Parallel()
 			}
@@ -98,7 +98,7 @@ type test struct {
 	run  func(t *testing.T)
 }
 
-// Essentials are the names of tests that together use every call, in a few seconds.
+// Essentials are the names of tests that together use every method in a few seconds.
 var Essentials = []string{
 	"AppendSetsAndKeeps", "GuardIsPositionAndID", "RetryAfterSuccessConflicts", "AppendsRace", "AnyBytes", "LargeValues", "ReadLimits", "ReadIsASnapshot",
 	"ScanIsASnapshot", "Values", "DeleteKeepsNewest", "FloorOnlyRises", "DefragmentGivesSpaceBack", "Confirm", "DeleteIsGuarded", "WritersRace",

@@ -11,7 +11,7 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// largeAppend is a transaction of 100 MiB.
+// largeAppend appends 100 MiB in one transaction.
 func (s suite) largeAppend(t *testing.T) {
 	s.except(t, LargeAppend)
 	logs := s.fresh(t, 2)
@@ -36,7 +36,8 @@ func (s suite) largeAppend(t *testing.T) {
 	}
 }
 
-// openedTogether opens a fresh database by many replicas at once: one of them makes the tables, and all share one log.
+// openedTogether opens a fresh database from many replicas at once. One of them must create the tables, and all must
+// share one log.
 func (s suite) openedTogether(t *testing.T) {
 	const replicas = 6
 	open := s.New(t)
@@ -61,7 +62,7 @@ func (s suite) openedTogether(t *testing.T) {
 	}
 }
 
-// reopenDuringTraffic opens and closes logs while others append: neither disturbs the other.
+// reopenDuringTraffic opens and closes logs during appends to another log. Neither may disturb the other.
 func (s suite) reopenDuringTraffic(t *testing.T) {
 	open := s.New(t)
 	l := opened(t, open)

@@ -13,7 +13,7 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// outcome is what an append told its caller.
+// outcome is the result of an append as its caller sees it.
 type outcome int
 
 const (
@@ -36,7 +36,7 @@ func outcomeOf(err error) outcome {
 	return failed
 }
 
-// attempt is an append that returned.
+// attempt is an append that has returned.
 type attempt struct {
 	writer  int
 	after   log.Head
@@ -45,7 +45,7 @@ type attempt struct {
 	err     error
 }
 
-// ledger is what became of all appends that were tried, by their ID.
+// ledger holds all attempted appends by ID.
 type ledger struct {
 	mu       sync.Mutex
 	attempts map[log.AppendID]attempt
@@ -57,7 +57,7 @@ func (l *ledger) note(id log.AppendID, a attempt) {
 	l.attempts[id] = a
 }
 
-// check compares the whole log with what the writers were told, and logs the table.
+// check compares the whole log with the results that the writers received, and logs a table of them.
 func (l *ledger) check(t *testing.T, writers int, entries []log.Entry) (sum [outcomes]int) {
 	t.Helper()
 	l.mu.Lock()
@@ -119,8 +119,8 @@ func (l *ledger) check(t *testing.T, writers int, entries []log.Entry) (sum [out
 	return sum
 }
 
-// write appends as one of the writers until it was told enough, and then one append that is acknowledged. It asks for
-// the end whenever it does not know it, and gives up an append that failed or is unknown for another one.
+// write appends as one of the writers until enough returns true, and then until one more append is acknowledged. It
+// calls End whenever it does not know the head, and does not retry an append that failed or is unknown.
 func (l *ledger) write(ctx context.Context, t *testing.T, writer int, target log.Log, enough func(done int) bool, patience time.Duration) {
 	var head log.Head
 	known := false
@@ -152,7 +152,7 @@ func (l *ledger) write(ctx context.Context, t *testing.T, writer int, target log
 	}
 }
 
-// writersRace lets writers on logs of their own append against each other.
+// writersRace makes writers on separate logs append concurrently.
 func (s suite) writersRace(t *testing.T) {
 	const writers, appends = 8, 40
 	logs := s.fresh(t, writers)

@@ -1,7 +1,7 @@
-// Package database gives tests real database servers, by scripts/databases: private ones on loopback, durable,
-// installed from Debian packages when they are missing and the tests run as root. A test that cannot have its server
-// fails.
+// Package database starts real database servers for tests, using scripts/databases. The servers are private, durable
+// and on loopback. If a server is missing, the script installs it from Debian packages if the tests run as root. A test
+// fails if its server cannot be started.
 //
-// Servers never outlive the test binary: tests stop theirs when they end, [Main] stops those that tests share, and the
-// script watches the process, so that a panic, a timeout or a signal leaves none behind.
+// Servers never outlive the test binary. Tests stop their own servers, [Main] stops shared ones, and the script watches
+// the process, so that servers are stopped even after a panic, a timeout or a signal.
 package database

@@ -16,15 +16,15 @@ import (
 	"github.com/stele-db/stele/drivers/drivertest/proxy"
 )
 
-// DSN makes an empty database that lives as long as t and returns its DSN, with the scheme, for a user who owns it.
-// Where there are several nodes it is the DSN that a product would be given: all nodes of [PostgresSync], the pooler of
+// DSN creates an empty database that lives as long as t. It returns its DSN, with the scheme, for a user who owns the
+// database. With several nodes it is the DSN that an operator would use: all nodes of [PostgresSync], the pooler of
 // [PgBouncer], and the first node of [Galera].
 func (s *Server) DSN(t testing.TB) string {
 	t.Helper()
 	return s.In(s.Env(t, "DSN"), s.Database(t))
 }
 
-// In returns a DSN of this server (one of its Env, say) with another database.
+// In returns a DSN of this server, such as one from Env, with another database.
 func (s *Server) In(dsn, database string) string {
 	user, address, _ := strings.Cut(dsn, "@")
 	address, options, _ := strings.Cut(address, "?")
@@ -36,7 +36,7 @@ func (s *Server) In(dsn, database string) string {
 	return dsn
 }
 
-// Database makes an empty database that lives as long as t, and returns its name.
+// Database creates an empty database that lives as long as t, and returns its name.
 func (s *Server) Database(t testing.TB) string {
 	t.Helper()
 	name := fmt.Sprintf("test_%016x", rand.Uint64())
@@ -44,7 +44,7 @@ func (s *Server) Database(t testing.TB) string {
 		t.Fatalf("make a database: %v", err)
 	}
 	t.Cleanup(func() {
-		// The server may be gone, or its standby the primary now: what is left is thrown away with the server.
+		// The server may be stopped, or its standby may be the primary now. Remaining data are deleted with the server.
 		if err := s.admin("DROP DATABASE IF EXISTS " + name + s.force()); err != nil {
 			t.Logf("drop the test's database: %v", err)
 		}
@@ -63,7 +63,7 @@ func (s *Server) owner() string {
 	return ""
 }
 
-// force closes the connections that tests and poolers still have.
+// force returns the option that closes remaining connections of tests and poolers.
 func (s *Server) force() string {
 	if s.postgres() {
 		return " WITH (FORCE)"
@@ -71,7 +71,7 @@ func (s *Server) force() string {
 	return ""
 }
 
-// admin executes a statement as the superuser, on the first node that takes it.
+// admin executes a statement as the superuser, on the first node that accepts it.
 func (s *Server) admin(statement string) (err error) {
 	for node := range s.Nodes() {
 		dsn := s.env[fmt.Sprintf("ADMIN_DSN_%d", node+1)]
@@ -116,8 +116,8 @@ func execMySQL(dsn, statement string) error {
 	return errors.Join(err, db.Close())
 }
 
-// Through makes an empty database that lives as long as t, and returns a DSN that leads to it through a proxy, and one
-// that does not. Of several nodes, both lead to the one that a driver would find first.
+// Through creates an empty database that lives as long as t. It returns a DSN that leads through a proxy, and one that
+// does not. With several nodes, both lead to the node that a driver would find first.
 func (s *Server) Through(t testing.TB) (through, direct string, p *proxy.Proxy) {
 	t.Helper()
 	node := 1
@@ -129,8 +129,8 @@ func (s *Server) Through(t testing.TB) (through, direct string, p *proxy.Proxy) 
 	return strings.Replace(direct, s.Address(node), p.Address(), 1), direct, p
 }
 
-// ThroughEach makes an empty database that lives as long as t, and returns what DSN returns, with every node (from 1,
-// at index 0) behind a proxy of its own.
+// ThroughEach creates an empty database that lives as long as t. It returns a DSN like DSN's in which every node is
+// behind a proxy of its own (node 1 at index 0).
 func (s *Server) ThroughEach(t testing.TB) (dsn string, proxies []*proxy.Proxy) {
 	t.Helper()
 	dsn = s.DSN(t)

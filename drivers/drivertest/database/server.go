@@ -18,8 +18,7 @@ import (
 	"time"
 )
 
-// The kinds of servers. There are also those of a version, such as "postgres-17" or "mariadb-11.8": see
-// scripts/databases.
+// The kinds of servers. A kind may also name a version, as in "postgres-17" or "mariadb-11.8"; see scripts/databases.
 const (
 	// Postgres is one PostgreSQL server.
 	Postgres = "postgres"
@@ -33,11 +32,11 @@ const (
 	Galera = "galera"
 	// MySQL is one MySQL server.
 	MySQL = "mysql"
-	// TiDB is one TiDB server that has its storage in itself.
+	// TiDB is one TiDB server with embedded storage.
 	TiDB = "tidb"
 )
 
-// Server is a database server, or several that belong together. Its methods fail the test that they are called for.
+// Server is a database server, or a group of servers. Its methods fail the test on errors.
 type Server struct {
 	// Kind is one of the kinds above.
 	Kind string
@@ -63,15 +62,15 @@ func Start(t testing.TB, kind string) *Server {
 	return s
 }
 
-// What Shared started, until Main stops it.
+// shared holds the servers that Shared started, until Main stops them.
 var shared struct {
 	sync.Mutex
 	main    bool
 	servers map[string]*Server
 }
 
-// Shared returns the server of this kind that the tests of this binary share, and starts it when it is the first to
-// ask. The package's TestMain must be `os.Exit(database.Main(m))`.
+// Shared returns the server of this kind that the tests of this binary share. The first call starts it. The package's
+// TestMain must be `os.Exit(database.Main(m))`.
 func Shared(t testing.TB, kind string) *Server {
 	t.Helper()
 	shared.Lock()
@@ -90,7 +89,7 @@ func Shared(t testing.TB, kind string) *Server {
 	return s
 }
 
-// Main runs the tests of a package, stops the servers that they shared, and returns the exit code.
+// Main runs the tests of a package, stops the shared servers, and returns the exit code.
 func Main(m *testing.M) int {
 	shared.Lock()
 	shared.main, shared.servers = true, map[string]*Server{}
@@ -114,7 +113,7 @@ func start(kind string) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{Kind: kind, dir: dir}
-	// Long enough to install packages.
+	// The limit includes the time to install packages.
 	if err := run(8*time.Minute, "start", kind, dir); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
@@ -167,33 +166,33 @@ func (s *Server) run(t testing.TB, command string, arguments ...string) {
 	}
 }
 
-// Kill kills all processes of a node (from 1) with SIGKILL, and waits until they are gone.
+// Kill kills all processes of a node (from 1) with SIGKILL, and waits until they have ended.
 func (s *Server) Kill(t testing.TB, node int) { t.Helper(); s.run(t, "kill", strconv.Itoa(node)) }
 
-// Restart starts a node that was killed on the same address and data, or stops it cleanly before when it runs. It
-// answers when Restart returns. What was the primary before Promote comes back as a primary.
+// Restart starts a killed node with the same address and data; it first stops a running node cleanly. The node answers
+// when Restart returns. A node that was the primary before Promote restarts as a primary.
 func (s *Server) Restart(t testing.TB, node int) { t.Helper(); s.run(t, "restart", strconv.Itoa(node)) }
 
-// Pause stops all processes of a node with SIGSTOP: it keeps its connections and answers nothing.
+// Pause stops all processes of a node with SIGSTOP. The node keeps its connections and answers nothing.
 func (s *Server) Pause(t testing.TB, node int) { t.Helper(); s.run(t, "pause", strconv.Itoa(node)) }
 
-// Continue lets a paused node go on.
+// Continue resumes a paused node.
 func (s *Server) Continue(t testing.TB, node int) {
 	t.Helper()
 	s.run(t, "continue", strconv.Itoa(node))
 }
 
-// Promote makes the standby of [PostgresSync] a primary. The former one is left alone.
+// Promote makes the standby of [PostgresSync] a primary. It does not change the previous primary.
 func (s *Server) Promote(t testing.TB) { t.Helper(); s.run(t, "promote") }
 
-// Backup keeps a copy of all nodes' data under a name, as a power failure at this moment would leave them.
+// Backup stores a copy of all nodes' data under a name, as a power failure at this moment would leave them.
 func (s *Server) Backup(t testing.TB, name string) { t.Helper(); s.run(t, "backup", name) }
 
-// Restore kills all nodes and starts them from the copy of that name.
+// Restore kills all nodes and starts them from the named copy.
 func (s *Server) Restore(t testing.TB, name string) { t.Helper(); s.run(t, "restore", name) }
 
-// Env returns what scripts/databases tells of the servers, such as CA, CLIENT_CERT, CLIENT_KEY (files), ADMIN_DSN or
-// DSN_2, and fails the test when it does not tell this.
+// Env returns a variable that scripts/databases set for the servers, such as CA, CLIENT_CERT, CLIENT_KEY (files),
+// ADMIN_DSN or DSN_2. It fails the test if the variable is not set.
 func (s *Server) Env(t testing.TB, name string) string {
 	t.Helper()
 	value, ok := s.env[name]
@@ -203,18 +202,18 @@ func (s *Server) Env(t testing.TB, name string) string {
 	return value
 }
 
-// Nodes is the number of nodes.
+// Nodes returns the number of nodes.
 func (s *Server) Nodes() int {
 	n, _ := strconv.Atoi(s.env["NODES"])
 	return n
 }
 
-// Address is the host and port of a node (from 1).
+// Address returns the host and port of a node (from 1).
 func (s *Server) Address(node int) string {
 	return net.JoinHostPort("127.0.0.1", s.env["PORT_"+strconv.Itoa(node)])
 }
 
-// tails logs the last lines of what the nodes logged.
+// tails logs the last lines of the nodes' logs.
 func (s *Server) tails(t testing.TB) {
 	for node := range s.Nodes() {
 		text, err := os.ReadFile(filepath.Join(s.env["ROOT"], "node"+strconv.Itoa(node+1), "log"))

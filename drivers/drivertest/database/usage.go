@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Usage returns the CPU time that this process ("client-us") and the first node ("server-us", with the processes that
-// it made) have taken so far, in microseconds.
+// Usage returns the CPU time used so far in microseconds: that of this process ("client-us") and that of the first node
+// with its child processes ("server-us").
 func (s *Server) Usage(t testing.TB) map[string]float64 {
 	t.Helper()
 	var r syscall.Rusage
@@ -28,15 +28,15 @@ func (s *Server) Usage(t testing.TB) map[string]float64 {
 	}
 }
 
-// cpu is the CPU time of a process, of those that it made, and of those that have ended.
+// cpu returns the CPU time of a process, its children, and its children that have ended.
 func cpu(pid string) (time.Duration, error) {
-	const tick = 10 * time.Millisecond // the kernel's for all that reads /proc
+	const tick = 10 * time.Millisecond // the kernel's unit in /proc
 	stat, err := os.ReadFile("/proc/" + pid + "/stat")
 	if err != nil {
 		return 0, err
 	}
 	var total time.Duration
-	// Behind the name, which may hold anything: utime, stime, cutime and cstime are the fields 14 to 17.
+	// Skip the name, which may contain anything. utime, stime, cutime and cstime are the fields 14 to 17.
 	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
 	for _, field := range fields[11:15] {
 		ticks, err := strconv.Atoi(field)
@@ -50,7 +50,7 @@ func cpu(pid string) (time.Duration, error) {
 		return 0, err
 	}
 	for _, child := range strings.Fields(string(children)) {
-		if more, err := cpu(child); err == nil { // one that has just ended counts with its parent
+		if more, err := cpu(child); err == nil { // a child that has just ended is counted in its parent
 			total += more
 		}
 	}

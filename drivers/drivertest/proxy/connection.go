@@ -6,49 +6,50 @@ import (
 	"time"
 )
 
-// Ending is how a connection ends.
+// Ending is the way in which a connection ends.
 type Ending int
 
 // The endings.
 const (
-	// Close says that no more will come (FIN).
+	// Close announces that no more data will come (FIN).
 	Close Ending = iota
-	// Reset tears the connection down (RST): the other side gets an error, and may lose what it has not read yet.
+	// Reset aborts the connection (RST): the peer gets an error and may lose unread data.
 	Reset
 )
 
-// Connections is a set of connections. Those that have ended meanwhile do not mind.
+// Connections is a set of connections. Its methods have no effect on connections that have ended.
 type Connections []*connection
 
-// Set chooses what happens to bytes of one direction.
+// Set sets the mode of one direction.
 func (cs Connections) Set(d Direction, m Mode) {
 	for _, c := range cs {
 		c.pipes[d].set(func(p *pipe) { p.mode = m })
 	}
 }
 
-// Delay lets bytes of one direction arrive later by this much.
+// Delay sets the delay of bytes in one direction.
 func (cs Connections) Delay(d Direction, delay time.Duration) {
 	for _, c := range cs {
 		c.pipes[d].set(func(p *pipe) { p.delay = delay })
 	}
 }
 
-// Cut ends the connections on both sides. What was held is lost.
+// Cut ends the connections on both sides. Held data are lost.
 func (cs Connections) Cut(how Ending) {
 	for _, c := range cs {
 		c.cut(how)
 	}
 }
 
-// CutClients ends the connections on the client's side only. The server learns of it after it got what is held for it.
+// CutClients ends the connections on the client's side only. The server notices after it has received the data held for
+// it.
 func (cs Connections) CutClients(how Ending) {
 	for _, c := range cs {
 		end(c.client, how)
 	}
 }
 
-// Held is the number of bytes that came in one direction and were not delivered yet, neither dropped.
+// Held returns the number of bytes in one direction that were received and neither delivered nor dropped.
 func (cs Connections) Held(d Direction) int {
 	held := 0
 	for _, c := range cs {
@@ -57,15 +58,15 @@ func (cs Connections) Held(d Direction) int {
 	return held
 }
 
-// Deliver delivers that many bytes of what is held in one direction of each connection, and goes on holding the rest
-// and the end of the stream.
+// Deliver delivers up to bytes held bytes in one direction of each connection. It continues to hold the rest and the
+// end of the stream.
 func (cs Connections) Deliver(d Direction, bytes int) {
 	for _, c := range cs {
 		c.pipes[d].set(func(p *pipe) { p.passing = bytes })
 	}
 }
 
-// Ended tells whether all of the connections have ended in both directions, on both sides.
+// Ended reports whether all connections have ended in both directions and on both sides.
 func (cs Connections) Ended() bool {
 	for _, c := range cs {
 		select {
@@ -77,7 +78,7 @@ func (cs Connections) Ended() bool {
 	return true
 }
 
-// connection is one connection of a client and the one to the server that belongs to it.
+// connection is a client's connection and the corresponding connection to the server.
 type connection struct {
 	client, server net.Conn
 	pipes          [directions]*pipe
@@ -96,7 +97,7 @@ func newConnection(client, server net.Conn, modes [directions]Mode, delays [dire
 	return c
 }
 
-// run returns when both directions have ended and both sides are closed.
+// run forwards data and returns when both directions have ended and both sides are closed.
 func (c *connection) run() {
 	var wg sync.WaitGroup
 	for _, p := range c.pipes {
@@ -117,7 +118,7 @@ func (c *connection) cut(how Ending) {
 	end(c.server, how)
 }
 
-// end closes a socket. That it was closed before, or that its peer was faster, does not matter.
+// end closes a socket. It ignores errors, because the socket may already be closed.
 func end(c net.Conn, how Ending) {
 	if tcp, ok := c.(*net.TCPConn); ok && how == Reset {
 		_ = tcp.SetLinger(0)

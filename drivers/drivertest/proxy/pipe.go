@@ -17,11 +17,11 @@ type pipe struct {
 	mode    Mode
 	delay   time.Duration
 	chunks  []chunk
-	// passing is how many bytes are delivered although they are held.
+	// passing is the number of held bytes to deliver nevertheless.
 	passing int
-	// ended is why nothing more comes (io.EOF, or the error of a reset connection), nil while something may.
+	// ended is the reason why no more data will arrive (io.EOF, or the error of a reset connection), or nil.
 	ended error
-	// cut means that the connection is gone on both sides, and deaf that the receiver is.
+	// cut means that both sides of the connection are closed, and deaf that the receiver's side is.
 	cut, deaf bool
 }
 
@@ -64,7 +64,7 @@ func (p *pipe) read() {
 	}
 }
 
-// write returns when the end of the stream was delivered, or can no longer be.
+// write returns when the end of the stream was delivered or can no longer be.
 func (p *pipe) write() {
 	for {
 		bytes, wait, done := p.next()
@@ -75,14 +75,14 @@ func (p *pipe) write() {
 			wait()
 		default:
 			if _, err := p.to.Write(bytes); err != nil {
-				// Nobody hears it. The sender is not to notice: its side goes on until it ends by itself.
+				// The receiver is gone. The sender must not notice, so its side continues until it ends by itself.
 				p.set(func(p *pipe) { p.deaf, p.chunks = true, nil })
 			}
 		}
 	}
 }
 
-// next returns bytes to deliver now, or how to wait for a change, or that all is done.
+// next returns bytes to deliver now, a function that waits for a change, or true if the pipe is finished.
 func (p *pipe) next() (bytes []byte, wait func(), done bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -127,7 +127,7 @@ func (p *pipe) next() (bytes []byte, wait func(), done bool) {
 	return first.bytes, nil, false
 }
 
-// passEnd tells the receiver how the stream ended.
+// passEnd ends the receiver's connection as the sender's ended.
 func (p *pipe) passEnd() {
 	tcp, ok := p.to.(*net.TCPConn)
 	if !ok || (!errors.Is(p.ended, io.EOF) && !errors.Is(p.ended, net.ErrClosed)) {

@@ -7,19 +7,19 @@ import (
 	"time"
 )
 
-// Direction is where bytes go.
+// Direction is a direction of the bytes of a connection.
 type Direction int
 
 // The directions.
 const (
-	// ToServer is that of requests.
+	// ToServer is the direction of requests.
 	ToServer Direction = iota
-	// ToClient is that of answers.
+	// ToClient is the direction of answers.
 	ToClient
 	directions
 )
 
-// Mode is what happens to the bytes of one direction.
+// Mode determines how the bytes of one direction are treated.
 type Mode int
 
 // The modes.
@@ -28,7 +28,7 @@ const (
 	Forward Mode = iota
 	// Hold keeps bytes and the end of the stream until the mode changes.
 	Hold
-	// Drop throws bytes away, those that were held too, and keeps the end of the stream.
+	// Drop discards bytes, including held ones, and keeps the end of the stream.
 	Drop
 )
 
@@ -42,12 +42,12 @@ type Proxy struct {
 	open   map[*connection]struct{}
 	refuse bool
 	closed bool
-	// What new connections begin with.
+	// The initial modes and delays of new connections.
 	modes  [directions]Mode
 	delays [directions]time.Duration
 }
 
-// Start starts a proxy to a server (host:port) that lives as long as t.
+// Start starts a proxy for a server (host:port) that lives as long as t.
 func Start(t testing.TB, server string) *Proxy {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -60,10 +60,10 @@ func Start(t testing.TB, server string) *Proxy {
 	return p
 }
 
-// Address is the host:port that clients connect to.
+// Address returns the host:port to which clients connect.
 func (p *Proxy) Address() string { return p.listener.Addr().String() }
 
-// Set chooses what happens to bytes of one direction, on the connections that are open and on later ones.
+// Set sets the mode of one direction, on current and later connections.
 func (p *Proxy) Set(d Direction, m Mode) {
 	p.mu.Lock()
 	p.modes[d] = m
@@ -71,7 +71,7 @@ func (p *Proxy) Set(d Direction, m Mode) {
 	p.Current().Set(d, m)
 }
 
-// Delay lets bytes of one direction arrive later by this much, on the connections that are open and on later ones.
+// Delay sets the delay of bytes in one direction, on current and later connections.
 func (p *Proxy) Delay(d Direction, delay time.Duration) {
 	p.mu.Lock()
 	p.delays[d] = delay
@@ -79,7 +79,7 @@ func (p *Proxy) Delay(d Direction, delay time.Duration) {
 	p.Current().Delay(d, delay)
 }
 
-// Refuse resets new connections as soon as they come, or lets them in again.
+// Refuse sets whether new connections are reset at once.
 func (p *Proxy) Refuse(refuse bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -89,7 +89,7 @@ func (p *Proxy) Refuse(refuse bool) {
 // Cut ends all open connections on both sides.
 func (p *Proxy) Cut(how Ending) { p.Current().Cut(how) }
 
-// Current returns the connections that are open now, so that they can be treated otherwise than later ones.
+// Current returns the open connections, so that they can be treated differently from later ones.
 func (p *Proxy) Current() Connections {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -110,7 +110,7 @@ func (p *Proxy) accept() {
 	}
 }
 
-// serve returns when both directions of a connection have ended.
+// serve forwards a connection and returns when both directions have ended.
 func (p *Proxy) serve(client net.Conn) {
 	p.mu.Lock()
 	refuse := p.refuse
@@ -138,7 +138,7 @@ func (p *Proxy) serve(client net.Conn) {
 }
 
 func (p *Proxy) close() {
-	// The listener is only closed here, and nothing else can go wrong with it.
+	// The listener is closed only here, and closing it cannot fail otherwise.
 	_ = p.listener.Close()
 	p.mu.Lock()
 	p.closed = true
