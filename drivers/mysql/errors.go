@@ -26,7 +26,7 @@ const (
 	errDenied               = 1045
 	errNoDatabase           = 1046
 	errWsrepNotReady        = 1047 // Galera: the node is not part of the cluster's majority
-	errNullPosition         = 1048 // the precondition of an INSERT on a read-only server; the driver writes no other NULL into this column
+	errNullPosition         = 1048 // the precondition of an INSERT on a read-only server
 	errUnknownDatabase      = 1049
 	errTableExists          = 1050
 	errUnknownColumn        = 1054

@@ -17,8 +17,8 @@ type Log struct {
 	logger *logrus.Entry
 	sql    statements
 
-	// followers serves the calls on which linearizable reads and the replica's position in the log depend. others
-	// serves all other calls except appends. The classes bound the calls, and the pools hold the connections.
+	// followers serves the calls on which linearizable reads and the registration of replicas depend; others serves all
+	// other calls except appends. The classes bound the calls, and the pools hold the connections.
 	followers, others        *connect.Class[*sql.Conn]
 	followerPool, othersPool *sql.DB
 	// keepIdle is how many idle connections othersPool keeps.

@@ -18,8 +18,8 @@ type Log struct {
 	cfg    *config
 	logger *logrus.Entry
 	sql    *queries
-	// followers serves the calls on which linearizable reads and the replica's position in the log depend. others
-	// serves the rest. The classes bound the calls, and the pools hold the connections.
+	// followers serves the calls on which linearizable reads and the registration of replicas depend; others serves all
+	// other calls except appends. The classes bound the calls, and the pools hold the connections.
 	followers, others        *connect.Class[*pgxpool.Conn]
 	followerPool, othersPool *pgxpool.Pool
 	hosts                    hosts

@@ -84,7 +84,7 @@ func (l *Log) notified(n *pgconn.Notification, wake func()) {
 	case n.Payload == "" && n.PID != l.writerPID.Load():
 		l.heard.Add(1)
 		wake()
-	case n.Payload != "" && n.Payload != strconv.FormatInt(int64(l.self.Load()), 10): // the database treats an ID as a signed number
+	case n.Payload != "" && n.Payload != strconv.FormatInt(int64(l.self.Load()), 10): // IDs are signed in the database
 		l.heard.Add(1)
 	}
 }
