@@ -76,9 +76,9 @@ const contendedTries = 10
 // errTriedAgain is the reason why the outcome of an append is unknown although a retry of it conflicted.
 var errTriedAgain = errors.New("it was tried again")
 
-// lostRetryably reports whether TiDB ended an append because of a concurrent transaction that left no row: one that was
-// rolled back, or that is still running. Other servers wait for it. A retry is safe even if the first attempt took
-// place after all, because both insert the same row.
+// lostRetryably reports whether TiDB ended an append because of a concurrent transaction that left no row. That
+// transaction was rolled back or is still running; other servers would wait for it. A retry is safe even if the first
+// attempt took effect after all, because both insert the same rows.
 func (w *writer) lostRetryably(err error) bool {
 	return isNumber(err, errTiKVWriteConflict) && !errors.Is(err, log.ErrConflict) && w.s.IsValid()
 }

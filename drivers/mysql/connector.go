@@ -18,8 +18,8 @@ import (
 
 // connector opens connections whose sessions do not depend on the server's defaults.
 type connector struct {
-	// servers holds the configuration of each server at the start, and count their number. files holds their current
-	// configuration, and passwords chooses among the passwords.
+	// servers holds the configuration of each server at the start. count is their number. files holds the current
+	// configuration of each, and passwords chooses the password to use.
 	servers   []*mysql.Config
 	count     int
 	files     *connect.Files[[]*mysql.Config]

@@ -1,5 +1,5 @@
-// Package mysql stores the log in a database that speaks MySQL's protocol: MariaDB 10.6 or later, MySQL 8.0 or later,
-// Galera clusters of either, and TiDB. DESIGN.md lists the versions that were tested.
+// Package mysql stores the log in a database that speaks MySQL's protocol. It supports MariaDB 10.6 or later, MySQL 8.0
+// or later, Galera clusters of either, and TiDB. DESIGN.md lists the versions that were tested.
 //
 // # Invariants
 //
@@ -25,8 +25,9 @@
 // On a node of a Galera cluster, SELECT, UPDATE and DELETE wait until the node has applied all earlier commits of the
 // cluster (wsrep_sync_wait), so that End, Read and Confirm see every append that any node has acknowledged. INSERT does
 // not wait, because the cluster certifies it at commit. If the precondition of an INSERT fails, the driver reads the
-// head with such a wait to find out whether the node only lagged, and retries if it did. A conflict between nodes
-// (error 1213) is a conflict if another append's entry is found after the head, and an unknown outcome otherwise.
+// head with such a wait to find out whether the node only lagged, and retries if it did. If the cluster rejects an
+// INSERT (error 1213), the driver reads the entry after the head. The append is a conflict if that entry is from
+// another append; otherwise its outcome is unknown.
 //
 // # TiDB
 //
@@ -52,12 +53,12 @@
 //	server_name=HOST     The name in the server's certificate, if it is not the host of the DSN.
 //	table_prefix=stele   Names of the tables begin with it and _, so that several logs can share a database.
 //
-// Any other option is a system variable to set. Some are overruled: parameters are never interpolated, and the charset
-// is binary.
+// Any other option is a system variable to set. The driver overrides some options: it never interpolates parameters,
+// and the charset is binary.
 //
-// # Rights
+// # Privileges
 //
-// Open creates the database and the tables if they are not there. With those prepared ([Schema]) SELECT, INSERT, UPDATE
-// and DELETE are enough, and for Defragment what OPTIMIZE TABLE asks for. With PROCESS, Size is exact instead of an
+// Open creates the database and the tables if they are missing. If they exist (see [Schema]), SELECT, INSERT, UPDATE
+// and DELETE suffice; Defragment also needs the privileges of OPTIMIZE TABLE. With PROCESS, Size is exact instead of an
 // estimate.
 package mysql

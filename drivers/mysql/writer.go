@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// cachedRows bounds the total rows of the prepared INSERTs, which take memory in the server. 8256 is the total of
+	// cachedRows bounds the total rows of the cached INSERTs, which take memory in the server. A total of 8256 allows
 	// one INSERT of each size up to 128.
 	cachedRows = 8256
 	// chunkRows is the number of rows of each statement of an append that does not fit into one.

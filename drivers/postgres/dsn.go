@@ -210,8 +210,8 @@ func mergeTLS(wanted, dsn *tls.Config, host string) *tls.Config {
 	return merged
 }
 
-// dialer makes connections that detect a lost peer: by keep-alive probes when idle and, on Linux, by a bound on the
-// time that sent data may remain unacknowledged.
+// dialer makes connections that detect a lost peer. It uses keep-alive probes on idle connections and, on Linux, bounds
+// the time that sent data may remain unacknowledged.
 func dialer(timeout time.Duration) *net.Dialer {
 	return &net.Dialer{
 		Timeout: timeout,

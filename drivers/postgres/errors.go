@@ -86,8 +86,9 @@ func lostRace(err error) bool {
 	return rolledBack(err) && (code(err) == pgerrcode.SerializationFailure || code(err) == pgerrcode.DeadlockDetected)
 }
 
-// staleConnection reports whether another connection may succeed: this one is broken, leads to a server that is no
-// longer the primary, or has lost its prepared statements. It returns false if no connection could be made.
+// staleConnection reports whether another connection may succeed. That is the case if this one is broken, leads to a
+// server that is no longer the primary, or has lost its prepared statements. It returns false if no connection could be
+// made.
 func staleConnection(err error) bool {
 	var (
 		stop    *stopped

@@ -40,8 +40,8 @@ type Log struct {
 
 	// self is the ID under which this process is registered, 0 before it registers.
 	self atomic.Uint64
-	// heard counts, from 1, the signs of other replicas. aloneAt is the value of heard just before the latest read of
-	// the registry if that showed no other replica, and 0 if it did.
+	// heard counts the signs of other replicas, starting at 1. aloneAt is 0 if the latest read of the registry showed
+	// another replica. Otherwise it is the value of heard just before that read.
 	heard, aloneAt atomic.Int64
 
 	// pooled reports that a pooler may give each transaction any connection: the driver does not prepare or LISTEN.

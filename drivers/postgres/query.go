@@ -32,9 +32,9 @@ type queries struct {
 // ahead of the clock.
 const nowSQL = `(extract(epoch FROM statement_timestamp()) * 1000)::bigint`
 
-// durableSQL makes the commit of its statement wait for the disk and for the server's synchronous standbys, whatever
-// the session, the role or another client of a pooled connection has set. It also makes the server warn if it stops
-// that wait. Both settings last until the transaction has ended, including its commit.
+// durableSQL makes the commit of its statement wait for the disk and for the server's synchronous standbys. It
+// overrides the settings of the session, the role and other clients of a pooled connection. It also makes the server
+// send a warning if it stops that wait. Both settings last until the transaction has ended, including its commit.
 const durableSQL = `CASE WHEN current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')
 		THEN set_config('synchronous_commit', 'on', true) END,
 	CASE WHEN current_setting('client_min_messages') IN ('error', 'fatal', 'panic')

@@ -20,8 +20,8 @@ func ServerText(err error) (string, bool) {
 	return "", false
 }
 
-// attempts returns the attempts to connect that err, the error inside a ConnectError, consists of: one for each address
-// of each host, with TLS and without.
+// attempts returns the attempts to connect that err, the error inside a ConnectError, reports. There is one for each
+// address of each host, with TLS and without.
 func attempts(err error) []connect.Attempt {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var all []connect.Attempt

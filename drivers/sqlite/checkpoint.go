@@ -11,8 +11,8 @@ import (
 const (
 	// walWarnBytes is the size of the WAL above which Stele warns about a reader that prevents its restart.
 	walWarnBytes = 4 * walRestartBytes
-	// blockedRest is how long checkpoints pause after one that a reader blocked, in multiples of its duration, because
-	// each attempt sorts the whole WAL again.
+	// blockedRest is how long checkpoints pause after one that a reader blocked, in multiples of its duration. Each
+	// attempt sorts the whole WAL again.
 	blockedRest = 50
 )
 

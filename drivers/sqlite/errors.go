@@ -83,9 +83,8 @@ func isInterrupted(err error) bool {
 	return errors.As(err, &e) && e.primary() == sqlite3.SQLITE_INTERRUPT
 }
 
-// retryBusy calls f until it returns an error other than a busy database, or none, until ctx ends, or until patience
-// has passed, after which it returns the busy error. It replaces SQLite's own busy handler, which first sleeps a whole
-// millisecond and ignores contexts.
+// retryBusy calls f until the database is not busy, ctx ends, or patience has passed. In the last case it returns the
+// busy error. It replaces SQLite's own busy handler, which first sleeps a whole millisecond and ignores contexts.
 func retryBusy(ctx context.Context, patience time.Duration, f func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err

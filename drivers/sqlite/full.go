@@ -48,8 +48,8 @@ func noSpace(err error) syscall.Errno {
 	return 0
 }
 
-// creates returns the directories in which SQLite creates files for the database at path: the database's own directory
-// and, searched in SQLite's order, the one for temporary files.
+// creates returns the directories in which SQLite creates files for the database at path. They are the database's own
+// directory and the one for temporary files, searched in SQLite's order.
 func creates(path string) []string {
 	dirs := []string{filepath.Dir(path)}
 	for _, dir := range []string{os.Getenv("SQLITE_TMPDIR"), os.Getenv("TMPDIR"), "/var/tmp", "/usr/tmp", "/tmp"} {

@@ -14,11 +14,11 @@ import (
 // Statement is a statement of a script, without its semicolon.
 type Statement struct {
 	SQL string
-	// Optional reports that the statement is preceded by "-- optional": a database that does not support it can do
+	// Optional reports that "-- optional" precedes the statement. A database that does not support the statement can do
 	// without it.
 	Optional bool
-	// Brief reports that the statement is preceded by "-- brief": its wait for locks is bounded, because all other
-	// users of the table are queued behind it.
+	// Brief reports that "-- brief" precedes the statement. Its wait for locks is bounded, because all other users of
+	// the table are queued behind it.
 	Brief bool
 }
 
