@@ -100,7 +100,7 @@ func (l *Log) appendAtOnce(ctx context.Context, w *writer, head log.Head, id log
 	return l.timeOf(ctx, w, head, result)
 }
 
-// timeOf returns the time of an append whose guarded INSERT has succeeded.
+// timeOf returns the time of an append whose conditional INSERT has succeeded.
 func (l *Log) timeOf(ctx context.Context, w *writer, head log.Head, result driver.Result) (log.Timestamp, error) {
 	at, err := result.LastInsertId()
 	if err == nil && at > 0 {
@@ -118,7 +118,7 @@ func (l *Log) timeOf(ctx context.Context, w *writer, head log.Head, result drive
 	return log.Timestamp(at), nil
 }
 
-// insert returns the prepared guarded INSERT for a number of rows, evicting the least recently used ones.
+// insert returns the prepared conditional INSERT for a number of rows. It evicts the least recently used INSERTs.
 func (l *Log) insert(ctx context.Context, w *writer, rows int) (*insert, error) {
 	w.uses++
 	if found, ok := w.inserts[rows]; ok {

@@ -3,15 +3,16 @@
 //
 // # Invariants
 //
-//   - An append is one autocommit INSERT that carries its own precondition. The position of its first row is computed:
-//     if the log's head is not the one that the append names, it is the position of the sentinel, a row that always
-//     exists at position 0. A failed precondition is therefore always a duplicate key (error 1062), in every SQL mode.
-//     If the precondition holds for two concurrent appends, the primary key admits only one of them.
+//   - An append is one autocommit INSERT that carries its own precondition (the conditional INSERT). The position of
+//     its first row is computed: if the log's head is not the one that the append names, it is the position of the
+//     sentinel, a row that always exists at position 0. A failed precondition is therefore always a duplicate key
+//     (error 1062), in every SQL mode. If the precondition holds for two concurrent appends, the primary key admits
+//     only one of them.
 //   - No statement writes to a server that has read_only on, whatever the user's privileges: every statement that
 //     writes checks read_only itself.
 //   - The head of the log is its newest row, which is never deleted. The sentinel is never deleted either; it is not an
 //     entry and is never returned.
-//   - An append that does not fit into one statement is a transaction that begins with the guarded INSERT. Nothing
+//   - An append that does not fit into one statement is a transaction that begins with the conditional INSERT. Nothing
 //     takes effect before COMMIT, so until COMMIT is sent every error is a definite failure.
 //   - Sessions do not depend on the server's defaults (connector.go): strict mode, READ COMMITTED, UTC, bytes instead
 //     of characters.

@@ -38,7 +38,7 @@ type writer struct {
 	args      []driver.NamedValue
 }
 
-// insert is a prepared guarded INSERT.
+// insert is a prepared conditional INSERT.
 type insert struct {
 	rawStmt
 	lastUse uint64
