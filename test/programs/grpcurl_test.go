@@ -152,8 +152,7 @@ var grpcurlCalls = []struct{ method, request string }{
 	{"v3electionpb.Election/Campaign", `{"name":"cmFjZQ==","lease":5,"value":"bWU="}`},
 	{"v3electionpb.Election/Leader", `{"name":"cmFjZQ=="}`},
 	{"v3electionpb.Election/Leader", `{"name":"bm9uZQ=="}`},
-	{"etcdserverpb.Watch/Watch", `{"create_request":{"key":"AA==","range_end":"AA==","start_revision":4,"prev_kv":true}}
-		{"cancel_request":{}}`},
+	{"etcdserverpb.Watch/Watch", `{"create_request":{"key":"AA==","range_end":"AA==","start_revision":4,"prev_kv":true}}`},
 	{"etcdserverpb.Watch/Watch", `{"create_request":{"key":"YQ==","start_revision":1}}`},
 	{"etcdserverpb.Auth/UserAdd", `{"name":"anna","password":"secret"}`},
 	{"etcdserverpb.Auth/UserAdd", `{"name":"anna","password":"secret"}`},
