@@ -40,8 +40,6 @@ type store struct {
 	servers []server
 	// targets are the addresses of the servers.
 	targets []string
-	// leasesBeginAnew says that the whole time of a lease begins anew when the store starts, as in etcd.
-	leasesBeginAnew bool
 }
 
 // startStore starts the store of a set-up; its servers are stopped at the end of the test.
@@ -52,7 +50,7 @@ func startStore(t *testing.T, setup string) *store {
 	case onEtcd:
 		// Durable, because Stele is.
 		e := etcd.Start(t, etcd.Options{Fsync: true, Args: []string{progressNotify}})
-		return &store{servers: []server{e}, targets: []string{e.Target}, leasesBeginAnew: true}
+		return &store{servers: []server{e}, targets: []string{e.Target}}
 	case onSQLite:
 		endpoint = "sqlite://" + filepath.Join(t.TempDir(), "state.db")
 	case onPostgres:
