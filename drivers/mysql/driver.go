@@ -3,7 +3,6 @@ package mysql
 import (
 	"context"
 	"database/sql"
-	"strings"
 
 	"github.com/stele-db/stele/drivers/internal/driver"
 	"github.com/stele-db/stele/logstructured/log"
@@ -32,11 +31,7 @@ func describe(dsn string) (string, error) {
 	for i, server := range cfg.servers {
 		hosts[i] = server.Addr
 	}
-	prefix := cfg.prefix
-	if prefix == defaultPrefix {
-		prefix = ""
-	}
-	return driver.Server("mysql", strings.Join(hosts, ","), cfg.database, prefix), nil
+	return driver.Server("mysql", hosts, cfg.database, cfg.prefix), nil
 }
 
 // openTable opens the database for reading a table. Its sessions convert neither names nor values.

@@ -11,12 +11,12 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/drivers/internal/driver"
 	"github.com/stele-db/stele/drivers/internal/migrations"
 )
 
 const (
 	defaultDatabase = "kubernetes"
-	defaultPrefix   = "stele"
 	// kine's default server.
 	defaultServer = "root@unix(/var/run/mysqld/mysqld.sock)/"
 
@@ -66,7 +66,7 @@ func parseDSN(dsn string) (*config, error) {
 	if err != nil {
 		return nil, errDSN
 	}
-	cfg := &config{dsn: given, database: server.DBName, prefix: defaultPrefix, maxValue: connect.DefaultMaxValueBytes}
+	cfg := &config{dsn: given, database: server.DBName, prefix: driver.DefaultPrefix, maxValue: connect.DefaultMaxValueBytes}
 	if cfg.database == "" {
 		cfg.database = defaultDatabase
 	}

@@ -40,11 +40,7 @@ func describe(dsn string) (string, error) {
 			hosts = append(hosts, host)
 		}
 	}
-	prefix := cfg.prefix
-	if prefix == DefaultPrefix {
-		prefix = ""
-	}
-	return driver.Server("postgres", strings.Join(hosts, ","), c.Database, prefix), nil
+	return driver.Server("postgres", hosts, c.Database, cfg.prefix), nil
 }
 
 // hostPort returns host:port, or the directory of a Unix socket.

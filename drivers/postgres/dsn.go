@@ -14,13 +14,12 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/drivers/internal/driver"
 )
 
 const (
 	// DefaultDatabase is the name of the database if the DSN has none. It is kine's.
 	DefaultDatabase = "kubernetes"
-	// DefaultPrefix begins the names of the tables.
-	DefaultPrefix = "stele"
 
 	connectTimeout  = 5 * time.Second
 	defaultMaxConns = 8
@@ -70,7 +69,7 @@ func parseDSN(dsn string) (*config, error) {
 	if c.Database == "" {
 		c.Database = DefaultDatabase
 	}
-	cfg := &config{dsn: dsn, pool: pool, prefix: DefaultPrefix}
+	cfg := &config{dsn: dsn, pool: pool, prefix: driver.DefaultPrefix}
 	if !strings.Contains(rest, "pool_max_conns") {
 		pool.MaxConns = defaultMaxConns
 	}

@@ -37,7 +37,7 @@ func TestParseDSN(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cfg.pool.ConnConfig.Database != DefaultDatabase || cfg.prefix != DefaultPrefix || cfg.pooler || cfg.pool.MaxConns != defaultMaxConns || cfg.pool.ConnConfig.ConnectTimeout != 2*time.Second {
+	if cfg.pool.ConnConfig.Database != DefaultDatabase || cfg.prefix != driver.DefaultPrefix || cfg.pooler || cfg.pool.MaxConns != defaultMaxConns || cfg.pool.ConnConfig.ConnectTimeout != 2*time.Second {
 		t.Errorf("defaults are %+v, database %q", cfg, cfg.pool.ConnConfig.Database)
 	}
 }

@@ -63,14 +63,18 @@ func Logged[L log.Log](l L, err error) (log.Log, error) {
 	return l, nil
 }
 
-// Server describes a database on a server. It omits an empty prefix. It returns only the scheme if an unescaped
+// DefaultPrefix begins the names of the tables on a server unless the DSN has another prefix.
+const DefaultPrefix = "stele"
+
+// Server describes a database on a server. It omits the default prefix. It returns only the scheme if an unescaped
 // character in the password probably made a part of the password look like something else.
-func Server(scheme, hosts, database, prefix string) string {
-	if strings.Contains(hosts+database+prefix, "@") {
+func Server(scheme string, hosts []string, database, prefix string) string {
+	location := strings.Join(hosts, ",") + "/" + database
+	if strings.Contains(location+prefix, "@") {
 		return scheme + "://..."
 	}
-	text := scheme + "://" + hosts + "/" + database
-	if prefix != "" {
+	text := scheme + "://" + location
+	if prefix != DefaultPrefix {
 		text += "?table_prefix=" + prefix
 	}
 	return text
