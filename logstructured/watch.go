@@ -33,6 +33,8 @@ type WatchRequest struct {
 	ProgressNotify bool
 	// NoPut and NoDelete drop the events of that type.
 	NoPut, NoDelete bool
+	// Fragment is returned in the watcher's responses that have events. The store does not split them.
+	Fragment bool
 }
 
 // WatchResponse is one message of a watch stream. Messages must be sent in the order in which Next returns them.
@@ -49,6 +51,8 @@ type WatchResponse struct {
 	CompactRevision Revision
 	// Events holds whole revisions only. The events are shared and must not be modified.
 	Events []*mvccpb.Event
+	// Fragment is the request's Fragment if there are Events.
+	Fragment bool
 }
 
 // WatchStream carries any number of watchers. Create, Cancel, RequestProgress and Close may be called concurrently with

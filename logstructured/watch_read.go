@@ -147,7 +147,7 @@ func (ws *WatchStream) read(ctx context.Context, w *watcher, from Revision, snap
 	}
 	w.recent = true
 	ws.hub.metrics.events.Add(float64(len(events)))
-	return &WatchResponse{WatchID: w.ID, Revision: next - 1, Events: events}, nil
+	return &WatchResponse{WatchID: w.ID, Revision: next - 1, Events: events, Fragment: w.Fragment}, nil
 }
 
 // cancelCompacted ends a watcher that needs compacted history.

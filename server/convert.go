@@ -220,6 +220,7 @@ func toWatch(r *pb.WatchCreateRequest) logstructured.WatchRequest {
 		StartRevision:  logstructured.Revision(r.StartRevision),
 		PrevKV:         r.PrevKv,
 		ProgressNotify: r.ProgressNotify,
+		Fragment:       r.Fragment,
 	}
 	for _, f := range r.Filters {
 		switch f {

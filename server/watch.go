@@ -11,10 +11,6 @@ import (
 	"github.com/stele-db/stele/logstructured"
 )
 
-// maxPendingCreates is how many creations of one stream may wait for their responses before the next request is read.
-// The creations that wait share one query to the database.
-const maxPendingCreates = 256
-
 // watchServer is etcd's Watch service.
 type watchServer struct {
 	pb.UnsafeWatchServer
@@ -42,19 +38,19 @@ func (s *watchServer) Watch(stream pb.Watch_WatchServer) error {
 	}
 	defer remove()
 
-	creates := make(chan bool, maxPendingCreates)
 	s.streams.receivers.Go(func() {
 		// A client that has closed its sending side (EOF) still gets its events.
-		if err := s.receive(ctx, stream, ws, creates); err != nil {
+		if err := s.receive(stream, ws); err != nil {
 			cancel(err)
 		}
 	})
 
-	sender := watchSender{member: s.member, stream: stream, creates: creates, fragmentBytes: s.fragmentBytes}
-	if sender.budget = newStreamBudget(ctx); sender.budget != nil {
-		defer sender.budget.drop()
-		ws.SetBudget(sender.budget)
+	budget := newStreamBudget(ctx)
+	if budget != nil {
+		defer budget.drop()
+		ws.SetBudget(budget)
 	}
+	send := func(resp *pb.WatchResponse) error { return budget.send(stream, resp) }
 	for {
 		resp, err := ws.Next(ctx)
 		if err != nil {
@@ -63,7 +59,12 @@ func (s *watchServer) Watch(stream pb.Watch_WatchServer) error {
 		if resp.Err != nil {
 			s.refusals.check(ctx, pb.Watch_Watch_FullMethodName, nil, resp.Err)
 		}
-		if err := sender.send(resp); err != nil {
+		if resp.Fragment {
+			err = sendFragments(s.newWatch(resp), s.fragmentBytes, send)
+		} else {
+			err = send(s.newWatch(resp))
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -81,9 +82,9 @@ func watchError(ctx context.Context, err error) error {
 	return rpctypes.ErrGRPCWatchCanceled
 }
 
-// receive passes requests to ws until the client sends no more. It sends to creates, in the order of the creations,
-// whether each of them requested fragments.
-func (s *watchServer) receive(ctx context.Context, stream pb.Watch_WatchServer, ws *logstructured.WatchStream, creates chan<- bool) error {
+// receive passes requests to ws until the client sends no more.
+func (s *watchServer) receive(stream pb.Watch_WatchServer, ws *logstructured.WatchStream) error {
+	ctx := stream.Context()
 	for {
 		req, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -97,11 +98,6 @@ func (s *watchServer) receive(ctx context.Context, stream pb.Watch_WatchServer, 
 			if r.CreateRequest == nil {
 				continue
 			}
-			select {
-			case creates <- r.CreateRequest.Fragment:
-			case <-ctx.Done():
-				return nil
-			}
 			ws.Create(s.auth.guard(ctx, r.CreateRequest, s.auth.current()), toWatch(r.CreateRequest))
 		case *pb.WatchRequest_CancelRequest:
 			if r.CancelRequest != nil {
@@ -113,37 +109,4 @@ func (s *watchServer) receive(ctx context.Context, stream pb.Watch_WatchServer, 
 			}
 		}
 	}
-}
-
-// watchSender turns the store's responses into messages. It is used by the sending goroutine only.
-type watchSender struct {
-	*member
-	stream        pb.Watch_WatchServer
-	creates       <-chan bool
-	fragmentBytes int
-	// budget is nil if the stream is served by [Options.GRPCServer].
-	budget *streamBudget
-	// fragmented holds the watchers that requested fragments. It is nil until the first one.
-	fragmented map[logstructured.WatchID]struct{}
-}
-
-func (s *watchSender) send(r *logstructured.WatchResponse) error {
-	resp := s.newWatch(r)
-	switch {
-	case r.Created:
-		// The store answers creations in the order in which they were requested.
-		if fragment := <-s.creates; fragment && !r.Canceled {
-			if s.fragmented == nil {
-				s.fragmented = map[logstructured.WatchID]struct{}{}
-			}
-			s.fragmented[r.WatchID] = struct{}{}
-		}
-	case r.Canceled:
-		delete(s.fragmented, r.WatchID)
-	case len(r.Events) > 1:
-		if _, ok := s.fragmented[r.WatchID]; ok {
-			return sendFragments(resp, s.fragmentBytes, func(piece *pb.WatchResponse) error { return s.budget.send(s.stream, piece) })
-		}
-	}
-	return s.budget.send(s.stream, resp)
 }
