@@ -222,6 +222,8 @@ type streamBudget struct {
 	ctx  context.Context //nolint:containedctx // a budget belongs to one stream
 	box  *outbox
 	held int64
+	// whole messages are not split, but wait for room.
+	whole bool
 }
 
 // newStreamBudget returns nil if [Options.GRPCServer] serves the stream.
@@ -238,6 +240,9 @@ func (b *streamBudget) Take(least, most int64) (_ int64, err error) {
 	b.drop()
 	if most <= freeBytes {
 		return most, nil
+	}
+	if b.whole {
+		least = most
 	}
 	if b.held = b.box.try(most); b.held > 0 {
 		return most, nil

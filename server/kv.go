@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"math"
 
@@ -153,23 +154,28 @@ const firstChunk = 10
 
 // RangeStream sends the response of Range in messages of about the request limit, all read at one revision. Header,
 // More and Count are set in the last message only, so that the merged messages equal the response of Range.
+//
+// As in etcd, a sort target without a sort order sorts each message by itself, and the next message begins after the
+// last key of the sorted one. If there are several messages, keys may be missing or come twice.
 func (s *kvServer) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServer) error {
 	if err := checkRangeStream(r); err != nil {
 		return err
 	}
 	req := toRange(r)
-	req.SortTarget, req.SortOrder = logstructured.SortByKey, logstructured.SortNone
-	left := int64(math.MaxInt64)
-	if r.Limit > 0 {
-		left = r.Limit
-	}
-	if r.CountOnly {
+	sorted := req.SortTarget != logstructured.SortByKey
+	chunk, left := int64(firstChunk), int64(math.MaxInt64)
+	switch {
+	case r.CountOnly:
 		left = 0
+	case r.Limit > 0:
+		left = r.Limit
+	case r.Limit < 0 && sorted:
+		chunk = math.MaxInt64 // etcd sends everything in one message; without a sort target the client sees no difference
 	}
-	chunk := int64(firstChunk)
 	budget := newStreamBudget(stream.Context())
 	if budget != nil {
 		defer budget.drop()
+		budget.whole = sorted
 		req.Budget = budget
 	}
 
@@ -179,9 +185,7 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServe
 	)
 	for {
 		req.Limit = min(chunk, left)
-		result, err := authorized(stream.Context(), s.auth, r, func(guard logstructured.Guard) (*logstructured.RangeResult, error) {
-			return s.store.Range(stream.Context(), guard, req)
-		})
+		result, err := s.readChunk(stream.Context(), r, req)
 		if err != nil {
 			return toStatus(err)
 		}
@@ -194,12 +198,23 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServe
 		}
 		n := int64(len(result.KVs))
 		left -= n
+		if result.More {
+			req.Key = append(bytes.Clone(result.KVs[n-1].Key), 0)
+		}
 		out := &pb.RangeResponse{Kvs: result.KVs}
 		last := r.CountOnly || !result.More || left <= 0
 		if last {
 			out.Header = s.header(&pb.ResponseHeader{}, pinned)
-			out.More = result.More && !r.CountOnly
+			out.More = result.More
 			out.Count = sent + result.Count
+			if sorted && result.More { // the keys before req.Key are not those that were sent
+				req.CountOnly = true
+				rest, err := s.readChunk(stream.Context(), r, req)
+				if err != nil {
+					return toStatus(err)
+				}
+				out.Count = sent + n + rest.Count
+			}
 		}
 		if err := budget.send(stream, &pb.RangeStreamResponse{RangeResponse: out}); err != nil {
 			return err
@@ -211,9 +226,16 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServe
 		if chunk = nextChunk(chunk, proto.Size(out), s.maxRequestBytes); n < req.Limit {
 			chunk = n // there was no room for more
 		}
-		after := result.KVs[n-1].Key
-		req.Key = append(append(make([]byte, 0, len(after)+1), after...), 0)
 	}
+}
+
+// readChunk reads the keys of one message of a stream.
+func (s *kvServer) readChunk(
+	ctx context.Context, r *pb.RangeRequest, req *logstructured.RangeRequest,
+) (*logstructured.RangeResult, error) {
+	return authorized(ctx, s.auth, r, func(guard logstructured.Guard) (*logstructured.RangeResult, error) {
+		return s.store.Range(ctx, guard, req)
+	})
 }
 
 // nextChunk doubles or halves the number of keys of a message when the last one's size was off by more than a factor

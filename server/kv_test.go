@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -179,6 +180,47 @@ func TestRangeStreamMergesToRange(t *testing.T) {
 		}
 		_, err = stream.Recv()
 		sameStatus(t, err, want)
+	}
+}
+
+// A sort target without a sort order sorts each message, and the next begins after the last key of the sorted one. The
+// keys and counts are those that etcd 3.7.3 sends.
+func TestRangeStreamSortsEachMessage(t *testing.T) {
+	kv := newKV(t)
+	for i := range 12 {
+		put(t, kv, fmt.Sprintf("k%02d", i), fmt.Sprintf("v%02d", 12-i))
+	}
+	firstMessage := "k10 k09 k08 k07 k06 k05 k04 k03 k02 k01"
+	for name, c := range map[string]struct {
+		end   string
+		limit int64
+		keys  string
+		more  bool
+		count int64
+	}{
+		"one message":       {end: "k03", keys: "k02 k01 k00", count: 3},
+		"two messages":      {end: "l", keys: firstMessage + " k11 k10 k09 k08 k07 k06 k05 k04 k03 k02", count: 20},
+		"limit":             {end: "l", limit: 10, keys: firstMessage, more: true, count: 20},
+		"limit of a third":  {end: "l", limit: 3, keys: "k03 k02 k01", more: true, count: 13},
+		"unlimited message": {end: "l", limit: -1, keys: "k11 " + firstMessage + " k00", count: 12},
+	} {
+		t.Run(name, func(t *testing.T) {
+			stream := &interruptedStream{ctx: within(t), t: t, onSend: func() {}}
+			err := kv.RangeStream(&pb.RangeRequest{
+				Key: []byte("k"), RangeEnd: []byte(c.end), Limit: c.limit, SortTarget: pb.RangeRequest_VALUE,
+			}, stream)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var keys []string
+			for _, kv := range stream.got.Kvs {
+				keys = append(keys, string(kv.Key))
+			}
+			if got := strings.Join(keys, " "); got != c.keys || stream.got.More != c.more || stream.got.Count != c.count {
+				t.Errorf("keys %s, more %v, count %d; want %s, %v, %d",
+					got, stream.got.More, stream.got.Count, c.keys, c.more, c.count)
+			}
+		})
 	}
 }
 
