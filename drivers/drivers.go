@@ -24,6 +24,9 @@ const DefaultDSN = "sqlite://./db/state.db"
 // Options configure a log beyond its DSN.
 type Options = driver.Options
 
+// Table is a database that is read through database/sql.
+type Table = driver.Table
+
 // Open opens the log at dsn, creating it if the database allows:
 //
 //   - "sqlite://PATH?options": a SQLite file; package sqlite documents the options. "PATH" without a scheme is the same.
@@ -57,10 +60,10 @@ func Schema(dsn string) ([]string, error) {
 }
 
 // OpenTable opens the database at dsn for reading a table of another program. It does not connect yet.
-func OpenTable(dsn string, opts Options) (driver.Table, error) {
+func OpenTable(dsn string, opts Options) (Table, error) {
 	d, dsn, err := find(dsn)
 	if err != nil {
-		return driver.Table{}, connect.Configuration(err)
+		return Table{}, connect.Configuration(err)
 	}
 	t, err := d.OpenTable(dsn, opts)
 	return t, connect.Configuration(err)

@@ -12,7 +12,6 @@ import (
 
 	"github.com/stele-db/stele/drivers"
 	"github.com/stele-db/stele/drivers/connect"
-	"github.com/stele-db/stele/drivers/internal/driver"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -31,7 +30,7 @@ var ErrNotKine = errors.New("not a table of kine")
 
 // Table is kine's table, opened for reading.
 type Table struct {
-	db   driver.Table
+	db   drivers.Table
 	name string
 }
 
