@@ -6,10 +6,10 @@ import (
 	"fmt"
 
 	"github.com/stele-db/stele/drivers"
-	"github.com/stele-db/stele/drivers/kine"
 	"github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/logstructured/log"
 	"github.com/stele-db/stele/transfer/importer"
+	"github.com/stele-db/stele/transfer/kine"
 )
 
 // kineSource is kine's table as a source of an import.
