@@ -1,4 +1,4 @@
-package blackbox
+package clients
 
 import (
 	"fmt"
