@@ -84,9 +84,9 @@ test-drivers: ## the conformance tests of the drivers, on a Galera cluster and t
 
 .PHONY: test-databases
 test-databases: ## the rules, the black-box and the differential tests on PostgreSQL, on MariaDB, and with three replicas on PostgreSQL
-	cd test && STELE_TEST_DATABASE=postgres go test -race -v -count=1 -timeout 60m ./semantics ./blackbox ./differential
-	cd test && STELE_TEST_DATABASE=mariadb go test -race -v -count=1 -timeout 60m ./semantics ./blackbox ./differential
-	cd test && STELE_TEST_DATABASE=postgres STELE_TEST_REPLICAS=3 go test -race -v -count=1 -timeout 60m ./semantics ./blackbox ./differential
+	cd test && STELE_TEST_DATABASE=postgres go test -race -v -count=1 -timeout 60m ./semantics ./clients ./differential
+	cd test && STELE_TEST_DATABASE=mariadb go test -race -v -count=1 -timeout 60m ./semantics ./clients ./differential
+	cd test && STELE_TEST_DATABASE=postgres STELE_TEST_REPLICAS=3 go test -race -v -count=1 -timeout 60m ./semantics ./clients ./differential
 
 .PHONY: test-engines
 test-engines: ## conformance tests and etcd's rules on other databases and versions (ENGINES: see scripts/database-programs), which it downloads or builds; about half an hour
