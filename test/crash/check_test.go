@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -553,5 +554,43 @@ func TestJudgeWatchBelowCompactRevision(t *testing.T) {
 		if found == after {
 			t.Errorf("compacted after every watcher was asked for: %v, found: %v", after, found)
 		}
+	}
+}
+
+// TestJudgeAmbiguousDeletion accepts a revision that two deletions of unknown outcome explain, of which a compaction
+// rules out the older one.
+func TestJudgeAmbiguousDeletion(t *testing.T) {
+	s := &server{state: newState(), first: 1}
+	do := func(request proto.Message, outcome Outcome, applied bool) {
+		s.clock += time.Millisecond
+		op := &Op{Request: request, Call: s.clock, Outcome: outcome}
+		if applied {
+			s.answer(op, s.state)
+		}
+		if outcome == Unknown {
+			op.Outcome, op.Response, op.Err = Unknown, nil, status.Error(codes.Unavailable, "gone")
+		}
+		s.clock += time.Millisecond
+		s.end(op)
+	}
+	key := []byte("a/0")
+	put := func(value string) *pb.PutRequest { return &pb.PutRequest{Key: key, Value: []byte(value)} }
+	deletion := &pb.DeleteRangeRequest{Key: key}
+	do(put("1"), Acked, true)
+	do(put("2"), Acked, true)
+	do(&pb.TxnRequest{Success: []*pb.RequestOp{
+		{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: deletion}},
+		{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: key, Revision: 2}}},
+	}}, Unknown, false)
+	do(&pb.CompactionRequest{Revision: 3}, Acked, true)
+	do(deletion, Unknown, true)
+	do(&pb.RangeRequest{Key: key}, Acked, true)
+	rec := &Recorded{History: History{Ops: s.ops, Full: s.full, Windows: []Window{{To: forever, Rev: 1}}}}
+	report := Check(rec, "")
+	for _, v := range report.Violations {
+		t.Error(v)
+	}
+	if report.Unknown != 2 || report.UnknownApplied != 1 {
+		t.Errorf("the history is not the intended one: %v", report)
 	}
 }

@@ -135,15 +135,20 @@ func (s *server) commit(result Result) {
 }
 
 // watch is what a stream sees that breaks now and then. It comes after everything else, so prev_kv is never there where
-// something was compacted: as if it had been seen just in time.
+// something was compacted: as if it had been seen just in time. A watcher that needs a compacted revision begins again
+// at the compact revision.
 func (s *server) watch(record *StreamRecord) *StreamRecord {
 	next := make([]int64, len(record.Watchers))
 	for i, spec := range record.Watchers {
 		next[i] = max(s.first, spec.StartRevision)
 	}
 	at := func(r Revision) time.Duration { return r.Seen }
+	compacted := ackedCompactions(&History{Ops: s.ops})
 	var session *Session
 	open := func(now int64, at time.Duration) {
+		for i := range next {
+			next[i] = max(next[i], compacted.before(at))
+		}
 		record.Sessions = append(record.Sessions, Session{Starts: append([]int64(nil), next...), Opened: at})
 		session = &record.Sessions[len(record.Sessions)-1]
 		for i := range record.Watchers {

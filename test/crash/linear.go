@@ -28,20 +28,29 @@ type step struct {
 	rev int64
 }
 
-// acknowledged are the revisions that answers in a window give to their requests, and the last revision of the window.
-// Without them a few requests of unknown outcome would be tried in every order at every step.
-type acknowledged struct {
-	revs map[int64]bool
-	last int64
+// order is what the complete watch and the answers say about the revisions of a window. Without it a few requests of
+// unknown outcome would be tried in every order at every step.
+type order struct {
+	*Timeline
+	// acked holds the revisions that answers give to their requests.
+	acked map[int64]bool
+	// end is the last revision of the window.
+	end int64
 }
 
-func linearModel(initial *State, acked acknowledged) porcupine.Model {
+// open reports whether a request of unknown outcome may lead to next: to a revision that no answer claims, with the
+// events that the complete watch shows.
+func (o order) open(next *State) bool {
+	return !o.acked[next.Rev] && o.known(next.Rev) && o.state(next.Rev).sum == next.sum
+}
+
+func linearModel(initial *State, o order) porcupine.Model {
 	return porcupine.Model{
 		Init:  func() any { return initial },
 		Equal: func(a, b any) bool { return a.(*State).equal(b.(*State)) },
 		Hash:  func(s any) uint64 { return s.(*State).sum ^ uint64(s.(*State).Compacted) },
 		Step: func(state, input, _ any) (bool, any) {
-			return takeStep(state.(*State), input.(step), acked)
+			return takeStep(state.(*State), input.(step), o)
 		},
 		DescribeOperation: func(input, _ any) string {
 			in := input.(step)
@@ -57,7 +66,7 @@ func linearModel(initial *State, acked acknowledged) porcupine.Model {
 	}
 }
 
-func takeStep(s *State, in step, acked acknowledged) (bool, *State) {
+func takeStep(s *State, in step, o order) (bool, *State) {
 	if in.expire != nil {
 		result, _ := s.Apply(in.expire)
 		return s.Rev+1 == in.rev && len(result.Events) == len(in.expire.Keys), result.Next
@@ -80,14 +89,14 @@ func takeStep(s *State, in step, acked acknowledged) (bool, *State) {
 	case Rejected:
 		return err != nil && errors.Is(modelError(op.Err), err), s
 	default:
-		return takeUnknown(s, result, err, acked)
+		return takeUnknown(s, result, err, o)
 	}
 }
 
 // takeUnknown lets a request take effect wherever it has one. That it never does is the same as that it does after
 // everything else.
-func takeUnknown(s *State, result Result, err error, acked acknowledged) (bool, *State) {
-	end := s.Rev == acked.last
+func takeUnknown(s *State, result Result, err error, o order) (bool, *State) {
+	end := s.Rev == o.end
 	switch {
 	case err != nil:
 		return end, s
@@ -96,14 +105,14 @@ func takeUnknown(s *State, result Result, err error, acked acknowledged) (bool, 
 	case end:
 		return true, s
 	default:
-		return result.Next != s && !acked.revs[result.Next.Rev], result.Next
+		return result.Next != s && o.open(result.Next), result.Next
 	}
 }
 
-// Linear checks every window. The timeline gives the state at the beginning of a window and the expired leases. It also
-// tells which requests of unknown outcome took effect: those that it does not show are left out, which makes the check
-// harder to pass and never easier, and saves trying all of them in every order. When they took effect is for porcupine
-// to find.
+// Linear checks every window. The timeline gives the state at the beginning of a window, the expired leases, and the
+// events of each revision. Requests of unknown outcome that cannot have made any revision of the window are left out,
+// which saves trying all of them in every order. Which of the others took effect, and when, is for porcupine to find:
+// several deletions may explain the same revision, and a compaction may rule out some of them.
 func Linear(h *History, t *Timeline, timeout time.Duration, artifacts string, report *Report) {
 	for i, w := range h.Windows {
 		last := t.last()
@@ -115,16 +124,16 @@ func Linear(h *History, t *Timeline, timeout time.Duration, artifacts string, re
 			return
 		}
 		history := windowHistory(h, t, w, last)
-		acked := acknowledged{revs: map[int64]bool{}, last: last}
-		for _, o := range history {
-			in := o.Input.(step)
+		o := order{Timeline: t, acked: map[int64]bool{}, end: last}
+		for _, operation := range history {
+			in := operation.Input.(step)
 			if in.expire != nil {
-				acked.revs[in.rev] = true
+				o.acked[in.rev] = true
 			} else if in.op.Outcome == Acked && changed(in.op.Response) {
-				acked.revs[revision(in.op.Response)] = true
+				o.acked[revision(in.op.Response)] = true
 			}
 		}
-		model := linearModel(t.state(w.Rev).compactedAt(w.Compacted), acked)
+		model := linearModel(t.state(w.Rev).compactedAt(w.Compacted), o)
 		result := porcupine.CheckOperationsTimeout(model, history, timeout)
 		if result == porcupine.Ok {
 			continue
@@ -144,7 +153,7 @@ func Linear(h *History, t *Timeline, timeout time.Duration, artifacts string, re
 
 // windowHistory selects what porcupine has to order in a window whose last revision is last.
 func windowHistory(h *History, t *Timeline, w Window, last int64) []porcupine.Operation {
-	made := map[*Op]int64{}
+	candidates := map[*Op]bool{}
 	var history []porcupine.Operation
 	add := func(client int, in step, call, ret time.Duration) {
 		history = append(history, porcupine.Operation{
@@ -157,11 +166,14 @@ func windowHistory(h *History, t *Timeline, w Window, last int64) []porcupine.Op
 	}
 	for i, owner := range t.owners {
 		rev := t.first() + 1 + int64(i)
-		if owner.Op != nil {
-			made[owner.Op] = rev
+		if rev <= w.Rev || rev > last {
+			continue
 		}
-		if owner.Expire != nil && rev > w.Rev && rev <= last {
+		if owner.Expire != nil {
 			add(clients, step{expire: owner.Expire, rev: rev}, w.From, forever)
+		}
+		for _, op := range owner.Candidates {
+			candidates[op] = true
 		}
 	}
 	for _, op := range h.Ops {
@@ -171,7 +183,7 @@ func windowHistory(h *History, t *Timeline, w Window, last int64) []porcupine.Op
 		case op.Outcome != Unknown && inside:
 			add(op.Client, step{op: op}, op.Call, op.Return)
 		case op.Outcome != Unknown || op.readOnly() || op.Call >= w.To:
-		case openCompaction(op, w) || made[op] > w.Rev && made[op] <= last:
+		case openCompaction(op, w) || candidates[op]:
 			add(op.Client, step{op: op}, max(op.Call, w.From), forever)
 		}
 	}

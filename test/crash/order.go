@@ -145,6 +145,9 @@ func assignUnclaimed(t *Timeline, h *History, rt *realTime, report *Report) {
 		}
 		open = append(open, rev)
 	}
+	for _, rev := range open {
+		t.owners[t.index(rev)].Candidates = edges[rev]
+	}
 	owner := match(open, edges)
 	for op, rev := range owner {
 		t.owners[t.index(rev)].Op = op

@@ -46,6 +46,9 @@ type Revision struct {
 type Owner struct {
 	Op     *Op
 	Expire *Expire
+	// Candidates are the requests of unknown outcome that can have made the revision, if no answer claims it. Op is one
+	// of them.
+	Candidates []*Op
 }
 
 // Report is what the checkers found.
