@@ -66,13 +66,13 @@ func readAlarms(records Records) *alarms {
 	return as
 }
 
-// admit refuses a write of a client if an alarm forbids it. The cost is zero if the write stores nothing new.
-func (as *alarms) admit(c cost) error {
+// check refuses a write of a client if an alarm forbids it. The cost is zero if the write stores nothing new.
+func (as *alarms) check(c cost) error {
 	switch {
 	case as.corrupt:
-		return fmt.Errorf("%w: an alarm says so", log.ErrCorrupt)
+		return fmt.Errorf("%w: the alarm CORRUPT is active", log.ErrCorrupt)
 	case as.noSpace && c != (cost{}):
-		return fmt.Errorf("%w: an alarm says so", log.ErrNoSpace)
+		return fmt.Errorf("%w: the alarm NOSPACE is active", log.ErrNoSpace)
 	}
 	return nil
 }

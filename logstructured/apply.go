@@ -107,7 +107,7 @@ func (st *state) applyRecovery(e *log.Entry) {
 // applyRecord sets or removes a record. The entry of the previous record is garbage.
 func (st *state) applyRecord(e *log.Entry) {
 	name := string(e.Key)
-	st.recorded, st.edition = e.Position, new(edition)
+	st.recorded, st.edition = e.Position, editions.Add(1)
 	if st.records != nil {
 		if former, ok := st.records.Get(&record{name: name}); ok {
 			st.bury(former.position)

@@ -17,16 +17,16 @@ import (
 const (
 	maxBatchEntries = 1024
 	maxBatchBytes   = 4 << 20
-	// patientAppends is the number of consecutive conflicts after which appends are made smaller.
-	patientAppends = 2
+	// maxFullConflicts is the number of consecutive conflicts after which appends are made smaller.
+	maxFullConflicts = 2
 )
 
 // collect adds the waiting requests to the batch: the requests that arrive while an append is being written to disk
 // form the next append.
 func (w *writer) collect(batch []*request) []*request {
 	batch, full := w.drain(batch)
-	if missing := w.store.group.size() - len(batch); missing > 0 && !full {
-		w.store.group.await(missing, func() int { return len(w.store.queue) })
+	if missing := w.queue.group.size() - len(batch); missing > 0 && !full {
+		w.queue.group.await(missing, func() int { return len(w.queue.requests) })
 		batch, _ = w.drain(batch)
 	}
 	return batch
@@ -43,7 +43,7 @@ func (w *writer) drain(batch []*request) (_ []*request, full bool) {
 	}
 	for yielded := 0; len(batch) < maxBatchEntries && size < maxBatchBytes; {
 		select {
-		case r := <-w.store.queue:
+		case r := <-w.queue.requests:
 			batch = append(batch, r)
 			size += r.size
 		default:
@@ -60,44 +60,44 @@ func (w *writer) drain(batch []*request) (_ []*request, full bool) {
 // request leaves the batch when its client has gone or when it is answered. Requests that exceed the bounds of one
 // append are left for the next.
 func (w *writer) commit(ctx context.Context, batch []*request) {
-	// inVain counts the consecutive conflicts.
-	inVain := 0
+	// conflicts counts the consecutive conflicts.
+	conflicts := 0
 	// accompanied is set once a group that writes nothing has waited for another request.
 	accompanied := false
 	for first := true; len(batch) > 0; first = false {
 		if !first {
 			w.awaitTurn(ctx)
 		}
-		w.followTold(ctx)
-		if inVain >= patientAppends {
+		w.catchUpIfNotified(ctx)
+		if conflicts >= maxFullConflicts {
 			batch = w.smallestFirst(batch)
 		}
-		lastLast(batch)
+		moveLast(batch)
 		sp := w.st.savepoint()
-		ev, evaluated, rest := w.evaluate(batch, sp, batchBytes(inVain))
+		d, evaluated, rest := w.evaluate(batch, sp, batchBytes(conflicts))
 		if len(evaluated) == 0 {
 			batch = rest
 			continue
 		}
-		if ev.writesNothing() && len(rest) == 0 && !accompanied && time.Since(w.followed) > followedLately {
+		if d.writesNothing() && len(rest) == 0 && !accompanied && time.Since(w.followedAt) > followedLately {
 			accompanied = true
-			if r := w.store.group.company(w.store.queue); r != nil {
+			if r := w.queue.group.company(w.queue.requests); r != nil {
 				batch = w.collect(append(evaluated, r))
 				continue
 			}
 		}
-		err := w.append(ctx, ev, evaluated)
+		err := w.append(ctx, d, evaluated)
 		switch {
 		case err == nil:
-			inVain, accompanied = 0, false
-			w.store.group.answered(len(evaluated), len(w.store.queue), len(ev.entries) > 0)
-			w.accept(ev)
+			conflicts, accompanied = 0, false
+			w.queue.group.answered(len(evaluated), len(w.queue.requests), len(d.entries) > 0)
+			w.accept(d)
 			finish(evaluated, nil)
 			batch = rest
 		case errors.Is(err, log.ErrConflict):
-			inVain++
-			w.store.metrics.conflicts.Inc()
-			w.turns.conflicted(inVain > 1)
+			conflicts++
+			w.metrics.conflicts.Inc()
+			w.turns.conflicted(conflicts > 1)
 			w.st.reset(w.published, sp)
 			batch = append(evaluated, rest...)
 			if err := w.catchUp(ctx); err != nil {
@@ -106,16 +106,21 @@ func (w *writer) commit(ctx context.Context, batch []*request) {
 			}
 		default:
 			w.st.reset(w.published, sp)
-			w.failing(ctx, err)
+			w.reportFailure(ctx, err)
 			finish(evaluated, failed(ctx, "append", err))
 			batch = rest
 		}
 	}
 }
 
-// commitOwn commits requests of the writer itself and returns the error of each.
-func (w *writer) commitOwn(ctx context.Context, evaluate ...func(*step) error) []error {
-	bounded, cancel := context.WithTimeout(ctx, w.store.opts.RequestTimeout)
+// commitOne commits a request of the writer itself.
+func (w *writer) commitOne(ctx context.Context, evaluate func(*evaluation) error) error {
+	return w.commitAll(ctx, []func(*evaluation) error{evaluate})[0]
+}
+
+// commitAll commits requests of the writer itself and returns the error of each.
+func (w *writer) commitAll(ctx context.Context, evaluate []func(*evaluation) error) []error {
+	bounded, cancel := context.WithTimeout(ctx, w.opts.RequestTimeout)
 	defer cancel()
 	batch := make([]*request, len(evaluate))
 	for i, f := range evaluate {
@@ -133,12 +138,12 @@ func (w *writer) commitOwn(ctx context.Context, evaluate ...func(*step) error) [
 // batchBytes bounds the size of an append after that many consecutive conflicts. A large append takes longer to reach
 // the database than several small ones of another replica. It would conflict each time for as long as that replica has
 // entries to append.
-func batchBytes(inVain int) int {
+func batchBytes(conflicts int) int {
 	const least = 16 << 10
-	if inVain < patientAppends {
+	if conflicts < maxFullConflicts {
 		return maxBatchBytes
 	}
-	return max(maxBatchBytes>>(2*inVain), least)
+	return max(maxBatchBytes>>(2*conflicts), least)
 }
 
 // smallestFirst adds the queued requests to a batch after conflicts, and sorts it by size. A large request then does
@@ -150,8 +155,8 @@ func (w *writer) smallestFirst(batch []*request) []*request {
 	return batch
 }
 
-// lastLast moves the requests that have last set to the end of the batch.
-func lastLast(batch []*request) {
+// moveLast moves the requests that have last set to the end of the batch.
+func moveLast(batch []*request) {
 	last := func(r *request) bool { return r.last }
 	if !slices.ContainsFunc(batch, last) {
 		return
@@ -168,19 +173,21 @@ func lastLast(batch []*request) {
 // evaluate runs as many requests of the batch as fit in one append. It leaves the state as if they were committed. It
 // answers the requests whose client has gone. The requests in evaluated wait for the append; the requests in rest were
 // not evaluated.
-func (w *writer) evaluate(batch []*request, sp savepoint, limit int) (ev *evaluation, evaluated, rest []*request) {
-	ev = &evaluation{st: w.st, values: &w.store.values, alarms: w.store.alarms, maxIndex: w.store.opts.MaxIndexBytes}
+func (w *writer) evaluate(batch []*request, sp savepoint, limit int) (d *draft, evaluated, rest []*request) {
+	d = &draft{
+		st: w.st, leases: &w.leases, values: &w.values, alarms: w.alarms, maxIndex: w.opts.MaxIndexBytes,
+	}
 	for i, r := range batch {
-		if len(ev.entries) >= maxBatchEntries || len(evaluated) > 0 && ev.size+int(r.size) > limit {
-			return ev, evaluated, batch[i:]
+		if len(d.entries) >= maxBatchEntries || len(evaluated) > 0 && d.size+int(r.size) > limit {
+			return d, evaluated, batch[i:]
 		}
 		if err := r.gone(); err != nil {
 			r.done <- err
 			continue
 		}
-		before := len(ev.entries)
-		r.err = r.evaluate(ev.begin(r.ctx))
-		if r.err != nil && len(ev.entries) > before {
+		before := len(d.entries)
+		r.err = r.evaluate(d.evaluation(r.ctx))
+		if r.err != nil && len(d.entries) > before {
 			// The request failed halfway, because the database failed. Undo its writes: start over without it.
 			r.done <- r.err
 			w.st.reset(w.published, sp)
@@ -188,27 +195,22 @@ func (w *writer) evaluate(batch []*request, sp savepoint, limit int) (ev *evalua
 		}
 		evaluated = append(evaluated, r)
 	}
-	return ev, evaluated, nil
+	return d, evaluated, nil
 }
 
-// failing reports a failed append. A failed sync and corruption go to health at once, because the follower would not
-// notice them.
-func (w *writer) failing(ctx context.Context, err error) {
+// reportFailure reports a failed append. A failed sync and corruption go to health at once, because the follower would
+// not notice them. Any other failure is logged, as a warning if there was none for a while and at debug level otherwise.
+func (w *writer) reportFailure(ctx context.Context, err error) {
+	const often = 10 * time.Second
 	if errors.Is(err, log.ErrSyncFailed) || errors.Is(err, log.ErrCorrupt) {
-		w.store.health.observe(ctx, err)
+		w.health.observe(ctx, err)
 		return
 	}
-	w.complain(err)
-}
-
-// complain logs a failed append, as a warning if there was none for a while and at debug level otherwise.
-func (w *writer) complain(err error) {
-	const often = 10 * time.Second
 	level := logrus.DebugLevel
-	if time.Since(w.complained) > often {
-		level, w.complained = logrus.WarnLevel, time.Now()
+	if time.Since(w.warnedAt) > often {
+		level, w.warnedAt = logrus.WarnLevel, time.Now()
 	}
-	w.store.logger.WithError(err).Log(level, "append failed")
+	w.logger.WithError(err).Log(level, "append failed")
 }
 
 func finish(batch []*request, err error) {

@@ -14,31 +14,26 @@ const deleteBatch = 10_000
 // physical is set, it also waits until the index has dropped the unreachable rows, and until the rows whose retention
 // is over have been deleted from the database.
 func (s *Store) Compact(ctx context.Context, guard Guard, revision Revision, physical bool) (Revision, error) {
-	var current Revision
-	var position log.Position
-	err := s.write(ctx, 0, func(st *step) error {
-		if err := st.st.pass(guard); err != nil {
-			return err
+	type compacted struct {
+		current  Revision
+		position log.Position
+	}
+	c := call{guard: guard, alarms: alarmsAfterGuard}
+	done, err := update(ctx, s, c, func(ev *evaluation) (compacted, error) {
+		switch {
+		case revision < 0 || revision <= ev.st.compact:
+			return compacted{}, ErrCompacted
+		case revision > ev.st.revision:
+			return compacted{}, ErrFutureRevision
 		}
-		if err := st.admit(cost{}); err != nil {
-			return err
-		}
-		current = st.st.revision
-		if revision < 0 || revision <= st.st.compact {
-			return ErrCompacted
-		}
-		if revision > st.st.revision {
-			return ErrFutureRevision
-		}
-		position = st.compact(revision)
-		return nil
+		return compacted{ev.st.revision, ev.compact(revision)}, nil
 	})
 	if err != nil || !physical {
-		return current, err
+		return done.current, err
 	}
-	ctx, cancel := s.bound(ctx)
+	ctx, cancel := s.timeouts.bound(ctx)
 	defer cancel()
-	return current, s.deleter.wait(ctx, position)
+	return done.current, s.deleter.wait(ctx, done.position)
 }
 
 // deleteRows deletes garbage from the database until ctx ends. Batches go in order, and a failed batch is retried

@@ -19,10 +19,11 @@ type control struct {
 	leases   *btree.BTreeG[*lease]
 	attached *btree.BTreeG[attachment]
 	records  *btree.BTreeG[*record]
-	// recorded is the position of the newest entry that set or removed a record. edition is replaced with each such
-	// entry.
+	// recorded is the position of the newest entry that set or removed a record.
 	recorded log.Position
-	edition  *edition
+	// edition identifies one state of all records. Each such entry sets a new one, unique in this process. A position
+	// would not do: after the database went back in time, it may belong to another state.
+	edition uint64
 }
 
 func (c *control) copyControl() control {
@@ -85,9 +86,8 @@ func (r Records) Ascend(prefix string, fn func(name string, value []byte) bool) 
 // Version grows with every change of a record.
 func (r Records) Version() log.Position { return r.c.recorded }
 
-// edition identifies one state of all records by its address. A version does not: after the database went back in time,
-// the same version may belong to another state.
-type edition struct{ _ log.Position }
+// editions is the newest edition of all stores.
+var editions atomic.Uint64
 
 // Derived caches a value that is derived from the records, until they change. It is safe for concurrent use.
 type Derived[T any] struct {
@@ -96,8 +96,8 @@ type Derived[T any] struct {
 }
 
 type derivation[T any] struct {
-	from  *edition
-	value T
+	edition uint64
+	value   T
 }
 
 // Derive returns a Derived that computes its value by derive.
@@ -106,11 +106,15 @@ func Derive[T any](derive func(Records) T) *Derived[T] { return &Derived[T]{deri
 // Of returns the value derived from r.
 func (d *Derived[T]) Of(r Records) T {
 	last := d.last.Load()
-	if last == nil || last.from != r.c.edition {
+	if last == nil || last.edition != r.c.edition {
 		last = &derivation[T]{r.c.edition, d.derive(r)}
 		d.last.Store(last)
 	}
 	return last.value
+}
+
+func recordEntry(revision Revision, name string, value []byte) log.Entry {
+	return log.Entry{Kind: log.KindRecord, Revision: revision, Key: []byte(name), Value: value, Version: 1}
 }
 
 // RecordChange sets a record, or removes it.

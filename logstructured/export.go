@@ -36,19 +36,17 @@ type Export struct {
 // Export takes the current state. A later compaction may delete rows of it once their retention is over: [Export.Read]
 // then fails.
 func (s *Store) Export(ctx context.Context, guard Guard) (*Export, error) {
-	var snap *snapshot
-	var ends leaseEnds
-	err := s.write(ctx, 0, func(st *step) error {
-		if err := st.st.pass(guard); err != nil {
-			return err
-		}
-		snap, ends = st.st.publish(), s.writer.leases.ends(&st.st.control)
-		return nil
+	type state struct {
+		snap *snapshot
+		ends leaseEnds
+	}
+	now, err := update(ctx, s, call{guard: guard}, func(ev *evaluation) (state, error) {
+		return state{ev.st.publish(), ev.leases.ends(&ev.st.control)}, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return newExport(s.log, s.values.lanes.scans, snap, ends), nil
+	return newExport(s.log, s.values.lanes.scans, now.snap, now.ends), nil
 }
 
 // ExportLog takes the state that a log holds. It writes nothing. Other processes may serve the log at the same time, in

@@ -8,7 +8,7 @@ func (s *Store) SetMarkSlice(n int) {
 }
 
 // GroupSize returns how many requests an append should have. The store must have stopped.
-func (s *Store) GroupSize() int { return s.group.size() }
+func (s *Store) GroupSize() int { return s.queue.group.size() }
 
 // Queued returns how many requests wait for the writer.
-func (s *Store) Queued() int { return len(s.queue) }
+func (s *Store) Queued() int { return len(s.queue.requests) }

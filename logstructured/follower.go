@@ -13,49 +13,48 @@ const followedLately = time.Second
 
 // follow applies the entries that other replicas appended, if any.
 func (w *writer) follow(ctx context.Context) {
-	head, asked := w.published.head, time.Now()
-	_, end, err := w.store.log.Read(ctx, head.Position, 1)
+	head, sentAt := w.published.head, time.Now()
+	_, end, err := w.log.Read(ctx, head.Position, 1)
 	if err == nil {
-		w.observe(end.Now, asked)
+		w.observeClock(end.Now, sentAt)
 		if end.Head != head {
 			err = w.catchUp(ctx)
 		} else {
-			w.current = asked
+			w.appliedAt = sentAt
 		}
 	}
-	w.store.health.observe(ctx, err)
+	w.health.observe(ctx, err)
 }
 
-// followTold applies the entries of other replicas if this replica was notified of any: an append that does not follow
+// catchUpIfNotified applies the entries of other replicas if this replica was notified of any: an append that does not follow
 // them would conflict.
-func (w *writer) followTold(ctx context.Context) {
+func (w *writer) catchUpIfNotified(ctx context.Context) {
 	select {
-	case <-w.store.behind:
-		w.store.health.observe(ctx, w.catchUp(ctx))
+	case <-w.behind:
+		w.health.observe(ctx, w.catchUp(ctx))
 	default:
 	}
 }
 
 // pollInterval returns how long to wait before the log is polled again. Waking up is most of the cost of a poll.
 func (w *writer) pollInterval() time.Duration {
-	s := w.store
 	switch {
-	case s.notified.Load() || s.hub.watchers.Load() == 0:
-		return 10 * s.opts.PollInterval
-	case time.Since(w.followed) > followedLately:
-		return 5 * s.opts.PollInterval / 2
+	case w.notified.Load() || w.hub.watchers.Load() == 0:
+		return 10 * w.opts.PollInterval
+	case time.Since(w.followedAt) > followedLately:
+		return 5 * w.opts.PollInterval / 2
 	}
-	return s.opts.PollInterval
+	return w.opts.PollInterval
 }
 
 // catchUp applies the log up to its head. The caller calls it when no request is under evaluation.
 func (w *writer) catchUp(ctx context.Context) error {
 	err := w.readOn(ctx, w.published.head, func(entries []log.Entry) {
 		for i := range entries {
-			w.follow1(&entries[i])
+			w.applyEntry(&entries[i])
 		}
-		w.followed = time.Now()
-		heads := ends(entries)
+		w.followedAt = time.Now()
+		heads := headsOf(entries)
 		w.publish(heads...)
 		for _, head := range heads {
 			w.turns.foreign(tagOf(head.ID))
@@ -67,10 +66,10 @@ func (w *writer) catchUp(ctx context.Context) error {
 	return err
 }
 
-// follow1 applies an entry that another replica appended.
-func (w *writer) follow1(e *log.Entry) {
+// applyEntry applies an entry that another replica appended.
+func (w *writer) applyEntry(e *log.Entry) {
 	r := w.st.apply(e)
-	w.leases.note(e, r, w.current)
+	w.leases.note(e, r, w.appliedAt)
 	if r == nil {
 		w.accepted(e)
 		return
@@ -78,28 +77,28 @@ func (w *writer) follow1(e *log.Entry) {
 	if e.Kind == log.KindPut {
 		cv := &cachedValue{data: e.Value}
 		r.value.Store(cv)
-		w.store.values.insert(r, cv)
+		w.values.insert(r, cv)
 	}
 }
 
 // awaitTurn waits while it is another replica's turn.
 func (w *writer) awaitTurn(ctx context.Context) {
-	w.turns.skip(w.store.group.size())
+	w.turns.skip(w.queue.group.size())
 	for len(w.turns.due) > 0 && ctx.Err() == nil {
 		wait := time.Until(w.turns.until)
 		if wait <= 0 {
 			w.turns.passed()
 			continue
 		}
-		poll := !w.store.notified.Load()
+		poll := !w.notified.Load()
 		if poll {
 			wait = min(wait, w.turns.look())
 		}
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
-		case <-w.store.behind:
-			w.store.health.observe(ctx, w.catchUp(ctx))
+		case <-w.behind:
+			w.health.observe(ctx, w.catchUp(ctx))
 		case <-timer.C:
 			if poll {
 				w.follow(ctx)

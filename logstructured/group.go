@@ -14,7 +14,7 @@ type request struct {
 	expired <-chan struct{}
 	// evaluate runs on the writer's goroutine, possibly several times. It leaves its result in variables of its
 	// closure.
-	evaluate func(*step) error
+	evaluate func(*evaluation) error
 	// err is the result of the last evaluation. The client gets it only with the outcome of the batch, because it may
 	// depend on writes of the batch that are not in the log yet.
 	err error

@@ -34,7 +34,7 @@ func TestCompany(t *testing.T) {
 	}
 }
 
-func TestLastLast(t *testing.T) {
+func TestMoveLast(t *testing.T) {
 	for _, test := range []struct{ given, want string }{
 		{"", ""}, {"ab", "ab"}, {"A", "A"}, {"AB", "AB"}, {"Aab", "abA"}, {"aAbBc", "abcAB"}, {"abAB", "abAB"},
 	} {
@@ -42,7 +42,7 @@ func TestLastLast(t *testing.T) {
 		for _, c := range test.given {
 			batch = append(batch, &request{size: int64(c), last: c < 'a'})
 		}
-		lastLast(batch)
+		moveLast(batch)
 		got := ""
 		for _, r := range batch {
 			got += string(rune(r.size))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 )
 
 // hubStore returns a store that is its hub and no more, at revision 1.
@@ -14,7 +15,10 @@ func hubStore(t testing.TB) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Store{hub: newHub(m), behind: make(chan struct{}, 1), opts: Options{}.withDefaults()}
+	s := &Store{
+		shared:   &shared{hub: newHub(m), behind: make(chan struct{}, 1), opts: Options{}.withDefaults()},
+		timeouts: newTimeouts(time.Hour),
+	}
 	s.watch = s.newWatchInputs()
 	s.hub.publish(&snapshot{view: view{revision: 1, compact: -1}})
 	return s

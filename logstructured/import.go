@@ -249,7 +249,7 @@ func (m *Import) append(ctx context.Context, entries []log.Entry) error {
 			err = m.appended(ctx, id, len(entries))
 		}
 		if err == nil {
-			m.head = after(m.head, id, entries)
+			m.head = headAfter(m.head, id, entries)
 			return nil
 		}
 		if errors.Is(err, log.ErrConflict) {

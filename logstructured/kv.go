@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
-	"github.com/stele-db/stele/logstructured/log"
 )
 
 // Range reads keys. It asks the database for the head of the log first, unless the request is serializable.
@@ -28,75 +26,19 @@ func (s *Store) Range(ctx context.Context, guard Guard, r *RangeRequest) (*Range
 
 // Put writes one key.
 func (s *Store) Put(ctx context.Context, guard Guard, r *PutRequest) (*PutResult, error) {
-	var result *PutResult
-	var a answer
-	if err := s.admit(ctx, r.cost()); err != nil {
-		return nil, err
-	}
-	err := s.write(ctx, len(r.Key)+len(r.Value), func(st *step) (err error) {
-		if err := st.admit(r.cost()); err != nil {
-			return err
+	c := call{guard: guard, alarms: alarmsBeforeGuard, cost: r.cost(), size: len(r.Key) + len(r.Value)}
+	return update(ctx, s, c, func(ev *evaluation) (*PutResult, error) {
+		if err := ev.checkPut(r, nil); err != nil {
+			return nil, err
 		}
-		if err := st.st.pass(guard); err != nil {
-			return err
-		}
-		if err := st.checkPut(r, nil); err != nil {
-			return err
-		}
-		result, err = st.put(r)
-		a = st.answer
-		return err
+		return ev.put(r)
 	})
-	if err != nil {
-		return nil, s.reportFull(ctx, err)
-	}
-	return result, s.completeCommitted(ctx, &a)
-}
-
-// completeCommitted reads the values that the answer to a committed write lacks. It retries a failed read, because an
-// error would look as if the write had failed.
-func (s *Store) completeCommitted(ctx context.Context, a *answer) error {
-	if len(a.fills) == 0 {
-		return nil
-	}
-	expired := s.timeouts.begin()
-	for attempt := 0; ; attempt++ {
-		err := a.complete(ctx, &s.values, s.values.lanes.lists)
-		if err == nil {
-			return nil
-		}
-		over := false
-		select {
-		case <-expired:
-			over = true
-		default:
-		}
-		if over || ctx.Err() != nil || errors.Is(err, errValueGone) {
-			return fmt.Errorf("%w, but its former value could not be read: %w", log.ErrUnknown, err)
-		}
-		pause(ctx, backoff(attempt))
-	}
 }
 
 // DeleteRange deletes keys.
 func (s *Store) DeleteRange(ctx context.Context, guard Guard, r *DeleteRangeRequest) (*DeleteRangeResult, error) {
-	var result *DeleteRangeResult
-	var a answer
-	err := s.write(ctx, len(r.Key)+len(r.End), func(st *step) error {
-		if err := st.admit(cost{}); err != nil {
-			return err
-		}
-		if err := st.st.pass(guard); err != nil {
-			return err
-		}
-		result = st.deleteRange(r)
-		a = st.answer
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return result, s.completeCommitted(ctx, &a)
+	c := call{guard: guard, alarms: alarmsBeforeGuard, size: len(r.Key) + len(r.End)}
+	return update(ctx, s, c, func(ev *evaluation) (*DeleteRangeResult, error) { return ev.deleteRange(r), nil })
 }
 
 // Txn runs a transaction. A transaction without writes in any branch is a read.
@@ -105,28 +47,9 @@ func (s *Store) Txn(ctx context.Context, guard Guard, r *TxnRequest) (*TxnResult
 	if !writes {
 		return s.readTxn(ctx, guard, r)
 	}
-	need := r.cost()
-	if err := s.admit(ctx, need); err != nil {
-		return nil, err
-	}
 	s.prefetch(ctx, r)
-	var result *TxnResult
-	var a answer
-	err := s.write(ctx, size, func(st *step) (err error) {
-		if err := st.admit(need); err != nil {
-			return err
-		}
-		if err := st.st.pass(guard); err != nil {
-			return err
-		}
-		result, err = st.txn(r)
-		a = st.answer
-		return err
-	})
-	if err != nil {
-		return nil, s.reportFull(ctx, err)
-	}
-	return result, s.completeCommitted(ctx, &a)
+	c := call{guard: guard, alarms: alarmsBeforeGuard, cost: r.cost(), size: size}
+	return update(ctx, s, c, func(ev *evaluation) (*TxnResult, error) { return ev.txn(r) })
 }
 
 func (s *Store) readTxn(ctx context.Context, guard Guard, r *TxnRequest) (*TxnResult, error) {
@@ -139,18 +62,18 @@ func (s *Store) readTxn(ctx context.Context, guard Guard, r *TxnRequest) (*TxnRe
 		if err := snap.pass(guard); err != nil {
 			return nil, err
 		}
-		st := s.reading(ctx, snap)
-		st.answer = *a
-		result, err := st.txn(r)
-		*a = st.answer
+		ev := s.reading(ctx, snap)
+		ev.answer = *a
+		result, err := ev.txn(r)
+		*a = ev.answer
 		return result, err
 	})
 }
 
-// reading returns a step that reads a snapshot. The step must not write.
-func (s *Store) reading(ctx context.Context, snap *snapshot) *step {
-	ev := &evaluation{st: &state{snapshot: *snap}, values: &s.values, turn: s.values.lanes.lists}
-	return ev.begin(ctx)
+// reading returns an evaluation on a snapshot. It must not write.
+func (s *Store) reading(ctx context.Context, snap *snapshot) *evaluation {
+	d := &draft{st: &state{snapshot: *snap}, values: &s.values, turn: s.values.lanes.lists}
+	return d.evaluation(ctx)
 }
 
 // reread evaluates a read on the current snapshot and completes its answer. It starts over if a row was deleted
@@ -227,28 +150,4 @@ func (s *Store) compactedIfGone(err error) error {
 		return fmt.Errorf("%w: %w", ErrCompacted, err)
 	}
 	return err
-}
-
-// passHere returns the error of a guard on the state that this replica has applied. Because this replica may lag, a
-// refusal is checked again on the latest state, unless the database is unreachable.
-func (s *Store) passHere(ctx context.Context, guard Guard) error {
-	err := s.snapshot().pass(guard)
-	if err == nil {
-		return nil
-	}
-	ctx, cancel := s.bound(ctx)
-	defer cancel()
-	if s.linearize(ctx) != nil {
-		return err
-	}
-	return s.snapshot().pass(guard)
-}
-
-// Check returns the error of a guard on a state that is not older than the call. It is for handlers that act before the
-// store evaluates their request.
-func (s *Store) Check(ctx context.Context, guard Guard) error {
-	if err := s.linearize(ctx); err != nil {
-		return err
-	}
-	return s.snapshot().pass(guard)
 }

@@ -10,7 +10,7 @@ import (
 // LeaseGrant grants a lease of ttl seconds, with a random ID if id is 0. In [LeaseModeTTL] the ID is the TTL and
 // nothing is stored; id must be 0 or that TTL.
 func (s *Store) LeaseGrant(ctx context.Context, guard Guard, id LeaseID, ttl int64) (*LeaseGrantResult, error) {
-	if err := s.admit(ctx, costOfLease); err != nil {
+	if err := s.reserveSpace(ctx, costOfLease.database); err != nil {
 		return nil, err
 	}
 	if ttl > MaxLeaseTTL {
@@ -20,28 +20,18 @@ func (s *Store) LeaseGrant(ctx context.Context, guard Guard, id LeaseID, ttl int
 	if s.opts.LeaseMode == LeaseModeTTL {
 		return s.nameTTL(ctx, guard, id, ttl)
 	}
-	result := &LeaseGrantResult{TTL: ttl}
-	err := s.write(ctx, 0, func(st *step) error {
-		if err := st.admit(costOfLease); err != nil {
-			return err
-		}
-		if err := st.st.pass(guard); err != nil {
-			return err
-		}
-		result.Revision, result.ID = st.st.revision, id
-		for result.ID == 0 || id == 0 && st.st.lease(result.ID) != nil {
+	c := call{guard: guard, alarms: alarmsBeforeGuard, cost: cost{index: costOfLease.index}}
+	return update(ctx, s, c, func(ev *evaluation) (*LeaseGrantResult, error) {
+		result := &LeaseGrantResult{Revision: ev.st.revision, ID: id, TTL: ttl}
+		for result.ID == 0 || id == 0 && ev.st.lease(result.ID) != nil {
 			result.ID = LeaseID(rand.Int64())
 		}
-		if st.st.lease(result.ID) != nil {
-			return ErrLeaseExists
+		if ev.st.lease(result.ID) != nil {
+			return nil, ErrLeaseExists
 		}
-		st.grant(result.ID, ttl)
-		return nil
+		ev.grant(result.ID, ttl)
+		return result, nil
 	})
-	if err != nil {
-		return nil, s.reportFull(ctx, err)
-	}
-	return result, nil
 }
 
 // nameTTL answers LeaseGrant in [LeaseModeTTL]: it writes nothing, but is linearized like a grant that does.
@@ -53,7 +43,7 @@ func (s *Store) nameTTL(ctx context.Context, guard Guard, id LeaseID, ttl int64)
 	if err := snap.pass(guard); err != nil {
 		return nil, err
 	}
-	if err := s.alarms.Of(Records{&snap.control}).admit(costOfLease); err != nil {
+	if err := s.alarms.Of(Records{&snap.control}).check(costOfLease); err != nil {
 		return nil, err
 	}
 	if id != 0 && id != LeaseID(ttl) {
@@ -66,20 +56,21 @@ func (s *Store) nameTTL(ctx context.Context, guard Guard, id LeaseID, ttl int64)
 // after all other requests in the same append: a keep-alive that the client sent earlier, on a stream, often reaches
 // the writer a moment later.
 func (s *Store) LeaseRevoke(ctx context.Context, guard Guard, id LeaseID) (Revision, error) {
-	var revision Revision
-	revoke := &request{ctx: ctx, last: true, evaluate: func(st *step) error {
-		if err := st.admit(cost{}); err != nil {
-			return err
+	c := call{guard: guard, alarms: alarmsAfterGuard, last: true}
+	return submitLease(ctx, s, c, func(ev *evaluation) (Revision, error) {
+		if ev.st.lease(id) == nil {
+			return 0, ErrLeaseNotFound
 		}
-		if st.st.lease(id) == nil {
-			return ErrLeaseNotFound
-		}
-		st.revoke(id)
-		revision = st.st.revision
-		return nil
-	}}
-	err := s.submitLease(guard, revoke)()
-	return revision, err
+		ev.revoke(id)
+		return ev.st.revision, nil
+	})()
+}
+
+// found is the answer to a request for a lease. err is [ErrLeaseNotFound] if the lease does not exist; the result then
+// still has the revision.
+type found[R any] struct {
+	result R
+	err    error
 }
 
 // LeaseKeepAlive extends a lease to its full TTL from now on. The log holds the keep-alive when LeaseKeepAlive returns;
@@ -95,26 +86,19 @@ func (s *Store) LeaseKeepAlive(ctx context.Context, guard Guard, id LeaseID) (*L
 func (s *Store) SubmitLeaseKeepAlive(
 	ctx context.Context, guard Guard, id LeaseID,
 ) (wait func() (*LeaseGrantResult, error)) {
-	result := &LeaseGrantResult{ID: id}
-	found := false
-	await := s.submitLease(guard, &request{ctx: ctx, evaluate: func(st *step) error {
-		// After a conflict it is evaluated again: nothing of the first result may remain.
-		*result = LeaseGrantResult{ID: id, Revision: st.st.revision}
-		l := st.st.lease(id)
-		if found = l != nil; found {
-			st.renewed = append(st.renewed, id)
-			result.TTL = l.ttl
+	await := submitLease(ctx, s, call{guard: guard}, func(ev *evaluation) (found[*LeaseGrantResult], error) {
+		result := &LeaseGrantResult{ID: id, Revision: ev.st.revision}
+		l := ev.st.lease(id)
+		if l == nil {
+			return found[*LeaseGrantResult]{result, ErrLeaseNotFound}, nil
 		}
-		return nil
-	}})
+		ev.keptAlive = append(ev.keptAlive, id)
+		result.TTL = l.ttl
+		return found[*LeaseGrantResult]{result, nil}, nil
+	})
 	return func() (*LeaseGrantResult, error) {
-		switch err := await(); {
-		case err != nil:
-			return nil, err
-		case !found:
-			return result, ErrLeaseNotFound
-		}
-		return result, nil
+		lease, err := await()
+		return lease.result, cmp.Or(err, lease.err)
 	}
 }
 
@@ -123,60 +107,44 @@ func (s *Store) SubmitLeaseKeepAlive(
 func (s *Store) LeaseTimeToLive(
 	ctx context.Context, guard Guard, id LeaseID, keys bool,
 ) (*LeaseTimeToLiveResult, error) {
-	result := &LeaseTimeToLiveResult{ID: id}
-	found := false
-	err := s.writeLease(ctx, guard, func(st *step) error {
-		*result = LeaseTimeToLiveResult{ID: id, Revision: st.st.revision}
-		l := st.st.lease(id)
-		if found = l != nil; !found {
-			return nil
+	await := submitLease(ctx, s, call{guard: guard}, func(ev *evaluation) (found[*LeaseTimeToLiveResult], error) {
+		result := &LeaseTimeToLiveResult{ID: id, Revision: ev.st.revision}
+		l := ev.st.lease(id)
+		if l == nil {
+			return found[*LeaseTimeToLiveResult]{result, ErrLeaseNotFound}, nil
 		}
-		result.GrantedTTL, result.TTL = l.ttl, s.writer.leases.remaining(l)
+		result.GrantedTTL, result.TTL = l.ttl, ev.leases.remaining(l)
 		if keys {
-			result.Keys = st.st.keysOf(id)
+			result.Keys = ev.st.keysOf(id)
 		}
-		return nil
+		return found[*LeaseTimeToLiveResult]{result, nil}, nil
 	})
-	switch {
-	case err != nil:
-		return nil, err
-	case !found:
-		return result, ErrLeaseNotFound
-	}
-	return result, nil
+	lease, err := await()
+	return lease.result, cmp.Or(err, lease.err)
 }
 
 // Leases returns the IDs of all leases, ordered by the time when they end.
 func (s *Store) Leases(ctx context.Context, guard Guard) (ids []LeaseID, revision Revision, err error) {
-	err = s.writeLease(ctx, guard, func(st *step) error {
-		ids, revision = st.st.leaseIDs(), st.st.revision
-		slices.SortStableFunc(ids, s.writer.leases.compare)
-		return nil
-	})
-	return ids, revision, err
+	type list struct {
+		ids      []LeaseID
+		revision Revision
+	}
+	all, err := submitLease(ctx, s, call{guard: guard}, func(ev *evaluation) (list, error) {
+		ids := ev.st.leaseIDs()
+		slices.SortStableFunc(ids, ev.leases.compare)
+		return list{ids, ev.st.revision}, nil
+	})()
+	return all.ids, all.revision, err
 }
 
-// writeLease is write for requests that only [LeaseModeEtcd] has.
-func (s *Store) writeLease(ctx context.Context, guard Guard, evaluate func(*step) error) error {
-	return s.submitLease(guard, &request{ctx: ctx, evaluate: evaluate})()
-}
-
-// submitLease is submit for requests that only [LeaseModeEtcd] has. The caller must call await.
-func (s *Store) submitLease(guard Guard, r *request) (await func() error) {
+// submitLease is submit for requests that only [LeaseModeEtcd] has. The caller must call wait.
+func submitLease[R any](
+	ctx context.Context, s *Store, c call, evaluate func(*evaluation) (R, error),
+) (wait func() (R, error)) {
 	if err := s.OwnLeases(); err != nil {
-		return func() error { return cmp.Or(s.passHere(r.ctx, guard), err) }
+		return func() (result R, _ error) { return result, cmp.Or(s.passHere(ctx, c.guard), err) }
 	}
-	evaluate := r.evaluate
-	r.evaluate = func(st *step) error {
-		if err := st.st.pass(guard); err != nil {
-			return err
-		}
-		return evaluate(st)
-	}
-	if err := s.submit(r); err != nil {
-		return func() error { return err }
-	}
-	return func() error { return s.await(r) }
+	return submit(ctx, s, c, evaluate).wait
 }
 
 // OwnLeases returns nil in [LeaseModeEtcd], and [ErrLeaseMode] otherwise.

@@ -14,7 +14,7 @@ func claimLeaseMode(ctx context.Context, l log.Log, st *state, mode LeaseMode) (
 	if st.head != (log.Head{}) {
 		return nil, expiry{}, leaseModeMismatch(st.mode, mode)
 	}
-	claim := []log.Entry{{Kind: log.KindRecord, Revision: st.revision, Key: []byte(recordLeaseMode), Value: []byte(mode), Version: 1}}
+	claim := []log.Entry{recordEntry(st.revision, recordLeaseMode, []byte(mode))}
 	// Another replica that starts for the first time may do the same. The mode that the log then holds counts.
 	err := l.Append(ctx, log.Head{}, newAppendID(newReplicaTag()), claim)
 	if err != nil && !errors.Is(err, log.ErrConflict) {
@@ -38,56 +38,55 @@ func (s *Store) ConvertLeases(ctx context.Context, to LeaseMode) (keys int, err 
 	if err := to.Valid(); err != nil {
 		return 0, err
 	}
-	err = s.write(ctx, 0, func(st *step) error {
+	return update(ctx, s, call{guard: Unguarded}, func(ev *evaluation) (int, error) {
 		switch {
-		case st.st.mode == to:
-			return nil
+		case ev.st.mode == to:
+			return 0, nil
 		case to == LeaseModeEtcd:
-			keys = st.convertToEtcd()
-			return nil
+			return ev.convertToEtcd(), nil
 		default:
-			keys, err = st.convertToTTL(s.writer.leases.remaining)
-			return err
+			return ev.convertToTTL()
 		}
 	})
-	return keys, err
 }
 
-func (s *step) convertToEtcd() (keys int) {
+func (ev *evaluation) convertToEtcd() (keys int) {
 	ttls := map[LeaseID]bool{}
-	s.st.keys.Scan(func(ki *keyIndex) bool {
+	ev.st.keys.Scan(func(ki *keyIndex) bool {
 		if lease := ki.newest().lease; lease != 0 {
 			ttls[lease] = true
 			keys++
 		}
 		return true
 	})
-	s.record(RecordChange{Name: recordLeaseMode, Value: []byte(LeaseModeEtcd)})
+	ev.record(RecordChange{Name: recordLeaseMode, Value: []byte(LeaseModeEtcd)})
 	for ttl := range ttls {
-		s.grant(ttl, int64(ttl))
+		ev.grant(ttl, int64(ttl))
 	}
 	return keys
 }
 
-func (s *step) convertToTTL(remaining func(*lease) int64) (keys int, err error) {
+func (ev *evaluation) convertToTTL() (keys int, err error) {
 	var puts []log.Entry
-	for _, id := range s.st.leaseIDs() {
-		left := LeaseID(max(1, remaining(s.st.lease(id))))
-		for _, key := range s.st.keysOf(id) {
-			r := s.newest([]byte(key))
-			value, err := s.values.load(s.ctx, r)
+	for _, id := range ev.st.leaseIDs() {
+		left := LeaseID(max(1, ev.leases.remaining(ev.st.lease(id))))
+		for _, key := range ev.st.keysOf(id) {
+			r := ev.newest([]byte(key))
+			value, err := ev.values.load(ev.ctx, r)
 			if err != nil {
 				return 0, err
 			}
-			puts = append(puts, log.Entry{Kind: log.KindPut, Key: r.key, Value: value, Lease: left, CreateRevision: r.create, Version: r.version + 1})
+			puts = append(puts, log.Entry{
+				Kind: log.KindPut, Key: r.key, Value: value, Lease: left, CreateRevision: r.create, Version: r.version + 1,
+			})
 		}
 	}
-	s.record(RecordChange{Name: recordLeaseMode, Value: []byte(LeaseModeTTL)})
-	for _, id := range s.st.leaseIDs() {
-		s.writeControl(log.Entry{Kind: log.KindLease, Revision: s.st.revision, Lease: id})
+	ev.record(RecordChange{Name: recordLeaseMode, Value: []byte(LeaseModeTTL)})
+	for _, id := range ev.st.leaseIDs() {
+		ev.writeControl(log.Entry{Kind: log.KindLease, Revision: ev.st.revision, Lease: id})
 	}
 	for _, e := range puts {
-		s.write(e)
+		ev.write(e)
 	}
 	return len(puts), nil
 }

@@ -17,6 +17,8 @@ const farewell = time.Second
 // members are the replicas that share the log, as far as this one knows.
 type members struct {
 	logger *logrus.Entry
+	// registry is nil if all replicas run on one machine.
+	registry log.Registry
 
 	mu   sync.Mutex
 	self log.Replica
@@ -25,8 +27,18 @@ type members struct {
 	heartbeats presences
 }
 
+// own returns the identity of this replica, zero before Announce.
+func (m *members) own() log.Replica {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.self
+}
+
+// registered reports whether this replica keeps itself registered.
+func (m *members) registered() bool { return m.registry != nil && m.own().ID != 0 }
+
 // run keeps this replica registered until ctx ends.
-func (m *members) run(ctx context.Context, r log.Registry) error {
+func (m *members) run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for failed := false; ; {
@@ -34,13 +46,13 @@ func (m *members) run(ctx context.Context, r log.Registry) error {
 		case <-ctx.Done():
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 			defer cancel()
-			if err := r.Unregister(ctx, m.self.ID, 0); err != nil {
+			if err := m.registry.Unregister(ctx, m.own().ID, 0); err != nil {
 				m.logger.WithError(err).Debug("could not unregister; the others will notice")
 			}
 			return nil
 		case <-timer.C:
 		}
-		err := m.beat(ctx, r)
+		err := m.beat(ctx)
 		if err != nil && ctx.Err() == nil && !failed {
 			m.logger.WithError(err).Debug("could not register this replica; trying again")
 		}
@@ -51,15 +63,15 @@ func (m *members) run(ctx context.Context, r log.Registry) error {
 
 // beat registers this replica once and reads the list of replicas. It removes replicas that have been silent for too
 // long.
-func (m *members) beat(ctx context.Context, r log.Registry) error {
+func (m *members) beat(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, heartbeatInterval)
 	defer cancel()
-	all, err := r.Register(ctx, m.self)
+	all, err := m.registry.Register(ctx, m.own())
 	if err != nil {
 		return err
 	}
 	for _, silent := range m.note(all) {
-		if err := r.Unregister(ctx, silent.ID, silent.Seen); err != nil {
+		if err := m.registry.Unregister(ctx, silent.ID, silent.Seen); err != nil {
 			m.logger.WithError(err).Debug("could not remove a replica that is gone; trying again")
 		}
 	}

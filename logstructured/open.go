@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/stele-db/stele/logstructured/log"
 )
@@ -41,37 +40,50 @@ func Open(ctx context.Context, l log.Log, opts Options) (s *Store, err error) {
 			return nil, err
 		}
 	}
-	l = boundedLog{l, opts.RequestTimeout}
-	s = &Store{
-		log: l, opts: opts, logger: opts.Logger, metrics: m, cluster: end.ClusterID,
-		values: values{log: l, budget: opts.ValueCacheBytes, lanes: newLanes()},
-		hub:    newHub(m), deleter: newDeleter(),
-		quota: quota{log: l, bytes: opts.QuotaBytes}, alarms: Derive(readAlarms),
-		queue:  make(chan *request, maxQueuedRequests),
-		queued: semaphore.NewWeighted(maxQueuedBytes),
-		group:  newGroupCommit(),
-		behind: make(chan struct{}, 1),
-
-		defragmenting: make(chan struct{}, 1),
-		stopped:       make(chan struct{}), timeouts: newTimeouts(opts.RequestTimeout),
-	}
-	s.reads = newReads(l, &s.applied, &s.health)
-	s.watch = s.newWatchInputs()
-	s.health.logger, s.health.damages = opts.Logger, m.damaged
-	s.refusals.logger = opts.Logger
+	s = newStore(l, opts, m, end.ClusterID)
 	if size, err := l.Size(ctx); err == nil { // otherwise the first Status queries it
 		s.size.Store(&size)
 	}
-	s.values.alert = s.health.damaged
-	s.members.logger = opts.Logger
-	s.writer = &writer{store: s, st: st, published: st.publish(), leases: leases, turns: turns{tag: newReplicaTag()}}
-	s.writer.current = start // the entries that are applied next were appended later
+	s.writer = newWriter(s.shared, st, leases, start)
 	s.hub.publish(s.writer.published)
 	s.applied.restart(s.writer.published.head)
 	m.published(s.writer.published)
 	s.logger.WithFields(logrus.Fields{
-		"revision": st.revision, "compact-revision": st.compact, "keys": st.keys.Len(), "index-bytes": st.indexBytes(), "max-index-bytes": max(opts.MaxIndexBytes, 0),
-		"took": time.Since(start).Round(time.Millisecond),
+		"revision": st.revision, "compact-revision": st.compact, "keys": st.keys.Len(), "index-bytes": st.indexBytes(),
+		"max-index-bytes": max(opts.MaxIndexBytes, 0), "took": time.Since(start).Round(time.Millisecond),
 	}).Info("index built")
 	return s, nil
+}
+
+// newStore returns a store without its writer.
+func newStore(l log.Log, opts Options, m *metrics, cluster uint64) *Store {
+	bounded, timeouts := boundedLog{l, opts.RequestTimeout}, newTimeouts(opts.RequestTimeout)
+	s := &Store{
+		shared: &shared{
+			log: bounded, opts: opts, logger: opts.Logger, metrics: m, cluster: cluster,
+			values: values{log: bounded, budget: opts.ValueCacheBytes, lanes: newLanes()},
+			hub:    newHub(m), deleter: newDeleter(), alarms: Derive(readAlarms),
+			health:   health{logger: opts.Logger, damages: m.damaged},
+			refusals: refusals{logger: opts.Logger},
+			queue:    newQueue(timeouts),
+			behind:   make(chan struct{}, 1),
+		},
+		timeouts:      timeouts,
+		members:       members{logger: opts.Logger},
+		quota:         quota{log: bounded, bytes: opts.QuotaBytes},
+		defragmenting: make(chan struct{}, 1),
+	}
+	s.values.alert = s.health.damaged
+	s.notifier, _ = l.(log.Notifier)
+	s.members.registry, _ = l.(log.Registry)
+	s.reads = newReads(bounded, &s.applied, &s.health)
+	s.watch = s.newWatchInputs()
+	return s
+}
+
+func (s *Store) newWatchInputs() watchInputs {
+	return watchInputs{
+		hub: s.hub, reads: s.reads, values: &s.values, logger: s.logger, wakeFollower: s.wakeFollower,
+		stopped: s.timeouts.stopped, requestTimeout: s.opts.RequestTimeout, progressInterval: s.opts.ProgressInterval,
+	}
 }

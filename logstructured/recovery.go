@@ -23,16 +23,18 @@ const recoveryMargin = 1_000_000
 // client may have seen is used again. It does so before it publishes the new state.
 func (w *writer) rebuild(ctx context.Context, cause error) error {
 	start := time.Now()
-	logger := w.store.logger.WithField("applied", w.published.head)
-	logger.WithError(cause).Warn("the database does not hold the entries that this replica applied; reading the whole log again")
-	end, err := w.store.log.End(ctx)
+	logger := w.logger.WithField("applied", w.published.head)
+	logger.WithError(cause).
+		Warn("the database does not hold the entries that this replica applied; reading the whole log again")
+	end, err := w.log.End(ctx)
 	if err != nil {
 		return err
 	}
-	if end.ClusterID != w.store.cluster {
-		return fmt.Errorf("%w: the database now holds the store of cluster %x, and this is cluster %x: restart to serve it", log.ErrCorrupt, end.ClusterID, w.store.cluster)
+	if end.ClusterID != w.cluster {
+		return fmt.Errorf("%w: the database now holds the store of cluster %x, and this is cluster %x: restart to serve it",
+			log.ErrCorrupt, end.ClusterID, w.cluster)
 	}
-	st, leases, err := load(ctx, w.store.log, end)
+	st, leases, err := load(ctx, w.log, end)
 	if err == nil {
 		err = st.unfinishedImport()
 	}
@@ -46,9 +48,9 @@ func (w *writer) rebuild(ctx context.Context, cause error) error {
 		st.compactedAt = leases.reading(time.Now())
 	}
 	w.st, w.leases, w.cuts = st, leases, nil
-	w.store.deleter.reset()
+	w.deleter.reset()
 	w.publish(st.head)
-	w.store.applied.restart(st.head)
+	w.applied.restart(st.head)
 	logger.WithFields(logrus.Fields{
 		"revision": st.revision, "keys": st.keys.Len(), "took": time.Since(start).Round(time.Millisecond),
 	}).Info("index rebuilt")
@@ -66,7 +68,7 @@ func (w *writer) recover(ctx context.Context, st *state, leases *expiry, logger 
 			Revision: max(st.revision, served) + recoveryMargin,
 			Version:  int64(st.term) + 1,
 		}}
-		err := w.store.log.Append(w.lasting, st.head, newAppendID(w.turns.tag), jump)
+		err := w.log.Append(w.appendCtx, st.head, newAppendID(w.turns.tag), jump)
 		if err == nil {
 			st.apply(&jump[0])
 			break
@@ -83,10 +85,11 @@ func (w *writer) recover(ctx context.Context, st *state, leases *expiry, logger 
 			return err
 		}
 	}
-	w.store.metrics.recoveries.Inc()
+	w.metrics.recoveries.Inc()
 	logger.WithFields(logrus.Fields{
 		"served-revision": served, "revision": st.revision, "compact-revision": st.compact, "term": st.term,
-	}).Error("THE DATABASE WENT BACK IN TIME: writes that had been acknowledged are lost. Every earlier revision counts as compacted, so that all watchers list again")
+	}).Error("THE DATABASE WENT BACK IN TIME: writes that had been acknowledged are lost. " +
+		"Every earlier revision counts as compacted, so that all watchers list again")
 	return nil
 }
 
@@ -94,16 +97,14 @@ func (w *writer) recover(ctx context.Context, st *state, leases *expiry, logger 
 // to an older state while no replica was running. Revisions that clients may have seen in the lost history are not used
 // again, and all clients list again. Recover returns the new revision.
 func (s *Store) Recover(ctx context.Context, bump Revision) (Revision, error) {
-	var revision Revision
-	err := s.write(ctx, 0, func(st *step) error {
-		if bump < 1 || bump > math.MaxInt64-st.st.revision {
-			return fmt.Errorf("cannot raise revision %d by %d", st.st.revision, bump)
+	return update(ctx, s, call{guard: Unguarded}, func(ev *evaluation) (Revision, error) {
+		if bump < 1 || bump > math.MaxInt64-ev.st.revision {
+			return 0, fmt.Errorf("cannot raise revision %d by %d", ev.st.revision, bump)
 		}
-		revision = st.st.revision + bump
-		st.writeControl(log.Entry{Kind: log.KindRecovery, Revision: revision, Version: int64(st.st.term) + 1})
-		return nil
+		revision := ev.st.revision + bump
+		ev.writeControl(log.Entry{Kind: log.KindRecovery, Revision: revision, Version: int64(ev.st.term) + 1})
+		return revision, nil
 	})
-	return revision, err
 }
 
 // continues reports whether st is consistent with the state before: the remaining rows of that time are the same. It
@@ -135,6 +136,8 @@ func (st *state) continues(before *snapshot) bool {
 
 // holds reports whether r, which was read from the log again, is one of the rows.
 func (ki *keyIndex) holds(r *row) bool {
-	i, found := slices.BinarySearchFunc(ki.rows, r.position, func(have *row, position log.Position) int { return cmp.Compare(have.position, position) })
+	i, found := slices.BinarySearchFunc(ki.rows, r.position, func(have *row, position log.Position) int {
+		return cmp.Compare(have.position, position)
+	})
 	return found && ki.rows[i].id == r.id
 }

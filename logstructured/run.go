@@ -26,14 +26,13 @@ func (s *Store) Run(ctx context.Context) error {
 	if s.opts.MaxIndexBytes > 0 {
 		g.Go(func() error { return s.watchIndex(ctx) })
 	}
-	if n, ok := s.log.(boundedLog).Log.(log.Notifier); ok {
-		g.Go(func() error { return s.listen(ctx, n) })
+	if s.notifier != nil {
+		g.Go(func() error { return s.listen(ctx) })
 	}
-	if r, ok := s.log.(boundedLog).Log.(log.Registry); ok && s.members.self.ID != 0 {
-		g.Go(func() error { return s.members.run(ctx, r) })
+	if s.members.registered() {
+		g.Go(func() error { return s.members.run(ctx) })
 	}
 	err := g.Wait()
-	close(s.stopped)
 	s.timeouts.stop()
 	s.hub.stop()
 	if closeErr := s.log.Close(); err == nil || !errors.Is(closeErr, log.ErrSyncFailed) { // otherwise err reports it
@@ -43,12 +42,12 @@ func (s *Store) Run(ctx context.Context) error {
 }
 
 // listen wakes the writer when the database sends a notification.
-func (s *Store) listen(ctx context.Context, n log.Notifier) error {
+func (s *Store) listen(ctx context.Context) error {
 	for failures := 0; ctx.Err() == nil; failures++ {
-		err := n.Listen(ctx, func() {
+		err := s.notifier.Listen(ctx, func() {
 			failures = 0
 			s.notified.Store(true)
-			s.catchUp()
+			s.wakeFollower()
 		})
 		s.notified.Store(false)
 		if err != nil && ctx.Err() == nil {
@@ -64,17 +63,16 @@ const stopGrace = 10 * time.Second
 
 // run handles requests until ctx ends. It finishes an append that is then in progress.
 func (w *writer) run(ctx context.Context) error {
-	s := w.store
-	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	appendCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(stopGrace, cancel) })()
-	w.lasting = lasting
+	w.appendCtx = appendCtx
 	poll := time.NewTimer(w.pollInterval())
 	defer poll.Stop()
 	for {
-		if s.health.failed != nil {
+		if w.health.failed != nil {
 			w.refuse()
-			return s.health.failed
+			return w.health.failed
 		}
 		var more <-chan struct{}
 		if w.trim() {
@@ -84,11 +82,11 @@ func (w *writer) run(ctx context.Context) error {
 		case <-ctx.Done():
 			w.refuse()
 			return nil
-		case first := <-s.queue:
+		case first := <-w.queue.requests:
 			w.awaitTurn(ctx)
 			w.commit(ctx, w.collect([]*request{first}))
-		case <-s.behind:
-			s.health.observe(ctx, w.catchUp(ctx))
+		case <-w.behind:
+			w.health.observe(ctx, w.catchUp(ctx))
 			poll.Reset(w.sweep(ctx))
 		case <-poll.C:
 			w.follow(ctx)
@@ -104,7 +102,7 @@ var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c
 func (w *writer) refuse() {
 	for {
 		select {
-		case r := <-w.store.queue:
+		case r := <-w.queue.requests:
 			r.done <- ErrStopped
 		default:
 			return

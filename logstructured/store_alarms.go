@@ -32,9 +32,7 @@ func (s *Store) withOwn(all []Alarm, of AlarmType, raised bool) []Alarm {
 	if !raised {
 		return all
 	}
-	s.members.mu.Lock()
-	own := Alarm{of, s.members.self.ID}
-	s.members.mu.Unlock()
+	own := Alarm{of, s.members.own().ID}
 	if slices.Contains(all, own) {
 		return all
 	}
@@ -46,38 +44,35 @@ func (s *Store) Corrupt() bool { return s.health.corrupt.Load() }
 
 // RaiseAlarm raises an alarm unless it is active, and returns the current revision.
 func (s *Store) RaiseAlarm(ctx context.Context, guard Guard, a Alarm) (Revision, error) {
-	_, revision, err := s.raise(ctx, guard, a)
+	_, revision, err := s.setAlarm(ctx, guard, a, true)
 	return revision, err
 }
 
-// raise is RaiseAlarm, and also reports whether the alarm was not active before.
-func (s *Store) raise(ctx context.Context, guard Guard, a Alarm) (raised bool, revision Revision, err error) {
+// ClearAlarm clears an alarm. It reports whether the alarm was active, and returns the current revision.
+func (s *Store) ClearAlarm(ctx context.Context, guard Guard, a Alarm) (cleared bool, revision Revision, err error) {
+	return s.setAlarm(ctx, guard, a, false)
+}
+
+// setAlarm raises or clears an alarm, and reports whether that changed anything.
+func (s *Store) setAlarm(
+	ctx context.Context, guard Guard, a Alarm, raise bool,
+) (changed bool, revision Revision, err error) {
 	revision, err = s.UpdateRecords(ctx, guard, func(records Records) ([]RecordChange, error) {
-		_, already := records.Get(a.record())
-		if raised = !already; already {
+		_, active := records.Get(a.record())
+		if changed = active != raise; !changed {
 			return nil, nil
 		}
-		return []RecordChange{{Name: a.record()}}, nil
+		return []RecordChange{{Name: a.record(), Remove: !raise}}, nil
 	})
 	if err != nil {
 		return false, revision, err
 	}
-	if raised {
-		s.logger.WithField("alarm", a.Type).WithField("member", fmt.Sprintf("%x", a.Member)).Warn("an alarm was raised")
+	logger := s.logger.WithField("alarm", a.Type).WithField("member", fmt.Sprintf("%x", a.Member))
+	switch {
+	case changed && raise:
+		logger.Warn("an alarm was raised")
+	case changed:
+		logger.Info("an alarm was cleared")
 	}
-	return raised, revision, nil
-}
-
-// ClearAlarm clears an alarm. It reports whether the alarm was active, and returns the current revision.
-func (s *Store) ClearAlarm(ctx context.Context, guard Guard, a Alarm) (raised bool, revision Revision, err error) {
-	revision, err = s.UpdateRecords(ctx, guard, func(records Records) ([]RecordChange, error) {
-		if _, raised = records.Get(a.record()); !raised {
-			return nil, nil
-		}
-		return []RecordChange{{Name: a.record(), Remove: true}}, nil
-	})
-	if err == nil && raised {
-		s.logger.WithField("alarm", a.Type).WithField("member", fmt.Sprintf("%x", a.Member)).Info("an alarm was cleared")
-	}
-	return raised, revision, err
+	return changed, revision, nil
 }

@@ -31,13 +31,13 @@ func (s *Store) Replicas(ctx context.Context, guard Guard, refresh bool) ([]log.
 
 // refreshReplicas registers this replica and reads the other replicas from the database, if guard permits it.
 func (s *Store) refreshReplicas(ctx context.Context, guard Guard) error {
-	ctx, cancel := s.bound(ctx)
+	ctx, cancel := s.timeouts.bound(ctx)
 	defer cancel()
 	if err := s.Check(ctx, guard); err != nil {
 		return err
 	}
-	if r, ok := s.log.(boundedLog).Log.(log.Registry); ok && s.members.self.ID != 0 {
-		if err := s.members.beat(ctx, r); err != nil {
+	if s.members.registered() {
+		if err := s.members.beat(ctx); err != nil {
 			return unavailable(ctx, "register", err)
 		}
 	}

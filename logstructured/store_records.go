@@ -11,20 +11,14 @@ func (s *Store) Records() Records { return Records{&s.snapshot().control} }
 func (s *Store) UpdateRecords(
 	ctx context.Context, guard Guard, decide func(Records) ([]RecordChange, error),
 ) (Revision, error) {
-	var revision Revision
-	err := s.write(ctx, 0, func(st *step) error {
-		if err := st.st.pass(guard); err != nil {
-			return err
-		}
-		changes, err := decide(Records{&st.st.control})
+	return update(ctx, s, call{guard: guard}, func(ev *evaluation) (Revision, error) {
+		changes, err := decide(Records{&ev.st.control})
 		if err != nil {
-			return err
+			return 0, err
 		}
 		for _, c := range changes {
-			st.record(c)
+			ev.record(c)
 		}
-		revision = st.st.revision
-		return nil
+		return ev.st.revision, nil
 	})
-	return revision, err
 }

@@ -14,20 +14,20 @@ import (
 // Quota returns the limit on the size of the database in bytes, 0 if there is none.
 func (s *Store) Quota() int64 { return max(0, s.quota.bytes) }
 
-// admit returns an error if a client's request would exceed the quota, and raises the alarm for it.
-func (s *Store) admit(ctx context.Context, c cost) error {
-	if s.quota.bytes <= 0 || c.database == 0 {
+// reserveSpace counts bytes against the quota. If they exceed it, it raises the alarm and returns an error.
+func (s *Store) reserveSpace(ctx context.Context, bytes int) error {
+	if s.quota.bytes <= 0 || bytes == 0 {
 		return nil
 	}
-	fits, err := s.quota.fits(ctx, c.database)
+	fits, err := s.quota.fits(ctx, bytes)
 	switch {
 	case err != nil:
-		return unavailable(ctx, "ask for the size", err)
+		return unavailable(ctx, "read the size of the database", err)
 	case fits:
-		s.quota.count(c.database)
+		s.quota.count(bytes)
 		return nil
 	}
-	s.raiseNoSpace(ctx, "the quota is used up: delete keys and compact, or raise --quota-backend-bytes, and disarm the alarm")
+	s.raiseNoSpace(ctx, "the quota is used up: delete keys and compact, or raise the quota, and disarm the alarm")
 	return fmt.Errorf("%w: the quota of %d bytes is used up", log.ErrNoSpace, s.quota.bytes)
 }
 
@@ -45,7 +45,7 @@ func (s *Store) Room(ctx context.Context) error {
 func (s *Store) reportFull(ctx context.Context, err error) error {
 	if errors.Is(err, errIndexFull) {
 		s.raiseNoSpace(ctx, "the index takes up as much memory as it may: "+
-			"delete keys and compact, or raise --max-index-bytes, and disarm the alarm")
+			"delete keys and compact, or raise its limit, and disarm the alarm")
 	}
 	return err
 }
@@ -55,10 +55,7 @@ func (s *Store) raiseNoSpace(ctx context.Context, why string) {
 	if s.alarms.Of(s.Records()).noSpace {
 		return
 	}
-	s.members.mu.Lock()
-	self := s.members.self.ID
-	s.members.mu.Unlock()
-	raised, _, err := s.raise(ctx, Unguarded, Alarm{AlarmNoSpace, self})
+	raised, _, err := s.setAlarm(ctx, Unguarded, Alarm{AlarmNoSpace, s.members.own().ID}, true)
 	logger := s.logger.WithFields(logrus.Fields{
 		"index-bytes": s.IndexBytes(), "max-index-bytes": s.opts.MaxIndexBytes, "quota": s.quota.bytes,
 	})

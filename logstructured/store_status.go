@@ -85,7 +85,7 @@ func (s *Store) Defragment(ctx context.Context, guard Guard) error {
 	select {
 	case s.defragmenting <- struct{}{}:
 		defer func() { <-s.defragmenting }()
-	case <-s.stopped:
+	case <-s.timeouts.stopped:
 		return ErrStopped
 	case <-ctx.Done():
 		return context.Cause(ctx)

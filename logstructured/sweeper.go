@@ -16,7 +16,7 @@ import (
 // sweep may wait. It costs almost nothing if there is nothing to do.
 func (w *writer) sweep(ctx context.Context) time.Duration {
 	next := w.pollInterval()
-	if w.store.health.answers() {
+	if w.health.answers() {
 		w.leases.served(time.Now())
 		if w.expire(ctx) {
 			next = 0
@@ -38,7 +38,7 @@ const maxExpireBatch = 1000
 // several processes sweep at once, one append succeeds and the other ones conflict. It reports whether more may be due
 // already.
 func (w *writer) expire(ctx context.Context) (more bool) {
-	if w.store.alarms.Of(Records{&w.published.control}).corrupt {
+	if w.alarms.Of(Records{&w.published.control}).corrupt {
 		return false // until an operator has cleared the alarm
 	}
 	if w.st.mode == LeaseModeEtcd {
@@ -65,23 +65,23 @@ func (w *writer) expireKeys(ctx context.Context) (more bool) {
 	}
 	slices.SortFunc(due, func(a, b *row) int { return bytes.Compare(a.key, b.key) })
 	expired := 0
-	err := w.commitOwn(ctx, func(s *step) error {
+	err := w.commitOne(ctx, func(ev *evaluation) error {
 		expired = 0
 		for _, r := range due {
-			if newest := s.newest(r.key); newest != nil && newest.position == r.position {
-				s.write(log.Entry{Kind: log.KindTombstone, Key: r.key})
+			if newest := ev.newest(r.key); newest != nil && newest.position == r.position {
+				ev.write(log.Entry{Kind: log.KindTombstone, Key: r.key})
 				expired++
 			}
 		}
 		return nil
 	})
-	if err[0] != nil {
+	if err != nil {
 		for _, r := range due {
 			heap.Push(&w.leases.rows, r)
 		}
 		return false
 	}
-	w.store.metrics.expired.Add(float64(expired))
+	w.metrics.expired.Add(float64(expired))
 	return len(due) == maxExpireBatch
 }
 
@@ -107,23 +107,23 @@ func (w *writer) expireLeases(ctx context.Context) (more bool) {
 	}
 	more = len(due) == maxExpireBatch
 	expired := make([]int, len(due))
-	revocations := make([]func(*step) error, len(due))
+	revocations := make([]func(*evaluation) error, len(due))
 	for i, id := range due {
-		revocations[i] = func(s *step) error {
+		revocations[i] = func(ev *evaluation) error {
 			expired[i] = 0
 			// Another process may have revoked the lease, or kept it alive, before this append.
-			if t := w.leases.terms[id]; t != nil && w.leases.end(t) <= now && s.st.lease(id) != nil {
-				expired[i] = s.revoke(id)
+			if t := w.leases.terms[id]; t != nil && w.leases.end(t) <= now && ev.st.lease(id) != nil {
+				expired[i] = ev.revoke(id)
 			}
 			return nil
 		}
 	}
-	for i, err := range w.commitOwn(ctx, revocations...) {
+	for i, err := range w.commitAll(ctx, revocations) {
 		if t := w.leases.terms[due[i]]; t != nil {
 			heap.Push(&w.leases.due, dueLease{due[i], w.leases.end(t)})
 		}
 		if err == nil {
-			w.store.metrics.expired.Add(float64(expired[i]))
+			w.metrics.expired.Add(float64(expired[i]))
 		} else {
 			more = false
 		}
@@ -134,7 +134,7 @@ func (w *writer) expireLeases(ctx context.Context) (more bool) {
 // probe checks by a write whether the database accepts writes again. Its entry keeps alive leases that do not exist: it
 // changes nothing, and becomes garbage that is deleted with the next compaction.
 func (w *writer) probe(ctx context.Context) {
-	r := &w.store.refusals
+	r := &w.refusals
 	refused := r.current.Load()
 	if refused == nil || time.Since(r.probed) < probeInterval {
 		return
@@ -147,8 +147,8 @@ func (w *writer) probe(ctx context.Context) {
 	for len(noLeases) < size { // random: the database may compress values
 		noLeases = binary.BigEndian.AppendUint64(noLeases, 1<<63|rand.Uint64())
 	}
-	w.commitOwn(ctx, func(s *step) error {
-		s.writeControl(log.Entry{Kind: log.KindKeepAlive, Revision: s.st.revision, Value: noLeases})
+	_ = w.commitOne(ctx, func(ev *evaluation) error {
+		ev.writeControl(log.Entry{Kind: log.KindKeepAlive, Revision: ev.st.revision, Value: noLeases})
 		return nil
 	})
 	r.probed = time.Now()

@@ -27,7 +27,7 @@ func (w *writer) readOn(ctx context.Context, head log.Head, apply func([]log.Ent
 	// tail holds the entries of an append that was not read to its end.
 	var tail []log.Entry
 	for {
-		asked := time.Now()
+		sentAt := time.Now()
 		read := head
 		if n := len(tail); n > 0 {
 			read = log.Head{Position: tail[n-1].Position, ID: tail[n-1].ID}
@@ -37,7 +37,8 @@ func (w *writer) readOn(ctx context.Context, head log.Head, apply func([]log.Ent
 			return err
 		}
 		for i := range entries {
-			if err := cmp.Or(entries[i].Verify(), validate(&entries[i]), w.store.sameLeaseMode(&entries[i]), startsImport(&entries[i])); err != nil {
+			e := &entries[i]
+			if err := cmp.Or(e.Verify(), validate(e), w.sameLeaseMode(e), startsImport(e)); err != nil {
 				return err
 			}
 		}
@@ -48,7 +49,7 @@ func (w *writer) readOn(ctx context.Context, head log.Head, apply func([]log.Ent
 			head = log.Head{Position: entries[n-1].Position, ID: entries[n-1].ID}
 		}
 		if head == end.Head {
-			w.current = asked
+			w.appliedAt = sentAt
 			return nil
 		}
 		tail = slices.Clone(entries[n:])
@@ -57,12 +58,12 @@ func (w *writer) readOn(ctx context.Context, head log.Head, apply func([]log.Ent
 
 // readAfter reads the entries after head. It also reads the entry of head, to check that it is still in the log.
 func (w *writer) readAfter(ctx context.Context, head log.Head) ([]log.Entry, log.End, error) {
-	asked := time.Now()
-	entries, end, err := w.store.log.Read(ctx, max(head.Position-1, 0), followBatch)
+	sentAt := time.Now()
+	entries, end, err := w.log.Read(ctx, max(head.Position-1, 0), followBatch)
 	if err != nil {
 		return nil, end, err
 	}
-	w.observe(end.Now, asked)
+	w.observeClock(end.Now, sentAt)
 	if end.Floor > head.Position {
 		return nil, end, fmt.Errorf("%w: applied %s, floor %d", errBehindFloor, head, end.Floor)
 	}
@@ -75,23 +76,24 @@ func (w *writer) readAfter(ctx context.Context, head log.Head) ([]log.Entry, log
 	return entries[1:], end, nil
 }
 
-// observe records a reading of the database's clock.
-func (w *writer) observe(told log.Timestamp, asked time.Time) {
-	if jump := w.leases.observe(told, asked); jump != 0 {
-		w.store.logger.WithField("by", jump.Round(time.Millisecond)).Warn("the clock of the database jumped; leases keep their remaining TTLs")
+// observeClock records a reading of the database's clock.
+func (w *writer) observeClock(now log.Timestamp, sentAt time.Time) {
+	if jump := w.leases.observe(now, sentAt); jump != 0 {
+		w.logger.WithField("by", jump.Round(time.Millisecond)).
+			Warn("the clock of the database jumped; leases keep their remaining TTLs")
 	}
 }
 
 // sameLeaseMode returns an error if an entry changes the mode, because another process has converted the leases.
-func (s *Store) sameLeaseMode(e *log.Entry) error {
-	if e.Kind == log.KindRecord && string(e.Key) == recordLeaseMode && LeaseMode(e.Value) != s.opts.LeaseMode {
-		return leaseModeMismatch(LeaseMode(e.Value), s.opts.LeaseMode)
+func (w *writer) sameLeaseMode(e *log.Entry) error {
+	if e.Kind == log.KindRecord && string(e.Key) == recordLeaseMode && LeaseMode(e.Value) != w.opts.LeaseMode {
+		return leaseModeMismatch(LeaseMode(e.Value), w.opts.LeaseMode)
 	}
 	return nil
 }
 
-// ends returns the head after each append in entries, which consist of whole appends.
-func ends(entries []log.Entry) []log.Head {
+// headsOf returns the head after each append in entries, which consist of whole appends.
+func headsOf(entries []log.Entry) []log.Head {
 	var heads []log.Head
 	for i := range entries {
 		if i+1 == len(entries) || entries[i+1].ID != entries[i].ID {

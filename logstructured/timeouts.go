@@ -16,6 +16,8 @@ type timeouts struct {
 	// first. Only run and stop change newest and use open.
 	newest atomic.Pointer[expiring]
 	open   []*expiring
+	// stopped is closed once the store has stopped.
+	stopped chan struct{}
 }
 
 type expiring struct{ over chan struct{} }
@@ -23,7 +25,7 @@ type expiring struct{ over chan struct{} }
 const timeoutSteps = 16
 
 func newTimeouts(timeout time.Duration) *timeouts {
-	t := &timeouts{timeout: timeout}
+	t := &timeouts{timeout: timeout, stopped: make(chan struct{})}
 	t.extend()
 	return t
 }
@@ -34,9 +36,9 @@ func (t *timeouts) extend() {
 	t.newest.Store(e)
 }
 
-// begin returns a channel that is closed when the timeout of a request that begins now has passed, or when the store
+// start returns a channel that is closed when the timeout of a request that begins now has passed, or when the store
 // has stopped.
-func (t *timeouts) begin() <-chan struct{} { return t.newest.Load().over }
+func (t *timeouts) start() <-chan struct{} { return t.newest.Load().over }
 
 // run ends requests whose timeout has passed, until ctx ends.
 func (t *timeouts) run(ctx context.Context) error {
@@ -55,8 +57,27 @@ func (t *timeouts) run(ctx context.Context) error {
 	}
 }
 
+// cause returns why a channel of start was closed.
+func (t *timeouts) cause() error {
+	select {
+	case <-t.stopped:
+		return ErrStopped
+	default:
+		return ErrTimeout
+	}
+}
+
+// bound limits ctx to the timeout. It creates a timer, so it is for rare waits; every request uses start.
+func (t *timeouts) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= t.timeout {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, t.timeout, ErrTimeout)
+}
+
 // stop ends all requests, including those that begin later. run must have returned.
 func (t *timeouts) stop() {
+	close(t.stopped)
 	for _, e := range t.open {
 		close(e.over)
 	}

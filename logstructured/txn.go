@@ -13,28 +13,28 @@ import (
 // txn evaluates a transaction as etcd does. It evaluates all compares, including those of nested transactions, on the
 // state before the transaction. Then it checks all operations for errors, and then runs them; each operation sees the
 // writes of the previous ones.
-func (s *step) txn(t *TxnRequest) (*TxnResult, error) {
-	branches, err := s.compare(t, nil)
+func (ev *evaluation) txn(t *TxnRequest) (*TxnResult, error) {
+	branches, err := ev.compare(t, nil)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.check(t, branches); err != nil {
+	if _, err := ev.check(t, branches); err != nil {
 		return nil, err
 	}
-	result, _, err := s.run(t, branches)
+	result, _, err := ev.run(t, branches)
 	if err != nil {
 		return nil, err
 	}
-	result.Revision = s.st.revision
+	result.Revision = ev.st.revision
 	return result, nil
 }
 
 // compare appends to branches whether t succeeds, and then the same for the nested transactions in the branch taken,
 // depth first.
-func (s *step) compare(t *TxnRequest, branches []bool) ([]bool, error) {
+func (ev *evaluation) compare(t *TxnRequest, branches []bool) ([]bool, error) {
 	succeeded := true
 	for i := range t.Compares {
-		holds, err := s.holds(&t.Compares[i])
+		holds, err := ev.holds(&t.Compares[i])
 		if err != nil {
 			return nil, err
 		}
@@ -47,7 +47,7 @@ func (s *step) compare(t *TxnRequest, branches []bool) ([]bool, error) {
 	for _, op := range t.branch(succeeded) {
 		if nested, ok := op.(*TxnRequest); ok {
 			var err error
-			if branches, err = s.compare(nested, branches); err != nil {
+			if branches, err = ev.compare(nested, branches); err != nil {
 				return nil, err
 			}
 		}
@@ -63,9 +63,9 @@ func (t *TxnRequest) branch(succeeded bool) []Op {
 }
 
 // holds evaluates one compare on every live key of its range, or on zero values if there is no key.
-func (s *step) holds(c *Compare) (holds bool, err error) {
+func (ev *evaluation) holds(c *Compare) (holds bool, err error) {
 	holds, found := true, false
-	s.st.ascend(c.KeyRange, func(ki *keyIndex) bool {
+	ev.st.ascend(c.KeyRange, func(ki *keyIndex) bool {
 		newest := ki.newest()
 		if newest.tombstone() {
 			return true
@@ -73,7 +73,7 @@ func (s *step) holds(c *Compare) (holds bool, err error) {
 		found = true
 		var value []byte
 		if c.Target == CompareValue {
-			if value, err = s.values.load(s.ctx, newest); err != nil {
+			if value, err = ev.values.load(ev.ctx, newest); err != nil {
 				return false
 			}
 		}
@@ -116,21 +116,21 @@ func (c *Compare) holds(r *row, value []byte) bool {
 
 // check returns the first error that an operation of the branches taken would have, and the number of branches that it
 // used up.
-func (s *step) check(t *TxnRequest, branches []bool) (used int, err error) {
+func (ev *evaluation) check(t *TxnRequest, branches []bool) (used int, err error) {
 	used = 1
 	for _, op := range t.branch(branches[0]) {
 		switch op := op.(type) {
 		case *RangeRequest:
-			err = s.checkTxnRange(op)
+			err = ev.checkTxnRange(op)
 		case *PutRequest:
-			err = s.checkPut(op, t.Compares)
+			err = ev.checkPut(op, t.Compares)
 		case *DeleteRangeRequest:
 			if !op.single() {
-				s.deleted = append(s.deleted, op.KeyRange)
+				ev.deleted = append(ev.deleted, op.KeyRange)
 			}
 		case *TxnRequest:
 			var nested int
-			nested, err = s.check(op, branches[used:])
+			nested, err = ev.check(op, branches[used:])
 			used += nested
 		}
 		if err != nil {
@@ -141,51 +141,51 @@ func (s *step) check(t *TxnRequest, branches []bool) (used int, err error) {
 }
 
 // checkTxnRange is stricter than a range outside a transaction, for which a negative revision counts as unset.
-func (s *step) checkTxnRange(r *RangeRequest) error {
-	if r.Revision < 0 && r.Revision < s.st.compact {
+func (ev *evaluation) checkTxnRange(r *RangeRequest) error {
+	if r.Revision < 0 && r.Revision < ev.st.compact {
 		return ErrCompacted
 	}
-	return s.st.checkRevision(r.Revision)
+	return ev.st.checkRevision(r.Revision)
 }
 
 // checkPut returns the error of a put that cannot take effect. compares are the compares of its transaction.
-func (s *step) checkPut(p *PutRequest, compares []Compare) error {
+func (ev *evaluation) checkPut(p *PutRequest, compares []Compare) error {
 	if p.Lease != 0 {
-		if err := s.st.checkLease(p, compares); err != nil {
+		if err := ev.st.checkLease(p, compares); err != nil {
 			return err
 		}
 	}
-	if (p.IgnoreValue || p.IgnoreLease) && (s.newest(p.Key) == nil || s.deletes(p.Key)) {
+	if (p.IgnoreValue || p.IgnoreLease) && (ev.newest(p.Key) == nil || ev.deletes(p.Key)) {
 		return ErrKeyNotFound
 	}
 	if p.IgnoreValue { // read the value now, so that run does not fail on it
-		_, err := s.values.load(s.ctx, s.newest(p.Key))
+		_, err := ev.values.load(ev.ctx, ev.newest(p.Key))
 		return err
 	}
 	return nil
 }
 
 // deletes reports whether an operation that was already checked deletes key.
-func (s *step) deletes(key []byte) bool {
-	return slices.ContainsFunc(s.deleted, func(r KeyRange) bool { return r.contains(key) })
+func (ev *evaluation) deletes(key []byte) bool {
+	return slices.ContainsFunc(ev.deleted, func(r KeyRange) bool { return r.contains(key) })
 }
 
 // run carries out the operations. No operation should fail after a write; [writer.evaluate] handles it if one does.
-func (s *step) run(t *TxnRequest, branches []bool) (result *TxnResult, used int, err error) {
+func (ev *evaluation) run(t *TxnRequest, branches []bool) (result *TxnResult, used int, err error) {
 	ops := t.branch(branches[0])
 	result = &TxnResult{Succeeded: branches[0], Results: make([]OpResult, len(ops))}
 	used = 1
 	for i, op := range ops {
 		switch op := op.(type) {
 		case *RangeRequest:
-			result.Results[i], err = s.st.rangeKeys(op, &s.answer, s.loadRows)
+			result.Results[i], err = ev.st.rangeKeys(op, &ev.answer, ev.loadRows)
 		case *PutRequest:
-			result.Results[i], err = s.put(op)
+			result.Results[i], err = ev.put(op)
 		case *DeleteRangeRequest:
-			result.Results[i] = s.deleteRange(op)
+			result.Results[i] = ev.deleteRange(op)
 		case *TxnRequest:
 			var nested int
-			result.Results[i], nested, err = s.run(op, branches[used:])
+			result.Results[i], nested, err = ev.run(op, branches[used:])
 			used += nested
 		}
 		if err != nil {
@@ -195,49 +195,49 @@ func (s *step) run(t *TxnRequest, branches []bool) (result *TxnResult, used int,
 	return result, used, nil
 }
 
-func (s *step) loadRows(rows []*row) ([][]byte, error) {
+func (ev *evaluation) loadRows(rows []*row) ([][]byte, error) {
 	data := make([][]byte, len(rows))
-	err := s.values.loadAll(s.ctx, s.turn, rows, func(i int, d []byte) { data[i] = d })
+	err := ev.values.loadAll(ev.ctx, ev.turn, rows, func(i int, d []byte) { data[i] = d })
 	return data, err
 }
 
-func (s *step) put(p *PutRequest) (*PutResult, error) {
+func (ev *evaluation) put(p *PutRequest) (*PutResult, error) {
 	e := log.Entry{
 		Kind: log.KindPut, Key: p.Key, Value: p.Value, Lease: p.Lease,
-		CreateRevision: s.revision, Version: 1,
+		CreateRevision: ev.revision, Version: 1,
 	}
-	result := &PutResult{Revision: s.revision}
-	if prev := s.newest(p.Key); prev != nil {
+	result := &PutResult{Revision: ev.revision}
+	if prev := ev.newest(p.Key); prev != nil {
 		e.CreateRevision, e.Version = prev.create, prev.version+1
 		if p.PrevKV {
-			result.PrevKV = s.keyValue(prev)
+			result.PrevKV = ev.keyValue(prev)
 		}
 		if p.IgnoreLease {
 			e.Lease = prev.lease
 		}
 		if p.IgnoreValue {
 			var err error
-			if e.Value, err = s.values.load(s.ctx, prev); err != nil {
+			if e.Value, err = ev.values.load(ev.ctx, prev); err != nil {
 				return nil, err
 			}
 		}
 	}
-	s.write(e)
+	ev.write(e)
 	return result, nil
 }
 
-func (s *step) deleteRange(d *DeleteRangeRequest) *DeleteRangeResult {
-	rows, _ := s.st.rows(d.KeyRange, s.st.revision, 0)
+func (ev *evaluation) deleteRange(d *DeleteRangeRequest) *DeleteRangeResult {
+	rows, _ := ev.st.rows(d.KeyRange, ev.st.revision, 0)
 	result := &DeleteRangeResult{Deleted: int64(len(rows))}
 	if d.PrevKV {
 		result.PrevKVs = make([]*mvccpb.KeyValue, len(rows))
 		for i, r := range rows {
-			result.PrevKVs[i] = s.keyValue(r)
+			result.PrevKVs[i] = ev.keyValue(r)
 		}
 	}
 	for _, r := range rows {
-		s.write(log.Entry{Kind: log.KindTombstone, Key: r.key})
+		ev.write(log.Entry{Kind: log.KindTombstone, Key: r.key})
 	}
-	result.Revision = s.st.revision
+	result.Revision = ev.st.revision
 	return result
 }

@@ -96,8 +96,8 @@ type watchInputs struct {
 	reads  *reads
 	values *values
 	logger *logrus.Entry
-	// catchUp makes the writer apply appends of other replicas.
-	catchUp func()
+	// wakeFollower makes the writer apply appends of other replicas.
+	wakeFollower func()
 	// stopped is closed when the store has stopped.
 	stopped <-chan struct{}
 	// requestTimeout is how long a stream waits for an answer to be applied before it queries again.
@@ -179,7 +179,7 @@ func (ws *WatchStream) askAgain() {
 		ws.hub.waiting.add(r.end.Position, ws) // the hub wakes the stream
 		if ws.hub.current.Load().head.Position < r.end.Position {
 			ws.ends.retryAt = time.Now().Add(ws.inputs.requestTimeout)
-			ws.inputs.catchUp()
+			ws.inputs.wakeFollower()
 			ws.signal() // Next must wait until retryAt at most
 		}
 	})

@@ -119,7 +119,7 @@ func (ws *WatchStream) add(r WatchRequest, snap *snapshot) WatchID {
 	w := &watcher{WatchRequest: r, stream: ws, compacted: r.StartRevision != 0 && r.StartRevision < snap.compact}
 	ws.watchers[r.ID] = w
 	if only := ws.hub.add(w); only {
-		ws.inputs.catchUp() // polling becomes more frequent
+		ws.inputs.wakeFollower() // polling becomes more frequent
 	}
 	if w.ProgressNotify {
 		if len(ws.notify) == 0 {

@@ -138,7 +138,7 @@ func (ws *WatchStream) read(ctx context.Context, w *watcher, from Revision, snap
 	case errors.Is(err, log.ErrCorrupt):
 		return ws.cancel(w, WatchResponse{Err: err}), nil // retrying would not help
 	case errors.Is(err, errValueGone):
-		ws.inputs.catchUp() // this replica has yet to apply a compaction
+		ws.inputs.wakeFollower() // this replica has yet to apply a compaction
 	}
 	ws.hub.mu.Lock()
 	defer ws.hub.mu.Unlock()

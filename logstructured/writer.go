@@ -12,8 +12,8 @@ import (
 
 // writer is the goroutine that owns the state: it evaluates, appends, follows and trims.
 type writer struct {
-	store *Store
-	st    *state
+	*shared
+	st *state
 	// published is the snapshot that readers use. st is that snapshot plus the requests under evaluation.
 	published *snapshot
 	leases    expiry
@@ -23,14 +23,14 @@ type writer struct {
 	trimmed log.Position
 	// turns decides when this replica may append, so that the replicas append one after the other.
 	turns turns
-	// current is a local time at which this replica had applied the whole log.
-	current time.Time
-	// followed is when this replica last applied an entry of another process.
-	followed time.Time
-	// complained is when a failed append was last logged as a warning.
-	complained time.Time
-	// lasting outlives the context of run, so that an append in progress can finish when the store stops.
-	lasting context.Context //nolint:containedctx // it belongs to the goroutine as long as run
+	// appliedAt is a local time at which this replica had applied the whole log.
+	appliedAt time.Time
+	// followedAt is when this replica last applied an entry of another process.
+	followedAt time.Time
+	// warnedAt is when a failed append was last logged as a warning.
+	warnedAt time.Time
+	// appendCtx outlives the context of run, so that an append in progress can finish when the store stops.
+	appendCtx context.Context //nolint:containedctx // it belongs to the goroutine as long as run
 }
 
 // cut is a compaction whose history is still kept. The history below revision is dropped once no watcher needs it, and
@@ -40,21 +40,28 @@ type cut struct {
 	due      time.Time
 }
 
-// accept publishes an evaluation whose entries are now in the log.
-func (w *writer) accept(ev *evaluation) {
-	if len(ev.entries) == 0 {
+func newWriter(s *shared, st *state, leases expiry, loadedAt time.Time) *writer {
+	return &writer{
+		shared: s, st: st, published: st.publish(), leases: leases, turns: turns{tag: newReplicaTag()},
+		appliedAt: loadedAt, // the entries that are applied next were appended later
+	}
+}
+
+// accept publishes a draft whose entries are now in the log.
+func (w *writer) accept(d *draft) {
+	if len(d.entries) == 0 {
 		return
 	}
-	for i, r := range ev.rows {
-		e := &ev.entries[i]
-		w.leases.note(e, r, w.current)
+	for i, r := range d.rows {
+		e := &d.entries[i]
+		w.leases.note(e, r, w.appliedAt)
 		if r == nil {
 			w.accepted(e)
 			continue
 		}
 		r.place(e)
 		if cv := r.value.Load(); cv != nil {
-			w.store.values.insert(r, cv)
+			w.values.insert(r, cv)
 		}
 	}
 	w.publish(w.st.head)
@@ -63,20 +70,21 @@ func (w *writer) accept(ev *evaluation) {
 // accepted handles the effects of an applied control entry, an entry that is not of a key.
 func (w *writer) accepted(e *log.Entry) {
 	if e.Kind == log.KindRecovery || e.Kind == log.KindCompaction {
-		w.st.compactedAt = w.leases.adjusted(e.Time, w.current)
+		w.st.compactedAt = w.leases.adjusted(e.Time, w.appliedAt)
 	}
 	switch e.Kind {
 	case log.KindRecovery:
 		w.cuts = nil
-		w.store.metrics.recoveries.Inc()
+		w.metrics.recoveries.Inc()
 		if tagOf(e.ID) == w.turns.tag {
 			break // requested by Store.Recover of this replica
 		}
-		w.store.logger.WithFields(logrus.Fields{"revision": e.Revision, "term": e.Version}).
-			Error("another replica found that THE DATABASE WENT BACK IN TIME: every earlier revision counts as compacted, so that all watchers list again")
+		w.logger.WithFields(logrus.Fields{"revision": e.Revision, "term": e.Version}).
+			Error("another replica found that THE DATABASE WENT BACK IN TIME: " +
+				"every earlier revision counts as compacted, so that all watchers list again")
 	case log.KindCompaction:
 		w.cuts = append(w.cuts, cut{e.Revision, w.retainedUntil()})
-		w.store.logger.WithField("compact-revision", e.Revision).Info("compacted")
+		w.logger.WithField("compact-revision", e.Revision).Info("compacted")
 	}
 }
 
@@ -84,15 +92,15 @@ func (w *writer) accepted(e *log.Entry) {
 // the last call.
 func (w *writer) publish(heads ...log.Head) {
 	w.published = w.st.publish()
-	w.store.hub.publish(w.published)
-	w.store.applied.advance(heads...)
-	w.store.metrics.published(w.published)
+	w.hub.publish(w.published)
+	w.applied.advance(heads...)
+	w.metrics.published(w.published)
 }
 
 // republish publishes a state that differs from the published one only in dropped rows, which readers cannot reach.
 func (w *writer) republish() {
 	w.published = w.st.publish()
-	w.store.hub.publish(w.published)
+	w.hub.publish(w.published)
 }
 
 // trim removes a bounded number of unreachable rows from memory, and hands them to the deleter. The bound keeps
@@ -110,8 +118,8 @@ func (w *writer) trim() (more bool) {
 	for _, r := range dropped {
 		positions = append(positions, r.position)
 	}
-	w.store.values.forget(dropped)
-	w.store.deleter.drop(deletion{
+	w.values.forget(dropped)
+	w.deleter.drop(deletion{
 		positions: positions,
 		floor:     w.st.compaction,
 		due:       w.retainedUntil(),
@@ -129,22 +137,22 @@ const maxDeadControl = 10_000
 func (w *writer) trimControl() {
 	dead := len(w.st.garbage.control) + len(w.leases.dead)
 	if dead > 0 && (w.trimmed != w.st.compaction || dead >= maxDeadControl) {
-		w.store.deleter.drop(deletion{
+		w.deleter.drop(deletion{
 			positions: slices.Concat(w.st.garbage.control, w.leases.dead),
 			floor:     w.published.head.Position,
-			due:       time.Now().Add(w.store.opts.CompactRetention),
+			due:       time.Now().Add(w.opts.CompactRetention),
 		})
 		w.st.garbage.control, w.leases.dead = nil, nil
 	}
 	if w.trimmed != w.st.compaction {
 		w.trimmed = w.st.compaction
-		w.store.deleter.trimmedUpTo(w.trimmed)
+		w.deleter.trimmedUpTo(w.trimmed)
 	}
 }
 
 // retainedUntil returns when the retention of the newest compaction ends.
 func (w *writer) retainedUntil() time.Time {
-	return w.leases.localTime(w.st.compactedAt).Add(w.store.opts.CompactRetention)
+	return w.leases.localTime(w.st.compactedAt).Add(w.opts.CompactRetention)
 }
 
 // cutHistory drops the history before the oldest compaction in cuts. It waits for watchers that were created before the
@@ -154,7 +162,7 @@ func (w *writer) cutHistory() {
 		return
 	}
 	c := w.cuts[0]
-	if w.store.hub.oldest() < c.revision && time.Now().Before(c.due) {
+	if w.hub.oldest() < c.revision && time.Now().Before(c.due) {
 		return
 	}
 	w.cuts = w.cuts[1:]
