@@ -8,8 +8,9 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/stele-db/stele/server/transport"
 )
 
 // heldAnswer is a message that holds room in an outbox until gRPC has written it to the connection.
@@ -42,15 +43,8 @@ func (h *heldAnswer) Put(b *[]byte) {
 // mailboxOf returns the outboxes of the connection that a request came from. It returns nil if [Options.GRPCServer]
 // serves the request.
 func mailboxOf(ctx context.Context) *mailbox {
-	if p, ok := peer.FromContext(ctx); ok {
-		if info, ok := p.AuthInfo.(peerInfo); ok {
-			return info.mailbox()
-		}
-	}
-	if conn, ok := ctx.Value(connectionKey{}).(*connection); ok && conn != nil {
-		return conn.mail
-	}
-	return nil
+	m, _ := transport.ObserverOf(ctx).(*mailbox)
+	return m
 }
 
 // errNoRoom means that a request has to wait for room before its response is made.

@@ -7,12 +7,11 @@ import (
 	"strings"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/peer"
 
 	"github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/server/auth"
+	"github.com/stele-db/stele/server/transport"
 )
 
 // authorizer makes the guards of requests. While auth is disabled a guard costs one comparison.
@@ -159,29 +158,17 @@ func (a *authorizer) sender(ctx context.Context) auth.Identity {
 // commonName returns the common name of the client's verified certificate. It returns none for a request of a JSON
 // gateway, whose connection has the certificate of the gateway and not of its client.
 func commonName(ctx context.Context) (string, bool) {
-	p, ok := peer.FromContext(ctx)
-	if !ok {
+	if len(metadata.ValueFromIncomingContext(ctx, "grpcgateway-accept")) > 0 {
 		return "", false
 	}
-	state := peerState(p)
-	if state == nil || len(metadata.ValueFromIncomingContext(ctx, "grpcgateway-accept")) > 0 {
-		return "", false
-	}
-	return verifiedName(state)
+	return verifiedName(transport.PeerTLS(ctx))
 }
 
-// peerState returns nil for plain text.
-func peerState(p *peer.Peer) *tls.ConnectionState {
-	switch info := p.AuthInfo.(type) {
-	case securePeer:
-		return &info.State
-	case credentials.TLSInfo:
-		return &info.State
-	}
-	return nil
-}
-
+// verifiedName returns the common name of the verified certificate of a connection. state is nil for plain text.
 func verifiedName(state *tls.ConnectionState) (string, bool) {
+	if state == nil {
+		return "", false
+	}
 	for _, chain := range state.VerifiedChains {
 		if len(chain) > 0 {
 			return chain[0].Subject.CommonName, true

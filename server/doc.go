@@ -14,6 +14,6 @@
 //   - Connections whose protocol is not known yet are bounded in time and in number, and never delay other connections.
 //   - [Server.Run] returns when everything it started has stopped.
 //
-// gRPC and HTTP share the client port, as with etcd. The dispatcher hands a connection to the plain grpc-go transport
-// or to net/http once its first bytes (or its ALPN protocol) are known.
+// gRPC and HTTP share the client port, as with etcd. Package transport accepts the connections, and hands each one to
+// the plain grpc-go transport or to net/http once its first bytes (or its ALPN protocol) are known.
 package server

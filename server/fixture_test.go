@@ -17,6 +17,7 @@ import (
 
 	"github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/logstructured/log"
+	"github.com/stele-db/stele/server/transport"
 )
 
 // patience bounds everything that a test waits for.
@@ -78,9 +79,9 @@ type running struct {
 	stop func() error
 }
 
-func listen(t testing.TB, address string, certs *Certificates) *Listener {
+func listen(t testing.TB, address string, certs *transport.Certificates) *transport.Listener {
 	t.Helper()
-	l, err := Listen(t.Context(), address, certs)
+	l, err := transport.Listen(t.Context(), address, certs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +103,7 @@ func serveStore(t testing.TB, store *logstructured.Store, change func(*Options))
 		change(&opts)
 	}
 	if opts.Listeners == nil {
-		opts.Listeners = []*Listener{listen(t, "http://127.0.0.1:0", nil)}
+		opts.Listeners = []*transport.Listener{listen(t, "http://127.0.0.1:0", nil)}
 	}
 	s, err := New(store, opts)
 	if err != nil {
@@ -247,13 +248,6 @@ func eventually(t testing.TB, what string, holds func() bool) {
 			t.Fatalf("not in time: %s", what)
 		}
 	}
-}
-
-// waiting returns the number of connections that were not handed over.
-func (d *dispatcher) waiting() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.greetings.Len()
 }
 
 // len returns how many streams there are.

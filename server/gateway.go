@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"math"
 	"net"
 	"net/http"
@@ -15,6 +14,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/stele-db/stele/server/transport"
 )
 
 // gateway serves etcd's API as JSON over HTTP: POST /v3/kv/put and so on, with keys and values in base64. It is a
@@ -29,12 +30,12 @@ type gateway struct {
 }
 
 // newGateway makes a gateway to the server that serves queue.
-func newGateway(queue *connQueue, a *authorizer) (*gateway, error) {
+func newGateway(queue *transport.Queue, a *authorizer) (*gateway, error) {
 	conn, err := grpc.NewClient("passthrough:///gateway",
 		grpc.WithTransportCredentials(insecure.NewCredentials()), // the data stay in the process
 		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) {
 			client, server := net.Pipe()
-			queue.push(server)
+			queue.Push(server)
 			return client, nil
 		}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32), grpc.MaxCallSendMsgSize(math.MaxInt32)),
@@ -61,9 +62,10 @@ func newGateway(queue *connQueue, a *authorizer) (*gateway, error) {
 
 func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.URL.Path = currentPath(r.URL.Path)
-	if state := tlsState(r); state != nil && g.certificates() {
-		if name, ok := verifiedName(state); ok && name != "" {
-			http.Error(w, "CommonName of client sending a request against gateway will be ignored and not used as expected", http.StatusBadRequest)
+	if g.certificates() {
+		if name, ok := verifiedName(transport.RequestTLS(r)); ok && name != "" {
+			const refusal = "CommonName of client sending a request against gateway will be ignored and not used as expected"
+			http.Error(w, refusal, http.StatusBadRequest)
 			return
 		}
 	}
@@ -82,29 +84,6 @@ func currentPath(path string) string {
 func clientStream(path string) bool {
 	path = currentPath(path)
 	return path == "/v3/watch" || path == "/v3/lease/keepalive"
-}
-
-// tlsKey is the context key of the TLS state of a request. net/http does not see that state, because the dispatcher has
-// done the handshake and read the first bytes.
-type tlsKey struct{}
-
-func withTLSState(ctx context.Context, conn net.Conn) context.Context {
-	if g, ok := conn.(*greeting); ok {
-		if secured, ok := g.Conn.(*tls.Conn); ok {
-			state := secured.ConnectionState()
-			return context.WithValue(ctx, tlsKey{}, &state)
-		}
-	}
-	return ctx
-}
-
-// tlsState returns nil for plain text.
-func tlsState(r *http.Request) *tls.ConnectionState {
-	if r.TLS != nil {
-		return r.TLS
-	}
-	state, _ := r.Context().Value(tlsKey{}).(*tls.ConnectionState)
-	return state
 }
 
 func (g *gateway) close() error { return g.conn.Close() }

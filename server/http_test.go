@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/stele-db/stele/pkg/tls/tlstest"
+	"github.com/stele-db/stele/server/transport"
 )
 
 // reply is what a test compares of an HTTP response.
@@ -125,7 +126,7 @@ func TestHealthOfAStoppedStore(t *testing.T) {
 func TestTLSClientsOfBothKinds(t *testing.T) {
 	ca := tlstest.New(t)
 	r := serve(t, func(o *Options) {
-		o.Listeners = []*Listener{listen(t, "https://127.0.0.1:0", serving(t, ca, CertificateOptions{}))}
+		o.Listeners = []*transport.Listener{listen(t, "https://127.0.0.1:0", serverCertificates(t, ca, transport.CertificateOptions{}))}
 	})
 	url := r.opts.Listeners[0].URL()
 	for name, c := range map[string]struct {

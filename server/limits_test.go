@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/stele-db/stele/pkg/tls/tlstest"
+	"github.com/stele-db/stele/server/transport"
 )
 
 // allocated returns the bytes that were allocated while run ran, whether they have been freed or not.
@@ -118,9 +119,9 @@ func TestRequestsThatNeverArrive(t *testing.T) {
 	ca := tlstest.New(t)
 	r := serve(t, func(o *Options) {
 		o.HandshakeTimeout, o.BodyTimeout = 300*time.Millisecond, 300*time.Millisecond
-		o.Listeners = []*Listener{
+		o.Listeners = []*transport.Listener{
 			listen(t, "http://127.0.0.1:0", nil),
-			listen(t, "https://127.0.0.1:0", serving(t, ca, CertificateOptions{})),
+			listen(t, "https://127.0.0.1:0", serverCertificates(t, ca, transport.CertificateOptions{})),
 		}
 	})
 	const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -240,70 +241,6 @@ func TestMaxConcurrentStreams(t *testing.T) {
 	cancel()
 	if _, err := kv.Put(within(t), &pb.PutRequest{Key: key}); err != nil {
 		t.Error(err)
-	}
-}
-
-// Connections beyond the limit wait, and one that has not shown what it speaks makes room for them.
-func TestConnectionsBeyondTheLimitWait(t *testing.T) {
-	l := listen(t, "http://127.0.0.1:0", nil)
-	d := newDispatcher(newWarner(quiet()), time.Hour, 10, 2)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		d.accept(l)
-	}()
-	t.Cleanup(func() {
-		_ = l.Close()
-		d.stop()
-		<-done
-	})
-	dial := func() net.Conn {
-		conn, err := net.Dial("tcp", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = conn.Close() })
-		return conn
-	}
-	silent := dial()
-	eventually(t, "the silent connection is seen", func() bool { return d.waiting() == 1 })
-	var served []net.Conn
-	for range 2 { // the second one waits for the place of the silent connection
-		_, _ = io.WriteString(dial(), "GET")
-		conn, err := d.queues.Load().http.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
-		served = append(served, conn)
-	}
-	ended(t, silent)
-	_, _ = io.WriteString(dial(), "GET")
-	accepted := make(chan net.Conn)
-	go func() {
-		conn, _ := d.queues.Load().http.Accept()
-		accepted <- conn
-	}()
-	select {
-	case <-accepted:
-		t.Error("a third connection is served")
-	case <-time.After(50 * time.Millisecond):
-	}
-	_ = served[0].Close()
-	_ = (<-accepted).Close()
-	_ = served[1].Close()
-}
-
-// maxConnections leaves the process its own files.
-func TestMaxConnections(t *testing.T) {
-	for _, c := range []struct {
-		limit          uint64
-		reserved, want int
-	}{
-		{1024, 150, 874}, {256, 150, 106}, {256, 650, 64}, {100, 150, 25}, {2, 150, 1}, {0, 150, 1<<31 - 1}, {1 << 63, 150, 1<<31 - 1},
-	} {
-		if got := maxConnections(c.limit, c.reserved); got != c.want {
-			t.Errorf("%d files, %d reserved: %d connections, want %d", c.limit, c.reserved, got, c.want)
-		}
 	}
 }
 

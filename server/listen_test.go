@@ -9,82 +9,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"github.com/stele-db/stele/pkg/tls/tlstest"
+	"github.com/stele-db/stele/server/transport"
 )
-
-func TestListenAddresses(t *testing.T) {
-	ca := tlstest.New(t)
-	certs := serving(t, ca, CertificateOptions{})
-	dir := t.TempDir()
-	for _, c := range []struct {
-		address string
-		certs   *Certificates
-		prefix  string
-		secure  bool
-	}{
-		{"127.0.0.1:0", nil, "http://127.0.0.1:", false},
-		{"127.0.0.1:0", certs, "https://127.0.0.1:", true},
-		{"tcp://127.0.0.1:0", nil, "http://127.0.0.1:", false},
-		{"tcp://127.0.0.1:0", certs, "https://127.0.0.1:", true},
-		{"http://127.0.0.1:0", certs, "http://127.0.0.1:", false},
-		{"http://127.0.0.1:0/", nil, "http://127.0.0.1:", false},
-		{"https://127.0.0.1:0", certs, "https://127.0.0.1:", true},
-		{"unix://" + dir + "/a.sock", certs, "unix://" + dir + "/a.sock", false},
-		{"unixs://" + dir + "/b.sock", certs, "unixs://" + dir + "/b.sock", true},
-		{"unix://@stele-test-" + filepath.Base(dir), nil, "unix://@stele-test-", false},
-	} {
-		l := listen(t, c.address, c.certs)
-		if !strings.HasPrefix(l.URL(), c.prefix) || strings.HasSuffix(l.URL(), ":0") || l.Secure() != c.secure {
-			t.Errorf("%s: %s, secure %v", c.address, l.URL(), l.Secure())
-		}
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
-func TestAddressesThatCannotBeUsed(t *testing.T) {
-	taken := listen(t, "127.0.0.1:0", nil)
-	defer taken.Close()
-	dir := t.TempDir()
-	file := filepath.Join(dir, "file")
-	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	served := listen(t, "unix://"+dir+"/served", nil)
-	defer served.Close()
-	for address, want := range map[string]string{
-		taken.Addr().String():       "address already in use",
-		"https://127.0.0.1:0":       "needs a certificate",
-		"unixs://" + dir + "/x":     "needs a certificate",
-		"ftp://127.0.0.1:0":         "the scheme must be",
-		"http://":                   "no address",
-		"unix://":                   "no address",
-		"http://127.0.0.1":          "missing port",
-		"unix://" + file:            "not a socket",
-		"unix://" + dir + "/served": "address already in use",
-		"unix:///no/such/directory": "no such file",
-	} {
-		l, err := Listen(t.Context(), address, nil)
-		if err == nil {
-			_ = l.Close()
-			t.Errorf("%s: accepted", address)
-			continue
-		}
-		if !strings.Contains(err.Error(), want) || strings.Count(err.Error(), address) != 1 {
-			t.Errorf("%s: %v", address, err)
-		}
-	}
-	if b, err := os.ReadFile(file); err != nil || string(b) != "precious" {
-		t.Errorf("the file was touched: %q, %v", b, err)
-	}
-}
 
 func TestUnixSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "stele.sock")
@@ -96,7 +28,7 @@ func TestUnixSocket(t *testing.T) {
 	stale.SetUnlinkOnClose(false)
 	_ = stale.Close()
 
-	r := serve(t, func(o *Options) { o.Listeners = []*Listener{listen(t, "unix://"+path, nil)} })
+	r := serve(t, func(o *Options) { o.Listeners = []*transport.Listener{listen(t, "unix://"+path, nil)} })
 	info, err := os.Stat(path)
 	if err != nil || info.Mode() != fs.ModeSocket|0o600 {
 		t.Errorf("%v, %v", info.Mode(), err)
@@ -123,15 +55,15 @@ func TestUnixSocket(t *testing.T) {
 func TestSeveralListeners(t *testing.T) {
 	ca := tlstest.New(t)
 	r := serve(t, func(o *Options) {
-		o.Listeners = []*Listener{
+		o.Listeners = []*transport.Listener{
 			listen(t, "http://127.0.0.1:0", nil),
-			listen(t, "https://127.0.0.1:0", serving(t, ca, CertificateOptions{})),
+			listen(t, "https://127.0.0.1:0", serverCertificates(t, ca, transport.CertificateOptions{})),
 		}
 	})
 	if _, err := pb.NewKVClient(r.dial(t)).Put(within(t), &pb.PutRequest{Key: key}); err != nil {
 		t.Error(err)
 	}
-	conn := dial(t, r.opts.Listeners[1].Addr().String(), secure(issued(t, ca, "alice")))
+	conn := dial(t, r.opts.Listeners[1].Addr().String(), secure(clientConfig(t, ca, "alice")))
 	list, err := pb.NewClusterClient(conn).MemberList(within(t), &pb.MemberListRequest{Linearizable: true})
 	if err != nil {
 		t.Fatal(err)
@@ -183,30 +115,6 @@ func TestSilentConnections(t *testing.T) {
 	}
 }
 
-// The oldest goes first: the newest has not had its time.
-func TestOldestSilentConnectionGoes(t *testing.T) {
-	r := serve(t, func(o *Options) {
-		o.MaxHandshakes = 2
-		o.HandshakeTimeout = time.Hour
-	})
-	first := connect(t, r)
-	eventually(t, "the first is seen", func() bool { return r.dispatch.waiting() == 1 })
-	second := connect(t, r)
-	eventually(t, "the second is seen", func() bool { return r.dispatch.waiting() == 2 })
-	third := connect(t, r)
-	ended(t, first)
-	for _, conn := range []net.Conn{second, third} {
-		if _, err := conn.Write([]byte("GET /version HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
-			t.Fatal(err)
-		}
-		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		if err != nil || resp.StatusCode != http.StatusOK {
-			t.Fatalf("%v, %v", resp, err)
-		}
-		_ = resp.Body.Close()
-	}
-}
-
 // However the first bytes arrive, they are all passed on.
 func TestFirstBytesOneByOne(t *testing.T) {
 	r := serve(t, nil)
@@ -226,15 +134,4 @@ func TestFirstBytesOneByOne(t *testing.T) {
 			t.Errorf("%s: %d", method, resp.StatusCode)
 		}
 	}
-}
-
-// A stop does not wait for connections that say nothing.
-func TestStopWithSilentConnections(t *testing.T) {
-	r := serve(t, func(o *Options) { o.HandshakeTimeout = time.Hour })
-	conn := connect(t, r)
-	eventually(t, "the connection is seen", func() bool { return r.dispatch.waiting() == 1 })
-	if err := r.stop(); err != nil {
-		t.Fatal(err)
-	}
-	ended(t, conn)
 }

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/stele-db/stele/server/auth"
+	"github.com/stele-db/stele/server/transport"
 )
 
 // DefaultName is etcd's default name of a member.
@@ -41,8 +42,8 @@ const (
 type Options struct {
 	// Logger is required.
 	Logger *logrus.Entry
-	// Listeners are the listeners to serve on, made by [Listen]; at least one. The server takes ownership of them.
-	Listeners []*Listener
+	// Listeners are the listeners to serve on, made by [transport.Listen]; at least one. The server takes ownership of them.
+	Listeners []*transport.Listener
 
 	// GRPCServer, if not nil, is served on the listeners instead of the server's own gRPC server. The server registers
 	// the etcd services and, unless it is registered already, the health service. GRPCServer must not serve yet. The
@@ -88,7 +89,7 @@ type Options struct {
 	// is [DefaultMaxConcurrentStreams].
 	MaxConcurrentStreams uint32
 	// ReservedDescriptors is the number of file descriptors that client connections must leave free; 0 is
-	// [DefaultReservedDescriptors]. Further clients wait until a connection is closed.
+	// [transport.DefaultReservedDescriptors]. Further clients wait until a connection is closed.
 	ReservedDescriptors int
 
 	// KeepAliveMinTime is the shortest time between two pings of a client. The server closes the connection of a client
@@ -140,7 +141,7 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.MaxRequestBytes, DefaultMaxRequestBytes)
 	setDefault(&o.MaxTxnOps, DefaultMaxTxnOps)
 	setDefault(&o.MaxConcurrentStreams, DefaultMaxConcurrentStreams)
-	setDefault(&o.ReservedDescriptors, DefaultReservedDescriptors)
+	setDefault(&o.ReservedDescriptors, transport.DefaultReservedDescriptors)
 	setDefault(&o.KeepAliveMinTime, DefaultKeepAliveMinTime)
 	setDefault(&o.KeepAliveInterval, DefaultKeepAliveInterval)
 	setDefault(&o.KeepAliveTimeout, DefaultKeepAliveTimeout)
@@ -159,9 +160,7 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-func (o *Options) maxConnections() int {
-	return maxConnections(descriptorLimit(), o.ReservedDescriptors)
-}
+func (o *Options) maxConnections() int { return transport.MaxConnections(o.ReservedDescriptors) }
 
 func (o *Options) httpLimits() httpLimits {
 	limits := newHTTPLimits(jsonFactor * int64(o.MaxRequestBytes+grpcOverheadBytes))

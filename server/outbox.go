@@ -161,8 +161,8 @@ func (a *outboxes) stalled(now time.Time) (worst *mailbox) {
 	var most int64
 	for m := range a.conns {
 		held := m.unary.size() + m.stream.size()
-		if wrote := m.wrote.Load(); held == 0 || wrote-m.seen >= stallBytes || m.since.IsZero() {
-			m.seen, m.since = wrote, now
+		if n := m.written.Load(); held == 0 || n-m.seen >= stallBytes || m.since.IsZero() {
+			m.seen, m.since = n, now
 		}
 		if held > most && now.Sub(m.since) >= a.stall {
 			worst, most = m, held
@@ -171,17 +171,18 @@ func (a *outboxes) stalled(now time.Time) (worst *mailbox) {
 	return worst
 }
 
-// mailbox holds the two outboxes of a connection.
+// mailbox holds the two outboxes of a connection, which it observes.
 type mailbox struct {
 	unary, stream *outbox
-	// wrote is the number of bytes written to the connection.
-	wrote atomic.Int64
+	all           *outboxes
+	// written is the number of bytes written to the connection.
+	written atomic.Int64
 	// kept holds the room of responses between their handler and the codec, by response.
 	kept sync.Map
 	// evict closes the connection.
 	evict func()
 
-	// since is when the connection had last written stallBytes, and seen the value of wrote then. Both are guarded by
+	// since is when the connection had last written stallBytes, and seen the value of written then. Both are guarded by
 	// outboxes.mu.
 	seen  int64
 	since time.Time
@@ -192,17 +193,21 @@ func (a *outboxes) open(unary, stream int64, evict func()) *mailbox {
 	box := func(limit int64) *outbox {
 		return &outbox{limit: limit, own: semaphore.NewWeighted(limit), all: a}
 	}
-	m := &mailbox{unary: box(unary), stream: box(stream), evict: evict}
+	m := &mailbox{unary: box(unary), stream: box(stream), all: a, evict: evict}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.conns[m] = struct{}{}
 	return m
 }
 
-func (a *outboxes) close(m *mailbox) {
-	a.mu.Lock()
-	delete(a.conns, m)
-	a.mu.Unlock()
+// Wrote implements [transport.Observer].
+func (m *mailbox) Wrote(n int) { m.written.Add(int64(n)) }
+
+// Closed implements [transport.Observer].
+func (m *mailbox) Closed() {
+	m.all.mu.Lock()
+	delete(m.all.conns, m)
+	m.all.mu.Unlock()
 	m.unary.close()
 	m.stream.close()
 }

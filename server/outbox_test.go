@@ -43,7 +43,7 @@ func TestOutbox(t *testing.T) {
 	if n := <-second; n != 60 {
 		t.Errorf("took %d", n)
 	}
-	all.close(mail)
+	mail.Closed()
 	box.give(60) // gRPC frees a message after its connection has ended
 	if !all.bytes.TryAcquire(1000) {
 		t.Error("a closed connection holds room")
@@ -59,7 +59,7 @@ func TestStalledConnectionIsEvicted(t *testing.T) {
 	stalled := all.open(50, 50, nil)
 	stalled.evict = func() {
 		close(evicted)
-		all.close(stalled)
+		stalled.Closed()
 	}
 	busy := all.open(60, 60, func() { t.Error("the wrong connection was evicted") })
 	if stalled.unary.try(40) == 0 || busy.unary.try(60) == 0 {
@@ -75,7 +75,7 @@ func TestStalledConnectionIsEvicted(t *testing.T) {
 			case <-done:
 				return
 			case <-tick.C:
-				busy.wrote.Add(stallBytes)
+				busy.written.Add(stallBytes)
 			}
 		}
 	})
@@ -106,7 +106,7 @@ func fillMiB(t testing.TB, r *running, n int) *pb.RangeRequest {
 // allFree waits until no answer holds room.
 func (r *running) allFree(t testing.TB) {
 	t.Helper()
-	all := r.dispatch.answers
+	all := r.starting.answers
 	eventually(t, "all room is free", func() bool {
 		free := all.bytes.TryAcquire(all.limit)
 		if free {
@@ -245,7 +245,7 @@ func TestRoomOfEndedRequestsIsFree(t *testing.T) {
 		}
 	}
 	eventually(t, "some room is taken", func() bool {
-		all := r.dispatch.answers
+		all := r.starting.answers
 		if all.bytes.TryAcquire(all.limit) {
 			all.bytes.Release(all.limit)
 			return false

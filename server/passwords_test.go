@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/stele-db/stele/server/auth"
+	"github.com/stele-db/stele/server/transport"
 )
 
 // Passwords are hashed by a bounded number of requests at a time.
@@ -50,7 +51,7 @@ func TestPasswordsRunBounded(t *testing.T) {
 // with passwords waits.
 func TestPasswordsWait(t *testing.T) {
 	store := newStore(t)
-	listeners := []*Listener{listen(t, "http://127.0.0.1:0", nil)}
+	listeners := []*transport.Listener{listen(t, "http://127.0.0.1:0", nil)}
 	s, err := New(store, Options{Logger: quiet(), BcryptCost: 4, Listeners: listeners})
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/stele-db/stele/pkg/tls/tlstest"
+	"github.com/stele-db/stele/server/transport"
 )
 
 // logBuffer is a log that may be read while it is written.
@@ -144,11 +145,11 @@ func TestDenialsOfEachKindAreLogged(t *testing.T) {
 // A handshake that fails is logged with its reason; a client that only connects is not.
 func TestFailedHandshakesAreLogged(t *testing.T) {
 	ca := tlstest.New(t)
-	revoked := issued(t, ca, "mallory")
-	certs := serving(t, ca, CertificateOptions{TrustedCAFile: ca.CAFile(), CRLFile: ca.Revoke(t, "mallory")})
+	revoked := clientConfig(t, ca, "mallory")
+	certs := serverCertificates(t, ca, transport.CertificateOptions{TrustedCAFile: ca.CAFile(), CRLFile: ca.Revoke(t, "mallory")})
 	var log logBuffer
 	r := serve(t, func(o *Options) {
-		o.Logger, o.Listeners = log.entry(), []*Listener{listen(t, "https://127.0.0.1:0", certs)}
+		o.Logger, o.Listeners = log.entry(), []*transport.Listener{listen(t, "https://127.0.0.1:0", certs)}
 	})
 	scan, err := net.Dial("tcp", r.addr().String())
 	if err != nil {

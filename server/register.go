@@ -11,6 +11,8 @@ import (
 	"google.golang.org/grpc"
 	_ "google.golang.org/grpc/encoding/gzip" // clients may compress requests
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/stele-db/stele/server/transport"
 )
 
 // ErrServiceRegistered means that [Options.GRPCServer] already has one of etcd's services. grpc itself would exit the
@@ -69,7 +71,7 @@ func (s *Server) register(m *member) {
 func (s *Server) serveInjected(group *errgroup.Group) {
 	for _, l := range s.opts.Listeners {
 		group.Go(func() error {
-			if err := s.grpc.Serve(LimitConnections(l.Listener, s.opts.maxConnections())); !errors.Is(err, grpc.ErrServerStopped) {
+			if err := s.grpc.Serve(transport.LimitConnections(l.Listener, s.opts.maxConnections())); !errors.Is(err, grpc.ErrServerStopped) {
 				return err
 			}
 			return nil

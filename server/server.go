@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/server/transport"
 )
 
 // Server serves one store on some listeners.
@@ -35,8 +36,8 @@ type Server struct {
 	starting *Starting
 
 	// dispatch, queues, http and gateway are nil if grpc is the caller's.
-	dispatch *dispatcher
-	queues   *queues
+	dispatch *transport.Dispatcher
+	queues   *transport.Queues
 	http     *http.Server
 	gateway  *gateway
 }
@@ -81,16 +82,16 @@ func newServer(starting *Starting, store *logstructured.Store) (*Server, error) 
 		return nil, err
 	}
 	calls := calls{}
-	s.grpc = grpc.NewServer(grpcOptions(opts, calls, refusals, streams, s.dispatch.answers)...)
+	s.grpc = grpc.NewServer(grpcOptions(opts, calls, refusals, streams, starting.answers)...)
 	s.register(m)
 	calls.add(metrics, s.grpc)
 
-	s.queues = newQueues()
-	if s.gateway, err = newGateway(s.queues.grpc, m.auth); err != nil {
+	s.queues = transport.NewQueues()
+	if s.gateway, err = newGateway(s.queues.GRPC, m.auth); err != nil {
 		return nil, err
 	}
 	s.http = newHTTPServer(&opts, newHTTPHandler(m, &opts, s.grpc, s.gateway))
-	s.dispatch.queues.Store(s.queues)
+	s.dispatch.SetQueues(s.queues)
 	return s, nil
 }
 
@@ -121,7 +122,7 @@ func grpcOptions(opts Options, calls calls, refusals *refusalLog, streams *strea
 	})
 	return append(connectionOptions(opts),
 		// The gateway reads responses at once. Its clients are bounded by their own connections.
-		grpc.Creds(handshaken{pipe: answers.open(processBytes/2, processBytes/4, func() {})}),
+		grpc.Creds(transport.NewCredentials(answers.open(processBytes/2, processBytes/4, func() {}))),
 		grpc.MaxRecvMsgSize(opts.MaxRequestBytes+grpcOverheadBytes),
 		grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.ForceServerCodecV2(newCodec()),
@@ -167,8 +168,8 @@ func (s *Server) Run(ctx context.Context) error {
 
 // serveOwn serves gRPC and HTTP on the listeners.
 func (s *Server) serveOwn(group *errgroup.Group) {
-	group.Go(func() error { return served(s.grpc.Serve(s.queues.grpc)) })
-	group.Go(func() error { return served(s.http.Serve(s.queues.http)) })
+	group.Go(func() error { return served(s.grpc.Serve(s.queues.GRPC)) })
+	group.Go(func() error { return served(s.http.Serve(s.queues.HTTP)) })
 	s.starting.accept()
 	group.Go(func() error {
 		s.starting.accepting.Wait()
@@ -189,7 +190,7 @@ func (s *Server) shutdown(ctx context.Context) {
 	for _, l := range s.opts.Listeners {
 		_ = l.Close()
 	}
-	s.dispatch.stop()
+	s.dispatch.Stop()
 	s.streams.stop()
 
 	// net/http stops first, because grpc cannot drain requests that came through it.

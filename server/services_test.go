@@ -20,6 +20,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/dynamicpb"
+
+	"github.com/stele-db/stele/server/transport"
 )
 
 func TestMaintenance(t *testing.T) {
@@ -234,7 +236,7 @@ func TestMessageTooLarge(t *testing.T) {
 // A panic is answered, and the server goes on.
 func TestPanicIsAnswered(t *testing.T) {
 	store := newStore(t)
-	s, err := New(store, Options{Logger: quiet(), Listeners: []*Listener{listen(t, "127.0.0.1:0", nil)}})
+	s, err := New(store, Options{Logger: quiet(), Listeners: []*transport.Listener{listen(t, "127.0.0.1:0", nil)}})
 	if err != nil {
 		t.Fatal(err)
 	}

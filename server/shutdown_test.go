@@ -15,6 +15,8 @@ import (
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
+
+	"github.com/stele-db/stele/server/transport"
 )
 
 // Every write that was answered before or during a stop is there, and none of the connections hangs.
@@ -84,7 +86,7 @@ func TestShutdownIsBounded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			entered, release := make(chan struct{}), make(chan struct{})
 			store := newStore(t)
-			s, err := New(store, Options{Logger: quiet(), Listeners: []*Listener{listen(t, "127.0.0.1:0", nil)}, ShutdownTimeout: c.bound})
+			s, err := New(store, Options{Logger: quiet(), Listeners: []*transport.Listener{listen(t, "127.0.0.1:0", nil)}, ShutdownTimeout: c.bound})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -175,7 +177,7 @@ func TestHealthService(t *testing.T) {
 // A stop before anything was served is one, too.
 func TestStopAtOnce(t *testing.T) {
 	store := newStore(t)
-	s, err := New(store, Options{Logger: quiet(), Listeners: []*Listener{listen(t, "127.0.0.1:0", nil)}})
+	s, err := New(store, Options{Logger: quiet(), Listeners: []*transport.Listener{listen(t, "127.0.0.1:0", nil)}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,11 +196,11 @@ func TestOptionsThatCannotBeUsed(t *testing.T) {
 	l := listen(t, "127.0.0.1:0", nil)
 	defer l.Close()
 	for name, o := range map[string]Options{
-		"no logger":             {Listeners: []*Listener{l}},
+		"no logger":             {Listeners: []*transport.Listener{l}},
 		"no listener":           {Logger: quiet()},
-		"negative request size": {Logger: quiet(), Listeners: []*Listener{l}, MaxRequestBytes: -1},
-		"request size over":     {Logger: quiet(), Listeners: []*Listener{l}, MaxRequestBytes: 1 << 31},
-		"negative operations":   {Logger: quiet(), Listeners: []*Listener{l}, MaxTxnOps: -1},
+		"negative request size": {Logger: quiet(), Listeners: []*transport.Listener{l}, MaxRequestBytes: -1},
+		"request size over":     {Logger: quiet(), Listeners: []*transport.Listener{l}, MaxRequestBytes: 1 << 31},
+		"negative operations":   {Logger: quiet(), Listeners: []*transport.Listener{l}, MaxTxnOps: -1},
 	} {
 		if _, err := New(store, o); err == nil {
 			t.Errorf("%s: accepted", name)

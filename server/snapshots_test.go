@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/server/transport"
 )
 
 // receiveSnapshot reads a snapshot to its end.
@@ -35,7 +36,7 @@ func TestSnapshotSlotsOfClientsThatDoNotRead(t *testing.T) {
 	temporary := t.TempDir()
 	t.Setenv("TMPDIR", temporary)
 	store := newStore(t)
-	s, err := New(store, Options{Logger: quiet(), Listeners: []*Listener{listen(t, "http://127.0.0.1:0", nil)}})
+	s, err := New(store, Options{Logger: quiet(), Listeners: []*transport.Listener{listen(t, "http://127.0.0.1:0", nil)}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,11 +5,13 @@ import (
 	"io"
 	stdlog "log"
 	"math"
+	"net"
 	"net/http"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sirupsen/logrus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
@@ -19,6 +21,7 @@ import (
 
 	"github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/pkg/version"
+	"github.com/stele-db/stele/server/transport"
 )
 
 // handoverTimeout is how long clients may take to disconnect from the server that answered before the store was open.
@@ -30,7 +33,8 @@ const handoverTimeout = time.Second
 type Starting struct {
 	opts     Options
 	warner   *warner
-	dispatch *dispatcher
+	dispatch *transport.Dispatcher
+	answers  *outboxes
 	grpc     *grpc.Server
 	http     *http.Server
 	// accepting counts the goroutines that accept connections, until the listeners are closed. serving counts the
@@ -46,9 +50,9 @@ func Start(opts Options) (*Starting, error) {
 	if err != nil || s.dispatch == nil {
 		return s, err
 	}
-	queues := s.dispatch.queues.Load()
-	s.serving.Go(func() { _ = s.grpc.Serve(queues.grpc) })
-	s.serving.Go(func() { _ = s.http.Serve(queues.http) })
+	queues := s.dispatch.Queues()
+	s.serving.Go(func() { _ = s.grpc.Serve(queues.GRPC) })
+	s.serving.Go(func() { _ = s.http.Serve(queues.HTTP) })
 	s.accept()
 	return s, nil
 }
@@ -66,8 +70,20 @@ func prepare(opts Options) (*Starting, error) {
 	if opts.GRPCServer != nil {
 		return s, nil
 	}
-	s.dispatch = newDispatcher(s.warner, opts.HandshakeTimeout, opts.MaxHandshakes, opts.maxConnections())
-	s.grpc = grpc.NewServer(append(connectionOptions(opts), grpc.UnknownServiceHandler(s.unavailable))...)
+	s.answers = newOutboxes(processBytes)
+	s.dispatch = transport.NewDispatcher(transport.Options{
+		Logger:           opts.Logger,
+		HandshakeTimeout: opts.HandshakeTimeout,
+		MaxHandshakes:    opts.MaxHandshakes,
+		MaxConnections:   opts.maxConnections(),
+		Observe:          s.observe,
+		HandshakeFailed: func(client net.Addr, err error) {
+			none := func() logrus.Fields { return nil }
+			s.warner.warn("handshake", hostOf(client), "a TLS handshake failed", err, none)
+		},
+	})
+	s.grpc = grpc.NewServer(append(connectionOptions(opts),
+		grpc.Creds(transport.NewCredentials(nil)), grpc.UnknownServiceHandler(s.unavailable))...)
 	notServing := health.NewServer()
 	notServing.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
 	healthpb.RegisterHealthServer(s.grpc, notServing)
@@ -79,6 +95,15 @@ func prepare(opts Options) (*Starting, error) {
 	return s, nil
 }
 
+// observe creates the outboxes of a new connection.
+func (s *Starting) observe(conn net.Conn) transport.Observer {
+	return s.answers.open(unaryBytes, streamBytes, func() {
+		s.opts.Logger.WithField("client", conn.RemoteAddr()).
+			Warn("closed a connection whose client does not read its answers: other clients need the memory")
+		_ = conn.Close()
+	})
+}
+
 // unavailable fails every request.
 func (s *Starting) unavailable(any, grpc.ServerStream) error {
 	return status.Error(codes.Unavailable, "stele: not ready: "+s.opts.Probes.Reason())
@@ -88,7 +113,7 @@ func (s *Starting) unavailable(any, grpc.ServerStream) error {
 func (s *Starting) accept() {
 	s.once.Do(func() {
 		for _, l := range s.opts.Listeners {
-			s.accepting.Go(func() { s.dispatch.accept(l) })
+			s.accepting.Go(func() { s.dispatch.Accept(l) })
 		}
 	})
 }
@@ -101,9 +126,9 @@ func (s *Starting) Close() {
 	if s.dispatch == nil {
 		return
 	}
-	queues := s.dispatch.queues.Load()
-	_, _ = queues.grpc.Close(), queues.http.Close()
-	s.dispatch.stop()
+	queues := s.dispatch.Queues()
+	_, _ = queues.GRPC.Close(), queues.HTTP.Close()
+	s.dispatch.Stop()
 	s.leave()
 	s.accepting.Wait()
 }
@@ -132,7 +157,6 @@ func (s *Starting) Server(store *logstructured.Store, registerer prometheus.Regi
 // connectionOptions returns the options of both servers: the one before the store is open and the one after.
 func connectionOptions(opts Options) []grpc.ServerOption {
 	return []grpc.ServerOption{
-		grpc.Creds(handshaken{}),
 		grpc.ConnectionTimeout(opts.HandshakeTimeout),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: opts.KeepAliveMinTime}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: opts.KeepAliveInterval, Timeout: opts.KeepAliveTimeout}),
@@ -147,7 +171,7 @@ func newHTTPServer(opts *Options, handler http.Handler) *http.Server {
 		ReadHeaderTimeout: opts.HandshakeTimeout,
 		IdleTimeout:       5 * time.Minute,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ConnContext:       withConnection,
+		ConnContext:       transport.HTTPContext,
 		// Client errors are not logged.
 		ErrorLog: stdlog.New(io.Discard, "", 0),
 		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: int(min(opts.MaxConcurrentStreams, math.MaxInt32))},

@@ -10,6 +10,8 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/stele-db/stele/server/transport"
 )
 
 // startWithoutStore answers on a free port until the end of the test, unless a server takes over.
@@ -17,7 +19,7 @@ func startWithoutStore(t testing.TB) (*Starting, *Options) {
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	opts := Options{
-		Logger: quiet(), Gatherer: registry, Probes: NewProbes(), Listeners: []*Listener{listen(t, "http://127.0.0.1:0", nil)},
+		Logger: quiet(), Gatherer: registry, Probes: NewProbes(), Listeners: []*transport.Listener{listen(t, "http://127.0.0.1:0", nil)},
 	}
 	s, err := Start(opts)
 	if err != nil {
@@ -76,7 +78,7 @@ func TestStartingCloses(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	starting.Close()
-	l, err := Listen(context.Background(), opts.Listeners[0].URL(), nil)
+	l, err := transport.Listen(context.Background(), opts.Listeners[0].URL(), nil)
 	if err != nil {
 		t.Fatalf("the address is still in use: %v", err)
 	}

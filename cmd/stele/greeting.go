@@ -10,7 +10,7 @@ import (
 	"github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/pkg/endpoint"
 	"github.com/stele-db/stele/pkg/version"
-	"github.com/stele-db/stele/server"
+	"github.com/stele-db/stele/server/transport"
 )
 
 // leaseGreetings describe the lease modes and the programs that each of them is for.
@@ -20,7 +20,7 @@ var leaseGreetings = map[logstructured.LeaseMode]string{
 }
 
 // greet writes the place of the data and a command for connecting to standard output, or logs them if the log is JSON.
-func (c *config) greet(l *server.Listener, stdout io.Writer, log *logrus.Entry) {
+func (c *config) greet(l *transport.Listener, stdout io.Writer, log *logrus.Entry) {
 	url := endpoint.Absolute(endpoint.Reachable(l.URL()))
 	data := drivers.Describe(c.database.endpoint)
 	client := "etcdctl --endpoints=" + url

@@ -10,11 +10,11 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/stele-db/stele/pkg/endpoint"
-	"github.com/stele-db/stele/server"
+	"github.com/stele-db/stele/server/transport"
 )
 
 // certificates reads the files of the TLS flags. It returns nil, for plain text, if the flags are not set.
-func (c *config) certificates(log *logrus.Entry) (*server.Certificates, error) {
+func (c *config) certificates(log *logrus.Entry) (*transport.Certificates, error) {
 	if c.serverCertFile == "" {
 		return nil, nil
 	}
@@ -23,7 +23,7 @@ func (c *config) certificates(log *logrus.Entry) (*server.Certificates, error) {
 		return nil, err
 	}
 	lowest, highest := c.tls.versions()
-	certs, err := server.LoadCertificates(server.CertificateOptions{
+	certs, err := transport.LoadCertificates(transport.CertificateOptions{
 		Logger: log, CertFile: c.serverCertFile, KeyFile: c.serverKeyFile,
 		TrustedCAFile: c.trustedCAFile, ClientCertAuth: c.clientCertAuth, CRLFile: c.tls.clientCRL,
 		MinVersion: lowest, MaxVersion: highest, CipherSuites: suites,
@@ -36,7 +36,7 @@ func (c *config) certificates(log *logrus.Entry) (*server.Certificates, error) {
 }
 
 // listen binds the address of the client port.
-func (c *config) listen(ctx context.Context, certs *server.Certificates) (*server.Listener, error) {
+func (c *config) listen(ctx context.Context, certs *transport.Certificates) (*transport.Listener, error) {
 	address := c.listenAddress
 	if certs != nil {
 		address = endpoint.WithTLS(address)
@@ -49,7 +49,7 @@ func (c *config) listen(ctx context.Context, certs *server.Certificates) (*serve
 		return nil, fmt.Errorf("--listen-address: %s can be reached by other machines and would be served in plain "+
 			"text; set --server-cert-file and --server-key-file, or accept that with --insecure-listen", address)
 	}
-	l, err := server.Listen(ctx, address, certs)
+	l, err := transport.Listen(ctx, address, certs)
 	if err != nil {
 		return nil, fmt.Errorf("--listen-address: %w; "+
 			"name a free address of this machine, such as 127.0.0.1:12379 or unix://stele.sock", err)
@@ -57,7 +57,7 @@ func (c *config) listen(ctx context.Context, certs *server.Certificates) (*serve
 	return l, nil
 }
 
-// local reports whether only this machine can connect to address. It accepts an invalid address, which [server.Listen]
+// local reports whether only this machine can connect to address. It accepts an invalid address, which [transport.Listen]
 // rejects.
 func local(ctx context.Context, address string) bool {
 	scheme, rest, found := strings.Cut(address, "://")

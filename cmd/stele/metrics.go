@@ -18,6 +18,7 @@ import (
 
 	pem "github.com/stele-db/stele/pkg/tls"
 	"github.com/stele-db/stele/server"
+	"github.com/stele-db/stele/server/transport"
 )
 
 // newRegistry returns a registry with the metrics of the process. The store and the server add theirs.
@@ -115,7 +116,7 @@ func serveMetrics(
 		defer cancel()
 		stopped <- srv.Shutdown(ctx)
 	})
-	err := srv.Serve(server.LimitConnections(listener, maxMetricsConnections))
+	err := srv.Serve(transport.LimitConnections(listener, maxMetricsConnections))
 	if !errors.Is(err, http.ErrServerClosed) {
 		stop()
 		return fmt.Errorf("--metrics-bind-address: %w", err)

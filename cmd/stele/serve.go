@@ -22,6 +22,7 @@ import (
 	"github.com/stele-db/stele/pkg/memory"
 	"github.com/stele-db/stele/server"
 	"github.com/stele-db/stele/server/auth"
+	"github.com/stele-db/stele/server/transport"
 )
 
 // serve checks the configuration, binds the addresses and opens the database, in this order. It serves until ctx ends.
@@ -121,7 +122,7 @@ func collectLess() (restore func()) {
 
 // datastore returns the options of the database, the store and the server.
 func (c *config) datastore(
-	log *logrus.Entry, registry *prometheus.Registry, listener *server.Listener, connection connect.Options,
+	log *logrus.Entry, registry *prometheus.Registry, listener *transport.Listener, connection connect.Options,
 	schedule compactor.Schedule, tokens auth.Tokens,
 ) endpoint.Options {
 	cache := c.valueCacheBytes
@@ -152,7 +153,7 @@ func (c *config) datastore(
 			ProgressInterval: c.progressInterval,
 		},
 		Server: server.Options{
-			Listeners:            []*server.Listener{listener},
+			Listeners:            []*transport.Listener{listener},
 			Gatherer:             registry,
 			Name:                 c.name,
 			AdvertiseClientURLs:  advertised,

@@ -16,6 +16,7 @@ import (
 	"github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/logstructured/log"
 	"github.com/stele-db/stele/server"
+	"github.com/stele-db/stele/server/transport"
 )
 
 // Options configure a [Datastore].
@@ -70,7 +71,7 @@ func Open(ctx context.Context, opts Options) (*Datastore, error) {
 	// Only a configured pool needs further descriptors: the default pool of a driver is far smaller than the number of
 	// descriptors reserved by default.
 	if opts.Server.ReservedDescriptors == 0 && opts.Connection.Pool.MaxOpen > 0 {
-		opts.Server.ReservedDescriptors = server.DefaultReservedDescriptors + opts.Connection.Pool.MaxOpen
+		opts.Server.ReservedDescriptors = transport.DefaultReservedDescriptors + opts.Connection.Pool.MaxOpen
 	}
 	opts.Server.Logger = opts.Logger
 	if opts.Server.Probes == nil {
@@ -112,7 +113,7 @@ func (d *Datastore) open(ctx context.Context, opts Options, starting *server.Sta
 	return nil
 }
 
-func closeAll(listeners []*server.Listener) (err error) {
+func closeAll(listeners []*transport.Listener) (err error) {
 	for _, l := range listeners {
 		err = errors.Join(err, l.Close())
 	}

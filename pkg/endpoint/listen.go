@@ -17,6 +17,7 @@ import (
 	"github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/pkg/tls"
 	"github.com/stele-db/stele/server"
+	"github.com/stele-db/stele/server/transport"
 )
 
 // openTimeout is how long Listen waits for an unreachable database server, as in kine.
@@ -49,7 +50,7 @@ func Listen(ctx context.Context, config Config) (ETCDConfig, error) {
 	if config.GRPCServer != nil && config.secure() {
 		url = WithTLS(url)
 	}
-	opts.Server.Listeners = []*server.Listener{listener}
+	opts.Server.Listeners = []*transport.Listener{listener}
 	opts.Server.AdvertiseClientURLs = []string{Absolute(url)}
 	datastore, err := Open(ctx, opts)
 	if err != nil {
@@ -153,12 +154,12 @@ func (c *Config) options() (Options, error) {
 }
 
 // listen binds the address, with TLS unless the gRPC server does TLS itself.
-func (c *Config) listen(ctx context.Context) (*server.Listener, error) {
+func (c *Config) listen(ctx context.Context) (*transport.Listener, error) {
 	address := c.Listener
 	if address == "" {
 		address = KineSocket
 	}
-	var certs *server.Certificates
+	var certs *transport.Certificates
 	switch {
 	case c.GRPCServer != nil:
 		address = withoutTLS(address)
@@ -169,9 +170,9 @@ func (c *Config) listen(ctx context.Context) (*server.Listener, error) {
 		}
 		address = WithTLS(address)
 	}
-	listener, err := server.Listen(ctx, address, certs)
+	listener, err := transport.Listen(ctx, address, certs)
 	if errors.Is(err, syscall.EADDRINUSE) && awaitStopping(ctx) {
-		listener, err = server.Listen(ctx, address, certs)
+		listener, err = transport.Listen(ctx, address, certs)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("datastore: Listener: %w", err)
@@ -179,8 +180,8 @@ func (c *Config) listen(ctx context.Context) (*server.Listener, error) {
 	return listener, nil
 }
 
-func certificates(files tls.Config, logger *logrus.Entry) (*server.Certificates, error) {
-	return server.LoadCertificates(server.CertificateOptions{
+func certificates(files tls.Config, logger *logrus.Entry) (*transport.Certificates, error) {
+	return transport.LoadCertificates(transport.CertificateOptions{
 		Logger: logger, CertFile: files.CertFile, KeyFile: files.KeyFile, TrustedCAFile: files.TrustedCAFile,
 	})
 }

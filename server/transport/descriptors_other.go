@@ -1,6 +1,6 @@
 //go:build !linux && !darwin
 
-package server
+package transport
 
 // descriptorLimit returns 0, because the limit of open files is unknown.
 func descriptorLimit() uint64 { return 0 }

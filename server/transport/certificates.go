@@ -1,6 +1,7 @@
-package server
+package transport
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"os"
@@ -42,12 +43,12 @@ type CertificateOptions struct {
 type Certificates struct {
 	opts CertificateOptions
 
-	mu      sync.Mutex
-	checked time.Time
-	stamps  []stamp
-	config  *tls.Config
-	// warned is the time of the last warning about unreadable files. It is zero once they have been read.
-	warned time.Time
+	mu        sync.Mutex
+	lastCheck time.Time
+	stamps    []stamp
+	config    *tls.Config
+	// lastWarning is the time of the last warning about unreadable files. It is zero once they have been read.
+	lastWarning time.Time
 }
 
 // stamp is the state of a file by which a change is detected.
@@ -67,9 +68,9 @@ func LoadCertificates(opts CertificateOptions) (*Certificates, error) {
 	if opts.CRLFile != "" && opts.TrustedCAFile == "" && !opts.ClientCertAuth {
 		return nil, errors.New("a list of revoked client certificates needs client certificates")
 	}
-	setDefault(&opts.MinVersion, tls.VersionTLS12)
-	setDefault(&opts.CheckInterval, time.Second)
-	c := &Certificates{opts: opts, checked: time.Now()}
+	opts.MinVersion = cmp.Or(opts.MinVersion, tls.VersionTLS12)
+	opts.CheckInterval = cmp.Or(opts.CheckInterval, time.Second)
+	c := &Certificates{opts: opts, lastCheck: time.Now()}
 	var err error
 	// The stamps are taken first, so that a file that changes while it is read is read again.
 	if c.stamps, err = c.stat(); err != nil {
@@ -98,10 +99,10 @@ func (c *Certificates) current() *tls.Config {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
-	if now.Sub(c.checked) < c.opts.CheckInterval {
+	if now.Sub(c.lastCheck) < c.opts.CheckInterval {
 		return c.config
 	}
-	c.checked = now
+	c.lastCheck = now
 	stamps, err := c.stat()
 	if err == nil {
 		if slices.Equal(stamps, c.stamps) {
@@ -109,7 +110,7 @@ func (c *Certificates) current() *tls.Config {
 		}
 		var cfg *tls.Config
 		if cfg, err = c.load(); err == nil {
-			c.stamps, c.config, c.warned = stamps, cfg, time.Time{}
+			c.stamps, c.config, c.lastWarning = stamps, cfg, time.Time{}
 			c.opts.Logger.Info("read the changed certificate files")
 		}
 	}
@@ -122,11 +123,12 @@ func (c *Certificates) current() *tls.Config {
 
 // warn logs once a minute that the files cannot be read. c.mu is held.
 func (c *Certificates) warn(now time.Time, err error) {
-	if now.Sub(c.warned) < time.Minute {
+	if now.Sub(c.lastWarning) < time.Minute {
 		return
 	}
-	c.warned = now
-	c.opts.Logger.WithError(err).Warn("cannot read the changed certificate files; serving with the previous ones; correct the files")
+	c.lastWarning = now
+	c.opts.Logger.WithError(err).
+		Warn("cannot read the changed certificate files; serving with the previous ones; correct the files")
 }
 
 func (c *Certificates) stat() ([]stamp, error) {

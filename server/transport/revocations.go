@@ -1,4 +1,4 @@
-package server
+package transport
 
 import (
 	"bytes"
@@ -64,7 +64,8 @@ var errRevoked = errors.New("the client's certificate is revoked")
 func (r revocations) verify(state tls.ConnectionState) error {
 	for _, cert := range state.PeerCertificates {
 		if _, ok := r[string(cert.SerialNumber.Bytes())]; ok {
-			return fmt.Errorf("%w: serial number %x, common name %q", errRevoked, cert.SerialNumber, cert.Subject.CommonName)
+			return fmt.Errorf("%w: serial number %x, common name %q",
+				errRevoked, cert.SerialNumber, cert.Subject.CommonName)
 		}
 	}
 	return nil
