@@ -88,7 +88,11 @@ func testTLS(t *testing.T) {
 	for _, file := range []struct {
 		path    *string
 		content string
-	}{{&files.CertFile, testingcert.CertFileContent}, {&files.KeyFile, testingcert.KeyFileContent}, {&files.CAFile, testingcert.CAFileContent}} {
+	}{
+		{&files.CertFile, testingcert.CertFileContent},
+		{&files.KeyFile, testingcert.KeyFileContent},
+		{&files.CAFile, testingcert.CAFileContent},
+	} {
 		f, err := os.CreateTemp(dir, "*.pem")
 		if err != nil {
 			t.Fatal(err)
@@ -102,15 +106,20 @@ func testTLS(t *testing.T) {
 		*file.path = filepath.Clean(f.Name())
 	}
 	config := backendConfig(server.Start(t, server.Options{TLS: files}))
-	config.Transport.CertFile, config.Transport.KeyFile, config.Transport.TrustedCAFile = files.CertFile, files.KeyFile, files.CAFile
+	config.Transport.CertFile, config.Transport.KeyFile = files.CertFile, files.KeyFile
+	config.Transport.TrustedCAFile = files.CAFile
 	store := newBackend(t, config)
-	w, err := store.Watch(t.Context(), podPrefix, storage.ListOptions{ResourceVersion: "1", Predicate: storage.Everything, Recursive: true})
+	w, err := store.Watch(t.Context(), podPrefix, storage.ListOptions{
+		ResourceVersion: "1", Predicate: storage.Everything, Recursive: true,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer w.Stop()
 	created := createPod(t, store, "pod")
-	if event := next(t, w); event.Type != watch.Added || event.Object.(metav1.Object).GetResourceVersion() != created.ResourceVersion { //nolint:forcetypeassert // a watch of pods
+	//nolint:forcetypeassert // a watch of pods
+	if event := next(t, w); event.Type != watch.Added ||
+		event.Object.(metav1.Object).GetResourceVersion() != created.ResourceVersion {
 		t.Errorf("watched %v of %v, want %v added", event.Type, event.Object, created)
 	}
 }
@@ -188,7 +197,8 @@ func testSize(t *testing.T) {
 	}
 	for _, family := range families {
 		if family.GetName() == "apiserver_storage_size_bytes" {
-			if sizes := family.GetMetric(); len(sizes) != 1 || sizes[0].GetGauge().GetValue()+sizes[0].GetUntyped().GetValue() <= 0 {
+			if sizes := family.GetMetric(); len(sizes) != 1 ||
+				sizes[0].GetGauge().GetValue()+sizes[0].GetUntyped().GetValue() <= 0 {
 				t.Errorf("the metric tells %v", sizes)
 			}
 			return
@@ -246,7 +256,8 @@ func testBackendCompaction(t *testing.T) {
 	old := createPod(t, store, "old")
 	list := func(revision string) error {
 		return store.GetList(t.Context(), podPrefix, storage.ListOptions{
-			ResourceVersion: revision, ResourceVersionMatch: metav1.ResourceVersionMatchExact, Predicate: storage.Everything, Recursive: true,
+			ResourceVersion: revision, ResourceVersionMatch: metav1.ResourceVersionMatchExact,
+			Predicate: storage.Everything, Recursive: true,
 		}, &example.PodList{})
 	}
 	if err := list(old.ResourceVersion); err != nil {
@@ -260,20 +271,25 @@ func testBackendCompaction(t *testing.T) {
 		}
 		return err != nil
 	})
-	w, err := store.Watch(t.Context(), podPrefix, storage.ListOptions{ResourceVersion: old.ResourceVersion, Predicate: storage.Everything, Recursive: true})
+	w, err := store.Watch(t.Context(), podPrefix, storage.ListOptions{
+		ResourceVersion: old.ResourceVersion, Predicate: storage.Everything, Recursive: true,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer w.Stop()
-	if event := next(t, w); event.Type != watch.Error || !apierrors.IsResourceExpired(apierrors.FromObject(event.Object)) {
-		t.Errorf("a watch from revision %s begins with %v: %v, want an error: expired", old.ResourceVersion, event.Type, event.Object)
+	if event := next(t, w); event.Type != watch.Error ||
+		!apierrors.IsResourceExpired(apierrors.FromObject(event.Object)) {
+		t.Errorf("a watch from revision %s begins with %v: %v, want an error: expired", old.ResourceVersion,
+			event.Type, event.Object)
 	}
 	latest, err := store.GetCurrentResourceVersion(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	pods := &example.PodList{}
-	if err := store.GetList(t.Context(), podPrefix, storage.ListOptions{Predicate: storage.Everything, Recursive: true}, pods); err != nil || len(pods.Items) != 2 {
+	if err := store.GetList(t.Context(), podPrefix, storage.ListOptions{Predicate: storage.Everything, Recursive: true},
+		pods); err != nil || len(pods.Items) != 2 {
 		t.Errorf("a list at revision %d or later: %d pods, %v; want 2", latest, len(pods.Items), err)
 	}
 }

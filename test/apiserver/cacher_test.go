@@ -25,7 +25,8 @@ import (
 type cacheEnv struct {
 	*testing.T
 	*cacher.CacheDelegator
-	ctx    context.Context //nolint:containedctx // a cacheEnv is the arguments of one test, which bounds all of its calls
+	//nolint:containedctx // a cacheEnv is the arguments of one test, which bounds all of its calls
+	ctx    context.Context
 	client *kubernetes.Client
 	cacher *cacher.Cacher
 	// store is below the cache.
@@ -85,7 +86,9 @@ func newCacheEnv(t *testing.T, client *kubernetes.Client, l cacheLayout) *cacheE
 	if err := c.Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return &cacheEnv{T: t, CacheDelegator: delegator, ctx: t.Context(), client: client, cacher: c, store: store, clock: clock}
+	return &cacheEnv{
+		T: t, CacheDelegator: delegator, ctx: t.Context(), client: client, cacher: c, store: store, clock: clock,
+	}
 }
 
 func keyFunc(l cacheLayout) func(runtime.Object) (string, error) {

@@ -105,7 +105,9 @@ func compact(client *clientv3.Client, store storage.Interface, then func()) stor
 			t.Fatalf("compacted at %d, want %d", compacted, revision)
 		}
 		if watchesCompactions() {
-			await(t, "the store knows of the compaction", func() bool { return store.CompactRevision() == int64(revision) })
+			await(t, "the store knows of the compaction", func() bool {
+				return store.CompactRevision() == int64(revision)
+			})
 		}
 		then()
 	}

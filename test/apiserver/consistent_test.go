@@ -23,7 +23,8 @@ func runMarkConsistent(e *cacheEnv) {
 		e.cacher.MarkConsistent(step.consistent)
 		pod := &example.Pod{}
 		name := fmt.Sprintf("pod-%d", i)
-		if err := e.Create(e.ctx, podPrefix+"default/"+name, &example.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}, pod, 0); err != nil {
+		if err := e.Create(e.ctx, podPrefix+"default/"+name,
+			&example.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}, pod, 0); err != nil {
 			e.Fatal(err)
 		}
 		ctx := context.WithValue(e.ctx, storagetesting.RecorderContextKey, name)

@@ -23,7 +23,9 @@ import (
 // TestDetails asks what the store relies on and the shared tests do not ask.
 func TestDetails(t *testing.T) {
 	on := &servers{t: t}
-	t.Run("CurrentResourceVersion", func(t *testing.T) { testCurrentRevision(newStoreEnv(t, newClient(t, on.of(shared, t)))) })
+	t.Run("CurrentResourceVersion", func(t *testing.T) {
+		testCurrentRevision(newStoreEnv(t, newClient(t, on.of(shared, t))))
+	})
 	t.Run("Stats", func(t *testing.T) { testStats(t, on.of(shared, t)) })
 	t.Run("FutureWatchList", func(t *testing.T) { testFutureWatchList(newStoreEnv(t, newClient(t, on.of(shared, t)))) })
 	t.Run("Leases", testLeases)
@@ -55,7 +57,9 @@ func testStats(t *testing.T, s *server.Server) {
 	for _, estimate := range []bool{false, true} {
 		t.Run(fmt.Sprintf("estimate=%v", estimate), func(t *testing.T) {
 			client := newClient(t, s)
-			store := newStore(t, client, layout{prefix: "/registry", transformer: newPrefixTransformer(), leases: etcd3.NewDefaultLeaseManagerConfig()})
+			store := newStore(t, client, layout{
+				prefix: "/registry", transformer: newPrefixTransformer(), leases: etcd3.NewDefaultLeaseManagerConfig(),
+			})
 			want := storage.Stats{ObjectCount: 2}
 			if estimate {
 				if err := store.EnableResourceSizeEstimation(keysOf(client.Client, "/registry/pods/")); err != nil {
@@ -64,7 +68,8 @@ func testStats(t *testing.T, s *server.Server) {
 				want.EstimatedAverageObjectSizeBytes = 3
 			}
 			for key, value := range map[string]string{
-				"pods": "1", "/registry/pod": "12345", "/registry/pods": "1234567", "/registry/podspec/a": "12345678", "/registry/pods0": "1",
+				"pods": "1", "/registry/pod": "12345", "/registry/pods": "1234567", "/registry/podspec/a": "12345678",
+				"/registry/pods0":  "1",
 				"/registry/pods/a": "12", "/registry/pods/b/c": "1234",
 			} {
 				if _, err := client.Put(t.Context(), key, value); err != nil {
@@ -72,7 +77,8 @@ func testStats(t *testing.T, s *server.Server) {
 				}
 			}
 			// It fails to decode the values, but it has seen how large they are.
-			if err := store.GetList(t.Context(), podPrefix, storage.ListOptions{Predicate: storage.Everything, Recursive: true}, &example.PodList{}); err == nil {
+			if err := store.GetList(t.Context(), podPrefix,
+				storage.ListOptions{Predicate: storage.Everything, Recursive: true}, &example.PodList{}); err == nil {
 				t.Error("values that are no pods were decoded")
 			}
 			if got, err := store.Stats(t.Context()); err != nil || got != want {
@@ -92,8 +98,9 @@ func testFutureWatchList(e *storeEnv) {
 	everything := storage.Everything
 	everything.AllowWatchBookmarks = true
 	w, err := e.Watch(e.ctx, podPrefix, storage.ListOptions{
-		ResourceVersion: strconv.FormatUint(current+100, 10), ResourceVersionMatch: metav1.ResourceVersionMatchNotOlderThan,
-		SendInitialEvents: ptr.To(true), Predicate: everything, Recursive: true,
+		ResourceVersion:      strconv.FormatUint(current+100, 10),
+		ResourceVersionMatch: metav1.ResourceVersionMatchNotOlderThan,
+		SendInitialEvents:    ptr.To(true), Predicate: everything, Recursive: true,
 	})
 	if err != nil {
 		e.Fatal(err)
@@ -128,7 +135,9 @@ func testLeases(t *testing.T) {
 	leases := &countedLeases{Lease: client.Lease}
 	client.Lease = leases
 	store := newStore(t, client, layout{
-		transformer: newPrefixTransformer(), leases: etcd3.LeaseManagerConfig{ReuseDurationSeconds: 60, MaxObjectCount: 2},
+		transformer: newPrefixTransformer(), leases: etcd3.LeaseManagerConfig{
+			ReuseDurationSeconds: 60, MaxObjectCount: 2,
+		},
 	})
 	const objects, ttl = 5, 3600
 	for i := range objects {
@@ -153,7 +162,9 @@ func testLeases(t *testing.T) {
 func testRestart(t *testing.T) {
 	s := server.Start(t, server.Options{})
 	e := newCacheEnv(t, newClient(t, s), cacheLayout{})
-	w, err := e.Watch(t.Context(), podPrefix, storage.ListOptions{ResourceVersion: "0", Predicate: storage.Everything, Recursive: true})
+	w, err := e.Watch(t.Context(), podPrefix, storage.ListOptions{
+		ResourceVersion: "0", Predicate: storage.Everything, Recursive: true,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +193,8 @@ func testRestart(t *testing.T) {
 	createPod(t, e, "last")
 	expect("last")
 	list := &example.PodList{}
-	if err := e.GetList(t.Context(), podPrefix, storage.ListOptions{Predicate: storage.Everything, Recursive: true}, list); err != nil {
+	if err := e.GetList(t.Context(), podPrefix, storage.ListOptions{Predicate: storage.Everything, Recursive: true},
+		list); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := len(list.Items), kills*before+1; got != want {

@@ -57,7 +57,8 @@ func newStore(t *testing.T, client *kubernetes.Client, l layout) storage.Interfa
 	codec, versioner := newCodec(), storage.APIObjectVersioner{}
 	compactor := etcd3.NewCompactor(client.Client, 0, clock.RealClock{}, nil)
 	t.Cleanup(compactor.Stop)
-	store, err := etcd3.New(client, compactor, codec, newPod, newPodList, l.prefix, l.resourcePrefix, pods, l.transformer, l.leases,
+	store, err := etcd3.New(client, compactor, codec, newPod, newPodList, l.prefix, l.resourcePrefix, pods,
+		l.transformer, l.leases,
 		etcd3.NewDefaultDecoder(codec, versioner), versioner)
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +71,8 @@ func newStore(t *testing.T, client *kubernetes.Client, l layout) storage.Interfa
 type storeEnv struct {
 	*testing.T
 	transforming
-	ctx    context.Context //nolint:containedctx // a storeEnv is the arguments of one test, which bounds all of its calls
+	//nolint:containedctx // a storeEnv is the arguments of one test, which bounds all of its calls
+	ctx    context.Context
 	client *kubernetes.Client
 	// prefixed is the transformer that the store begins with.
 	prefixed *storagetesting.PrefixTransformer

@@ -33,7 +33,8 @@ type prefixedStreams struct {
 }
 
 // GetStream is clientv3.KV's.
-func (p prefixedStreams) GetStream(ctx context.Context, key string, opts ...clientv3.OpOption) (clientv3.GetStreamChan, error) {
+func (p prefixedStreams) GetStream(ctx context.Context, key string,
+	opts ...clientv3.OpOption) (clientv3.GetStreamChan, error) {
 	op := clientv3.OpGet(key, opts...)
 	if end := op.RangeBytes(); end != nil {
 		opts = append(opts[:len(opts):len(opts)], clientv3.WithRange(p.prefix+string(end)))
@@ -75,15 +76,18 @@ func readsOf(r *storagetesting.KVRecorder) uint64 {
 
 // releaseTests are those that differ from release to release of Kubernetes.
 var releaseTests = []storeTest{
-	{name: "GetListWithoutErrorAggregation", gates: gates{features.AllowUnsafeMalformedObjectDeletion: false}, run: func(e *storeEnv) {
-		storagetesting.RunTestGetListWithoutErrorAggregation(e.ctx, e.T, e, errUnreadable)
-	}},
-	{name: "DeleteExpectedTransformError", gates: gates{features.AllowUnsafeMalformedObjectDeletion: true}, run: func(e *storeEnv) {
-		storagetesting.RunTestDeleteExpectedTransformOrDecodeError(e.ctx, e.T, e, e.failing())
-	}},
-	{name: "DeleteWithSuggestionAndMissingExpectedTransformError", gates: gates{features.AllowUnsafeMalformedObjectDeletion: true}, run: func(e *storeEnv) {
-		storagetesting.RunTestDeleteWithSuggestionAndMissingExpectedTransformOrDecodeError(e.ctx, e.T, e)
-	}},
+	{name: "GetListWithoutErrorAggregation", gates: gates{features.AllowUnsafeMalformedObjectDeletion: false},
+		run: func(e *storeEnv) {
+			storagetesting.RunTestGetListWithoutErrorAggregation(e.ctx, e.T, e, errUnreadable)
+		}},
+	{name: "DeleteExpectedTransformError", gates: gates{features.AllowUnsafeMalformedObjectDeletion: true},
+		run: func(e *storeEnv) {
+			storagetesting.RunTestDeleteExpectedTransformOrDecodeError(e.ctx, e.T, e, e.failing())
+		}},
+	{name: "DeleteWithSuggestionAndMissingExpectedTransformError",
+		gates: gates{features.AllowUnsafeMalformedObjectDeletion: true}, run: func(e *storeEnv) {
+			storagetesting.RunTestDeleteWithSuggestionAndMissingExpectedTransformOrDecodeError(e.ctx, e.T, e)
+		}},
 	{name: "WatchSemanticsWithoutStreams", gates: gates{features.EtcdRangeStream: false}, run: func(e *storeEnv) {
 		storagetesting.RunWatchSemantics(e.ctx, e.T, e)
 	}},
@@ -152,17 +156,21 @@ func runStreams(e *storeEnv) {
 	}
 	all := list("", "", 0)
 	if got := len(all.Items); got != objects || all.Continue != "" || all.RemainingItemCount != nil {
-		e.Errorf("%d objects, continue %q, remaining %v; want %d, and no more", got, all.Continue, all.RemainingItemCount, objects)
+		e.Errorf("%d objects, continue %q, remaining %v; want %d, and no more", got, all.Continue,
+			all.RemainingItemCount, objects)
 	}
 	createPod(e.T, e, "later")
 	if got := len(list(all.ResourceVersion, metav1.ResourceVersionMatchExact, 0).Items); got != objects {
 		e.Errorf("%d objects at revision %s, want %d", got, all.ResourceVersion, objects)
 	}
 	page := list("", "", 100)
-	if got := len(page.Items); got != 100 || page.Continue == "" || page.RemainingItemCount == nil || *page.RemainingItemCount != objects+1-100 {
+	if got := len(page.Items); got != 100 || page.Continue == "" || page.RemainingItemCount == nil ||
+		*page.RemainingItemCount != objects+1-100 {
 		e.Errorf("a page of 100 has %d objects, continue %q, remaining %v", got, page.Continue, page.RemainingItemCount)
 	}
-	w, err := e.Watch(e.ctx, podPrefix, storage.ListOptions{ResourceVersion: "0", Predicate: storage.Everything, Recursive: true})
+	w, err := e.Watch(e.ctx, podPrefix, storage.ListOptions{
+		ResourceVersion: "0", Predicate: storage.Everything, Recursive: true,
+	})
 	if err != nil {
 		e.Fatal(err)
 	}

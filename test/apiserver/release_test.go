@@ -25,9 +25,10 @@ func readsOf(r *storagetesting.KVRecorder) uint64 { return r.GetReadsAndReset() 
 
 // releaseTests are those that differ from release to release of Kubernetes.
 var releaseTests = []storeTest{
-	{name: "WatchWithUnsafeDelete", gates: gates{features.AllowUnsafeMalformedObjectDeletion: true}, run: func(e *storeEnv) {
-		storagetesting.RunTestWatchWithUnsafeDelete(e.ctx, e.T, e)
-	}},
+	{name: "WatchWithUnsafeDelete", gates: gates{features.AllowUnsafeMalformedObjectDeletion: true},
+		run: func(e *storeEnv) {
+			storagetesting.RunTestWatchWithUnsafeDelete(e.ctx, e.T, e)
+		}},
 }
 
 // CorruptTransformer makes every value unreadable.

@@ -28,7 +28,9 @@ func (s *switchable) use(next value.Transformer) (restore func()) {
 }
 
 // TransformFromStorage is value.Read's.
-func (s *switchable) TransformFromStorage(ctx context.Context, data []byte, dataCtx value.Context) ([]byte, bool, error) {
+func (s *switchable) TransformFromStorage(
+	ctx context.Context, data []byte, dataCtx value.Context,
+) ([]byte, bool, error) {
 	return (*s.current.Load()).TransformFromStorage(ctx, data, dataCtx)
 }
 

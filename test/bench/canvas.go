@@ -21,12 +21,14 @@ const (
 )
 
 func (c *canvas) text(x, y float64, anchor, text string) {
-	fmt.Fprintf(&c.out, `<text x="%s" y="%s" text-anchor="%s">%s</text>`+"\n", number(x), number(y), anchor, html.EscapeString(text))
+	fmt.Fprintf(&c.out, `<text x="%s" y="%s" text-anchor="%s">%s</text>`+"\n", number(x), number(y), anchor,
+		html.EscapeString(text))
 }
 
 // rule is a thin straight line.
 func (c *canvas) rule(x1, y1, x2, y2 float64, color string) {
-	fmt.Fprintf(&c.out, `<line x1="%s" y1="%s" x2="%s" y2="%s" stroke="%s"/>`+"\n", number(x1), number(y1), number(x2), number(y2), color)
+	fmt.Fprintf(&c.out, `<line x1="%s" y1="%s" x2="%s" y2="%s" stroke="%s"/>`+"\n", number(x1), number(y1), number(x2),
+		number(y2), color)
 }
 
 // stroke is the line through the points.
@@ -39,7 +41,8 @@ func (c *canvas) stroke(points [][2]float64, l look) {
 	if l.dash != "" {
 		dash = " stroke-dasharray='" + l.dash + "'"
 	}
-	fmt.Fprintf(&c.out, `<polyline points="%s" fill="none" stroke="%s" stroke-width="1.8"%s/>`+"\n", strings.Join(path, " "), l.color, dash)
+	fmt.Fprintf(&c.out, `<polyline points="%s" fill="none" stroke="%s" stroke-width="1.8"%s/>`+"\n",
+		strings.Join(path, " "), l.color, dash)
 }
 
 func (c *canvas) mark(x, y float64, l look) {

@@ -98,7 +98,8 @@ func (l *liar) Txn(_ context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error)
 		e.PrevKv = nil
 	}
 	if l.wrongKey {
-		e.Kv = &mvccpb.KeyValue{Key: append(bytes.Clone(key), 'x'), Value: now.Value, ModRevision: now.ModRevision, CreateRevision: now.CreateRevision}
+		e.Kv = &mvccpb.KeyValue{Key: append(bytes.Clone(key), 'x'), Value: now.Value, ModRevision: now.ModRevision,
+			CreateRevision: now.CreateRevision}
 	}
 	l.send(e)
 	return &pb.TxnResponse{Succeeded: true, Header: &pb.ResponseHeader{Revision: l.revision}}, nil
@@ -116,7 +117,9 @@ func (l *liar) stored(r *pb.RangeRequest, resp *pb.RangeResponse) {
 		return
 	}
 	if found, ok := l.kvs[string(r.Key)]; ok {
-		found = &mvccpb.KeyValue{Key: found.Key, Value: found.Value, ModRevision: found.ModRevision, Version: found.Version}
+		found = &mvccpb.KeyValue{
+			Key: found.Key, Value: found.Value, ModRevision: found.ModRevision, Version: found.Version,
+		}
 		if l.stale {
 			found.ModRevision--
 		}
@@ -208,11 +211,14 @@ func measureLiar(t *testing.T, l *liar, w workload, arrive time.Duration) (resul
 	b.objects = newObjectSet("/registry/objects/", 600)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	return b.measure(ctx, w, &target{procs: []*process{ownProcess()}}, &slot{settings: s, client: c, objects: b.objects, prefix: "/registry/slot/"})
+	return b.measure(ctx, w, &target{procs: []*process{ownProcess()}}, &slot{
+		settings: s, client: c, objects: b.objects, prefix: "/registry/slot/",
+	})
 }
 
 func TestMeasureAcceptsRightAnswers(t *testing.T) {
-	for _, w := range []workload{putWorkload(4), getWorkload(4), watchLatencyWorkload(3), watchFanOutWorkload("fanout", 3, 1, 32), mixWorkload(4, 3)} {
+	for _, w := range []workload{putWorkload(4), getWorkload(4), watchLatencyWorkload(3),
+		watchFanOutWorkload("fanout", 3, 1, 32), mixWorkload(4, 3)} {
 		l := &liar{}
 		if strings.HasPrefix(w.name, "mix") {
 			l.kvs = map[string]*mvccpb.KeyValue{}
@@ -243,15 +249,18 @@ func TestMeasureRefusesWrongAnswers(t *testing.T) {
 		{"a wrong list", &liar{}, listWorkload("list", 500, 2, false), "a list answered 1 keys"},
 		{"a wrong count", &liar{}, countWorkload("count", 2, false), "counted 1 of 600"},
 		{"a lost event of the mix", &liar{kvs: none(), eventLoss: 2}, mixWorkload(4, 3), "have not arrived"},
-		{"an event of the mix sent twice", &liar{kvs: none(), eventTwice: 2}, mixWorkload(4, 3), "an event of revision"},
+		{"an event of the mix sent twice", &liar{kvs: none(), eventTwice: 2}, mixWorkload(4, 3),
+			"an event of revision"},
 		{"an event of another key", &liar{kvs: none(), wrongKey: true}, mixWorkload(4, 3), "other changes"},
-		{"an event without the previous value", &liar{kvs: none(), noPrev: true}, mixWorkload(4, 3), "with the previous value false"},
+		{"an event without the previous value", &liar{kvs: none(), noPrev: true}, mixWorkload(4, 3),
+			"with the previous value false"},
 		{"a get of the past", &liar{kvs: none(), stale: true}, mixWorkload(4, 3), "a get answered 1 keys, revision"},
 		{"an error", &liar{}, txnWorkload(4), "Unimplemented"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			t.Parallel()
-			if _, err := measureLiar(t, c.liar, c.w, 500*time.Millisecond); err == nil || !strings.Contains(err.Error(), c.want) {
+			if _, err := measureLiar(t, c.liar, c.w, 500*time.Millisecond); err == nil ||
+				!strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want an error with %q", err, c.want)
 			}
 		})

@@ -30,8 +30,12 @@ func newClient(addresses []string, connections int) (*client, error) {
 		conn, err := grpc.NewClient("passthrough:///"+addresses[n%len(addresses)],
 			grpc.WithTransportCredentials(insecure.NewCredentials()),
 			// A server that is only starting is tried again soon.
-			grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 20 * time.Millisecond, MaxDelay: 20 * time.Millisecond}, MinConnectTimeout: time.Second}),
-			grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{encoding.GetCodecV2(proto.Name)}), grpc.MaxCallRecvMsgSize(math.MaxInt32)))
+			grpc.WithConnectParams(grpc.ConnectParams{
+				Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, MaxDelay: 20 * time.Millisecond},
+				MinConnectTimeout: time.Second,
+			}),
+			grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{encoding.GetCodecV2(proto.Name)}),
+				grpc.MaxCallRecvMsgSize(math.MaxInt32)))
 		if err != nil {
 			return nil, errors.Join(err, c.close())
 		}
@@ -91,7 +95,9 @@ func revision(ctx context.Context, kv pb.KVClient) (int64, error) {
 
 // count asks how many keys have prefix; if there are replicas, it is the last one that says so.
 func (c *client) count(ctx context.Context, prefix string) (int64, error) {
-	resp, err := c.kv(c.replicas-1).Range(ctx, &pb.RangeRequest{Key: []byte(prefix), RangeEnd: prefixEnd(prefix), CountOnly: true})
+	resp, err := c.kv(c.replicas-1).Range(ctx, &pb.RangeRequest{
+		Key: []byte(prefix), RangeEnd: prefixEnd(prefix), CountOnly: true,
+	})
 	if err != nil {
 		return 0, fmt.Errorf("count %s: %w", prefix, err)
 	}

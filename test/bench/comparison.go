@@ -32,8 +32,10 @@ var comparisons = []comparison{
 	{"sqlite", "SQLite", []string{"stele", "etcd", "kine", "kine-unsynced", floor}, allWorkloads},
 	{"postgres", "PostgreSQL", []string{"stele-postgres", "etcd", "kine-postgres", floor}, databaseWorkloads},
 	{"mariadb", "MariaDB", []string{"stele-mariadb", "etcd", "kine-mariadb", floor}, databaseWorkloads},
-	{"replicas-postgres", "Replicas on one PostgreSQL", []string{"stele-postgres-2", "stele-postgres-3", "stele-postgres"}, replicaWorkloads},
-	{"replicas-mariadb", "Replicas on one MariaDB", []string{"stele-mariadb-2", "stele-mariadb-3", "stele-mariadb"}, replicaWorkloads},
+	{"replicas-postgres", "Replicas on one PostgreSQL",
+		[]string{"stele-postgres-2", "stele-postgres-3", "stele-postgres"}, replicaWorkloads},
+	{"replicas-mariadb", "Replicas on one MariaDB", []string{"stele-mariadb-2", "stele-mariadb-3", "stele-mariadb"},
+		replicaWorkloads},
 }
 
 // everything is the name of all comparisons.

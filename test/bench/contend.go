@@ -13,7 +13,8 @@ import (
 // the put takes effect. One operation is one put that took effect.
 func contendWorkload(clients int) workload {
 	return workload{
-		name: fmt.Sprintf("contend-%d", clients), title: fmt.Sprintf("Get and guarded put of one key, %d clients", clients), unit: "update",
+		name:  fmt.Sprintf("contend-%d", clients),
+		title: fmt.Sprintf("Get and guarded put of one key, %d clients", clients), unit: "update",
 		run: func(ctx context.Context, s *slot) (sample, error) {
 			key := appendKey(nil, s.prefix, 0)
 			if _, err := s.client.kv(0).Put(ctx, &pb.PutRequest{Key: key, Value: newValue()}); err != nil {

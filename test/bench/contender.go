@@ -79,7 +79,9 @@ func stele(c contender) contender {
 		if endpoint == "" {
 			endpoint = "sqlite://" + filepath.Join(p.dir, "state.db")
 		}
-		return []string{"--listen-address", p.address, "--endpoint", endpoint, "--name", fmt.Sprintf("replica-%d", p.replica)}
+		return []string{
+			"--listen-address", p.address, "--endpoint", endpoint, "--name", fmt.Sprintf("replica-%d", p.replica),
+		}
 	}
 	return c
 }
@@ -92,7 +94,8 @@ func baselineBinary(s settings) string { return s.baseline }
 func kine(c contender, endpoint func(place) string, options ...string) contender {
 	c.pkg, c.cgo, c.source = "github.com/k3s-io/kine", "1", benchModule
 	c.args = func(p place) []string {
-		return append([]string{"--listen-address", "tcp://" + p.address, "--endpoint", endpoint(p), "--metrics-bind-address", "0"}, options...)
+		return append([]string{"--listen-address", "tcp://" + p.address, "--endpoint", endpoint(p),
+			"--metrics-bind-address", "0"}, options...)
 	}
 	return c
 }
@@ -101,7 +104,8 @@ func kine(c contender, endpoint func(place) string, options ...string) contender
 func kineSQLite(synchronous string) func(place) string {
 	return func(p place) string {
 		return "sqlite://" + filepath.Join(p.dir, "state.db") +
-			"?_journal_mode=WAL&_busy_timeout=30000&_synchronous=" + synchronous + "&_txlock=immediate&_stmt_cache_size=20&cache=shared"
+			"?_journal_mode=WAL&_busy_timeout=30000&_synchronous=" + synchronous +
+			"&_txlock=immediate&_stmt_cache_size=20&cache=shared"
 	}
 }
 
@@ -116,12 +120,15 @@ func onDatabase(kind string) []contender {
 	title := databaseTitles[kind]
 	all := []contender{
 		stele(contender{name: "stele-" + kind, title: "Stele, " + title, database: kind}),
-		stele(contender{name: "stele-" + kind + baselineSuffix, title: "Stele, " + title + ", the baseline binary", database: kind, binary: baselineBinary}),
-		kine(contender{name: "kine-" + kind, title: "kine, " + title, durable: true, database: kind, gaps: true}, func(p place) string { return p.dsn }, kinePool...),
+		stele(contender{name: "stele-" + kind + baselineSuffix, title: "Stele, " + title + ", the baseline binary",
+			database: kind, binary: baselineBinary}),
+		kine(contender{name: "kine-" + kind, title: "kine, " + title, durable: true, database: kind, gaps: true},
+			func(p place) string { return p.dsn }, kinePool...),
 	}
 	for n := 2; n <= 3; n++ {
 		all = append(all, stele(contender{
-			name: fmt.Sprintf("stele-%s-%d", kind, n), title: fmt.Sprintf("Stele, %d replicas on one %s", n, title), database: kind, replicas: n,
+			name: fmt.Sprintf("stele-%s-%d", kind, n), title: fmt.Sprintf("Stele, %d replicas on one %s", n, title),
+			database: kind, replicas: n,
 		}))
 	}
 	return all
@@ -149,7 +156,9 @@ var contenders = append([]contender{
 		pkg: "./echo", cgo: "0", source: benchModule,
 		args: func(p place) []string { return []string{"--listen-address", p.address} },
 	},
-	stele(contender{name: "stele" + baselineSuffix, title: "Stele, SQLite, the baseline binary", binary: baselineBinary}),
+	stele(contender{
+		name: "stele" + baselineSuffix, title: "Stele, SQLite, the baseline binary", binary: baselineBinary,
+	}),
 	kine(contender{name: "kine", title: "kine, SQLite FULL", durable: true}, kineSQLite("FULL")),
 	kine(contender{name: "kine-unsynced", title: "kine, SQLite default (commits not synced)"}, kineSQLite("NORMAL")),
 }, append(onDatabase(postgres), onDatabase(mariadb)...)...)

@@ -20,7 +20,8 @@ func (s *slot) openCrowd(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(64)
 	for n := range s.watchers / perCrowdStream {
-		stream, err := s.client.conn(n).NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, pb.Watch_Watch_FullMethodName)
+		stream, err := s.client.conn(n).NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true},
+			pb.Watch_Watch_FullMethodName)
 		if err != nil {
 			return err
 		}
@@ -28,7 +29,9 @@ func (s *slot) openCrowd(ctx context.Context) error {
 			for i := range perCrowdStream {
 				prefix := fmt.Sprintf("/registry/crowd/%07d/", n*perCrowdStream+i)
 				create := &pb.WatchCreateRequest{Key: []byte(prefix), RangeEnd: prefixEnd(prefix)}
-				if err := stream.SendMsg(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}}); err != nil {
+				if err := stream.SendMsg(&pb.WatchRequest{
+					RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create},
+				}); err != nil {
 					return err
 				}
 			}
@@ -37,7 +40,9 @@ func (s *slot) openCrowd(ctx context.Context) error {
 				if err := stream.RecvMsg(&buf); err != nil {
 					return err
 				}
-				a, err := scanWatch(buf.data, func(int64, watchEvent) error { return errors.New("an event that no watcher of the crowd may get") })
+				a, err := scanWatch(buf.data, func(int64, watchEvent) error {
+					return errors.New("an event that no watcher of the crowd may get")
+				})
 				if err != nil {
 					return err
 				}
@@ -91,7 +96,8 @@ func watchedPutWorkload(clients int, crowded bool) workload {
 // deleteWorkload deletes as many keys as a crowd has watchers by one request, which is the only operation, beside the
 // crowd or without it. The watchers are those of other keys.
 func deleteWorkload(crowded bool) workload {
-	w := workload{name: "delete", title: "Deletion of as many keys as a crowd has watchers", unit: "request", crowd: true, paced: true}
+	w := workload{name: "delete", title: "Deletion of as many keys as a crowd has watchers", unit: "request",
+		crowd: true, paced: true}
 	if crowded {
 		w.name, w.title = w.name+"-crowd", w.title+", beside it"
 	}
@@ -107,7 +113,9 @@ func deleteWorkload(crowded bool) workload {
 			return sample{}, err
 		}
 		began := time.Now()
-		resp, err := s.client.kv(0).DeleteRange(ctx, &pb.DeleteRangeRequest{Key: []byte(s.prefix), RangeEnd: prefixEnd(s.prefix)})
+		resp, err := s.client.kv(0).DeleteRange(ctx, &pb.DeleteRangeRequest{
+			Key: []byte(s.prefix), RangeEnd: prefixEnd(s.prefix),
+		})
 		took := time.Since(began)
 		if err == nil && resp.Deleted != int64(s.watchers) {
 			err = fmt.Errorf("%d keys of %d were deleted", resp.Deleted, s.watchers)

@@ -39,9 +39,11 @@ func TestDatabases(t *testing.T) {
 		m := r.Median
 		// Times come in steps of 10 ms: so short a time of reads may leave none.
 		if m.DatabaseCPU < 0 || m.DatabaseCPU >= m.ServerCPU || m.DatabaseCPU == 0 && r.Workload == "put-64" {
-			t.Errorf("%s on %s took %.1f us of CPU, %.1f us of them in the database", r.Workload, r.Server, m.ServerCPU, m.DatabaseCPU)
+			t.Errorf("%s on %s took %.1f us of CPU, %.1f us of them in the database", r.Workload, r.Server, m.ServerCPU,
+				m.DatabaseCPU)
 		}
-		if counted := m.LeastShare > 0 && m.LeastShare <= 0.5; counted != (r.Server == "stele-postgres-2" && r.Workload == "put-64") {
+		hasShare := m.LeastShare > 0 && m.LeastShare <= 0.5
+		if hasShare != (r.Server == "stele-postgres-2" && r.Workload == "put-64") {
 			t.Errorf("%s on %s: the least share is %.2f", r.Workload, r.Server, m.LeastShare)
 		}
 	}
@@ -93,12 +95,15 @@ func TestInterruption(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		interrupt := onText{at, func() {
-			for found, err := []string(nil), error(nil); err == nil && file != "" && len(found) == 0 && ctx.Err() == nil; {
+			for found, err := []string(nil), error(nil); err == nil && file != "" && len(found) == 0 &&
+				ctx.Err() == nil; {
 				found, err = filepath.Glob(parent + file)
 			}
 			cancel()
 		}}
-		err = command(ctx, []string{"-quick", "-servers", "stele-postgres", "-stele", binary, "-workloads", "get-64", "-sync-writes", "0", "-objects", "501", "-dir", parent}, &strings.Builder{}, interrupt)
+		err = command(ctx,
+			[]string{"-quick", "-servers", "stele-postgres", "-stele", binary, "-workloads", "get-64", "-sync-writes",
+				"0", "-objects", "501", "-dir", parent}, &strings.Builder{}, interrupt)
 		if err == nil || ctx.Err() == nil {
 			t.Errorf("interrupted at %q: %v", at, err)
 		}
@@ -134,8 +139,8 @@ func processesIn(t *testing.T, dir string) []string {
 
 func TestDSNOfAnotherDatabase(t *testing.T) {
 	for dsn, want := range map[string]string{
-		"postgres://stele:stele@127.0.0.1:5432/stele?sslmode=disable": "postgres://stele:stele@127.0.0.1:5432/other?sslmode=disable",
-		"mysql://stele:stele@tcp(127.0.0.1:3306)/stele":               "mysql://stele:stele@tcp(127.0.0.1:3306)/other",
+		"postgres://u:p@127.0.0.1:5432/stele?sslmode=disable": "postgres://u:p@127.0.0.1:5432/other?sslmode=disable",
+		"mysql://u:p@tcp(127.0.0.1:3306)/stele":               "mysql://u:p@tcp(127.0.0.1:3306)/other",
 	} {
 		if got := (&databaseServer{dsn: dsn}).in("other"); got != want {
 			t.Errorf("got %s, want %s", got, want)
@@ -184,10 +189,11 @@ func TestLeastShare(t *testing.T) {
 
 func TestServers(t *testing.T) {
 	for list, want := range map[string][][]string{
-		"stele,etcd":              {{"stele", "etcd"}},
-		"postgres":                {{"stele-postgres", "etcd", "kine-postgres", "grpc"}},
-		"mariadb,kine,stele":      {{"kine", "stele"}, {"stele-mariadb", "etcd", "kine-mariadb", "grpc"}},
-		"replicas-mariadb,sqlite": {{"stele-mariadb-2", "stele-mariadb-3", "stele-mariadb"}, {"stele", "etcd", "kine", "kine-unsynced", "grpc"}},
+		"stele,etcd":         {{"stele", "etcd"}},
+		"postgres":           {{"stele-postgres", "etcd", "kine-postgres", "grpc"}},
+		"mariadb,kine,stele": {{"kine", "stele"}, {"stele-mariadb", "etcd", "kine-mariadb", "grpc"}},
+		"replicas-mariadb,sqlite": {{"stele-mariadb-2", "stele-mariadb-3", "stele-mariadb"},
+			{"stele", "etcd", "kine", "kine-unsynced", "grpc"}},
 	} {
 		got, err := parseServers(list, false)
 		if err != nil || len(got) != len(want) {
@@ -201,7 +207,8 @@ func TestServers(t *testing.T) {
 		}
 	}
 	got, err := parseServers("stele,stele-postgres,stele-mariadb-2", true)
-	if want := []string{"stele", "stele-postgres", "stele-mariadb-2", "stele-baseline", "stele-postgres-baseline"}; err != nil || !slices.Equal(got[0].servers, want) {
+	if want := []string{"stele", "stele-postgres", "stele-mariadb-2", "stele-baseline",
+		"stele-postgres-baseline"}; err != nil || !slices.Equal(got[0].servers, want) {
 		t.Errorf("with a baseline: %+v, %v", got, err)
 	}
 	if all, err := parseServers("all", false); err != nil || len(all) != len(comparisons) {

@@ -105,7 +105,9 @@ func deviceWritten(dir string) (int64, error) {
 	if err := unix.Stat(dir, &st); err != nil {
 		return 0, fmt.Errorf("stat %s: %w", dir, err)
 	}
-	text, err := os.ReadFile(fmt.Sprintf("/sys/dev/block/%d:%d/stat", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)))) //nolint:unconvert // the type differs by architecture
+	//nolint:unconvert // the type differs by architecture
+	text, err := os.ReadFile(fmt.Sprintf("/sys/dev/block/%d:%d/stat", unix.Major(uint64(st.Dev)),
+		unix.Minor(uint64(st.Dev))))
 	if errors.Is(err, os.ErrNotExist) {
 		return 0, nil
 	}

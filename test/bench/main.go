@@ -133,31 +133,44 @@ func parse(args []string, stderr io.Writer) (*invocation, error) {
 	set := flag.NewFlagSet("bench", flag.ContinueOnError)
 	set.SetOutput(stderr)
 	define := func() {
-		set.StringVar(&s.dir, "dir", s.dir, "directory on a disk, for the servers' data (default: a temporary directory)")
+		set.StringVar(&s.dir, "dir", s.dir,
+			"directory on a disk, for the servers' data (default: a temporary directory)")
 		set.StringVar(&s.source, "source", s.source, "root of Stele's source tree")
 		set.StringVar(&s.binary, "stele", s.binary, "Stele's binary, instead of building it")
-		set.StringVar(&s.baseline, "baseline", s.baseline, "another binary of Stele, which then takes part beside each one that is alone on its database")
-		set.StringVar(&servers, "servers", "sqlite", "comparisons to make, or servers to compare: "+serverNames()+"; ratios are against the durable ones after the first")
-		set.StringVar(&workloads, "workloads", "", "regular expression that selects workloads by name (default: those of the comparison)")
+		set.StringVar(&s.baseline, "baseline", s.baseline,
+			"another binary of Stele, which then takes part beside each one that is alone on its database")
+		set.StringVar(&servers, "servers", "sqlite",
+			"comparisons to make, or servers to compare: "+serverNames()+"; ratios are against the durable ones "+
+				"after the first")
+		set.StringVar(&workloads, "workloads", "",
+			"regular expression that selects workloads by name (default: those of the comparison)")
 		set.IntVar(&s.rounds, "rounds", s.rounds, "rounds of every workload on every server")
 		set.DurationVar(&s.warmup, "warmup", s.warmup, "time before each measurement")
 		set.DurationVar(&s.duration, "duration", s.duration, "time of each measurement")
 		set.DurationVar(&s.settle, "settle", s.settle, "time after each measurement")
-		set.IntVar(&s.connections, "connections", s.connections, "connections to each server; rounded up so that replicas have as many each")
+		set.IntVar(&s.connections, "connections", s.connections,
+			"connections to each server; rounded up so that replicas have as many each")
 		set.IntVar(&s.objects, "objects", s.objects, "objects stored before anything is measured")
-		set.IntVar(&s.large, "large", s.large, "objects of the large set, which has workloads of its own (0: none; 100000 is usual)")
-		set.IntVar(&s.watchers, "watchers", s.watchers, "also put and delete beside so many watchers of ranges of their own, on a fifth as many streams (0: none; 100000 is usual)")
-		set.StringVar(&restarts, "restart", "", "instead of workloads: numbers of keys, as in 100000,1000000, with which the -servers ("+restartServers+") are killed and started again")
+		set.IntVar(&s.large, "large", s.large,
+			"objects of the large set, which has workloads of its own (0: none; 100000 is usual)")
+		set.IntVar(&s.watchers, "watchers", s.watchers, "also put and delete beside so many watchers of ranges of "+
+			"their own, on a fifth as many streams (0: none; 100000 is usual)")
+		set.StringVar(&restarts, "restart", "", "instead of workloads: numbers of keys, as in 100000,1000000, with "+
+			"which the -servers ("+restartServers+") are killed and started again")
 		set.BoolVar(&s.sweep, "sweep", false, "also get, txn and put with 1, 4, 16, 64 and 256 clients")
 		set.IntVar(&s.watchRate, "watch-rate", s.watchRate, "writes a second of the watch latency workload")
 		set.IntVar(&s.syncWrites, "sync-writes", s.syncWrites, "writes under strace that count syncs (0: do not count)")
 		set.StringVar(&v.markdown, "markdown", "", "also write Markdown to this file")
-		set.StringVar(&v.json, "json", "", "also write JSON, with each round, to this file: a list with an object for each comparison")
+		set.StringVar(&v.json, "json", "",
+			"also write JSON, with each round, to this file: a list with an object for each comparison")
 		set.StringVar(&v.plots, "plots", "", "also draw plots into this directory")
-		set.StringVar(&v.render, "render", "", "measure nothing, but make the reports from the JSON of earlier runs: files, separated by commas")
-		set.StringVar(&v.docs, "docs", "", "also replace the summary in this page; its plots and figures.md with all tables go to the directory of the same name")
+		set.StringVar(&v.render, "render", "",
+			"measure nothing, but make the reports from the JSON of earlier runs: files, separated by commas")
+		set.StringVar(&v.docs, "docs", "", "also replace the summary in this page; its plots and figures.md with all "+
+			"tables go to the directory of the same name")
 		set.BoolVar(&v.keep, "keep", false, "keep the servers' data and logs (not those of database servers)")
-		set.StringVar(&v.base, "check", "", "a git revision: compare only this Stele with that one, and fail if this one is clearly slower or costlier")
+		set.StringVar(&v.base, "check", "",
+			"a git revision: compare only this Stele with that one, and fail if this one is clearly slower or costlier")
 		set.BoolVar(&quick, "quick", false, "seconds a server, to show that everything works; other flags still count")
 	}
 	for _, a := range args { // the other flags' defaults depend on this one

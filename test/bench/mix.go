@@ -16,7 +16,8 @@ import (
 // is one request.
 func mixWorkload(clients, watchers int) workload {
 	return workload{
-		name: fmt.Sprintf("mix-%d", clients), title: fmt.Sprintf("Kubernetes-like mix, %d clients, %d watchers", clients, watchers), unit: "request",
+		name:  fmt.Sprintf("mix-%d", clients),
+		title: fmt.Sprintf("Kubernetes-like mix, %d clients, %d watchers", clients, watchers), unit: "request",
 		run: func(ctx context.Context, s *slot) (sample, error) {
 			m := &mixLoad{slot: s, sent: make([]atomic.Int64, maxWatchWrites), prefixes: make([]mixPrefix, watchers)}
 			g, ctx := errgroup.WithContext(ctx)
@@ -137,7 +138,8 @@ func (m *mixLoad) event(p *mixPrefix, e watchEvent, now time.Time) error {
 	}
 	p.revision = e.modRevision
 	if created := !e.deleted && e.createRevision == e.modRevision; created == e.hasPrev {
-		return fmt.Errorf("the event of revision %d: created %t, with the previous value %t", e.modRevision, created, e.hasPrev)
+		return fmt.Errorf("the event of revision %d: created %t, with the previous value %t", e.modRevision,
+			created, e.hasPrev)
 	}
 	p.told += fingerprint(e.key, e.modRevision, e.deleted)
 	p.events.Add(1)

@@ -73,7 +73,8 @@ func (c *mixClient) read(ctx context.Context) error {
 		return err
 	}
 	if a.kvs != 1 || a.modRevision != o.revision || a.values != valueSize {
-		return fmt.Errorf("a get answered %d keys, revision %d of %d, %d bytes of value", a.kvs, a.modRevision, o.revision, a.values)
+		return fmt.Errorf("a get answered %d keys, revision %d of %d, %d bytes of value", a.kvs, a.modRevision,
+			o.revision, a.values)
 	}
 	return nil
 }

@@ -68,7 +68,8 @@ func writePage(file string, reports []*report) error {
 	if err := writePlots(directory, reports); err != nil {
 		return err
 	}
-	figures := "# Figures\n\n`make bench-docs` writes this page, the appendix of [" + filepath.Base(file) + "](../" + filepath.Base(file) + ").\n\n" +
+	figures := "# Figures\n\n`make bench-docs` writes this page, the " +
+		"appendix of [" + filepath.Base(file) + "](../" + filepath.Base(file) + ").\n\n" +
 		section(reports)
 	if err := os.WriteFile(filepath.Join(directory, figuresFile), []byte(figures), 0o644); err != nil {
 		return err

@@ -19,7 +19,10 @@ func sweptReport() *report {
 		r.server(c, "v1")
 		for i, clients := range sweepClients {
 			for _, round := range []float64{0, 1} {
-				got := result{Rate: 1000 * float64(i+1) * (1 + round/10), P50: 500, P99: 4000, Curve: []float64{500, 700, 1000, 2000, 4000, 5000}}
+				got := result{
+					Rate: 1000 * float64(i+1) * (1 + round/10), P50: 500, P99: 4000,
+					Curve: []float64{500, 700, 1000, 2000, 4000, 5000},
+				}
 				if name == floor {
 					got.Rate *= 2
 				}
@@ -27,7 +30,9 @@ func sweptReport() *report {
 			}
 		}
 		if name != floor {
-			r.add(mixWorkload(64, 20), &target{contender: c}, result{Rate: 100, P99: 3000, WatchP99: 7000, DiskBytes: 2500})
+			r.add(mixWorkload(64, 20), &target{contender: c}, result{
+				Rate: 100, P99: 3000, WatchP99: 7000, DiskBytes: 2500,
+			})
 		}
 	}
 	r.finish()
@@ -36,7 +41,8 @@ func sweptReport() *report {
 
 func restartReport() *report {
 	r := &report{Name: "restart", Title: "Restart"}
-	r.Restarts = []*restartRow{{Server: "stele", Title: "Stele, SQLite", Keys: 1_000_000, StoreSeconds: 12, Warm: []float64{3100, 2900, 3000}, Dropped: []float64{4000}, RSSStarted: 250_000_000}}
+	r.Restarts = []*restartRow{{Server: "stele", Title: "Stele, SQLite", Keys: 1_000_000, StoreSeconds: 12,
+		Warm: []float64{3100, 2900, 3000}, Dropped: []float64{4000}, RSSStarted: 250_000_000}}
 	return r
 }
 
@@ -44,7 +50,8 @@ func restartReport() *report {
 // page changes.
 func TestPage(t *testing.T) {
 	dir := t.TempDir()
-	page, bench, restart := filepath.Join(dir, "speed.md"), filepath.Join(dir, "bench.json"), filepath.Join(dir, "restart.json")
+	page, bench, restart := filepath.Join(dir, "speed.md"), filepath.Join(dir, "bench.json"),
+		filepath.Join(dir, "restart.json")
 	for file, reports := range map[string][]*report{bench: {sweptReport()}, restart: {restartReport()}} {
 		if err := writeFile(file, func(w io.Writer) error { return writeJSON(w, reports) }); err != nil {
 			t.Fatal(err)
@@ -66,7 +73,8 @@ func TestPage(t *testing.T) {
 	}
 	var last, figures string
 	for range 2 { // the second time over the first one's
-		if err := command(t.Context(), []string{"-render", bench + "," + restart, "-docs", page}, io.Discard, io.Discard); err != nil {
+		if err := command(t.Context(), []string{"-render", bench + "," + restart, "-docs", page}, io.Discard,
+			io.Discard); err != nil {
 			t.Fatal(err)
 		}
 		text, err := os.ReadFile(page)
@@ -181,13 +189,16 @@ func TestSVG(t *testing.T) {
 					circles++
 				}
 				for _, a := range token.Attr {
-					if n, err := strconv.ParseFloat(a.Value, 64); strings.HasPrefix(a.Name.Local, "c") && err == nil && (n < 0 || n > p.width()) {
+					if n, err := strconv.ParseFloat(a.Value, 64); strings.HasPrefix(a.Name.Local, "c") && err == nil &&
+						(n < 0 || n > p.width()) {
 						t.Errorf("%s: %s is %v", p.file, a.Name.Local, n)
 					}
 				}
 			}
 		}
-		for _, want := range []string{"Put of a new key", "Stele, SQLite", "etcd", p.panels[0].xLabel, p.panels[0].yLabel} {
+		for _, want := range []string{
+			"Put of a new key", "Stele, SQLite", "etcd", p.panels[0].xLabel, p.panels[0].yLabel,
+		} {
 			if !texts[want] {
 				t.Errorf("%s does not say %q", p.file, want)
 			}
@@ -224,7 +235,9 @@ func TestAxes(t *testing.T) {
 		{7, 7, true, "5 10"},
 		{5, 5, true, "5 10 20 50"},
 	} {
-		p := panel{logY: c.log, lines: []series{{points: []point{{1, c.low, c.low, c.low}, {2, c.high, c.high, c.high}}}}}
+		p := panel{
+			logY: c.log, lines: []series{{points: []point{{1, c.low, c.low, c.low}, {2, c.high, c.high, c.high}}}},
+		}
 		if got := labels(p); got != c.want {
 			t.Errorf("%v to %v: marks %s, want %s", c.low, c.high, got, c.want)
 		}

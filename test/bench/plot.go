@@ -59,7 +59,8 @@ func (f figure) writeSVG(w io.Writer) error {
 	top := float64(len(rows))*legendHeight + 6
 	height := top + topMargin + plotHeight + bottomMargin
 	c := &canvas{}
-	fmt.Fprintf(&c.out, `<svg xmlns="http://www.w3.org/2000/svg" width="%[1]s" height="%[2]s" viewBox="0 0 %[1]s %[2]s" font-family="Helvetica, Arial, 'DejaVu Sans', sans-serif" font-size="12">`+"\n",
+	fmt.Fprintf(&c.out, `<svg xmlns="http://www.w3.org/2000/svg" width="%[1]s" height="%[2]s" `+
+		`viewBox="0 0 %[1]s %[2]s" font-family="Helvetica, Arial, 'DejaVu Sans', sans-serif" font-size="12">`+"\n",
 		number(f.width()), number(height))
 	// Readers with dark pages get a page too.
 	fmt.Fprintf(&c.out, `<rect width="100%%" height="100%%" fill="#ffffff"/>`+"\n")
@@ -131,9 +132,11 @@ func (p panel) draw(c *canvas, left, top float64) {
 	}
 	c.rule(left, top, left, top+plotHeight, "#444444")
 	c.rule(left, top+plotHeight, left+plotWidth, top+plotHeight, "#444444")
-	fmt.Fprintf(&c.out, `<text x="%s" y="%s" text-anchor="middle" font-weight="bold">%s</text>`+"\n", number(left+plotWidth/2), number(top-8), html.EscapeString(p.title))
+	fmt.Fprintf(&c.out, `<text x="%s" y="%s" text-anchor="middle" font-weight="bold">%s</text>`+"\n",
+		number(left+plotWidth/2), number(top-8), html.EscapeString(p.title))
 	c.text(left+plotWidth/2, top+plotHeight+36, "middle", p.xLabel)
-	fmt.Fprintf(&c.out, `<text transform="translate(%s %s) rotate(-90)" text-anchor="middle">%s</text>`+"\n", number(left-46), number(top+plotHeight/2), html.EscapeString(p.yLabel))
+	fmt.Fprintf(&c.out, `<text transform="translate(%s %s) rotate(-90)" text-anchor="middle">%s</text>`+"\n",
+		number(left-46), number(top+plotHeight/2), html.EscapeString(p.yLabel))
 	for i := len(p.lines) - 1; i >= 0; i-- { // the first one is the one in question, and on top
 		l := p.lines[i]
 		var path [][2]float64

@@ -30,7 +30,8 @@ func (r *report) plots() []plot {
 	var out []plot
 	if f := r.throughput(); len(f.panels) > 0 {
 		out = append(out, plot{"throughput-" + r.Name + ".svg",
-			r.Title + ": throughput against the number of clients; medians of the rounds, vertical bars are the extremes", f})
+			r.Title + ": throughput against the number of clients; medians of the rounds, " +
+				"vertical bars are the extremes", f})
 	}
 	if f := r.percentiles(); len(f.panels) > 0 {
 		out = append(out, plot{"latency-" + r.Name + ".svg",
@@ -89,13 +90,17 @@ func (r *report) percentiles() figure {
 			for i, us := range row.Median.Curve {
 				// The tail is what matters: each 9 more takes as much room as the one before.
 				ms := us / 1000
-				byServer[row.Server] = append(byServer[row.Server], point{100 / (100 - curvePercentiles[i]), ms, ms, ms})
+				byServer[row.Server] = append(byServer[row.Server], point{
+					100 / (100 - curvePercentiles[i]), ms, ms, ms,
+				})
 			}
 			most = max(most, len(row.Median.Curve))
 		}
 		for _, percentile := range []float64{50, 90, 99, 99.9} {
 			if slices.Index(curvePercentiles, percentile) < most {
-				p.xTicks = append(p.xTicks, tick{100 / (100 - percentile), strconv.FormatFloat(percentile, 'f', -1, 64) + " %"})
+				p.xTicks = append(p.xTicks, tick{
+					100 / (100 - percentile), strconv.FormatFloat(percentile, 'f', -1, 64) + " %",
+				})
 			}
 		}
 		if len(p.xTicks) < 2 {

@@ -14,10 +14,12 @@ import (
 func TestQuickRun(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "report.json")
 	// What others here have with other numbers of clients and watchers is left out.
-	chosen := regexp.MustCompile(`^(get|list|count|watch-latency|watch-fanout-1000-streams|mix|txn-64|put-1$|put-64|delete)`)
+	chosen := regexp.MustCompile(
+		`^(get|list|count|watch-latency|watch-fanout-1000-streams|mix|txn-64|put-1$|put-64|delete)`)
 	var stdout, stderr strings.Builder
 	err := command(t.Context(), []string{
-		"-quick", "-servers", "stele,etcd", "-workloads", chosen.String(), "-duration", "200ms", "-warmup", "50ms", "-settle", "50ms",
+		"-quick", "-servers", "stele,etcd", "-workloads", chosen.String(),
+		"-duration", "200ms", "-warmup", "50ms", "-settle", "50ms",
 		"-objects", "1000", "-watchers", "100", "-watch-rate", "100", "-json", file,
 	}, &stdout, &stderr)
 	if err != nil {
@@ -60,8 +62,11 @@ func TestQuickRun(t *testing.T) {
 }
 
 func TestArguments(t *testing.T) {
-	for _, args := range [][]string{{"-rounds", "0"}, {"-servers", ""}, {"-servers", "mongodb"}, {"-servers", "postgres,all"}, {"-objects", "10"}, {"-large", "5"}, {"-watchers", "7"}, {"-workloads", "("}, {"-nonsense"}, {"argument"},
-		{"-restart", "many"}, {"-restart", "0"}, {"-restart", "10", "-servers", "kine"}, {"-check", "HEAD", "-baseline", "x"},
+	for _, args := range [][]string{
+		{"-rounds", "0"}, {"-servers", ""}, {"-servers", "mongodb"}, {"-servers", "postgres,all"},
+		{"-objects", "10"}, {"-large", "5"}, {"-watchers", "7"}, {"-workloads", "("}, {"-nonsense"}, {"argument"},
+		{"-restart", "many"}, {"-restart", "0"}, {"-restart", "10", "-servers", "kine"},
+		{"-check", "HEAD", "-baseline", "x"},
 	} {
 		if _, err := parse(args, &strings.Builder{}); err == nil {
 			t.Errorf("%q were accepted", args)
@@ -78,7 +83,8 @@ func TestRestart(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "report.json")
 	var stdout, stderr strings.Builder
-	if err := command(t.Context(), []string{"-restart", "250", "-servers", "stele,etcd", "-rounds", "1", "-json", file}, &stdout, &stderr); err != nil {
+	if err := command(t.Context(), []string{"-restart", "250", "-servers", "stele,etcd", "-rounds", "1", "-json", file},
+		&stdout, &stderr); err != nil {
 		t.Fatalf("%v\n%s\n%s", err, stderr.String(), stdout.String())
 	}
 	reports, err := readReports([]string{file})
@@ -86,7 +92,8 @@ func TestRestart(t *testing.T) {
 		t.Fatalf("%v\n%s", err, stdout.String())
 	}
 	for _, r := range reports[0].Restarts {
-		if len(r.Warm) != 1 || len(r.Dropped) != 1 || r.Warm[0] <= 0 || r.Dropped[0] <= 0 || r.RSSStarted == 0 || r.Disk == 0 || r.Keys != 250 {
+		if len(r.Warm) != 1 || len(r.Dropped) != 1 || r.Warm[0] <= 0 || r.Dropped[0] <= 0 || r.RSSStarted == 0 ||
+			r.Disk == 0 || r.Keys != 250 {
 			t.Errorf("%+v", r)
 		}
 	}
@@ -103,7 +110,8 @@ func TestSweep(t *testing.T) {
 		return strings.Join(out, " ")
 	}
 	s := settings{sweep: true, large: 20_000}
-	if got, want := names(selectWorkloads(s, replicaWorkloads)), "get-1 get-4 get-16 get-64 get-256 watch-latency txn-1 txn-4 txn-16 txn-64 txn-256 put-1 put-4 put-16 put-64 put-256"; got != want {
+	if got, want := names(selectWorkloads(s, replicaWorkloads)), "get-1 get-4 get-16 get-64 get-256 watch-latency "+
+		"txn-1 txn-4 txn-16 txn-64 txn-256 put-1 put-4 put-16 put-64 put-256"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	crowds := 0 // there are no watchers for them

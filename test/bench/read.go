@@ -34,7 +34,8 @@ func ofLarge(large bool) string {
 // getWorkload reads single keys, linearizably.
 func getWorkload(clients int) workload {
 	return workload{
-		name: fmt.Sprintf("get-%d", clients), title: fmt.Sprintf("Linearizable get of one key, %d clients", clients), unit: "get",
+		name:  fmt.Sprintf("get-%d", clients),
+		title: fmt.Sprintf("Linearizable get of one key, %d clients", clients), unit: "get",
 		run: func(ctx context.Context, s *slot) (sample, error) {
 			return s.closedLoop(ctx, clients, func(n int) func(context.Context) error {
 				req, buf := &pb.RangeRequest{}, &rawMessage{}
@@ -45,7 +46,8 @@ func getWorkload(clients int) workload {
 						return err
 					}
 					if a.kvs != 1 || a.count != 1 || string(a.firstKey) != string(req.Key) || a.values != valueSize {
-						return fmt.Errorf("a get answered %d keys, count %d, %d bytes of value", a.kvs, a.count, a.values)
+						return fmt.Errorf("a get answered %d keys, count %d, %d bytes of value", a.kvs,
+							a.count, a.values)
 					}
 					return nil
 				}
@@ -58,9 +60,12 @@ func getWorkload(clients int) workload {
 // list.
 func listWorkload(name string, page, clients int, large bool) workload {
 	return workload{
-		name: name + largeSuffix(large), title: fmt.Sprintf("List of %d objects with values, %d clients%s", page, clients, ofLarge(large)), unit: "list", large: large,
+		name: name + largeSuffix(large), title: fmt.Sprintf("List of %d objects with values, %d clients%s", page,
+			clients, ofLarge(large)), unit: "list", large: large,
 		run: func(ctx context.Context, s *slot) (sample, error) {
-			return s.closedLoop(ctx, clients, func(n int) func(context.Context) error { return s.listPages(n, page, s.set(large)) })
+			return s.closedLoop(ctx, clients, func(n int) func(context.Context) error {
+				return s.listPages(n, page, s.set(large))
+			})
 		},
 	}
 }
@@ -88,11 +93,13 @@ func (s *slot) listPages(n, page int, set objectSet) func(context.Context) error
 // countWorkload counts all objects of the set.
 func countWorkload(name string, clients int, large bool) workload {
 	return workload{
-		name: name + largeSuffix(large), title: fmt.Sprintf("Count under a prefix, %d clients%s", clients, ofLarge(large)), unit: "count", large: large,
+		name: name + largeSuffix(large), title: fmt.Sprintf("Count under a prefix, %d clients%s", clients,
+			ofLarge(large)), unit: "count", large: large,
 		run: func(ctx context.Context, s *slot) (sample, error) {
 			set := s.set(large)
 			return s.closedLoop(ctx, clients, func(n int) func(context.Context) error {
-				req, buf := &pb.RangeRequest{Key: []byte(set.prefix), RangeEnd: prefixEnd(set.prefix), CountOnly: true}, &rawMessage{}
+				req, buf := &pb.RangeRequest{Key: []byte(set.prefix), RangeEnd: prefixEnd(set.prefix), CountOnly: true},
+					&rawMessage{}
 				return func(ctx context.Context) error {
 					a, err := s.client.rangeRaw(ctx, n, req, buf)
 					if err == nil && a.count != int64(len(set.keys)) {

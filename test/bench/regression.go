@@ -93,7 +93,8 @@ func (c change) String() string {
 	case c.better:
 		word = "better"
 	}
-	return fmt.Sprintf("%-15s  %-14s  %-14s  %-24s  %+6.1f %%  (half of %d pairs between %+.1f and %+.1f)", word, c.server, c.workload, c.aspect,
+	return fmt.Sprintf("%-15s  %-14s  %-14s  %-24s  %+6.1f %%  (half of %d pairs between %+.1f and %+.1f)", word,
+		c.server, c.workload, c.aspect,
 		100*(c.median-1), c.pairs, 100*(c.low-1), 100*(c.high-1))
 }
 

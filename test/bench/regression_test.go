@@ -57,7 +57,8 @@ func TestJudge(t *testing.T) {
 			}
 		}
 		if share := float64(worse) / runs; share < c.least || share > c.most {
-			t.Errorf("%s: called worse %.1f %% of the time, which must be %.1f to %.1f %%", c.what, 100*share, 100*c.least, 100*c.most)
+			t.Errorf("%s: called worse %.1f %% of the time, which must be %.1f to %.1f %%", c.what, 100*share,
+				100*c.least, 100*c.most)
 		}
 	}
 	if v := judge([]float64{2, 2, 2, 2, 2, 2}, tolerance); v.worse {
@@ -142,7 +143,11 @@ func TestBuildRevision(t *testing.T) {
 	}
 	write("go.mod", "module example.com/made/up\n\ngo 1.24\n")
 	write("cmd/stele/main.go", "package main\n\nfunc main() { print(\"committed\") }\n")
-	for _, args := range [][]string{{"init", "-q"}, {"add", "."}, {"-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "-q", "-m", "One"}} {
+	for _, args := range [][]string{
+		{"init", "-q"},
+		{"add", "."},
+		{"-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "-q", "-m", "One"},
+	} {
 		cmd := exec.Command("git", args...)
 		cmd.Dir = repository
 		if out, err := cmd.CombinedOutput(); err != nil {

@@ -63,7 +63,8 @@ func restartComparison(of []comparison) (comparison, error) {
 	for _, c := range of {
 		for _, name := range c.servers {
 			if found, _ := findContender(name); !found.batches {
-				return out, fmt.Errorf("-restart: %s takes no transactions of many puts, and a million of them one by one would take an hour", name)
+				return out, fmt.Errorf("-restart: %s takes no transactions of many puts, and a million single puts "+
+					"would take an hour", name)
 			}
 			if !slices.Contains(out.servers, name) {
 				out.servers = append(out.servers, name)
@@ -118,7 +119,8 @@ func (b *bench) restartOf(ctx context.Context, c contender, set objectSet, row *
 	t := &target{contender: c, version: version}
 	defer func() { err = errors.Join(err, t.stop(), os.RemoveAll(dir)) }()
 	if c.database != "" {
-		if t.database, err = startDatabase(ctx, b.settings, c.database, b.runDir, filepath.Join(dir, "database")); err != nil {
+		if t.database, err = startDatabase(ctx, b.settings, c.database, b.runDir,
+			filepath.Join(dir, "database")); err != nil {
 			return err
 		}
 		b.report.Conditions.Database = t.database.version(ctx)
@@ -217,7 +219,8 @@ func survived(ctx context.Context, c *client, set objectSet, before int64) error
 		if err != nil {
 			return err
 		}
-		if len(resp.Kvs) != 1 || string(resp.Kvs[0].Key) != key || len(resp.Kvs[0].Value) != valueSize || resp.Kvs[0].Version != 1 {
+		if len(resp.Kvs) != 1 || string(resp.Kvs[0].Key) != key || len(resp.Kvs[0].Value) != valueSize ||
+			resp.Kvs[0].Version != 1 {
 			return fmt.Errorf("%s is %v", key, resp.Kvs)
 		}
 	}
@@ -246,14 +249,16 @@ func dropPages(dir string) error {
 
 // restartTable lays the rows out for people.
 func (r *report) restartTable() table {
-	out := table{heading: []string{"server", "keys", "start s (extremes)", "without page cache s (extremes)", "RSS after start MB", "of it the database's", "RSS when stored MB", "disk MB", "stored in s"}}
+	out := table{heading: []string{"server", "keys", "start s (extremes)", "without page cache s (extremes)",
+		"RSS after start MB", "of it the database's", "RSS when stored MB", "disk MB", "stored in s"}}
 	for _, row := range r.Restarts {
 		cells := []string{row.Server + ": " + row.Title, fmt.Sprint(row.Keys)}
 		if row.Error != "" {
 			out.rows = append(out.rows, append(cells, "FAILED"))
 			continue
 		}
-		out.rows = append(out.rows, append(cells, seconds(row.Warm), seconds(row.Dropped), megabytes(row.RSSStarted), megabytes(row.RSSDatabase),
+		out.rows = append(out.rows, append(cells, seconds(row.Warm), seconds(row.Dropped), megabytes(row.RSSStarted),
+			megabytes(row.RSSDatabase),
 			megabytes(row.RSSStored), megabytes(row.Disk), fmt.Sprintf("%.1f", row.StoreSeconds)))
 	}
 	return out

@@ -90,7 +90,9 @@ func (b *bench) run(ctx context.Context) (err error) {
 // work measures the workloads on the targets, in all rounds.
 func (b *bench) work(ctx context.Context, of []workload, targets []*target) error {
 	for _, w := range of {
-		able := slices.DeleteFunc(slices.Clone(targets), func(t *target) bool { return t.only != nil && !t.only.MatchString(w.name) || w.crowd && !t.batches })
+		able := slices.DeleteFunc(slices.Clone(targets), func(t *target) bool {
+			return t.only != nil && !t.only.MatchString(w.name) || w.crowd && !t.batches
+		})
 		for round := range b.rounds {
 			for i := range able {
 				// Whoever comes first changes from round to round.
@@ -120,7 +122,8 @@ func (b *bench) prepare(ctx context.Context, c contender) error {
 	dir := filepath.Join(b.dir, c.name)
 	if c.database != "" {
 		_, _ = fmt.Fprintf(b.progress, "starting %s for %s\n", databaseTitles[c.database], c.title)
-		if t.database, err = startDatabase(ctx, b.settings, c.database, b.runDir, filepath.Join(dir, "database")); err != nil {
+		if t.database, err = startDatabase(ctx, b.settings, c.database, b.runDir,
+			filepath.Join(dir, "database")); err != nil {
 			return err
 		}
 		b.report.Conditions.Database = t.database.version(ctx)

@@ -153,7 +153,8 @@ func (b *bench) writeOneByOne(ctx context.Context, p *process) (from, until time
 	}
 	from = time.Now()
 	for n := range b.syncWrites {
-		if _, err := kv.Put(ctx, &pb.PutRequest{Key: appendKey(nil, "/registry/sync/", uint64(n)), Value: value}); err != nil {
+		if _, err := kv.Put(ctx,
+			&pb.PutRequest{Key: appendKey(nil, "/registry/sync/", uint64(n)), Value: value}); err != nil {
 			return from, until, err
 		}
 	}

@@ -27,7 +27,8 @@ func (r *report) tables() []table {
 	if r.hasFloor() {
 		work.heading = append(work.heading, "of gRPC alone")
 	}
-	work.heading = append(work.heading, "p50 ms", "p99 ms", "server CPU us/op"+r.ofDatabase(), "client CPU us/op", "disk B/write", "remarks")
+	work.heading = append(work.heading, "p50 ms", "p99 ms", "server CPU us/op"+r.ofDatabase(), "client CPU us/op",
+		"disk B/write", "remarks")
 	last := ""
 	for _, row := range r.Rows {
 		if row.Workload != last {
@@ -36,7 +37,8 @@ func (r *report) tables() []table {
 		}
 		work.rows = append(work.rows, r.cells(row, against))
 	}
-	servers := table{heading: []string{"server", "version", "syncs/write", "start ms", "RSS idle MB", "RSS with objects MB", "RSS end MB", "keys end", "disk end MB"}}
+	servers := table{heading: []string{"server", "version", "syncs/write", "start ms", "RSS idle MB",
+		"RSS with objects MB", "RSS end MB", "keys end", "disk end MB"}}
 	for _, s := range r.Servers {
 		syncs := "not counted"
 		if s.SyncsPerWrite != nil {
@@ -44,7 +46,8 @@ func (r *report) tables() []table {
 		}
 		servers.rows = append(servers.rows, []string{
 			s.Name + ": " + s.Title, s.Version, syncs, fmt.Sprintf("%.0f", s.StartMillis),
-			megabytes(s.RSSIdle), megabytes(s.RSSObjects), megabytes(s.RSSEnd), fmt.Sprint(s.KeysEnd), megabytes(s.DiskEnd),
+			megabytes(s.RSSIdle), megabytes(s.RSSObjects), megabytes(s.RSSEnd), fmt.Sprint(s.KeysEnd),
+			megabytes(s.DiskEnd),
 		})
 	}
 	return []table{work, servers}
@@ -160,20 +163,29 @@ const tooBusy = 0.1
 // preamble says under which conditions the figures hold.
 func (r *report) preamble() []string {
 	c := r.Conditions
-	lines := []string{fmt.Sprintf("%s, %d CPUs shared by servers and client, Linux %s, %s; data on %s, a 4 KiB append and sync takes %.0f us; others took %.0f %% of the CPUs' time before it; %.0f s in all.",
-		c.Started.UTC().Format("2006-01-02 15:04 UTC"), c.CPUs, c.Kernel, c.Go, c.FileSystem, c.SyncMicros, 100*c.Others, c.Seconds)}
+	lines := []string{fmt.Sprintf("%s, %d CPUs shared by servers and client, Linux %s, %s; data on %s, a 4 KiB "+
+		"append and sync takes %.0f us; others took %.0f %% of the CPUs' time before it; %.0f s in all.",
+		c.Started.UTC().Format("2006-01-02 15:04 UTC"), c.CPUs, c.Kernel, c.Go, c.FileSystem, c.SyncMicros,
+		100*c.Others, c.Seconds)}
 	if c.Others > tooBusy {
-		lines = append(lines, "The machine was busy with something else: this shows that the measurement works, and its figures are not to be quoted.")
+		lines = append(lines, "The machine was busy with something else: this shows that the measurement works, and "+
+			"its figures are not to be quoted.")
 	}
 	if len(r.Restarts) > 0 {
-		lines = append(lines, fmt.Sprintf("One server at a time, killed %d times each way; keys of %d B, values of %d B, one revision each. Medians, and the extremes in parentheses.", c.Rounds, keySize, valueSize))
+		lines = append(lines,
+			fmt.Sprintf("One server at a time, killed %d times each way; keys of %d B, values of %d B, one revision "+
+				"each. Medians, and the extremes in parentheses.", c.Rounds, keySize, valueSize))
 	} else {
-		lines = append(lines, fmt.Sprintf("%d rounds of %s, alternating; keys of %d B, values of %d B; %d connections; %d objects stored beforehand%s; paced watch at %d writes/s.",
-			c.Rounds, c.Duration, keySize, valueSize, c.Connections, c.Objects, largeText(c.Large), c.WatchRate),
-			"Medians of the rounds; x is how many times better than that server (by rate, in watch-latency by p99), the median of the rounds' pairs (and the extremes).")
+		lines = append(lines,
+			fmt.Sprintf("%d rounds of %s, alternating; keys of %d B, values of %d B; %d connections; %d objects "+
+				"stored beforehand%s; paced watch at %d writes/s.",
+				c.Rounds, c.Duration, keySize, valueSize, c.Connections, c.Objects, largeText(c.Large), c.WatchRate),
+			"Medians of the rounds; x is how many times better than that server (by rate, in watch-latency by p99), "+
+				"the median of the rounds' pairs (and the extremes).")
 	}
 	if c.Database != "" {
-		lines = append(lines, fmt.Sprintf("Each server that needs one has a database server of its own: %s.", c.Database))
+		lines = append(lines,
+			fmt.Sprintf("Each server that needs one has a database server of its own: %s.", c.Database))
 	}
 	return lines
 }

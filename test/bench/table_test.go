@@ -22,8 +22,12 @@ func exampleReport() *report {
 			r.add(w, &target{contender: c}, got)
 		}
 	}
-	add(put, contenders[0], result{Rate: 3000, P50: 1500, P99: 9000, DiskBytes: 2000}, result{Rate: 1000, P50: 2500, P99: 9000, DiskBytes: 2000})
-	add(put, contenders[1], result{Rate: 1000, P50: 1, P99: 2, DiskBytes: 1}, result{Rate: 1000, P50: 1, P99: 2, DiskBytes: 1})
+	add(put, contenders[0],
+		result{Rate: 3000, P50: 1500, P99: 9000, DiskBytes: 2000},
+		result{Rate: 1000, P50: 2500, P99: 9000, DiskBytes: 2000})
+	add(put, contenders[1],
+		result{Rate: 1000, P50: 1, P99: 2, DiskBytes: 1},
+		result{Rate: 1000, P50: 1, P99: 2, DiskBytes: 1})
 	add(put, unsynced, result{Rate: 10, DiskBytes: 1}, result{Error: "lost a write"})
 	add(watch, contenders[0], result{Rate: 500, P99: 1000}, result{Rate: 500, P99: 1000})
 	add(watch, contenders[1], result{Rate: 500, P99: 4000}, result{Rate: 500, P99: 4000})
@@ -72,7 +76,8 @@ func TestText(t *testing.T) {
 	line(t, text, "  fast  ", "1 of 2 rounds FAILED; NOT DURABLE")
 	line(t, text, "FAILED: forgetful took no part: lost an object")
 	line(t, text, "FAILED: put-64 on fast, round 2: lost a write")
-	if got := strings.Fields(line(t, text, "fast: fast and loose")); !strings.Contains(strings.Join(got, " "), "not counted") {
+	if got := strings.Fields(line(t, text, "fast: fast and loose")); !strings.Contains(strings.Join(got, " "),
+		"not counted") {
 		t.Errorf("syncs that nobody counted: %s", got)
 	}
 }
@@ -143,7 +148,8 @@ func TestJSON(t *testing.T) {
 	if len(got.Servers) != 4 || len(got.Rows) != 6 {
 		t.Fatalf("%d servers and %d rows came back", len(got.Servers), len(got.Rows))
 	}
-	if r := got.Rows[0]; r.Server != "stele" || len(r.Rounds) != 2 || r.Median.Rate != 2000 || r.Than["etcd"].Median != 2 {
+	if r := got.Rows[0]; r.Server != "stele" || len(r.Rounds) != 2 || r.Median.Rate != 2000 ||
+		r.Than["etcd"].Median != 2 {
 		t.Errorf("the first row came back as %+v", r)
 	}
 }

@@ -40,7 +40,8 @@ func (b *bench) update(ctx context.Context, t *target) error {
 		if err != nil {
 			return err
 		}
-		if len(resp.Kvs) != 1 || resp.Kvs[0].Version != updates+1 || len(resp.Kvs[0].Value) != valueSize || valueNumber(resp.Kvs[0].Value) != updates {
+		if len(resp.Kvs) != 1 || resp.Kvs[0].Version != updates+1 || len(resp.Kvs[0].Value) != valueSize ||
+			valueNumber(resp.Kvs[0].Value) != updates {
 			return fmt.Errorf("after %d updates an object is %v", updates, resp.Kvs)
 		}
 	}

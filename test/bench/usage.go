@@ -21,11 +21,15 @@ type usage struct {
 }
 
 func (u usage) since(start usage) usage {
-	return usage{cpu: u.cpu - start.cpu, database: u.database - start.database, written: u.written - start.written, rss: u.rss}
+	return usage{
+		cpu: u.cpu - start.cpu, database: u.database - start.database, written: u.written - start.written, rss: u.rss,
+	}
 }
 
 func (u usage) plus(v usage) usage {
-	return usage{cpu: u.cpu + v.cpu, database: u.database + v.database, written: u.written + v.written, rss: u.rss + v.rss}
+	return usage{
+		cpu: u.cpu + v.cpu, database: u.database + v.database, written: u.written + v.written, rss: u.rss + v.rss,
+	}
 }
 
 // userHZ is the unit of the times in /proc/PID/stat; Linux shows 100 on every architecture that Go runs on.
@@ -82,7 +86,8 @@ func usageOfMembers(members []int) (usage, error) {
 			return usage{}, err
 		}
 		u.rss, err = numberIn(fmt.Sprintf("/proc/%d/smaps_rollup", pid), "Pss:")
-		if err != nil && !errors.Is(err, syscall.ESRCH) { // which is one that has ended and waits for its parent: it has no memory any more
+		// which is one that has ended and waits for its parent: it has no memory any more
+		if err != nil && !errors.Is(err, syscall.ESRCH) {
 			return usage{}, err
 		}
 		u.rss *= 1024

@@ -47,7 +47,9 @@ func openWatch(ctx context.Context, c *client, n int, prefix string, watchers in
 		if err := stream.RecvMsg(&w.buf); err != nil {
 			return nil, err
 		}
-		a, err := scanWatch(w.buf.data, func(int64, watchEvent) error { return errors.New("an event before any write") })
+		a, err := scanWatch(w.buf.data, func(int64, watchEvent) error {
+			return errors.New("an event before any write")
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -85,7 +87,8 @@ func (w *watchStream) receive(ctx context.Context, f func(number uint64, now tim
 				return fmt.Errorf("an event for watch id %d, which does not exist", id)
 			}
 			if e.deleted || e.modRevision <= state.revision || len(e.value) != valueSize {
-				return fmt.Errorf("revision %d after %d, %d bytes of value, deletion %t", e.modRevision, state.revision, len(e.value), e.deleted)
+				return fmt.Errorf("revision %d after %d, %d bytes of value, deletion %t", e.modRevision, state.revision,
+					len(e.value), e.deleted)
 			}
 			state.revision = e.modRevision
 			state.events++

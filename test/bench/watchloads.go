@@ -15,7 +15,8 @@ import (
 func watchLatencyWorkload(watchers int) workload {
 	const writers = 64
 	return workload{
-		name: "watch-latency", title: fmt.Sprintf("Write to event, paced writes, %d watchers on as many streams", watchers), unit: "event", paced: true,
+		name: "watch-latency", title: fmt.Sprintf("Write to event, paced writes, %d watchers on as many streams",
+			watchers), unit: "event", paced: true,
 		run: func(ctx context.Context, s *slot) (sample, error) {
 			writes := newWatchWrites(s)
 			var measured span
@@ -47,7 +48,8 @@ func watchLatencyWorkload(watchers int) workload {
 
 // paced calls write s.watchRate times a second until the given time, from so many writers that
 // none of them is waited for unless the server falls behind.
-func (s *slot) paced(ctx context.Context, writers int, until time.Time, write func(pb.KVClient, *pb.PutRequest) error) error {
+func (s *slot) paced(ctx context.Context, writers int, until time.Time,
+	write func(pb.KVClient, *pb.PutRequest) error) error {
 	due := make(chan struct{})
 	g, ctx := errgroup.WithContext(ctx)
 	for n := range writers {
@@ -90,7 +92,8 @@ func watchFanOutWorkload(name string, streams, perStream, window int) workload {
 	const writers = 4
 	watchers := streams * perStream
 	return workload{
-		name: name, title: fmt.Sprintf("Events to %d watchers on %d streams, at most %d writes under way", watchers, streams, window), unit: "event",
+		name: name, title: fmt.Sprintf("Events to %d watchers on %d streams, at most %d writes under way", watchers,
+			streams, window), unit: "event",
 		run: func(ctx context.Context, s *slot) (sample, error) {
 			writes := newWatchWrites(s)
 			var measured span

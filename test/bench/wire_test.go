@@ -53,19 +53,24 @@ func TestScanWatch(t *testing.T) {
 		got = append(got, seen{id, e.modRevision, string(e.value)})
 		return nil
 	}
-	a, err := scanWatch(encode(t, &pb.WatchResponse{WatchId: 5, Events: []*mvccpb.Event{put(2, "x"), put(3, "y")}}), note)
+	a, err := scanWatch(encode(t, &pb.WatchResponse{WatchId: 5, Events: []*mvccpb.Event{put(2, "x"), put(3, "y")}}),
+		note)
 	if err != nil || a.watchID != 5 || a.created || a.canceled {
 		t.Errorf("scanned %+v, %v", a, err)
 	}
 	if want := []seen{{5, 2, "x"}, {5, 3, "y"}}; !slices.Equal(got, want) {
 		t.Errorf("events %v, want %v", got, want)
 	}
-	if a, err := scanWatch(encode(t, &pb.WatchResponse{Created: true, Canceled: true}), note); err != nil || !a.created || !a.canceled {
+	if a, err := scanWatch(encode(t, &pb.WatchResponse{Created: true, Canceled: true}), note); err != nil ||
+		!a.created || !a.canceled {
 		t.Errorf("scanned %+v, %v", a, err)
 	}
-	deletion := &pb.WatchResponse{Events: []*mvccpb.Event{{Type: mvccpb.DELETE, Kv: &mvccpb.KeyValue{Key: []byte("k")}}}}
+	deletion := &pb.WatchResponse{
+		Events: []*mvccpb.Event{{Type: mvccpb.DELETE, Kv: &mvccpb.KeyValue{Key: []byte("k")}}},
+	}
 	deleted := false
-	if _, err := scanWatch(encode(t, deletion), func(_ int64, e watchEvent) error { deleted = e.deleted; return nil }); err != nil || !deleted {
+	if _, err := scanWatch(encode(t, deletion),
+		func(_ int64, e watchEvent) error { deleted = e.deleted; return nil }); err != nil || !deleted {
 		t.Errorf("a deletion was scanned as %t, %v", deleted, err)
 	}
 }

@@ -68,7 +68,8 @@ func (s *slot) span() span {
 func (s span) holds(t time.Time) bool { return !t.Before(s.from) && t.Before(s.until) }
 
 // closedLoop runs clients that each send their next operation when the answer to the last one has come.
-func (s *slot) closedLoop(ctx context.Context, clients int, newClient func(n int) func(context.Context) error) (sample, error) {
+func (s *slot) closedLoop(ctx context.Context, clients int,
+	newClient func(n int) func(context.Context) error) (sample, error) {
 	g, ctx := errgroup.WithContext(ctx)
 	measured := s.span()
 	latencies := make([][]time.Duration, clients)

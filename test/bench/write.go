@@ -39,12 +39,14 @@ var errNotSucceeded = errors.New("the transaction's compare failed")
 // transactions that kube-apiserver sends. One operation is one transaction.
 func txnWorkload(clients int) workload {
 	return workload{
-		name: fmt.Sprintf("txn-%d", clients), title: fmt.Sprintf("Kubernetes create, update, delete, %d clients", clients), unit: "transaction",
+		name:  fmt.Sprintf("txn-%d", clients),
+		title: fmt.Sprintf("Kubernetes create, update, delete, %d clients", clients), unit: "transaction",
 		run: func(ctx context.Context, s *slot) (sample, error) {
 			var next atomic.Uint64
 			var live atomic.Int64
 			got, err := s.closedLoop(ctx, clients, func(n int) func(context.Context) error {
-				return (&objectClient{kv: s.client.kv(n), prefix: s.prefix, next: &next, live: &live, txns: newObjectTxns()}).step
+				return (&objectClient{kv: s.client.kv(n), prefix: s.prefix, next: &next, live: &live,
+					txns: newObjectTxns()}).step
 			})
 			got.writes, got.live = got.total, live.Load()
 			return got, err
@@ -78,7 +80,8 @@ func newObjectTxns() *objectTxns {
 
 // commit sends one of t for the key, whose mod revision must be the given one (0 if it is not there), and returns the
 // revision of the write.
-func (t *objectTxns) commit(ctx context.Context, kv pb.KVClient, txn *pb.TxnRequest, key []byte, modRevision int64) (int64, error) {
+func (t *objectTxns) commit(ctx context.Context, kv pb.KVClient, txn *pb.TxnRequest, key []byte,
+	modRevision int64) (int64, error) {
 	t.compare.Key, t.put.Key, t.get.Key, t.del.Key = key, key, key, key
 	t.compare.TargetUnion = &pb.Compare_ModRevision{ModRevision: modRevision}
 	resp, err := kv.Txn(ctx, txn)

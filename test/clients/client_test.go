@@ -45,7 +45,8 @@ func TestClient(t *testing.T) {
 	if n := txn.Responses[1].GetResponseRange().Count; !txn.Succeeded || n != 2 {
 		t.Fatalf("txn: succeeded %v, %d keys", txn.Succeeded, n)
 	}
-	sorted, err := client.Get(ctx, "", clientv3.WithPrefix(), clientv3.WithSort(clientv3.SortByValue, clientv3.SortDescend), clientv3.WithLimit(1))
+	sorted, err := client.Get(ctx, "", clientv3.WithPrefix(),
+		clientv3.WithSort(clientv3.SortByValue, clientv3.SortDescend), clientv3.WithLimit(1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,7 +258,8 @@ func TestCompactAtReplacement(t *testing.T) {
 	if _, err := client.Put(ctx, "k", "old"); err != nil {
 		t.Fatal(err)
 	}
-	replaced, err := client.Txn(ctx).Then(clientv3.OpDelete("a", clientv3.WithFromKey()), clientv3.OpPut("k", "new")).Commit()
+	replaced, err := client.Txn(ctx).Then(clientv3.OpDelete("a", clientv3.WithFromKey()),
+		clientv3.OpPut("k", "new")).Commit()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,18 +304,23 @@ func TestReflection(t *testing.T) {
 		}
 		return a
 	}
-	list := ask(&grpc_reflection_v1.ServerReflectionRequest{MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{}})
+	list := ask(&grpc_reflection_v1.ServerReflectionRequest{
+		MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{},
+	})
 	var names []string
 	for _, s := range list.GetListServicesResponse().GetService() {
 		names = append(names, s.Name)
 	}
-	for _, want := range []string{"etcdserverpb.KV", "etcdserverpb.Watch", "etcdserverpb.Lease", "etcdserverpb.Maintenance", "etcdserverpb.Cluster", "grpc.health.v1.Health"} {
+	for _, want := range []string{"etcdserverpb.KV", "etcdserverpb.Watch", "etcdserverpb.Lease",
+		"etcdserverpb.Maintenance", "etcdserverpb.Cluster", "grpc.health.v1.Health"} {
 		if !slices.Contains(names, want) {
 			t.Errorf("%s is not among %v", want, names)
 		}
 	}
 	file := ask(&grpc_reflection_v1.ServerReflectionRequest{
-		MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_FileContainingSymbol{FileContainingSymbol: "etcdserverpb.KV.Range"},
+		MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_FileContainingSymbol{
+			FileContainingSymbol: "etcdserverpb.KV.Range",
+		},
 	})
 	if len(file.GetFileDescriptorResponse().GetFileDescriptorProto()) == 0 {
 		t.Errorf("no descriptor of Range: %v", file)

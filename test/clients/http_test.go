@@ -22,8 +22,8 @@ func TestHTTP(t *testing.T) {
 			"/version", "/health", "/health?serializable=true", "/health?exclude=NOSPACE",
 			"/livez", "/livez?verbose", "/livez/serializable_read", "/livez/no_such_check",
 			"/readyz", "/readyz?verbose", "/readyz?verbose&exclude=linearizable_read", "/readyz/linearizable_read",
-			"/readyz/serializable_read", "/readyz/data_corruption", "/readyz/non_learner", "/readyz?exclude=no_such_check",
-			"/no/such/path", "/",
+			"/readyz/serializable_read", "/readyz/data_corruption", "/readyz/non_learner",
+			"/readyz?exclude=no_such_check", "/no/such/path", "/",
 		} {
 			t.Run(method+" "+path, func(t *testing.T) {
 				want, got := fetch(t, reference, method, path), fetch(t, subject, method, path)
@@ -69,5 +69,6 @@ func fetch(t *testing.T, server *target.Target, method, path string) string {
 	if strings.Contains(path, "verbose") {
 		slices.Sort(lines)
 	}
-	return fmt.Sprintf("%d %s allow=%s\n%s", a.StatusCode, a.Header.Get("Content-Type"), a.Header.Get("Allow"), strings.Join(lines, "\n"))
+	return fmt.Sprintf("%d %s allow=%s\n%s", a.StatusCode, a.Header.Get("Content-Type"), a.Header.Get("Allow"),
+		strings.Join(lines, "\n"))
 }

@@ -19,7 +19,9 @@ import (
 // TestKeepAlive pings a connection that has a watch on it: clients may do so every 5 seconds (etcd's client does every
 // 10, where grpc by itself allows one in 5 minutes), and not much more often.
 func TestKeepAlive(t *testing.T) {
-	for name, start := range map[string]func(testing.TB, ...string) *target.Target{"etcd": target.Reference, "stele": target.Subject} {
+	for name, start := range map[string]func(testing.TB, ...string) *target.Target{
+		"etcd": target.Reference, "stele": target.Subject,
+	} {
 		for _, c := range []struct {
 			name     string
 			interval time.Duration
@@ -57,7 +59,8 @@ func ping(t *testing.T, address string, interval time.Duration, n int) error {
 		t.Fatal(err)
 	}
 	framer := http2.NewFramer(conn, conn)
-	if err := errors.Join(framer.WriteSettings(), framer.WriteHeaders(watchHeaders(address)), framer.WriteData(1, false, watchMessage(t))); err != nil {
+	if err := errors.Join(framer.WriteSettings(), framer.WriteHeaders(watchHeaders(address)),
+		framer.WriteData(1, false, watchMessage(t))); err != nil {
 		t.Fatal(err)
 	}
 
@@ -125,7 +128,9 @@ func watchHeaders(address string) http2.HeadersFrameParam {
 // watchMessage is the creation of a watcher as grpc frames it.
 func watchMessage(t *testing.T) []byte {
 	t.Helper()
-	body, err := proto.Marshal(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: []byte("k")}}})
+	body, err := proto.Marshal(&pb.WatchRequest{
+		RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: []byte("k")}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

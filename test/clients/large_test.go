@@ -15,7 +15,8 @@ import (
 func TestLargeTransaction(t *testing.T) {
 	const puts, size = 80, 1_310_720
 	if kind := stele.Kind(); kind == "mariadb" || kind == "galera" {
-		t.Skip("the servers that tests start have MariaDB's default max_allowed_packet, with which Stele refuses such a limit at the start; the driver's own tests append as much")
+		t.Skip("the servers that tests start have MariaDB's default max_allowed_packet, with which Stele refuses " +
+			"such a limit at the start; the driver's own tests append as much")
 	}
 	s := target.Subject(t, "--max-request-bytes", "209715200", "--max-txn-ops", "1000", "--request-timeout", "60s")
 	txn := &pb.TxnRequest{}
@@ -35,7 +36,8 @@ func TestLargeTransaction(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(got.Kvs) != 1 || got.Kvs[0].ModRevision != response.Header.Revision || !bytes.Equal(got.Kvs[0].Value, value(i)) {
+		if len(got.Kvs) != 1 || got.Kvs[0].ModRevision != response.Header.Revision ||
+			!bytes.Equal(got.Kvs[0].Value, value(i)) {
 			t.Fatalf("%s is not what was written", key)
 		}
 	}

@@ -46,12 +46,14 @@ func TestMovedFile(t *testing.T) {
 	if _, body := ready(); !strings.Contains(body, "[-]data_corruption failed: alarm activated: CORRUPT") {
 		t.Errorf("/readyz: %s", body)
 	}
-	if code, body := get(t, s.Target, "/health"); code != http.StatusServiceUnavailable || !strings.Contains(body, "ALARM CORRUPT") {
+	if code, body := get(t, s.Target, "/health"); code != http.StatusServiceUnavailable ||
+		!strings.Contains(body, "ALARM CORRUPT") {
 		t.Errorf("/health: %d %s", code, body)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if _, err := kv.Put(ctx, &pb.PutRequest{Key: key, Value: []byte("refused")}); !errors.Is(rpctypes.Error(err), rpctypes.ErrCorrupt) {
+	_, err := kv.Put(ctx, &pb.PutRequest{Key: key, Value: []byte("refused")})
+	if !errors.Is(rpctypes.Error(err), rpctypes.ErrCorrupt) {
 		t.Errorf("Put: %v", err)
 	}
 	if _, err := kv.Range(ctx, &pb.RangeRequest{Key: key}); !errors.Is(rpctypes.Error(err), rpctypes.ErrCorrupt) {
@@ -61,17 +63,21 @@ func TestMovedFile(t *testing.T) {
 		t.Errorf("a serializable Range: %v, %v", res, err)
 	}
 	alarms, err := maintenance.Alarm(ctx, &pb.AlarmRequest{Action: pb.AlarmRequest_GET})
-	if err != nil || len(alarms.Alarms) != 1 || alarms.Alarms[0].Alarm != pb.AlarmType_CORRUPT || alarms.Alarms[0].MemberID != alarms.Header.MemberId {
+	if err != nil || len(alarms.Alarms) != 1 || alarms.Alarms[0].Alarm != pb.AlarmType_CORRUPT ||
+		alarms.Alarms[0].MemberID != alarms.Header.MemberId {
 		t.Errorf("Alarm: %v, %v", alarms, err)
 	}
-	if status, err := maintenance.Status(ctx, &pb.StatusRequest{}); err != nil || !strings.Contains(strings.Join(status.Errors, " "), "alarm:CORRUPT") || status.DbSize == 0 {
+	if status, err := maintenance.Status(ctx, &pb.StatusRequest{}); err != nil ||
+		!strings.Contains(strings.Join(status.Errors, " "), "alarm:CORRUPT") || status.DbSize == 0 {
 		t.Errorf("Status: %v, %v", status, err)
 	}
 	if err := s.Stop(); err == nil || !strings.Contains(err.Error(), "exit status 1") {
 		t.Errorf("the process ended with %v", err)
 	}
 	logs := s.Logs()
-	if n := strings.Count(logs, "level=error"); n != 1 || !strings.Contains(logs, "state.db was removed or renamed while it was open") || strings.Contains(logs, "everything acknowledged is on disk") {
+	if n := strings.Count(logs, "level=error"); n != 1 ||
+		!strings.Contains(logs, "state.db was removed or renamed while it was open") ||
+		strings.Contains(logs, "everything acknowledged is on disk") {
 		t.Errorf("%d errors in the log:\n%s", n, logs)
 	}
 	if err := os.Rename(path+".other", path); err != nil {

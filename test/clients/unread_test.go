@@ -67,7 +67,9 @@ func (u *unreading) call(t testing.TB, method string, request proto.Message, mor
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	message := binary.BigEndian.AppendUint32([]byte{0}, uint32(len(encoded)))
-	err = u.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: u.next, BlockFragment: block.Bytes(), EndHeaders: true})
+	err = u.framer.WriteHeaders(http2.HeadersFrameParam{
+		StreamID: u.next, BlockFragment: block.Bytes(), EndHeaders: true,
+	})
 	if err == nil {
 		err = u.framer.WriteData(u.next, !more, append(message, encoded...))
 	}
@@ -155,13 +157,16 @@ func TestUnreadAnswersAreBounded(t *testing.T) {
 		request proto.Message
 		more    bool
 	}{
-		"lists":         {"/etcdserverpb.KV/Range", everything, false},
-		"list streams":  {"/etcdserverpb.KV/RangeStream", everything, false},
-		"transactions":  {"/etcdserverpb.KV/Txn", &pb.TxnRequest{Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestRange{RequestRange: everything}}}}, false},
+		"lists":        {"/etcdserverpb.KV/Range", everything, false},
+		"list streams": {"/etcdserverpb.KV/RangeStream", everything, false},
+		"transactions": {"/etcdserverpb.KV/Txn", &pb.TxnRequest{Success: []*pb.RequestOp{
+			{Request: &pb.RequestOp_RequestRange{RequestRange: everything}},
+		}}, false},
 		"single values": {"/etcdserverpb.KV/Range", &pb.RangeRequest{Key: []byte("unread/0")}, false},
-		"watches": {"/etcdserverpb.Watch/Watch", &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{
-			Key: []byte("unread/"), RangeEnd: []byte("unread0"), StartRevision: 1,
-		}}}, true},
+		"watches": {"/etcdserverpb.Watch/Watch",
+			&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{
+				Key: []byte("unread/"), RangeEnd: []byte("unread0"), StartRevision: 1,
+			}}}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := measuredServer(t)

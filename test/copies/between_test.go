@@ -32,7 +32,9 @@ func TestBetween(t *testing.T) {
 	want, wantUsers := look(t, client, 0), users(t, client)
 	want.leases = leases(t, client)
 	refused(t, "no such file", "--from=stele", "--source=sqlite://none.db", "--endpoint="+file(t))
-	for _, to := range []string{database.Shared(t, database.Postgres).DSN(t), database.Shared(t, database.MariaDB).DSN(t), file(t)} {
+	for _, to := range []string{
+		database.Shared(t, database.Postgres).DSN(t), database.Shared(t, database.MariaDB).DSN(t), file(t),
+	} {
 		mustImport(t, "--from=stele", "--source="+from, "--endpoint="+to)
 		from = to
 	}
@@ -60,7 +62,8 @@ func TestBetweenTTL(t *testing.T) {
 	s := stele.Start(t, stele.Options{Endpoint: from})
 	client := connect.Client(t, s.Target)
 	for i := range 50 {
-		must[*clientv3.PutResponse](t)(client.Put(t.Context(), key(i%7), "v", clientv3.WithLease(clientv3.LeaseID(10_000+i%3))))
+		must[*clientv3.PutResponse](t)(client.Put(t.Context(), key(i%7), "v",
+			clientv3.WithLease(clientv3.LeaseID(10_000+i%3))))
 	}
 	want := look(t, client, 0)
 	for _, source := range []string{"--from=stele --source=" + from, "--from=etcd --source=http://" + s.Target} {
@@ -83,7 +86,8 @@ func TestThereAndBackAgain(t *testing.T) {
 	want.leases = leases(t, client)
 
 	dir := filepath.Join(t.TempDir(), "etcd")
-	restore := exec.CommandContext(t.Context(), process.Program{Name: "etcdutl", Package: "go.etcd.io/etcd/etcdutl/v3", Dir: "."}.Binary(t, t.TempDir()),
+	restore := exec.CommandContext(t.Context(),
+		process.Program{Name: "etcdutl", Package: "go.etcd.io/etcd/etcdutl/v3", Dir: "."}.Binary(t, t.TempDir()),
 		"snapshot", "restore", save(t, client), "--data-dir="+dir)
 	var out bytes.Buffer
 	restore.Stdout, restore.Stderr = &out, &out

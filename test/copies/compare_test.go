@@ -32,21 +32,24 @@ func look(t *testing.T, client *clientv3.Client, revision int64) *seen {
 		s.revision = all.Header.Revision
 	}
 	for at := max(s.compacted, 1); at <= s.revision; at++ {
-		r := must[*clientv3.GetResponse](t)(client.Get(t.Context(), "\x00", clientv3.WithFromKey(), clientv3.WithRev(at)))
+		r := must[*clientv3.GetResponse](t)(client.Get(t.Context(), "\x00", clientv3.WithFromKey(),
+			clientv3.WithRev(at)))
 		s.keys = append(s.keys, fmt.Sprint(at, texts(r.Kvs)))
 	}
 	s.events = events(t, client, s.compacted+1, s.revision)
 	// At the compact revision itself an etcd answers with the hash that it made when it compacted, of what it had
 	// before.
 	for _, at := range []int64{s.revision, (s.revision + max(s.compacted, 1)) / 2, min(s.compacted+1, s.revision)} {
-		s.hashes = append(s.hashes, must[*clientv3.HashKVResponse](t)(client.HashKV(t.Context(), client.Endpoints()[0], at)).Hash)
+		s.hashes = append(s.hashes,
+			must[*clientv3.HashKVResponse](t)(client.HashKV(t.Context(), client.Endpoints()[0], at)).Hash)
 	}
 	return s
 }
 
 func texts(kvs []*mvccpb.KeyValue) (all []string) {
 	for _, kv := range kvs {
-		all = append(all, fmt.Sprintf("%q=%q/%d/%d/%d/%x", kv.Key, kv.Value, kv.CreateRevision, kv.ModRevision, kv.Version, kv.Lease))
+		all = append(all,
+			fmt.Sprintf("%q=%q/%d/%d/%d/%x", kv.Key, kv.Value, kv.CreateRevision, kv.ModRevision, kv.Version, kv.Lease))
 	}
 	return all
 }
@@ -54,7 +57,8 @@ func texts(kvs []*mvccpb.KeyValue) (all []string) {
 // compacted is the compact revision, 0 if there is none.
 func compacted(t *testing.T, client *clientv3.Client) int64 {
 	t.Helper()
-	return max(0, must[*clientv3.HashKVResponse](t)(client.HashKV(t.Context(), client.Endpoints()[0], 0)).CompactRevision)
+	return max(0,
+		must[*clientv3.HashKVResponse](t)(client.HashKV(t.Context(), client.Endpoints()[0], 0)).CompactRevision)
 }
 
 // events are those from a revision up to another one, as a watch shows them.
@@ -90,7 +94,8 @@ func events(t *testing.T, client *clientv3.Client, from, to int64) (all []string
 func leases(t *testing.T, client *clientv3.Client) (all []string) {
 	t.Helper()
 	for _, l := range must[*clientv3.LeaseLeasesResponse](t)(client.Leases(t.Context())).Leases {
-		r := must[*clientv3.LeaseTimeToLiveResponse](t)(client.TimeToLive(t.Context(), l.ID, clientv3.WithAttachedKeys()))
+		r := must[*clientv3.LeaseTimeToLiveResponse](t)(client.TimeToLive(t.Context(), l.ID,
+			clientv3.WithAttachedKeys()))
 		if r.TTL <= 0 || r.TTL > r.GrantedTTL {
 			t.Errorf("lease %x of %d s lasts %d s", l.ID, r.GrantedTTL, r.TTL)
 		}
@@ -110,7 +115,8 @@ func users(t *testing.T, client *clientv3.Client) (all []string) {
 	t.Helper()
 	ctx := t.Context()
 	for _, name := range must[*clientv3.AuthUserListResponse](t)(client.UserList(ctx)).Users {
-		all = append(all, fmt.Sprint("user ", name, must[*clientv3.AuthUserGetResponse](t)(client.UserGet(ctx, name)).Roles))
+		all = append(all,
+			fmt.Sprint("user ", name, must[*clientv3.AuthUserGetResponse](t)(client.UserGet(ctx, name)).Roles))
 	}
 	for _, name := range must[*clientv3.AuthRoleListResponse](t)(client.RoleList(ctx)).Roles {
 		r := (*pb.AuthRoleGetResponse)(must[*clientv3.AuthRoleGetResponse](t)(client.RoleGet(ctx, name)))
@@ -124,7 +130,8 @@ func users(t *testing.T, client *clientv3.Client) (all []string) {
 func same(t *testing.T, got, want *seen) {
 	t.Helper()
 	if got.revision != want.revision || got.compacted != want.compacted {
-		t.Errorf("revision %d and compact revision %d, want %d and %d", got.revision, got.compacted, want.revision, want.compacted)
+		t.Errorf("revision %d and compact revision %d, want %d and %d", got.revision, got.compacted, want.revision,
+			want.compacted)
 	}
 	equal(t, "keys", got.keys, want.keys)
 	equal(t, "events", got.events, want.events)

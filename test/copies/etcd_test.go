@@ -85,5 +85,6 @@ func addUsers(t *testing.T, client *clientv3.Client) {
 		must[*clientv3.AuthUserAddResponse](t)(client.UserAdd(ctx, name, "the password of "+name))
 		must[*clientv3.AuthUserGrantRoleResponse](t)(client.UserGrantRole(ctx, name, name))
 	}
-	must[*clientv3.AuthRoleGrantPermissionResponse](t)(client.RoleGrantPermission(ctx, "reader", "a", "b\x00", clientv3.PermissionType(clientv3.PermRead)))
+	must[*clientv3.AuthRoleGrantPermissionResponse](t)(client.RoleGrantPermission(ctx, "reader", "a", "b\x00",
+		clientv3.PermissionType(clientv3.PermRead)))
 }

@@ -120,7 +120,8 @@ func TestLiveUntil(t *testing.T) {
 	}
 	same(t, look(t, serve(t, endpoint, "--lease-mode=etcd"), 0), look(t, source, until))
 
-	refused(t, "the source is at revision", append(args, "--endpoint="+file(t), fmt.Sprintf("--until-revision=%d", until))...)
+	refused(t, "the source is at revision",
+		append(args, "--endpoint="+file(t), fmt.Sprintf("--until-revision=%d", until))...)
 	h.compact(0)
 	endpoint = file(t)
 	mustImport(t, append(args, "--endpoint="+endpoint, "--dry-run")...)
@@ -191,11 +192,13 @@ func TestLiveUser(t *testing.T) {
 	refused(t, "--user", args...)
 	refused(t, "authentication failed", append(args, "--user=root:wrong")...)
 	refused(t, "permission denied", append(args, "--user=reader:the password of reader")...)
-	if out := mustImport(t, append(args, "--user=root:the password of root")...); strings.Contains(out, "the password") {
+	if out := mustImport(t, append(args, "--user=root:the password of root")...); strings.Contains(out,
+		"the password") {
 		t.Errorf("it shows the password: %s", out)
 	}
 	s := stele.Start(t, stele.Options{Endpoint: endpoint, Args: []string{"--lease-mode=etcd"}})
-	root, err := clientv3.New(clientv3.Config{Endpoints: []string{s.Target}, Username: "root", Password: "the password of root", DialTimeout: 30 * time.Second})
+	root, err := clientv3.New(clientv3.Config{Endpoints: []string{s.Target}, Username: "root",
+		Password: "the password of root", DialTimeout: 30 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

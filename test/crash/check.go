@@ -65,7 +65,8 @@ func firstSeen(rec *Recorded) map[string]time.Duration {
 			for _, r := range session.Responses {
 				for _, e := range r.Response.Events {
 					key := string(e.Kv.Key)
-					if at, ok := gone[key]; e.Type == mvccpb.Event_DELETE && strings.HasPrefix(key, leasePrefix) && (!ok || r.At < at) {
+					if at, ok := gone[key]; e.Type == mvccpb.Event_DELETE && strings.HasPrefix(key, leasePrefix) &&
+						(!ok || r.At < at) {
 						gone[key] = r.At
 					}
 				}
@@ -77,7 +78,7 @@ func firstSeen(rec *Recorded) map[string]time.Duration {
 
 // String is the summary of a run in one line.
 func (r *Report) String() string {
-	return fmt.Sprintf("operations %d, acknowledged writes %d, reads %d, rejected %d, unknown %d (applied %d), expired %d, "+
-		"lost %d, doubled %d, watch violations %d", r.Ops, r.AckedWrites, r.Reads, r.Rejected, r.Unknown, r.UnknownApplied,
-		r.Expired, r.Lost, r.Doubled, r.WatchViolations)
+	return fmt.Sprintf("operations %d, acknowledged writes %d, reads %d, rejected %d, unknown %d (applied %d), "+
+		"expired %d, lost %d, doubled %d, watch violations %d", r.Ops, r.AckedWrites, r.Reads, r.Rejected, r.Unknown,
+		r.UnknownApplied, r.Expired, r.Lost, r.Doubled, r.WatchViolations)
 }

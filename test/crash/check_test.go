@@ -24,7 +24,8 @@ func TestJudgeCleanHistories(t *testing.T) {
 		for _, v := range report.Violations {
 			t.Errorf("seed %d: %s", seed, v)
 		}
-		if report.UnknownApplied == 0 || report.Unknown == report.UnknownApplied || report.AckedWrites < 200 || report.Reads < 200 {
+		if report.UnknownApplied == 0 || report.Unknown == report.UnknownApplied || report.AckedWrites < 200 ||
+			report.Reads < 200 {
 			t.Errorf("seed %d: the history has too little in it: %v", seed, report)
 		}
 	}
@@ -312,7 +313,8 @@ func TestJudgeBrokenServers(t *testing.T) {
 			name: "a read at a revision shows another one",
 			fault: func(s *server, op *Op) bool {
 				r, ok := op.Request.(*pb.RangeRequest)
-				if !halfway(s) || !ok || r.Serializable || r.Revision == 0 || s.state.readable(r.Revision) != nil || r.Revision < 30 {
+				if !halfway(s) || !ok || r.Serializable || r.Revision == 0 || s.state.readable(r.Revision) != nil ||
+					r.Revision < 30 {
 					return false
 				}
 				other := proto.Clone(r).(*pb.RangeRequest)
@@ -332,7 +334,8 @@ func TestJudgeBrokenServers(t *testing.T) {
 			name: "a transaction reads a compacted revision",
 			fault: func(s *server, op *Op) bool {
 				r, ok := op.Request.(*pb.TxnRequest)
-				if s.fired || !ok || !errors.Is(s.state.checkTxn(r), errCompacted) || s.state.compactedAt(0).checkTxn(r) != nil {
+				if s.fired || !ok || !errors.Is(s.state.checkTxn(r), errCompacted) ||
+					s.state.compactedAt(0).checkTxn(r) != nil {
 					return false
 				}
 				s.fired = true
@@ -381,7 +384,8 @@ func TestJudgeBrokenServers(t *testing.T) {
 				t.Fatal("the fault has not happened")
 			}
 			report := Check(rec, "")
-			t.Logf("%d violations, first: %.300s", len(report.Violations), slices.Concat(report.Violations, []string{"none"})[0])
+			t.Logf("%d violations, first: %.300s", len(report.Violations),
+				slices.Concat(report.Violations, []string{"none"})[0])
 			if len(report.Violations) == 0 {
 				t.Error("the fault was not found")
 			}
@@ -475,7 +479,9 @@ func TestJudgeBrokenWatches(t *testing.T) {
 			rev := s.Responses[i].Response.Header.Revision
 			for _, back := range []int64{0, 1} {
 				progress := &pb.WatchResponse{Header: header(rev - back), WatchId: 0}
-				s.Responses = slices.Insert(s.Responses, i+1+int(back), Received{At: s.Responses[i].At, Response: progress})
+				s.Responses = slices.Insert(s.Responses, i+1+int(back), Received{
+					At: s.Responses[i].At, Response: progress,
+				})
 			}
 		}},
 		{"wrong value", FaultContent, func(s *Session) {
@@ -506,7 +512,9 @@ func TestJudgeBrokenWatches(t *testing.T) {
 		}},
 		{"canceled without a reason", FaultUnexpected, func(s *Session) {
 			i := events(s)[2]
-			s.Responses = slices.Insert(s.Responses, i, Received{Response: &pb.WatchResponse{Header: header(1), Canceled: true}})
+			s.Responses = slices.Insert(s.Responses, i, Received{
+				Response: &pb.WatchResponse{Header: header(1), Canceled: true},
+			})
 		}},
 		{"compacted for no reason", FaultUnexpected, func(s *Session) {
 			i := events(s)[2]
@@ -519,7 +527,9 @@ func TestJudgeBrokenWatches(t *testing.T) {
 			t.Run(test.name+"/"+stream, func(t *testing.T) {
 				rec, _ := fabricate(2, 2000, nil)
 				at := slices.IndexFunc(rec.Streams, func(s *StreamRecord) bool { return s.Name == stream })
-				session := slices.IndexFunc(rec.Streams[at].Sessions, func(s Session) bool { return len(events(&s)) > 5 && several(&s) >= 0 && followed(&s) >= 0 })
+				session := slices.IndexFunc(rec.Streams[at].Sessions, func(s Session) bool {
+					return len(events(&s)) > 5 && several(&s) >= 0 && followed(&s) >= 0
+				})
 				test.spoil(&rec.Streams[at].Sessions[session])
 				report := &Report{}
 				Watches(&rec.History, report)
@@ -540,7 +550,8 @@ func TestJudgeWatchBelowCompactRevision(t *testing.T) {
 	rec, _ := fabricate(2, 2000, nil)
 	opened := rec.Streams[0].Sessions[1].Opened
 	for _, after := range []bool{true, false} {
-		compaction := &Op{Request: &pb.CompactionRequest{Revision: 1 << 40}, Response: &pb.CompactionResponse{Header: header(1)}, Return: opened}
+		compaction := &Op{Request: &pb.CompactionRequest{Revision: 1 << 40},
+			Response: &pb.CompactionResponse{Header: header(1)}, Return: opened}
 		if after {
 			compaction.Return = forever
 		} else {
@@ -550,7 +561,9 @@ func TestJudgeWatchBelowCompactRevision(t *testing.T) {
 		judged.Ops = append(slices.Clone(rec.Ops), compaction)
 		report := &Report{}
 		Watches(&judged, report)
-		found := slices.ContainsFunc(report.Violations, func(v string) bool { return strings.Contains(v, string(FaultStale)+": events") })
+		found := slices.ContainsFunc(report.Violations, func(v string) bool {
+			return strings.Contains(v, string(FaultStale)+": events")
+		})
 		if found == after {
 			t.Errorf("compacted after every watcher was asked for: %v, found: %v", after, found)
 		}

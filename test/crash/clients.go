@@ -25,7 +25,9 @@ func dial(target string) (*grpc.ClientConn, error) {
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(maxMessage), grpc.MaxCallRecvMsgSize(maxMessage)),
 		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 10 * time.Millisecond, Multiplier: 1.2, MaxDelay: 50 * time.Millisecond},
+			Backoff: backoff.Config{
+				BaseDelay: 10 * time.Millisecond, Multiplier: 1.2, MaxDelay: 50 * time.Millisecond,
+			},
 			MinConnectTimeout: time.Second,
 		}),
 	)
@@ -138,7 +140,8 @@ func send(ctx context.Context, conn *grpc.ClientConn, request proto.Message) (pr
 }
 
 // work sends requests until stop is closed.
-func (r *recorder) work(ctx context.Context, stop <-chan struct{}, g *generator, conn *grpc.ClientConn, server int, compactTo func() int64) {
+func (r *recorder) work(ctx context.Context, stop <-chan struct{}, g *generator, conn *grpc.ClientConn, server int,
+	compactTo func() int64) {
 	for n := 0; ; n++ {
 		select {
 		case <-stop:
@@ -192,7 +195,8 @@ func (r *recorder) leasedPut(ctx context.Context, g *generator, conn *grpc.Clien
 }
 
 // holdLease revokes a lease, keeps it alive, or leaves it alone. It returns the last operation.
-func (r *recorder) holdLease(ctx context.Context, g *generator, conn *grpc.ClientConn, server int, k *leasedKey, id int64, op *Op) *Op {
+func (r *recorder) holdLease(ctx context.Context, g *generator, conn *grpc.ClientConn, server int, k *leasedKey,
+	id int64, op *Op) *Op {
 	switch g.rand.IntN(3) {
 	case 0:
 		op = r.do(ctx, conn, g.client, server, &pb.LeaseRevokeRequest{ID: id})

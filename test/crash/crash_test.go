@@ -66,7 +66,8 @@ func crash(t *testing.T, victim Victim, p Plan) {
 		t.Errorf("the raft term rose from %d to %d", lowest, highest)
 	}
 	if rec.Kills < p.Kills || report.AckedWrites < p.Writes {
-		t.Errorf("%d kills and %d acknowledged writes, want at least %d and %d", rec.Kills, report.AckedWrites, p.Kills, p.Writes)
+		t.Errorf("%d kills and %d acknowledged writes, want at least %d and %d", rec.Kills, report.AckedWrites,
+			p.Kills, p.Writes)
 	}
 }
 

@@ -41,7 +41,8 @@ func fabricate(seed uint64, steps int, before func(*server, *Op) bool) (*Recorde
 }
 
 // fabricateFrom begins at a state and a time.
-func fabricateFrom(seed uint64, steps int, before func(*server, *Op) bool, base *State, at time.Duration) (*Recorded, *server) {
+func fabricateFrom(seed uint64, steps int, before func(*server, *Op) bool, base *State,
+	at time.Duration) (*Recorded, *server) {
 	s := &server{rand: rand.New(rand.NewPCG(seed, 7)), state: base, first: base.Rev, clock: at, before: before}
 	const clients = 6
 	generators := make([]*generator, clients)

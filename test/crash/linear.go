@@ -146,7 +146,8 @@ func Linear(h *History, t *Timeline, timeout time.Duration, artifacts string, re
 				where = err.Error()
 			}
 		}
-		report.violate("window %d (%v to %v, revisions %d to %d, %d requests) is not linearizable: porcupine says %v; %s",
+		report.violate("window %d (%v to %v, revisions %d to %d, %d requests) is not linearizable: porcupine "+
+			"says %v; %s",
 			i, w.From, w.To, w.Rev, last, len(history), result, where)
 	}
 }

@@ -77,7 +77,8 @@ func (rec *Recorded) Split() (before, after *Recorded) {
 		after.Windows = append(after.Windows, w)
 	}
 	for _, s := range rec.Streams {
-		older, newer := &StreamRecord{Name: s.Name, Watchers: s.Watchers}, &StreamRecord{Name: s.Name, Watchers: s.Watchers}
+		older := &StreamRecord{Name: s.Name, Watchers: s.Watchers}
+		newer := &StreamRecord{Name: s.Name, Watchers: s.Watchers}
 		for _, session := range s.Sessions {
 			if session.Starts[0] >= jump.Revision {
 				newer.Sessions = append(newer.Sessions, session)
@@ -98,7 +99,8 @@ func (rec *Recorded) Split() (before, after *Recorded) {
 }
 
 func (rec *Recorded) part(from, to time.Duration) *Recorded {
-	return &Recorded{onTime: rec.onTime, slack: rec.slack, started: from, stopped: to, servers: rec.servers, holds: rec.holds, sick: rec.sick}
+	return &Recorded{onTime: rec.onTime, slack: rec.slack, started: from, stopped: to, servers: rec.servers,
+		holds: rec.holds, sick: rec.sick}
 }
 
 func (rec *Recorded) fault(format string, args ...any) {
@@ -134,7 +136,8 @@ func (rec *Recorded) Terms(from, to time.Duration) (lowest, highest uint64) {
 func (rec *Recorded) LostAfter(backup int64) int {
 	n := 0
 	for _, op := range rec.Ops {
-		if op.Outcome == Acked && changed(op.Response) && revision(op.Response) > backup && revision(op.Response) < rec.Recovery.Revision {
+		if op.Outcome == Acked && changed(op.Response) && revision(op.Response) > backup &&
+			revision(op.Response) < rec.Recovery.Revision {
 			n++
 		}
 	}

@@ -136,7 +136,8 @@ func TestJudgeBrokenRecoveries(t *testing.T) {
 				session = &s.Sessions[len(s.Sessions)-1]
 			}
 			for i, r := range session.Responses {
-				if len(r.Response.Events) > 0 && i+1 < len(session.Responses) && len(session.Responses[i+1].Response.Events) > 0 {
+				if len(r.Response.Events) > 0 && i+1 < len(session.Responses) &&
+					len(session.Responses[i+1].Response.Events) > 0 {
 					session.Responses = slices.Delete(session.Responses, i, i+1)
 					return
 				}
@@ -187,9 +188,10 @@ func TestUnavailable(t *testing.T) {
 // TestOverdueLease shows that late and early expiries are found, whichever stream sees them first.
 func TestOverdueLease(t *testing.T) {
 	gone := func(at time.Duration) *StreamRecord {
-		return &StreamRecord{Sessions: []Session{{Responses: []Received{{At: at, Response: &pb.WatchResponse{Events: []*mvccpb.Event{
-			{Type: mvccpb.Event_DELETE, Kv: &mvccpb.KeyValue{Key: []byte(leasePrefix + "k")}},
-		}}}}}}}
+		return &StreamRecord{Sessions: []Session{{Responses: []Received{{At: at,
+			Response: &pb.WatchResponse{Events: []*mvccpb.Event{
+				{Type: mvccpb.Event_DELETE, Kv: &mvccpb.KeyValue{Key: []byte(leasePrefix + "k")}},
+			}}}}}}}
 	}
 	const second = time.Second
 	for _, test := range []struct {
@@ -202,7 +204,9 @@ func TestOverdueLease(t *testing.T) {
 		{[]time.Duration{4 * second, second}, true},
 		{nil, true},
 	} {
-		rec := &Recorded{onTime: true, leased: []leasedKey{{key: leasePrefix + "k", acked: second / 2, ttl: 2 * second, acknowledged: true}}}
+		rec := &Recorded{onTime: true, leased: []leasedKey{
+			{key: leasePrefix + "k", acked: second / 2, ttl: 2 * second, acknowledged: true},
+		}}
 		for _, at := range test.seen {
 			rec.Streams = append(rec.Streams, gone(at))
 		}

@@ -185,7 +185,8 @@ func replayAcked(t *Timeline, h *History, op *Op, report *Report) {
 	}
 	if shown := h.Full[t.index(rev)].Events; !equalEvents(result.Events, shown) {
 		report.Lost++
-		report.violate("revision %d holds something else than its acknowledged write: %v\n  events %v", rev, op, brief(shown))
+		report.violate("revision %d holds something else than its acknowledged write: %v\n  events %v", rev,
+			op, brief(shown))
 		return
 	}
 	if other := t.owners[t.index(rev)].Op; other != nil {
@@ -249,7 +250,8 @@ func checkCompactions(h *History, report *Report) {
 			report.violate("an answer from below the compact revision %d: %v", byReturn.before(op.Call), op)
 		}
 		if refused && asked >= byCall.before(op.Return) {
-			report.violate("refused as compacted, but only %d can have been compacted: %v", byCall.before(op.Return), op)
+			report.violate("refused as compacted, but only %d can have been compacted: %v",
+				byCall.before(op.Return), op)
 		}
 	}
 }

@@ -89,7 +89,8 @@ func (s *stream) run(ctx context.Context) error {
 		s.session(ctx, s.conns[i%len(s.conns)], &session)
 		s.record.Sessions = append(s.record.Sessions, session)
 	}
-	return fmt.Errorf("watch %s: %w at revision %d of %d%s", s.record.Name, context.Cause(ctx), s.done.Load(), s.target.Load(), s.latest())
+	return fmt.Errorf("watch %s: %w at revision %d of %d%s", s.record.Name, context.Cause(ctx), s.done.Load(),
+		s.target.Load(), s.latest())
 }
 
 // latest describes the last sessions.

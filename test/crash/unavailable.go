@@ -13,7 +13,8 @@ func (rec *Recorded) Unavailable() time.Duration {
 	for server := range rec.servers {
 		var acks []time.Duration
 		for _, op := range rec.Ops {
-			if op.Server == server && op.Outcome == Acked && changed(op.Response) && op.Return >= rec.started && op.Return <= rec.stopped {
+			if op.Server == server && op.Outcome == Acked && changed(op.Response) && op.Return >= rec.started &&
+				op.Return <= rec.stopped {
 				acks = append(acks, op.Return)
 			}
 		}

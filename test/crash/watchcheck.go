@@ -63,7 +63,8 @@ func Watches(h *History, report *Report) {
 					seen: rt.seen.before(session.Opened), compacted: compacted.before(session.Opened),
 					complain: func(fault WatchFault, format string, args ...any) {
 						report.WatchViolations++
-						report.violate("watch %s watcher %d session %d (server %d, from %d): %s: %s", stream.Name, id, i,
+						report.violate("watch %s watcher %d session %d (server %d, from %d): %s: %s",
+							stream.Name, id, i,
 							session.Server, session.Starts[id], fault, fmt.Sprintf(format, args...))
 					},
 				}

@@ -84,7 +84,9 @@ func (r *Running) drain(ctx context.Context, server int) (*pb.RangeResponse, err
 	ctx, cancel := context.WithTimeoutCause(ctx, drainTimeout, errors.New("leased keys outlived the run"))
 	defer cancel()
 	for {
-		op := r.Do(ctx, server, &pb.RangeRequest{Key: []byte(leasePrefix), RangeEnd: prefixEnd(leasePrefix), CountOnly: true})
+		op := r.Do(ctx, server, &pb.RangeRequest{
+			Key: []byte(leasePrefix), RangeEnd: prefixEnd(leasePrefix), CountOnly: true,
+		})
 		if op.Outcome == Acked && op.Response.(*pb.RangeResponse).Count == 0 {
 			break
 		}

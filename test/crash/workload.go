@@ -40,7 +40,8 @@ type generator struct {
 
 func newGenerator(client int, seed uint64) *generator {
 	return &generator{
-		client: client, rand: rand.New(rand.NewPCG(seed, uint64(client))), seen: 1, known: map[string]*mvccpb.KeyValue{},
+		client: client, rand: rand.New(rand.NewPCG(seed, uint64(client))), seen: 1,
+		known: map[string]*mvccpb.KeyValue{},
 	}
 }
 

@@ -128,7 +128,8 @@ func rangeStream(ctx context.Context, t *target.Target, r *pb.RangeRequest) (*pb
 			return nil, errors.New("a chunk after the one with the header")
 		}
 		if chunk.GetHeader() == nil && (chunk.GetMore() || chunk.GetCount() != 0 || len(chunk.GetKvs()) == 0) {
-			return nil, fmt.Errorf("a chunk without header has more=%v, count=%d, %d keys", chunk.GetMore(), chunk.GetCount(), len(chunk.GetKvs()))
+			return nil, fmt.Errorf("a chunk without header has more=%v, count=%d, %d keys", chunk.GetMore(),
+				chunk.GetCount(), len(chunk.GetKvs()))
 		}
 		joined.Header, joined.More, joined.Count = chunk.GetHeader(), chunk.GetMore(), chunk.GetCount()
 		joined.Kvs = append(joined.Kvs, chunk.GetKvs()...)
@@ -170,6 +171,7 @@ func diff(reference, subject answer) string {
 // report describes a difference so that it can be repeated by hand.
 func report(r request, reference, subject answer, difference string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "request: %v\nreference: %v\nsubject: %v\ndifference (-reference +subject): %s", r, reference, subject, difference)
+	fmt.Fprintf(&b, "request: %v\nreference: %v\nsubject: %v\ndifference (-reference +subject): %s", r, reference,
+		subject, difference)
 	return b.String()
 }

@@ -43,9 +43,9 @@ func newGenerator(seed uint64) *generator {
 // fewKeys are few, so that requests meet, and near each other in every way that can go wrong: prefixes of one another,
 // neighbours, with NUL and 0xff, not UTF-8, longer than others.
 var fewKeys = [][]byte{
-	[]byte("a"), []byte("a\x00"), []byte("a\x00b"), []byte("aa"), []byte("ab"), []byte("a\xff"), []byte("a\xff\xff"), []byte("b"),
-	[]byte("b/1"), []byte("b/10"), []byte("b/2"), []byte("c\xc3\x28"), []byte("\x00"), []byte("\x00\x00"), []byte("\xff"), []byte("\xff\xff"),
-	[]byte("\xfe\xff"), []byte("z'\";--%_\\\n"), []byte("Z"), []byte("ä"),
+	[]byte("a"), []byte("a\x00"), []byte("a\x00b"), []byte("aa"), []byte("ab"), []byte("a\xff"), []byte("a\xff\xff"),
+	[]byte("b"), []byte("b/1"), []byte("b/10"), []byte("b/2"), []byte("c\xc3\x28"), []byte("\x00"), []byte("\x00\x00"),
+	[]byte("\xff"), []byte("\xff\xff"), []byte("\xfe\xff"), []byte("z'\";--%_\\\n"), []byte("Z"), []byte("ä"),
 }
 
 // many tells that there are hundreds of keys; then few requests may delete more than one.

@@ -102,7 +102,8 @@ func TestRequests(t *testing.T) {
 		for _, kind := range slices.Sorted(maps.Keys(outcomes)) {
 			t.Logf("%7d %s", outcomes[kind], kind)
 		}
-		t.Logf("requests compared: %d (%d of them refused by both), differences: %d", compared.Load(), failed.Load(), different.Load())
+		t.Logf("requests compared: %d (%d of them refused by both), differences: %d",
+			compared.Load(), failed.Load(), different.Load())
 		for _, d := range deliberates {
 			t.Logf("deliberate difference, not asked for: %s. %s", d.name, d.reason)
 		}
@@ -180,7 +181,8 @@ func (run *kvRun) step(t *testing.T, i int, r request) answer {
 		run.failed++
 		switch reference.code() {
 		case codes.Unavailable, codes.DeadlineExceeded, codes.Internal, codes.Unknown:
-			t.Fatalf("seed %d, request %d: the reference itself failed: %s", run.seed, i, report(r, reference, subject, ""))
+			t.Fatalf("seed %d, request %d: the reference itself failed: %s", run.seed, i,
+				report(r, reference, subject, ""))
 		default:
 		}
 	}

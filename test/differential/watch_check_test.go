@@ -58,14 +58,19 @@ func (run *watchRun) demandProgress(t *testing.T, pair *streamPair) {
 	if len(pair.watchers) == 0 || target.SubjectIsEtcd() {
 		return
 	}
-	send(t, pair.subject, &pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}})
+	send(t, pair.subject, &pb.WatchRequest{
+		RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}},
+	})
 	ctx, cancel := context.WithTimeout(t.Context(), watchTimeout)
 	defer cancel()
 	err := pair.subject.wait(ctx, func() bool {
-		return slices.ContainsFunc(pair.subject.progress, func(p progress) bool { return p.id == -1 && p.revision >= current })
+		return slices.ContainsFunc(pair.subject.progress, func(p progress) bool {
+			return p.id == -1 && p.revision >= current
+		})
 	})
 	if err != nil {
-		t.Fatalf("seed %d, %s: the subject does not answer a progress request at revision %d: %v", run.seed, pair.name, current, err)
+		t.Fatalf("seed %d, %s: the subject does not answer a progress request at revision %d: %v", run.seed,
+			pair.name, current, err)
 	}
 }
 
@@ -107,7 +112,8 @@ func (run *watchRun) compare(t *testing.T, pair *streamPair, w *watcher) {
 		where := fmt.Sprintf("seed %d, %s, %s (revision %d, compacted %d), watcher %d %v",
 			run.seed, pair.name, name, run.generator.current, run.generator.compacted, w.id, w.request)
 		if err != nil || len(got) != len(expected) {
-			t.Fatalf("%s: %d events, want %d (%v); %s", where, len(got), len(expected), err, firstDifference(expected, got))
+			t.Fatalf("%s: %d events, want %d (%v); %s", where, len(got), len(expected), err,
+				firstDifference(expected, got))
 		}
 		for i := w.compared; i < len(got); i++ {
 			if d := run.diffEvent(name, w, expected[i], got[i]); d != "" {
@@ -122,7 +128,8 @@ func (run *watchRun) compare(t *testing.T, pair *streamPair, w *watcher) {
 				CompactRevision: canceled.GetCompactRevision(),
 			}
 			if canceled.GetCompactRevision() != w.compactedAtCreation || !proto.Equal(want, canceled) {
-				t.Fatalf("%s: canceled with %v, want %v and compact revision %d", where, canceled, want, w.compactedAtCreation)
+				t.Fatalf("%s: canceled with %v, want %v and compact revision %d", where, canceled, want,
+					w.compactedAtCreation)
 			}
 		}
 		checkResponses(t, where, responses)
@@ -206,7 +213,9 @@ func (run *watchRun) checkProgress(t *testing.T, pair *streamPair) {
 					continue
 				}
 				if got, want := p.received[w.id], upTo(w.expected(history), p.revision); got < want {
-					run.earlyProgress(t, name, fmt.Sprintf("%s: progress at revision %d after %d events, of %d up to there", where, p.revision, got, want))
+					run.earlyProgress(t, name,
+						fmt.Sprintf("%s: progress at revision %d after %d events, of %d up to there", where,
+							p.revision, got, want))
 				}
 				if p.revision < w.request.StartRevision {
 					run.earlyProgress(t, name, fmt.Sprintf("%s: progress at revision %d", where, p.revision))

@@ -32,7 +32,9 @@ func (g *generator) watchCreate(used []int64) *pb.WatchCreateRequest {
 	default:
 		r.StartRevision = max(g.compacted-1-g.Int64N(5), 1)
 	}
-	for _, filter := range []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NOPUT, pb.WatchCreateRequest_NODELETE, 7} {
+	for _, filter := range []pb.WatchCreateRequest_FilterType{
+		pb.WatchCreateRequest_NOPUT, pb.WatchCreateRequest_NODELETE, 7,
+	} {
 		if g.chance(12) {
 			r.Filters = append(r.Filters, filter)
 		}

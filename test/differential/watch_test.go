@@ -22,7 +22,8 @@ func TestWatch(t *testing.T) {
 	rounds := setting(t, "STELE_TEST_DIFF_ROUNDS", 40)
 	var watchers, events, controls, progresses, early, compared atomic.Int64
 	t.Cleanup(func() {
-		t.Logf("watchers: %d, their events compared: %d, creations and cancellations compared: %d, progress responses checked: %d (of etcd's %d too early), writes compared: %d",
+		t.Logf("watchers: %d, their events compared: %d, creations and cancellations compared: %d, progress "+
+			"responses checked: %d (of etcd's %d too early), writes compared: %d",
 			watchers.Load(), events.Load(), controls.Load(), progresses.Load(), early.Load(), compared.Load())
 	})
 	for _, seed := range seeds(t, 2) {
@@ -103,8 +104,12 @@ func (run *watchRun) longHistory(t *testing.T) {
 	all := []byte{0}
 	for range 6 {
 		pair := pick(g, run.streams...)
-		run.create(t, pair, &pb.WatchCreateRequest{Key: all, RangeEnd: all, StartRevision: 1 + g.Int64N(300), PrevKv: g.chance(50)})
-		run.create(t, pair, &pb.WatchCreateRequest{Key: pick(g, g.keys...), RangeEnd: all, StartRevision: 1 + g.Int64N(300)})
+		run.create(t, pair, &pb.WatchCreateRequest{
+			Key: all, RangeEnd: all, StartRevision: 1 + g.Int64N(300), PrevKv: g.chance(50),
+		})
+		run.create(t, pair, &pb.WatchCreateRequest{
+			Key: pick(g, g.keys...), RangeEnd: all, StartRevision: 1 + g.Int64N(300),
+		})
 	}
 	run.settle(t)
 }
@@ -172,7 +177,9 @@ func (run *watchRun) change(t *testing.T, pair *streamPair) {
 	case n < 85:
 		run.cancel(t, pair, ids)
 	case n < 95:
-		pair.send(t, &pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}})
+		pair.send(t, &pb.WatchRequest{
+			RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}},
+		})
 	default:
 		pair.send(t, &pb.WatchRequest{})
 	}
@@ -201,7 +208,8 @@ func (run *watchRun) answer(t *testing.T, pair *streamPair, r *pb.WatchRequest) 
 	run.controls++
 	if !proto.Equal(reference, subject) {
 		t.Fatalf("seed %d, %s (revision %d, compacted %d): answers to %v differ (-reference +subject):\n%s",
-			run.seed, pair.name, run.generator.current, run.generator.compacted, r, cmp.Diff(reference, subject, protocmp.Transform()))
+			run.seed, pair.name, run.generator.current, run.generator.compacted, r,
+			cmp.Diff(reference, subject, protocmp.Transform()))
 	}
 	return reference
 }
@@ -236,7 +244,9 @@ func (run *watchRun) cancel(t *testing.T, pair *streamPair, ids []int64) {
 		run.settle(t)
 		id = pick(g, ids...)
 	}
-	r := &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CancelRequest{CancelRequest: &pb.WatchCancelRequest{WatchId: id}}}
+	r := &pb.WatchRequest{
+		RequestUnion: &pb.WatchRequest_CancelRequest{CancelRequest: &pb.WatchCancelRequest{WatchId: id}},
+	}
 	pair.send(t, r)
 	if id == 4711 {
 		return

@@ -31,7 +31,9 @@ const databaseHost = "db.example"
 func startServers(t *testing.T, p *page) []*server {
 	t.Helper()
 	var servers []*server
-	for _, s := range []*server{{kind: "postgres", port: "5432", second: "5433"}, {kind: "mariadb", port: "3306", second: "3307"}} {
+	for _, s := range []*server{
+		{kind: "postgres", port: "5432", second: "5433"}, {kind: "mariadb", port: "3306", second: "3307"},
+	} {
 		for _, c := range p.commands {
 			if strings.Contains(c.text, databaseHost) && strings.Contains(c.text, s.port) {
 				s.start(t)
@@ -86,7 +88,9 @@ func (s *server) start(t *testing.T) {
 // files puts the certificates of the servers where the page has them.
 func (s *server) files(t *testing.T, dir string) {
 	t.Helper()
-	for name, from := range map[string]string{"db-ca.crt": "CA", "db-client.crt": "CLIENT_CERT", "db-client.key": "CLIENT_KEY"} {
+	for name, from := range map[string]string{
+		"db-ca.crt": "CA", "db-client.crt": "CLIENT_CERT", "db-client.key": "CLIENT_KEY",
+	} {
 		content, err := os.ReadFile(s.env[from])
 		if err != nil {
 			t.Fatal(err)
@@ -103,7 +107,8 @@ func (s *server) real(text string) string {
 }
 
 func (s *server) shown(text string) string {
-	return strings.NewReplacer("127.0.0.1:"+s.env["PORT_1"], databaseHost+":"+s.port, "127.0.0.1:"+s.free, databaseHost+":"+s.second).Replace(text)
+	return strings.NewReplacer("127.0.0.1:"+s.env["PORT_1"], databaseHost+":"+s.port, "127.0.0.1:"+s.free,
+		databaseHost+":"+s.second).Replace(text)
 }
 
 // pgCtl is a pg_ctl that root can use: PostgreSQL refuses to run as root, and in Debian it is not in the PATH.

@@ -58,7 +58,8 @@ func newShell(dir string, env []string) (*shell, error) {
 // standard output is returned once it says how to connect, and what it logs is not part of it.
 func (s *shell) run(text string, timeout time.Duration) (string, error) {
 	if server, background := strings.CutSuffix(strings.TrimSpace(text), "&"); background {
-		text = fmt.Sprintf("out=$(mktemp); %s >$out 2>&1 & until grep -q '  connect ' $out; do kill -0 $! || break; sleep 0.05; done; "+
+		text = fmt.Sprintf("out=$(mktemp); %s >$out 2>&1 & until grep -q '  connect ' $out; do kill -0 $! || break; "+
+			"sleep 0.05; done; "+
 			"grep -v '^time=' $out; kill -0 $!", server)
 	}
 	// The command reads no input, or it would read the next one.

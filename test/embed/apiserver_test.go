@@ -123,14 +123,16 @@ func TestAPIServerOnTheSocket(t *testing.T) {
 		port := freePort(t)
 		a.url = fmt.Sprintf("https://127.0.0.1:%d", port)
 		server := a.start(binary, "--etcd-servers=unixs://kine.sock", "--etcd-cafile=ca.crt",
-			fmt.Sprintf("--secure-port=%d", port), "--bind-address=127.0.0.1", "--advertise-address=192.0.2.1", "--cert-dir=certificates",
-			"--service-account-issuer=https://issuer", "--service-account-key-file=accounts.key", "--service-account-signing-key-file=accounts.key",
+			fmt.Sprintf("--secure-port=%d", port), "--bind-address=127.0.0.1", "--advertise-address=192.0.2.1",
+			"--cert-dir=certificates", "--service-account-issuer=https://issuer",
+			"--service-account-key-file=accounts.key", "--service-account-signing-key-file=accounts.key",
 			"--service-cluster-ip-range=10.43.0.0/16", "--authorization-mode=RBAC", "--token-auth-file=tokens.csv")
 		begin := time.Now()
 		a.request(http.MethodGet, "/readyz", "", "ok")
 		t.Logf("ready after %v", time.Since(begin).Round(100*time.Millisecond))
 		if previous == "" {
-			a.request(http.MethodPost, "/api/v1/namespaces/default/configmaps", `{"metadata":{"name":"kept"},"data":{"k":"v"}}`, `"uid"`)
+			a.request(http.MethodPost, "/api/v1/namespaces/default/configmaps",
+				`{"metadata":{"name":"kept"},"data":{"k":"v"}}`, `"uid"`)
 		} else {
 			a.request(http.MethodGet, "/api/v1/namespaces/default/configmaps/kept", "", previous)
 		}

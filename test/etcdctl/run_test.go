@@ -132,7 +132,8 @@ func (c command) run(t *testing.T, etcdctl string, server *terminal) string {
 	if ctx.Err() != nil {
 		t.Fatalf("%s: %s does not end: %s%s", server.Name, c.args, out.String(), failure.String())
 	}
-	return fmt.Sprintf("%sexit code %d\n%s", plain(out.String(), server), cmd.ProcessState.ExitCode(), plain(failure.String(), server))
+	return fmt.Sprintf("%sexit code %d\n%s", plain(out.String(), server), cmd.ProcessState.ExitCode(),
+		plain(failure.String(), server))
 }
 
 // endpoints are all replicas, but for what answers once for each endpoint.
@@ -184,15 +185,18 @@ var replacements = []struct {
 	// The client's own log.
 	{regexp.MustCompile(`(?m)^{"level":.*\n`), ""},
 	{regexp.MustCompile(`"dbSizeQuota":\d+,`), ""},
-	{regexp.MustCompile(`"(cluster_id|member_id|raft_term|leader|raftIndex|raftTerm|raftAppliedIndex|dbSize|dbSizeInUse)":\d+`), `"$1":N`},
+	{regexp.MustCompile(`"(cluster_id|member_id|raft_term|leader|raftIndex|raftTerm|raftAppliedIndex|` +
+		`dbSize|dbSizeInUse)":\d+`), `"$1":N`},
 	{regexp.MustCompile(`"(ClusterID|MemberID|RaftTerm|ID)" : \d+`), `"$1" : N`},
 	{regexp.MustCompile(`"(version|storageVersion)":"3\.[67]\.\d+"`), `"$1":"VERSION"`},
 	{regexp.MustCompile(`\btook[:=]? ?=? ?[0-9.]+[mµn]?s`), `took TIME`},
 	{regexp.MustCompile(`took":"[^"]*"`), `took":"TIME"`},
 	// endpoint status: member ID, versions, sizes, term and indexes.
-	{regexp.MustCompile(`[0-9a-f]{12,16}, 3\.[67]\.\d+, 3\.[67]\.0, .*?B, .*?B, \d+%, .*?B, true, false, \d+, \d+, \d+,`), `MEMBER, VERSION, SIZE, true, false, RAFT,`},
+	{regexp.MustCompile(`[0-9a-f]{12,16}, 3\.[67]\.\d+, 3\.[67]\.0, .*?B, .*?B, \d+%, .*?B, ` +
+		`true, false, \d+, \d+, \d+,`), `MEMBER, VERSION, SIZE, true, false, RAFT,`},
 	// member list: member ID and peer URL.
-	{regexp.MustCompile(`[0-9a-f]{12,16}, started, default, (http://127\.0\.0\.1:\d+)?, `), `MEMBER, started, default, PEER, `},
+	{regexp.MustCompile(`[0-9a-f]{12,16}, started, default, (http://127\.0\.0\.1:\d+)?, `),
+		`MEMBER, started, default, PEER, `},
 	{regexp.MustCompile(`\b[0-9a-f]{16}\b`), `ID`},
 	{regexp.MustCompile(`\b(mutex|election)/[0-9a-f]{13,16}\b`), `$1/ID`},
 	{regexp.MustCompile(`"Lease" : \d+`), `"Lease" : N`},

@@ -33,7 +33,8 @@ var session = []command{
 	{args: "get foo --write-out=json"},
 	{args: "get foo --prefix --write-out=json"},
 	{args: "get foo --hex"},
-	{args: "txn", stdin: "value(\"foo\") = \"baz\"\nversion(\"foo1\") > \"0\"\n\nput foo txn-success\nget foo\ndel foo2 --prev-kv\n\nput foo txn-failure\n\n"},
+	{args: "txn", stdin: "value(\"foo\") = \"baz\"\nversion(\"foo1\") > \"0\"\n\nput foo txn-success\nget foo\ndel " +
+		"foo2 --prev-kv\n\nput foo txn-failure\n\n"},
 	{args: "txn", stdin: "mod(\"foo\") < \"1\"\n\nput foo txn-success\n\nget foo1 --prefix\n\n"},
 	{args: "txn --write-out=json", stdin: "create(\"new\") = \"0\"\n\nput new 1\n\n\n"},
 	{args: "del foo1 --prev-kv"},

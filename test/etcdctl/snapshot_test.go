@@ -163,7 +163,8 @@ func (h *history) compare(etcdutl, path string) {
 		TotalKey int
 		Version  string
 	}{}
-	if err := json.Unmarshal([]byte(call(h.ctx, h.T, etcdutl, "snapshot", "status", path, "--write-out=json")), &status); err != nil {
+	if err := json.Unmarshal([]byte(call(h.ctx, h.T, etcdutl, "snapshot", "status", path, "--write-out=json")),
+		&status); err != nil {
 		h.Fatal(err)
 	}
 	current := h.rangeAll(h.Target, 0)
@@ -267,7 +268,8 @@ func TestSnapshotNeedsRoom(t *testing.T) {
 	defer cancel()
 	s := stele.Start(t, stele.Options{Env: []string{"TMPDIR=" + filepath.Join(t.TempDir(), "missing")}})
 	path := filepath.Join(t.TempDir(), "snapshot.db")
-	out, err := exec.CommandContext(ctx, tool(t, "etcdctl"), "--endpoints", s.Target, "snapshot", "save", path).CombinedOutput()
+	out, err := exec.CommandContext(ctx, tool(t, "etcdctl"), "--endpoints", s.Target, "snapshot", "save",
+		path).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "no room for the temporary file") {
 		t.Errorf("%v: %s", err, out)
 	}

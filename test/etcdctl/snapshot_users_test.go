@@ -24,7 +24,8 @@ func TestSnapshotOfUsers(t *testing.T) {
 	server := target.Stele(t, cheapPasswords)
 	for _, command := range []string{
 		"put web/page hello", "put settings dark", "user add root:secret", "user grant-role root root", "role add web",
-		"role grant-permission web readwrite --prefix web/", "user add alice:wonder", "user grant-role alice web", "auth enable",
+		"role grant-permission web readwrite --prefix web/", "user add alice:wonder", "user grant-role alice web",
+		"auth enable",
 	} {
 		call(ctx, t, etcdctl, append([]string{"--endpoints", server.Address}, strings.Fields(command)...)...)
 	}
@@ -47,13 +48,15 @@ func TestSnapshotOfUsers(t *testing.T) {
 		{"--user=root:secret auth status", ""},
 	} {
 		for name, address := range map[string]string{"stele": server.Address, "etcd": restored} {
-			out, err := exec.CommandContext(ctx, etcdctl, append([]string{"--endpoints", address}, strings.Fields(c.command)...)...).CombinedOutput()
+			out, err := exec.CommandContext(ctx, etcdctl,
+				append([]string{"--endpoints", address}, strings.Fields(c.command)...)...).CombinedOutput()
 			if refused := err != nil; refused != (c.refusal != "") || !strings.Contains(string(out), c.refusal) {
 				t.Errorf("%s, %s: %v, want %q\n%s", name, c.command, err, c.refusal, out)
 			}
 		}
 	}
-	if got := call(ctx, t, etcdctl, "--endpoints", restored, "--user=alice:wonder", "get", "web/page"); got != "web/page\nhello\n" {
+	if got := call(ctx, t, etcdctl, "--endpoints", restored, "--user=alice:wonder", "get",
+		"web/page"); got != "web/page\nhello\n" {
 		t.Errorf("alice reads %q", got)
 	}
 }

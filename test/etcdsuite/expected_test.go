@@ -22,7 +22,8 @@ func TestExpectations(t *testing.T) {
 		{"TestWhole", etcdTarget, []string{"TestWhole"}, []string{"TestWhole"}, nil},
 		{"TestPart", "sqlite", []string{"TestPart/one"}, nil, nil},
 		{"TestPart", "sqlite", []string{"TestPart/two"}, nil, []string{"TestPart/one"}},
-		{"TestPart", "postgres", []string{"TestPart/one", "TestPart/three"}, []string{"TestPart/one", "TestPart/three"}, nil},
+		{"TestPart", "postgres", []string{"TestPart/one", "TestPart/three"},
+			[]string{"TestPart/one", "TestPart/three"}, nil},
 	} {
 		of := expected.of("s", c.test, c.target)
 		if got := of.unexpected(c.failed); !slices.Equal(got, c.unexpected) {
@@ -47,7 +48,8 @@ func TestReadOutcome(t *testing.T) {
 	}{
 		{"--- PASS: TestX (0.01s)\n", false, nil, false},
 		{"--- SKIP: TestX (0.01s)\n", false, nil, true},
-		{"--- FAIL: TestX (0.01s)\n    --- FAIL: TestX/a (0.01s)\n    --- SKIP: TestX/b (0.01s)\n", true, []string{"TestX/a"}, false},
+		{"--- FAIL: TestX (0.01s)\n    --- FAIL: TestX/a (0.01s)\n    --- SKIP: TestX/b (0.01s)\n", true,
+			[]string{"TestX/a"}, false},
 		{"panic: test timed out\n", true, []string{"TestX"}, false},
 		{"--- PASS: TestX (0.01s)\nToo many goroutines\n", true, []string{"TestX"}, false},
 	} {

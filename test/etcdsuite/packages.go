@@ -132,7 +132,8 @@ func (s *source) build(p suite) (string, error) {
 // program compiles a command.
 func (s *source) program(name, pkg string) (string, error) {
 	binary := filepath.Join(s.dir, "bin", name)
-	return binary, output(exec.Command("go", "build", "-trimpath", "-mod=mod", "-modfile", s.modfile(), "-o", binary, pkg))
+	return binary, output(exec.Command("go", "build", "-trimpath", "-mod=mod", "-modfile", s.modfile(),
+		"-o", binary, pkg))
 }
 
 // list returns the names of the tests and examples of a test binary.

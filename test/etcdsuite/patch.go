@@ -61,7 +61,8 @@ var replacements = []replacement{
 	{"port = m.Name\n", "port = fmt.Sprint(10000 + m.UniqNumber)\n"},
 	{
 		"Metric(metricName string, expectLabels ...string) (string, error) {\n",
-		"Metric(metricName string, expectLabels ...string) (string, error) {\n\tmetricName = member.Metric(metricName)\n",
+		"Metric(metricName string, expectLabels ...string) (string, error) {\n\tmetricName = " +
+			"member.Metric(metricName)\n",
 	},
 	{"if isMembersEqual(resp.Members, membs) {", "if m.Server.Matches(resp.Members, membs) {"},
 }

@@ -193,7 +193,8 @@ func (r *runner) wrap(bin, tmp, target string) error {
 	if err := os.Mkdir(bin, 0o700); err != nil {
 		return err
 	}
-	script := fmt.Sprintf("#!/bin/sh\nexport TMPDIR='%s' %s='%s' ETCDSUITE_ETCD='%s' ETCDSUITE_STELE='%s'\nexec '%s' \"$@\"\n",
+	script := fmt.Sprintf("#!/bin/sh\nexport TMPDIR='%s' %s='%s' ETCDSUITE_ETCD='%s' ETCDSUITE_STELE='%s'\n"+
+		"exec '%s' \"$@\"\n",
 		tmp, member.Target, target, r.etcd, r.stele, filepath.Join(r.dir, "bin", "shim"))
 	return errors.Join(
 		os.WriteFile(filepath.Join(bin, "etcd"), []byte(script), 0o700),

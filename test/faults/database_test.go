@@ -23,7 +23,8 @@ func TestDatabaseKilled(t *testing.T) {
 			if rec == nil {
 				return
 			}
-			if lowest, highest := rec.Terms(0, forever); db.Kind == database.MariaDB && lowest != highest && run < runs {
+			if lowest, highest := rec.Terms(0, forever); db.Kind == database.MariaDB &&
+				lowest != highest && run < runs {
 				t.Logf("run %d: the database has lost an entry that it had shown", run)
 				recovered(t, c)
 				continue
@@ -49,7 +50,8 @@ func killing(t *testing.T, db *database.Server) fault {
 			if err := allBack(ctx, r, 30*time.Second); err != nil {
 				return err
 			}
-			t.Logf("the database was away for %v, all replicas were back %v later", (restarted - from).Round(time.Millisecond), (r.Now() - restarted).Round(time.Millisecond))
+			t.Logf("the database was away for %v, all replicas were back %v later",
+				(restarted - from).Round(time.Millisecond), (r.Now() - restarted).Round(time.Millisecond))
 		}
 		return nil
 	}

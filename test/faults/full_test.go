@@ -109,7 +109,8 @@ func smallInnoDB(t *testing.T) (endpoint string, grow func(size int)) {
 	}
 	grow = func(size int) {
 		t.Helper()
-		limit := fmt.Sprintf("\ninnodb_file_per_table = 0\ninnodb_data_file_path = ibdata1:12M:autoextend:max:%dM\n", size)
+		limit := fmt.Sprintf("\ninnodb_file_per_table = 0\ninnodb_data_file_path = "+
+			"ibdata1:12M:autoextend:max:%dM\n", size)
 		if err := os.WriteFile(config, append(slices.Clip(original), limit...), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -159,10 +160,12 @@ func TestDatabaseFull(t *testing.T) {
 				t.Errorf("a linearizable read: %v, %v", got, err)
 			}
 			st, err := maintenance.Status(ctx, &pb.StatusRequest{})
-			if err != nil || !slices.ContainsFunc(st.Errors, func(e string) bool { return strings.Contains(e, "disk of the database is full") }) {
+			if err != nil || !slices.ContainsFunc(st.Errors,
+				func(e string) bool { return strings.Contains(e, "disk of the database is full") }) {
 				t.Errorf("status: %v, %v", st, err)
 			}
-			if alarms, err := client.AlarmList(ctx); err != nil || len(alarms.Alarms) != 1 || alarms.Alarms[0].Alarm != pb.AlarmType_NOSPACE {
+			if alarms, err := client.AlarmList(ctx); err != nil || len(alarms.Alarms) != 1 ||
+				alarms.Alarms[0].Alarm != pb.AlarmType_NOSPACE {
 				t.Errorf("alarms: %v, %v", alarms, err)
 			}
 
@@ -196,8 +199,8 @@ func checkHealth(t *testing.T, server *stele.Server, good bool) {
 	}
 	if !good {
 		want["/health"] = `503 {"health":"false","reason":"ALARM NOSPACE"}`
-		want["/readyz"] = "503 [+]data_corruption ok\n[+]serializable_read ok\n[+]linearizable_read ok\n[+]non_learner ok\n" +
-			"[-]database_writable failed: the disk of the database is full"
+		want["/readyz"] = "503 [+]data_corruption ok\n[+]serializable_read ok\n[+]linearizable_read ok\n" +
+			"[+]non_learner ok\n[-]database_writable failed: the disk of the database is full"
 	}
 	for path, want := range want {
 		status, body := get(t, server, path)

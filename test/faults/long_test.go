@@ -92,9 +92,12 @@ func TestConnectionsReset(t *testing.T) {
 func TestClocksApart(t *testing.T) {
 	binary := stele.Shifted(t)
 	on(t, both(), func(t *testing.T, db *database.Server) {
-		c := newCluster(t, db, [replicas]process{{binary, []string{stele.Clock + "=-1h"}}, {}, {binary, []string{stele.Clock + "=1h"}}})
+		c := newCluster(t, db, [replicas]process{
+			{binary, []string{stele.Clock + "=-1h"}}, {}, {binary, []string{stele.Clock + "=1h"}},
+		})
 		for i, shift := range []time.Duration{-time.Hour, 0, time.Hour} {
-			if hour := time.Now().Add(shift).UTC().Format("2006-01-02T15:"); !strings.Contains(c.servers[i].Logs(), hour) {
+			hour := time.Now().Add(shift).UTC().Format("2006-01-02T15:")
+			if !strings.Contains(c.servers[i].Logs(), hour) {
 				t.Errorf("replica %d has not logged in the hour %s:\n%s", i, hour, c.servers[i].Logs())
 			}
 		}
@@ -139,7 +142,9 @@ func rest(ctx context.Context, t *testing.T, r *crash.Running) error {
 func TestPrimaryCutOff(t *testing.T) {
 	db := database.Start(t, database.PostgresSync)
 	c := newCluster(t, db, [replicas]process{})
-	f := fault{faults: 1, min: time.Second, max: 4 * time.Second, slack: 30 * time.Second, unavailable: 15 * time.Second}
+	f := fault{
+		faults: 1, min: time.Second, max: 4 * time.Second, slack: 30 * time.Second, unavailable: 15 * time.Second,
+	}
 	lasts := spell(t, 4*time.Second, 12*time.Second)
 	const behind = 1
 	f.disturb = func(ctx context.Context, r *crash.Running) error {
@@ -155,7 +160,8 @@ func TestPrimaryCutOff(t *testing.T) {
 	f.run(t, c)
 }
 
-func (c *cluster) twoPrimaries(ctx context.Context, t *testing.T, r *crash.Running, behind int, lasts time.Duration) error {
+func (c *cluster) twoPrimaries(ctx context.Context, t *testing.T, r *crash.Running, behind int,
+	lasts time.Duration) error {
 	for i := range replicas {
 		if i != behind {
 			c.refuse(i, 0)
@@ -188,7 +194,8 @@ func (c *cluster) twoPrimaries(ctx context.Context, t *testing.T, r *crash.Runni
 	c.heal(behind)
 	c.refuse(behind, 0)
 	took, err := back(ctx, r, behind, 20*time.Second)
-	t.Logf("replica %d was with the former primary for %v and with the new one %v later", behind, lasts, took.Round(time.Millisecond))
+	t.Logf("replica %d was with the former primary for %v and with the new one %v later", behind, lasts,
+		took.Round(time.Millisecond))
 	return err
 }
 
@@ -208,7 +215,8 @@ func TestGaleraNodeKilled(t *testing.T) {
 			if err := allBack(ctx, r, 30*time.Second); err != nil {
 				return err
 			}
-			t.Logf("node %d was killed, all replicas were back after %v", n%replicas+1, (r.Now() - from).Round(time.Millisecond))
+			t.Logf("node %d was killed, all replicas were back after %v", n%replicas+1,
+				(r.Now() - from).Round(time.Millisecond))
 			if err := r.Work(ctx, 3*time.Second, 0); err != nil {
 				return err
 			}

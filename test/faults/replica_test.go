@@ -12,7 +12,8 @@ import (
 // TestReplicaKilled kills one replica after the other by SIGKILL.
 func TestReplicaKilled(t *testing.T) {
 	on(t, []string{database.Postgres, database.MariaDB}, func(t *testing.T, db *database.Server) {
-		fault{faults: 3, min: 400 * time.Millisecond, max: 1400 * time.Millisecond, breaksWatches: true}.run(t, newCluster(t, db, [replicas]process{}))
+		fault{faults: 3, min: 400 * time.Millisecond, max: 1400 * time.Millisecond, breaksWatches: true}.run(t,
+			newCluster(t, db, [replicas]process{}))
 	})
 }
 
@@ -28,7 +29,8 @@ func TestReplicaCutOff(t *testing.T) {
 				if err := r.Between(ctx); err != nil {
 					return err
 				}
-				if err := r.Sick(n%replicas, func() error { return c.cutOff(ctx, t, r, n%replicas, n%2 == 0) }); err != nil {
+				if err := r.Sick(n%replicas,
+					func() error { return c.cutOff(ctx, t, r, n%replicas, n%2 == 0) }); err != nil {
 					return err
 				}
 			}
@@ -59,7 +61,8 @@ func (c *cluster) cutOff(ctx context.Context, t *testing.T, r *crash.Running, i 
 	}
 	c.heal(i)
 	took, err := back(ctx, r, i, 15*time.Second)
-	t.Logf("replica %d was cut off (silently: %v) for %v and back after %v", i, silently, lasts, took.Round(time.Millisecond))
+	t.Logf("replica %d was cut off (silently: %v) for %v and back after %v", i, silently, lasts,
+		took.Round(time.Millisecond))
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,8 @@ func TestDatabaseRestored(t *testing.T) {
 			return
 		}
 		before, after := rec.Split()
-		t.Logf("the backup is of revision %d, %d were served, the new history begins at %d; acknowledged writes that the restore took away: %d",
+		t.Logf("the backup is of revision %d, %d were served, the new history begins at %d; acknowledged writes that "+
+			"the restore took away: %d",
 			s.backup.Header.Revision, s.served, rec.Recovery.Revision, rec.LostAfter(s.backup.Header.Revision))
 		lowest, old := before.Terms(0, rec.Recovery.At)
 		if lowest != old {
@@ -168,7 +169,9 @@ func (s *restore) restore(ctx context.Context, r *crash.Running) (*writer, error
 
 func (s *restore) puts(ctx context.Context, r *crash.Running, server, n int) error {
 	for i := range n {
-		op := r.Do(ctx, server, &pb.PutRequest{Key: fmt.Appendf(nil, "a/lost/%d", i), Value: fmt.Appendf(nil, "lost %d by %d", i, server)})
+		op := r.Do(ctx, server, &pb.PutRequest{
+			Key: fmt.Appendf(nil, "a/lost/%d", i), Value: fmt.Appendf(nil, "lost %d by %d", i, server),
+		})
 		if op.Outcome != crash.Acked {
 			return fmt.Errorf("a write before the restore: %v", op)
 		}
@@ -250,7 +253,8 @@ func (s *restore) newWriter(ctx context.Context) (*writer, error) {
 		return nil, err
 	}
 	if found.Header.Revision != s.backup.Header.Revision || !equal(found.Kvs, s.backup.Kvs) {
-		return nil, fmt.Errorf("the restored database is at %d: %v\n  the backup was made at %d: %v", found.Header.Revision, found.Kvs, s.backup.Header.Revision, s.backup.Kvs)
+		return nil, fmt.Errorf("the restored database is at %d: %v\n  the backup was made at %d: %v",
+			found.Header.Revision, found.Kvs, s.backup.Header.Revision, s.backup.Kvs)
 	}
 	watching, stop := context.WithCancel(ctx)
 	w.stop = stop
@@ -258,14 +262,18 @@ func (s *restore) newWriter(ctx context.Context) (*writer, error) {
 		return nil, err
 	}
 	return w, w.watch.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{
-		CreateRequest: &pb.WatchCreateRequest{Key: []byte{0}, RangeEnd: []byte{0}, StartRevision: s.backup.Header.Revision + 1},
+		CreateRequest: &pb.WatchCreateRequest{
+			Key: []byte{0}, RangeEnd: []byte{0}, StartRevision: s.backup.Header.Revision + 1,
+		},
 	}})
 }
 
 // put writes one key, and sees how far that gets.
 func (w *writer) put(ctx context.Context) error {
 	w.n++
-	put, err := w.kv.Put(ctx, &pb.PutRequest{Key: fmt.Appendf(nil, "b/writer/%d", w.n%20), Value: fmt.Appendf(nil, "written %d", w.n)})
+	put, err := w.kv.Put(ctx, &pb.PutRequest{
+		Key: fmt.Appendf(nil, "b/writer/%d", w.n%20), Value: fmt.Appendf(nil, "written %d", w.n),
+	})
 	if err != nil {
 		return err
 	}

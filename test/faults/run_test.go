@@ -132,7 +132,8 @@ func (f fault) judge(t *testing.T, rec *crash.Recorded, what string) {
 	t.Helper()
 	checking := time.Now()
 	report := crash.Check(rec, t.ArtifactDir())
-	t.Logf("FAULTS %s%s: %v; faults %d; unavailable %.1fs; windows %d, checked in %v", t.Name(), what, report, rec.Kills,
+	t.Logf("FAULTS %s%s: %v; faults %d; unavailable %.1fs; windows %d, checked in %v", t.Name(), what,
+		report, rec.Kills,
 		rec.Unavailable().Seconds(), len(rec.Windows), time.Since(checking).Round(time.Millisecond))
 	for _, v := range report.Violations {
 		t.Error(v)

@@ -45,7 +45,8 @@ func checkCaches(t *testing.T, c *cluster) string {
 			t.Errorf("%s: %s", p.name, line)
 		}
 	}
-	return fmt.Sprintf("%v comparisons of %d caches in %s, none differed, %v without an answer", passed, len(now.passed), short(time.Since(c.api.begin)), now.unanswered)
+	return fmt.Sprintf("%v comparisons of %d caches in %s, none differed, %v without an answer", passed,
+		len(now.passed), short(time.Since(c.api.begin)), now.unanswered)
 }
 
 // compared are the comparisons of caches with the store, by resource, and what else came of them.

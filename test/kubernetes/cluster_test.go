@@ -78,7 +78,8 @@ const (
 // newCluster prepares a control plane on s, whose programs are started by the checks. Logs go to the directory logs.
 func newCluster(t *testing.T, s *store, logs string) *cluster {
 	t.Helper()
-	c := &cluster{life: t, store: s, bin: programs(t), logs: logs, certs: authority{tlstest.New(t)}, leaders: map[string]*program{}}
+	c := &cluster{life: t, store: s, bin: programs(t), logs: logs, certs: authority{tlstest.New(t)},
+		leaders: map[string]*program{}}
 	c.certs.Issue(t, "service-account")
 	return c
 }
@@ -105,7 +106,8 @@ func (c *cluster) startAPIServer(t *testing.T, n int) *apiServer {
 	}
 	name := fmt.Sprintf("kube-apiserver-%d", n)
 	serving := c.certs.Issue(t, name)
-	a := &apiServer{begin: time.Now(), address: address, kubeconfig: c.certs.client(t, name+"-admin", address, "admin", "system:masters")}
+	a := &apiServer{begin: time.Now(), address: address,
+		kubeconfig: c.certs.client(t, name+"-admin", address, "admin", "system:masters")}
 	args := []string{
 		"--etcd-servers=" + c.store.urls(),
 		"--bind-address=127.0.0.1", "--secure-port=" + portOf(address),

@@ -40,7 +40,8 @@ func checkCompaction(t *testing.T, c *cluster) string {
 	for _, resource := range kinds {
 		client := c.api.dynamic.Resource(resource).Namespace(namespace)
 		for i := range 10 {
-			if _, err := client.Create(t.Context(), newObject(resource, namespace, fmt.Sprint("object-", i)), metav1.CreateOptions{}); err != nil {
+			if _, err := client.Create(t.Context(), newObject(resource, namespace, fmt.Sprint("object-", i)),
+				metav1.CreateOptions{}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -76,7 +77,8 @@ func checkCompaction(t *testing.T, c *cluster) string {
 				case err != nil:
 					return err
 				}
-				err = fmt.Errorf("%s: list %d at revision %s is answered after the compaction", resource.Resource, i, revision)
+				err = fmt.Errorf("%s: list %d at revision %s is answered after the compaction",
+					resource.Resource, i, revision)
 				if resource == uncached {
 					return stop{err}
 				}

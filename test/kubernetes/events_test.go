@@ -42,7 +42,8 @@ func checkEventsExpire(t *testing.T, c *cluster) string {
 func checkEventsExpireAcrossRestarts(t *testing.T, c *cluster) string {
 	const first, down = 12 * time.Second, 3 * time.Second
 	earlier, later := newNamespace(t, c, "expiring-down"), newNamespace(t, c, "expiring-later")
-	earlierEnded, laterEnded := watchExpiry(t, c, earlier, "ends-while-down"), watchExpiry(t, c, later, "survives-restarts")
+	earlierEnded, laterEnded := watchExpiry(t, c, earlier, "ends-while-down"),
+		watchExpiry(t, c, later, "survives-restarts")
 	begin := createEvent(t, c, earlier, "ends-while-down")
 	// The second one gets a lease of its own, because that of the first is too old by then.
 	wait(t, begin.Add(eventTTL*2/10))
@@ -61,21 +62,25 @@ func checkEventsExpireAcrossRestarts(t *testing.T, c *cluster) string {
 	// jumps of the clock, so a key lives longer by its TTL at most.
 	most, mostWhileDown := most+up.Sub(laterBegin), most+up.Sub(begin)
 	if lived < least || lived > mostWhileDown {
-		t.Errorf("the event that ended while the store was down was deleted after %v, want %v to %v", lived, least, mostWhileDown)
+		t.Errorf("the event that ended while the store was down was deleted after %v, want %v to %v", lived, least,
+			mostWhileDown)
 	}
 	if laterLived < least || laterLived > most {
-		t.Errorf("the event that was there in two restarts was deleted after %v, want %v to %v", laterLived, least, most)
+		t.Errorf("the event that was there in two restarts was deleted after %v, want %v to %v",
+			laterLived, least, most)
 	}
 	gone(t, c, earlier, "ends-while-down")
 	gone(t, c, later, "survives-restarts")
-	return fmt.Sprintf("DELETED after %s; while the store was down, %s after it was back", short(laterLived), short(begin.Add(lived).Sub(up)))
+	return fmt.Sprintf("DELETED after %s; while the store was down, %s after it was back", short(laterLived),
+		short(begin.Add(lived).Sub(up)))
 }
 
 // createEvent creates an event and returns when.
 func createEvent(t *testing.T, c *cluster, namespace, name string) time.Time {
 	t.Helper()
 	begin := time.Now()
-	if _, err := c.api.client.CoreV1().Events(namespace).Create(t.Context(), newEvent(namespace, name), metav1.CreateOptions{}); err != nil {
+	if _, err := c.api.client.CoreV1().Events(namespace).Create(t.Context(), newEvent(namespace, name),
+		metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	return begin

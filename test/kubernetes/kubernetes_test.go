@@ -69,8 +69,12 @@ func controlPlane(t *testing.T, r *report, setup string) {
 		beside(t, "second API server", checkSecondAPIServer)
 		beside(t, "node heartbeats", checkHeartbeats)
 		beside(t, "API server identity", checkIdentity)
-		beside(t, "controller manager taken over", func(t *testing.T, c *cluster) string { return checkTakeover(t, c, controllerManager) })
-		beside(t, "scheduler taken over", func(t *testing.T, c *cluster) string { return checkTakeover(t, c, scheduler) })
+		beside(t, "controller manager taken over", func(t *testing.T, c *cluster) string {
+			return checkTakeover(t, c, controllerManager)
+		})
+		beside(t, "scheduler taken over", func(t *testing.T, c *cluster) string {
+			return checkTakeover(t, c, scheduler)
+		})
 	})
 	t.Run("then", func(t *testing.T) {
 		beside(t, "node not ready", checkNotReady)

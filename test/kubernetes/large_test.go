@@ -38,8 +38,11 @@ func checkLargeObjects(t *testing.T, c *cluster) string {
 			}},
 		},
 	}}
-	definitions := schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
-	if _, err := c.api.dynamic.Resource(definitions).Create(t.Context(), definition, metav1.CreateOptions{}); err != nil {
+	definitions := schema.GroupVersionResource{
+		Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions",
+	}
+	if _, err := c.api.dynamic.Resource(definitions).Create(t.Context(), definition,
+		metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	client := c.api.dynamic.Resource(blobs).Namespace(newNamespace(t, c, "large"))

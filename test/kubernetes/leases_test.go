@@ -131,7 +131,8 @@ func checkTakeover(t *testing.T, c *cluster, name string) string {
 	c.startCandidate(t, name, 3)
 	// The pods of a deployment need both programs.
 	namespace := newNamespace(t, c, "after-"+name)
-	if _, err := c.api.client.AppsV1().Deployments(namespace).Create(t.Context(), newDeployment("web", 5), metav1.CreateOptions{}); err != nil {
+	if _, err := c.api.client.AppsV1().Deployments(namespace).Create(t.Context(), newDeployment("web", 5),
+		metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	await(t, time.Minute, func(ctx context.Context) error {

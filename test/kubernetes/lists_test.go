@@ -52,7 +52,8 @@ func checkConsistentLists(t *testing.T, c *cluster) string {
 			case <-tick.C:
 			}
 			config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("config-", i)}}
-			if _, err := c.api.client.CoreV1().ConfigMaps(namespace).Create(ctx, config, metav1.CreateOptions{}); err != nil && ctx.Err() == nil {
+			if _, err := c.api.client.CoreV1().ConfigMaps(namespace).Create(ctx, config,
+				metav1.CreateOptions{}); err != nil && ctx.Err() == nil {
 				t.Errorf("write: %v", err)
 			}
 		}
@@ -82,7 +83,8 @@ func checkFreshCache(t *testing.T, c *cluster) string {
 	var took []time.Duration
 	for i := range 100 {
 		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("secret-", i)}}
-		if _, err := c.api.client.CoreV1().Secrets(namespace).Create(t.Context(), secret, metav1.CreateOptions{}); err != nil {
+		if _, err := c.api.client.CoreV1().Secrets(namespace).Create(t.Context(), secret,
+			metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		begin := time.Now()
@@ -153,14 +155,16 @@ func checkPagedLists(t *testing.T, c *cluster) string {
 				revision = list.GetResourceVersion()
 			}
 			if list.GetResourceVersion() != revision {
-				t.Errorf("%s: page %d is of revision %s, the first of %s", resource.Resource, pages, list.GetResourceVersion(), revision)
+				t.Errorf("%s: page %d is of revision %s, the first of %s", resource.Resource, pages,
+					list.GetResourceVersion(), revision)
 			}
 			if selector.Continue = list.GetContinue(); selector.Continue == "" {
 				break
 			}
 			// One comes where the next page is, and one that is there goes.
 			create(fmt.Sprintf("object-%03d-late", page*pages+1))
-			if err := client.Delete(t.Context(), fmt.Sprintf("object-%03d", page*pages+2), metav1.DeleteOptions{}); err != nil {
+			if err := client.Delete(t.Context(), fmt.Sprintf("object-%03d", page*pages+2),
+				metav1.DeleteOptions{}); err != nil {
 				t.Fatal(err)
 			}
 		}

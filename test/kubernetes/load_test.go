@@ -38,7 +38,9 @@ type load struct {
 }
 
 func newLoad(c *cluster, namespace string) *load {
-	return &load{client: c.api.client.CoreV1().ConfigMaps(namespace), acknowledged: map[string]string{}, last: time.Now()}
+	return &load{
+		client: c.api.client.CoreV1().ConfigMaps(namespace), acknowledged: map[string]string{}, last: time.Now(),
+	}
 }
 
 // run writes until ctx ends.
@@ -95,7 +97,8 @@ func (l *load) settle(ctx context.Context, name, content string, remove bool) {
 		case err == nil:
 			now := got.Data[contentKey]
 			if (remove || now != content) && (!existed || now != before) {
-				l.fail(fmt.Errorf("%s is %q, was %q (there: %t), and was written as %q (removed: %t)", name, now, before, existed, content, remove))
+				l.fail(fmt.Errorf("%s is %q, was %q (there: %t), and was written as %q (removed: %t)", name, now,
+					before, existed, content, remove))
 			}
 			l.keep(name, now, true)
 			return
@@ -175,7 +178,8 @@ func (l *load) check(t *testing.T, content map[string]string) {
 func (l *load) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return fmt.Sprintf("%d writes, %d without an answer, none lost, longest pause %s", l.requests, l.unknown, short(l.gap))
+	return fmt.Sprintf("%d writes, %d without an answer, none lost, longest pause %s", l.requests,
+		l.unknown, short(l.gap))
 }
 
 // newConfigMap is an object of the load.

@@ -18,9 +18,11 @@ import (
 )
 
 var (
-	definitions = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
-	things      = schema.GroupVersionResource{Group: "stele.test", Version: "v1", Resource: "things"}
-	leases      = schema.GroupVersionResource{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"}
+	definitions = schema.GroupVersionResource{
+		Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions",
+	}
+	things = schema.GroupVersionResource{Group: "stele.test", Version: "v1", Resource: "things"}
+	leases = schema.GroupVersionResource{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"}
 	// moved are the resources that are looked at.
 	moved = []schema.GroupVersionResource{cached, uncached, things, leases}
 )
@@ -58,7 +60,8 @@ func prepare(t *testing.T, c *cluster) *before {
 	touch(t, c, cached, "kept-3")
 	touch(t, c, things, "kept-4")
 	b.then = list(t, c, uncached, "")
-	b.from, b.history = change(t, c.api.dynamic.Resource(uncached).Namespace(movedNamespace), uncached, movedNamespace, 10)
+	b.from, b.history = change(t, c.api.dynamic.Resource(uncached).Namespace(movedNamespace), uncached,
+		movedNamespace, 10)
 	got := watchFrom(t, c.api.dynamic.Resource(uncached).Namespace(movedNamespace), b.from, len(b.history))
 	deletions(got, b.history)
 	return b
@@ -87,7 +90,8 @@ func (b *before) compare(t *testing.T, c *cluster) {
 		found := list(t, c, resource, "")
 		for name, object := range found {
 			if b.objects[resource.Resource+"/"+name] != object {
-				t.Errorf("%s/%s is\n%s\nand was\n%s", resource.Resource, name, object, b.objects[resource.Resource+"/"+name])
+				t.Errorf("%s/%s is\n%s\nand was\n%s", resource.Resource, name, object,
+					b.objects[resource.Resource+"/"+name])
 			}
 		}
 		if want := 20; resource == cached {
@@ -128,10 +132,12 @@ func (b *before) write(t *testing.T, c *cluster) {
 		t.Errorf("an update of what has changed since: %v", err)
 	}
 	old := b.stale.GetResourceVersion()
-	if err := client.Delete(t.Context(), b.stale.GetName(), metav1.DeleteOptions{Preconditions: &metav1.Preconditions{ResourceVersion: &old}}); !apierrors.IsConflict(err) {
+	if err := client.Delete(t.Context(), b.stale.GetName(),
+		metav1.DeleteOptions{Preconditions: &metav1.Preconditions{ResourceVersion: &old}}); !apierrors.IsConflict(err) {
 		t.Errorf("a deletion of what has changed since: %v", err)
 	}
-	for _, changed := range []*unstructured.Unstructured{touch(t, c, cached, "kept-3"), touch(t, c, things, "kept-5"), create(t, c, things, "new"), create(t, c, cached, "new")} {
+	for _, changed := range []*unstructured.Unstructured{touch(t, c, cached, "kept-3"), touch(t, c, things, "kept-5"),
+		create(t, c, things, "new"), create(t, c, cached, "new")} {
 		now := version(t, changed.GetResourceVersion())
 		if now <= b.newest {
 			t.Errorf("a write is at %d, after %d", now, b.newest)
@@ -154,11 +160,14 @@ func define(t *testing.T, c *cluster) {
 			"names": map[string]any{"plural": "things", "singular": "thing", "kind": "Thing"},
 			"versions": []any{map[string]any{
 				"name": "v1", "served": true, "storage": true,
-				"schema": map[string]any{"openAPIV3Schema": map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+				"schema": map[string]any{
+					"openAPIV3Schema": map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+				},
 			}},
 		},
 	}}
-	if _, err := c.api.dynamic.Resource(definitions).Create(t.Context(), definition, metav1.CreateOptions{}); err != nil {
+	if _, err := c.api.dynamic.Resource(definitions).Create(t.Context(), definition,
+		metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	await(t, time.Minute, func(ctx context.Context) error {
@@ -179,8 +188,10 @@ func create(t *testing.T, c *cluster, resource schema.GroupVersionResource, name
 		object.SetKind("Lease")
 	}
 	var created *unstructured.Unstructured
-	await(t, 30*time.Second, func(ctx context.Context) (err error) { // a definition takes a while to be served everywhere
-		created, err = c.api.dynamic.Resource(resource).Namespace(movedNamespace).Create(ctx, object, metav1.CreateOptions{})
+	// a definition takes a while to be served everywhere
+	await(t, 30*time.Second, func(ctx context.Context) (err error) {
+		created, err = c.api.dynamic.Resource(resource).Namespace(movedNamespace).Create(ctx, object,
+			metav1.CreateOptions{})
 		return err
 	})
 	return created
@@ -188,7 +199,8 @@ func create(t *testing.T, c *cluster, resource schema.GroupVersionResource, name
 
 func get(t *testing.T, c *cluster, resource schema.GroupVersionResource, name string) *unstructured.Unstructured {
 	t.Helper()
-	object, err := c.api.dynamic.Resource(resource).Namespace(movedNamespace).Get(t.Context(), name, metav1.GetOptions{})
+	object, err := c.api.dynamic.Resource(resource).Namespace(movedNamespace).Get(t.Context(), name,
+		metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +212,8 @@ func touch(t *testing.T, c *cluster, resource schema.GroupVersionResource, name 
 	t.Helper()
 	object := get(t, c, resource, name)
 	object.SetAnnotations(map[string]string{"touched": object.GetResourceVersion()})
-	updated, err := c.api.dynamic.Resource(resource).Namespace(movedNamespace).Update(t.Context(), object, metav1.UpdateOptions{})
+	updated, err := c.api.dynamic.Resource(resource).Namespace(movedNamespace).Update(t.Context(), object,
+		metav1.UpdateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

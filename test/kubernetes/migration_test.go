@@ -97,7 +97,8 @@ func fromKine(t *testing.T, m *migration) {
 	dir := t.TempDir()
 	target := port.Free(t)
 	kine := process.Program{Name: "kine", Package: "github.com/k3s-io/kine", Dir: "bench"}.Binary(t, t.TempDir())
-	p := spawn(t, t, m.logs, "kine", kine, nil, "--listen-address="+target, "--endpoint=sqlite://"+filepath.Join(dir, "kine.db")+"?_journal=WAL&cache=shared&_busy_timeout=30000")
+	p := spawn(t, t, m.logs, "kine", kine, nil, "--listen-address="+target,
+		"--endpoint=sqlite://"+filepath.Join(dir, "kine.db")+"?_journal=WAL&cache=shared&_busy_timeout=30000")
 	await(t, time.Minute, func(context.Context) error {
 		if err := p.check(); err != nil {
 			return stop{err}
@@ -148,7 +149,8 @@ func fromLive(t *testing.T, m *migration) {
 	m.begin(source.Target)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	following := exec.CommandContext(ctx, stele.Binary(t, t.TempDir(), false), "import", "--from=etcd", "--source=http://"+source.Target, "--endpoint="+m.endpoint, "--follow")
+	following := exec.CommandContext(ctx, stele.Binary(t, t.TempDir(), false), "import", "--from=etcd",
+		"--source=http://"+source.Target, "--endpoint="+m.endpoint, "--follow")
 	var out bytes.Buffer
 	following.Stdout, following.Stderr = &out, &out
 	if err := following.Start(); err != nil {

@@ -102,7 +102,8 @@ func (p *program) grep(texts ...string) ([]string, error) {
 	}
 	var found []string
 	for line := range bytes.Lines(data) {
-		if len(found) < 10 && slices.ContainsFunc(texts, func(text string) bool { return bytes.Contains(line, []byte(text)) }) {
+		if len(found) < 10 &&
+			slices.ContainsFunc(texts, func(text string) bool { return bytes.Contains(line, []byte(text)) }) {
 			found = append(found, string(bytes.TrimSpace(line)))
 		}
 	}

@@ -114,7 +114,8 @@ func (r *report) table() string {
 		cells[[2]string{one.Setup, one.Check}] = cell
 	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "| check | %s | etcd 3.7, elsewhere |\n|---|%s---|\n", strings.Join(setups, " | "), strings.Repeat("---|", len(setups)))
+	fmt.Fprintf(&text, "| check | %s | etcd 3.7, elsewhere |\n|---|%s---|\n", strings.Join(setups, " | "),
+		strings.Repeat("---|", len(setups)))
 	for _, check := range checks {
 		fmt.Fprintf(&text, "| %s |", check)
 		for _, setup := range setups {

@@ -23,7 +23,9 @@ const (
 func checkSecondAPIServer(t *testing.T, c *cluster) string {
 	second := c.startAPIServer(t, 2)
 	joined := await(t, 3*time.Minute, second.ready)
-	await(t, time.Minute, func(ctx context.Context) error { return endpoints(ctx, c.api, advertised(1), advertised(2)) })
+	await(t, time.Minute, func(ctx context.Context) error {
+		return endpoints(ctx, c.api, advertised(1), advertised(2))
+	})
 	await(t, time.Minute, func(ctx context.Context) error {
 		leases, err := identities(ctx, c.api)
 		if err != nil {
@@ -52,10 +54,13 @@ func agree(t *testing.T, c *cluster, second *apiServer) {
 		writer, reader := servers[i%2], servers[(i+1)%2]
 		object := newObject(cached, namespace, fmt.Sprintf("object-%d", i))
 		object.SetLabels(map[string]string{"two": "yes"})
-		if _, err := writer.dynamic.Resource(cached).Namespace(namespace).Create(t.Context(), object, metav1.CreateOptions{}); err != nil {
+		if _, err := writer.dynamic.Resource(cached).Namespace(namespace).Create(t.Context(), object,
+			metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		list, err := reader.client.CoreV1().ConfigMaps(namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "two=yes"})
+		list, err := reader.client.CoreV1().ConfigMaps(namespace).List(t.Context(), metav1.ListOptions{
+			LabelSelector: "two=yes",
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -76,7 +76,8 @@ func checkNodesReady(t *testing.T, c *cluster) string {
 	}
 	// What pods need before they can be created.
 	await(t, time.Minute, func(ctx context.Context) error {
-		_, err := c.api.client.CoreV1().ServiceAccounts(metav1.NamespaceDefault).Get(ctx, "default", metav1.GetOptions{})
+		_, err := c.api.client.CoreV1().ServiceAccounts(metav1.NamespaceDefault).Get(ctx, "default",
+			metav1.GetOptions{})
 		return err
 	})
 	took := time.Since(begin)

@@ -44,7 +44,8 @@ func checkWatchFrom(t *testing.T, c *cluster) string {
 
 // change creates, updates and deletes objects, and returns the resource version before and the events that a watch from
 // there must show.
-func change(t *testing.T, client dynamic.ResourceInterface, resource schema.GroupVersionResource, namespace string, objects int) (from string, want []seen) {
+func change(t *testing.T, client dynamic.ResourceInterface, resource schema.GroupVersionResource, namespace string,
+	objects int) (from string, want []seen) {
 	t.Helper()
 	start, err := client.List(t.Context(), metav1.ListOptions{})
 	if err != nil {
@@ -137,7 +138,8 @@ func checkWatchLatency(t *testing.T, c *cluster) string {
 			t.Fatalf("no event for %s", object.GetName())
 		case event, ok := <-w.ResultChan():
 			took = append(took, time.Since(begin))
-			if got, _ := event.Object.(*unstructured.Unstructured); !ok || event.Type != watch.Added || got.GetName() != object.GetName() {
+			if got, _ := event.Object.(*unstructured.Unstructured); !ok || event.Type != watch.Added ||
+				got.GetName() != object.GetName() {
 				t.Fatalf("the event after the creation of %s is %v", object.GetName(), event)
 			}
 		}

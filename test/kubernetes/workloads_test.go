@@ -80,7 +80,8 @@ func checkRollingRestart(t *testing.T, c *cluster) string {
 	await(t, 3*time.Minute, func(ctx context.Context) error { return rolled(ctx, c, before) })
 	took := time.Since(begin)
 	for i := range deployments {
-		if _, err := c.kubectl(t.Context(), "rollout", "status", "--timeout=60s", "deployment/"+deploymentName(i)); err != nil {
+		if _, err := c.kubectl(t.Context(), "rollout", "status", "--timeout=60s",
+			"deployment/"+deploymentName(i)); err != nil {
 			t.Error(err)
 		}
 	}
@@ -157,7 +158,8 @@ func allRun(list *corev1.PodList, want int) error {
 // checkNamespaceDeletion deletes a namespace with 200 objects in it.
 func checkNamespaceDeletion(t *testing.T, c *cluster) string {
 	name := newNamespace(t, c, "short-lived")
-	if _, err := c.api.client.AppsV1().Deployments(name).Create(t.Context(), newDeployment("web", 20), metav1.CreateOptions{}); err != nil {
+	if _, err := c.api.client.AppsV1().Deployments(name).Create(t.Context(), newDeployment("web", 20),
+		metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 150 {
@@ -208,7 +210,8 @@ func newNamespace(t *testing.T, c *cluster, name string) string {
 func createConfigMap(t *testing.T, c *cluster, namespace, name string, data map[string]string) *corev1.ConfigMap {
 	t.Helper()
 	created, err := c.api.client.CoreV1().ConfigMaps(namespace).
-		Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: data}, metav1.CreateOptions{})
+		Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: data},
+			metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

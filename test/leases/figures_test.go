@@ -28,8 +28,10 @@ type figures struct {
 }
 
 func (f figures) since(before figures) string {
-	return fmt.Sprintf("%v: appends %.0f, entries %.0f, statements of the database %.0f, resident memory %+.0f MiB to %.0f MiB",
-		f.at.Sub(before.at).Round(10*time.Millisecond), f.appends-before.appends, f.entries-before.entries, f.statements-before.statements,
+	return fmt.Sprintf("%v: appends %.0f, entries %.0f, statements of the database %.0f, resident memory %+.0f MiB "+
+		"to %.0f MiB",
+		f.at.Sub(before.at).Round(10*time.Millisecond), f.appends-before.appends, f.entries-before.entries,
+		f.statements-before.statements,
 		(f.memory-before.memory)/(1<<20), f.memory/(1<<20))
 }
 
@@ -96,7 +98,8 @@ func postgresStatements(ctx context.Context, dsn string) (n float64, err error) 
 		return 0, err
 	}
 	defer func() { _ = c.Close(ctx) }()
-	err = c.QueryRow(ctx, "SELECT (xact_commit + xact_rollback)::float8 FROM pg_stat_database WHERE datname = current_database()").Scan(&n)
+	err = c.QueryRow(ctx, "SELECT (xact_commit + xact_rollback)::float8 FROM pg_stat_database WHERE datname = "+
+		"current_database()").Scan(&n)
 	return n, err
 }
 

@@ -45,12 +45,13 @@ var recipes = []recipe{
 		return err
 	})},
 	// An election that names each candidate after its lease, in decimal (the npm package etcd3).
-	{"an election in decimal", withLease(func(ctx context.Context, client *clientv3.Client, lease clientv3.LeaseID) error {
-		key := decimal("election/name/", lease)
-		_, err := client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).
-			Then(clientv3.OpPut(key, "candidate", clientv3.WithLease(lease))).Else(clientv3.OpGet(key)).Commit()
-		return err
-	})},
+	{"an election in decimal",
+		withLease(func(ctx context.Context, client *clientv3.Client, lease clientv3.LeaseID) error {
+			key := decimal("election/name/", lease)
+			_, err := client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).
+				Then(clientv3.OpPut(key, "candidate", clientv3.WithLease(lease))).Else(clientv3.OpGet(key)).Commit()
+			return err
+		})},
 	// Locks with keys of their own that rely on keep-alive and revocation (python-etcd3, etcd3gw).
 	{"a keep-alive", withLease(func(ctx context.Context, client *clientv3.Client, lease clientv3.LeaseID) error {
 		_, err := client.KeepAliveOnce(ctx, lease)
@@ -81,7 +82,9 @@ func withSession(use func(context.Context, *concurrency.Session) error) func(con
 	}
 }
 
-func withLease(use func(context.Context, *clientv3.Client, clientv3.LeaseID) error) func(context.Context, *clientv3.Client) error {
+func withLease(
+	use func(context.Context, *clientv3.Client, clientv3.LeaseID) error,
+) func(context.Context, *clientv3.Client) error {
 	return func(ctx context.Context, client *clientv3.Client) error {
 		granted, err := client.Grant(ctx, 10)
 		if err != nil {
@@ -192,7 +195,8 @@ func TestEtcdctlLeases(t *testing.T) {
 			electErr, electFailed := run("elect", "election", "candidate")
 			for _, text := range []string{lockErr, electErr} {
 				if err == nil || electFailed == nil || !strings.Contains(text, "--lease-mode=etcd") {
-					t.Errorf("lock: %v, elect: %v, want failures that name --lease-mode=etcd: %s", err, electFailed, text)
+					t.Errorf("lock: %v, elect: %v, want failures that name --lease-mode=etcd: %s", err,
+						electFailed, text)
 				}
 			}
 		})

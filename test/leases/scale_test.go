@@ -117,7 +117,8 @@ func (s *scale) keep(ctx context.Context, group *errgroup.Group, answered, slowe
 	for i := range keepers {
 		from, to := i*s.n/keepers, (i+1)*s.n/keepers
 		k := keeper{
-			conn: connect.GRPC(s.t, s.server.Target), ids: s.ids[from:to], granted: s.granted[from:to], ttl: s.ttl, answered: answered, slowest: slowest,
+			conn: connect.GRPC(s.t, s.server.Target), ids: s.ids[from:to], granted: s.granted[from:to], ttl: s.ttl,
+			answered: answered, slowest: slowest,
 		}
 		group.Go(func() error { return k.run(ctx) })
 	}
@@ -131,7 +132,8 @@ func (s *scale) steady(answered, slowest *atomic.Int64) {
 	want := from + int64(s.n)
 	s.await(s.ttl, "each lease is kept alive once more", func() bool { return answered.Load() >= want })
 	after, kept := measure(s.t, s.server), answered.Load()-from
-	s.t.Logf("%d keep-alives by %d clients, each answered within %v, in %s", kept, keepers, time.Duration(slowest.Load()).Round(time.Millisecond), after.since(before))
+	s.t.Logf("%d keep-alives by %d clients, each answered within %v, in %s", kept, keepers,
+		time.Duration(slowest.Load()).Round(time.Millisecond), after.since(before))
 	if appends := after.appends - before.appends; appends > float64(kept)/perAppend {
 		s.t.Errorf("%.0f appends for %d keep-alives", appends, kept)
 	}
@@ -155,7 +157,8 @@ func (s *scale) restart(stop func(), group *errgroup.Group) {
 	start := time.Now()
 	s.must(s.server.Exec())
 	s.must(s.server.WaitReady(s.t.Context()))
-	s.t.Logf("restarted in %v, %.0f MiB of resident memory", time.Since(start).Round(time.Millisecond), memory(s.t, s.server)/(1<<20))
+	s.t.Logf("restarted in %v, %.0f MiB of resident memory", time.Since(start).Round(time.Millisecond),
+		memory(s.t, s.server)/(1<<20))
 	s.conn = connect.GRPC(s.t, s.server.Target)
 	leases, err := pb.NewLeaseClient(s.conn).LeaseLeases(s.t.Context(), &pb.LeaseLeasesRequest{})
 	s.must(err)
@@ -185,7 +188,8 @@ func (s *scale) expire() {
 		last, after, revision = time.Now(), measure(s.t, s.server), got.Header.Revision
 		return got.Count == 0
 	})
-	s.t.Logf("%d leases with a key each expired within %v, in %d revisions; with what is before, %s", s.n, last.Sub(first).Round(10*time.Millisecond), revision-at.Header.Revision, after.since(before))
+	s.t.Logf("%d leases with a key each expired within %v, in %d revisions; with what is before, %s", s.n,
+		last.Sub(first).Round(10*time.Millisecond), revision-at.Header.Revision, after.since(before))
 	if revision-at.Header.Revision != int64(s.n) {
 		s.t.Errorf("%d revisions, want one for each of %d leases", revision-at.Header.Revision, s.n)
 	}

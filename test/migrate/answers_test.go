@@ -40,7 +40,8 @@ func ask(t *testing.T, c *clientv3.Client, compact int64) *answers {
 			t.Fatalf("list at %d: %v", at, err)
 		}
 		if res.Count != int64(len(res.Kvs)) || res.Header.Revision != a.revision {
-			t.Errorf("list at %d: count %d of %d keys, revision %d of %d", at, res.Count, len(res.Kvs), res.Header.Revision, a.revision)
+			t.Errorf("list at %d: count %d of %d keys, revision %d of %d", at, res.Count, len(res.Kvs),
+				res.Header.Revision, a.revision)
 		}
 		for _, kv := range res.Kvs {
 			a.lists[at] = append(a.lists[at], text(kv))

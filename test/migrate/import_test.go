@@ -69,7 +69,8 @@ func fillGaps(t *testing.T, dsn string) {
 	db := sqlOf(t, dsn)
 	for range 3 {
 		id := number(t, db, `SELECT MAX(id) + 1 FROM kine`)
-		if _, err := db.ExecContext(t.Context(), fmt.Sprintf(`INSERT INTO kine(id, name, created, deleted, create_revision, prev_revision, lease, value, old_value)
+		if _, err := db.ExecContext(t.Context(), fmt.Sprintf(`INSERT INTO kine
+			(id, name, created, deleted, create_revision, prev_revision, lease, value, old_value)
 			VALUES (%d, 'gap-%d', 0, 1, 0, 0, 0, NULL, NULL)`, id, id)); err != nil {
 			t.Fatal(err)
 		}
@@ -104,7 +105,8 @@ func compare(t *testing.T, source, target, mode string, compact int64, want *ans
 	}
 	for at := compact; at <= want.revision; at++ {
 		if !slices.Equal(got.lists[at], want.lists[at]) {
-			t.Fatalf("keys at revision %d:\n%s\nof kine:\n%s", at, strings.Join(got.lists[at], "\n"), strings.Join(want.lists[at], "\n"))
+			t.Fatalf("keys at revision %d:\n%s\nof kine:\n%s", at, strings.Join(got.lists[at], "\n"),
+				strings.Join(want.lists[at], "\n"))
 		}
 	}
 	if !slices.Equal(got.events, want.events) {

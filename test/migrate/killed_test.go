@@ -18,7 +18,8 @@ import (
 func begin(t *testing.T, source, target string) (*exec.Cmd, *bytes.Buffer) {
 	t.Helper()
 	said := &bytes.Buffer{}
-	cmd := exec.CommandContext(t.Context(), stele.Binary(t, t.TempDir(), false), "import", "--from=kine", "--source", source, "--endpoint", target)
+	cmd := exec.CommandContext(t.Context(), stele.Binary(t, t.TempDir(), false), "import", "--from=kine", "--source",
+		source, "--endpoint", target)
 	cmd.Stdout, cmd.Stderr = said, said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -53,7 +54,8 @@ func TestKilled(t *testing.T) {
 				if db == nil {
 					db = sqlOf(t, target)
 				}
-				_ = db.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM stele_log`).Scan(&n) // the table may not be there yet
+				// the table may not be there yet
+				_ = db.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM stele_log`).Scan(&n)
 				return n
 			}
 			for quarter := range int64(3) {
@@ -66,44 +68,53 @@ func TestKilled(t *testing.T) {
 				if err := cmd.Process.Signal(signal); err != nil {
 					t.Fatalf("%v: %v\n%s", signal, err, said)
 				}
-				if err := cmd.Wait(); err == nil || signal == os.Interrupt && !strings.Contains(said.String(), "interrupted: run the same command again") {
+				if err := cmd.Wait(); err == nil || signal == os.Interrupt &&
+					!strings.Contains(said.String(), "interrupted: run the same command again") {
 					t.Fatalf("%v: the import ended with %v\n%s", signal, err, said)
 				}
 				for _, command := range [][]string{{"check"}, {"serve", "--listen-address", "127.0.0.1:0"}} {
 					out, err := run(t, append(command, "--endpoint", target)...)
-					if err == nil || !strings.Contains(out, "run the `stele import` from kine's table kine in "+strings.TrimPrefix(source, "sqlite://")+" again") {
+					want := "run the `stele import` from kine's table kine in " +
+						strings.TrimPrefix(source, "sqlite://") + " again"
+					if err == nil || !strings.Contains(out, want) {
 						t.Errorf("stele %s on an unfinished import: %v\n%s", command[0], err, out)
 					}
 				}
 			}
 			other := filled(t, stele.SQLite, 1000)
-			if out, err := run(t, "import", "--from=kine", "--source", other, "--endpoint", target); err == nil || !strings.Contains(out, "run that one again, or empty the database") {
+			if out, err := run(t, "import", "--from=kine", "--source", other, "--endpoint", target); err == nil ||
+				!strings.Contains(out, "run that one again, or empty the database") {
 				t.Errorf("an import from another source: %v\n%s", err, out)
 			}
 			changed := sqlOf(t, source)
 			change := func(value string) {
 				t.Helper()
-				if _, err := changed.ExecContext(t.Context(), `UPDATE kine SET old_value = value, value = ? WHERE id = ?`, value, rows/2); err != nil {
+				if _, err := changed.ExecContext(t.Context(),
+					`UPDATE kine SET old_value = value, value = ? WHERE id = ?`, value, rows/2); err != nil {
 					t.Fatal(err)
 				}
 			}
 			var value string
-			if err := changed.QueryRowContext(t.Context(), `SELECT value FROM kine WHERE id = ?`, rows/2).Scan(&value); err != nil {
+			if err := changed.QueryRowContext(t.Context(), `SELECT value FROM kine WHERE id = ?`,
+				rows/2).Scan(&value); err != nil {
 				t.Fatal(err)
 			}
 			change("changed")
-			if out, err := run(t, "import", "--from=kine", "--source", source, "--endpoint", target); err == nil || !strings.Contains(out, "--endpoint: what was imported is not what kine's table") {
+			if out, err := run(t, "import", "--from=kine", "--source", source, "--endpoint", target); err == nil ||
+				!strings.Contains(out, "--endpoint: what was imported is not what kine's table") {
 				t.Errorf("an import of which a part was changed since: %v\n%s", err, out)
 			}
 			change(value)
 			out, err := run(t, "import", "--from=kine", "--source", source, "--endpoint", target)
-			if err != nil || !strings.Contains(out, "resuming an import that was interrupted") || !strings.Contains(out, fmt.Sprintf("%d writes, ", rows-1)) {
+			if err != nil || !strings.Contains(out, "resuming an import that was interrupted") ||
+				!strings.Contains(out, fmt.Sprintf("%d writes, ", rows-1)) {
 				t.Fatalf("the last attempt: %v\n%s", err, out)
 			}
 			if out, err := run(t, "check", "--endpoint", target); err != nil {
 				t.Errorf("check: %v\n%s", err, out)
 			}
-			if out, err := run(t, "import", "--from=kine", "--source", source, "--endpoint", target); err == nil || !strings.Contains(out, "it is not empty") {
+			if out, err := run(t, "import", "--from=kine", "--source", source, "--endpoint", target); err == nil ||
+				!strings.Contains(out, "it is not empty") {
 				t.Errorf("a second import: %v\n%s", err, out)
 			}
 		})
@@ -123,7 +134,8 @@ func TestWrittenMeanwhile(t *testing.T) {
 			id, err := int64(rows), error(nil)
 			for writing := true; writing; {
 				id++
-				if _, err := db.ExecContext(t.Context(), fmt.Sprintf(`INSERT INTO kine (id, name, created, deleted, create_revision, prev_revision, lease, value)
+				if _, err := db.ExecContext(t.Context(), fmt.Sprintf(`INSERT INTO kine
+					(id, name, created, deleted, create_revision, prev_revision, lease, value)
 					VALUES (%d, '/registry/events/%d', 1, 0, NULL, 0, 0, 'v')`, id, id)); err != nil {
 					t.Fatal(err)
 				}
@@ -133,7 +145,8 @@ func TestWrittenMeanwhile(t *testing.T) {
 				case <-time.After(time.Second): // a write now and then is what is tested
 				}
 			}
-			if err == nil || !strings.Contains(said.String(), "was written while it was imported: stop what serves it, and run the same command again") {
+			if err == nil || !strings.Contains(said.String(),
+				"was written while it was imported: stop what serves it, and run the same command again") {
 				t.Fatalf("an import of what is written: %v\n%s", err, said)
 			}
 			out, err := run(t, "import", "--from=kine", "--source", source, "--endpoint", target)

@@ -22,7 +22,8 @@ func create(ctx context.Context, c *clientv3.Client, key, value string, lease cl
 	return res.Header.Revision, nil
 }
 
-func update(ctx context.Context, c *clientv3.Client, key, value string, lease clientv3.LeaseID, revision int64) (int64, error) {
+func update(ctx context.Context, c *clientv3.Client, key, value string, lease clientv3.LeaseID,
+	revision int64) (int64, error) {
 	res, err := c.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", revision)).
 		Then(clientv3.OpPut(key, value, clientv3.WithLease(lease))).Else(clientv3.OpGet(key)).Commit()
 	if err != nil || !res.Succeeded {

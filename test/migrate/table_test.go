@@ -36,22 +36,31 @@ func filled(t *testing.T, kind string, rows int64) string {
 	first := number(t, db, `SELECT MAX(id) + 1 FROM kine`)
 	keys := (rows - first + 1) / 10
 	// What is the same in all three: i is the id.
-	from := fmt.Sprintf("i, KEY, CASE WHEN i < %[1]d + %[2]d THEN 1 ELSE 0 END, 0, CASE WHEN i < %[1]d + %[2]d THEN NULL ELSE %[1]d + (i - %[1]d) %% %[2]d END, "+
+	from := fmt.Sprintf("i, KEY, CASE WHEN i < %[1]d + %[2]d THEN 1 ELSE 0 END, 0, CASE WHEN i < %[1]d + %[2]d THEN "+
+		"NULL ELSE %[1]d + (i - %[1]d) %% %[2]d END, "+
 		"CASE WHEN i < %[1]d + %[2]d THEN 0 ELSE i - %[2]d END, 0, VALUE", first, keys)
 	name := fmt.Sprintf("(i - %d) %% %d", first, keys)
 	var statement string
 	switch kind {
 	case database.Postgres:
-		from = strings.NewReplacer("KEY", "'/registry/pods/default/pod-' || "+name, "VALUE", "convert_to(repeat(md5(i::text), 16), 'UTF8')").Replace(from)
-		statement = fmt.Sprintf("INSERT INTO kine %s SELECT %s FROM generate_series(%d::bigint, %d::bigint) AS i", columns, from, first, rows)
+		from = strings.NewReplacer("KEY", "'/registry/pods/default/pod-' || "+name, "VALUE",
+			"convert_to(repeat(md5(i::text), 16), 'UTF8')").Replace(from)
+		statement = fmt.Sprintf("INSERT INTO kine %s SELECT %s FROM generate_series(%d::bigint, %d::bigint) AS i",
+			columns, from, first, rows)
 	case database.MariaDB:
-		from = strings.NewReplacer("KEY", "CONCAT('/registry/pods/default/pod-', "+name+")", "VALUE", "REPEAT(MD5(i), 16)").Replace(from)
-		statement = fmt.Sprintf("INSERT INTO kine %s SELECT %s FROM (SELECT CAST(seq AS SIGNED) AS i FROM seq_%d_to_%d) AS numbers", columns, from, first, rows)
+		from = strings.NewReplacer("KEY", "CONCAT('/registry/pods/default/pod-', "+name+")", "VALUE",
+			"REPEAT(MD5(i), 16)").Replace(from)
+		statement = fmt.Sprintf("INSERT INTO kine %s SELECT %s FROM (SELECT CAST(seq AS SIGNED) AS i FROM "+
+			"seq_%d_to_%d) AS numbers", columns, from, first, rows)
 	default:
-		from = strings.NewReplacer("KEY", "'/registry/pods/default/pod-' || ("+name+")", "VALUE", "randomblob(512)").Replace(from)
-		statement = fmt.Sprintf("WITH RECURSIVE n(i) AS (VALUES(%d) UNION ALL SELECT i + 1 FROM n WHERE i < %d) INSERT INTO kine %s SELECT %s FROM n", first, rows, columns, from)
+		from = strings.NewReplacer("KEY", "'/registry/pods/default/pod-' || ("+name+")", "VALUE",
+			"randomblob(512)").Replace(from)
+		statement = fmt.Sprintf("WITH RECURSIVE n(i) AS (VALUES(%d) UNION ALL SELECT i + 1 FROM n WHERE i < %d) "+
+			"INSERT INTO kine %s SELECT %s FROM n", first, rows, columns, from)
 	}
-	for _, s := range []string{statement, fmt.Sprintf("UPDATE kine SET prev_revision = %d WHERE name = 'compact_rev_key'", rows/3)} {
+	for _, s := range []string{
+		statement, fmt.Sprintf("UPDATE kine SET prev_revision = %d WHERE name = 'compact_rev_key'", rows/3),
+	} {
 		if _, err := db.ExecContext(t.Context(), s); err != nil {
 			t.Fatalf("%s: %v", s, err)
 		}
@@ -69,7 +78,8 @@ func TestTime(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			dsn := filled(t, kind, rows)
 			out, err := run(t, "import", "--from=kine", "--endpoint", dsn)
-			if err != nil || !strings.Contains(out, fmt.Sprintf("%d writes, ", rows-1)) || !strings.Contains(out, fmt.Sprintf("revision %d, compact revision %d", rows, rows/3)) {
+			if err != nil || !strings.Contains(out, fmt.Sprintf("%d writes, ", rows-1)) ||
+				!strings.Contains(out, fmt.Sprintf("revision %d, compact revision %d", rows, rows/3)) {
 				t.Fatalf("import of %d rows: %v\n%s", rows, err, out)
 			}
 			t.Log(out)

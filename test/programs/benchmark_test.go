@@ -51,7 +51,8 @@ func TestBenchmark(t *testing.T) {
 			if b.leases && strings.HasSuffix(t.Name(), modeTTL) {
 				continue
 			}
-			args := append([]string{"--endpoints=" + server.Address, "--conns=2", "--clients=6"}, strings.Fields(b.args)...)
+			args := append([]string{"--endpoints=" + server.Address, "--conns=2", "--clients=6"},
+				strings.Fields(b.args)...)
 			out := benchmark.run(t, args...)
 			if strings.Contains(out, "Error distribution") || !strings.Contains(out, "Summary:") {
 				t.Errorf("benchmark %s:\n%s", b.args, out)

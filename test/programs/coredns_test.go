@@ -137,7 +137,8 @@ func startCoreDNS(t *testing.T, program, etcd string) coreDNS {
 	t.Helper()
 	dns := coreDNS{port.Free(t)}
 	host, number, _ := net.SplitHostPort(dns.address)
-	text := fmt.Sprintf("skydns.test:%s {\n bind %s\n etcd {\n  path /skydns\n  endpoint http://%s\n }\n}\n", number, host, etcd)
+	text := fmt.Sprintf("skydns.test:%s {\n bind %s\n etcd {\n  path /skydns\n  endpoint http://%s\n }\n}\n",
+		number, host, etcd)
 	config := written(t, "Corefile", []byte(text))
 	ctx, cancel := context.WithCancel(t.Context())
 	cmd := exec.CommandContext(ctx, program, "-conf", config)

@@ -128,7 +128,8 @@ func TestLockLeaseRevoked(t *testing.T) {
 		holder := ctl.start(t, endpoint, "lock", "work", "--ttl=3")
 		key := strings.TrimSpace(holder.awaitOut(t, toolTimeout, "work/"))
 		ctl.run(t, endpoint, "lease", "revoke", strings.TrimPrefix(key, "work/"))
-		if code := holder.wait(t, toolTimeout); code != 1 || !strings.Contains(holder.failure.String(), "session expired") {
+		if code := holder.wait(t, toolTimeout); code != 1 ||
+			!strings.Contains(holder.failure.String(), "session expired") {
 			t.Errorf("exit code %d: %s", code, holder.failure.String())
 		}
 	})

@@ -135,7 +135,8 @@ func (m *mirror) check(t *testing.T, copies []*clientv3.Client) {
 		}
 		within(t, toolTimeout, func() error {
 			if diff := cmp.Diff(want, contents(t, copies[i])); diff != "" {
-				return fmt.Errorf("make-mirror %v: the mirror differs (-want +got):\n%s", flags.args, diff[:min(len(diff), 2000)])
+				return fmt.Errorf("make-mirror %v: the mirror differs (-want +got):\n%s", flags.args,
+					diff[:min(len(diff), 2000)])
 			}
 			return nil
 		})

@@ -52,7 +52,8 @@ func verdict(out string) string {
 // checkNoKeys fails the test if a check has left keys behind.
 func checkNoKeys(t *testing.T, ctl tool, server *target.Target) {
 	t.Helper()
-	if left := ctl.run(t, "--endpoints="+server.Address, "get", "--prefix", "--keys-only", "--limit=3", ""); left != "" {
+	if left := ctl.run(t, "--endpoints="+server.Address, "get", "--prefix", "--keys-only", "--limit=3",
+		""); left != "" {
 		t.Errorf("the check left keys behind: %q", left)
 	}
 }

@@ -57,7 +57,9 @@ func TestEtcdutl(t *testing.T) {
 				t.Errorf("the hash of revision %d is %s in the snapshot, and %s of the server", at, offline, online)
 			}
 		}
-		restored := etcd.Start(t, etcd.Options{Dir: dir, Args: []string{"--wal-dir=" + filepath.Join(dir, "elsewhere")}})
+		restored := etcd.Start(t, etcd.Options{
+			Dir: dir, Args: []string{"--wal-dir=" + filepath.Join(dir, "elsewhere")},
+		})
 		client := connect.Client(t, restored.Target)
 		if diff := cmp.Diff(want, contents(t, client)); diff != "" {
 			t.Errorf("keys of the restored etcd (-want +got):\n%s", diff[:min(len(diff), 2000)])

@@ -13,7 +13,8 @@ import (
 func testBinary(t *testing.T, dir, pkg string, flags ...string) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "tests")
-	cmd := exec.CommandContext(t.Context(), "go", slices.Concat([]string{"test", "-c", "-o", binary}, flags, []string{pkg})...)
+	cmd := exec.CommandContext(t.Context(), "go",
+		slices.Concat([]string{"test", "-c", "-o", binary}, flags, []string{pkg})...)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build the tests of %s: %v\n%s", pkg, err, out)
@@ -28,7 +29,8 @@ var outcome = regexp.MustCompile(`^\s*--- (PASS|FAIL|SKIP): (\S+)`)
 func goTest(t *testing.T, binary, pattern, address string) string {
 	t.Helper()
 	var outcomes []string
-	for line := range strings.Lines(output(t, t.TempDir(), "env", "STELE_TEST_ADDRESS="+address, binary, "-test.v", "-test.run="+pattern)) {
+	for line := range strings.Lines(output(t, t.TempDir(), "env", "STELE_TEST_ADDRESS="+address, binary, "-test.v",
+		"-test.run="+pattern)) {
 		if m := outcome.FindStringSubmatch(line); m != nil {
 			outcomes = append(outcomes, m[2]+" "+m[1])
 		}

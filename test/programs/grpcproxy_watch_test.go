@@ -272,7 +272,8 @@ func TestProxyCompaction(t *testing.T) {
 		}
 		// Of another range: the proxy lets a watcher of the same range join the canceled one, if it has not removed
 		// that yet.
-		if r := <-client.Watch(ctx, "k", clientv3.WithRev(4), clientv3.WithPrefix()); r.Err() != nil || len(r.Events) != 3 {
+		if r := <-client.Watch(ctx, "k", clientv3.WithRev(4), clientv3.WithPrefix()); r.Err() != nil ||
+			len(r.Events) != 3 {
 			t.Errorf("%d events, error %v", len(r.Events), r.Err())
 		}
 	})

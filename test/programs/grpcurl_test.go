@@ -112,7 +112,8 @@ func TestGrpcurlDescribe(t *testing.T) {
 	}
 	const request = "etcdserverpb.TxnRequest"
 	if got, want := grpcurl.run(t, "-plaintext", "-msg-template", server.Address, "describe", request),
-		grpcurl.run(t, set, "-msg-template", "describe", request); got != want || !strings.Contains(got, `"compare": [`) {
+		grpcurl.run(t, set, "-msg-template", "describe", request); got != want ||
+		!strings.Contains(got, `"compare": [`) {
 		t.Errorf("the template is\n%s\nwant\n%s", got, want)
 	}
 	t.Logf("%d symbols", len(symbols))
@@ -132,7 +133,8 @@ var grpcurlCalls = []struct{ method, request string }{
 		"success":[{"request_put":{"key":"Yg==","value":"Mw=="}},{"request_range":{"key":"YQ=="}}],
 		"failure":[{"request_delete_range":{"key":"YQ=="}}]}`},
 	{"etcdserverpb.KV/Txn", `{"compare":[{"key":"YQ==","target":"VERSION","result":"GREATER","version":9}],
-		"failure":[{"request_delete_range":{"key":"YQ==","prev_kv":true}},{"request_txn":{"success":[{"request_range":{"key":"Yg=="}}]}}]}`},
+		"failure":[{"request_delete_range":{"key":"YQ==","prev_kv":true}},
+			{"request_txn":{"success":[{"request_range":{"key":"Yg=="}}]}}]}`},
 	{"etcdserverpb.KV/Txn", `{"success":[{"request_put":{"key":"YQ=="}},{"request_put":{"key":"YQ=="}}]}`},
 	{"etcdserverpb.KV/DeleteRange", `{"key":"Yg==","prev_kv":true}`},
 	{"etcdserverpb.KV/Compact", `{"revision":3}`},
@@ -152,7 +154,8 @@ var grpcurlCalls = []struct{ method, request string }{
 	{"v3electionpb.Election/Campaign", `{"name":"cmFjZQ==","lease":5,"value":"bWU="}`},
 	{"v3electionpb.Election/Leader", `{"name":"cmFjZQ=="}`},
 	{"v3electionpb.Election/Leader", `{"name":"bm9uZQ=="}`},
-	{"etcdserverpb.Watch/Watch", `{"create_request":{"key":"AA==","range_end":"AA==","start_revision":4,"prev_kv":true}}`},
+	{"etcdserverpb.Watch/Watch",
+		`{"create_request":{"key":"AA==","range_end":"AA==","start_revision":4,"prev_kv":true}}`},
 	{"etcdserverpb.Watch/Watch", `{"create_request":{"key":"YQ==","start_revision":1}}`},
 	{"etcdserverpb.Auth/UserAdd", `{"name":"anna","password":"secret"}`},
 	{"etcdserverpb.Auth/UserAdd", `{"name":"anna","password":"secret"}`},

@@ -18,7 +18,8 @@ func TestNodeEtcd3(t *testing.T) {
 	output(t, dir, npm, "ci", "--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund")
 
 	for _, session := range []struct{ modes, parts []string }{
-		{[]string{modeEtcd}, []string{"kv", "txn", "watch", "stm", "namespace", "ttl", "lease", "lock", "election", "auth"}},
+		{[]string{modeEtcd},
+			[]string{"kv", "txn", "watch", "stm", "namespace", "ttl", "lease", "lock", "election", "auth"}},
 		{[]string{modeTTL}, []string{"kv", "txn", "watch", "stm", "namespace", "ttl", "auth"}},
 	} {
 		sameTranscripts(t, session.modes, func(t *testing.T, server *target.Target) string {

@@ -14,7 +14,8 @@ func TestPythonEtcd3(t *testing.T) {
 		{[]string{modeTTL}, []string{"kv", "txn", "watch", "ttl", "cluster"}},
 	} {
 		sameTranscripts(t, session.modes, func(t *testing.T, server *target.Target) string {
-			return output(t, "python", python, append([]string{"etcd3_session.py", server.Address}, session.parts...)...)
+			return output(t, "python", python,
+				append([]string{"etcd3_session.py", server.Address}, session.parts...)...)
 		})
 	}
 }

@@ -31,7 +31,8 @@ func etcdutl(t *testing.T) tool { return etcdTool(t, "etcdutl") }
 
 func etcdTool(t *testing.T, name string) tool {
 	t.Helper()
-	return tool(process.Program{Name: name, Package: "go.etcd.io/etcd/" + name + "/v3", Dir: "."}.Binary(t, t.TempDir()))
+	return tool(process.Program{Name: name, Package: "go.etcd.io/etcd/" + name + "/v3",
+		Dir: "."}.Binary(t, t.TempDir()))
 }
 
 // etcdProgram builds etcd itself, which has the command grpc-proxy.

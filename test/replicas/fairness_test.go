@@ -34,7 +34,8 @@ func TestFairness(t *testing.T) {
 		// In a test of its own, so that the replicas of one measurement have ended before the next.
 		measure := func(name string, n, clients int) (each []float64, total float64) {
 			t.Run(name, func(t *testing.T) {
-				each, total = share(t, start(t, n, stele.Options{Endpoint: endpoint, Plain: true}), clients, warm, measured)
+				each, total = share(t, start(t, n, stele.Options{Endpoint: endpoint, Plain: true}), clients,
+					warm, measured)
 			})
 			return each, total
 		}
@@ -151,10 +152,12 @@ func share(t *testing.T, list replicas, clients int, warm, measured time.Duratio
 	for i, s := range each {
 		appends, conflicts := after[i].appends-before[i].appends, after[i].conflicts-before[i].conflicts
 		t.Logf("replica %d of %d: %5.0f commits/s (%2.0f %%), %4.0f appends/s, %4.0f conflicts/s (%.0f %%), CPU %v",
-			i+1, len(list), s, 100*s/total, (appends-conflicts)/took, conflicts/took, 100*conflicts/max(appends, 1), after[i].cpu-before[i].cpu)
+			i+1, len(list), s, 100*s/total, (appends-conflicts)/took, conflicts/took, 100*conflicts/max(appends, 1),
+			after[i].cpu-before[i].cpu)
 	}
 	if len(all) > 0 {
-		t.Logf("%d replicas, %d clients: %.0f commits/s in %.1f s, p50 %v, p99 %v", len(list), clients, total, took, percentile(all, 50), percentile(all, 99))
+		t.Logf("%d replicas, %d clients: %.0f commits/s in %.1f s, p50 %v, p99 %v", len(list), clients, total, took,
+			percentile(all, 50), percentile(all, 99))
 	}
 	return each, total
 }

@@ -33,7 +33,8 @@ func TestLargeBesideMany(t *testing.T) {
 			wg.Go(func() {
 				for n := 0; time.Now().Before(end); n++ {
 					begin := time.Now()
-					if _, err := kv.Put(ctx, &pb.PutRequest{Key: fmt.Appendf(nil, "%s/%03d", client, n%50), Value: value}); err != nil {
+					if _, err := kv.Put(ctx,
+						&pb.PutRequest{Key: fmt.Appendf(nil, "%s/%03d", client, n%50), Value: value}); err != nil {
 						t.Errorf("put of %d bytes on %s: %v", size, to.name, err)
 						return
 					}
@@ -57,7 +58,8 @@ func TestLargeBesideMany(t *testing.T) {
 			"large": *large,
 			"small": slices.Concat(*small[0], *small[1], *small[2], *small[3]),
 		} {
-			t.Logf("%d %s writes took %v, 99 %% at most %v, the longest %v", len(took), name, percentile(took, 50), percentile(took, 99), percentile(took, 100))
+			t.Logf("%d %s writes took %v, 99 %% at most %v, the longest %v", len(took), name, percentile(took, 50),
+				percentile(took, 99), percentile(took, 100))
 			if longest := percentile(took, 100); longest > most {
 				t.Errorf("a %s write took %v, want at most %v", name, longest, most)
 			}

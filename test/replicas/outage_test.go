@@ -68,7 +68,8 @@ func TestOutage(t *testing.T) {
 		if err := late.WaitReady(ctx); err != nil {
 			t.Errorf("the replica that was started without the database: %v", err)
 		} else {
-			t.Logf("a replica that was started without the database serves %v after that is back", time.Since(back).Round(time.Millisecond))
+			t.Logf("a replica that was started without the database serves %v after that is back",
+				time.Since(back).Round(time.Millisecond))
 		}
 		eventually(t, 20*time.Second, func() error {
 			for _, r := range list {
@@ -91,7 +92,8 @@ func TestOutage(t *testing.T) {
 				t.Errorf("the watcher on %s was connected %d times", w.name, n)
 			}
 		}
-		t.Logf("%d writes acknowledged, %d not, over an outage of %v; the longest time without was %v", len(writing.acknowledged), writing.failed,
+		t.Logf("%d writes acknowledged, %d not, over an outage of %v; the longest time without was %v",
+			len(writing.acknowledged), writing.failed,
 			back.Sub(lost).Round(time.Millisecond), writing.silence.Round(time.Millisecond))
 	})
 }
@@ -103,7 +105,9 @@ func (r *replica) createWatch(ctx context.Context, t *testing.T) pb.Watch_WatchC
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: []byte("none")}}})
+	err = stream.Send(&pb.WatchRequest{
+		RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: []byte("none")}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,8 @@ func expiry(t *testing.T, list replicas) {
 	for w := range 8 {
 		wg.Go(func() {
 			for i := w; i < keys; i += 8 {
-				if _, err := client.Put(ctx, fmt.Sprintf("ttl/%04d", i), "v", clientv3.WithLease(lease.ID)); err != nil {
+				if _, err := client.Put(ctx, fmt.Sprintf("ttl/%04d", i), "v",
+					clientv3.WithLease(lease.ID)); err != nil {
 					t.Errorf("put: %v", err)
 					failed.Add(1)
 					return
@@ -66,10 +67,12 @@ func expiry(t *testing.T, list replicas) {
 	for i, r := range list {
 		wg.Go(func() {
 			deleted[i] = map[string]int64{}
-			for answer := range r.client.Watch(ctx, "ttl/", clientv3.WithPrefix(), clientv3.WithRev(1), clientv3.WithFilterPut()) {
+			for answer := range r.client.Watch(ctx, "ttl/", clientv3.WithPrefix(), clientv3.WithRev(1),
+				clientv3.WithFilterPut()) {
 				for _, ev := range answer.Events {
 					if before, twice := deleted[i][string(ev.Kv.Key)]; twice {
-						t.Errorf("%s: %s is deleted at revision %d and %d", r.name, ev.Kv.Key, before, ev.Kv.ModRevision)
+						t.Errorf("%s: %s is deleted at revision %d and %d", r.name, ev.Kv.Key, before,
+							ev.Kv.ModRevision)
 					}
 					deleted[i][string(ev.Kv.Key)] = ev.Kv.ModRevision
 				}
@@ -90,7 +93,8 @@ func expiry(t *testing.T, list replicas) {
 		revisions[revision] = true
 		for i := range list {
 			if deleted[i][key] != revision {
-				t.Errorf("%s: %s is deleted at revision %d, on %s at %d", list[0].name, key, revision, list[i].name, deleted[i][key])
+				t.Errorf("%s: %s is deleted at revision %d, on %s at %d", list[0].name, key, revision, list[i].name,
+					deleted[i][key])
 			}
 		}
 	}
@@ -106,7 +110,8 @@ func expiry(t *testing.T, list replicas) {
 	if took < (ttl-1)*time.Second || took > (ttl+15)*time.Second {
 		t.Errorf("the last was deleted %v after it was written, with a TTL of %d s", took, ttl)
 	}
-	t.Logf("%d keys (%d there when all were written) deleted in %d revisions, the last %v after it was written", keys, first.Count, len(revisions), took.Round(time.Millisecond))
+	t.Logf("%d keys (%d there when all were written) deleted in %d revisions, the last %v after it was written", keys,
+		first.Count, len(revisions), took.Round(time.Millisecond))
 }
 
 // compaction asks all replicas at once for the same compaction, again and again: one of them does it, the others see
@@ -132,7 +137,8 @@ func compaction(t *testing.T, list replicas) {
 				switch {
 				case err == nil:
 					succeeded.Add(1)
-				case status.Code(err) != codes.OutOfRange || status.Convert(err).Message() != status.Convert(rpctypes.ErrGRPCCompacted).Message():
+				case status.Code(err) != codes.OutOfRange ||
+					status.Convert(err).Message() != status.Convert(rpctypes.ErrGRPCCompacted).Message():
 					t.Errorf("%s: %v", r.name, err)
 				}
 			})
@@ -147,7 +153,8 @@ func compaction(t *testing.T, list replicas) {
 			if _, err := r.client.Get(ctx, "k"); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := r.client.Get(ctx, "compact/1", clientv3.WithRev(revision-1)); err != rpctypes.ErrCompacted { //nolint:errorlint // the client's errors are values
+			//nolint:errorlint // the client's errors are values
+			if _, err := r.client.Get(ctx, "compact/1", clientv3.WithRev(revision-1)); err != rpctypes.ErrCompacted {
 				t.Errorf("%s reads below the compact revision: %v", r.name, err)
 			}
 			h, err := pb.NewMaintenanceClient(r.conn).HashKV(ctx, &pb.HashKVRequest{})

@@ -100,7 +100,9 @@ func TestRollingUpgrade(t *testing.T) {
 		ctx := bounded(t)
 		dsn := database.Shared(t, kind).DSN(t)
 		older, younger := stele.Options{Endpoint: dsn}, stele.Options{Endpoint: dsn, Binary: binary}
-		servers := []*stele.Server{stele.New(t, older), stele.New(t, older), stele.New(t, younger), stele.New(t, younger)}
+		servers := []*stele.Server{
+			stele.New(t, older), stele.New(t, older), stele.New(t, younger), stele.New(t, younger),
+		}
 		launch := func(i int) {
 			t.Helper()
 			if err := servers[i].Launch(ctx); err != nil {
@@ -165,6 +167,7 @@ func TestRollingUpgrade(t *testing.T) {
 			w.reaches(t, writing.revision, 20*time.Second)
 		}
 		writing.check(ctx, t, connect.Client(t, servers[2].Target), "w/")
-		t.Logf("%d writes acknowledged, %d not; the longest time without was %v", len(writing.acknowledged), writing.failed, writing.silence.Round(time.Millisecond))
+		t.Logf("%d writes acknowledged, %d not; the longest time without was %v", len(writing.acknowledged),
+			writing.failed, writing.silence.Round(time.Millisecond))
 	})
 }

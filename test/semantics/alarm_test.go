@@ -116,7 +116,9 @@ var alarmRules = []rule{
 			return e.KV.Put(e.ctx, &pb.PutRequest{Key: e.key("k")})
 		})
 		refused(e, codes.ResourceExhausted, noSpaceText, func() (*pb.TxnResponse, error) {
-			return e.KV.Txn(e.ctx, &pb.TxnRequest{Success: []*pb.RequestOp{txnOp(&pb.TxnRequest{Failure: []*pb.RequestOp{putOp(e.key("k"), "")}})}})
+			return e.KV.Txn(e.ctx, &pb.TxnRequest{
+				Success: []*pb.RequestOp{txnOp(&pb.TxnRequest{Failure: []*pb.RequestOp{putOp(e.key("k"), "")}})},
+			})
 		})
 		refused(e, codes.ResourceExhausted, noSpaceText, func() (*pb.LeaseGrantResponse, error) {
 			return e.Lease.LeaseGrant(e.ctx, &pb.LeaseGrantRequest{TTL: 60})
@@ -143,9 +145,11 @@ var alarmRules = []rule{
 		refused(e, codes.DataLoss, corruptText, func() (*pb.PutResponse, error) {
 			return e.KV.Put(e.ctx, &pb.PutRequest{Key: e.key("k")})
 		})
-		equal(e, "refused", e.tryAll(), "grant, put, txn with a put that is not made, txn that deletes, delete, compact")
+		equal(e, "refused", e.tryAll(),
+			"grant, put, txn with a put that is not made, txn that deletes, delete, compact")
 		equal(e, "health", e.health("/health"), `503 {"health":"false","reason":"ALARM CORRUPT"}`)
-		equal(e, "ready", e.health("/readyz/data_corruption"), "503 [-]data_corruption failed: alarm activated: CORRUPT")
+		equal(e, "ready", e.health("/readyz/data_corruption"),
+			"503 [-]data_corruption failed: alarm activated: CORRUPT")
 		equal(e, "live", e.health("/livez"), "200 ok")
 		equal(e, "cleared", len(e.alarm(pb.AlarmRequest_DEACTIVATE, pb.AlarmType_CORRUPT, member)), 1)
 		e.put("k", "")

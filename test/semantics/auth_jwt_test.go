@@ -39,7 +39,8 @@ func TestAuthJWT(t *testing.T) {
 	privateFile := write("private.pem", "PRIVATE KEY", der, err)
 	der, err = x509.MarshalPKIXPublicKey(public)
 	publicFile := write("public.pem", "PUBLIC KEY", der, err)
-	withAuth(t, jwtRules(private), cheapPasswords, "--auth-token=jwt,sign-method=EdDSA,pub-key="+publicFile+",priv-key="+privateFile+",ttl=1h")
+	withAuth(t, jwtRules(private), cheapPasswords,
+		"--auth-token=jwt,sign-method=EdDSA,pub-key="+publicFile+",priv-key="+privateFile+",ttl=1h")
 }
 
 func jwtRules(key ed25519.PrivateKey) []rule {
@@ -81,15 +82,23 @@ func jwtRules(key ed25519.PrivateKey) []rule {
 			}{
 				{"good", key, ed, jwt.MapClaims{"username": "root", "revision": revision, "exp": later}, "ok", "ok"},
 				{"without an end", key, ed, jwt.MapClaims{"username": "root", "revision": revision}, "ok", "ok"},
-				{"of no user", key, ed, jwt.MapClaims{"username": "absent", "revision": revision, "exp": later}, "PermissionDenied: " + denied, "PermissionDenied: " + denied},
-				{"of the future", key, ed, jwt.MapClaims{"username": "root", "revision": revision + 1, "exp": later}, "InvalidArgument: " + oldRevision, "ok"},
-				{"without a revision", key, ed, jwt.MapClaims{"username": "root", "exp": later}, "Unauthenticated: " + invalidToken, "Unauthenticated: " + invalidToken},
-				{"of revision 0", key, ed, jwt.MapClaims{"username": "root", "revision": 0, "exp": later}, "InvalidArgument: " + noName, "InvalidArgument: " + noName},
-				{"without a name", key, ed, jwt.MapClaims{"revision": revision, "exp": later}, "Unauthenticated: " + invalidToken, "Unauthenticated: " + invalidToken},
-				{"ended", key, ed, jwt.MapClaims{"username": "root", "revision": revision, "exp": 1}, "Unauthenticated: " + invalidToken, "Unauthenticated: " + invalidToken},
-				{"by the public key", []byte(key.Public().(ed25519.PublicKey)), jwt.SigningMethodHS256, jwt.MapClaims{"username": "root", "revision": revision, "exp": later},
+				{"of no user", key, ed, jwt.MapClaims{"username": "absent", "revision": revision, "exp": later},
+					"PermissionDenied: " + denied, "PermissionDenied: " + denied},
+				{"of the future", key, ed, jwt.MapClaims{"username": "root", "revision": revision + 1, "exp": later},
+					"InvalidArgument: " + oldRevision, "ok"},
+				{"without a revision", key, ed, jwt.MapClaims{"username": "root", "exp": later},
 					"Unauthenticated: " + invalidToken, "Unauthenticated: " + invalidToken},
-				{"by nobody", jwt.UnsafeAllowNoneSignatureType, jwt.SigningMethodNone, jwt.MapClaims{"username": "root", "revision": revision, "exp": later},
+				{"of revision 0", key, ed, jwt.MapClaims{"username": "root", "revision": 0, "exp": later},
+					"InvalidArgument: " + noName, "InvalidArgument: " + noName},
+				{"without a name", key, ed, jwt.MapClaims{"revision": revision, "exp": later},
+					"Unauthenticated: " + invalidToken, "Unauthenticated: " + invalidToken},
+				{"ended", key, ed, jwt.MapClaims{"username": "root", "revision": revision, "exp": 1},
+					"Unauthenticated: " + invalidToken, "Unauthenticated: " + invalidToken},
+				{"by the public key", []byte(key.Public().(ed25519.PublicKey)), jwt.SigningMethodHS256,
+					jwt.MapClaims{"username": "root", "revision": revision, "exp": later},
+					"Unauthenticated: " + invalidToken, "Unauthenticated: " + invalidToken},
+				{"by nobody", jwt.UnsafeAllowNoneSignatureType, jwt.SigningMethodNone,
+					jwt.MapClaims{"username": "root", "revision": revision, "exp": later},
 					"Unauthenticated: " + invalidToken, "Unauthenticated: " + invalidToken},
 			} {
 				read, write := try(c.key, c.method, c.claims)

@@ -88,7 +88,8 @@ func anys(list []string) []any {
 	return out
 }
 
-const legend = "+ yes, - permission denied, 0 user name is empty, T invalid auth token, E another error (the same as etcd's)"
+const legend = "+ yes, - permission denied, 0 user name is empty, T invalid auth token, " +
+	"E another error (the same as etcd's)"
 
 // short is a sign for an answer.
 func short(answer string) string {
@@ -121,7 +122,9 @@ func matrixOf(t testing.TB, s *target.Target) map[string]string {
 	m.user("writer", "writer")
 	m.user("both", "reader", "writer")
 	m.user("root", "root")
-	_, err := m.auth.UserAdd(ctx, &pb.AuthUserAddRequest{Name: "certain", Options: &authpb.UserAddOptions{NoPassword: true}})
+	_, err := m.auth.UserAdd(ctx, &pb.AuthUserAddRequest{
+		Name: "certain", Options: &authpb.UserAddOptions{NoPassword: true},
+	})
 	m.must(err)
 	var leases []int64
 	for _, key := range []string{"pub/leased", "sec/leased"} {
@@ -142,7 +145,9 @@ func matrixOf(t testing.TB, s *target.Target) map[string]string {
 	for _, r := range slices.Concat(matrixRows...) {
 		for _, sender := range senders {
 			ctx, cancel := context.WithTimeout(contexts[sender], 10*time.Second)
-			c := &cell{Target: s, t: t, sender: sender, ctx: ctx, root: contexts["root"], pub: leases[0], sec: leases[1]}
+			c := &cell{
+				Target: s, t: t, sender: sender, ctx: ctx, root: contexts["root"], pub: leases[0], sec: leases[1],
+			}
 			err := r.do(c)
 			cancel()
 			if r.permission && !aboutAuth(err) {

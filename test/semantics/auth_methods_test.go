@@ -140,7 +140,9 @@ func methodsOf(t *testing.T, s *target.Target) methods {
 	for _, service := range list.GetListServicesResponse().GetService() {
 		services = append(services, protoreflect.FullName(service.Name))
 		resp := ask(&reflectionpb.ServerReflectionRequest{
-			MessageRequest: &reflectionpb.ServerReflectionRequest_FileContainingSymbol{FileContainingSymbol: service.Name},
+			MessageRequest: &reflectionpb.ServerReflectionRequest_FileContainingSymbol{
+				FileContainingSymbol: service.Name,
+			},
 		})
 		for _, encoded := range resp.GetFileDescriptorResponse().GetFileDescriptorProto() {
 			file := &descriptorpb.FileDescriptorProto{}

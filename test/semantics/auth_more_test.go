@@ -85,7 +85,9 @@ func TestRandomPermissions(t *testing.T) {
 				if read {
 					_, err = s.KV.Range(tokens[i][u], &pb.RangeRequest{Key: []byte(key), RangeEnd: []byte(end)})
 				} else {
-					_, err = s.KV.DeleteRange(tokens[i][u], &pb.DeleteRangeRequest{Key: []byte(key), RangeEnd: []byte(end)})
+					_, err = s.KV.DeleteRange(tokens[i][u], &pb.DeleteRangeRequest{
+						Key: []byte(key), RangeEnd: []byte(end),
+					})
 				}
 				outcomes[i] = outcome(err)
 			}
@@ -95,7 +97,8 @@ func TestRandomPermissions(t *testing.T) {
 				continue
 			}
 			if outcomes[0] != outcomes[1] {
-				t.Errorf("%s, read %v, %q to %q: etcd says %s, %s %s", name(u), read, key, end, outcomes[0], servers[1].Name, outcomes[1])
+				t.Errorf("%s, read %v, %q to %q: etcd says %s, %s %s", name(u), read, key, end, outcomes[0],
+					servers[1].Name, outcomes[1])
 			}
 			if outcomes[0] == "ok" {
 				permitted++
@@ -116,7 +119,8 @@ func TestAuthOnReplicas(t *testing.T) {
 	for i := range pair {
 		s := stele.Start(t, stele.Options{Endpoint: endpoint, Args: []string{cheapPasswords}})
 		conn := connect.GRPC(t, s.Target)
-		pair[i] = &target.Target{Name: "stele", Address: s.Target, Process: s, Conn: conn, KV: pb.NewKVClient(conn), Watch: pb.NewWatchClient(conn), Maintenance: pb.NewMaintenanceClient(conn)}
+		pair[i] = &target.Target{Name: "stele", Address: s.Target, Process: s, Conn: conn, KV: pb.NewKVClient(conn),
+			Watch: pb.NewWatchClient(conn), Maintenance: pb.NewMaintenanceClient(conn)}
 	}
 	envs := func(run func(a, b *env)) {
 		for i := range pair {
@@ -140,7 +144,9 @@ func TestAuthOnReplicas(t *testing.T) {
 			must(b, 0, b.getAs(token, "k"))
 			w, err := b.Watch.Watch(token)
 			must(b, 0, err)
-			must(b, 0, w.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: b.key("k")}}}))
+			must(b, 0, w.Send(&pb.WatchRequest{
+				RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: b.key("k")}},
+			}))
 			created, err := w.Recv()
 			equal(b, "refusal of a watch", must(b, created, err).CancelReason, "")
 
@@ -149,7 +155,9 @@ func TestAuthOnReplicas(t *testing.T) {
 			edit.must(err)
 			fails(b, codes.PermissionDenied, denied, 0, b.putAs(token, "k"))
 			fails(b, codes.PermissionDenied, denied, 0, b.getAs(token, "k"))
-			must(b, 0, w.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: b.key("k")}}}))
+			must(b, 0, w.Send(&pb.WatchRequest{
+				RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: b.key("k")}},
+			}))
 			for created.CancelReason == "" { // the first one's event may come before
 				created, err = w.Recv()
 				must(b, 0, err)

@@ -13,7 +13,9 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-var matrixRows = [][]row{keyRows, txnRows, watchRows, leaseRows, contestMatrixRows, maintenanceRows, userRows, roleRows, lastRows}
+var matrixRows = [][]row{
+	keyRows, txnRows, watchRows, leaseRows, contestMatrixRows, maintenanceRows, userRows, roleRows, lastRows,
+}
 
 func rangeRow(name, key, end string) row {
 	return row{name: "range " + name, do: func(c *cell) error {
@@ -57,9 +59,15 @@ var keyRows = []row{
 	putRow("pub/x", func(*cell) *pb.PutRequest { return &pb.PutRequest{Key: []byte("pub/x")} }),
 	putRow("pub/x, prev_kv", func(*cell) *pb.PutRequest { return &pb.PutRequest{Key: []byte("pub/x"), PrevKv: true} }),
 	putRow("sec/x", func(*cell) *pb.PutRequest { return &pb.PutRequest{Key: []byte("sec/x")} }),
-	putRow("pub/x, lease of pub", func(c *cell) *pb.PutRequest { return &pb.PutRequest{Key: []byte("pub/x"), Lease: c.pub} }),
-	putRow("pub/x, lease of sec", func(c *cell) *pb.PutRequest { return &pb.PutRequest{Key: []byte("pub/x"), Lease: c.sec} }),
-	putRow("pub/x, no such lease", func(*cell) *pb.PutRequest { return &pb.PutRequest{Key: []byte("pub/x"), Lease: 99} }),
+	putRow("pub/x, lease of pub", func(c *cell) *pb.PutRequest {
+		return &pb.PutRequest{Key: []byte("pub/x"), Lease: c.pub}
+	}),
+	putRow("pub/x, lease of sec", func(c *cell) *pb.PutRequest {
+		return &pb.PutRequest{Key: []byte("pub/x"), Lease: c.sec}
+	}),
+	putRow("pub/x, no such lease", func(*cell) *pb.PutRequest {
+		return &pb.PutRequest{Key: []byte("pub/x"), Lease: 99}
+	}),
 	deleteRow("pub/x", "pub/x", "", false),
 	deleteRow("pub/x, prev_kv", "pub/x", "", true),
 	deleteRow("pub/x*", "pub/x", "pub/y", false),
@@ -95,9 +103,15 @@ var txnRows = []row{
 	txnRow("put pub, range pub", &pb.TxnRequest{Success: []*pb.RequestOp{putOp(pubKey, ""), readPub}}),
 	txnRow("put sec not taken", &pb.TxnRequest{Failure: []*pb.RequestOp{putOp(secKey, "")}}),
 	txnRow("delete pub", &pb.TxnRequest{Success: []*pb.RequestOp{deleteOp(pubKey, nil)}}),
-	txnRow("nested, put pub", &pb.TxnRequest{Success: []*pb.RequestOp{txnOp(&pb.TxnRequest{Success: []*pb.RequestOp{putOp(pubKey, "")}})}}),
-	txnRow("nested, put sec not taken", &pb.TxnRequest{Success: []*pb.RequestOp{txnOp(&pb.TxnRequest{Failure: []*pb.RequestOp{putOp(secKey, "")}})}}),
-	txnRow("nested, compare sec", &pb.TxnRequest{Success: []*pb.RequestOp{txnOp(&pb.TxnRequest{Compare: []*pb.Compare{version(secKey, pb.Compare_GREATER, -1)}})}}),
+	txnRow("nested, put pub", &pb.TxnRequest{
+		Success: []*pb.RequestOp{txnOp(&pb.TxnRequest{Success: []*pb.RequestOp{putOp(pubKey, "")}})},
+	}),
+	txnRow("nested, put sec not taken", &pb.TxnRequest{
+		Success: []*pb.RequestOp{txnOp(&pb.TxnRequest{Failure: []*pb.RequestOp{putOp(secKey, "")}})},
+	}),
+	txnRow("nested, compare sec", &pb.TxnRequest{Success: []*pb.RequestOp{
+		txnOp(&pb.TxnRequest{Compare: []*pb.Compare{version(secKey, pb.Compare_GREATER, -1)}}),
+	}}),
 }
 
 // watchAs creates a watch and returns why it was not.
@@ -213,7 +227,9 @@ func (c *cell) election() v3electionpb.ElectionClient { return v3electionpb.NewE
 func (c *cell) lockAs(name string) error {
 	l, err := c.Lease.LeaseGrant(c.root, &pb.LeaseGrantRequest{TTL: 1000})
 	c.must(err)
-	_, err = v3lockpb.NewLockClient(c.Conn).Lock(c.ctx, &v3lockpb.LockRequest{Name: []byte(c.unique(name)), Lease: l.GetID()})
+	_, err = v3lockpb.NewLockClient(c.Conn).Lock(c.ctx, &v3lockpb.LockRequest{
+		Name: []byte(c.unique(name)), Lease: l.GetID(),
+	})
 	return err
 }
 
@@ -227,7 +243,9 @@ var contestMatrixRows = []row{
 	contestRow("campaign pub", func(c *cell) error {
 		l, err := c.Lease.LeaseGrant(c.root, &pb.LeaseGrantRequest{TTL: 1000})
 		c.must(err)
-		_, err = c.election().Campaign(c.ctx, &v3electionpb.CampaignRequest{Name: []byte(c.unique("pub/election")), Lease: l.GetID(), Value: []byte("v")})
+		_, err = c.election().Campaign(c.ctx, &v3electionpb.CampaignRequest{
+			Name: []byte(c.unique("pub/election")), Lease: l.GetID(), Value: []byte("v"),
+		})
 		return err
 	}),
 	contestRow("leader pub", func(c *cell) error {
@@ -235,11 +253,15 @@ var contestMatrixRows = []row{
 		return err
 	}),
 	contestRow("resign pub", func(c *cell) error {
-		_, err := c.election().Resign(c.ctx, &v3electionpb.ResignRequest{Leader: &v3electionpb.LeaderKey{Key: []byte("pub/none"), Rev: 1}})
+		_, err := c.election().Resign(c.ctx, &v3electionpb.ResignRequest{
+			Leader: &v3electionpb.LeaderKey{Key: []byte("pub/none"), Rev: 1},
+		})
 		return err
 	}),
 	contestRow("proclaim pub", func(c *cell) error {
-		_, err := c.election().Proclaim(c.ctx, &v3electionpb.ProclaimRequest{Leader: &v3electionpb.LeaderKey{Key: []byte("pub/none"), Rev: 1}})
+		_, err := c.election().Proclaim(c.ctx, &v3electionpb.ProclaimRequest{
+			Leader: &v3electionpb.LeaderKey{Key: []byte("pub/none"), Rev: 1},
+		})
 		return err
 	}),
 }
@@ -277,7 +299,9 @@ var maintenanceRows = []row{
 		return err
 	}),
 	maintenanceRow("alarm disarm", func(c *cell) error {
-		_, err := c.Maintenance.Alarm(c.ctx, &pb.AlarmRequest{Action: pb.AlarmRequest_DEACTIVATE, Alarm: pb.AlarmType_NOSPACE})
+		_, err := c.Maintenance.Alarm(c.ctx, &pb.AlarmRequest{
+			Action: pb.AlarmRequest_DEACTIVATE, Alarm: pb.AlarmType_NOSPACE,
+		})
 		return err
 	}),
 	maintenanceRow("move leader", func(c *cell) error {
@@ -305,7 +329,9 @@ var maintenanceRows = []row{
 		return err
 	}),
 	maintenanceRow("member update", func(c *cell) error {
-		_, err := c.Cluster.MemberUpdate(c.ctx, &pb.MemberUpdateRequest{ID: 1, PeerURLs: []string{"http://127.0.0.1:1"}})
+		_, err := c.Cluster.MemberUpdate(c.ctx, &pb.MemberUpdateRequest{
+			ID: 1, PeerURLs: []string{"http://127.0.0.1:1"},
+		})
 		return err
 	}),
 	maintenanceRow("member promote", func(c *cell) error {
@@ -360,7 +386,9 @@ var userRows = []row{
 		return &pb.AuthUserAddRequest{Name: c.unique("certain"), Options: &authpb.UserAddOptions{NoPassword: true}}
 	}),
 	userAddRow("without a name", func(*cell) *pb.AuthUserAddRequest { return &pb.AuthUserAddRequest{Password: "x"} }),
-	userAddRow("that exists", func(*cell) *pb.AuthUserAddRequest { return &pb.AuthUserAddRequest{Name: "reader", Password: "x"} }),
+	userAddRow("that exists", func(*cell) *pb.AuthUserAddRequest {
+		return &pb.AuthUserAddRequest{Name: "reader", Password: "x"}
+	}),
 	userRow("get itself", func(c *cell) error {
 		_, err := c.auth().UserGet(c.ctx, &pb.AuthUserGetRequest{Name: c.sender})
 		return err
@@ -394,15 +422,21 @@ var userRows = []row{
 		return err
 	}),
 	userRow("change password", func(c *cell) error {
-		_, err := c.auth().UserChangePassword(c.ctx, &pb.AuthUserChangePasswordRequest{Name: c.addedUser("changed"), Password: "y"})
+		_, err := c.auth().UserChangePassword(c.ctx, &pb.AuthUserChangePasswordRequest{
+			Name: c.addedUser("changed"), Password: "y",
+		})
 		return err
 	}),
 	userRow("change password by hash", func(c *cell) error {
-		_, err := c.auth().UserChangePassword(c.ctx, &pb.AuthUserChangePasswordRequest{Name: c.addedUser("hashed"), HashedPassword: "aGFzaA=="})
+		_, err := c.auth().UserChangePassword(c.ctx, &pb.AuthUserChangePasswordRequest{
+			Name: c.addedUser("hashed"), HashedPassword: "aGFzaA==",
+		})
 		return err
 	}),
 	userRow("change password by no hash", func(c *cell) error {
-		_, err := c.auth().UserChangePassword(c.ctx, &pb.AuthUserChangePasswordRequest{Name: c.addedUser("unhashed"), HashedPassword: "#"})
+		_, err := c.auth().UserChangePassword(c.ctx, &pb.AuthUserChangePasswordRequest{
+			Name: c.addedUser("unhashed"), HashedPassword: "#",
+		})
 		return err
 	}),
 	userRow("change password, no such", func(c *cell) error {
@@ -410,7 +444,9 @@ var userRows = []row{
 		return err
 	}),
 	userRow("grant role", func(c *cell) error {
-		_, err := c.auth().UserGrantRole(c.ctx, &pb.AuthUserGrantRoleRequest{User: c.addedUser("granted"), Role: "reader"})
+		_, err := c.auth().UserGrantRole(c.ctx, &pb.AuthUserGrantRoleRequest{
+			User: c.addedUser("granted"), Role: "reader",
+		})
 		return err
 	}),
 	userRow("grant role again", func(c *cell) error {
@@ -497,21 +533,31 @@ var roleRows = []row{
 	roleRow("grant permission", func(c *cell) error { return c.grantTo(c.addedRole("granted"), permission("k", "")) }),
 	roleRow("grant permission, none", func(c *cell) error { return c.grantTo("reader", nil) }),
 	roleRow("grant permission, no key", func(c *cell) error { return c.grantTo("reader", permission("", "\x00")) }),
-	roleRow("grant permission, end before key", func(c *cell) error { return c.grantTo("reader", permission("b", "a")) }),
+	roleRow("grant permission, end before key", func(c *cell) error {
+		return c.grantTo("reader", permission("b", "a"))
+	}),
 	roleRow("grant permission, no such role", func(c *cell) error { return c.grantTo("absent", permission("a", "b")) }),
 	roleRow("revoke permission", func(c *cell) error {
 		name := c.addedRole("revoked")
-		_, err := c.auth().RoleGrantPermission(c.root, &pb.AuthRoleGrantPermissionRequest{Name: name, Perm: permission("k", "l")})
+		_, err := c.auth().RoleGrantPermission(c.root, &pb.AuthRoleGrantPermissionRequest{
+			Name: name, Perm: permission("k", "l"),
+		})
 		c.must(err)
-		_, err = c.auth().RoleRevokePermission(c.ctx, &pb.AuthRoleRevokePermissionRequest{Role: name, Key: []byte("k"), RangeEnd: []byte("l")})
+		_, err = c.auth().RoleRevokePermission(c.ctx, &pb.AuthRoleRevokePermissionRequest{
+			Role: name, Key: []byte("k"), RangeEnd: []byte("l"),
+		})
 		return err
 	}),
 	roleRow("revoke permission, not granted", func(c *cell) error {
-		_, err := c.auth().RoleRevokePermission(c.ctx, &pb.AuthRoleRevokePermissionRequest{Role: "reader", Key: []byte("k")})
+		_, err := c.auth().RoleRevokePermission(c.ctx, &pb.AuthRoleRevokePermissionRequest{
+			Role: "reader", Key: []byte("k"),
+		})
 		return err
 	}),
 	roleRow("revoke permission, no such role", func(c *cell) error {
-		_, err := c.auth().RoleRevokePermission(c.ctx, &pb.AuthRoleRevokePermissionRequest{Role: "absent", Key: []byte("k")})
+		_, err := c.auth().RoleRevokePermission(c.ctx, &pb.AuthRoleRevokePermissionRequest{
+			Role: "absent", Key: []byte("k"),
+		})
 		return err
 	}),
 }

@@ -96,7 +96,9 @@ var authRules = []rule{
 		user := e.as("quick")
 		m := e.edit()
 		fails(e, codes.OK, "", 0, e.putAs(user, "k"))
-		_, err := m.auth.RoleRevokePermission(m.ctx, &pb.AuthRoleRevokePermissionRequest{Role: "quick", Key: []byte(e.prefix), RangeEnd: e.end()})
+		_, err := m.auth.RoleRevokePermission(m.ctx, &pb.AuthRoleRevokePermissionRequest{
+			Role: "quick", Key: []byte(e.prefix), RangeEnd: e.end(),
+		})
 		m.must(err)
 		fails(e, codes.PermissionDenied, denied, 0, e.putAs(user, "k"))
 		fails(e, codes.PermissionDenied, denied, 0, e.getAs(user, "k"))
@@ -139,7 +141,8 @@ var authRules = []rule{
 	{"etcd's client renews its token", func(e *env) {
 		e.account("idle", authpb.Permission_READWRITE)
 		client, err := clientv3.New(clientv3.Config{
-			Endpoints: e.Addresses, Username: "idle", Password: "idle", DialTimeout: 10 * time.Second, Logger: zap.NewNop(),
+			Endpoints: e.Addresses, Username: "idle", Password: "idle", DialTimeout: 10 * time.Second,
+			Logger:      zap.NewNop(),
 			DialOptions: []grpc.DialOption{grpc.WithIdleTimeout(0)},
 		})
 		if err != nil {
@@ -175,7 +178,9 @@ var authRules = []rule{
 			return must(e, a, err)
 		}
 		create := func(key, end []byte) *pb.WatchResponse {
-			must(e, 0, s.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: key, RangeEnd: end}}}))
+			must(e, 0, s.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{
+				CreateRequest: &pb.WatchCreateRequest{Key: key, RangeEnd: end},
+			}}))
 			return next()
 		}
 		equal(e, "permitted", create([]byte(e.prefix), e.end()).Canceled, false)
@@ -191,7 +196,8 @@ var authRules = []rule{
 		m.must(err)
 		must(e, 0, e.putAs(root, "k"))
 		equal(e, "events afterwards", len(next().Events), 1)
-		equal(e, "another one", create([]byte(e.prefix), e.end()).CancelReason, "rpc error: code = PermissionDenied desc = "+denied)
+		equal(e, "another one", create([]byte(e.prefix), e.end()).CancelReason,
+			"rpc error: code = PermissionDenied desc = "+denied)
 	}},
 	{"the auth revision counts edits", func(e *env) {
 		m := e.edit()
@@ -205,15 +211,21 @@ var authRules = []rule{
 		}
 		_, err := m.auth.RoleAdd(m.ctx, &pb.AuthRoleAddRequest{Name: "counted"})
 		step("role add", 1, err)
-		_, err = m.auth.UserAdd(m.ctx, &pb.AuthUserAddRequest{Name: "counted", Options: &authpb.UserAddOptions{NoPassword: true}})
+		_, err = m.auth.UserAdd(m.ctx, &pb.AuthUserAddRequest{
+			Name: "counted", Options: &authpb.UserAddOptions{NoPassword: true},
+		})
 		step("user add", 1, err)
 		_, err = m.auth.UserGrantRole(m.ctx, &pb.AuthUserGrantRoleRequest{User: "counted", Role: "counted"})
 		step("grant", 1, err)
 		_, err = m.auth.UserGrantRole(m.ctx, &pb.AuthUserGrantRoleRequest{User: "counted", Role: "counted"})
 		step("grant again", 0, err)
-		_, err = m.auth.RoleGrantPermission(m.ctx, &pb.AuthRoleGrantPermissionRequest{Name: "counted", Perm: permission("a", "b")})
+		_, err = m.auth.RoleGrantPermission(m.ctx, &pb.AuthRoleGrantPermissionRequest{
+			Name: "counted", Perm: permission("a", "b"),
+		})
 		step("grant permission", 1, err)
-		_, err = m.auth.RoleGrantPermission(m.ctx, &pb.AuthRoleGrantPermissionRequest{Name: "counted", Perm: permission("a", "b")})
+		_, err = m.auth.RoleGrantPermission(m.ctx, &pb.AuthRoleGrantPermissionRequest{
+			Name: "counted", Perm: permission("a", "b"),
+		})
 		step("the same again", 1, err)
 		_, err = m.auth.UserChangePassword(m.ctx, &pb.AuthUserChangePasswordRequest{Name: "counted", Password: "x"})
 		step("change password", 1, err)
@@ -235,9 +247,13 @@ var authRules = []rule{
 			m.user(name, name, "root")
 		}
 		users, err := m.auth.UserList(m.ctx, &pb.AuthUserListRequest{})
-		equal(e, "users", strings.Join(slices.DeleteFunc(must(e, users, err).Users, func(n string) bool { return n[0] != 'z' }), ","), "z,z 3,z-2,z/1,zé")
+		equal(e, "users",
+			strings.Join(slices.DeleteFunc(must(e, users, err).Users, func(n string) bool { return n[0] != 'z' }), ","),
+			"z,z 3,z-2,z/1,zé")
 		roles, err := m.auth.RoleList(m.ctx, &pb.AuthRoleListRequest{})
-		equal(e, "roles", strings.Join(slices.DeleteFunc(must(e, roles, err).Roles, func(n string) bool { return n[0] != 'z' }), ","), "z,z 3,z-2,z/1,zé")
+		equal(e, "roles",
+			strings.Join(slices.DeleteFunc(must(e, roles, err).Roles, func(n string) bool { return n[0] != 'z' }), ","),
+			"z,z 3,z-2,z/1,zé")
 		user, err := m.auth.UserGet(m.ctx, &pb.AuthUserGetRequest{Name: "z/1"})
 		equal(e, "roles of one", strings.Join(must(e, user, err).Roles, ","), "root,z/1")
 		m.grant("z", authpb.Permission_WRITE, "c", "d")
@@ -260,8 +276,10 @@ var authRules = []rule{
 		equal(e, "with it", ok(e.post("POST", "/v3/kv/range", own, "Authorization", token)), true)
 		equal(e, "as a bearer", ok(e.post("POST", "/v3/kv/range", own, "Authorization", "Bearer "+token)), true)
 		equal(e, "as metadata", ok(e.post("POST", "/v3/kv/range", own, "Grpc-Metadata-Token", token)), true)
-		equal(e, "of another key", e.post("POST", "/v3/kv/range", other, "Authorization", token), `403 {"code":7,"message":"`+denied+`"}`)
-		equal(e, "a bad one", e.post("POST", "/v3/kv/range", own, "Authorization", "no"), `401 {"code":16,"message":"`+invalidToken+`"}`)
+		equal(e, "of another key", e.post("POST", "/v3/kv/range", other, "Authorization", token),
+			`403 {"code":7,"message":"`+denied+`"}`)
+		equal(e, "a bad one", e.post("POST", "/v3/kv/range", own, "Authorization", "no"),
+			`401 {"code":16,"message":"`+invalidToken+`"}`)
 		equal(e, "none", e.post("POST", "/v3/kv/range", own), `400 {"code":3,"message":"`+noName+`"}`)
 		equal(e, "status", e.post("POST", "/v3/maintenance/status", `{}`), `400 {"code":3,"message":"`+noName+`"}`)
 		login := e.post("POST", "/v3/auth/authenticate", `{"name":"web","password":"web"}`)

@@ -35,7 +35,9 @@ func TestAuthByCertificate(t *testing.T) {
 	common := []string{"--client-cert-auth", "--trusted-ca-file", serving.CAFile, cheapPasswords}
 	run := func(name, address string) {
 		t.Run(name, func(t *testing.T) {
-			runAll(t, &target.Target{Name: name, Address: address}, []rule{{"by certificate", func(e *env) { byCertificate(e, ca) }}})
+			runAll(t, &target.Target{Name: name, Address: address}, []rule{
+				{"by certificate", func(e *env) { byCertificate(e, ca) }},
+			})
 		})
 	}
 	if !target.Variant() {
@@ -98,7 +100,8 @@ func byCertificate(e *env, ca *tlstest.Authority) {
 	post := func(name string, header ...string) string {
 		client := &http.Client{Transport: &http.Transport{TLSClientConfig: ca.Client(e.T, name)}}
 		defer client.CloseIdleConnections()
-		req, err := http.NewRequestWithContext(e.ctx, http.MethodPost, "https://"+e.Address+"/v3/kv/range", strings.NewReader(`{"key":"`+e.encoded("k")+`"}`))
+		req, err := http.NewRequestWithContext(e.ctx, http.MethodPost, "https://"+e.Address+"/v3/kv/range",
+			strings.NewReader(`{"key":"`+e.encoded("k")+`"}`))
 		must(e, 0, err)
 		req.Header.Set("Accept", "*/*") // without it, etcd takes the gateway's own certificate for the client's
 		if len(header) > 0 {
@@ -115,5 +118,6 @@ func byCertificate(e *env, ca *tlstest.Authority) {
 	equal(e, "gateway, root", post("root"), refusal)
 	equal(e, "gateway, with a token", post("reader", "Authorization", token), refusal)
 	equal(e, "gateway, nameless", post("nameless"), `400 {"code":3,"message":"`+noName+`"}`)
-	equal(e, "gateway, nameless with a token", strings.HasPrefix(post("nameless", "Authorization", token), "200 "), true)
+	equal(e, "gateway, nameless with a token",
+		strings.HasPrefix(post("nameless", "Authorization", token), "200 "), true)
 }

@@ -23,7 +23,9 @@ func (e *env) lock(name string, lease int64) *v3lockpb.LockResponse {
 
 func (e *env) campaign(name, value string, lease int64) *v3electionpb.CampaignResponse {
 	e.Helper()
-	a, err := v3electionpb.NewElectionClient(e.Conn).Campaign(e.ctx, &v3electionpb.CampaignRequest{Name: e.key(name), Value: []byte(value), Lease: lease})
+	a, err := v3electionpb.NewElectionClient(e.Conn).Campaign(e.ctx, &v3electionpb.CampaignRequest{
+		Name: e.key(name), Value: []byte(value), Lease: lease,
+	})
 	return must(e, a, err)
 }
 
@@ -64,13 +66,16 @@ var contestRules = []rule{
 		for i := range 3 {
 			id := e.grant(500).ID
 			go func() {
-				a, err := v3lockpb.NewLockClient(e.Conn).Lock(e.ctx, &v3lockpb.LockRequest{Name: e.key("mutex"), Lease: id})
+				a, err := v3lockpb.NewLockClient(e.Conn).Lock(e.ctx, &v3lockpb.LockRequest{
+					Name: e.key("mutex"), Lease: id,
+				})
 				if err != nil {
 					waiting <- err.Error()
 					return
 				}
 				waiting <- fmt.Sprint(i)
-				if _, err := v3lockpb.NewLockClient(e.Conn).Unlock(e.ctx, &v3lockpb.UnlockRequest{Key: a.Key}); err != nil {
+				if _, err := v3lockpb.NewLockClient(e.Conn).Unlock(e.ctx,
+					&v3lockpb.UnlockRequest{Key: a.Key}); err != nil {
 					waiting <- err.Error()
 				}
 			}()
@@ -109,7 +114,9 @@ var contestRules = []rule{
 	{"a lock with a lease that is not there", func(e *env) {
 		a, err := v3lockpb.NewLockClient(e.Conn).Lock(e.ctx, &v3lockpb.LockRequest{Name: e.key("mutex"), Lease: 4711})
 		// etcd's service passes its client's error on, by which the code is lost.
-		fails(e, map[string]codes.Code{"etcd": codes.Unknown, "subject": codes.Unknown, "stele": codes.NotFound}[e.Name], "etcdserver: requested lease not found", a, err)
+		fails(e,
+			map[string]codes.Code{"etcd": codes.Unknown, "subject": codes.Unknown, "stele": codes.NotFound}[e.Name],
+			"etcdserver: requested lease not found", a, err)
 	}},
 	{"locks of the service and of the client exclude each other", func(e *env) {
 		session, err := concurrency.NewSession(e.Client(e.T), concurrency.WithTTL(60), concurrency.WithContext(e.ctx))
@@ -144,12 +151,16 @@ var contestRules = []rule{
 
 		elected := make(chan error, 1)
 		go func() {
-			_, err := client.Campaign(e.ctx, &v3electionpb.CampaignRequest{Name: e.key("e"), Value: []byte("two"), Lease: two})
+			_, err := client.Campaign(e.ctx, &v3electionpb.CampaignRequest{
+				Name: e.key("e"), Value: []byte("two"), Lease: two,
+			})
 			elected <- err
 		}()
 		e.await(func() bool { return e.get(fmt.Sprintf("e/%x", two)) != nil })
 
-		p, err := client.Proclaim(e.ctx, &v3electionpb.ProclaimRequest{Leader: leader.Leader, Value: []byte("one, still")})
+		p, err := client.Proclaim(e.ctx, &v3electionpb.ProclaimRequest{
+			Leader: leader.Leader, Value: []byte("one, still"),
+		})
 		equal(e, "revision", must(e, p, err).Header.Revision, before+3)
 		o, err = observed.Recv()
 		equal(e, "observed", string(must(e, o, err).Kv.Value), "one, still")
@@ -181,7 +192,9 @@ var contestRules = []rule{
 		id := e.grant(500).ID
 		waiting, cancel := context.WithTimeout(e.ctx, 500*time.Millisecond)
 		defer cancel()
-		_, err := v3electionpb.NewElectionClient(e.Conn).Campaign(waiting, &v3electionpb.CampaignRequest{Name: e.key("e"), Value: []byte("two"), Lease: id})
+		_, err := v3electionpb.NewElectionClient(e.Conn).Campaign(waiting, &v3electionpb.CampaignRequest{
+			Name: e.key("e"), Value: []byte("two"), Lease: id,
+		})
 		equal(e, "error", status.Code(err), codes.DeadlineExceeded)
 		e.await(func() bool { return e.get(fmt.Sprintf("e/%x", id)) == nil })
 	}},

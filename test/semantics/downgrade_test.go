@@ -38,8 +38,10 @@ var leaderRules = []rule{
 		ask := func(action pb.DowngradeRequest_DowngradeAction, version string) (*pb.DowngradeResponse, error) {
 			return e.Maintenance.Downgrade(e.ctx, &pb.DowngradeRequest{Action: action, Version: version})
 		}
-		const validate, enable, cancel = pb.DowngradeRequest_VALIDATE, pb.DowngradeRequest_ENABLE, pb.DowngradeRequest_CANCEL
-		const wrongFormat, wrongTarget = "etcdserver: wrong downgrade target version format", "etcdserver: invalid downgrade target version"
+		const validate, enable, cancel = pb.DowngradeRequest_VALIDATE, pb.DowngradeRequest_ENABLE,
+			pb.DowngradeRequest_CANCEL
+		const wrongFormat, wrongTarget = "etcdserver: wrong downgrade target version format",
+			"etcdserver: invalid downgrade target version"
 		for version, message := range map[string]string{
 			"": wrongFormat, "3": wrongFormat, "x.y.z": wrongFormat, "3.6.0.0": wrongFormat, "3.-6": wrongFormat,
 			"3.5.0": wrongTarget, "3.7.0": wrongTarget, "2.6.0": wrongTarget,

@@ -204,7 +204,9 @@ func rangeOp(r *pb.RangeRequest) *pb.RequestOp {
 }
 
 func deleteOp(key, end []byte) *pb.RequestOp {
-	return &pb.RequestOp{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: &pb.DeleteRangeRequest{Key: key, RangeEnd: end}}}
+	return &pb.RequestOp{
+		Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: &pb.DeleteRangeRequest{Key: key, RangeEnd: end}},
+	}
 }
 
 func txnOp(r *pb.TxnRequest) *pb.RequestOp {
@@ -212,9 +214,13 @@ func txnOp(r *pb.TxnRequest) *pb.RequestOp {
 }
 
 func version(key []byte, result pb.Compare_CompareResult, n int64) *pb.Compare {
-	return &pb.Compare{Key: key, Target: pb.Compare_VERSION, Result: result, TargetUnion: &pb.Compare_Version{Version: n}}
+	return &pb.Compare{
+		Key: key, Target: pb.Compare_VERSION, Result: result, TargetUnion: &pb.Compare_Version{Version: n},
+	}
 }
 
 func value(key []byte, result pb.Compare_CompareResult, v string) *pb.Compare {
-	return &pb.Compare{Key: key, Target: pb.Compare_VALUE, Result: result, TargetUnion: &pb.Compare_Value{Value: []byte(v)}}
+	return &pb.Compare{
+		Key: key, Target: pb.Compare_VALUE, Result: result, TargetUnion: &pb.Compare_Value{Value: []byte(v)},
+	}
 }

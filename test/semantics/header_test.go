@@ -39,15 +39,19 @@ var headerRules = []rule{
 	}},
 	{"a write adds one revision whatever its number of operations", func(e *env) {
 		before := e.revision()
-		a := e.txn(&pb.TxnRequest{Success: []*pb.RequestOp{putOp(e.key("a"), ""), putOp(e.key("b"), ""), putOp(e.key("c"), "")}})
+		a := e.txn(&pb.TxnRequest{
+			Success: []*pb.RequestOp{putOp(e.key("a"), ""), putOp(e.key("b"), ""), putOp(e.key("c"), "")},
+		})
 		equal(e, "revision after a txn of three puts", a.Header.Revision, before+1)
-		equal(e, "revision after deleting three keys", e.deleteOf(&pb.DeleteRangeRequest{Key: []byte(e.prefix), RangeEnd: e.end()}).Header.Revision, before+2)
+		equal(e, "revision after deleting three keys",
+			e.deleteOf(&pb.DeleteRangeRequest{Key: []byte(e.prefix), RangeEnd: e.end()}).Header.Revision, before+2)
 	}},
 	{"what changes nothing returns the current revision", func(e *env) {
 		before := e.put("k", "v").Header.Revision
 		equal(e, "delete of nothing", e.del("missing").Header.Revision, before)
 		equal(e, "empty txn", e.txn(&pb.TxnRequest{}).Header.Revision, before)
-		equal(e, "txn that deletes nothing", e.txn(&pb.TxnRequest{Success: []*pb.RequestOp{deleteOp(e.key("missing"), nil)}}).Header.Revision, before)
+		equal(e, "txn that deletes nothing",
+			e.txn(&pb.TxnRequest{Success: []*pb.RequestOp{deleteOp(e.key("missing"), nil)}}).Header.Revision, before)
 		equal(e, "range", e.rangeOf(e.everything()).Header.Revision, before)
 	}},
 	{"answers inside a txn carry only the revision", func(e *env) {

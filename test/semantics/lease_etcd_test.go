@@ -42,7 +42,8 @@ func TestLeaseModeEtcd(t *testing.T) {
 // TestLeaseModeTTL checks that mode ttl refuses what relies on etcd's leases, and names the other mode.
 func TestLeaseModeTTL(t *testing.T) {
 	runAll(t, target.Stele(t), []rule{{"a lease is only a TTL", func(e *env) {
-		const message = "stele: this server runs with --lease-mode=ttl, where a lease is only a TTL: it cannot be chosen, kept alive, revoked or " +
+		const message = "stele: this server runs with --lease-mode=ttl, where a lease is only a TTL: it cannot be " +
+			"chosen, kept alive, revoked or " +
 			"listed; locks, elections and service registries need --lease-mode=etcd"
 		refused(e, codes.FailedPrecondition, message, func() (*pb.LeaseGrantResponse, error) {
 			return e.Lease.LeaseGrant(e.ctx, &pb.LeaseGrantRequest{ID: 7, TTL: 100})
@@ -67,15 +68,20 @@ func TestLeaseModeTTL(t *testing.T) {
 			return v3lockpb.NewLockClient(e.Conn).Lock(e.ctx, &v3lockpb.LockRequest{Name: e.key("mutex")})
 		})
 		refused(e, codes.FailedPrecondition, message, func() (*v3electionpb.CampaignResponse, error) {
-			return v3electionpb.NewElectionClient(e.Conn).Campaign(e.ctx, &v3electionpb.CampaignRequest{Name: e.key("election")})
+			return v3electionpb.NewElectionClient(e.Conn).Campaign(e.ctx, &v3electionpb.CampaignRequest{
+				Name: e.key("election"),
+			})
 		})
 	}}, {"a key named after its lease is refused and changes nothing", func(e *env) {
-		const message = "stele: this server runs with --lease-mode=ttl, where all leases with the same TTL have the same ID: a key that is named " +
+		const message = "stele: this server runs with --lease-mode=ttl, where all leases with the same TTL have the " +
+			"same ID: a key that is named " +
 			"after its lease is not unique; locks, elections and service registries need --lease-mode=etcd"
 		before := e.revision()
 		for _, name := range []string{"60", "3c", "3C"} {
 			put := &pb.PutRequest{Key: e.key(name), Value: []byte("v"), Lease: 60}
-			refused(e, codes.FailedPrecondition, message, func() (*pb.PutResponse, error) { return e.KV.Put(e.ctx, put) })
+			refused(e, codes.FailedPrecondition, message, func() (*pb.PutResponse, error) {
+				return e.KV.Put(e.ctx, put)
+			})
 			for _, compare := range []*pb.Compare{
 				{Key: put.Key, Target: pb.Compare_CREATE, TargetUnion: &pb.Compare_CreateRevision{}},
 				{Key: e.key("other"), Target: pb.Compare_MOD, TargetUnion: &pb.Compare_ModRevision{}},
@@ -91,8 +97,12 @@ func TestLeaseModeTTL(t *testing.T) {
 		equal(e, "revision", e.revision(), before)
 	}}, {"an object of Kubernetes may be named like its TTL", func(e *env) {
 		created, err := e.KV.Txn(e.ctx, &pb.TxnRequest{
-			Compare: []*pb.Compare{{Key: e.key("3600"), Target: pb.Compare_MOD, TargetUnion: &pb.Compare_ModRevision{}}},
-			Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: e.key("3600"), Lease: 3600}}}},
+			Compare: []*pb.Compare{
+				{Key: e.key("3600"), Target: pb.Compare_MOD, TargetUnion: &pb.Compare_ModRevision{}},
+			},
+			Success: []*pb.RequestOp{
+				{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: e.key("3600"), Lease: 3600}}},
+			},
 		})
 		equal(e, "succeeded", must(e, created, err).Succeeded, true)
 	}}})
@@ -159,9 +169,10 @@ var etcdLeaseRules = []rule{
 		for _, id := range []int64{77, -78} {
 			a, err := e.Lease.LeaseGrant(e.ctx, &pb.LeaseGrantRequest{ID: id, TTL: 100})
 			equal(e, "ID", must(e, a, err).ID, id)
-			refused(e, codes.FailedPrecondition, "etcdserver: lease already exists", func() (*pb.LeaseGrantResponse, error) {
-				return e.Lease.LeaseGrant(e.ctx, &pb.LeaseGrantRequest{ID: id, TTL: 50})
-			})
+			refused(e, codes.FailedPrecondition, "etcdserver: lease already exists",
+				func() (*pb.LeaseGrantResponse, error) {
+					return e.Lease.LeaseGrant(e.ctx, &pb.LeaseGrantRequest{ID: id, TTL: 50})
+				})
 			equal(e, "granted TTL", e.timeToLive(id).GrantedTTL, 100)
 		}
 	}},
@@ -341,7 +352,8 @@ var etcdLeaseRules = []rule{
 			a := e.keepAlive(stream, id)
 			equal(e, "TTL after the revocation", a.TTL, 0)
 			equal(e, "ID", a.ID, id)
-			equal(e, "the revision is that of the revocation or newer", a.Header.Revision >= revoked.Header.Revision, true)
+			equal(e, "the revision is that of the revocation or newer",
+				a.Header.Revision >= revoked.Header.Revision, true)
 		}
 	}},
 	{"leases survive a restart", func(e *env) {
@@ -368,7 +380,8 @@ var etcdLeaseRules = []rule{
 			sessions[i] = must(e, s, err)
 			defer func() { _ = s.Close() }()
 		}
-		first, second := concurrency.NewMutex(sessions[0], e.prefix+"mutex"), concurrency.NewMutex(sessions[1], e.prefix+"mutex")
+		first, second := concurrency.NewMutex(sessions[0], e.prefix+"mutex"),
+			concurrency.NewMutex(sessions[1], e.prefix+"mutex")
 		if err := first.Lock(e.ctx); err != nil {
 			e.Fatal(err)
 		}
@@ -379,7 +392,8 @@ var etcdLeaseRules = []rule{
 		if err := second.Lock(e.ctx); err != nil {
 			e.Fatal(err)
 		}
-		one, two := concurrency.NewElection(sessions[0], e.prefix+"election"), concurrency.NewElection(sessions[1], e.prefix+"election")
+		one, two := concurrency.NewElection(sessions[0], e.prefix+"election"),
+			concurrency.NewElection(sessions[1], e.prefix+"election")
 		if err := one.Campaign(e.ctx, "one"); err != nil {
 			e.Fatal(err)
 		}

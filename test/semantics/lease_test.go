@@ -54,7 +54,8 @@ var leaseRules = []rule{
 		equal(e, "former KeyValue", ev[0].PrevKv.String(), before.String())
 		equal(e, "is gone", e.get("k") == nil, true)
 		equal(e, "revision of the deletion", ev[0].Kv.ModRevision > before.ModRevision, true)
-		equal(e, "it can still be read", e.rangeOf(&pb.RangeRequest{Key: e.key("k"), Revision: before.ModRevision}).Count, 1)
+		equal(e, "it can still be read",
+			e.rangeOf(&pb.RangeRequest{Key: e.key("k"), Revision: before.ModRevision}).Count, 1)
 		e.put("k", "again")
 		equal(e, "version", e.get("k").Version, 1)
 	}},

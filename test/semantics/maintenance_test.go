@@ -104,7 +104,9 @@ var maintenanceRules = []rule{
 	}},
 	{"changes of members check URLs and IDs", func(e *env) {
 		cluster := pb.NewClusterClient(e.Conn)
-		for _, urls := range [][]string{nil, {"127.0.0.1:2380"}, {"ftp://a:1"}, {"http://a"}, {"http://a:1/path"}, {"http://a:1", ""}} {
+		for _, urls := range [][]string{
+			nil, {"127.0.0.1:2380"}, {"ftp://a:1"}, {"http://a"}, {"http://a:1/path"}, {"http://a:1", ""},
+		} {
 			_, err := cluster.MemberAdd(e.ctx, &pb.MemberAddRequest{PeerURLs: urls})
 			refusedWith(e, err, codes.InvalidArgument, "etcdserver: given member URLs are invalid")
 		}

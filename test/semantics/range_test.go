@@ -31,7 +31,8 @@ var rangeRules = []rule{
 		_, err := e.KV.Put(e.ctx, &pb.PutRequest{Key: []byte{0}})
 		must(e, 0, err)
 		defer e.deleteOf(&pb.DeleteRangeRequest{Key: []byte{0}})
-		equal(e, "count with one more key, NUL", e.rangeOf(&pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}, CountOnly: true}).Count, all+1)
+		equal(e, "count with one more key, NUL",
+			e.rangeOf(&pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}, CountOnly: true}).Count, all+1)
 	}},
 	{"range end at or before key is empty", func(e *env) {
 		e.put("b", "")
@@ -60,9 +61,10 @@ var rangeRules = []rule{
 	}},
 	{"a future revision is refused", func(e *env) {
 		future := e.put("k", "").Header.Revision + 1
-		refused(e, codes.OutOfRange, "etcdserver: mvcc: required revision is a future revision", func() (*pb.RangeResponse, error) {
-			return e.KV.Range(e.ctx, &pb.RangeRequest{Key: e.key("k"), Revision: future})
-		})
+		refused(e, codes.OutOfRange, "etcdserver: mvcc: required revision is a future revision",
+			func() (*pb.RangeResponse, error) {
+				return e.KV.Range(e.ctx, &pb.RangeRequest{Key: e.key("k"), Revision: future})
+			})
 	}},
 	{"an old revision shows the old state and the current header", func(e *env) {
 		old := e.put("k", "1").Header.Revision
@@ -131,7 +133,8 @@ var rangeRules = []rule{
 		e.put("a", "2")
 		e.put("b", "0")
 		for target, want := range map[pb.RangeRequest_SortTarget]string{
-			pb.RangeRequest_KEY: "a b c", pb.RangeRequest_MOD: "c a b", pb.RangeRequest_CREATE: "c a b", pb.RangeRequest_VALUE: "b c a",
+			pb.RangeRequest_KEY: "a b c", pb.RangeRequest_MOD: "c a b", pb.RangeRequest_CREATE: "c a b",
+			pb.RangeRequest_VALUE: "b c a",
 		} {
 			r := e.everything()
 			r.SortTarget = target
@@ -144,7 +147,8 @@ var rangeRules = []rule{
 		e.put("b", "0")
 		e.put("a", "2")
 		for target, want := range map[pb.RangeRequest_SortTarget]string{
-			pb.RangeRequest_KEY: "c b a", pb.RangeRequest_MOD: "a b c", pb.RangeRequest_CREATE: "b a c", pb.RangeRequest_VALUE: "a c b",
+			pb.RangeRequest_KEY: "c b a", pb.RangeRequest_MOD: "a b c", pb.RangeRequest_CREATE: "b a c",
+			pb.RangeRequest_VALUE: "a c b",
 		} {
 			r := e.everything()
 			r.SortTarget, r.SortOrder = target, pb.RangeRequest_DESCEND

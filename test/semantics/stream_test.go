@@ -82,12 +82,16 @@ func (s *stream) all(r *pb.WatchCreateRequest) int64 {
 
 func (s *stream) cancel(id int64) {
 	s.Helper()
-	s.send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CancelRequest{CancelRequest: &pb.WatchCancelRequest{WatchId: id}}})
+	s.send(&pb.WatchRequest{
+		RequestUnion: &pb.WatchRequest_CancelRequest{CancelRequest: &pb.WatchCancelRequest{WatchId: id}},
+	})
 }
 
 func (s *stream) requestProgress() {
 	s.Helper()
-	s.send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}})
+	s.send(&pb.WatchRequest{
+		RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}},
+	})
 }
 
 // progress asks for progress until it comes, because etcd drops a request while a watcher is not synced. Events

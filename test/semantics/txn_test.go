@@ -56,20 +56,26 @@ var txnRules = []rule{
 		modified := e.put("k", "m").Header.Revision
 		k := e.key("k")
 		for target, c := range map[pb.Compare_CompareTarget]func(d int64) *pb.Compare{
-			pb.Compare_VERSION: func(d int64) *pb.Compare { return &pb.Compare{TargetUnion: &pb.Compare_Version{Version: 2 + d}} },
+			pb.Compare_VERSION: func(d int64) *pb.Compare {
+				return &pb.Compare{TargetUnion: &pb.Compare_Version{Version: 2 + d}}
+			},
 			pb.Compare_CREATE: func(d int64) *pb.Compare {
 				return &pb.Compare{TargetUnion: &pb.Compare_CreateRevision{CreateRevision: created + d}}
 			},
 			pb.Compare_MOD: func(d int64) *pb.Compare {
 				return &pb.Compare{TargetUnion: &pb.Compare_ModRevision{ModRevision: modified + d}}
 			},
-			pb.Compare_LEASE: func(d int64) *pb.Compare { return &pb.Compare{TargetUnion: &pb.Compare_Lease{Lease: d}} },
+			pb.Compare_LEASE: func(d int64) *pb.Compare {
+				return &pb.Compare{TargetUnion: &pb.Compare_Lease{Lease: d}}
+			},
 			pb.Compare_VALUE: func(d int64) *pb.Compare {
 				return &pb.Compare{TargetUnion: &pb.Compare_Value{Value: []byte{byte('m' + d)}}}
 			},
 		} {
 			for _, d := range []int64{-1, 0, 1} {
-				for result, want := range map[pb.Compare_CompareResult]bool{equalTo: d == 0, notEqual: d != 0, greater: d < 0, less: d > 0} {
+				for result, want := range map[pb.Compare_CompareResult]bool{
+					equalTo: d == 0, notEqual: d != 0, greater: d < 0, less: d > 0,
+				} {
 					compare := c(d)
 					compare.Key, compare.Target, compare.Result = k, target, result
 					equal(e, fmt.Sprintf("%v %v with a difference of %d", target, result, d), e.holds(compare), want)
@@ -80,9 +86,12 @@ var txnRules = []rule{
 	{"a missing key compares as zeros", func(e *env) {
 		k := e.key("missing")
 		equal(e, "version", e.holds(version(k, equalTo, 0)), true)
-		equal(e, "create", e.holds(&pb.Compare{Key: k, Target: pb.Compare_CREATE, TargetUnion: &pb.Compare_CreateRevision{}}), true)
-		equal(e, "mod", e.holds(&pb.Compare{Key: k, Target: pb.Compare_MOD, TargetUnion: &pb.Compare_ModRevision{}}), true)
-		equal(e, "lease", e.holds(&pb.Compare{Key: k, Target: pb.Compare_LEASE, TargetUnion: &pb.Compare_Lease{}}), true)
+		equal(e, "create",
+			e.holds(&pb.Compare{Key: k, Target: pb.Compare_CREATE, TargetUnion: &pb.Compare_CreateRevision{}}), true)
+		equal(e, "mod",
+			e.holds(&pb.Compare{Key: k, Target: pb.Compare_MOD, TargetUnion: &pb.Compare_ModRevision{}}), true)
+		equal(e, "lease",
+			e.holds(&pb.Compare{Key: k, Target: pb.Compare_LEASE, TargetUnion: &pb.Compare_Lease{}}), true)
 		equal(e, "version greater than -1", e.holds(version(k, greater, -1)), true)
 	}},
 	{"a VALUE compare on a missing key is false", func(e *env) {
@@ -109,10 +118,12 @@ var txnRules = []rule{
 	}},
 	{"an unset union is 0", func(e *env) {
 		e.put("k", "")
-		equal(e, "version greater", e.holds(&pb.Compare{Key: e.key("k"), Target: pb.Compare_VERSION, Result: greater}), true)
+		equal(e, "version greater",
+			e.holds(&pb.Compare{Key: e.key("k"), Target: pb.Compare_VERSION, Result: greater}), true)
 		equal(e, "value equal", e.holds(&pb.Compare{Key: e.key("k"), Target: pb.Compare_VALUE}), true)
 		equal(e, "the union of another target", e.holds(&pb.Compare{
-			Key: e.key("k"), Target: pb.Compare_VERSION, Result: greater, TargetUnion: &pb.Compare_ModRevision{ModRevision: 1000000},
+			Key: e.key("k"), Target: pb.Compare_VERSION, Result: greater,
+			TargetUnion: &pb.Compare_ModRevision{ModRevision: 1000000},
 		}), true)
 	}},
 	{"a target out of range is equal and a result out of range is true", func(e *env) {
@@ -144,11 +155,15 @@ var txnRules = []rule{
 	}},
 	{"a range at a revision does not see the txn's own writes", func(e *env) {
 		past := e.put("k", "1").Header.Revision
-		a := e.txn(&pb.TxnRequest{Success: []*pb.RequestOp{putOp(e.key("k"), "2"), rangeOp(&pb.RangeRequest{Key: e.key("k"), Revision: past})}})
+		a := e.txn(&pb.TxnRequest{Success: []*pb.RequestOp{
+			putOp(e.key("k"), "2"), rangeOp(&pb.RangeRequest{Key: e.key("k"), Revision: past}),
+		}})
 		equal(e, "value", string(a.Responses[1].GetResponseRange().Kvs[0].Value), "1")
 	}},
 	{"all writes share one mod revision", func(e *env) {
-		a := e.txn(&pb.TxnRequest{Success: []*pb.RequestOp{putOp(e.key("a"), ""), txnOp(&pb.TxnRequest{Success: []*pb.RequestOp{putOp(e.key("b"), "")}})}})
+		a := e.txn(&pb.TxnRequest{Success: []*pb.RequestOp{
+			putOp(e.key("a"), ""), txnOp(&pb.TxnRequest{Success: []*pb.RequestOp{putOp(e.key("b"), "")}}),
+		}})
 		for _, kv := range e.rangeOf(e.everything()).Kvs {
 			equal(e, string(kv.Key), kv.ModRevision, a.Header.Revision)
 		}
@@ -165,21 +180,29 @@ var txnRules = []rule{
 	}},
 	{"128 operations are not too many", func(e *env) {
 		equal(e, "operations", len(e.txn(&pb.TxnRequest{Success: e.repeat(128)}).Responses), 128)
-		refused(e, codes.InvalidArgument, tooManyOps, func() (*pb.TxnResponse, error) { return e.KV.Txn(e.ctx, &pb.TxnRequest{Success: e.repeat(129)}) })
-		refused(e, codes.InvalidArgument, tooManyOps, func() (*pb.TxnResponse, error) { return e.KV.Txn(e.ctx, &pb.TxnRequest{Failure: e.repeat(129)}) })
+		refused(e, codes.InvalidArgument, tooManyOps, func() (*pb.TxnResponse, error) {
+			return e.KV.Txn(e.ctx, &pb.TxnRequest{Success: e.repeat(129)})
+		})
+		refused(e, codes.InvalidArgument, tooManyOps, func() (*pb.TxnResponse, error) {
+			return e.KV.Txn(e.ctx, &pb.TxnRequest{Failure: e.repeat(129)})
+		})
 		compares := make([]*pb.Compare, 129)
 		for i := range compares {
 			compares[i] = version(e.key("k"), equalTo, 0)
 		}
 		equal(e, "128 compares", e.txn(&pb.TxnRequest{Compare: compares[:128]}).Succeeded, true)
-		refused(e, codes.InvalidArgument, tooManyOps, func() (*pb.TxnResponse, error) { return e.KV.Txn(e.ctx, &pb.TxnRequest{Compare: compares}) })
+		refused(e, codes.InvalidArgument, tooManyOps, func() (*pb.TxnResponse, error) {
+			return e.KV.Txn(e.ctx, &pb.TxnRequest{Compare: compares})
+		})
 	}},
 	{"nesting uses up the same budget", func(e *env) {
 		nested := func(outer, inner int) *pb.TxnRequest {
 			return &pb.TxnRequest{Success: append(e.repeat(outer-1), txnOp(&pb.TxnRequest{Success: e.repeat(inner)}))}
 		}
 		e.txn(nested(100, 28))
-		refused(e, codes.InvalidArgument, tooManyOps, func() (*pb.TxnResponse, error) { return e.KV.Txn(e.ctx, nested(100, 29)) })
+		refused(e, codes.InvalidArgument, tooManyOps, func() (*pb.TxnResponse, error) {
+			return e.KV.Txn(e.ctx, nested(100, 29))
+		})
 	}},
 	{"two puts of a key are refused", func(e *env) {
 		txnRefused(e, codes.InvalidArgument, duplicateKey, putOp(e.key("k"), "1"), putOp(e.key("k"), "2"))
@@ -190,9 +213,12 @@ var txnRules = []rule{
 	}},
 	{"a nested put of a key that is put is refused", func(e *env) {
 		inner := []*pb.RequestOp{putOp(e.key("k"), "2")}
-		txnRefused(e, codes.InvalidArgument, duplicateKey, putOp(e.key("k"), "1"), txnOp(&pb.TxnRequest{Success: inner}))
-		txnRefused(e, codes.InvalidArgument, duplicateKey, putOp(e.key("k"), "1"), txnOp(&pb.TxnRequest{Failure: inner}))
-		txnRefused(e, codes.InvalidArgument, duplicateKey, txnOp(&pb.TxnRequest{Success: inner}), txnOp(&pb.TxnRequest{Failure: inner}))
+		txnRefused(e, codes.InvalidArgument, duplicateKey, putOp(e.key("k"), "1"),
+			txnOp(&pb.TxnRequest{Success: inner}))
+		txnRefused(e, codes.InvalidArgument, duplicateKey, putOp(e.key("k"), "1"),
+			txnOp(&pb.TxnRequest{Failure: inner}))
+		txnRefused(e, codes.InvalidArgument, duplicateKey, txnOp(&pb.TxnRequest{Success: inner}),
+			txnOp(&pb.TxnRequest{Failure: inner}))
 	}},
 	{"then and else of one nested txn may put the same key", func(e *env) {
 		ops := []*pb.RequestOp{putOp(e.key("k"), "")}
@@ -201,7 +227,9 @@ var txnRules = []rule{
 	}},
 	{"duplicates in the branch not taken are refused", func(e *env) {
 		refused(e, codes.InvalidArgument, duplicateKey, func() (*pb.TxnResponse, error) {
-			return e.KV.Txn(e.ctx, &pb.TxnRequest{Failure: []*pb.RequestOp{putOp(e.key("k"), "1"), putOp(e.key("k"), "2")}})
+			return e.KV.Txn(e.ctx, &pb.TxnRequest{
+				Failure: []*pb.RequestOp{putOp(e.key("k"), "1"), putOp(e.key("k"), "2")},
+			})
 		})
 	}},
 	{"two deletes of a key are fine", func(e *env) {
@@ -239,17 +267,23 @@ var txnRules = []rule{
 	}},
 	{"ignore_value needs a key from before the txn", func(e *env) {
 		txnRefused(e, codes.InvalidArgument, "etcdserver: key not found",
-			&pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: e.key("k"), IgnoreValue: true}}})
+			&pb.RequestOp{
+				Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: e.key("k"), IgnoreValue: true}},
+			})
 	}},
 	{"a serializable read-only txn", func(e *env) {
 		e.put("k", "v")
-		a := e.txn(&pb.TxnRequest{Success: []*pb.RequestOp{rangeOp(&pb.RangeRequest{Key: e.key("k"), Serializable: true})}})
+		a := e.txn(&pb.TxnRequest{
+			Success: []*pb.RequestOp{rangeOp(&pb.RangeRequest{Key: e.key("k"), Serializable: true})},
+		})
 		equal(e, "value", string(a.Responses[0].GetResponseRange().Kvs[0].Value), "v")
 	}},
 	{"prev_kv inside a txn is that of the operation", func(e *env) {
 		e.put("k", "1")
 		a := e.txn(&pb.TxnRequest{Success: []*pb.RequestOp{
-			{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: e.key("k"), Value: []byte("2"), PrevKv: true}}},
+			{Request: &pb.RequestOp_RequestPut{
+				RequestPut: &pb.PutRequest{Key: e.key("k"), Value: []byte("2"), PrevKv: true},
+			}},
 			rangeOf(e.key("k")),
 		}})
 		equal(e, "former value", string(a.Responses[0].GetResponsePut().PrevKv.Value), "1")

@@ -20,7 +20,9 @@ var progressRules = []rule{
 	{"who asks gets notifications of its own id while there are no events", func(e *env) {
 		s := e.watch()
 		s.all(&pb.WatchCreateRequest{WatchId: 5})
-		s.all(&pb.WatchCreateRequest{WatchId: 6, ProgressNotify: true, Filters: []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NOPUT}})
+		s.all(&pb.WatchCreateRequest{
+			WatchId: 6, ProgressNotify: true, Filters: []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NOPUT},
+		})
 		current := e.put("k", "v").Header.Revision
 		equal(e, "event", s.text(s.events(1)), "PUT k=v")
 		for range 3 {
@@ -83,20 +85,25 @@ var watchRules = []rule{
 	{"a duplicate id is refused", func(e *env) {
 		s := e.watch()
 		s.create(&pb.WatchCreateRequest{Key: e.key("k"), WatchId: 7})
-		wantCancelReason(e, s.create(&pb.WatchCreateRequest{Key: e.key("k"), WatchId: 7}), "mvcc: duplicate watch ID provided on the WatchStream")
+		wantCancelReason(e, s.create(&pb.WatchCreateRequest{Key: e.key("k"), WatchId: 7}),
+			"mvcc: duplicate watch ID provided on the WatchStream")
 		e.put("k", "v")
 		equal(e, "the first one lives", s.next().WatchId, 7)
 	}},
 	{"an empty range is refused", func(e *env) {
 		s := e.watch()
-		wantCancelReason(e, s.create(&pb.WatchCreateRequest{Key: e.key("b"), RangeEnd: e.key("a")}), "mvcc: watcher range is empty")
-		wantCancelReason(e, s.create(&pb.WatchCreateRequest{Key: e.key("b"), RangeEnd: e.key("b")}), "mvcc: watcher range is empty")
+		wantCancelReason(e, s.create(&pb.WatchCreateRequest{Key: e.key("b"), RangeEnd: e.key("a")}),
+			"mvcc: watcher range is empty")
+		wantCancelReason(e, s.create(&pb.WatchCreateRequest{Key: e.key("b"), RangeEnd: e.key("b")}),
+			"mvcc: watcher range is empty")
 		equal(e, "the id was not used", s.create(&pb.WatchCreateRequest{Key: e.key("a")}).WatchId, 0)
 	}},
 	{"a negative start is refused as compacted", func(e *env) {
 		s := e.watch()
-		wantCancelReason(e, s.create(&pb.WatchCreateRequest{Key: e.key("k"), StartRevision: -1}), "etcdserver: mvcc: required revision has been compacted")
-		wantCancelReason(e, s.create(&pb.WatchCreateRequest{Key: e.key("b"), RangeEnd: e.key("a"), StartRevision: math.MinInt64}),
+		wantCancelReason(e, s.create(&pb.WatchCreateRequest{Key: e.key("k"), StartRevision: -1}),
+			"etcdserver: mvcc: required revision has been compacted")
+		wantCancelReason(e,
+			s.create(&pb.WatchCreateRequest{Key: e.key("b"), RangeEnd: e.key("a"), StartRevision: math.MinInt64}),
 			"etcdserver: mvcc: required revision has been compacted")
 	}},
 	{"an empty key is NUL", func(e *env) {
@@ -161,7 +168,8 @@ var watchRules = []rule{
 		s := e.watch()
 		s.all(&pb.WatchCreateRequest{})
 		e.txn(&pb.TxnRequest{Success: []*pb.RequestOp{
-			putOp(e.key("c"), "1"), putOp(e.key("a"), "2"), txnOp(&pb.TxnRequest{Success: []*pb.RequestOp{putOp(e.key("b"), "3")}}),
+			putOp(e.key("c"), "1"), putOp(e.key("a"), "2"),
+			txnOp(&pb.TxnRequest{Success: []*pb.RequestOp{putOp(e.key("b"), "3")}}),
 		}})
 		r := s.next()
 		equal(e, "events", s.text(r.Events), "PUT c=1 PUT a=2 PUT b=3")
@@ -173,9 +181,15 @@ var watchRules = []rule{
 	}},
 	{"filters", func(e *env) {
 		s := e.watch()
-		s.all(&pb.WatchCreateRequest{WatchId: 1, Filters: []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NOPUT}})
-		s.all(&pb.WatchCreateRequest{WatchId: 2, Filters: []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NODELETE}})
-		s.all(&pb.WatchCreateRequest{WatchId: 3, Filters: []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NODELETE, pb.WatchCreateRequest_NOPUT}})
+		s.all(&pb.WatchCreateRequest{
+			WatchId: 1, Filters: []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NOPUT},
+		})
+		s.all(&pb.WatchCreateRequest{
+			WatchId: 2, Filters: []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NODELETE},
+		})
+		s.all(&pb.WatchCreateRequest{WatchId: 3, Filters: []pb.WatchCreateRequest_FilterType{
+			pb.WatchCreateRequest_NODELETE, pb.WatchCreateRequest_NOPUT,
+		}})
 		e.put("k", "v")
 		e.del("k")
 		first, second := s.next(), s.next()
@@ -244,7 +258,8 @@ var watchRules = []rule{
 	{"fragment splits what is larger than a request may be", func(e *env) {
 		big := func(c string) string { return strings.Repeat(c, 700<<10) }
 		put := func(c string) int64 {
-			return e.txn(&pb.TxnRequest{Success: []*pb.RequestOp{putOp(e.key("a"), big(c)), putOp(e.key("b"), big(c))}}).Header.Revision
+			return e.txn(&pb.TxnRequest{Success: []*pb.RequestOp{putOp(e.key("a"), big(c)),
+				putOp(e.key("b"), big(c))}}).Header.Revision
 		}
 		whole, split := e.watch(), e.watch()
 		whole.all(&pb.WatchCreateRequest{PrevKv: true})
@@ -298,7 +313,8 @@ var watchCompactionRules = []rule{
 		s := e.watch()
 		s.all(&pb.WatchCreateRequest{StartRevision: 2, WatchId: 1})
 		equal(e, "canceled", s.next().Canceled, true)
-		wantCancelReason(e, s.create(&pb.WatchCreateRequest{Key: e.key("k"), WatchId: 1}), "mvcc: duplicate watch ID provided on the WatchStream")
+		wantCancelReason(e, s.create(&pb.WatchCreateRequest{Key: e.key("k"), WatchId: 1}),
+			"mvcc: duplicate watch ID provided on the WatchStream")
 		s.cancel(1)
 		a := s.next()
 		equal(e, "canceled again", a.Canceled, true)

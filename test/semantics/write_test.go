@@ -83,22 +83,34 @@ var putRules = []rule{
 	}},
 	{"ignore_value with a value is refused", func(e *env) {
 		e.put("k", "")
-		putWith(e, codes.InvalidArgument, "etcdserver: value is provided", &pb.PutRequest{Key: e.key("k"), Value: []byte("v"), IgnoreValue: true})
+		putWith(e, codes.InvalidArgument, "etcdserver: value is provided", &pb.PutRequest{
+			Key: e.key("k"), Value: []byte("v"), IgnoreValue: true,
+		})
 	}},
 	{"ignore_lease with a lease is refused", func(e *env) {
 		e.put("k", "")
-		putWith(e, codes.InvalidArgument, "etcdserver: lease is provided", &pb.PutRequest{Key: e.key("k"), Lease: 1, IgnoreLease: true})
+		putWith(e, codes.InvalidArgument, "etcdserver: lease is provided", &pb.PutRequest{
+			Key: e.key("k"), Lease: 1, IgnoreLease: true,
+		})
 	}},
 	{"ignore_value or ignore_lease on a missing key is refused", func(e *env) {
-		putWith(e, codes.InvalidArgument, "etcdserver: key not found", &pb.PutRequest{Key: e.key("k"), IgnoreValue: true})
-		putWith(e, codes.InvalidArgument, "etcdserver: key not found", &pb.PutRequest{Key: e.key("k"), Value: []byte("v"), IgnoreLease: true})
+		putWith(e, codes.InvalidArgument, "etcdserver: key not found", &pb.PutRequest{
+			Key: e.key("k"), IgnoreValue: true,
+		})
+		putWith(e, codes.InvalidArgument, "etcdserver: key not found", &pb.PutRequest{
+			Key: e.key("k"), Value: []byte("v"), IgnoreLease: true,
+		})
 		e.put("k", "")
 		e.del("k")
-		putWith(e, codes.InvalidArgument, "etcdserver: key not found", &pb.PutRequest{Key: e.key("k"), IgnoreValue: true})
+		putWith(e, codes.InvalidArgument, "etcdserver: key not found", &pb.PutRequest{
+			Key: e.key("k"), IgnoreValue: true,
+		})
 	}},
 	{"an unknown lease is refused", func(e *env) {
 		for _, id := range []int64{-1, math.MinInt64, 9_000_000_001, math.MaxInt64} {
-			putWith(e, codes.NotFound, "etcdserver: requested lease not found", &pb.PutRequest{Key: e.key("k"), Lease: id})
+			putWith(e, codes.NotFound, "etcdserver: requested lease not found", &pb.PutRequest{
+				Key: e.key("k"), Lease: id,
+			})
 		}
 	}},
 	{"over 1.5 MiB is too large", func(e *env) {
@@ -108,7 +120,9 @@ var putRules = []rule{
 		})
 		refused(e, codes.InvalidArgument, "etcdserver: request is too large", func() (*pb.TxnResponse, error) {
 			half := strings.Repeat("x", 800<<10)
-			return e.KV.Txn(e.ctx, &pb.TxnRequest{Success: []*pb.RequestOp{putOp(e.key("a"), half), putOp(e.key("b"), half)}})
+			return e.KV.Txn(e.ctx, &pb.TxnRequest{
+				Success: []*pb.RequestOp{putOp(e.key("a"), half), putOp(e.key("b"), half)},
+			})
 		})
 		refused(e, codes.InvalidArgument, "etcdserver: request is too large", func() (*pb.DeleteRangeResponse, error) {
 			return e.KV.DeleteRange(e.ctx, &pb.DeleteRangeRequest{Key: make([]byte, 1600<<10)})
@@ -118,7 +132,8 @@ var putRules = []rule{
 		before := e.revision()
 		_, err := e.KV.Put(e.ctx, &pb.PutRequest{Key: e.key("k"), Value: make([]byte, 2200<<10)})
 		equal(e, "code", status.Code(err), codes.ResourceExhausted)
-		equal(e, "message", strings.HasPrefix(status.Convert(err).Message(), "grpc: received message larger than max"), true)
+		equal(e, "message",
+			strings.HasPrefix(status.Convert(err).Message(), "grpc: received message larger than max"), true)
 		equal(e, "revision", e.revision(), before)
 	}},
 	{"a key of a megabyte", func(e *env) {

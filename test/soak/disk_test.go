@@ -44,8 +44,12 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := stele.Start(t, stele.Options{Dir: dir})
-	d := &diskClient{t: t, kv: pb.NewKVClient(connect.GRPC(t, s.Target)), acked: map[string]string{}, refused: map[string]bool{}}
-	watch := openWatch(t.Context(), t, connect.GRPC(t, s.Target), &pb.WatchCreateRequest{Key: []byte("k"), RangeEnd: []byte("l")})
+	d := &diskClient{
+		t: t, kv: pb.NewKVClient(connect.GRPC(t, s.Target)), acked: map[string]string{}, refused: map[string]bool{},
+	}
+	watch := openWatch(t.Context(), t, connect.GRPC(t, s.Target), &pb.WatchCreateRequest{
+		Key: []byte("k"), RangeEnd: []byte("l"),
+	})
 
 	var err error
 	for err == nil {
@@ -105,7 +109,8 @@ func TestFullDisk(t *testing.T) {
 	}
 	d.kv = pb.NewKVClient(connect.GRPC(t, s.Target))
 	d.check()
-	t.Logf("%d acknowledged writes, %d refused; lost 0, appeared 0, after SIGKILL and a start on the full disk too", len(d.acked), len(d.refused))
+	t.Logf("%d acknowledged writes, %d refused; lost 0, appeared 0, after SIGKILL and a start on the full disk too",
+		len(d.acked), len(d.refused))
 }
 
 // diskClient writes new keys and knows what became of them.

@@ -50,7 +50,8 @@ func TestLitestream(t *testing.T) {
 			for n := 0; writing.Err() == nil; n++ {
 				value := append(fmt.Appendf(nil, "%d-%d", client, n), bytes.Repeat([]byte{'.'}, 2000)...)
 				key := fmt.Appendf(nil, "key-%03d", (n*4+client)%litestreamKeys)
-				if _, err := kv.Put(context.WithoutCancel(writing), &pb.PutRequest{Key: key, Value: value}); err != nil {
+				if _, err := kv.Put(context.WithoutCancel(writing),
+					&pb.PutRequest{Key: key, Value: value}); err != nil {
 					return err
 				}
 			}
@@ -65,7 +66,8 @@ func TestLitestream(t *testing.T) {
 		t.Fatal(err)
 	}
 	db, wal := size(t, file), size(t, file+"-wal")
-	t.Logf("%d revisions written; file %.1f MiB, write-ahead log %.1f MiB", want.Header.Revision, float64(db)/mib, float64(wal)/mib)
+	t.Logf("%d revisions written; file %.1f MiB, write-ahead log %.1f MiB", want.Header.Revision, float64(db)/mib,
+		float64(wal)/mib)
 	if db < mib {
 		t.Errorf("the file has %d bytes: Litestream has not copied the log into it", db)
 	}

@@ -111,7 +111,9 @@ func restart(t *testing.T, s *stele.Server, how string, end func() error) time.D
 		if err := s.WaitReady(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		r, err := pb.NewKVClient(connect.GRPC(t, s.Target)).Range(t.Context(), &pb.RangeRequest{Key: millionKey(million / 2)})
+		r, err := pb.NewKVClient(connect.GRPC(t, s.Target)).Range(t.Context(), &pb.RangeRequest{
+			Key: millionKey(million / 2),
+		})
 		if err != nil || len(r.Kvs) != 1 || string(r.Kvs[0].Value) != fmt.Sprintf("value-%d", million/2) {
 			t.Fatalf("first read: %v %v", r, err)
 		}
@@ -130,7 +132,9 @@ func deleteAll(t *testing.T, s *stele.Server, conn *grpc.ClientConn) {
 	var deleted *pb.DeleteRangeResponse
 	took := timed(func() {
 		var err error
-		deleted, err = pb.NewKVClient(conn).DeleteRange(ctx, &pb.DeleteRangeRequest{Key: registry, RangeEnd: registryEnd})
+		deleted, err = pb.NewKVClient(conn).DeleteRange(ctx, &pb.DeleteRangeRequest{
+			Key: registry, RangeEnd: registryEnd,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,7 +154,8 @@ func deleteAll(t *testing.T, s *stele.Server, conn *grpc.ClientConn) {
 			}
 			responses++
 			for _, e := range w.Events {
-				if e.Type != mvccpb.Event_DELETE || e.Kv.ModRevision != deleted.Header.Revision || bytes.Compare(last, e.Kv.Key) >= 0 {
+				if e.Type != mvccpb.Event_DELETE || e.Kv.ModRevision != deleted.Header.Revision ||
+					bytes.Compare(last, e.Kv.Key) >= 0 {
 					t.Fatalf("event %d: %v after %q", seen, e, last)
 				}
 				last = e.Kv.Key
@@ -161,19 +166,22 @@ func deleteAll(t *testing.T, s *stele.Server, conn *grpc.ClientConn) {
 			}
 		}
 	})
-	t.Logf("watch: %d events in %d fragments, last one %v after the answer; server %d MiB before, peak %d MiB", seen, responses,
+	t.Logf("watch: %d events in %d fragments, last one %v after the answer; server %d MiB before, peak %d MiB",
+		seen, responses,
 		took, before/mib, peak()/mib)
 	wantCount(t, pb.NewKVClient(conn), 0)
 }
 
 // openWatch returns a stream with one watcher, after its creation.
-func openWatch(ctx context.Context, t *testing.T, conn *grpc.ClientConn, create *pb.WatchCreateRequest) pb.Watch_WatchClient {
+func openWatch(ctx context.Context, t *testing.T, conn *grpc.ClientConn,
+	create *pb.WatchCreateRequest) pb.Watch_WatchClient {
 	t.Helper()
 	watch, err := pb.NewWatchClient(conn).Watch(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := watch.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}}); err != nil {
+	err = watch.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}})
+	if err != nil {
 		t.Fatal(err)
 	}
 	created, err := watch.Recv()

@@ -64,7 +64,8 @@ func TestSlowWatcher(t *testing.T) {
 		}
 	})
 	grown := peak() - before
-	t.Logf("resident: %d MiB at most while writing, %d MiB more while %d MiB stayed unread; the watcher that reads was done %v after the last write",
+	t.Logf("resident: %d MiB at most while writing, %d MiB more while %d MiB stayed unread; the watcher that reads "+
+		"was done %v after the last write",
 		before/mib, grown/mib, events*size/mib, took)
 	if grown > slowLimit {
 		t.Errorf("the server grew by %d bytes, want at most %d", grown, slowLimit)
@@ -75,7 +76,8 @@ func TestSlowWatcher(t *testing.T) {
 			t.Fatalf("the watcher that did not read: %v", err)
 		}
 	})
-	t.Logf("the watcher that did not read got its %d events in %v, the server had %d MiB at most", events, took, peak()/mib)
+	t.Logf("the watcher that did not read got its %d events in %v, the server had %d MiB at most", events,
+		took, peak()/mib)
 }
 
 // receive reads n events of one revision each, from the revision first on.
@@ -90,7 +92,8 @@ func receive(watch pb.Watch_WatchClient, first int64, n, size int) error {
 		}
 		for _, e := range w.Events {
 			if e.Kv.ModRevision != next || len(e.Kv.Value) != size {
-				return fmt.Errorf("revision %d with %d bytes, want %d with %d", e.Kv.ModRevision, len(e.Kv.Value), next, size)
+				return fmt.Errorf("revision %d with %d bytes, want %d with %d", e.Kv.ModRevision,
+					len(e.Kv.Value), next, size)
 			}
 			next++
 		}

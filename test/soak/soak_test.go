@@ -69,7 +69,9 @@ func TestSoak(t *testing.T) {
 		})
 		watchers.Go(func() error { return s.watch(watching, w, &done[i]) })
 	}
-	leases := openWatch(watching, t, conn, &pb.WatchCreateRequest{Key: []byte("lease/"), RangeEnd: rangeEnd("lease/"), PrevKv: true})
+	leases := openWatch(watching, t, conn, &pb.WatchCreateRequest{
+		Key: []byte("lease/"), RangeEnd: rangeEnd("lease/"), PrevKv: true,
+	})
 	watchers.Go(func() error { return s.watchLeases(watching, leases) })
 
 	// Not a deadline, which would reach the server with every request and end the last ones a moment before load ends.
@@ -87,14 +89,18 @@ func TestSoak(t *testing.T) {
 		t.Fatal(err)
 	}
 	last := s.revision.Load()
-	t.Logf("%v: %d revisions (%.0f/s), %d MiB written", duration, last, float64(last)/duration.Seconds(), s.bytes.Load()/mib)
+	t.Logf("%v: %d revisions (%.0f/s), %d MiB written", duration, last, float64(last)/duration.Seconds(),
+		s.bytes.Load()/mib)
 	t.Logf("put   %v", &s.put)
 	t.Logf("txn   %v", &s.txn)
 	t.Logf("range %v", &s.read)
 
 	caughtUp := timed(func() { s.drain(done) })
-	t.Logf("watch %v (write to event); all %d watchers had everything %v after the last write", &s.lag, soakWatchers, caughtUp)
-	eventually(t, 4*time.Second+expirySlack, "all leased keys expired", func() bool { return s.expired.Load() == s.leased.Load() })
+	t.Logf("watch %v (write to event); all %d watchers had everything %v after the last write", &s.lag,
+		soakWatchers, caughtUp)
+	eventually(t, 4*time.Second+expirySlack, "all leased keys expired", func() bool {
+		return s.expired.Load() == s.leased.Load()
+	})
 	t.Logf("leases: %d keys, %d expired", s.leased.Load(), s.expired.Load())
 	stopWatching()
 	if err := watchers.Wait(); err != nil {
@@ -167,8 +173,12 @@ func (s *soak) update(ctx context.Context, r *rand.Rand, start time.Time) error 
 	}
 	value := stamp(r)
 	resp, err := s.kv.Txn(ctx, &pb.TxnRequest{
-		Compare: []*pb.Compare{{Key: key, Target: pb.Compare_MOD, TargetUnion: &pb.Compare_ModRevision{ModRevision: mod}}},
-		Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: key, Value: value}}}},
+		Compare: []*pb.Compare{
+			{Key: key, Target: pb.Compare_MOD, TargetUnion: &pb.Compare_ModRevision{ModRevision: mod}},
+		},
+		Success: []*pb.RequestOp{
+			{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: key, Value: value}}},
+		},
 		Failure: []*pb.RequestOp{{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: key}}}},
 	})
 	if err != nil {
@@ -248,7 +258,8 @@ func (s *soak) watch(ctx context.Context, w pb.Watch_WatchClient, done *atomic.I
 		case err != nil:
 			return fmt.Errorf("watch: %w", err)
 		case resp.Canceled:
-			return fmt.Errorf("watch canceled, compacted at %d after revision %d: it did not keep up", resp.CompactRevision, last)
+			return fmt.Errorf("watch canceled, compacted at %d after revision %d: it did not keep up",
+				resp.CompactRevision, last)
 		}
 		for _, e := range resp.Events {
 			if e.Kv.ModRevision < last {
@@ -381,7 +392,8 @@ func (s *soak) survivesRestart() {
 		s.t.Fatalf("%d keys before the restart, %d after", len(before.Kvs), len(after.Kvs))
 	}
 	for i, kv := range before.Kvs {
-		if got := after.Kvs[i]; !bytes.Equal(got.Key, kv.Key) || !bytes.Equal(got.Value, kv.Value) || got.ModRevision != kv.ModRevision {
+		if got := after.Kvs[i]; !bytes.Equal(got.Key, kv.Key) || !bytes.Equal(got.Value, kv.Value) ||
+			got.ModRevision != kv.ModRevision {
 			s.t.Fatalf("%q differs after the restart", kv.Key)
 		}
 	}

@@ -42,7 +42,8 @@ func newThinDisk(t *testing.T, pool int) *thinDisk {
 func (d *thinDisk) command(name string, args ...string) {
 	d.t.Helper()
 	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-		d.t.Fatalf("%s %s (this test has to be root, with loop devices): %v: %s", name, strings.Join(args, " "), err, out)
+		d.t.Fatalf("%s %s (this test has to be root, with loop devices): %v: %s", name,
+			strings.Join(args, " "), err, out)
 	}
 }
 
@@ -86,7 +87,8 @@ func TestThinDisk(t *testing.T) {
 	eventually(t, time.Minute, "a full pool", func() bool { return d.free() == 0 })
 	full := w.count.Load()
 	<-time.After(2 * time.Second) // the time that the pool stays full is the subject
-	t.Logf("%d writes were acknowledged until the pool was full, %d more until it was enlarged", full, w.count.Load()-full)
+	t.Logf("%d writes were acknowledged until the pool was full, %d more until it was enlarged", full,
+		w.count.Load()-full)
 	d.enlarge()
 	enlarged := w.count.Load()
 	select {

@@ -21,7 +21,8 @@ func TestHealth(t *testing.T) {
 		check := func(opts ...grpc.CallOption) (grpc_health_v1.HealthCheckResponse_ServingStatus, error) {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
-			r, err := grpc_health_v1.NewHealthClient(h.client.ActiveConnection()).Check(ctx, &grpc_health_v1.HealthCheckRequest{}, opts...)
+			r, err := grpc_health_v1.NewHealthClient(h.client.ActiveConnection()).Check(ctx,
+				&grpc_health_v1.HealthCheckRequest{}, opts...)
 			return r.GetStatus(), err
 		}
 		serving := grpc_health_v1.HealthCheckResponse_SERVING

@@ -100,7 +100,8 @@ func TestTooLarge(t *testing.T) {
 		// Above etcd's limit of a request, and above that of a message.
 		for _, size := range []int{1700_000, 3 << 20} {
 			err := h.Create(key, pod(t, "nginx", 1, size))
-			if err == nil || !strings.Contains(err.Error(), "larger than max") && !errors.Is(err, rpctypes.ErrRequestTooLarge) {
+			if err == nil || !strings.Contains(err.Error(), "larger than max") &&
+				!errors.Is(err, rpctypes.ErrRequestTooLarge) {
 				t.Errorf("an object of %d bytes is answered with %v", size, err)
 			}
 			if e := h.entry(t, key); e != (entry{}) {

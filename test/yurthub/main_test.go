@@ -78,7 +78,8 @@ func (h *hub) key(t *testing.T, name string) storage.Key {
 func (h *hub) keyOf(t *testing.T, component string, gvr schema.GroupVersionResource, name string) storage.Key {
 	t.Helper()
 	key, err := h.KeyFunc(storage.KeyBuildInfo{
-		Component: component, Group: gvr.Group, Version: gvr.Version, Resources: gvr.Resource, Namespace: namespace, Name: name,
+		Component: component, Group: gvr.Group, Version: gvr.Version, Resources: gvr.Resource,
+		Namespace: namespace, Name: name,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -134,7 +135,8 @@ func (h *hub) requireEntry(t *testing.T, key storage.Key, value []byte, version 
 	t.Helper()
 	e := h.entry(t, key)
 	if e.value != string(value) || e.mirror != fmt.Sprintf("%032d", version) {
-		t.Fatalf("%s is %.200q with version %q, want %.200q with version %d", key.Key(), e.value, e.mirror, value, version)
+		t.Fatalf("%s is %.200q with version %q, want %.200q with version %d", key.Key(), e.value, e.mirror,
+			value, version)
 	}
 	if e.revision != e.mirrorRevision {
 		t.Fatalf("%s was written in revision %d, its version in %d", key.Key(), e.revision, e.mirrorRevision)

@@ -58,7 +58,8 @@ func TestUpdate(t *testing.T) {
 			for _, stale := range []uint64{version, version - 1, 1} {
 				got, err := h.Update(key, pod(t, "nginx", stale, 0), stale)
 				if !errors.Is(err, storage.ErrUpdateConflict) || !bytes.Equal(got, current) {
-					t.Fatalf("the update from %d to %d answers %q, %v, want a conflict and what is stored", version, stale, got, err)
+					t.Fatalf("the update from %d to %d answers %q, %v, want a conflict and what is stored", version,
+						stale, got, err)
 				}
 			}
 			if now := h.requireEntry(t, key, current, version); now != written {
@@ -115,7 +116,8 @@ func TestList(t *testing.T) {
 			t.Fatalf("there are %d keys, want %d", len(keys.Kvs), len(want))
 		}
 		for i, kv := range keys.Kvs {
-			if key := h.key(t, string("abc"[i])).Key(); string(kv.Key) != key || len(kv.Value) != 0 || kv.ModRevision == 0 {
+			if key := h.key(t, string("abc"[i])).Key(); string(kv.Key) != key || len(kv.Value) != 0 ||
+				kv.ModRevision == 0 {
 				t.Errorf("keys only: %v, want %s without value", kv, key)
 			}
 		}

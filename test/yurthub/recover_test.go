@@ -20,7 +20,9 @@ var endpoints = schema.GroupVersionResource{Version: "v1", Resource: "endpoints"
 // A yurthub that starts reads, keys only, which objects of its pool are in the store.
 func TestRecover(t *testing.T) {
 	client := fake.NewClientset()
-	client.Resources = []*metav1.APIResourceList{{GroupVersion: "v1"}, {GroupVersion: "discovery.k8s.io/v1"}, {GroupVersion: "discovery.k8s.io/v1beta1"}}
+	client.Resources = []*metav1.APIResourceList{
+		{GroupVersion: "v1"}, {GroupVersion: "discovery.k8s.io/v1"}, {GroupVersion: "discovery.k8s.io/v1beta1"},
+	}
 	resources.InitPoolScopeResourcesManger(client, informers.NewSharedInformerFactory(client, 0))
 	if !slices.Contains(resources.GetPoolScopeResources(), endpoints) {
 		t.Fatalf("the resources of a pool are %v", resources.GetPoolScopeResources())

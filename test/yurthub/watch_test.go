@@ -33,7 +33,8 @@ func (c *changes) step(t *testing.T, want map[string]bool) {
 	for _, event := range r.Events {
 		got[string(event.Kv.Key)] = event.Type == clientv3.EventTypePut
 		if event.Kv.ModRevision != r.Events[0].Kv.ModRevision {
-			t.Errorf("%s is of revision %d, others in the same step of %d", event.Kv.Key, event.Kv.ModRevision, r.Events[0].Kv.ModRevision)
+			t.Errorf("%s is of revision %d, others in the same step of %d", event.Kv.Key, event.Kv.ModRevision,
+				r.Events[0].Kv.ModRevision)
 		}
 	}
 	if len(r.Events) != len(want) || !maps.Equal(got, want) {

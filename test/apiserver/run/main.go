@@ -43,7 +43,8 @@ func main() {
 }
 
 // run runs all targets, writes the table to out and tells whether all is well.
-func run(ctx context.Context, out io.Writer, next bool, only string, timeout time.Duration, targets []string) (bool, error) {
+func run(ctx context.Context, out io.Writer, next bool, only string, timeout time.Duration,
+	targets []string) (bool, error) {
 	dir, err := os.MkdirTemp("", "stele-apiserver-run-")
 	if err != nil {
 		return false, err
@@ -77,7 +78,8 @@ func run(ctx context.Context, out io.Writer, next bool, only string, timeout tim
 }
 
 // runTarget runs the tests against one target and follows their output.
-func runTarget(ctx context.Context, out io.Writer, binary, only string, timeout time.Duration, target string) (*result, error) {
+func runTarget(ctx context.Context, out io.Writer, binary, only string, timeout time.Duration,
+	target string) (*result, error) {
 	kind, replicas, _ := strings.Cut(target, ":")
 	tests := exec.CommandContext(ctx, binary, "-test.v=test2json", "-test.run="+only, "-test.timeout="+timeout.String())
 	tests.Env = append(os.Environ(), "STELE_TEST_DATABASE="+kind, "STELE_TEST_REPLICAS="+replicas)

@@ -124,7 +124,8 @@ func (r *result) different(reference *result) []string {
 	}
 	for test := range all {
 		if got, want := r.outcome[test], reference.outcome[test]; got != want {
-			list = append(list, fmt.Sprintf("%s: %s, on %s %s", test, orMissing(got), reference.target, orMissing(want)))
+			list = append(list,
+				fmt.Sprintf("%s: %s, on %s %s", test, orMissing(got), reference.target, orMissing(want)))
 		}
 	}
 	slices.Sort(list)
@@ -156,7 +157,8 @@ func report(out io.Writer, results []*result) bool {
 	_, _ = fmt.Fprintln(table, "target\tpassed\tfailed\tskipped\tunfinished\ttime\t")
 	for _, r := range results {
 		ok = ok && r.ok()
-		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%v\t", r.target, r.count(pass), r.count(fail), r.count(skip), r.count(unfinished), r.took.Round(time.Second))
+		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%v\t", r.target, r.count(pass), r.count(fail), r.count(skip),
+			r.count(unfinished), r.took.Round(time.Second))
 		if etcd != nil && r != etcd {
 			different := r.different(etcd)
 			if len(different) == 0 {

@@ -54,7 +54,9 @@ func (s *kv) Put(_ context.Context, r *pb.PutRequest) (*pb.PutResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.revision++
-	s.kvs[string(r.Key)] = &mvccpb.KeyValue{Key: r.Key, Value: r.Value, CreateRevision: s.revision, ModRevision: s.revision, Version: 1}
+	s.kvs[string(r.Key)] = &mvccpb.KeyValue{
+		Key: r.Key, Value: r.Value, CreateRevision: s.revision, ModRevision: s.revision, Version: 1,
+	}
 	return &pb.PutResponse{Header: &pb.ResponseHeader{Revision: s.revision}}, nil
 }
 

@@ -15,7 +15,9 @@ func (c *cluster) apiserver(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	etcd, err := clientv3.New(clientv3.Config{Endpoints: c.etcd.Endpoints, DialTimeout: 5 * time.Second, TLS: config, Logger: zap.NewNop(), Context: ctx})
+	etcd, err := clientv3.New(clientv3.Config{
+		Endpoints: c.etcd.Endpoints, DialTimeout: 5 * time.Second, TLS: config, Logger: zap.NewNop(), Context: ctx,
+	})
 	if err != nil {
 		return err
 	}
@@ -24,11 +26,13 @@ func (c *cluster) apiserver(ctx context.Context) error {
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	created, err := etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(pod), "=", 0)).Then(clientv3.OpPut(pod, "pending")).Commit()
+	created, err := etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(pod), "=", 0)).
+		Then(clientv3.OpPut(pod, "pending")).Commit()
 	if err != nil {
 		return err
 	}
-	watch := etcd.Watch(ctx, "/registry/pods/", clientv3.WithPrefix(), clientv3.WithPrevKV(), clientv3.WithRev(created.Header.Revision))
+	watch := etcd.Watch(ctx, "/registry/pods/", clientv3.WithPrefix(), clientv3.WithPrevKV(),
+		clientv3.WithRev(created.Header.Revision))
 	updated, err := etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(pod), "=", created.Header.Revision)).
 		Then(clientv3.OpPut(pod, "running")).Else(clientv3.OpGet(pod)).Commit()
 	if err != nil {
@@ -39,7 +43,8 @@ func (c *cluster) apiserver(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("created, updated, updated from a stale revision:", created.Succeeded, updated.Succeeded, stale.Succeeded)
+	fmt.Println("created, updated, updated from a stale revision:", created.Succeeded, updated.Succeeded,
+		stale.Succeeded)
 	fmt.Printf("the stale one reads %q\n", stale.Responses[0].GetResponseRange().Kvs[0].Value)
 	if _, err := etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(pod), "=", updated.Header.Revision)).
 		Then(clientv3.OpDelete(pod)).Else(clientv3.OpGet(pod)).Commit(); err != nil {

@@ -148,7 +148,8 @@ func (c *cluster) startStorage(ctx context.Context) (err error) {
 	if c.etcd, err = endpoint.Listen(ctx, c.datastore); err != nil {
 		return err
 	}
-	fmt.Printf("listens on %s, authority %q, elect a leader: %v\n", strings.Join(c.etcd.Endpoints, ","), c.etcd.TLSConfig.CAFile, c.etcd.LeaderElect)
+	fmt.Printf("listens on %s, authority %q, elect a leader: %v\n", strings.Join(c.etcd.Endpoints, ","),
+		c.etcd.TLSConfig.CAFile, c.etcd.LeaderElect)
 	return nil
 }
 

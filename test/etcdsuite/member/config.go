@@ -55,7 +55,8 @@ func (c Config) args() []string {
 	f.add("snapshot-count", c.SnapshotCount)
 	f.add("max-learners", c.MaxLearners)
 	f.add("strict-reconfig-check", c.StrictReconfigCheck)
-	f.addDuration("watch-progress-notify-interval", cmp.Or(c.WatchProgressNotifyInterval, v3rpc.GetProgressReportInterval()))
+	f.addDuration("watch-progress-notify-interval",
+		cmp.Or(c.WatchProgressNotifyInterval, v3rpc.GetProgressReportInterval()))
 	f.addDuration("corrupt-check-time", c.CorruptCheckTime)
 	f.addDuration("grpc-keepalive-min-time", c.KeepAliveMinTime)
 	f.addDuration("grpc-keepalive-interval", c.KeepAliveInterval)

@@ -102,7 +102,8 @@ func Ready(ctx context.Context, target string, stopped <-chan struct{}, opts ...
 	}
 }
 
-func check(ctx context.Context, client grpc_health_v1.HealthClient) (grpc_health_v1.HealthCheckResponse_ServingStatus, error) {
+func check(ctx context.Context,
+	client grpc_health_v1.HealthClient) (grpc_health_v1.HealthCheckResponse_ServingStatus, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	r, err := client.Check(ctx, &grpc_health_v1.HealthCheckRequest{})

@@ -93,7 +93,8 @@ func (t *Target) CatchUp(ctx context.Context) error {
 }
 
 // unary lets replicas catch up before a request whose answer may otherwise lag.
-func (t *Target) unary(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+func (t *Target) unary(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn,
+	call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	if mayLag(req) {
 		if err := t.CatchUp(ctx); err != nil {
 			return err
@@ -103,7 +104,8 @@ func (t *Target) unary(ctx context.Context, method string, req, reply any, conn 
 }
 
 // stream does the same for what is sent on a stream.
-func (t *Target) stream(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+func (t *Target) stream(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string,
+	open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	s, err := open(ctx, desc, conn, method, opts...)
 	return &catchingUp{s, t}, err
 }

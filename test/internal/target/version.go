@@ -27,7 +27,8 @@ func (t *Target) AwaitStorageVersion(tb testing.TB) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			tb.Fatalf("%s: after a minute, the storage's version is %q, the server's %q", t.Name, a.StorageVersion, a.Version)
+			tb.Fatalf("%s: after a minute, the storage's version is %q, the server's %q", t.Name,
+				a.StorageVersion, a.Version)
 		}
 	}
 }

@@ -84,7 +84,8 @@ func TestCheck(t *testing.T) {
 	write := func(id string, seconds int, epoch, sequence, revision int64) event {
 		return event{Time: at(seconds), ID: id, Event: wrote, Epoch: epoch, Sequence: sequence, Revision: revision}
 	}
-	a, b := []event{lead("a", 1), write("a", 2, 1, 1, 10), write("a", 3, 1, 2, 11)}, []event{lead("b", 5), write("b", 6, 2, 3, 20)}
+	a := []event{lead("a", 1), write("a", 2, 1, 1, 10), write("a", 3, 1, 2, 11)}
+	b := []event{lead("b", 5), write("b", 6, 2, 3, 20)}
 	for name, test := range map[string]struct {
 		history []event
 		ok      bool

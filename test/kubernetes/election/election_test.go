@@ -77,7 +77,8 @@ func TestElection(t *testing.T) {
 		}
 		next := all.nextLeader(t, up, takeover)
 		all.works(t, next.ID, next.Time)
-		t.Logf("%s gave up after %v; %s leads %v after the store was back", gone.ID, since(killed, gone), next.ID, since(up, next))
+		t.Logf("%s gave up after %v; %s leads %v after the store was back", gone.ID, since(killed, gone), next.ID,
+			since(up, next))
 		first = next
 	})
 
@@ -112,7 +113,9 @@ func TestUnelected(t *testing.T) {
 	all.start(t, "a")
 	all.start(t, "b")
 	for _, id := range []string{"a", "b"} {
-		all.await(t, time.Time{}, time.Minute, id+" works", func(e event) bool { return e.Event == wrote && e.ID == id && e.Sequence > changes })
+		all.await(t, time.Time{}, time.Minute, id+" works", func(e event) bool {
+			return e.Event == wrote && e.ID == id && e.Sequence > changes
+		})
 	}
 	history := all.events()
 	if err := check(history); err == nil {

@@ -24,12 +24,16 @@ func (c *candidates) start(t *testing.T, id string) {
 	if c.processes == nil {
 		c.processes = map[string]*process.Server{}
 	}
-	p := process.New(t, process.Config{Binary: c.binary, Args: append([]string{"--kubeconfig", c.kubeconfig, "--id", id}, c.args...), Dir: t.TempDir()})
+	p := process.New(t, process.Config{
+		Binary: c.binary, Args: append([]string{"--kubeconfig", c.kubeconfig, "--id", id}, c.args...), Dir: t.TempDir(),
+	})
 	if err := p.Exec(); err != nil {
 		t.Fatal(err)
 	}
 	c.processes[id] = p
-	c.await(t, time.Time{}, 30*time.Second, id+" is a candidate", func(e event) bool { return e.Event == waiting && e.ID == id })
+	c.await(t, time.Time{}, 30*time.Second, id+" is a candidate", func(e event) bool {
+		return e.Event == waiting && e.ID == id
+	})
 }
 
 func (c *candidates) kill(t *testing.T, id string) {
@@ -56,7 +60,8 @@ func (c *candidates) events() []event {
 }
 
 // await returns the first event after begin that is wanted.
-func (c *candidates) await(t *testing.T, begin time.Time, within time.Duration, what string, wanted func(event) bool) event {
+func (c *candidates) await(t *testing.T, begin time.Time, within time.Duration, what string,
+	wanted func(event) bool) event {
 	t.Helper()
 	deadline := time.NewTimer(within)
 	defer deadline.Stop()
@@ -79,7 +84,9 @@ func (c *candidates) await(t *testing.T, begin time.Time, within time.Duration, 
 // nextLeader is the first that begins to lead after begin.
 func (c *candidates) nextLeader(t *testing.T, begin time.Time, within time.Duration) event {
 	t.Helper()
-	return c.await(t, begin, within-time.Since(begin), "a candidate leads", func(e event) bool { return e.Event == leading })
+	return c.await(t, begin, within-time.Since(begin), "a candidate leads", func(e event) bool {
+		return e.Event == leading
+	})
 }
 
 // leaderSince tells whether one began to lead since then.

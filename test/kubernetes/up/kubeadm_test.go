@@ -25,7 +25,8 @@ func TestKubeadm(t *testing.T) {
 	}
 	file := func(name string) string { return filepath.Join(dir, name) }
 	store := stele.New(t, stele.Options{Plain: true, Args: []string{
-		"--server-cert-file", file("store.crt"), "--server-key-file", file("store.key"), "--trusted-ca-file", file("store-ca.crt"),
+		"--server-cert-file", file("store.crt"), "--server-key-file", file("store.key"), "--trusted-ca-file",
+		file("store-ca.crt"),
 	}})
 
 	page := blocks(t, "yaml")[0]
@@ -99,7 +100,8 @@ func TestKubeadm(t *testing.T) {
 func buildKubeadm(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "kubeadm")
-	cmd := exec.Command("nice", "go", "build", "-trimpath", "-ldflags", "-X k8s.io/component-base/version.gitVersion="+kubernetesVersion,
+	cmd := exec.Command("nice", "go", "build", "-trimpath", "-ldflags",
+		"-X k8s.io/component-base/version.gitVersion="+kubernetesVersion,
 		"-o", binary, "k8s.io/kubernetes/cmd/kubeadm")
 	cmd.Dir = "../kubeadm"
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")

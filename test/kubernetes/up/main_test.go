@@ -33,7 +33,9 @@ func programs(t *testing.T) string {
 		}
 	}
 	dir := t.TempDir()
-	for _, name := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kwok", "kwok-stages.yaml"} {
+	for _, name := range []string{
+		"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kwok", "kwok-stages.yaml",
+	} {
 		link(t, filepath.Join(from, name), filepath.Join(dir, name))
 	}
 	link(t, stele.Binary(t, t.TempDir(), false), filepath.Join(dir, "stele"))
@@ -55,7 +57,8 @@ func link(t *testing.T, from, to string) {
 func environment(add ...string) []string {
 	var env []string
 	for _, variable := range os.Environ() {
-		if name, _, _ := strings.Cut(variable, "="); name != "KUBECONFIG" && !strings.HasPrefix(name, "STELE_") && !strings.HasPrefix(name, "KINE_") {
+		if name, _, _ := strings.Cut(variable, "="); name != "KUBECONFIG" && !strings.HasPrefix(name, "STELE_") &&
+			!strings.HasPrefix(name, "KINE_") {
 			env = append(env, variable)
 		}
 	}

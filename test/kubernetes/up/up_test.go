@@ -35,9 +35,11 @@ func TestUp(t *testing.T) {
 		}
 	}
 	export := lines[:2]
-	shell(t, append(export, "kubectl create deployment kept --image=kept --replicas=2", "kubectl rollout status deployment kept"))
+	shell(t, append(export, "kubectl create deployment kept --image=kept --replicas=2",
+		"kubectl rollout status deployment kept"))
 
-	if again, err := p.run(t); err == nil || !strings.Contains(again, "running already") || !strings.Contains(again, "--down") {
+	if again, err := p.run(t); err == nil || !strings.Contains(again, "running already") ||
+		!strings.Contains(again, "--down") {
 		t.Errorf("a second start answers %v:\n%s", err, again)
 	}
 	if out, err := p.command("--down", "--data-dir", p.dir).CombinedOutput(); err != nil {
@@ -137,13 +139,16 @@ func TestRefused(t *testing.T) {
 		"no programs": {[]string{"--bin", empty}, []string{"has no stele", "test/kubernetes/build"}},
 		"no bin":      {[]string{"--bin", file}, []string{"there is no directory"}},
 		"port":        {[]string{"--port", takenPort}, []string{"something listens on", "give another one"}},
-		"endpoint":    {[]string{"--datastore-endpoint", "oracle://x"}, []string{"stele has ended", "oracle", "docs/databases.md"}},
-		"database":    {[]string{"--datastore-endpoint", "postgres://kube@" + port.Free(t) + "/kube"}, []string{"cannot open the database", "not after 30 seconds", "docs/databases.md"}},
+		"endpoint": {[]string{"--datastore-endpoint", "oracle://x"},
+			[]string{"stele has ended", "oracle", "docs/databases.md"}},
+		"database": {[]string{"--datastore-endpoint", "postgres://kube@" + port.Free(t) + "/kube"},
+			[]string{"cannot open the database", "not after 30 seconds", "docs/databases.md"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newPlane(t)
-			out, err := p.command(append([]string{"--data-dir", p.dir, "--bin", p.bin}, test.args...)...).CombinedOutput()
+			out, err := p.command(append([]string{"--data-dir", p.dir, "--bin", p.bin},
+				test.args...)...).CombinedOutput()
 			if err == nil {
 				t.Errorf("it started:\n%s", out)
 			}

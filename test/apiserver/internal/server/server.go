@@ -57,7 +57,8 @@ func Start(t testing.TB, opts Options) *Server {
 		dsn := endpoint(t)
 		for i := range replicas(t) {
 			address := freePort(t)
-			add(fmt.Sprintf("stele %d", i+1), scheme+address, append([]string{program(t, "stele")}, steleArgs(address, dsn, opts)...)...)
+			add(fmt.Sprintf("stele %d", i+1), scheme+address,
+				append([]string{program(t, "stele")}, steleArgs(address, dsn, opts)...)...)
 		}
 	}
 	s.Launch()
@@ -83,7 +84,8 @@ func (s *Server) Kill() {
 func steleArgs(address, dsn string, opts Options) []string {
 	args := []string{"--listen-address", address, "--endpoint", dsn}
 	if opts.TLS != nil {
-		args = append(args, "--server-cert-file", opts.TLS.CertFile, "--server-key-file", opts.TLS.KeyFile, "--trusted-ca-file", opts.TLS.CAFile)
+		args = append(args, "--server-cert-file", opts.TLS.CertFile, "--server-key-file", opts.TLS.KeyFile,
+			"--trusted-ca-file", opts.TLS.CAFile)
 	}
 	return append(args, opts.Args...)
 }
@@ -98,7 +100,8 @@ func etcdArgs(t testing.TB, url string, opts Options) []string {
 		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "default=" + peer,
 	}
 	if opts.TLS != nil {
-		args = append(args, "--cert-file", opts.TLS.CertFile, "--key-file", opts.TLS.KeyFile, "--trusted-ca-file", opts.TLS.CAFile, "--client-cert-auth")
+		args = append(args, "--cert-file", opts.TLS.CertFile, "--key-file", opts.TLS.KeyFile, "--trusted-ca-file",
+			opts.TLS.CAFile, "--client-cert-auth")
 	}
 	return append(args, opts.Args...)
 }
@@ -194,5 +197,7 @@ func transport(t testing.TB, files *TLS) *http.Transport {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(authority)
-	return &http.Transport{TLSClientConfig: &tls.Config{Certificates: []tls.Certificate{certificate}, RootCAs: pool, MinVersion: tls.VersionTLS12}}
+	return &http.Transport{TLSClientConfig: &tls.Config{
+		Certificates: []tls.Certificate{certificate}, RootCAs: pool, MinVersion: tls.VersionTLS12,
+	}}
 }
