@@ -9,11 +9,13 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -54,7 +56,13 @@ func run(args []string) error {
 	return execute(os.Getenv(stele), translated)
 }
 
+// execute runs a program that ends with the test: the end-to-end tests give each server a session of its own, and a
+// server that a test left behind would hold the ports of the next one.
 func execute(binary string, args []string) error {
+	runtime.LockOSThread() // the setting belongs to the thread
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return fmt.Errorf("set the signal at the end of the test: %w", err)
+	}
 	return syscall.Exec(binary, append([]string{binary}, args...), os.Environ())
 }
 
