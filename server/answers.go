@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync/atomic"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -13,28 +14,43 @@ import (
 	"github.com/stele-db/stele/server/transport"
 )
 
-// heldAnswer is a message that holds room in an outbox until gRPC has written it to the connection.
-type heldAnswer struct {
-	proto.Message
-	size int
-	box  *outbox
-	held int64
-	// buffers is the pool that the buffer of the encoded message came from.
-	buffers mem.BufferPool
-	freed   atomic.Bool
+// heldRoom is room in an outbox that a message holds.
+type heldRoom struct {
+	box   *outbox
+	bytes int64
+	freed atomic.Bool
 }
 
 // free releases the room.
-func (h *heldAnswer) free() {
-	if h.freed.CompareAndSwap(false, true) {
-		h.box.give(h.held)
+func (r *heldRoom) free() {
+	if r.freed.CompareAndSwap(false, true) {
+		r.box.give(r.bytes)
 	}
+}
+
+// heldAnswer is a message that holds room until gRPC has written it to the connection, or has discarded it.
+type heldAnswer struct {
+	proto.Message
+	*heldRoom
+	size int
+	// buffers is the pool that the buffer of the encoded message came from.
+	buffers mem.BufferPool
+}
+
+// newHeldAnswer makes m a message of size bytes that holds room in a box.
+//
+// gRPC discards a message without freeing its buffer if the client cancels the stream at the moment when the message is
+// queued. The garbage collector then finds the message and releases its room.
+func newHeldAnswer(m proto.Message, size int, box *outbox, room int64) *heldAnswer {
+	h := &heldAnswer{Message: m, heldRoom: &heldRoom{box: box, bytes: room}, size: size}
+	runtime.AddCleanup(h, (*heldRoom).free, h.heldRoom)
+	return h
 }
 
 // Get implements [mem.BufferPool], of which gRPC calls only Put.
 func (h *heldAnswer) Get(n int) *[]byte { return h.buffers.Get(n) }
 
-// Put implements [mem.BufferPool]: gRPC calls it when the message has been written, or its stream has ended.
+// Put implements [mem.BufferPool]: gRPC calls it when the message has been written, or was queued when its stream ended.
 func (h *heldAnswer) Put(b *[]byte) {
 	h.buffers.Put(b)
 	h.free()
@@ -80,9 +96,13 @@ func (b *unaryBudget) wait(ctx context.Context) (err error) {
 	return err
 }
 
-// trim releases the room that the response did not need after all.
-func (b *unaryBudget) trim() {
-	need := min(b.wanted, b.box.limit)
+// trim releases the room that the response did not need after all: most of it if a range was ordered by value and then
+// limited.
+func (b *unaryBudget) trim(resp proto.Message) {
+	if b.held == 0 {
+		return
+	}
+	need := int64(proto.Size(resp))
 	if need <= freeBytes {
 		need = 0
 	}
@@ -111,7 +131,7 @@ func evaluate[T proto.Message](ctx context.Context, read func(*unaryBudget) (T, 
 		resp, err := read(b)
 		switch {
 		case err == nil:
-			b.trim()
+			b.trim(resp)
 			mail.keep(resp, b.held)
 			return resp, nil
 		case !errors.Is(err, errNoRoom):
@@ -164,7 +184,7 @@ func interceptUnaryAnswer(ctx context.Context, req any, _ *grpc.UnaryServerInfo,
 			return nil, toStatus(err)
 		}
 	}
-	return &heldAnswer{Message: m, size: size, box: mail.unary, held: held}, nil
+	return newHeldAnswer(m, size, mail.unary, held), nil
 }
 
 // interceptStreamAnswers makes the large messages of a stream hold room until they have been sent.
@@ -202,7 +222,7 @@ func (s boundedStream) SendMsg(v any) error {
 
 // send sends a message that holds room.
 func send(ss grpc.ServerStream, m proto.Message, size int, box *outbox, held int64) error {
-	h := &heldAnswer{Message: m, size: size, box: box, held: held}
+	h := newHeldAnswer(m, size, box, held)
 	err := ss.SendMsg(h)
 	if err != nil {
 		h.free() // it may not have been encoded

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,8 +44,13 @@ type outbox struct {
 // take waits for room for n bytes. It returns how many bytes the caller must give back.
 func (o *outbox) take(ctx context.Context, n int64) (int64, error) {
 	n = min(n, o.limit)
-	if err := o.own.Acquire(ctx, n); err != nil {
-		return 0, context.Cause(ctx)
+	if !o.own.TryAcquire(n) {
+		collect := time.AfterFunc(o.all.stall, o.all.collect)
+		err := o.own.Acquire(ctx, n)
+		collect.Stop()
+		if err != nil {
+			return 0, context.Cause(ctx)
+		}
 	}
 	if err := o.all.take(ctx, n); err != nil {
 		o.own.Release(n)
@@ -116,6 +122,9 @@ type outboxes struct {
 
 	mu    sync.Mutex
 	conns map[*mailbox]struct{}
+
+	collecting sync.Mutex
+	collected  time.Time
 }
 
 func newOutboxes(limit int64) *outboxes {
@@ -146,10 +155,22 @@ func (a *outboxes) evict(done <-chan struct{}) {
 		case <-done:
 			return
 		case now := <-tick.C:
+			a.collect()
 			if worst := a.stalled(now); worst != nil {
 				worst.evict()
 			}
 		}
+	}
+}
+
+// collect releases the room of messages that gRPC discarded, see [newHeldAnswer], if a request has waited for room for
+// a.stall. An idle process collects garbage only every two minutes.
+func (a *outboxes) collect() {
+	a.collecting.Lock()
+	defer a.collecting.Unlock()
+	if time.Since(a.collected) >= a.stall {
+		runtime.GC()
+		a.collected = time.Now()
 	}
 }
 

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 )
 
 // One answer fits even if it is larger than the bound, and those that wait get room in their order.
@@ -103,7 +106,7 @@ func fillMiB(t testing.TB, r *running, n int) *pb.RangeRequest {
 	return &pb.RangeRequest{Key: []byte("large/"), RangeEnd: []byte("large0")}
 }
 
-// allFree waits until no answer holds room.
+// allFree waits until no answer holds room, and collects messages that gRPC has discarded.
 func (r *running) allFree(t testing.TB) {
 	t.Helper()
 	all := r.starting.answers
@@ -111,9 +114,47 @@ func (r *running) allFree(t testing.TB) {
 		free := all.bytes.TryAcquire(all.limit)
 		if free {
 			all.bytes.Release(all.limit)
+		} else {
+			runtime.GC()
 		}
 		return free
 	})
+}
+
+// gRPC discards the buffer of a message if the stream ends while the message is being queued.
+func TestRoomOfDiscardedMessageIsFree(t *testing.T) {
+	all := newOutboxes(1 << 20)
+	all.stall = time.Millisecond
+	box := all.open(1<<20, 1<<20, func() {}).unary
+	room, err := box.take(t.Context(), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &pb.RangeResponse{Kvs: []*mvccpb.KeyValue{{Value: make([]byte, 1<<20)}}}
+	if _, err := newCodec().Marshal(newHeldAnswer(m, proto.Size(m), box, room)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := box.take(within(t), 1<<20); err != nil {
+		t.Errorf("the next message waits for room: %v", err)
+	}
+}
+
+// A range that is ordered by value reads all values before the limit applies.
+func TestRoomOfLimitedRangeByValueIsFree(t *testing.T) {
+	r := serve(t, nil)
+	everything := fillMiB(t, r, 2)
+	kv := pb.NewKVClient(r.dial(t))
+	if _, err := kv.Put(within(t), &pb.PutRequest{Key: []byte("large/small")}); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := kv.Range(within(t), &pb.RangeRequest{
+		Key: everything.Key, RangeEnd: everything.RangeEnd, Limit: 1,
+		SortTarget: pb.RangeRequest_VALUE, SortOrder: pb.RangeRequest_ASCEND,
+	})
+	if err != nil || len(resp.Kvs) != 1 || len(resp.Kvs[0].Value) != 0 {
+		t.Fatalf("%v, %v", resp, err)
+	}
+	r.allFree(t)
 }
 
 // Clients that read get all of their answers, however many they ask for at once on a connection.
