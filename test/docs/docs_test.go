@@ -148,7 +148,7 @@ func checkout(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{
-		"go.mod", "go.sum", "cmd", "compactor", "drivers", "logstructured", "pkg", "server", "transfer",
+		"go.mod", "go.sum", "cmd", "compactor", "drivers", "internal", "logstructured", "pkg", "server", "transfer",
 	} {
 		if err := os.Symlink(filepath.Join(from, name), filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
