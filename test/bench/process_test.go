@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -67,9 +68,27 @@ func TestUsage(t *testing.T) {
 		t.Fatal(err)
 	}
 	own += time.Duration(children.Utime.Nano() + children.Stime.Nano())
-	// Both count the same, but /proc in steps of 10 ms.
+	// Both count the same, but /proc counts ended children in steps of 10 ms.
 	if difference := own - after.cpu; difference.Abs().Milliseconds() > 200 {
-		t.Errorf("/proc says %s of CPU time, getrusage %s", after.cpu, own)
+		t.Errorf("usageOf says %s of CPU time, getrusage %s", after.cpu, own)
+	}
+}
+
+func TestShortCPUTimeIsCounted(t *testing.T) {
+	before, err := usageOf(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := usageOf(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after.cpu <= before.cpu {
+		t.Errorf("%s of CPU time before reading it once more, %s after", before.cpu, after.cpu)
+	}
+	// Linux has no process IDs above 1<<22.
+	if _, err := cpuOf(1 << 23); !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("a process that does not exist: %v", err)
 	}
 }
 
