@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"strings"
 
@@ -161,20 +160,7 @@ func commonName(ctx context.Context) (string, bool) {
 	if len(metadata.ValueFromIncomingContext(ctx, "grpcgateway-accept")) > 0 {
 		return "", false
 	}
-	return verifiedName(transport.PeerTLS(ctx))
-}
-
-// verifiedName returns the common name of the verified certificate of a connection. state is nil for plain text.
-func verifiedName(state *tls.ConnectionState) (string, bool) {
-	if state == nil {
-		return "", false
-	}
-	for _, chain := range state.VerifiedChains {
-		if len(chain) > 0 {
-			return chain[0].Subject.CommonName, true
-		}
-	}
-	return "", false
+	return transport.VerifiedName(transport.PeerTLS(ctx))
 }
 
 // byCertificate reports whether client certificates identify users.

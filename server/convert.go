@@ -128,15 +128,6 @@ func toCompare(r *pb.Compare, c *logstructured.Compare) {
 	}
 }
 
-// header sets the fields of h that every response has. revision may be 0 where etcd leaves it out.
-func (m *member) header(h *pb.ResponseHeader, revision logstructured.Revision) *pb.ResponseHeader {
-	h.ClusterId = m.clusterID
-	h.MemberId = m.memberID
-	h.Revision = int64(revision)
-	h.RaftTerm = m.store.Term()
-	return h
-}
-
 // A response and its header share one allocation.
 type (
 	rangeAnswer struct {
@@ -231,21 +222,4 @@ func toWatch(r *pb.WatchCreateRequest) logstructured.WatchRequest {
 		}
 	}
 	return out
-}
-
-type watchAnswer struct {
-	pb.WatchResponse
-	header pb.ResponseHeader
-}
-
-func (m *member) newWatch(r *logstructured.WatchResponse) *pb.WatchResponse {
-	a := &watchAnswer{}
-	a.Header = m.header(&a.header, r.Revision)
-	a.WatchId = int64(r.WatchID)
-	a.Created = r.Created
-	a.Canceled = r.Canceled
-	a.CompactRevision = int64(r.CompactRevision)
-	a.CancelReason = cancelReason(r.Err)
-	a.Events = r.Events
-	return &a.WatchResponse
 }

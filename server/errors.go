@@ -37,11 +37,17 @@ var statuses = []struct {
 	{context.DeadlineExceeded, rpctypes.ErrGRPCTimeout},
 	// ErrUnknown comes before the rest: the client must learn that a write may have taken effect, even if the error
 	// wraps others as well.
-	{log.ErrUnknown, status.Error(codes.Unavailable, "etcdserver: the database did not confirm the write, which may have taken effect")},
+	{log.ErrUnknown, status.Error(codes.Unavailable,
+		"etcdserver: the database did not confirm the write, which may have taken effect")},
 	{log.ErrReadOnly, status.Error(codes.Unavailable, "etcdserver: the database is read-only, no write was made")},
 	{log.ErrCorrupt, rpctypes.ErrGRPCCorrupt},
 	{logstructured.ErrUnavailable, status.Error(codes.Unavailable, "etcdserver: the database is unavailable")},
 }
+
+var (
+	errLeaseMode     = status.Error(codes.FailedPrecondition, "stele: "+logstructured.ErrLeaseMode.Error())
+	errLeaseIdentity = status.Error(codes.FailedPrecondition, "stele: "+logstructured.ErrLeaseIdentity.Error())
+)
 
 // toStatus turns any error of the store into the gRPC status that etcd returns, and nil into nil. The status has no
 // details of database errors, which may name hosts and files and belong in the log.
@@ -105,20 +111,18 @@ func cancelReason(err error) string {
 			return c.reason
 		}
 	}
-	if isAuth(err) {
-		return err.Error() // includes the code, as in etcd
+	for _, refusal := range watchRefusals {
+		if errors.Is(err, refusal) {
+			return err.Error() // includes the code, as in etcd
+		}
 	}
 	return status.Convert(toStatus(err)).Message()
 }
 
-// isAuth reports whether err is a refusal by the authorizer.
-func isAuth(err error) bool {
-	switch status.Code(err) {
-	case codes.PermissionDenied, codes.Unauthenticated, codes.InvalidArgument:
-		return true
-	default:
-		return false
-	}
+// watchRefusals are the errors with which a guard refuses a watch.
+var watchRefusals = []error{
+	rpctypes.ErrGRPCPermissionDenied, rpctypes.ErrGRPCUserEmpty,
+	rpctypes.ErrGRPCAuthOldRevision, rpctypes.ErrGRPCInvalidAuthToken,
 }
 
 // unimplemented returns an error whose sentence says what is missing and what to do instead.

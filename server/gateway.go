@@ -29,8 +29,9 @@ type gateway struct {
 	certificates func() bool
 }
 
-// newGateway makes a gateway to the server that serves queue.
-func newGateway(queue *transport.Queue, a *authorizer) (*gateway, error) {
+// newGateway makes a gateway to the server that serves queue. certificates reports whether client certificates identify
+// users.
+func newGateway(queue *transport.Queue, certificates func() bool) (*gateway, error) {
 	conn, err := grpc.NewClient("passthrough:///gateway",
 		grpc.WithTransportCredentials(insecure.NewCredentials()), // the data stay in the process
 		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) {
@@ -43,27 +44,27 @@ func newGateway(queue *transport.Queue, a *authorizer) (*gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &gateway{conn: conn, certificates: a.byCertificate, mux: runtime.NewServeMux(runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.HTTPBodyMarshaler{
-		Marshaler: &runtime.JSONPb{
-			MarshalOptions:   protojson.MarshalOptions{UseProtoNames: true},
-			UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: true},
-		},
-	}))}
+	marshaler := &runtime.HTTPBodyMarshaler{Marshaler: &runtime.JSONPb{
+		MarshalOptions:   protojson.MarshalOptions{UseProtoNames: true},
+		UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: true},
+	}}
+	mux := runtime.NewServeMux(runtime.WithMarshalerOption(runtime.MIMEWildcard, marshaler))
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
-		gw.RegisterKVHandler, gw.RegisterWatchHandler, gw.RegisterLeaseHandler, gw.RegisterClusterHandler, gw.RegisterMaintenanceHandler, gw.RegisterAuthHandler,
+		gw.RegisterKVHandler, gw.RegisterWatchHandler, gw.RegisterLeaseHandler,
+		gw.RegisterClusterHandler, gw.RegisterMaintenanceHandler, gw.RegisterAuthHandler,
 		v3lockgw.RegisterLockHandler, v3electiongw.RegisterElectionHandler,
 	} {
-		if err := register(context.Background(), g.mux, conn); err != nil {
+		if err := register(context.Background(), mux, conn); err != nil {
 			return nil, err
 		}
 	}
-	return g, nil
+	return &gateway{conn: conn, mux: mux, certificates: certificates}, nil
 }
 
 func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.URL.Path = currentPath(r.URL.Path)
 	if g.certificates() {
-		if name, ok := verifiedName(transport.RequestTLS(r)); ok && name != "" {
+		if name, ok := transport.VerifiedName(transport.RequestTLS(r)); ok && name != "" {
 			const refusal = "CommonName of client sending a request against gateway will be ignored and not used as expected"
 			http.Error(w, refusal, http.StatusBadRequest)
 			return

@@ -2,11 +2,16 @@ package server
 
 import (
 	"context"
+	"slices"
 
 	"github.com/sirupsen/logrus"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
 	"github.com/stele-db/stele/pkg/version"
 )
 
@@ -91,3 +96,23 @@ func (s *maintenanceServer) Defragment(ctx context.Context, r *pb.DefragmentRequ
 	}
 	return &pb.DefragmentResponse{}, nil
 }
+
+// MoveLeader returns the results of etcd, except that it fails for another replica as the target: the leader is always
+// the replica that has run longest.
+func (s *maintenanceServer) MoveLeader(ctx context.Context, r *pb.MoveLeaderRequest) (*pb.MoveLeaderResponse, error) {
+	replicas, err := s.replicas(ctx, r, true)
+	switch {
+	case err != nil:
+		return nil, toStatus(err)
+	case len(replicas) > 0 && replicas[0].ID != s.memberID:
+		return nil, rpctypes.ErrGRPCNotLeader
+	case r.TargetID == s.memberID:
+		return &pb.MoveLeaderResponse{}, nil
+	case !slices.ContainsFunc(replicas, func(replica log.Replica) bool { return replica.ID == r.TargetID }):
+		return nil, rpctypes.ErrGRPCBadLeaderTransferee
+	}
+	return nil, errMoveLeader
+}
+
+var errMoveLeader = status.Error(codes.FailedPrecondition,
+	"stele: the leader is the replica that is there for longest, and every replica writes: restart this one to make the next one the leader")

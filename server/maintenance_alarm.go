@@ -2,8 +2,6 @@ package server
 
 import (
 	"context"
-	"fmt"
-	"net/http"
 	"slices"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -81,70 +79,4 @@ func (s *maintenanceServer) checkAlarm(ctx context.Context, r *pb.AlarmRequest, 
 		}
 	}
 	return rpctypes.ErrGRPCMemberNotFound
-}
-
-// alarms returns the alarms of one type that were applied on this replica.
-func (m *member) alarms(of pb.AlarmType) []*pb.AlarmMember {
-	return alarmMembers(m.store.AppliedAlarms(), of)
-}
-
-// alarmMembers returns the alarms of one type, or all if the type is NONE. Their order is unspecified in etcd.
-func alarmMembers(raised []logstructured.Alarm, of pb.AlarmType) (alarms []*pb.AlarmMember) {
-	for _, a := range raised {
-		if t := pb.AlarmType(a.Type); of == pb.AlarmType_NONE || of == t {
-			alarms = append(alarms, &pb.AlarmMember{MemberID: a.Member, Alarm: t})
-		}
-	}
-	return alarms
-}
-
-// maxAlarmTexts is the number of alarms of each type that Status lists.
-const maxAlarmTexts = 16
-
-// alarmTexts returns the alarms that Status lists. It bounds them because older versions allowed clients to raise any
-// number.
-func (m *member) alarmTexts() (texts []string) {
-	listed := map[pb.AlarmType]int{}
-	for _, a := range m.alarms(pb.AlarmType_NONE) {
-		if listed[a.Alarm]++; listed[a.Alarm] <= maxAlarmTexts {
-			texts = append(texts, a.String())
-		}
-	}
-	return texts
-}
-
-// unhealthy returns the reason why /health fails, and an empty string if it succeeds.
-func (m *member) unhealthy(r *http.Request) string {
-	query := r.URL.Query()
-	for _, a := range m.alarms(pb.AlarmType_NONE) {
-		if name := a.Alarm.String(); !slices.Contains(query["exclude"], name) {
-			return "ALARM " + name
-		}
-	}
-	if query.Get("serializable") == "true" {
-		return rangeError(m.serializableRead(r.Context()))
-	}
-	if err := m.store.Refused(); err != nil && !m.store.Full() { // a full database raises an alarm
-		return "PUT ERROR:" + err.Error()
-	}
-	return rangeError(m.linearizableRead(r.Context()))
-}
-
-func rangeError(err error) string {
-	if err != nil {
-		return "RANGE ERROR:" + reason(err).Error()
-	}
-	return ""
-}
-
-// intact fails while the CORRUPT alarm is active, or while all requests are refused because the records of users and
-// roles cannot be read.
-func (m *member) intact(context.Context) error {
-	if err := m.auth.current().Err(); err != nil {
-		return err
-	}
-	if len(m.alarms(pb.AlarmType_CORRUPT)) > 0 {
-		return fmt.Errorf("alarm activated: %v", pb.AlarmType_CORRUPT)
-	}
-	return nil
 }

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -12,32 +11,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/stele-db/stele/logstructured"
-	"github.com/stele-db/stele/logstructured/log"
 	"github.com/stele-db/stele/pkg/version"
 )
-
-// MoveLeader returns the results of etcd, except that it fails for another replica as the target: the leader is always
-// the replica that has run longest.
-func (s *maintenanceServer) MoveLeader(ctx context.Context, r *pb.MoveLeaderRequest) (*pb.MoveLeaderResponse, error) {
-	replicas, err := s.replicas(ctx, r, true)
-	switch {
-	case err != nil:
-		return nil, toStatus(err)
-	case len(replicas) > 0 && replicas[0].ID != s.memberID:
-		return nil, rpctypes.ErrGRPCNotLeader
-	case r.TargetID == s.memberID:
-		return &pb.MoveLeaderResponse{}, nil
-	case !slices.ContainsFunc(replicas, func(replica log.Replica) bool { return replica.ID == r.TargetID }):
-		return nil, rpctypes.ErrGRPCBadLeaderTransferee
-	}
-	return nil, errMoveLeader
-}
-
-var errMoveLeader = status.Error(codes.FailedPrecondition,
-	"stele: the leader is the replica that is there for longest, and every replica writes: restart this one to make the next one the leader")
-
-// recordDowngrade holds the version that a downgrade was enabled to.
-const recordDowngrade = "downgrade"
 
 // Downgrade behaves as in an etcd cluster with one member. An enabled downgrade is recorded and shown by Status, and
 // has no other effect, because the database needs no preparation for another version of Stele.
@@ -108,22 +83,6 @@ func (s *maintenanceServer) validDowngrade(target string, records logstructured.
 		return rpctypes.ErrGRPCDowngradeInProcess
 	}
 	return nil
-}
-
-// clusterVersion returns the version that etcd reports as the versions of the cluster and of the storage.
-func (m *member) clusterVersion() string { return clusterVersionOf(m.store.Records()) }
-
-func clusterVersionOf(records logstructured.Records) string {
-	if target, ok := records.Get(recordDowngrade); ok {
-		return string(target)
-	}
-	return version.EtcdCluster
-}
-
-// downgrade returns the downgrade information in Status.
-func (m *member) downgrade() *pb.DowngradeInfo {
-	target, enabled := m.store.Records().Get(recordDowngrade)
-	return &pb.DowngradeInfo{Enabled: enabled, TargetVersion: string(target)}
 }
 
 // minorOf returns "3.6.0" for "3.6" and for "3.6.5".

@@ -162,12 +162,6 @@ func (o Options) withDefaults() (Options, error) {
 
 func (o *Options) maxConnections() int { return transport.MaxConnections(o.ReservedDescriptors) }
 
-func (o *Options) httpLimits() httpLimits {
-	limits := newHTTPLimits(jsonFactor * int64(o.MaxRequestBytes+grpcOverheadBytes))
-	limits.bodyTimeout = o.BodyTimeout
-	return limits
-}
-
 func setDefault[T comparable](v *T, def T) {
 	var zero T
 	if *v == zero {

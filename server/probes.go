@@ -11,8 +11,20 @@ import (
 // fail with the reason.
 type Probes struct {
 	mux    *http.ServeMux
-	member atomic.Pointer[member]
+	health atomic.Pointer[replicaHealth]
 	reason atomic.Pointer[string]
+}
+
+// replicaHealth is what the probes report once the server is ready. An error is the reason why a probe fails.
+type replicaHealth interface {
+	serializableRead(context.Context) error
+	linearizableRead(context.Context) error
+	// intact fails if data are known to be corrupt.
+	intact(context.Context) error
+	// writable fails while the database refuses writes.
+	writable(context.Context) error
+	// unhealthy returns the reason why /health fails, and an empty string if it succeeds.
+	unhealthy(*http.Request) string
 }
 
 // NewProbes returns probes of a server that is not ready yet.
@@ -21,14 +33,16 @@ func NewProbes() *Probes {
 	p.Report("the database is being opened")
 	p.mux.Handle("/health", getOnly(p.serveHealth))
 	installChecks(p.mux, "/livez", []check{
-		{name: "serializable_read", run: p.live},
+		// It fails only if the process has to be restarted.
+		{name: "serializable_read", run: p.ifReady(replicaHealth.serializableRead)},
 	})
 	installChecks(p.mux, "/readyz", []check{
-		{name: "data_corruption", run: p.intact},
-		{name: "serializable_read", run: p.serializableRead},
-		{name: "linearizable_read", run: p.linearizableRead},
+		{name: "data_corruption", run: p.ifReady(replicaHealth.intact)},
+		{name: "serializable_read", run: p.whenReady(replicaHealth.serializableRead)},
+		{name: "linearizable_read", run: p.whenReady(replicaHealth.linearizableRead)},
 		{name: "non_learner", run: noCheck},
-		{name: "database_writable", run: p.writable, quiet: true},
+		// An etcd process exits when it cannot write.
+		{name: "database_writable", run: p.ifReady(replicaHealth.writable), quiet: true},
 	})
 	return p
 }
@@ -46,66 +60,46 @@ func (p *Probes) Register(mux *http.ServeMux) {
 	}
 }
 
-// serving makes the probes report on m, which is ready.
-func (p *Probes) serving(m *member) { p.member.Store(m) }
+// ready makes the probes report h from now on.
+func (p *Probes) ready(h replicaHealth) { p.health.Store(&h) }
 
-// starting returns an error with the reason why the server is not ready yet.
-func (p *Probes) starting() error { return errors.New(p.Reason()) }
-
-// live fails only if the process has to be restarted.
-func (p *Probes) live(ctx context.Context) error {
-	if m := p.member.Load(); m != nil {
-		return reason(m.serializableRead(ctx))
+// ifReady returns a check that succeeds until the server is ready.
+func (p *Probes) ifReady(run func(replicaHealth, context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if h := p.health.Load(); h != nil {
+			return run(*h, ctx)
+		}
+		return nil
 	}
-	return nil
 }
 
-func (p *Probes) serializableRead(ctx context.Context) error {
-	if m := p.member.Load(); m != nil {
-		return reason(m.serializableRead(ctx))
+// whenReady returns a check that fails until the server is ready.
+func (p *Probes) whenReady(run func(replicaHealth, context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if h := p.health.Load(); h != nil {
+			return run(*h, ctx)
+		}
+		return errors.New(p.Reason())
 	}
-	return p.starting()
-}
-
-func (p *Probes) linearizableRead(ctx context.Context) error {
-	if m := p.member.Load(); m != nil {
-		return reason(m.linearizableRead(ctx))
-	}
-	return p.starting()
-}
-
-func (p *Probes) intact(ctx context.Context) error {
-	if m := p.member.Load(); m != nil {
-		return m.intact(ctx)
-	}
-	return nil
-}
-
-// writable fails while the database refuses writes. An etcd process exits in that case.
-func (p *Probes) writable(context.Context) error {
-	if m := p.member.Load(); m != nil {
-		return m.store.Refused()
-	}
-	return nil
 }
 
 // serveHealth reports the outcome of a linearizable read, or of a serializable one with ?serializable=true. An active
 // alarm that is not excluded by ?exclude=NAME takes precedence.
 func (p *Probes) serveHealth(w http.ResponseWriter, r *http.Request) {
-	health := struct {
+	body := struct {
 		Health string `json:"health"`
 		Reason string `json:"reason"`
 	}{Health: "true"}
-	if m := p.member.Load(); m != nil {
-		health.Reason = m.unhealthy(r)
+	if h := p.health.Load(); h != nil {
+		body.Reason = (*h).unhealthy(r)
 	} else {
-		health.Reason = p.Reason()
+		body.Reason = p.Reason()
 	}
-	if health.Reason != "" {
-		health.Health = "false"
+	if body.Reason != "" {
+		body.Health = "false"
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	writeJSON(w, health)
+	writeJSON(w, body)
 }

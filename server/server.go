@@ -3,20 +3,21 @@ package server
 import (
 	"context"
 	"errors"
-	"math"
 	"net/http"
-	"runtime/debug"
 
-	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/sirupsen/logrus"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
+	_ "google.golang.org/grpc/encoding/gzip" // clients may compress requests
 	"google.golang.org/grpc/health"
-	"google.golang.org/grpc/status"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/log"
+	"github.com/stele-db/stele/pkg/version"
 	"github.com/stele-db/stele/server/transport"
 )
 
@@ -42,7 +43,8 @@ type Server struct {
 	gateway  *gateway
 }
 
-// New prepares a server; [Server.Run] starts it. The store must be open, and must stay open until Run returns.
+// New prepares a server; [Server.Run] starts it. The store must be open, and must stay open until Run returns. New must
+// be called before the store's Run, because it announces this replica (see [logstructured.Store.Announce]).
 func New(store *logstructured.Store, opts Options) (*Server, error) {
 	starting, err := prepare(opts)
 	if err != nil {
@@ -54,6 +56,9 @@ func New(store *logstructured.Store, opts Options) (*Server, error) {
 func newServer(starting *Starting, store *logstructured.Store) (*Server, error) {
 	opts := starting.opts
 	m := newMember(store, &opts)
+	store.Announce(log.Replica{
+		ID: m.memberID, Name: opts.Name, ClientURLs: opts.AdvertiseClientURLs, Version: version.Version,
+	})
 	streams := &streamSet{}
 	refusals := &refusalLog{warner: starting.warner, auth: m.auth}
 	s := &Server{
@@ -72,7 +77,7 @@ func newServer(starting *Starting, store *logstructured.Store) (*Server, error) 
 			return nil, err
 		}
 	}
-	opts.Probes.serving(m)
+	opts.Probes.ready(m)
 	if s.grpc != nil {
 		s.register(m)
 		return s, nil
@@ -87,7 +92,7 @@ func newServer(starting *Starting, store *logstructured.Store) (*Server, error) 
 	calls.add(metrics, s.grpc)
 
 	s.queues = transport.NewQueues()
-	if s.gateway, err = newGateway(s.queues.GRPC, m.auth); err != nil {
+	if s.gateway, err = newGateway(s.queues.GRPC, m.auth.byCertificate); err != nil {
 		return nil, err
 	}
 	s.http = newHTTPServer(&opts, newHTTPHandler(m, &opts, s.grpc, s.gateway))
@@ -109,36 +114,6 @@ func registered[C prometheus.Collector](r prometheus.Registerer, c C) (C, error)
 		}
 	}
 	return c, err
-}
-
-// streamWorkers covers the watch streams of a cluster (Kubernetes opens about sixty) and its usual concurrency. The
-// workers cost half a megabyte.
-const streamWorkers = 256
-
-func grpcOptions(opts Options, calls calls, refusals *refusalLog, streams *streamSet, answers *outboxes) []grpc.ServerOption {
-	recovered := recovery.WithRecoveryHandlerContext(func(_ context.Context, p any) error {
-		opts.Logger.WithFields(logrus.Fields{"panic": p, "stack": string(debug.Stack())}).Error("a request panicked")
-		return status.Error(codes.Internal, "etcdserver: internal error")
-	})
-	return append(connectionOptions(opts),
-		// The gateway reads responses at once. Its clients are bounded by their own connections.
-		grpc.Creds(transport.NewCredentials(answers.open(processBytes/2, processBytes/4, func() {}))),
-		grpc.MaxRecvMsgSize(opts.MaxRequestBytes+grpcOverheadBytes),
-		grpc.MaxSendMsgSize(math.MaxInt32),
-		grpc.ForceServerCodecV2(newCodec()),
-		// This saves write calls for large lists and for the responses to a group of requests. Connections with nothing
-		// to write hold no buffer.
-		grpc.WriteBufferSize(128<<10),
-		grpc.ChainUnaryInterceptor(calls.interceptUnary, refusals.interceptUnary, recovery.UnaryServerInterceptor(recovered), interceptUnaryAnswer),
-		grpc.ChainStreamInterceptor(calls.interceptStream, refusals.interceptStream, recovery.StreamServerInterceptor(recovered), interceptStreamAnswers, streams.interceptHealth),
-		// A worker whose stack has grown for one request serves the next one; grpc starts further goroutines when all
-		// workers are busy. Each watch stream occupies a worker, so there are more workers than processors.
-		grpc.NumStreamWorkers(streamWorkers),
-		// Fixed windows avoid the ping with which grpc estimates the bandwidth on every request that arrives.
-		grpc.InitialWindowSize(1<<20),
-		grpc.InitialConnWindowSize(4<<20),
-		grpc.WaitForHandlers(true),
-	)
 }
 
 // Run serves until ctx ends. Then it stops accepting, notifies health checks and watchers, and waits up to
@@ -216,5 +191,66 @@ func (s *Server) drain(ctx context.Context) {
 	case <-ctx.Done():
 		s.grpc.Stop()
 		<-drained
+	}
+}
+
+// Server prepares the server of a store, which takes ownership of the listeners. From then on clients wait until it
+// runs. The store must be open, and must stay open until the server's Run returns. registerer receives the server's
+// metrics; nil registers none.
+func (s *Starting) Server(store *logstructured.Store, registerer prometheus.Registerer) (*Server, error) {
+	s.opts.Registerer = registerer
+	server, err := newServer(s, store)
+	if err == nil && s.dispatch != nil {
+		s.leave()
+	}
+	return server, err
+}
+
+// served returns nil if err means that the server was stopped.
+func served(err error) error {
+	if errors.Is(err, grpc.ErrServerStopped) || errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// register registers etcd's services, health and reflection with the gRPC server. The caller's gRPC server keeps its
+// own health service, and reflection is left to the caller.
+func (s *Server) register(m *member) {
+	kv := &kvServer{member: m, maxRequestBytes: s.opts.MaxRequestBytes, maxTxnOps: s.opts.MaxTxnOps}
+	lease := &leaseServer{member: m, streams: s.streams}
+	contest := contest{member: m, kv: kv, lease: lease, streams: s.streams}
+	pb.RegisterKVServer(s.grpc, kv)
+	pb.RegisterWatchServer(s.grpc, s.watch)
+	pb.RegisterLeaseServer(s.grpc, lease)
+	v3lockpb.RegisterLockServer(s.grpc, &lockServer{contest: contest})
+	v3electionpb.RegisterElectionServer(s.grpc, &electionServer{contest: contest})
+	pb.RegisterClusterServer(s.grpc, &clusterServer{member: m})
+	pb.RegisterMaintenanceServer(s.grpc, &maintenanceServer{
+		member: m, logger: s.opts.Logger, streams: s.streams, snapshots: s.snapshots,
+	})
+	pb.RegisterAuthServer(s.grpc, &authServer{
+		member: m, logger: s.opts.Logger, passwords: s.passwords, maxRequestBytes: s.opts.MaxRequestBytes,
+	})
+	if s.opts.GRPCServer == nil {
+		healthpb.RegisterHealthServer(s.grpc, s.health)
+		registerReflection(s.grpc)
+		return
+	}
+	if _, ok := s.grpc.GetServiceInfo()[healthpb.Health_ServiceDesc.ServiceName]; !ok {
+		healthpb.RegisterHealthServer(s.grpc, s.health)
+	}
+}
+
+// serveInjected serves the caller's gRPC server on the listeners, of which it takes ownership. The caller may also
+// serve it on other listeners, and stop it.
+func (s *Server) serveInjected(group *errgroup.Group) {
+	for _, l := range s.opts.Listeners {
+		group.Go(func() error {
+			if err := s.grpc.Serve(transport.LimitConnections(l.Listener, s.opts.maxConnections())); !errors.Is(err, grpc.ErrServerStopped) {
+				return err
+			}
+			return nil
+		})
 	}
 }

@@ -1,25 +1,18 @@
 package server
 
 import (
-	"errors"
-	"io"
-	stdlog "log"
-	"math"
 	"net"
 	"net/http"
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
-	"github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/pkg/version"
 	"github.com/stele-db/stele/server/transport"
 )
@@ -140,48 +133,4 @@ func (s *Starting) leave() {
 	s.grpc.GracefulStop()
 	forced.Stop()
 	s.serving.Wait()
-}
-
-// Server prepares the server of a store, which takes ownership of the listeners. From then on clients wait until it
-// runs. The store must be open, and must stay open until the server's Run returns. registerer receives the server's
-// metrics; nil registers none.
-func (s *Starting) Server(store *logstructured.Store, registerer prometheus.Registerer) (*Server, error) {
-	s.opts.Registerer = registerer
-	server, err := newServer(s, store)
-	if err == nil && s.dispatch != nil {
-		s.leave()
-	}
-	return server, err
-}
-
-// connectionOptions returns the options of both servers: the one before the store is open and the one after.
-func connectionOptions(opts Options) []grpc.ServerOption {
-	return []grpc.ServerOption{
-		grpc.ConnectionTimeout(opts.HandshakeTimeout),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: opts.KeepAliveMinTime}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: opts.KeepAliveInterval, Timeout: opts.KeepAliveTimeout}),
-		grpc.MaxConcurrentStreams(opts.MaxConcurrentStreams),
-		grpc.MaxHeaderListSize(maxHeaderBytes),
-	}
-}
-
-func newHTTPServer(opts *Options, handler http.Handler) *http.Server {
-	return &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: opts.HandshakeTimeout,
-		IdleTimeout:       5 * time.Minute,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ConnContext:       transport.HTTPContext,
-		// Client errors are not logged.
-		ErrorLog: stdlog.New(io.Discard, "", 0),
-		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: int(min(opts.MaxConcurrentStreams, math.MaxInt32))},
-	}
-}
-
-// served returns nil if err means that the server was stopped.
-func served(err error) error {
-	if errors.Is(err, grpc.ErrServerStopped) || errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return err
 }

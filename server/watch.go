@@ -110,3 +110,20 @@ func (s *watchServer) receive(stream pb.Watch_WatchServer, ws *logstructured.Wat
 		}
 	}
 }
+
+type watchAnswer struct {
+	pb.WatchResponse
+	header pb.ResponseHeader
+}
+
+func (m *member) newWatch(r *logstructured.WatchResponse) *pb.WatchResponse {
+	a := &watchAnswer{}
+	a.Header = m.header(&a.header, r.Revision)
+	a.WatchId = int64(r.WatchID)
+	a.Created = r.Created
+	a.Canceled = r.Canceled
+	a.CompactRevision = int64(r.CompactRevision)
+	a.CancelReason = cancelReason(r.Err)
+	a.Events = r.Events
+	return &a.WatchResponse
+}

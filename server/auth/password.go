@@ -2,6 +2,7 @@ package auth
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 
@@ -25,10 +26,7 @@ func CheckBcryptCost(cost int) error {
 	return nil
 }
 
-// ErrBadHash is the error for a password hash that is not valid base64. etcd returns the text of errPasswordGiven for
-// both errors, and has no code for either.
-var ErrBadHash = errPasswordGiven
-
+// errPasswordGiven has no code in etcd. As in etcd, it is also the error for a password hash that is not valid base64.
 var errPasswordGiven = errors.New("auth: authentication failed, password was given for no password user")
 
 // Hash hashes a password for storage. It takes tens of milliseconds at the default cost; each increment of cost doubles
@@ -41,8 +39,8 @@ func Hash(password string, cost int) ([]byte, error) {
 // interrupted; it takes seconds at this cost and days at the highest one.
 const maxCost = 16
 
-// ErrCostTooHigh is the error for a hash that [Credential.Check] would not compare with a password.
-var ErrCostTooHigh = status.Errorf(codes.InvalidArgument,
+// errCostTooHigh is the error for a hash that [Credential.Check] would not compare with a password.
+var errCostTooHigh = status.Errorf(codes.InvalidArgument,
 	"stele: the cost of the hashed password is higher than %d and than --bcrypt-cost: no password would be compared with it",
 	maxCost)
 
@@ -52,12 +50,17 @@ func costOf(hash []byte, configured int) (cost int, ok bool) {
 	return cost, err == nil && cost <= max(maxCost, configured)
 }
 
-// CheckHash returns [ErrCostTooHigh] for a hash whose user could never log in.
-func CheckHash(hash []byte, configured int) error {
-	if cost, err := bcrypt.Cost(hash); err == nil && cost > max(maxCost, configured) {
-		return ErrCostTooHigh
+// DecodeHash decodes a hash that a client sent in base64. configured is the bcrypt cost of the server. DecodeHash
+// refuses a hash of such a high cost that its user could never log in.
+func DecodeHash(text string, configured int) ([]byte, error) {
+	hash, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return nil, errPasswordGiven
 	}
-	return nil
+	if cost, err := bcrypt.Cost(hash); err == nil && cost > max(maxCost, configured) {
+		return nil, errCostTooHigh
+	}
+	return hash, nil
 }
 
 // Credential is the data against which a password is checked. It does not reveal whether the user exists.

@@ -93,3 +93,16 @@ func PeerTLS(ctx context.Context) *tls.ConnectionState {
 	}
 	return nil
 }
+
+// VerifiedName returns the common name of the verified certificate of a connection. state is nil for plain text.
+func VerifiedName(state *tls.ConnectionState) (string, bool) {
+	if state == nil {
+		return "", false
+	}
+	for _, chain := range state.VerifiedChains {
+		if len(chain) > 0 {
+			return chain[0].Subject.CommonName, true
+		}
+	}
+	return "", false
+}
