@@ -11,10 +11,11 @@ import (
 // expirySlack is how late an expired key may be deleted while its server is killed every second or two.
 const expirySlack = 6 * time.Second
 
-// linearTimeout is per window.
+// linearTimeout bounds the linearizability check of one window.
 const linearTimeout = 60 * time.Second
 
-// Check runs all checkers. Artifacts is a directory for visualizations of windows that are not linearizable, or empty.
+// Check runs all checkers. It writes visualizations of windows that are not linearizable to the directory artifacts,
+// unless that is empty.
 func Check(rec *Recorded, artifacts string) *Report {
 	report := &Report{}
 	for _, fault := range rec.Faults {
@@ -39,7 +40,7 @@ func checkExpiry(rec *Recorded, report *Report) {
 	gone := firstSeen(rec)
 	for _, k := range rec.leased {
 		at, deleted := gone[k.key]
-		// The life of the key begins at its put, that of an etcd lease at its grant, and again when it is kept alive.
+		// A key lives from its put; an etcd lease lives from its grant or its last keep-alive.
 		from := k.called
 		if !rec.onTime {
 			from = k.granted
@@ -56,8 +57,8 @@ func checkExpiry(rec *Recorded, report *Report) {
 	}
 }
 
-// firstSeen is when the first of all watchers saw that a leased key was deleted: the complete watch may be with a
-// server that is behind.
+// firstSeen returns when the first of all watchers saw the deletion of each leased key. The complete watch may be
+// connected to a server that lags behind.
 func firstSeen(rec *Recorded) map[string]time.Duration {
 	gone := map[string]time.Duration{}
 	for _, s := range rec.Streams {
@@ -76,7 +77,7 @@ func firstSeen(rec *Recorded) map[string]time.Duration {
 	return gone
 }
 
-// String is the summary of a run in one line.
+// String summarizes a run in one line.
 func (r *Report) String() string {
 	return fmt.Sprintf("operations %d, acknowledged writes %d, reads %d, rejected %d, unknown %d (applied %d), "+
 		"expired %d, lost %d, doubled %d, watch violations %d", r.Ops, r.AckedWrites, r.Reads, r.Rejected, r.Unknown,

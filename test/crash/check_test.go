@@ -16,7 +16,7 @@ import (
 
 const steps = 6000
 
-// TestJudgeCleanHistories shows that the checkers accept what a right server does.
+// TestJudgeCleanHistories checks that the checkers accept the histories of a correct server.
 func TestJudgeCleanHistories(t *testing.T) {
 	for seed := range uint64(10) {
 		rec, _ := fabricate(seed, steps, nil)
@@ -26,21 +26,21 @@ func TestJudgeCleanHistories(t *testing.T) {
 		}
 		if report.UnknownApplied == 0 || report.Unknown == report.UnknownApplied || report.AckedWrites < 200 ||
 			report.Reads < 200 {
-			t.Errorf("seed %d: the history has too little in it: %v", seed, report)
+			t.Errorf("seed %d: the history has too few outcomes: %v", seed, report)
 		}
 	}
 }
 
-// halfway lets a fault happen once the store has seen something.
+// halfway reports whether a fault may happen: the store has content, and there was no fault yet.
 func halfway(s *server) bool { return !s.fired && s.state.Rev > 300 }
 
 // isReadingTxn reports whether op is a transaction that writes nothing and reads at a revision.
 func isReadingTxn(op *Op) bool {
 	r, ok := op.Request.(*pb.TxnRequest)
-	return ok && !writes(r) && len(op.asked()) > 0
+	return ok && !writes(r) && len(op.revisions()) > 0
 }
 
-// ago is the state some revisions before the current one.
+// ago returns the state at the given number of revisions before the current one.
 func (s *server) ago(revisions int) *State {
 	past := s.state
 	for range revisions {
@@ -56,17 +56,17 @@ func isPut(op *Op) bool {
 	return ok
 }
 
-// TestJudgeBrokenServers shows that the checkers find what a wrong server does: replay and porcupine each on its own.
+// TestJudgeBrokenServers checks that replay and porcupine, each by itself, find the faults of a wrong server.
 func TestJudgeBrokenServers(t *testing.T) {
 	for _, test := range []struct {
 		name string
-		// fault answers requests instead of the server.
+		// fault answers a request instead of the server, or returns false.
 		fault func(s *server, op *Op) bool
-		// linear tells that porcupine must find it too.
+		// linear is true if porcupine must find the fault too.
 		linear bool
 	}{
 		{
-			name: "an acknowledged write is forgotten in a crash",
+			name: "an acknowledged write is lost in a crash",
 			fault: func(s *server, op *Op) bool {
 				if halfway(s) && len(s.ops) > 0 {
 					last := s.ops[len(s.ops)-1]
@@ -81,7 +81,7 @@ func TestJudgeBrokenServers(t *testing.T) {
 			linear: true,
 		},
 		{
-			name: "a put is answered and never made",
+			name: "a put is acknowledged and not applied",
 			fault: func(s *server, op *Op) bool {
 				if !halfway(s) || !isPut(op) {
 					return false
@@ -94,7 +94,7 @@ func TestJudgeBrokenServers(t *testing.T) {
 			linear: true,
 		},
 		{
-			name: "a put is made twice",
+			name: "a put is applied twice",
 			fault: func(s *server, op *Op) bool {
 				if !halfway(s) || !isPut(op) {
 					return false
@@ -108,7 +108,7 @@ func TestJudgeBrokenServers(t *testing.T) {
 			linear: true,
 		},
 		{
-			name: "a put is made again much later",
+			name: "a put is applied again much later",
 			fault: func(s *server, op *Op) bool {
 				if !halfway(s) {
 					return false
@@ -126,7 +126,7 @@ func TestJudgeBrokenServers(t *testing.T) {
 			linear: true,
 		},
 		{
-			name: "a refused request is made",
+			name: "a refused request is applied",
 			fault: func(s *server, op *Op) bool {
 				if !halfway(s) || !isPut(op) {
 					return false
@@ -151,7 +151,7 @@ func TestJudgeBrokenServers(t *testing.T) {
 			},
 		},
 		{
-			name: "a read is answered from the past",
+			name: "a read returns an old state",
 			fault: func(s *server, op *Op) bool {
 				r, ok := op.Request.(*pb.RangeRequest)
 				if !halfway(s) || !ok || r.Serializable || r.Revision > 0 {
@@ -169,7 +169,7 @@ func TestJudgeBrokenServers(t *testing.T) {
 			linear: true,
 		},
 		{
-			name: "a read shows the past under the current revision",
+			name: "a read returns an old state with the current revision",
 			fault: func(s *server, op *Op) bool {
 				r, ok := op.Request.(*pb.RangeRequest)
 				if !halfway(s) || !ok || r.Serializable || r.Revision > 0 || r.CountOnly {
@@ -215,7 +215,7 @@ func TestJudgeBrokenServers(t *testing.T) {
 			linear: true,
 		},
 		{
-			name: "a write loses its prev_kv",
+			name: "the event of a write lacks prev_kv",
 			fault: func(s *server, op *Op) bool {
 				if !halfway(s) || !isPut(op) {
 					return false
@@ -232,7 +232,7 @@ func TestJudgeBrokenServers(t *testing.T) {
 			linear: true,
 		},
 		{
-			name: "a transaction is made in part",
+			name: "a transaction is applied in part",
 			fault: func(s *server, op *Op) bool {
 				if _, ok := op.Request.(*pb.TxnRequest); !ok || !halfway(s) {
 					return false
@@ -281,7 +281,7 @@ func TestJudgeBrokenServers(t *testing.T) {
 			linear: true,
 		},
 		{
-			name: "a read at a revision has an old header",
+			name: "a read at a revision has an outdated header",
 			fault: func(s *server, op *Op) bool {
 				r, ok := op.Request.(*pb.RangeRequest)
 				past := s.ago(20)
@@ -296,7 +296,7 @@ func TestJudgeBrokenServers(t *testing.T) {
 			linear: true,
 		},
 		{
-			name: "a transaction with a read at a revision has an old header",
+			name: "a transaction with a read at a revision has an outdated header",
 			fault: func(s *server, op *Op) bool {
 				past := s.ago(20)
 				if !halfway(s) || !isReadingTxn(op) || past.checkTxn(op.Request.(*pb.TxnRequest)) != nil {
@@ -310,7 +310,7 @@ func TestJudgeBrokenServers(t *testing.T) {
 			linear: true,
 		},
 		{
-			name: "a read at a revision shows another one",
+			name: "a read at a revision returns another one",
 			fault: func(s *server, op *Op) bool {
 				r, ok := op.Request.(*pb.RangeRequest)
 				if !halfway(s) || !ok || r.Serializable || r.Revision == 0 || s.state.readable(r.Revision) != nil ||
@@ -350,7 +350,7 @@ func TestJudgeBrokenServers(t *testing.T) {
 			linear: true,
 		},
 		{
-			name: "a revision that was seen is refused as a future one",
+			name: "a known revision is refused as a future one",
 			fault: func(s *server, op *Op) bool {
 				r, ok := op.Request.(*pb.RangeRequest)
 				if !halfway(s) || !ok || r.Serializable || r.Revision == 0 || r.Revision > s.ago(20).Rev {
@@ -381,7 +381,7 @@ func TestJudgeBrokenServers(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			rec, s := fabricate(1, steps, test.fault)
 			if !s.fired {
-				t.Fatal("the fault has not happened")
+				t.Fatal("the fault did not happen")
 			}
 			report := Check(rec, "")
 			t.Logf("%d violations, first: %.300s", len(report.Violations),
@@ -396,15 +396,15 @@ func TestJudgeBrokenServers(t *testing.T) {
 			timeline := Replay(&rec.History, quiet)
 			Linear(&rec.History, timeline, linearTimeout, "", alone)
 			if len(alone.Violations) == 0 {
-				t.Error("porcupine has not found the fault")
+				t.Error("porcupine did not find the fault")
 			}
 		})
 	}
 }
 
-// TestJudgeBrokenWatches shows that every broken guarantee of a watch is found and called by its name.
+// TestJudgeBrokenWatches checks that every broken guarantee of a watch is found under its name.
 func TestJudgeBrokenWatches(t *testing.T) {
-	// events are the indexes of responses with events of watcher 0.
+	// events returns the indexes of responses with events of watcher 0.
 	events := func(s *Session) []int {
 		var at []int
 		for i, r := range s.Responses {
@@ -414,7 +414,7 @@ func TestJudgeBrokenWatches(t *testing.T) {
 		}
 		return at
 	}
-	// followed is a response with events that is followed by another one.
+	// followed returns the index of a response with events that is followed by another one, or -1.
 	followed := func(s *Session) int {
 		at := events(s)
 		for n, i := range at[:len(at)-1] {
@@ -497,7 +497,7 @@ func TestJudgeBrokenWatches(t *testing.T) {
 			e := s.Responses[events(s)[2]].Response.Events[0]
 			e.Type = mvccpb.Event_EventType(1 - int32(e.Type))
 		}},
-		{"prev_kv from nowhere", FaultContent, func(s *Session) {
+		{"invented prev_kv", FaultContent, func(s *Session) {
 			s.Responses[events(s)[2]].Response.Events[0].PrevKv = &mvccpb.KeyValue{Key: []byte("k"), Value: []byte("v")}
 		}},
 		{"header behind the event", FaultContent, func(s *Session) {
@@ -537,15 +537,15 @@ func TestJudgeBrokenWatches(t *testing.T) {
 					t.Fatal("not found")
 				}
 				if !strings.Contains(report.Violations[0], string(test.fault)+":") {
-					t.Errorf("found as something else than %s: %s", test.fault, report.Violations[0])
+					t.Errorf("found, but not as %s: %s", test.fault, report.Violations[0])
 				}
 			})
 		}
 	}
 }
 
-// TestJudgeWatchBelowCompactRevision shows that events are found which a watcher gets from a revision that had been
-// compacted before it was asked for.
+// TestJudgeWatchBelowCompactRevision checks that a watcher gets no events of revisions that were compacted before it
+// was created.
 func TestJudgeWatchBelowCompactRevision(t *testing.T) {
 	rec, _ := fabricate(2, 2000, nil)
 	opened := rec.Streams[0].Sessions[1].Opened
@@ -565,7 +565,7 @@ func TestJudgeWatchBelowCompactRevision(t *testing.T) {
 			return strings.Contains(v, string(FaultStale)+": events")
 		})
 		if found == after {
-			t.Errorf("compacted after every watcher was asked for: %v, found: %v", after, found)
+			t.Errorf("compacted after the creation of every watcher: %v, found: %v", after, found)
 		}
 	}
 }

@@ -18,8 +18,8 @@ const (
 	maxMessage     = 64 << 20
 )
 
-// dial returns a connection that comes back fast after its server did. gRPC itself retries only what the server has not
-// seen.
+// dial returns a connection that reconnects soon after its server has restarted. gRPC itself retries only requests that
+// the server has not received.
 func dial(target string) (*grpc.ClientConn, error) {
 	return grpc.NewClient(target,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -33,37 +33,37 @@ func dial(target string) (*grpc.ClientConn, error) {
 	)
 }
 
-// recorder collects what the clients of a run did.
+// recorder collects the requests and answers of all clients of a run.
 type recorder struct {
 	start time.Time
-	// servers is their number.
+	// servers is the number of servers.
 	servers int
-	// ownLeases tells that leases can be kept alive and revoked.
+	// ownLeases is true if leases can be kept alive and revoked.
 	ownLeases bool
-	// gate is held for reading during every request, and for writing at the cuts between windows.
+	// gate is held for reading during every request, and for writing while a window begins.
 	gate sync.RWMutex
 
 	mu  sync.Mutex
 	ops []*Op
-	// cluster is the id that all headers must have.
+	// cluster is the cluster ID that all headers must have.
 	cluster uint64
 	acked   int
-	// compacted is the newest compact revision that was acknowledged.
+	// compacted is the newest acknowledged compact revision.
 	compacted int64
 	leased    []leasedKey
 	faults    []string
 }
 
-// leasedKey is a key that must vanish.
+// leasedKey is a key that must expire.
 type leasedKey struct {
 	key string
-	// granted is before the grant, or before it was kept alive, called before the put, acked after it.
+	// granted is before the grant or the last keep-alive, called before the put, acked after it.
 	granted, called, acked time.Duration
 	ttl                    time.Duration
 	acknowledged           bool
-	// rev is the put's revision, if it was acknowledged.
+	// rev is the revision of the put, if it was acknowledged.
 	rev int64
-	// revoked tells that its lease was revoked, or may have been.
+	// revoked is true if the lease was revoked or may have been.
 	revoked bool
 }
 
@@ -75,7 +75,7 @@ func (r *recorder) fault(format string, args ...any) {
 	r.faults = append(r.faults, fmt.Sprintf(format, args...))
 }
 
-// do sends a request and records what came of it.
+// do sends a request and records its outcome.
 func (r *recorder) do(ctx context.Context, conn *grpc.ClientConn, client, server int, request proto.Message) *Op {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -162,13 +162,13 @@ func (r *recorder) work(ctx context.Context, stop <-chan struct{}, g *generator,
 			g.learn(op.Response)
 		}
 		if op == nil || op.Outcome == Unknown {
-			// One unknown outcome per client and crash is enough: wait for the server with reads, which leave no trace.
+			// One unknown outcome per client and crash is enough: wait for the server with reads, which change nothing.
 			awaitServer(ctx, conn)
 		}
 	}
 }
 
-// leasedPut writes a key that will expire. nil is a failed grant.
+// leasedPut writes a key that will expire. It returns nil if the grant failed.
 func (r *recorder) leasedPut(ctx context.Context, g *generator, conn *grpc.ClientConn, server int) *Op {
 	k := leasedKey{granted: r.now()}
 	call, cancel := context.WithTimeout(ctx, requestTimeout)
@@ -194,7 +194,7 @@ func (r *recorder) leasedPut(ctx context.Context, g *generator, conn *grpc.Clien
 	return op
 }
 
-// holdLease revokes a lease, keeps it alive, or leaves it alone. It returns the last operation.
+// holdLease revokes a lease, keeps it alive, or leaves it unchanged. It returns the last operation.
 func (r *recorder) holdLease(ctx context.Context, g *generator, conn *grpc.ClientConn, server int, k *leasedKey,
 	id int64, op *Op) *Op {
 	switch g.rand.IntN(3) {
@@ -210,7 +210,7 @@ func (r *recorder) holdLease(ctx context.Context, g *generator, conn *grpc.Clien
 	return op
 }
 
-// keepAlive keeps a lease alive once.
+// keepAlive sends one keep-alive for a lease.
 func keepAlive(ctx context.Context, conn *grpc.ClientConn, id int64) (ttl int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -225,7 +225,7 @@ func keepAlive(ctx context.Context, conn *grpc.ClientConn, id int64) (ttl int64,
 	return resp.GetTTL(), err
 }
 
-// awaitServer returns when a linearizable read succeeded or ctx ended.
+// awaitServer returns when a linearizable read has succeeded or ctx has ended.
 func awaitServer(ctx context.Context, conn *grpc.ClientConn) {
 	for ctx.Err() == nil {
 		call, cancel := context.WithTimeout(ctx, requestTimeout)
@@ -234,7 +234,7 @@ func awaitServer(ctx context.Context, conn *grpc.ClientConn) {
 		if err == nil {
 			return
 		}
-		// A server without its database refuses at once.
+		// A server that cannot reach its database refuses immediately.
 		_ = Pause(ctx, 20*time.Millisecond)
 	}
 }

@@ -11,10 +11,10 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// progressInterval makes periodic progress notifications frequent enough to be seen between two kills.
+// progressInterval makes periodic progress notifications frequent enough to occur between two kills.
 const progressInterval = 200 * time.Millisecond
 
-// plan is the one of `make test`; STELE_TEST_CRASH_DURATION and STELE_TEST_CRASH_SEED change it.
+// plan returns the plan of `make test`, changed by STELE_TEST_CRASH_DURATION and STELE_TEST_CRASH_SEED.
 func plan(t *testing.T, duration time.Duration) Plan {
 	t.Helper()
 	p := Plan{
@@ -47,7 +47,7 @@ func crash(t *testing.T, victim Victim, p Plan) {
 	t.Logf("seed %d", p.Seed)
 	rec, err := Run(t.Context(), victim, p)
 	if err != nil {
-		t.Errorf("the run broke off: %v", err)
+		t.Errorf("the run did not complete: %v", err)
 	}
 	if rec == nil {
 		return
@@ -60,7 +60,7 @@ func crash(t *testing.T, victim Victim, p Plan) {
 	for _, v := range report.Violations {
 		t.Error(v)
 	}
-	// A term of etcd is an election, one of Stele a history.
+	// etcd's term counts elections, Stele's counts histories.
 	_, isStele := victim.(*steleVictim)
 	if lowest, highest := rec.Terms(0, forever); isStele && lowest != highest {
 		t.Errorf("the raft term rose from %d to %d", lowest, highest)
@@ -71,8 +71,7 @@ func crash(t *testing.T, victim Victim, p Plan) {
 	}
 }
 
-// TestEtcd runs against an etcd: what the checkers find there is their own fault, or an assumption about etcd that is
-// none of Stele's business either.
+// TestEtcd verifies the checkers on etcd: any violation is a fault of the checkers or a wrong assumption about etcd.
 func TestEtcd(t *testing.T) {
 	crash(t, newEtcd(t), plan(t, 10*time.Second))
 }
@@ -84,15 +83,15 @@ func TestOne(t *testing.T) {
 	victim.servers[0].Check(t)
 }
 
-// TestTwo runs two stele processes on one file and kills one after the other: the log's guard must hold between them.
-// They have leases of their own, which clients revoke and keep alive.
+// TestTwo kills two stele processes on one file alternately: the precondition of an append must hold between them.
+// Their leases are etcd's, which clients revoke and keep alive.
 func TestTwo(t *testing.T) {
 	victim := newStele(t, 2, "etcd")
 	crash(t, victim, plan(t, 15*time.Second))
 	victim.servers[0].Check(t)
 }
 
-// steleVictim is some stele processes on one file.
+// steleVictim is one or more stele processes on one file.
 type steleVictim struct {
 	servers   []*stele.Server
 	leaseMode string
@@ -108,7 +107,7 @@ func newStele(t *testing.T, n int, leaseMode string) *steleVictim {
 			Args: []string{
 				"--lease-mode", leaseMode,
 				"--watch-progress-notify-interval", progressInterval.String(),
-				// Rows go while the run lasts.
+				// Compacted rows are deleted during the run.
 				"--compact-retention", "1s",
 			},
 		})
@@ -123,7 +122,7 @@ func newStele(t *testing.T, n int, leaseMode string) *steleVictim {
 	return v
 }
 
-// ExpiresOnTime: leases of their own last their whole TTL once more after a restart.
+// ExpiresOnTime reports whether the lease mode is ttl: with etcd's leases, a restart grants the whole TTL again.
 func (v *steleVictim) ExpiresOnTime() bool { return v.leaseMode == "ttl" }
 
 func (v *steleVictim) Targets() []string {

@@ -7,12 +7,12 @@ import (
 	"github.com/stele-db/stele/test/internal/etcd"
 )
 
-// etcdVictim is an etcd of one member.
+// etcdVictim is an etcd with one member.
 type etcdVictim struct{ server *etcd.Server }
 
 func newEtcd(t *testing.T) *etcdVictim {
 	return &etcdVictim{server: etcd.Start(t, etcd.Options{Args: []string{
-		// A member alone elects itself after an election timeout.
+		// A single member elects itself after one election timeout.
 		"--heartbeat-interval", "10", "--election-timeout", "100",
 		"--watch-progress-notify-interval", progressInterval.String(),
 	}})}

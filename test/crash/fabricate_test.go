@@ -12,8 +12,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// server is a simulated one: the model behind clients that call it concurrently. It makes histories that the checkers
-// must accept, and with a fault put in, histories that they must not accept.
+// server simulates a server: concurrent clients call the model. The checkers must accept its histories, and must reject
+// those with an injected fault.
 type server struct {
 	rand  *rand.Rand
 	clock time.Duration
@@ -22,25 +22,25 @@ type server struct {
 	first int64
 	full  []Revision
 	ops   []*Op
-	// before is called before a request is applied; true tells that the fault has answered it.
+	// before is called before a request is applied; true means that the fault has answered it.
 	before func(s *server, op *Op) bool
-	// fired tells that the fault has happened, and faulty is the request that it has answered.
+	// fired is true once the fault has happened; faulty is the request that it answered.
 	fired  bool
 	faulty *Op
 }
 
-// pending is a request on its way.
+// pending is a request without an answer so far.
 type pending struct {
 	op      *Op
 	applied bool
 }
 
-// fabricate lets clients make steps calls and returns the history.
+// fabricate lets clients make the given number of calls and returns the history.
 func fabricate(seed uint64, steps int, before func(*server, *Op) bool) (*Recorded, *server) {
 	return fabricateFrom(seed, steps, before, newState(), 0)
 }
 
-// fabricateFrom begins at a state and a time.
+// fabricateFrom is fabricate from a given state and time.
 func fabricateFrom(seed uint64, steps int, before func(*server, *Op) bool, base *State,
 	at time.Duration) (*Recorded, *server) {
 	s := &server{rand: rand.New(rand.NewPCG(seed, 7)), state: base, first: base.Rev, clock: at, before: before}
@@ -63,9 +63,9 @@ func fabricateFrom(seed uint64, steps int, before func(*server, *Op) bool, base 
 			}
 			running[i] = &pending{op: &Op{Client: i, Request: request, Call: s.clock}}
 		case s.rand.IntN(60) == 0 && p.op != s.faulty:
-			// The connection dies before or after the request was applied.
+			// The connection breaks before or after the request was applied.
 			p.op.Outcome, p.op.Response = Unknown, nil
-			p.op.Err = status.Error(codes.Unavailable, "gone")
+			p.op.Err = status.Error(codes.Unavailable, "connection closed")
 			s.end(p.op)
 			running[i] = nil
 		case !p.applied:
@@ -135,9 +135,9 @@ func (s *server) commit(result Result) {
 	}
 }
 
-// watch is what a stream sees that breaks now and then. It comes after everything else, so prev_kv is never there where
-// something was compacted: as if it had been seen just in time. A watcher that needs a compacted revision begins again
-// at the compact revision.
+// watch returns the responses of a stream that breaks now and then. It is generated after all requests, and prev_kv is
+// absent wherever it was compacted by then, as if the event had been sent just in time. A watcher that needs a
+// compacted revision resumes at the compact revision.
 func (s *server) watch(record *StreamRecord) *StreamRecord {
 	next := make([]int64, len(record.Watchers))
 	for i, spec := range record.Watchers {

@@ -11,8 +11,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Window is a part of the run between two moments in which no request was under way: the checker's time grows with
-// the square of the history's length.
+// Window is a part of the run between two moments without a pending request. The checker's time grows with the square
+// of a history's length.
 type Window struct {
 	// From and To bound the calls of the window's requests.
 	From, To time.Duration
@@ -20,19 +20,19 @@ type Window struct {
 	Rev, Compacted int64
 }
 
-// step is what porcupine orders: a request or an expired lease.
+// step is one operation that porcupine orders: a request or an expired lease.
 type step struct {
 	op     *Op
 	expire *Expire
-	// rev is the revision that an expired lease made.
+	// rev is the revision of an expired lease.
 	rev int64
 }
 
-// order is what the complete watch and the answers say about the revisions of a window. Without it a few requests of
-// unknown outcome would be tried in every order at every step.
+// order holds the known order of the revisions of a window, by the complete watch and the answers. Without it porcupine
+// would try requests of unknown outcome in every order at every step.
 type order struct {
 	*Timeline
-	// acked holds the revisions that answers give to their requests.
+	// acked holds the revisions of acknowledged requests and of expired leases.
 	acked map[int64]bool
 	// end is the last revision of the window.
 	end int64
@@ -73,7 +73,7 @@ func takeStep(s *State, in step, o order) (bool, *State) {
 	}
 	op := in.op
 	if op.Outcome == Acked {
-		// Cheaper than to apply it: most candidates fail here.
+		// This is cheaper than applying the request, and most candidates fail here.
 		rev := revision(op.Response)
 		if changed(op.Response) {
 			rev--
@@ -93,8 +93,8 @@ func takeStep(s *State, in step, o order) (bool, *State) {
 	}
 }
 
-// takeUnknown lets a request take effect wherever it has one. That it never does is the same as that it does after
-// everything else.
+// takeUnknown lets a request of unknown outcome take effect at any step. A request without effect is placed at the end
+// of the window.
 func takeUnknown(s *State, result Result, err error, o order) (bool, *State) {
 	end := s.Rev == o.end
 	switch {
@@ -109,10 +109,10 @@ func takeUnknown(s *State, result Result, err error, o order) (bool, *State) {
 	}
 }
 
-// Linear checks every window. The timeline gives the state at the beginning of a window, the expired leases, and the
-// events of each revision. Requests of unknown outcome that cannot have made any revision of the window are left out,
-// which saves trying all of them in every order. Which of the others took effect, and when, is for porcupine to find:
-// several deletions may explain the same revision, and a compaction may rule out some of them.
+// Linear checks that every window is linearizable. The timeline gives the state at the beginning of a window, the
+// expired leases, and the events of each revision. Requests of unknown outcome that cannot have made any revision of
+// the window are left out, which saves trying all of them in every order. Porcupine decides which of the others took
+// effect, and when: several deletions may explain the same revision, and a compaction may rule out some of them.
 func Linear(h *History, t *Timeline, timeout time.Duration, artifacts string, report *Report) {
 	for i, w := range h.Windows {
 		last := t.last()
@@ -152,7 +152,7 @@ func Linear(h *History, t *Timeline, timeout time.Duration, artifacts string, re
 	}
 }
 
-// windowHistory selects what porcupine has to order in a window whose last revision is last.
+// windowHistory selects the operations of a window whose last revision is last.
 func windowHistory(h *History, t *Timeline, w Window, last int64) []porcupine.Operation {
 	candidates := map[*Op]bool{}
 	var history []porcupine.Operation
@@ -191,7 +191,7 @@ func windowHistory(h *History, t *Timeline, w Window, last int64) []porcupine.Op
 	return history
 }
 
-// openCompaction tells whether a compaction of unknown outcome may still take effect in w.
+// openCompaction reports whether a compaction of unknown outcome may still take effect in w.
 func openCompaction(op *Op, w Window) bool {
 	c, ok := op.Request.(*pb.CompactionRequest)
 	return ok && c.Revision > w.Compacted

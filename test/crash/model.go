@@ -11,13 +11,13 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// What the model refuses.
+// The errors of the model.
 var (
 	errCompacted = errors.New("compacted")
 	errFuture    = errors.New("future revision")
 )
 
-// State is etcd's key space at one revision and, by way of prev, at every earlier one. It never changes.
+// State is etcd's key space at one revision and, through prev, at every earlier one. It is immutable.
 type State struct {
 	Rev int64
 	// Compacted is the compact revision; 0 is none.
@@ -25,25 +25,25 @@ type State struct {
 	// kvs are sorted by key.
 	kvs  []*mvccpb.KeyValue
 	prev *State
-	// sum hashes everything that ever happened, so that states with equal sums answer alike at every revision.
+	// sum is a hash of the whole history: states with equal sums give equal answers at every revision.
 	sum uint64
 }
 
-// newState is the fresh store.
+// newState returns the state of an empty store.
 func newState() *State { return &State{Rev: 1} }
 
 func (s *State) equal(o *State) bool {
 	return s.Rev == o.Rev && s.Compacted == o.Compacted && s.sum == o.sum
 }
 
-// compactedAt is s with another compact revision.
+// compactedAt returns s with another compact revision.
 func (s *State) compactedAt(rev int64) *State {
 	c := *s
 	c.Compacted = rev
 	return &c
 }
 
-// at returns the state at rev, which is not above s.Rev.
+// at returns the state at rev, which is at most s.Rev.
 func (s *State) at(rev int64) *State {
 	for s.Rev > rev && s.prev != nil {
 		s = s.prev
@@ -51,7 +51,7 @@ func (s *State) at(rev int64) *State {
 	return s
 }
 
-// inRange is etcd's notation for one key, from a key on, and a half-open range.
+// inRange reports whether key is in the range [from, end), in etcd's notation.
 func inRange(key, from, end []byte) bool {
 	switch {
 	case len(end) == 0:
@@ -81,16 +81,16 @@ func (s *State) within(from, end []byte) []*mvccpb.KeyValue {
 	return found
 }
 
-// Expire is what an expired lease does: the deletion of keys, which no client asked for.
+// Expire is the expiry of a lease: it deletes keys without a client's request.
 type Expire struct {
 	Keys [][]byte
 }
 
-// Result is what a request answers and does.
+// Result is the answer to a request and its effect.
 type Result struct {
-	// Response has headers with nothing but a revision. It is nil for Expire.
+	// Response has only a revision in its headers. It is nil for Expire.
 	Response proto.Message
-	// Events are those of the new revision, with prev_kv; none if the request changed nothing.
+	// Events are the events of the new revision, with prev_kv; empty if the request changed nothing.
 	Events []*mvccpb.Event
 	Next   *State
 }
@@ -150,7 +150,7 @@ func header(rev int64) *pb.ResponseHeader { return &pb.ResponseHeader{Revision: 
 
 var hashSeed = maphash.MakeSeed()
 
-// chain continues the hash of a history.
+// chain extends the hash of a history by the events of one revision.
 func chain(sum uint64, events []*mvccpb.Event) uint64 {
 	var h maphash.Hash
 	h.SetSeed(hashSeed)
@@ -180,8 +180,8 @@ func (s *State) readable(rev int64) error {
 	}
 }
 
-// checkTxn returns the error of the first range that the transaction evaluates: all of them are checked on the state
-// before it.
+// checkTxn returns the error of the first range that the transaction evaluates. All ranges are checked on the state
+// before the transaction.
 func (s *State) checkTxn(r *pb.TxnRequest) error {
 	ops := r.Success
 	if !s.holds(r.Compare) {
@@ -243,7 +243,7 @@ type writer struct {
 	events      []*mvccpb.Event
 }
 
-// begin makes now a state of its own at the next revision.
+// begin replaces now by a copy at the next revision, unless that has happened.
 func (w *writer) begin() {
 	if w.now != w.before {
 		return
@@ -301,7 +301,7 @@ func (w *writer) deleteRange(r *pb.DeleteRangeRequest) *pb.DeleteRangeResponse {
 	return resp
 }
 
-// txn leaves the header's revision to the caller: that of a nested txn is empty.
+// txn sets no revision in the header, because the header of a nested txn is empty.
 func (w *writer) txn(r *pb.TxnRequest) *pb.TxnResponse {
 	resp := &pb.TxnResponse{Header: &pb.ResponseHeader{}, Succeeded: w.before.holds(r.Compare)}
 	ops := r.Success
@@ -330,7 +330,7 @@ func (s *State) holds(compares []*pb.Compare) bool {
 	for _, c := range compares {
 		kvs := s.within(c.Key, c.RangeEnd)
 		if len(kvs) == 0 {
-			// A missing key has no value, not even an empty one; everything else of it is 0.
+			// A missing key has no value, not even an empty one; all its other fields are 0.
 			if c.Target == pb.Compare_VALUE || !holdsFor(c, &mvccpb.KeyValue{}) {
 				return false
 			}

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Outcome is what a client knows about its request.
+// Outcome is the result of a request as far as its client knows.
 type Outcome uint8
 
 const (
@@ -28,17 +28,17 @@ const (
 // Op is one request of one client.
 type Op struct {
 	Client int
-	// Server is the index of the server that was asked.
+	// Server is the index of the server that received the request.
 	Server int
-	// Call and Return are times since the start of the run. Nothing is known about the order of what overlaps.
+	// Call and Return are times since the start of the run. The order of overlapping requests is unknown.
 	Call, Return time.Duration
 	Request      proto.Message
-	// Response is set exactly for acknowledged requests; its headers hold nothing but a revision.
+	// Response is set exactly for acknowledged requests; its headers contain only a revision.
 	Response proto.Message
 	Outcome  Outcome
-	// Term is the raft term of an answer's header.
+	// Term is the raft term in the header of the answer.
 	Term uint64
-	// Err is the answer to a rejected request and what is known about one of unknown outcome.
+	// Err is the error of a rejected request or of one with unknown outcome.
 	Err error
 }
 
@@ -59,7 +59,7 @@ func brief(m any) string {
 	return s
 }
 
-// revision is the header's.
+// revision returns the revision in the header of a response, or 0.
 func revision(response proto.Message) int64 {
 	r, ok := response.(interface{ GetHeader() *pb.ResponseHeader })
 	if !ok {
@@ -68,13 +68,13 @@ func revision(response proto.Message) int64 {
 	return r.GetHeader().GetRevision()
 }
 
-// serializable reads may be answered from the past.
+// serializable reports whether a request is a serializable read, whose answer may be outdated.
 func (op *Op) serializable() bool {
 	r, ok := op.Request.(*pb.RangeRequest)
 	return ok && r.Serializable
 }
 
-// readOnly requests cannot change anything. A compaction is none of them.
+// readOnly reports whether a request cannot change anything. A compaction is not read-only.
 func (op *Op) readOnly() bool {
 	switch r := op.Request.(type) {
 	case *pb.RangeRequest:
@@ -100,9 +100,9 @@ func writes(r *pb.TxnRequest) bool {
 	return false
 }
 
-// asked are the revisions that the request names: all of them, or of an answered transaction those in the branches that
-// it took.
-func (op *Op) asked() []int64 {
+// revisions returns the revisions at which the request reads. Of an answered transaction it returns only those in the
+// branches that were taken.
+func (op *Op) revisions() []int64 {
 	switch r := op.Request.(type) {
 	case *pb.RangeRequest:
 		return rangeRevision(nil, r)
@@ -121,7 +121,7 @@ func rangeRevision(revs []int64, r *pb.RangeRequest) []int64 {
 	return revs
 }
 
-// txnRevisions appends the revisions in the branch that answer shows, or in both without an answer.
+// txnRevisions appends the revisions in the branch that answer took, or in both if answer is nil.
 func txnRevisions(revs []int64, r *pb.TxnRequest, answer *pb.TxnResponse) []int64 {
 	branches := [][]*pb.RequestOp{r.Success, r.Failure}
 	switch {
@@ -147,7 +147,7 @@ func txnRevisions(revs []int64, r *pb.TxnRequest, answer *pb.TxnResponse) []int6
 	return revs
 }
 
-// values are those of all puts in a request, branches not taken included.
+// values returns the values of all puts in a request, including branches not taken.
 func values(request proto.Message) []string {
 	switch r := request.(type) {
 	case *pb.PutRequest:
@@ -170,8 +170,8 @@ func values(request proto.Message) []string {
 	}
 }
 
-// classify tells what a failed call means. Only codes by which a server refuses a request say that nothing happened;
-// in particular Unavailable may come from a connection that died after the commit.
+// classify maps the error of a call to an outcome. Only the codes by which a server refuses a request prove that
+// nothing happened; Unavailable may come from a connection that broke after the commit.
 func classify(err error) Outcome {
 	switch status.Code(err) {
 	case codes.OK:
@@ -184,7 +184,7 @@ func classify(err error) Outcome {
 	}
 }
 
-// modelError translates an answer into what the model refuses, or nil.
+// modelError returns the error of the model that equals the server's error, or nil.
 func modelError(err error) error {
 	switch {
 	case errors.Is(rpctypes.Error(err), rpctypes.ErrCompacted):
@@ -196,13 +196,13 @@ func modelError(err error) error {
 	}
 }
 
-// leaseNotFound answers a put or a revocation whose lease had run out before.
+// leaseNotFound reports whether a put or a revocation failed because its lease had expired.
 func leaseNotFound(err error) bool {
 	return errors.Is(rpctypes.Error(err), rpctypes.ErrLeaseNotFound)
 }
 
-// stripHeaders leaves only the revision in the header of a response, after checking the rest of it, and returns the
-// cluster and the term.
+// stripHeaders removes all but the revision from the headers of a response, after checking them. It returns the cluster
+// ID and the term.
 func stripHeaders(response proto.Message) (cluster, term uint64, err error) {
 	r, ok := response.(interface{ GetHeader() *pb.ResponseHeader })
 	if !ok || r.GetHeader() == nil {

@@ -9,13 +9,13 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
-// realTime relates revisions to the clock: what was seen when.
+// realTime relates revisions to the times at which clients first saw them.
 type realTime struct {
-	// seen is the highest revision that any client or the complete watch had seen by a moment.
+	// seen is the highest revision that any client or the complete watch had seen at a time.
 	seen highest
-	// first is the revision that the history begins with.
+	// first is the first revision of the history.
 	first int64
-	// upper[r-first] is the earliest moment at which a revision of r or above had been seen.
+	// upper[r-first] is the earliest time at which a revision of r or above had been seen.
 	upper []time.Duration
 }
 
@@ -52,12 +52,12 @@ func newRealTime(h *History) *realTime {
 	return rt
 }
 
-// possible tells whether a request called at call can have made revision rev.
+// possible reports whether a request called at call can have made revision rev.
 func (rt *realTime) possible(call time.Duration, rev int64) bool {
 	return rt.seen.before(call) < rev && call <= rt.upper[rev-rt.first]
 }
 
-// checkRealTime finds answers that are older than what somebody had seen before the question was asked.
+// checkRealTime reports answers that are older than a revision that was seen before the call.
 func checkRealTime(t *Timeline, h *History, report *Report) {
 	rt := newRealTime(h)
 	for _, op := range h.Ops {
@@ -83,20 +83,21 @@ func checkRealTime(t *Timeline, h *History, report *Report) {
 	}
 }
 
-// refusedAsFuture reports whether a server refused as a future revision what names no revision above seen.
+// refusedAsFuture reports whether a server refused a request as one of the future although it names no revision above
+// seen.
 func refusedAsFuture(op *Op, seen int64) bool {
 	if op.Outcome != Rejected || op.serializable() || !errors.Is(modelError(op.Err), errFuture) {
 		return false
 	}
-	revs := op.asked()
+	revs := op.revisions()
 	if r, ok := op.Request.(*pb.CompactionRequest); ok {
 		revs = []int64{r.Revision}
 	}
 	return len(revs) == 0 || slices.Max(revs) <= seen
 }
 
-// assignUnclaimed finds for every revision that no acknowledged request claims a request of unknown outcome or an
-// expired lease, each request at most once.
+// assignUnclaimed assigns each revision that no acknowledged request claims to a request of unknown outcome or an
+// expired lease. Each request gets at most one revision.
 func assignUnclaimed(t *Timeline, h *History, rt *realTime, report *Report) {
 	byValue := map[string]*Op{}
 	var deletes []*Op
@@ -125,7 +126,7 @@ func assignUnclaimed(t *Timeline, h *History, rt *realTime, report *Report) {
 		if v, ok := firstValue(h.Full[i]); ok {
 			writer := byValue[v]
 			if writer == nil {
-				report.violate("revision %d holds a value that nobody wrote: %v", rev, brief(h.Full[i].Events))
+				report.violate("revision %d holds a value that no client wrote: %v", rev, brief(h.Full[i].Events))
 				continue
 			}
 			if writer.Outcome == Rejected {
@@ -178,8 +179,7 @@ func firstValue(r Revision) (string, bool) {
 	return "", false
 }
 
-// asExpiry returns the expiry that a revision shows if all it does is to delete keys that have a lease. No client
-// deletes such keys.
+// asExpiry returns the expiry that a revision shows if it only deletes keys with a lease. No client deletes such keys.
 func asExpiry(t *Timeline, r Revision) *Expire {
 	e := &Expire{}
 	for _, event := range r.Events {
@@ -192,7 +192,7 @@ func asExpiry(t *Timeline, r Revision) *Expire {
 	return e
 }
 
-// match gives as many revisions as possible a request of their own, by augmenting paths.
+// match gives as many revisions as possible a request, by augmenting paths.
 func match(revs []int64, edges map[int64][]*Op) map[*Op]int64 {
 	owner := map[*Op]int64{}
 	for _, rev := range revs {

@@ -8,38 +8,37 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 )
 
-// Recovery is a jump over the revisions of a history that the database has lost.
+// Recovery is a jump over revisions that the database has lost.
 type Recovery struct {
-	// At is when nobody had noticed yet, and no client had a request under way.
+	// At is a time before any client noticed the loss, with no pending request.
 	At time.Duration
-	// Revision is where the new history begins, higher than all of the lost one. Everything before it counts as
+	// Revision is the first revision of the new history, higher than all lost ones. Everything before it counts as
 	// compacted.
 	Revision int64
-	// Kvs is what was there then, sorted by key.
+	// Kvs are the keys at Revision, in key order.
 	Kvs []*mvccpb.KeyValue
-	// later are the compactions of the new history, by which a watch that begins in the lost one may be canceled as
-	// well.
+	// later are the compactions of the new history. They may also cancel a watch that begins in the lost one.
 	later []compaction
 }
 
-// Restored tells that the database has gone back in time, while clients are held and nobody has noticed.
-// No client compacts until Recovered, so that the beginning of the new history can be read.
+// Restored records that the database has gone back in time, while clients are held and before any of them noticed. No
+// client compacts until Recovered, so that the beginning of the new history stays readable.
 func (r *Running) Restored() {
 	r.recovery = &Recovery{At: r.now()}
 	r.uncompacted.Store(true)
 }
 
-// Recovered tells where the new history begins and what was there then, sorted by key.
+// Recovered records where the new history begins and the keys at that revision, in key order.
 func (r *Running) Recovered(revision int64, kvs []*mvccpb.KeyValue) {
 	r.recovery.Revision, r.recovery.Kvs = revision, kvs
 	r.uncompacted.Store(false)
 }
 
-// Now is the time since the run began.
+// Now returns the time since the run began.
 func (r *Running) Now() time.Duration { return r.now() }
 
-// Split makes two histories of a run that came across a recovery: each is to be checked by itself. What contradicts the
-// recovery is among the faults of the second.
+// Split divides a run at its recovery into two histories, each of which is checked by itself. Contradictions to the
+// recovery are among the faults of the second.
 func (rec *Recorded) Split() (before, after *Recorded) {
 	jump := rec.Recovery
 	ended := *jump
@@ -88,7 +87,7 @@ func (rec *Recorded) Split() (before, after *Recorded) {
 			for _, r := range session.Responses {
 				w := r.Response
 				if !w.Created && !w.Canceled && w.Header.GetRevision() >= jump.Revision {
-					after.fault("watch %s went on into the new history: %v", s.Name, brief(w))
+					after.fault("watch %s continued into the new history: %v", s.Name, brief(w))
 				}
 			}
 		}
@@ -100,14 +99,14 @@ func (rec *Recorded) Split() (before, after *Recorded) {
 
 func (rec *Recorded) part(from, to time.Duration) *Recorded {
 	return &Recorded{onTime: rec.onTime, slack: rec.slack, started: from, stopped: to, servers: rec.servers,
-		holds: rec.holds, sick: rec.sick}
+		holds: rec.holds, impaired: rec.impaired}
 }
 
 func (rec *Recorded) fault(format string, args ...any) {
 	rec.Faults = append(rec.Faults, fmt.Sprintf(format, args...))
 }
 
-// Terms are the lowest and the highest raft term of what was answered between two times; 0 if there was nothing.
+// Terms returns the lowest and the highest raft term of the answers between two times; 0 if there were none.
 func (rec *Recorded) Terms(from, to time.Duration) (lowest, highest uint64) {
 	see := func(at time.Duration, term uint64) {
 		if term == 0 || at < from || at >= to {
@@ -131,8 +130,8 @@ func (rec *Recorded) Terms(from, to time.Duration) (lowest, highest uint64) {
 	return lowest, highest
 }
 
-// LostAfter is the number of writes in the run that had been acknowledged and that the recovery took away: those
-// between the revision of the backup and the recovery.
+// LostAfter returns the number of acknowledged writes that the recovery took away: those between the revision of the
+// backup and the recovery.
 func (rec *Recorded) LostAfter(backup int64) int {
 	n := 0
 	for _, op := range rec.Ops {
@@ -144,7 +143,7 @@ func (rec *Recorded) LostAfter(backup int64) int {
 	return n
 }
 
-// Everything asks for all keys, as of a revision or, with 0, now.
+// Everything returns a request for all keys at a revision, or at the current one if rev is 0.
 func Everything(rev int64) *pb.RangeRequest {
 	return &pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}, Revision: rev}
 }

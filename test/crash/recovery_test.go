@@ -12,10 +12,10 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// jumpTo is where the second of two fabricated histories begins.
+// jumpTo is the revision at which the second of two fabricated histories begins.
 const jumpTo = 1_001_000
 
-// recovered fabricates a run over two histories, the second of which begins with some of the keys of the first.
+// recovered fabricates a run over two histories. The second begins with some of the keys of the first.
 func recovered(seed uint64) *Recorded {
 	older, s := fabricate(seed, 2000, nil)
 	jump := &Recovery{At: s.clock + time.Microsecond, Revision: jumpTo, Kvs: s.state.at(s.state.Rev / 2).kvs}
@@ -31,7 +31,7 @@ func recovered(seed uint64) *Recorded {
 	}
 	rec.Ops = slices.Concat(older.Ops, newer.Ops)
 	for i, stream := range older.Streams {
-		// The last of the old sessions is canceled by the recovery.
+		// The recovery cancels the last of the old sessions.
 		last := &stream.Sessions[len(stream.Sessions)-1]
 		last.Responses = append(last.Responses, Received{At: jump.At + 1, Response: &pb.WatchResponse{
 			Header: header(jumpTo), Canceled: true, CompactRevision: jumpTo,
@@ -67,9 +67,9 @@ func TestJudgeCleanRecovery(t *testing.T) {
 	}
 }
 
-// TestJudgeBrokenRecoveries shows that what a server must not do when it finds another history is found.
+// TestJudgeBrokenRecoveries checks that the checkers find wrong behaviour of a server after a recovery.
 func TestJudgeBrokenRecoveries(t *testing.T) {
-	// acked is a write of the new or the old history.
+	// acked returns a write of the new or the old history.
 	acked := func(rec *Recorded, newer bool) *Op {
 		var found *Op
 		for _, op := range rec.Ops {
@@ -94,7 +94,7 @@ func TestJudgeBrokenRecoveries(t *testing.T) {
 		name, want string
 		spoil      func(rec *Recorded)
 	}{
-		{"a write goes on in the lost history", "answered from the lost history", func(rec *Recorded) {
+		{"a write is answered from the lost history", "answered from the lost history", func(rec *Recorded) {
 			op := acked(rec, false)
 			op.Call, op.Return = rec.Recovery.At+1, rec.Recovery.At+2
 		}},
@@ -102,7 +102,7 @@ func TestJudgeBrokenRecoveries(t *testing.T) {
 			op := acked(rec, true)
 			op.Response.(interface{ GetHeader() *pb.ResponseHeader }).GetHeader().Revision = jumpTo + 1_000_000
 		}},
-		{"the new history begins with something else", "", func(rec *Recorded) {
+		{"the new history begins with other keys", "", func(rec *Recorded) {
 			kvs := slices.Clone(rec.Recovery.Kvs)
 			other := proto.Clone(kvs[0]).(*mvccpb.KeyValue)
 			other.Version += 7
@@ -116,11 +116,11 @@ func TestJudgeBrokenRecoveries(t *testing.T) {
 				Response: &pb.RangeResponse{Header: header(jumpTo)},
 			})
 		}},
-		{"a watch goes on", "went on into the new history", func(rec *Recorded) {
+		{"a watch continues", "continued into the new history", func(rec *Recorded) {
 			s, n := canceled(everything(rec))
 			s.Responses[n].Response = &pb.WatchResponse{Header: header(jumpTo)}
 		}},
-		{"a watch is canceled at a revision that nobody knows", string(FaultUnexpected), func(rec *Recorded) {
+		{"a watch is canceled at an unknown revision", string(FaultUnexpected), func(rec *Recorded) {
 			s, n := canceled(everything(rec))
 			s.Responses[n].Response.CompactRevision += 5
 		}},
@@ -169,23 +169,23 @@ func TestUnavailable(t *testing.T) {
 	}
 	rand.Shuffle(len(rec.Ops), func(i, j int) { rec.Ops[i], rec.Ops[j] = rec.Ops[j], rec.Ops[i] })
 	for _, test := range []struct {
-		name        string
-		sick, holds []spell
-		want        time.Duration
+		name            string
+		impaired, holds []interval
+		want            time.Duration
 	}{
-		{"all well", nil, nil, 6 * time.Second},
-		{"the other one sick", []spell{{0, 3 * time.Second, 7 * time.Second}}, nil, 6 * time.Second},
-		{"sick", []spell{{1, 3 * time.Second, 4 * time.Second}}, nil, time.Second},
-		{"held", nil, []spell{{0, 4 * time.Second, 6500 * time.Millisecond}}, 3500 * time.Millisecond},
+		{"no impairment", nil, nil, 6 * time.Second},
+		{"the other server impaired", []interval{{0, 3 * time.Second, 7 * time.Second}}, nil, 6 * time.Second},
+		{"impaired", []interval{{1, 3 * time.Second, 4 * time.Second}}, nil, time.Second},
+		{"held", nil, []interval{{0, 4 * time.Second, 6500 * time.Millisecond}}, 3500 * time.Millisecond},
 	} {
-		rec.sick, rec.holds = test.sick, test.holds
+		rec.impaired, rec.holds = test.impaired, test.holds
 		if got := rec.Unavailable(); got != test.want {
 			t.Errorf("%s: unavailable for %v, want %v", test.name, got, test.want)
 		}
 	}
 }
 
-// TestOverdueLease shows that late and early expiries are found, whichever stream sees them first.
+// TestOverdueLease checks that late and early expiries are found, whichever stream sees them first.
 func TestOverdueLease(t *testing.T) {
 	gone := func(at time.Duration) *StreamRecord {
 		return &StreamRecord{Sessions: []Session{{Responses: []Received{{At: at,

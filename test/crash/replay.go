@@ -12,21 +12,21 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// History is everything that was recorded in one run.
+// History is the record of one run.
 type History struct {
 	Ops []*Op
-	// Base is the state that the history begins with; nil is the fresh store.
+	// Base is the state at the beginning of the history; nil is the empty store.
 	Base *State
-	// Recovery is what ended the history; nil is the end of the run.
+	// Recovery is the recovery that ended the history; nil if the run ended it.
 	Recovery *Recovery
-	// Full holds the events of a watch of everything with prev_kv: Full[i] are those of revision i+1 after the base's.
+	// Full holds the events of a watch of everything with prev_kv: Full[i] has those of revision i+1 after the base's.
 	Full []Revision
-	// Windows cut the run at moments in which no request was under way.
+	// Windows divide the run at moments without a pending request.
 	Windows []Window
 	Streams []*StreamRecord
 }
 
-// base is the state before the first revision of Full.
+// base returns the state before the first revision of Full.
 func (h *History) base() *State {
 	if h.Base != nil {
 		return h.Base
@@ -38,11 +38,11 @@ func (h *History) base() *State {
 type Revision struct {
 	Rev    int64
 	Events []*mvccpb.Event
-	// Seen is when it was received.
+	// Seen is when the revision was received.
 	Seen time.Duration
 }
 
-// Owner is the request behind a revision: Op is nil for an expired lease.
+// Owner is the request that made a revision: Op is nil for an expired lease.
 type Owner struct {
 	Op     *Op
 	Expire *Expire
@@ -51,7 +51,7 @@ type Owner struct {
 	Candidates []*Op
 }
 
-// Report is what the checkers found.
+// Report is the result of the checkers.
 type Report struct {
 	Ops, AckedWrites, Reads, Rejected, Unknown, UnknownApplied, Expired int
 	// Lost counts acknowledged writes without their revision, Doubled revisions that repeat a request.
@@ -78,22 +78,22 @@ type Timeline struct {
 	owners []Owner
 }
 
-// first is the revision that the history begins with: 1, or that of a recovery.
+// first returns the first revision of the history: 1, or that of a recovery.
 func (t *Timeline) first() int64 { return t.states[0].Rev }
 
-// last is the newest revision.
+// last returns the newest revision.
 func (t *Timeline) last() int64 { return t.first() + int64(len(t.states)) - 1 }
 
-// state is the one at rev, which is between first and last.
+// state returns the state at rev, which is between first and last.
 func (t *Timeline) state(rev int64) *State { return t.states[rev-t.first()] }
 
-// index is where owners and the complete watch have rev, which is above first.
+// index returns the index of rev, which is above first, in owners and the complete watch.
 func (t *Timeline) index(rev int64) int { return int(rev - t.first() - 1) }
 
 func (t *Timeline) known(rev int64) bool { return rev >= t.first() && rev <= t.last() }
 
-// Replay applies every request at its revision and reports where the model disagrees. The timeline is nil if
-// the watch itself is not one.
+// Replay applies every request at its revision and reports where the model disagrees. It returns nil if the complete
+// watch shows no total order.
 func Replay(h *History, report *Report) *Timeline {
 	report.Ops = len(h.Ops)
 	t := buildTimeline(h, report)
@@ -122,8 +122,7 @@ func Replay(h *History, report *Report) *Timeline {
 	return t
 }
 
-// buildTimeline derives the states from the events alone: what the model says about them is asked later, request by
-// request.
+// buildTimeline derives the states from the events alone. The requests are compared with the model later, one by one.
 func buildTimeline(h *History, report *Report) *Timeline {
 	t := &Timeline{states: []*State{h.base()}, owners: make([]Owner, len(h.Full))}
 	for i, r := range h.Full {
@@ -185,7 +184,7 @@ func replayAcked(t *Timeline, h *History, op *Op, report *Report) {
 	}
 	if shown := h.Full[t.index(rev)].Events; !equalEvents(result.Events, shown) {
 		report.Lost++
-		report.violate("revision %d holds something else than its acknowledged write: %v\n  events %v", rev,
+		report.violate("revision %d does not hold its acknowledged write: %v\n  events %v", rev,
 			op, brief(shown))
 		return
 	}
@@ -197,10 +196,10 @@ func replayAcked(t *Timeline, h *History, op *Op, report *Report) {
 	t.owners[t.index(rev)] = Owner{Op: op}
 }
 
-// changed tells whether a response is one to a request that made a revision.
+// changed reports whether a response shows that its request made a revision.
 func changed(response proto.Message) bool {
 	switch r := response.(type) {
-	case *pb.PutResponse, *pb.LeaseRevokeResponse: // only leases that have a key are revoked
+	case *pb.PutResponse, *pb.LeaseRevokeResponse: // the clients revoke only leases with a key
 		return true
 	case *pb.DeleteRangeResponse:
 		return r.Deleted > 0
@@ -227,36 +226,36 @@ func equalEvents(a, b []*mvccpb.Event) bool {
 	return slices.EqualFunc(a, b, func(x, y *mvccpb.Event) bool { return proto.Equal(x, y) })
 }
 
-// checkCompactions compares what was answered about compacted revisions with the compactions that can have
-// happened by then. Linear does it exactly; this one sees the whole run at once.
+// checkCompactions compares answers about compacted revisions with the compactions that can have happened by then.
+// Linear checks this exactly, but only within a window.
 func checkCompactions(h *History, report *Report) {
 	byReturn := ackedCompactions(h)
 	byCall := calledCompactions(h)
 	for _, op := range h.Ops {
-		revs := op.asked()
+		revs := op.revisions()
 		if r, ok := op.Request.(*pb.CompactionRequest); ok {
-			// A compaction at the compact revision is refused, a read is not.
+			// A compaction at the compact revision is refused, a read at it is not.
 			revs = []int64{r.Revision - 1}
 		}
 		if len(revs) == 0 {
 			continue
 		}
-		asked := slices.Min(revs)
+		oldest := slices.Min(revs)
 		refused := op.Outcome == Rejected && errors.Is(modelError(op.Err), errCompacted)
-		if op.Outcome == Acked && asked < h.base().Compacted {
+		if op.Outcome == Acked && oldest < h.base().Compacted {
 			report.violate("an answer from before the history, which begins at %d: %v", h.base().Rev, op)
 		}
-		if op.Outcome == Acked && !op.serializable() && asked < byReturn.before(op.Call) {
+		if op.Outcome == Acked && !op.serializable() && oldest < byReturn.before(op.Call) {
 			report.violate("an answer from below the compact revision %d: %v", byReturn.before(op.Call), op)
 		}
-		if refused && asked >= byCall.before(op.Return) {
+		if refused && oldest >= byCall.before(op.Return) {
 			report.violate("refused as compacted, but only %d can have been compacted: %v",
 				byCall.before(op.Return), op)
 		}
 	}
 }
 
-// ackedCompactions is the highest revision that must have been compacted, over time.
+// ackedCompactions returns the highest revision that must have been compacted, over time.
 func ackedCompactions(h *History) highest {
 	done := []compaction{{-1, h.base().Compacted}}
 	for _, op := range h.Ops {
@@ -273,7 +272,7 @@ type highest struct {
 	revs  []int64
 }
 
-// compaction is a compact revision and when it was asked for or granted; at -1 is from the beginning on.
+// compaction is a compact revision and when it was called or acknowledged; -1 means from the beginning.
 type compaction struct {
 	at  time.Duration
 	rev int64
@@ -294,7 +293,7 @@ func (h *highest) add(at time.Duration, rev int64) {
 	h.times, h.revs = append(h.times, at), append(h.revs, rev)
 }
 
-// before is the maximum of what happened before at.
+// before returns the maximum of the revisions before at.
 func (h *highest) before(at time.Duration) int64 {
 	i, _ := slices.BinarySearch(h.times, at)
 	if i == 0 {

@@ -12,23 +12,23 @@ import (
 	"google.golang.org/grpc"
 )
 
-// Recorded is a history and what else a run showed.
+// Recorded is a history and the other observations of a run.
 type Recorded struct {
 	History
-	// Kills counts what was done to the servers.
+	// Kills counts the faults of the servers.
 	Kills int
 	// Restarts are the times from the start of a process until it was ready.
 	Restarts []time.Duration
-	// Faults were seen while the run was under way.
+	// Faults are violations that were observed during the run.
 	Faults []string
 
 	leased []leasedKey
 	onTime bool
 	slack  time.Duration
-	// started and stopped are when clients were at work.
+	// started and stopped bound the time in which clients sent requests.
 	started, stopped time.Duration
 	servers          int
-	holds, sick      []spell
+	holds, impaired  []interval
 }
 
 // Running is one run of a plan.
@@ -47,17 +47,17 @@ type Running struct {
 
 	windows  []Window
 	recovery *Recovery
-	// uncompacted tells that clients leave the history as it is.
+	// uncompacted is true while clients must not compact.
 	uncompacted      atomic.Bool
 	started, stopped time.Duration
-	holds, sick      []spell
+	holds, impaired  []interval
 }
 
 // drainTimeout bounds how long leases and watchers may need at the end.
 const drainTimeout = 60 * time.Second
 
-// Run lets clients and watchers work while the plan's disturbance goes on, and returns what they saw. An error means
-// that the run could not be completed, as when a server does not come back.
+// Run lets clients and watchers work during the plan's disturbance, and returns their record. An error means that the
+// run could not be completed, for example because a server did not restart.
 func Run(ctx context.Context, victim Victim, plan Plan) (*Recorded, error) {
 	if plan.Disturb == nil {
 		plan.Disturb = func(ctx context.Context, r *Running) error { return r.kill(ctx) }
@@ -87,7 +87,7 @@ func Run(ctx context.Context, victim Victim, plan Plan) (*Recorded, error) {
 	err := plan.Disturb(ctx, r)
 	r.stopped = r.now()
 	if err != nil {
-		// Clients may wait for a server that does not come back.
+		// Clients may wait for a server that does not restart.
 		cancel(err)
 	}
 	close(stop)
@@ -97,7 +97,7 @@ func Run(ctx context.Context, victim Victim, plan Plan) (*Recorded, error) {
 			cancel(err)
 		}
 	}
-	drain := time.AfterFunc(drainTimeout, func() { cancel(errors.New("a watcher has not seen everything in time")) })
+	drain := time.AfterFunc(drainTimeout, func() { cancel(errors.New("a watcher did not receive all events in time")) })
 	defer drain.Stop()
 	if werr := watching.Wait(); err == nil {
 		err = werr
@@ -110,7 +110,7 @@ func (r *Running) recorded() *Recorded {
 		History: History{Ops: r.ops, Windows: r.windows, Recovery: r.recovery},
 		Kills:   r.kills, Restarts: r.downs, Faults: r.faults,
 		leased: r.leased, onTime: r.victim.ExpiresOnTime(), slack: r.plan.ExpirySlack,
-		started: r.started, stopped: r.stopped, servers: r.servers, holds: r.holds, sick: r.sick,
+		started: r.started, stopped: r.stopped, servers: r.servers, holds: r.holds, impaired: r.impaired,
 	}
 	rec.Full = complete(r.streams[0].record, 1)
 	for _, s := range r.streams {
@@ -137,7 +137,7 @@ func (r *Running) connect() error {
 	return nil
 }
 
-// server is the one that client i talks to.
+// server returns the server of client i.
 func (r *Running) server(i int) int { return i % len(r.victim.Targets()) }
 
 func (r *Running) dial(i int) (*grpc.ClientConn, error) { return dial(r.victim.Targets()[r.server(i)]) }
@@ -153,7 +153,7 @@ func (r *Running) close() {
 	}
 }
 
-// compactTo keeps compactions behind the complete watch.
+// compactTo returns the highest revision that clients may compact: the complete watch must be past it.
 func (r *Running) compactTo() int64 {
 	if r.uncompacted.Load() {
 		return 0
@@ -179,7 +179,7 @@ func (r *Running) watch(ctx context.Context, watching *errgroup.Group) error {
 		}
 		servers := []int{i - moving}
 		if i < moving {
-			// Each stream begins with another server, and goes to the next one when it breaks.
+			// Each stream begins with another server, and moves to the next one when it breaks.
 			servers = nil
 			for n := range r.servers {
 				servers = append(servers, (i+n)%r.servers)
@@ -200,7 +200,7 @@ func (r *Running) watch(ctx context.Context, watching *errgroup.Group) error {
 	return nil
 }
 
-// past is the part of the history that a watch can begin in.
+// past returns the range of revisions at which a watch can begin.
 func (r *Running) past() (oldest, newest int64) {
 	newest = r.streams[0].done.Load()
 	return max(1, newest-400), newest

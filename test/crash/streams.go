@@ -20,7 +20,7 @@ import (
 // stream is a client with one watch stream, which it opens again whenever it breaks.
 type stream struct {
 	record *StreamRecord
-	// servers are the ones to visit, in this order, and conns the connections to them.
+	// servers are the servers to visit, in order, and conns the connections to them.
 	servers []int
 	conns   []*grpc.ClientConn
 	now     func() time.Duration
@@ -28,15 +28,15 @@ type stream struct {
 	askProgress time.Duration
 	// wander makes every session start at a random revision of the past and end once it has caught up.
 	wander bool
-	// move is about how long the stream stays with one server; 0 is for as long as it works.
+	// move is the approximate time that the stream stays with one server; 0 means until it breaks.
 	move time.Duration
-	// target is the revision to reach before the stream may end; 0 until it is known.
+	// target is the revision to reach before the stream may end; 0 while it is unknown.
 	target *atomic.Int64
 	// past gives the oldest and the newest revision to start from.
 	past func() (oldest, newest int64)
 
 	rand *rand.Rand
-	// events are all that came, each once: one that wanders gets the same ones hundreds of times.
+	// events holds each event once: a stream that wanders receives the same events hundreds of times.
 	events map[eventID]*mvccpb.Event
 	// next are the revisions to resume from.
 	next []int64
@@ -44,13 +44,13 @@ type stream struct {
 	done atomic.Int64
 }
 
-// eventID tells apart the events that one kind of watcher gets.
+// eventID identifies an event among those of one kind of watcher.
 type eventID struct {
 	rev int64
 	key string
 }
 
-// keep replaces the events of a response by equal ones that came before.
+// keep replaces the events of a response by equal ones that were received before.
 func (s *stream) keep(w *pb.WatchResponse) {
 	if s.events == nil {
 		s.events = map[eventID]*mvccpb.Event{}
@@ -80,8 +80,8 @@ func (s *stream) run(ctx context.Context) error {
 			copy(s.next, session.Starts)
 		}
 		if target := s.target.Load(); target > 0 {
-			// A watcher that begins in the future is not synced, and there is no progress for a stream that has one:
-			// others of this stream may still need it.
+			// A watcher that begins in the future is not synced, and a stream with such a watcher gets no progress:
+			// other watchers of this stream may still need it.
 			for w := range session.Starts {
 				session.Starts[w] = min(session.Starts[w], target)
 			}
@@ -110,7 +110,7 @@ func (s *stream) finished() bool {
 	return target > 0 && s.done.Load() >= target
 }
 
-// session runs one connection until it breaks, a watcher is canceled, or the stream has reached what it is for.
+// session runs one connection until it breaks, a watcher is canceled, or the stream has finished.
 func (s *stream) session(ctx context.Context, conn *grpc.ClientConn, session *Session) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -120,7 +120,7 @@ func (s *stream) session(ctx context.Context, conn *grpc.ClientConn, session *Se
 	}
 	open, cancelOpen := context.WithTimeoutCause(ctx, 5*time.Second, errors.New("no stream in 5 s"))
 	defer cancelOpen()
-	// The stream lives in ctx; only waiting for a connection is bounded.
+	// The stream lives in ctx; open bounds only the wait for a connection.
 	conn.Connect()
 	for state := conn.GetState(); state != connectivity.Ready; state = conn.GetState() {
 		if !conn.WaitForStateChange(open, state) {
@@ -160,7 +160,7 @@ func (s *stream) session(ctx context.Context, conn *grpc.ClientConn, session *Se
 		s.keep(w)
 		session.Responses = append(session.Responses, Received{At: at, Response: w})
 		if w.Canceled {
-			// The others of this stream that are behind will be canceled, too.
+			// The other watchers of this stream that are behind will be canceled too.
 			for i := range s.next {
 				s.next[i] = max(s.next[i], w.CompactRevision)
 			}
@@ -173,8 +173,8 @@ func (s *stream) session(ctx context.Context, conn *grpc.ClientConn, session *Se
 	}
 }
 
-// ask asks for progress; at the end of the run every stream does, to learn that it has seen everything. A stream that
-// knows that already is ended: its watchers may all begin in the future, and then there is no answer.
+// ask requests progress. At the end of the run every stream does, to learn that it has seen everything. It ends a
+// stream that has: its watchers may all begin in the future, and then the server does not answer.
 func (s *stream) ask(ctx context.Context, end func(), client pb.Watch_WatchClient) {
 	every := s.askProgress
 	if every == 0 {
@@ -188,8 +188,8 @@ func (s *stream) ask(ctx context.Context, end func(), client pb.Watch_WatchClien
 	})
 }
 
-// requestProgress asks again and again until ctx ends or the stream breaks, because a server may pass over a request
-// while a watcher is catching up; only while when, if it is given, returns true.
+// requestProgress sends requests until ctx ends or the stream breaks, because a server may ignore a request while a
+// watcher is catching up. It sends only while when returns true, unless when is nil.
 func requestProgress(ctx context.Context, client pb.Watch_WatchClient, every time.Duration, when func() bool) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -210,7 +210,7 @@ func requestProgress(ctx context.Context, client pb.Watch_WatchClient, every tim
 	}
 }
 
-// advance moves the revisions to resume from: behind the last whole revision or the last progress notification.
+// advance moves the revisions to resume from past the last whole revision or the last progress notification.
 func (s *stream) advance(w *pb.WatchResponse) {
 	for i := range s.next {
 		if w.WatchId != int64(i) && w.WatchId != -1 {
@@ -238,7 +238,7 @@ func (s *stream) advance(w *pb.WatchResponse) {
 	s.done.Store(done - 1)
 }
 
-// complete turns the record of a watch of everything into the history after revision last.
+// complete returns the history after revision last that a watch of everything recorded.
 func complete(record *StreamRecord, last int64) []Revision {
 	var full []Revision
 	for _, session := range record.Sessions {
@@ -258,7 +258,7 @@ func complete(record *StreamRecord, last int64) []Revision {
 	return full
 }
 
-// watchers are the streams of a run: one of everything, whose record is the history, and others of all kinds.
+// watchers returns the streams of a run: one of everything, which records the history, and others of all kinds.
 func watchers() []*stream {
 	all := func() *pb.WatchCreateRequest {
 		return &pb.WatchCreateRequest{Key: []byte{0}, RangeEnd: []byte{0}, StartRevision: 1}
@@ -306,7 +306,7 @@ func watchers() []*stream {
 
 const pinnedName = "pinned to "
 
-// pinned are streams that stay with their server, one for each, however badly it does.
+// pinned returns a stream for each server that stays with it even if it fails.
 func pinned(servers int) []*stream {
 	var streams []*stream
 	for i := range servers {
@@ -320,15 +320,15 @@ func pinned(servers int) []*stream {
 	return streams
 }
 
-// Broken is how often the stream that is pinned to a server broke: it may be canceled by a compaction that it was
-// behind.
+// Broken returns how often the stream that is pinned to a server broke. A cancellation because the stream was behind a
+// compaction does not count.
 func (h *History) Broken(server int) int {
 	broken := 0
 	for _, s := range h.Streams {
 		if s.Name != fmt.Sprint(pinnedName, server) {
 			continue
 		}
-		// The last one ended because the run did.
+		// The last session ended because the run did.
 		for _, session := range s.Sessions[:max(len(s.Sessions)-1, 0)] {
 			if n := len(session.Responses); n == 0 || !session.Responses[n-1].Response.Canceled {
 				broken++

@@ -5,9 +5,8 @@ import (
 	"time"
 )
 
-// Unavailable is the longest time in which a server that should have been well acknowledged no write, while its clients
-// were at work. Times in which clients were held do not count, and neither do times between two writes that a spell of
-// the server being sick meets.
+// Unavailable returns the longest time in which a healthy server acknowledged no write while its clients sent requests.
+// Times in which clients were held do not count, nor does a time between two writes in which the server was impaired.
 func (rec *Recorded) Unavailable() time.Duration {
 	var longest time.Duration
 	for server := range rec.servers {
@@ -21,7 +20,7 @@ func (rec *Recorded) Unavailable() time.Duration {
 		slices.Sort(acks)
 		last := rec.started
 		for _, at := range append(acks, rec.stopped) {
-			if !rec.wasSick(server, last, at) {
+			if !rec.wasImpaired(server, last, at) {
 				longest = max(longest, at-last-rec.held(last, at))
 			}
 			last = at
@@ -30,11 +29,13 @@ func (rec *Recorded) Unavailable() time.Duration {
 	return longest
 }
 
-func (rec *Recorded) wasSick(server int, from, to time.Duration) bool {
-	return slices.ContainsFunc(rec.sick, func(s spell) bool { return s.server == server && s.from < to && s.to > from })
+func (rec *Recorded) wasImpaired(server int, from, to time.Duration) bool {
+	return slices.ContainsFunc(rec.impaired, func(s interval) bool {
+		return s.server == server && s.from < to && s.to > from
+	})
 }
 
-// held is how long clients were held between two times.
+// held returns how long clients were held between two times.
 func (rec *Recorded) held(from, to time.Duration) time.Duration {
 	var sum time.Duration
 	for _, s := range rec.holds {

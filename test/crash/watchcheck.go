@@ -11,7 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// StreamRecord is what a client with one watch stream and some watchers saw over all its connections.
+// StreamRecord is the record of one watch stream and its watchers over all its connections.
 type StreamRecord struct {
 	Name     string
 	Watchers []*pb.WatchCreateRequest
@@ -21,23 +21,23 @@ type StreamRecord struct {
 // Session is one connection of a stream.
 type Session struct {
 	Server int
-	// Opened is when the watchers were asked for.
+	// Opened is when the client created the watchers.
 	Opened time.Duration
-	// Starts are the start revisions asked for, one per watcher; 0 is from now on. The watcher's ID is its index.
+	// Starts are the start revisions of the watchers; 0 means the current one. The watcher's ID is its index.
 	Starts    []int64
 	Responses []Received
 }
 
-// Received is a response and when it came.
+// Received is a response and the time at which it was received.
 type Received struct {
 	At       time.Duration
 	Response *pb.WatchResponse
 }
 
-// WatchFault is the kind of a broken watch guarantee.
+// WatchFault is the kind of a broken guarantee of watches.
 type WatchFault string
 
-// The guarantees, in etcd's words.
+// The guarantees have etcd's names.
 const (
 	FaultOrdered    WatchFault = "ordered"
 	FaultUnique     WatchFault = "unique"
@@ -46,8 +46,8 @@ const (
 	FaultBookmark   WatchFault = "bookmarkable"
 	FaultContent    WatchFault = "content"
 	FaultUnexpected WatchFault = "unexpected"
-	// FaultStale is a creation that does not know what had been acknowledged before it was asked for. An etcd of one
-	// member always does.
+	// FaultStale is a creation at a revision older than one acknowledged before it. An etcd with one member never does
+	// that.
 	FaultStale WatchFault = "stale"
 )
 
@@ -74,8 +74,8 @@ func Watches(h *History, report *Report) {
 	}
 }
 
-// calledCompactions is the highest revision that can have been compacted, over time. The base of a history is compacted
-// from the beginning on: nobody can ask for what was before.
+// calledCompactions returns the highest revision that can have been compacted, over time. The base of a history is
+// compacted from the beginning: no client can read what was before.
 func calledCompactions(h *History) highest {
 	called := []compaction{{-1, h.base().Compacted}}
 	for _, op := range h.Ops {
@@ -94,29 +94,29 @@ func calledCompactions(h *History) highest {
 type expected struct {
 	event *mvccpb.Event
 	rev   int64
-	// last tells that it is the watcher's last event of its revision.
+	// last is true for the watcher's last event of its revision.
 	last bool
 }
 
-// watchCheck follows one watcher through one session.
+// watchCheck checks one watcher in one session.
 type watchCheck struct {
 	full        []Revision
 	spec        *pb.WatchCreateRequest
 	id          int64
 	start       int64
 	compactions *highest
-	// seen and compacted are the current and the compact revision that had been acknowledged before the watcher was
-	// asked for.
+	// seen and compacted are the current and the compact revision that were acknowledged before the watcher was
+	// created.
 	seen, compacted int64
 	complain        func(WatchFault, string, ...any)
 
 	created bool
-	// due are the events to come next, none only if there are no more; rest is the history behind them.
+	// due are the next events, empty only if there are no more; rest is the history after them.
 	due  []expected
 	rest []Revision
 	// covered is the revision of the last progress notification.
 	covered int64
-	// fragment tells that the last response announced another one.
+	// fragment is true if the last response announced another one.
 	fragment bool
 }
 
@@ -158,7 +158,7 @@ func (c *watchCheck) run(responses []Received) {
 	}
 }
 
-// next adds the next revision that has events of the watcher to what is due, and tells whether there is one.
+// next adds the watcher's events of the next revision that has any to due, and reports whether there is one.
 func (c *watchCheck) next() bool {
 	before := len(c.due)
 	for len(c.rest) > 0 && len(c.due) == before {
@@ -187,7 +187,7 @@ func (c *watchCheck) filtered(e *mvccpb.Event) bool {
 	return false
 }
 
-// canceled accepts one reason only: that the watcher needed something compacted.
+// canceled accepts one reason only: the watcher needed a compacted revision.
 func (c *watchCheck) canceled(r Received) {
 	compacted := r.Response.CompactRevision
 	next := c.start
@@ -198,7 +198,7 @@ func (c *watchCheck) canceled(r Received) {
 	case compacted == 0:
 		c.complain(FaultUnexpected, "canceled: %v", r.Response)
 	case compacted > c.compactions.before(r.At):
-		c.complain(FaultUnexpected, "canceled by compaction %d, which nobody had asked for", compacted)
+		c.complain(FaultUnexpected, "canceled by compaction %d, which no client requested", compacted)
 	case len(c.due) > 0 && next >= compacted && c.start >= compacted:
 		c.complain(FaultReliable, "canceled by compaction %d although the next event has revision %d", compacted, next)
 	}
@@ -218,8 +218,8 @@ func (c *watchCheck) progress(w *pb.WatchResponse) {
 	c.covered = max(c.covered, rev)
 }
 
-// events compares a response with what is due; false ends the check of this session, because nothing after a fault
-// would make sense.
+// events compares a response with the events that are due. It returns false after a fault, which ends the check of this
+// session because later faults would only follow from it.
 func (c *watchCheck) events(r Received) bool {
 	w := r.Response
 	if c.start < c.compacted {
@@ -237,7 +237,7 @@ func (c *watchCheck) events(r Received) bool {
 			return false
 		}
 		if !c.rightPrevKV(got, want, r.At) {
-			c.complain(FaultContent, "prev_kv of %v\n  should be that of %v", brief(got), brief(want.event))
+			c.complain(FaultContent, "prev_kv of %v\n  should be %v", brief(got), brief(want.event))
 			return false
 		}
 		if got.Kv.ModRevision <= c.covered {
@@ -250,7 +250,7 @@ func (c *watchCheck) events(r Received) bool {
 			return false
 		}
 		if last && w.Fragment && !c.spec.Fragment {
-			c.complain(FaultAtomic, "fragment that nobody asked for")
+			c.complain(FaultAtomic, "fragment that the client did not request")
 			return false
 		}
 		if c.due = c.due[1:]; len(c.due) == 0 {
@@ -269,7 +269,7 @@ func sameEvent(got *mvccpb.Event, want expected) bool {
 	return got.Type == want.event.Type && proto.Equal(got.Kv, want.event.Kv)
 }
 
-// rightPrevKV accepts an absent prev_kv where its revision may have been compacted.
+// rightPrevKV accepts an absent prev_kv if its revision may have been compacted.
 func (c *watchCheck) rightPrevKV(got *mvccpb.Event, want expected, at time.Duration) bool {
 	if !c.spec.PrevKv {
 		return got.PrevKv == nil
@@ -280,7 +280,7 @@ func (c *watchCheck) rightPrevKV(got *mvccpb.Event, want expected, at time.Durat
 	return proto.Equal(got.PrevKv, want.event.PrevKv)
 }
 
-// kind names the guarantee that a wrong event breaks.
+// kind returns the guarantee that a wrong event breaks.
 func (c *watchCheck) kind(got *mvccpb.Event) WatchFault {
 	rev := got.Kv.ModRevision
 	for c.next() {

@@ -11,8 +11,7 @@ import (
 	"google.golang.org/grpc"
 )
 
-// cut begins a window: it reads everything in between all requests. The caller holds the gate, or no client has
-// started.
+// cut begins a window: it reads everything between all requests. The caller holds the gate, or no client has started.
 func (r *Running) cut(ctx context.Context, server int) error {
 	conn, err := r.dial(server)
 	if err != nil {
@@ -28,7 +27,7 @@ func (r *Running) cut(ctx context.Context, server int) error {
 	}
 	compacted, err := compactRevision(ctx, conn)
 	if err != nil {
-		return fmt.Errorf("ask for the compact revision: %w", err)
+		return fmt.Errorf("reading the compact revision: %w", err)
 	}
 	now := r.now()
 	if n := len(r.windows); n > 0 {
@@ -38,7 +37,8 @@ func (r *Running) cut(ctx context.Context, server int) error {
 	return nil
 }
 
-// compactRevision learns it from the cancellation of a watch from revision 1; 0 is none. No client compacts revision 1.
+// compactRevision returns the compact revision, or 0, from the cancellation of a watch from revision 1. No client
+// compacts revision 1.
 func compactRevision(ctx context.Context, conn *grpc.ClientConn) (int64, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -69,7 +69,7 @@ func compactRevision(ctx context.Context, conn *grpc.ClientConn) (int64, error) 
 	}
 }
 
-// finish waits for the leases to run out and tells the watchers how far they have to come.
+// finish waits until all leases have expired and sets the watchers' target.
 func (r *Running) finish(ctx context.Context) error {
 	last, err := r.drain(ctx, 0)
 	if err != nil {
@@ -79,7 +79,7 @@ func (r *Running) finish(ctx context.Context) error {
 	return nil
 }
 
-// drain waits until all leases have run out, and returns everything that is left then.
+// drain waits until all leases have expired, and returns the remaining keys.
 func (r *Running) drain(ctx context.Context, server int) (*pb.RangeResponse, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, drainTimeout, errors.New("leased keys outlived the run"))
 	defer cancel()
@@ -101,14 +101,14 @@ func (r *Running) drain(ctx context.Context, server int) (*pb.RangeResponse, err
 	return last.Response.(*pb.RangeResponse), nil
 }
 
-// Settle returns everything that is in the store, through a server that is well, once all leases have run out and the
-// complete watch has seen it. The caller holds the clients.
+// Settle returns all keys, through a healthy server, once all leases have expired and the complete watch has caught up.
+// The caller holds the clients.
 func (r *Running) Settle(ctx context.Context, server int) (*pb.RangeResponse, error) {
 	last, err := r.drain(ctx, server)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, drainTimeout, errors.New("the complete watch does not come along"))
+	ctx, cancel := context.WithTimeoutCause(ctx, drainTimeout, errors.New("the complete watch did not catch up"))
 	defer cancel()
 	for r.streams[0].done.Load() < last.Header.Revision {
 		if err := Pause(ctx, 20*time.Millisecond); err != nil {

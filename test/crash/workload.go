@@ -11,7 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// The key space is small, so that requests meet. Leased and big keys stand outside the ranges that clients ask for.
+// The key space is small, so that requests conflict. Leased and big keys are outside the ranges that clients read.
 var (
 	prefixes = []string{"a/", "b/", "c/"}
 	names    = []string{"0", "1", "\x00\xfe", "\xff"}
@@ -22,18 +22,18 @@ var (
 )
 
 // bigValue makes a revision of two puts and two prev_kv that exceeds a watch response, so that it is sent in fragments
-// to whom asked for them, and in one piece to all others.
+// to clients that request them, and in one piece to all others.
 const bigValue = 600 << 10
 
-// generator makes the requests of one client. It remembers what the client read last, so that comparisons hold about
-// every other time.
+// generator makes the requests of one client. It remembers what the client read last, so that about half of the
+// comparisons succeed.
 type generator struct {
 	client int
 	rand   *rand.Rand
 	seq    int
-	// seen is the newest revision that the client knows of.
+	// seen is the newest revision that the client knows.
 	seen int64
-	// compacted is the newest compact revision that any client knows of.
+	// compacted is the newest compact revision that any client knows.
 	compacted int64
 	known     map[string]*mvccpb.KeyValue
 }
@@ -60,7 +60,7 @@ func prefixEnd(p string) []byte {
 	return end
 }
 
-// value is unlike any other value of the run.
+// value returns a value that no other request of the run has.
 func (g *generator) value() []byte {
 	g.seq++
 	v := fmt.Sprintf("c%d-%d", g.client, g.seq)
@@ -70,7 +70,7 @@ func (g *generator) value() []byte {
 	return []byte(v)
 }
 
-// next returns the next request. compacted is the newest compact revision that a client knows of, and compactTo the
+// next returns the next request. compacted is the newest compact revision that a client knows, and compactTo the
 // highest revision that may be compacted.
 func (g *generator) next(compacted, compactTo int64) proto.Message {
 	g.compacted = compacted
@@ -94,7 +94,7 @@ func (g *generator) next(compacted, compactTo int64) proto.Message {
 	case n < 740:
 		return g.deleteRange()
 	case n < 743:
-		// Often at the compact revision or below it, sometimes in the future.
+		// The target is often at the compact revision or below it, sometimes in the future.
 		if target := compactTo - g.rand.Int64N(150); target >= 2 {
 			return &pb.CompactionRequest{Revision: target}
 		}
@@ -108,7 +108,7 @@ func (g *generator) next(compacted, compactTo int64) proto.Message {
 	}
 }
 
-// revision is one to read at: often just below or at the compact revision, sometimes in the future.
+// revision returns a revision to read at: often just below or at the compact revision, sometimes in the future.
 func (g *generator) revision() int64 {
 	if g.rand.IntN(3) == 0 {
 		return max(1, g.compacted-g.rand.Int64N(5)+1)
@@ -156,8 +156,8 @@ func (g *generator) bigTxn() *pb.TxnRequest {
 	return r
 }
 
-// txn makes a transaction whose puts and deletes stay apart: puts under one prefix, each key once, deletes under the
-// others.
+// txn returns a transaction whose puts and deletes do not overlap: puts under one prefix, each key once, deletes under
+// the others.
 func (g *generator) txn() *pb.TxnRequest {
 	order := g.rand.Perm(len(prefixes))
 	keys := g.rand.Perm(len(names))
@@ -165,7 +165,7 @@ func (g *generator) txn() *pb.TxnRequest {
 	return ops.txn(2)
 }
 
-// txnOps hands out the keys of one transaction.
+// txnOps generates the operations of one transaction.
 type txnOps struct {
 	g                       *generator
 	putPrefix, deletePrefix string
@@ -240,7 +240,7 @@ func (g *generator) compare() *pb.Compare {
 	case 4:
 		c.Target, c.TargetUnion = pb.Compare_VALUE, &pb.Compare_Value{Value: kv.Value}
 	default:
-		// Every key of a range was changed before, or there is none.
+		// Every key of the range was changed before, or the range is empty.
 		c.RangeEnd = prefixEnd(string(key[:2]))
 		c.Target, c.TargetUnion = pb.Compare_MOD, &pb.Compare_ModRevision{ModRevision: max(1, g.seen-g.rand.Int64N(20))}
 		c.Result = pb.Compare_LESS
@@ -248,7 +248,7 @@ func (g *generator) compare() *pb.Compare {
 	return c
 }
 
-// learn remembers what an answer showed.
+// learn remembers the content of an answer.
 func (g *generator) learn(response proto.Message) {
 	g.seen = max(g.seen, revision(response))
 	if r, ok := response.(*pb.RangeResponse); ok {

@@ -42,7 +42,7 @@ func killing(t *testing.T, db *database.Server) fault {
 			if err := r.Between(ctx); err != nil {
 				return err
 			}
-			r.Happened()
+			r.CountFault()
 			from := r.Now()
 			db.Kill(t, 1)
 			db.Restart(t, 1)

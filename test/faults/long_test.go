@@ -32,7 +32,7 @@ func TestReplicaStopped(t *testing.T) {
 					return err
 				}
 				i := n % replicas
-				if err := r.Sick(i, func() error { return c.stop(ctx, t, r, i, lasts) }); err != nil {
+				if err := r.Impair(i, func() error { return c.stop(ctx, t, r, i, lasts) }); err != nil {
 					return err
 				}
 				if err := r.Cut(ctx, i); err != nil {
@@ -49,7 +49,7 @@ func (c *cluster) stop(ctx context.Context, t *testing.T, r *crash.Running, i in
 	if err := c.servers[i].Signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
-	r.Happened()
+	r.CountFault()
 	err := r.Work(ctx, lasts, (i+1)%replicas)
 	if goOn := c.servers[i].Signal(syscall.SIGCONT); goOn != nil || err != nil {
 		return fmt.Errorf("%w, %w", err, goOn)
@@ -74,7 +74,7 @@ func TestConnectionsReset(t *testing.T) {
 						proxies[0].Cut(proxy.Reset)
 					}
 				}
-				r.Happened()
+				r.CountFault()
 				if n%10 == 0 {
 					if err := r.Cut(ctx, n%replicas); err != nil {
 						return err
@@ -115,7 +115,7 @@ func TestPrimaryKilled(t *testing.T) {
 			return err
 		}
 		db.Kill(t, 1)
-		r.Happened()
+		r.CountFault()
 		from := r.Now()
 		db.Promote(t)
 		if err := allBack(ctx, r, 30*time.Second); err != nil {
@@ -151,8 +151,8 @@ func TestPrimaryCutOff(t *testing.T) {
 		if err := r.Between(ctx); err != nil {
 			return err
 		}
-		r.Happened()
-		if err := r.Sick(behind, func() error { return c.twoPrimaries(ctx, t, r, behind, lasts) }); err != nil {
+		r.CountFault()
+		if err := r.Impair(behind, func() error { return c.twoPrimaries(ctx, t, r, behind, lasts) }); err != nil {
 			return err
 		}
 		return rest(ctx, t, r)
@@ -210,7 +210,7 @@ func TestGaleraNodeKilled(t *testing.T) {
 				return err
 			}
 			db.Kill(t, n%replicas+1)
-			r.Happened()
+			r.CountFault()
 			from := r.Now()
 			if err := allBack(ctx, r, 30*time.Second); err != nil {
 				return err

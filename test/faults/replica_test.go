@@ -29,7 +29,7 @@ func TestReplicaCutOff(t *testing.T) {
 				if err := r.Between(ctx); err != nil {
 					return err
 				}
-				if err := r.Sick(n%replicas,
+				if err := r.Impair(n%replicas,
 					func() error { return c.cutOff(ctx, t, r, n%replicas, n%2 == 0) }); err != nil {
 					return err
 				}
@@ -43,7 +43,7 @@ func TestReplicaCutOff(t *testing.T) {
 // cutOff cuts a replica off, silently or not, and waits until it is back.
 func (c *cluster) cutOff(ctx context.Context, t *testing.T, r *crash.Running, i int, silently bool) error {
 	lasts := spell(t, 3*time.Second, 10*time.Second)
-	r.Happened()
+	r.CountFault()
 	if silently {
 		c.hold(i)
 	} else {

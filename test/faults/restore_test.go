@@ -95,7 +95,7 @@ func (s *restore) disturb(ctx context.Context, r *crash.Running) error {
 		return err
 	}
 	defer w.stop()
-	r.Happened()
+	r.CountFault()
 	// Clients are at work, and find out as the replicas do. The one that had seen the least comes first.
 	for _, i := range []int{1, 0, 2} {
 		s.c.heal(i)
