@@ -42,7 +42,7 @@ func (r request) String() string {
 	return name + " {\n" + text + "}"
 }
 
-// answer is what came back: a message or an error.
+// answer is the result of a request: a message or an error.
 type answer struct {
 	message proto.Message
 	err     *status.Status
@@ -61,7 +61,7 @@ func (a answer) String() string {
 
 func (a answer) code() codes.Code { return a.err.Code() }
 
-// header is the answer's, or nil.
+// header returns the header of the answer, or nil.
 func (a answer) header() *pb.ResponseHeader {
 	if h, ok := a.message.(interface{ GetHeader() *pb.ResponseHeader }); ok && a.err == nil {
 		return h.GetHeader()
@@ -104,8 +104,8 @@ func do(ctx context.Context, t *target.Target, r request) answer {
 	return answer{message: m}
 }
 
-// rangeStream joins the chunks of a stream. Only the last one may carry a header, more and count: what is in
-// others is an error, and so is a chunk without keys that is not the last. The size of chunks is not compared.
+// rangeStream joins the chunks of a stream. Only the last chunk may have a header, more and count, and only the last
+// one may have no keys; anything else is an error. The sizes of chunks are not compared.
 func rangeStream(ctx context.Context, t *target.Target, r *pb.RangeRequest) (*pb.RangeResponse, error) {
 	stream, err := t.KV.RangeStream(ctx, r, grpc.WaitForReady(true))
 	if err != nil {
@@ -136,7 +136,7 @@ func rangeStream(ctx context.Context, t *target.Target, r *pb.RangeRequest) (*pb
 	}
 }
 
-// normalize replaces the identities of the server in the outermost header: they may differ, but not be zero.
+// normalize replaces the identities of the server in the outermost header, which may differ unless they are zero.
 func normalize(a answer) {
 	h := a.header()
 	if h == nil {
@@ -149,7 +149,7 @@ func normalize(a answer) {
 	}
 }
 
-// diff is empty if the answers are equal.
+// diff returns the difference of two answers, or "" if they are equal.
 func diff(reference, subject answer) string {
 	normalize(reference)
 	normalize(subject)
@@ -168,7 +168,7 @@ func diff(reference, subject answer) string {
 	return cmp.Diff(reference.message, subject.message, protocmp.Transform())
 }
 
-// report describes a difference so that it can be repeated by hand.
+// report describes a difference so that a developer can repeat it by hand.
 func report(r request, reference, subject answer, difference string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "request: %v\nreference: %v\nsubject: %v\ndifference (-reference +subject): %s", r, reference,

@@ -1,6 +1,6 @@
 package differential
 
-// deliberate is a difference that Stele wants. The generator never asks for it.
+// deliberate is a deliberate difference from etcd. The generator makes no request that shows it.
 type deliberate struct{ name, reason string }
 
 var deliberates = []deliberate{

@@ -9,16 +9,16 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
-// generator makes requests. What it makes depends on the seed and on the revisions that it was told only.
+// generator makes requests. They depend only on the seed and on the revisions that it has learned.
 type generator struct {
 	*rand.Rand
-	// keys are those that requests are about.
+	// keys are the keys that requests use.
 	keys [][]byte
 	// current and compacted are the revisions of both servers.
 	current, compacted int64
 	// replaced are the revisions in which a key was deleted and put again: see the deliberate differences.
 	replaced map[int64]bool
-	// compactions are all successful ones: etcd remembers the hash of the last ten for HashKV.
+	// compactions are the revisions of all successful compactions: etcd keeps the hashes of the last ten for HashKV.
 	compactions map[int64]bool
 }
 
@@ -31,7 +31,7 @@ func newGenerator(seed uint64) *generator {
 		replaced:    map[int64]bool{},
 	}
 	if seed%4 == 0 {
-		// Results of hundreds of keys: several chunks of a stream, and sorts that are no longer stable.
+		// With hundreds of keys, a stream has several chunks, and sorting is no longer stable.
 		g.keys = slices.Clone(fewKeys)
 		for i := range 400 {
 			g.keys = append(g.keys, fmt.Appendf(nil, "%c/%d", 'a'+i%3, i*7%977))
@@ -40,18 +40,18 @@ func newGenerator(seed uint64) *generator {
 	return g
 }
 
-// fewKeys are few, so that requests meet, and near each other in every way that can go wrong: prefixes of one another,
-// neighbours, with NUL and 0xff, not UTF-8, longer than others.
+// fewKeys are so few that requests conflict, and close to each other in every way that can be mishandled: prefixes of
+// one another, neighbours, with NUL and 0xff, invalid UTF-8, long ones.
 var fewKeys = [][]byte{
 	[]byte("a"), []byte("a\x00"), []byte("a\x00b"), []byte("aa"), []byte("ab"), []byte("a\xff"), []byte("a\xff\xff"),
 	[]byte("b"), []byte("b/1"), []byte("b/10"), []byte("b/2"), []byte("c\xc3\x28"), []byte("\x00"), []byte("\x00\x00"),
 	[]byte("\xff"), []byte("\xff\xff"), []byte("\xfe\xff"), []byte("z'\";--%_\\\n"), []byte("Z"), []byte("ä"),
 }
 
-// many tells that there are hundreds of keys; then few requests may delete more than one.
+// many reports whether there are hundreds of keys. If so, few requests may delete more than one.
 func (g *generator) many() bool { return len(g.keys) > len(fewKeys) }
 
-// fill are the requests to begin with: puts of most keys if there are many.
+// fill returns the first requests: puts of most keys if there are many.
 func (g *generator) fill() (list []request) {
 	if !g.many() {
 		return nil
@@ -67,12 +67,12 @@ func (g *generator) fill() (list []request) {
 	return list
 }
 
-// chance is true in p of 100 cases.
+// chance returns true with a probability of p percent.
 func (g *generator) chance(p int) bool { return g.IntN(100) < p }
 
 func pick[T any](g *generator, of ...T) T { return of[g.IntN(len(of))] }
 
-// next is one request of any kind.
+// next returns a request of any kind.
 func (g *generator) next() request {
 	switch n := g.IntN(1000); {
 	case n < 270:
@@ -101,7 +101,7 @@ func (g *generator) key() []byte {
 	return pick(g, g.keys...)
 }
 
-// end is a range end for key, of all kinds.
+// end returns a range end for key, of any kind.
 func (g *generator) end(key []byte) []byte {
 	switch n := g.IntN(100); {
 	case n < 35:
@@ -119,7 +119,7 @@ func (g *generator) end(key []byte) []byte {
 	}
 }
 
-// keyRange is a key and a range end; sometimes both are NUL: everything.
+// keyRange returns a key and a range end; sometimes both are NUL: all keys.
 func (g *generator) keyRange() (key, end []byte) {
 	if g.chance(15) {
 		return []byte{0}, []byte{0}
@@ -128,7 +128,7 @@ func (g *generator) keyRange() (key, end []byte) {
 	return key, g.end(key)
 }
 
-// prefixEnd is the end of the range of all keys with a prefix.
+// prefixEnd returns the end of the range of all keys with a prefix.
 func prefixEnd(prefix []byte) []byte {
 	for i := len(prefix) - 1; i >= 0; i-- {
 		if prefix[i] < 0xff {
@@ -153,7 +153,7 @@ func (g *generator) value() []byte {
 	}
 }
 
-// revision is 0 in most cases, and else near everything that matters.
+// revision returns 0 in most cases, otherwise a revision near a boundary.
 func (g *generator) revision() int64 {
 	if g.chance(55) {
 		return 0
@@ -184,7 +184,7 @@ func (g *generator) someRevision() int64 {
 	}
 }
 
-// retained is a revision that can be read.
+// retained returns a revision that can be read.
 func (g *generator) retained() int64 {
 	low := max(g.compacted, 1)
 	return low + g.Int64N(g.current-low+1)
@@ -197,8 +197,8 @@ func (g *generator) limit() int64 {
 	return pick[int64](g, 1, 1, 2, 3, 4, 7, 15, 100, -1, -3, math.MaxInt64, math.MinInt64, math.MaxInt32)
 }
 
-// rangeRequest is a range with any options. Inside a txn (depth > 0) revisions are mostly unset, because a bad one
-// fails the whole txn.
+// rangeRequest returns a range with any options. Inside a txn (depth > 0) revisions are mostly unset, because an
+// invalid one fails the whole txn.
 func (g *generator) rangeRequest(depth int) *pb.RangeRequest {
 	r := &pb.RangeRequest{Limit: g.limit(), Serializable: g.chance(15)}
 	r.Key, r.RangeEnd = g.keyRange()
@@ -227,7 +227,7 @@ func (g *generator) rangeRequest(depth int) *pb.RangeRequest {
 	return r
 }
 
-// put is a put with any options; those that need the key to exist only if ignore.
+// put returns a put with any options; those that require an existing key only if ignore is true.
 func (g *generator) put(ignore bool) *pb.PutRequest {
 	r := &pb.PutRequest{Key: g.key(), Value: g.value(), PrevKv: g.chance(30)}
 	if ignore && g.chance(10) {
@@ -243,7 +243,7 @@ func (g *generator) put(ignore bool) *pb.PutRequest {
 		r.Lease = pick(g, leases...)
 	}
 	if g.chance(2) {
-		// None of them can be a TTL, so that both lease modes refuse it as an unknown lease.
+		// None of them is a valid TTL, so that both lease modes refuse it as an unknown lease.
 		r.Lease = pick[int64](g, -1, math.MinInt64, 9_000_000_001, math.MaxInt64)
 	}
 	return r
@@ -267,7 +267,7 @@ func (g *generator) compact() *pb.CompactionRequest {
 	case n < 35:
 		r.Revision = g.retained()
 	case n < 60:
-		// A little at a time, so that there is history left for the others.
+		// Compactions advance in small steps, so that history remains for the other requests.
 		r.Revision = min(max(g.compacted, 0)+1+g.Int64N(20), g.current)
 	case n < 65:
 		r.Revision = g.current
@@ -295,10 +295,10 @@ func (g *generator) hashKV() *pb.HashKVRequest {
 	return r
 }
 
-// leases exist on both servers, and outlast every run: in lease mode ttl the ID must be the TTL.
+// leases exist on both servers and outlast every run. In lease mode ttl the ID must be the TTL.
 var leases = []int64{1_000_000, 2_000_000, 9_000_000_000}
 
-// leaseGrant is only what both lease modes refuse.
+// leaseGrant returns a grant that both lease modes refuse.
 func (g *generator) leaseGrant() *pb.LeaseGrantRequest {
 	return &pb.LeaseGrantRequest{TTL: pick[int64](g, 9_000_000_001, math.MaxInt64)}
 }

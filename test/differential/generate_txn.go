@@ -6,12 +6,12 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
-// txnShape says what the operations of one transaction may be.
+// txnShape limits the operations of one transaction.
 type txnShape struct {
-	// reads allows nothing else than ranges.
+	// reads allows only ranges.
 	reads bool
-	// ignore allows puts with ignore_value and ignore_lease, and then no deletes: etcd ends with a panic when
-	// it has deleted the key before, in the same transaction, and did not see that they overlap.
+	// ignore allows puts with ignore_value and ignore_lease, but no deletes: etcd panics if the same transaction
+	// deleted the key before and etcd's check did not detect the overlap.
 	ignore bool
 	// spread gives every put a key of its own, so that most large transactions are valid.
 	spread []int
@@ -45,7 +45,7 @@ func (g *generator) txnAt(depth int, shape *txnShape) *pb.TxnRequest {
 	return r
 }
 
-// hugeTxn is around the limit of 128 operations, which nesting uses up.
+// hugeTxn returns a transaction with about 128 operations, which is the limit; nested ones count.
 func (g *generator) hugeTxn(shape *txnShape) *pb.TxnRequest {
 	size := pick(g, 127, 128, 129, 200)
 	fill := func(n int) (ops []*pb.RequestOp) {
@@ -101,7 +101,7 @@ func (g *generator) op(depth int, shape *txnShape) *pb.RequestOp {
 	}
 }
 
-// txnDelete is often of one key of its own, because a wide range overlaps with most puts.
+// txnDelete often deletes one key of its own, because a wide range overlaps with most puts.
 func (g *generator) txnDelete(shape *txnShape) *pb.DeleteRangeRequest {
 	r := g.deleteRange()
 	if len(shape.spread) > 0 && g.chance(70) {
@@ -114,7 +114,7 @@ func (g *generator) txnDelete(shape *txnShape) *pb.DeleteRangeRequest {
 	return r
 }
 
-// compare is any compare: targets and results out of range, unions unset or of another target, and ranges.
+// compare returns any compare: targets and results out of range, unions unset or of another target, and ranges.
 func (g *generator) compare() *pb.Compare {
 	c := &pb.Compare{
 		Result: pb.Compare_CompareResult(g.IntN(4)),
@@ -153,7 +153,7 @@ func (g *generator) compare() *pb.Compare {
 	return c
 }
 
-// mayReplace tells whether r may delete a key and put it again: etcd does not see the overlap if the range of the
+// mayReplace reports whether r may delete a key and put it again: etcd does not detect the overlap if the range of the
 // delete has no end.
 func mayReplace(r *pb.TxnRequest) bool {
 	puts, deletes := false, false

@@ -7,7 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// TestHashKV compares the hash of histories that random requests seldom make.
+// TestHashKV compares the hashes of histories that random requests seldom make.
 func TestHashKV(t *testing.T) {
 	put := func(key, value string) proto.Message { return &pb.PutRequest{Key: []byte(key), Value: []byte(value)} }
 	del := func(key string) proto.Message { return &pb.DeleteRangeRequest{Key: []byte(key)} }

@@ -18,13 +18,13 @@ import (
 	"github.com/stele-db/stele/test/internal/target"
 )
 
-// maxDifferences is how many of them one seed reports before it gives up.
+// maxDifferences is the number of differences after which a seed fails without further requests.
 const maxDifferences = 5
 
-// requestsPerSeed makes some 20,000 in a run.
+// requestsPerSeed makes about 20,000 requests in a run.
 const requestsPerSeed = 5000
 
-// expectedOutcomes are what a run must meet, so that it cannot decay into easy requests.
+// expectedOutcomes are the outcomes that every run must have, so that a change of the generator cannot lose them.
 var expectedOutcomes = []string{
 	"CompactionRequest: OK",
 	"CompactionRequest: etcdserver: mvcc: required revision has been compacted",
@@ -74,7 +74,7 @@ func setting(t *testing.T, name string, otherwise int) int {
 	return n
 }
 
-// seeds are those of this run: from the clock, so that every run asks something new.
+// seeds returns the seeds of this run. They come from the clock, so that every run sends other requests.
 func seeds(t *testing.T, otherwise int) []uint64 {
 	t.Helper()
 	first := setting(t, "STELE_TEST_DIFF_SEED", int(time.Now().UnixNano()%1_000_000_000))
@@ -95,7 +95,7 @@ func TestRequests(t *testing.T) {
 		if count >= requestsPerSeed && !t.Failed() {
 			for _, kind := range expectedOutcomes {
 				if outcomes[kind] == 0 {
-					t.Errorf("the generator no longer meets %q", kind)
+					t.Errorf("no request had the outcome %q", kind)
 				}
 			}
 		}
@@ -105,7 +105,7 @@ func TestRequests(t *testing.T) {
 		t.Logf("requests compared: %d (%d of them refused by both), differences: %d",
 			compared.Load(), failed.Load(), different.Load())
 		for _, d := range deliberates {
-			t.Logf("deliberate difference, not asked for: %s. %s", d.name, d.reason)
+			t.Logf("deliberate difference, not tested: %s. %s", d.name, d.reason)
 		}
 	})
 	for _, seed := range seeds(t, 4) {
@@ -136,16 +136,16 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// kvRun is one seed's pair of servers.
+// kvRun is the pair of servers of one seed.
 type kvRun struct {
 	seed               uint64
 	reference, subject *target.Target
 	generator          *generator
-	// settled tells that etcd has finished deleting what it compacted.
+	// settled is true if etcd has deleted all that it compacted.
 	settled bool
 
 	compared, failed, differences int
-	// outcomes counts what the reference answered, by kind of request and error.
+	// outcomes counts the answers of the reference, by kind of request and error.
 	outcomes map[string]int
 }
 
@@ -169,8 +169,8 @@ func newKVRun(t *testing.T, seed uint64, args ...string) *kvRun {
 func (run *kvRun) step(t *testing.T, i int, r request) answer {
 	t.Helper()
 	if _, hash := r.message.(*pb.HashKVRequest); hash && !run.settled {
-		// etcd's hash depends on how far it has got with deleting; a physical compaction waits for that even
-		// when it is refused.
+		// etcd's hash depends on the progress of its deletion of compacted revisions. A physical compaction waits for
+		// that, even one that is refused.
 		run.settled = true
 		run.step(t, i, request{message: &pb.CompactionRequest{Revision: run.generator.compacted, Physical: true}})
 	}
@@ -198,7 +198,7 @@ func (run *kvRun) step(t *testing.T, i int, r request) answer {
 	return reference
 }
 
-// outcome names the kind of an answer.
+// outcome returns the kind of request and answer.
 func outcome(r request, a answer) string {
 	kind := string(r.message.ProtoReflect().Descriptor().Name())
 	if r.stream {
@@ -223,7 +223,7 @@ func (run *kvRun) both(ctx context.Context, r request) (reference, subject answe
 	return reference, subject
 }
 
-// learn keeps the generator's revisions.
+// learn updates the generator's revisions.
 func (run *kvRun) learn(r request, a answer) {
 	if a.err != nil {
 		return
@@ -242,7 +242,7 @@ func (run *kvRun) learn(r request, a answer) {
 	}
 }
 
-// sweep reads everything at every revision that is left.
+// sweep reads all keys at every revision that is retained.
 func (run *kvRun) sweep(t *testing.T) {
 	t.Helper()
 	all := []byte{0}

@@ -15,7 +15,7 @@ import (
 	"github.com/stele-db/stele/test/internal/target"
 )
 
-// history waits until the recorder has everything.
+// history waits until the recorder has all events.
 func (run *watchRun) history(t *testing.T) []*mvccpb.Event {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), watchTimeout)
@@ -33,7 +33,7 @@ func (run *watchRun) history(t *testing.T) []*mvccpb.Event {
 	return run.recorder.events[0]
 }
 
-// settle waits until every watcher has what it must get, and compares it.
+// settle waits until every watcher has received its events, and compares them.
 func (run *watchRun) settle(t *testing.T) {
 	t.Helper()
 	for _, pair := range run.streams {
@@ -45,8 +45,9 @@ func (run *watchRun) settle(t *testing.T) {
 	}
 }
 
-// demandProgress asks the subject once and must get an answer: unlike etcd, which drops what it is asked while a
-// watcher is not synced, Stele answers when all are. A watcher of the future is not, on either.
+// demandProgress sends one progress request to the subject and requires an answer. etcd ignores such a request while a
+// watcher is not synced, but Stele answers as soon as all are. A watcher that starts in the future is never synced, on
+// either server.
 func (run *watchRun) demandProgress(t *testing.T, pair *streamPair) {
 	t.Helper()
 	current := run.generator.current
@@ -74,8 +75,8 @@ func (run *watchRun) demandProgress(t *testing.T, pair *streamPair) {
 	}
 }
 
-// synced waits until no watcher has history to read, even if there is nothing for it in there: servers read
-// it for all watchers in the order of their creation, or for many together, so that one created now is served last.
+// synced waits until no watcher has history to read, even if that has no event for it. Servers read it for all watchers
+// in the order of their creation, or for many together, so that a new watcher is served last.
 func (run *watchRun) synced(t *testing.T) {
 	t.Helper()
 	if run.generator.current == 1 {
@@ -138,7 +139,7 @@ func (run *watchRun) compare(t *testing.T, pair *streamPair, w *watcher) {
 	w.compared = len(expected)
 }
 
-// firstDifference describes where two lists of events part.
+// firstDifference describes the first difference of two lists of events.
 func firstDifference(want, got []*mvccpb.Event) string {
 	for i := range max(len(want), len(got)) {
 		describe := func(list []*mvccpb.Event) string {
@@ -154,14 +155,14 @@ func firstDifference(want, got []*mvccpb.Event) string {
 	return "their keys and revisions are the same"
 }
 
-// diffEvent is empty if got is what w wants to know of e. A former value may be missing if its revision had been
-// compacted.
+// diffEvent returns "" if got is the event e as w must receive it. The previous value may be missing if its revision
+// had been compacted.
 func (run *watchRun) diffEvent(name string, w *watcher, e, got *mvccpb.Event) string {
 	want := proto.CloneOf(e)
 	if !w.request.PrevKv {
 		want.PrevKv = nil
 		if name == "reference" {
-			// In 3.7 watchers share events, and a former value meant for one of them reaches the others.
+			// In etcd 3.7 watchers share events, and a previous value meant for one of them reaches the others.
 			got = proto.CloneOf(got)
 			got.PrevKv = nil
 		}
@@ -180,7 +181,7 @@ func checkResponses(t *testing.T, where string, responses []eventResponse) {
 	last := int64(0)
 	for i, r := range responses {
 		if r.first <= last {
-			t.Fatalf("%s: response %d begins at revision %d, and the one before ended there", where, i, r.first)
+			t.Fatalf("%s: response %d begins at revision %d, at which the previous one ended", where, i, r.first)
 		}
 		if r.revision < r.last {
 			t.Fatalf("%s: the header of response %d says revision %d, its last event %d", where, i, r.revision, r.last)
@@ -206,10 +207,10 @@ func (run *watchRun) checkProgress(t *testing.T, pair *streamPair) {
 				}
 				where := fmt.Sprintf("seed %d, %s, %s, watcher %d %v", run.seed, pair.name, name, w.id, w.request)
 				if p.id == w.id && !w.request.ProgressNotify {
-					t.Fatalf("%s: a progress notification nobody asked for", where)
+					t.Fatalf("%s: a progress notification that the client did not request", where)
 				}
 				if p.controls <= w.control {
-					// It was on its way before this watcher.
+					// The server sent it before it created this watcher.
 					continue
 				}
 				if got, want := p.received[w.id], upTo(w.expected(history), p.revision); got < want {
@@ -225,8 +226,8 @@ func (run *watchRun) checkProgress(t *testing.T, pair *streamPair) {
 	}
 }
 
-// earlyProgress fails the subject. etcd has two channels for its answers, and a progress response that was sent before
-// a watcher was created may arrive after the answer to the creation.
+// earlyProgress fails the test if the server is the subject. etcd has two channels for its answers, so that a progress
+// response that was sent before the creation of a watcher may arrive after the answer to the creation.
 func (run *watchRun) earlyProgress(t *testing.T, name, message string) {
 	t.Helper()
 	if name == "subject" && !target.SubjectIsEtcd() {

@@ -6,7 +6,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
-// watchCreate is a creation with any options, on a stream whose watchers have the IDs in use.
+// watchCreate returns a creation with any options, on a stream that already uses the given IDs.
 func (g *generator) watchCreate(used []int64) *pb.WatchCreateRequest {
 	r := &pb.WatchCreateRequest{
 		PrevKv:         g.chance(40),
@@ -49,7 +49,7 @@ func (g *generator) watchCreate(used []int64) *pb.WatchCreateRequest {
 	return r
 }
 
-// write is a request that may change something.
+// write returns a request that may change something.
 func (g *generator) write() request {
 	switch n := g.IntN(100); {
 	case n < 50:

@@ -7,25 +7,25 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 )
 
-// watcher is what both servers agreed to watch.
+// watcher is a watcher that both servers created alike.
 type watcher struct {
 	id      int64
 	request *pb.WatchCreateRequest
 	// created is the revision of the creation.
 	created int64
-	// control is the number of its creation's answer among the controls of the stream.
+	// control is the index of the answer to its creation among the controls of the stream.
 	control int
-	// compactedAway is set if the start had been compacted.
+	// compactedAway is true if the start had been compacted.
 	compactedAway bool
 	// canceled is the revision of the cancellation; 0 while it watches.
 	canceled int64
-	// compactedAtCreation is the compact revision then: former values below it may be missing.
+	// compactedAtCreation is the compact revision at the creation: previous values below it may be missing.
 	compactedAtCreation int64
-	// compared is the number of events that were compared already.
+	// compared is the number of events that have been compared.
 	compared int
 }
 
-// start is the first revision of interest.
+// start returns the first revision whose events the watcher receives.
 func (w *watcher) start() int64 {
 	if w.request.StartRevision == 0 {
 		return w.created + 1
@@ -33,7 +33,7 @@ func (w *watcher) start() int64 {
 	return w.request.StartRevision
 }
 
-// wants tells whether the watcher gets e.
+// wants reports whether the watcher receives e.
 func (w *watcher) wants(e *mvccpb.Event) bool {
 	revision := e.Kv.ModRevision
 	if w.compactedAway || revision < w.start() || w.canceled != 0 && revision > w.canceled {
@@ -59,7 +59,7 @@ func (w *watcher) wants(e *mvccpb.Event) bool {
 	}
 }
 
-// expected are the events of history that the watcher gets.
+// expected returns the events of history that the watcher receives.
 func (w *watcher) expected(history []*mvccpb.Event) []*mvccpb.Event {
 	var list []*mvccpb.Event
 	for _, e := range history {
@@ -70,7 +70,7 @@ func (w *watcher) expected(history []*mvccpb.Event) []*mvccpb.Event {
 	return list
 }
 
-// upTo counts the events at or before revision.
+// upTo returns the number of events at or before revision.
 func upTo(events []*mvccpb.Event, revision int64) int {
 	n := 0
 	for _, e := range events {

@@ -11,7 +11,7 @@ import (
 	"github.com/stele-db/stele/test/internal/target"
 )
 
-// watchStream is one stream to one server and all that came out of it.
+// watchStream is one stream to one server and all that was received on it.
 type watchStream struct {
 	client pb.Watch_WatchClient
 
@@ -20,33 +20,33 @@ type watchStream struct {
 	err     error
 	// controls are the answers to creations and cancellations, in order.
 	controls []*pb.WatchResponse
-	// compacted are the cancellations that nobody asked for, by watch ID.
+	// compacted are the cancellations by the server, by watch ID.
 	compacted map[int64]*pb.WatchResponse
 	// events by watch ID.
 	events map[int64][]*mvccpb.Event
 	// responses with events, by watch ID.
 	responses map[int64][]eventResponse
 	progress  []progress
-	// fragments are those of a response that has not ended.
+	// fragments are the fragments of a response that is incomplete.
 	fragments map[int64]*pb.WatchResponse
 }
 
 // eventResponse is the shape of a response with events.
 type eventResponse struct {
-	// revision is the header's.
+	// revision is the revision in the header.
 	revision int64
 	// first and last are the mod revisions of the first and the last event.
 	first, last int64
-	// events is their number, and parts that of the fragments they came in.
+	// events is the number of events, and parts the number of fragments.
 	events, parts int
 }
 
 // progress is a response without events.
 type progress struct {
 	id, revision int64
-	// controls is the number of controls that came before.
+	// controls is the number of controls received before it.
 	controls int
-	// received is the number of events that every watcher had got before it.
+	// received is the number of events that every watcher had received before it.
 	received map[int64]int
 }
 
@@ -67,7 +67,7 @@ func newWatchStream(ctx context.Context, t *target.Target) (*watchStream, error)
 	return s, nil
 }
 
-// receive ends with the stream, whose context is the test's.
+// receive returns when the stream ends, whose context is the test's.
 func (s *watchStream) receive() {
 	for {
 		r, err := s.client.Recv()
@@ -136,7 +136,7 @@ func (s *watchStream) takeEvents(id int64, r *pb.WatchResponse) {
 	}
 }
 
-// wait returns when condition holds, which is called with the stream locked, or the stream or ctx has ended.
+// wait returns when condition holds, or when the stream or ctx has ended. It calls condition with the stream locked.
 func (s *watchStream) wait(ctx context.Context, condition func() bool) error {
 	for {
 		s.mu.Lock()
@@ -156,7 +156,7 @@ func (s *watchStream) wait(ctx context.Context, condition func() bool) error {
 	}
 }
 
-// control waits for the answer number n (from 0) to a creation or cancellation.
+// control waits for the answer with index n to a creation or cancellation.
 func (s *watchStream) control(ctx context.Context, n int) (*pb.WatchResponse, error) {
 	err := s.wait(ctx, func() bool { return len(s.controls) > n })
 	if err != nil {

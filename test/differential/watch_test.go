@@ -14,7 +14,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 )
 
-// watchTimeout bounds every wait: an event or answer that has not come by then is missing.
+// watchTimeout bounds every wait: an event or answer that has not arrived by then is missing.
 const watchTimeout = 20 * time.Second
 
 // TestWatch creates and cancels random watchers on both servers while both apply the same writes.
@@ -47,15 +47,15 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// watchRun is one seed.
+// watchRun is the run of one seed.
 type watchRun struct {
 	*kvRun
 	streams []*streamPair
-	// recorder sees everything on the reference: the history.
+	// recorder watches all keys on the reference, which gives the history.
 	recorder *watchStream
 
 	watchers, events, controls, progresses int
-	// early counts the progress responses of etcd that came before an event which they cover.
+	// early counts the progress responses of etcd that arrived before an event which they cover.
 	early int
 }
 
@@ -63,7 +63,7 @@ type watchRun struct {
 type streamPair struct {
 	name               string
 	reference, subject *watchStream
-	// answered counts the controls.
+	// answered counts the controls that were compared.
 	answered int
 	watchers []*watcher
 }
@@ -84,7 +84,8 @@ func newWatchRun(t *testing.T, seed uint64) *watchRun {
 	return run
 }
 
-// longHistory writes more than goes into one response, by revisions and by bytes, and watches from anywhere in it.
+// longHistory writes more than one response holds, in revisions and in bytes, and creates watchers that start anywhere
+// in that history.
 func (run *watchRun) longHistory(t *testing.T) {
 	t.Helper()
 	g := run.generator
@@ -93,7 +94,7 @@ func (run *watchRun) longHistory(t *testing.T) {
 			run.step(t, i, request{message: &pb.PutRequest{Key: pick(g, g.keys...), Value: g.value()}})
 			continue
 		}
-		// The limit in bytes is met inside a revision, which must not be split there.
+		// The limit in bytes is reached inside a revision, which must not be split there.
 		r := &pb.TxnRequest{}
 		for _, k := range g.Perm(len(g.keys))[:5] {
 			put := &pb.PutRequest{Key: g.keys[k], Value: bytes.Repeat([]byte{byte(i)}, 20<<10)}
@@ -156,14 +157,14 @@ func (run *watchRun) round(t *testing.T) {
 		run.settle(t)
 	}
 	if g.chance(15) {
-		// Every watcher must have read what it needs before it goes.
+		// Every watcher must have read its history before it is compacted.
 		run.settle(t)
 		run.synced(t)
 		run.step(t, -1, request{message: g.compact()})
 	}
 }
 
-// change creates or cancels a watcher, or asks for progress.
+// change creates or cancels a watcher, or requests progress.
 func (run *watchRun) change(t *testing.T, pair *streamPair) {
 	t.Helper()
 	g := run.generator
@@ -191,7 +192,7 @@ func (pair *streamPair) send(t *testing.T, r *pb.WatchRequest) {
 	send(t, pair.subject, r)
 }
 
-// answer is the next one to a creation or cancellation: the same on both.
+// answer returns the next answer to a creation or cancellation, which must be equal on both servers.
 func (run *watchRun) answer(t *testing.T, pair *streamPair, r *pb.WatchRequest) *pb.WatchResponse {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), watchTimeout)
@@ -234,13 +235,14 @@ func (run *watchRun) create(t *testing.T, pair *streamPair, c *pb.WatchCreateReq
 	})
 }
 
-// cancel ends a watcher, or one that does not exist; that has no answer, and the next one would differ if it had.
+// cancel cancels a watcher, or one that does not exist. The latter has no answer: if there were one, the next answer
+// would differ.
 func (run *watchRun) cancel(t *testing.T, pair *streamPair, ids []int64) {
 	t.Helper()
 	g := run.generator
 	id := int64(4711)
 	if len(ids) > 0 && !g.chance(15) {
-		// Both must have delivered the same before the end.
+		// Both servers must have sent the same events before the cancellation.
 		run.settle(t)
 		id = pick(g, ids...)
 	}
@@ -263,7 +265,7 @@ func (run *watchRun) cancel(t *testing.T, pair *streamPair, ids []int64) {
 	}
 }
 
-// forget drops what came for w, because its ID may be used again.
+// forget drops the events of w, because its ID may be reused.
 func (pair *streamPair) forget(w *watcher) {
 	for _, s := range []*watchStream{pair.reference, pair.subject} {
 		s.mu.Lock()

@@ -14,19 +14,19 @@ import (
 
 const replicas = 3
 
-// progressInterval makes periodic progress notifications frequent enough to be seen between two faults.
+// progressInterval makes periodic progress notifications frequent enough to occur between two faults.
 const progressInterval = 200 * time.Millisecond
 
-// cluster is some replicas of one database, a crash.Victim.
+// cluster is a group of replicas of one database. It is a crash.Victim.
 type cluster struct {
 	db      *database.Server
 	name    string
 	servers []*stele.Server
-	// proxies[i][n] stands between replica i and node n+1 of the database.
+	// proxies[i][n] connects replica i to node n+1 of the database.
 	proxies [][]*proxy.Proxy
 }
 
-// process is how a replica differs from the others.
+// process is the binary and environment of one replica.
 type process struct {
 	binary string
 	env    []string
@@ -62,13 +62,13 @@ func (c *cluster) replica(t *testing.T, name, dsn string, p process) *stele.Serv
 		Args: []string{
 			"--name", name,
 			"--watch-progress-notify-interval", progressInterval.String(),
-			// Rows go while the run lasts, but not those that a replica which is cut off has yet to see.
+			// Rows are deleted during the run, but not those that a replica that is cut off has yet to read.
 			"--compact-retention", "1s",
 		},
 	})
 }
 
-// dsn goes through the proxies of a replica. On Galera each replica prefers a node of its own.
+// dsn returns the address of a replica's proxies. On Galera each replica prefers another node.
 func (c *cluster) dsn(t *testing.T, replica int) string {
 	t.Helper()
 	dsn := c.db.In(c.db.Env(t, "DSN"), c.name)
@@ -85,8 +85,7 @@ func (c *cluster) dsn(t *testing.T, replica int) string {
 	return strings.Replace(dsn, c.db.Address(1), strings.Join(addresses, ","), 1)
 }
 
-// hold lets nothing through between a replica and the database, in either direction, until heal: what is on its way
-// arrives then.
+// hold stops all traffic between a replica and the database, in both directions, until heal delivers it.
 func (c *cluster) hold(replica int) {
 	for _, p := range c.proxies[replica] {
 		p.Set(proxy.ToServer, proxy.Hold)
@@ -94,7 +93,7 @@ func (c *cluster) hold(replica int) {
 	}
 }
 
-// refuse resets all connections of a replica to the given nodes (from 0), and new ones at once, until heal.
+// refuse resets all connections of a replica to the given nodes (from 0), and refuses new ones, until heal.
 func (c *cluster) refuse(replica int, nodes ...int) {
 	for _, node := range nodes {
 		c.proxies[replica][node].Refuse(true)

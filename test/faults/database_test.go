@@ -10,9 +10,9 @@ import (
 	"github.com/stele-db/stele/test/crash"
 )
 
-// TestDatabaseKilled kills the database server by SIGKILL and starts it again. MariaDB without a binary log shows a
-// commit before it is on the disk: if that moment is hit, some replica has applied what is gone afterwards, and all
-// must tell of the recovery. Such a run is made again.
+// TestDatabaseKilled kills the database server by SIGKILL and restarts it. MariaDB without a binary log shows a commit
+// before it is on disk: if the kill hits that moment, a replica has applied entries that are lost, and all replicas
+// must report the recovery. Such a run is repeated.
 func TestDatabaseKilled(t *testing.T) {
 	on(t, []string{database.Postgres, database.MariaDB}, func(t *testing.T, db *database.Server) {
 		const runs = 5
@@ -25,7 +25,7 @@ func TestDatabaseKilled(t *testing.T) {
 			}
 			if lowest, highest := rec.Terms(0, forever); db.Kind == database.MariaDB &&
 				lowest != highest && run < runs {
-				t.Logf("run %d: the database has lost an entry that it had shown", run)
+				t.Logf("run %d: the database lost an entry that it had shown", run)
 				recovered(t, c)
 				continue
 			}
@@ -50,7 +50,7 @@ func killing(t *testing.T, db *database.Server) fault {
 			if err := allBack(ctx, r, 30*time.Second); err != nil {
 				return err
 			}
-			t.Logf("the database was away for %v, all replicas were back %v later",
+			t.Logf("the database was down for %v, all replicas were back %v later",
 				(restarted - from).Round(time.Millisecond), (r.Now() - restarted).Round(time.Millisecond))
 		}
 		return nil
@@ -58,12 +58,12 @@ func killing(t *testing.T, db *database.Server) fault {
 	return f
 }
 
-// recovered stops a cluster whose replicas must all have told of a recovery.
+// recovered checks that all replicas reported a recovery, and stops them.
 func recovered(t *testing.T, c *cluster) {
 	t.Helper()
 	for i, server := range c.servers {
 		if !strings.Contains(server.Logs(), "WENT BACK IN TIME") {
-			t.Errorf("replica %d has not told the operator", i)
+			t.Errorf("replica %d did not report the recovery", i)
 		}
 		if err := server.Stop(); err != nil {
 			t.Error(err)

@@ -26,7 +26,7 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// smallDisk mounts a file system of size MiB at dir, for the user whom like belongs to. grow makes it larger.
+// smallDisk mounts a file system of size MiB at dir, with the owner of like. grow enlarges it.
 func smallDisk(t *testing.T, dir, like string, size int) (grow func(size int)) {
 	t.Helper()
 	info, err := os.Stat(like)
@@ -45,7 +45,7 @@ func smallDisk(t *testing.T, dir, like string, size int) (grow func(size int)) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		// A database server may have files open for a while that it has deleted.
+		// A database server may still have deleted files open.
 		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
 			t.Errorf("unmount: %v", err)
 		}
@@ -58,7 +58,7 @@ func smallDisk(t *testing.T, dir, like string, size int) (grow func(size int)) {
 	}
 }
 
-// smallDatabase makes a database on a disk that a few writes fill.
+// smallDatabase creates a database on a disk that a few writes fill.
 func smallDatabase(t *testing.T, kind string) (endpoint string, grow func(size int)) {
 	t.Helper()
 	switch kind {
@@ -97,8 +97,8 @@ func smallDatabase(t *testing.T, kind string) (endpoint string, grow func(size i
 	return s.In(s.Env(t, "DSN"), name), grow
 }
 
-// smallInnoDB starts a MariaDB server whose tables share a file of limited size. On a full disk the server of Debian 12
-// ends itself.
+// smallInnoDB starts a MariaDB server whose tables share a file of limited size. MariaDB of Debian 12 exits if its disk
+// is full.
 func smallInnoDB(t *testing.T) (endpoint string, grow func(size int)) {
 	t.Helper()
 	s := database.Start(t, database.MariaDB)
@@ -120,8 +120,8 @@ func smallInnoDB(t *testing.T) (endpoint string, grow func(size int)) {
 	return s.DSN(t), grow
 }
 
-// TestDatabaseFull fills the disk of a database. Reads are answered, and /health, /readyz, Status and the alarms say
-// why writes fail, until there is space; then all is well again by itself.
+// TestDatabaseFull fills the disk of a database. Reads succeed, and /health, /readyz, Status and the alarms report the
+// reason until there is space; then writes succeed again without a restart.
 func TestDatabaseFull(t *testing.T) {
 	for _, kind := range []string{stele.SQLite, database.Postgres, database.MariaDB} {
 		t.Run(kind, func(t *testing.T) {
@@ -173,11 +173,11 @@ func TestDatabaseFull(t *testing.T) {
 			grown := time.Now()
 			for status, _ := get(t, server, "/readyz"); status != http.StatusOK; status, _ = get(t, server, "/readyz") {
 				if time.Since(grown) > 15*time.Second {
-					t.Fatal("not ready though there is space again")
+					t.Fatal("not ready although there is space again")
 				}
 				<-time.After(20 * time.Millisecond)
 			}
-			t.Logf("ready %v after there is space", time.Since(grown).Round(time.Millisecond))
+			t.Logf("ready %v after there was space", time.Since(grown).Round(time.Millisecond))
 			checkHealth(t, server, true)
 			if err := put(256 << 10); err != nil {
 				t.Error(err)
@@ -190,7 +190,7 @@ func TestDatabaseFull(t *testing.T) {
 	}
 }
 
-// checkHealth compares the probes with what they say of a database that is, or is not, full.
+// checkHealth compares the health checks with those of a database that is full, or is not.
 func checkHealth(t *testing.T, server *stele.Server, good bool) {
 	t.Helper()
 	want := map[string]string{

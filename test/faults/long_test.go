@@ -16,16 +16,16 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// everything tells that the other faults and databases are tested, too.
+// everything is true if the other faults and databases are tested too.
 const everything = true
 
-// TestReplicaStopped stops a replica by SIGSTOP, whatever it is just doing, and lets it go on. It holds nobody up, and
-// catches up.
+// TestReplicaStopped stops a replica by SIGSTOP at any moment and continues it. The other replicas do not wait for it,
+// and it catches up.
 func TestReplicaStopped(t *testing.T) {
 	on(t, both(), func(t *testing.T, db *database.Server) {
 		c := newCluster(t, db, [replicas]process{})
 		f := fault{faults: 1, min: 500 * time.Millisecond, max: 2 * time.Second, unavailable: 5 * time.Second}
-		lasts := spell(t, 5*time.Second, 60*time.Second)
+		lasts := faultDuration(t, 5*time.Second, 60*time.Second)
 		f.disturb = func(ctx context.Context, r *crash.Running) error {
 			for n := 0; !r.Enough(); n++ {
 				if err := r.Between(ctx); err != nil {
@@ -59,7 +59,7 @@ func (c *cluster) stop(ctx context.Context, t *testing.T, r *crash.Running, i in
 	return err
 }
 
-// TestConnectionsReset resets the connections of all replicas to the database, or of one, again and again.
+// TestConnectionsReset repeatedly resets the connections of one or all replicas to the database.
 func TestConnectionsReset(t *testing.T) {
 	on(t, both(), func(t *testing.T, db *database.Server) {
 		c := newCluster(t, db, [replicas]process{})
@@ -87,8 +87,7 @@ func TestConnectionsReset(t *testing.T) {
 	})
 }
 
-// TestClocksApart lets the clocks of two replicas be an hour behind and ahead, while replicas are killed: keys expire
-// in time.
+// TestClocksApart runs two replicas with clocks an hour slow and fast while replicas are killed: keys expire in time.
 func TestClocksApart(t *testing.T) {
 	binary := stele.Shifted(t)
 	on(t, both(), func(t *testing.T, db *database.Server) {
@@ -98,7 +97,7 @@ func TestClocksApart(t *testing.T) {
 		for i, shift := range []time.Duration{-time.Hour, 0, time.Hour} {
 			hour := time.Now().Add(shift).UTC().Format("2006-01-02T15:")
 			if !strings.Contains(c.servers[i].Logs(), hour) {
-				t.Errorf("replica %d has not logged in the hour %s:\n%s", i, hour, c.servers[i].Logs())
+				t.Errorf("replica %d did not log in the hour %s:\n%s", i, hour, c.servers[i].Logs())
 			}
 		}
 		fault{faults: 3, min: time.Second, max: 4 * time.Second, breaksWatches: true}.run(t, c)
@@ -130,22 +129,22 @@ func TestPrimaryKilled(t *testing.T) {
 // rest lets the clients work until the plan is fulfilled.
 func rest(ctx context.Context, t *testing.T, r *crash.Running) error {
 	for !r.Enough() {
-		if err := r.Work(ctx, spell(t, time.Second, 3*time.Second), 0); err != nil {
+		if err := r.Work(ctx, faultDuration(t, time.Second, 3*time.Second), 0); err != nil {
 			return err
 		}
 	}
 	return r.Cut(ctx, 0)
 }
 
-// TestPrimaryCutOff promotes the synchronous standby while the primary is alive, and one replica sees nothing but it
-// for a while: that one may acknowledge nothing, and show nothing of what it tried.
+// TestPrimaryCutOff promotes the synchronous standby while the primary is alive and one replica reaches only the
+// primary. That replica must acknowledge no write, and show no event of one.
 func TestPrimaryCutOff(t *testing.T) {
 	db := database.Start(t, database.PostgresSync)
 	c := newCluster(t, db, [replicas]process{})
 	f := fault{
 		faults: 1, min: time.Second, max: 4 * time.Second, slack: 30 * time.Second, unavailable: 15 * time.Second,
 	}
-	lasts := spell(t, 4*time.Second, 12*time.Second)
+	lasts := faultDuration(t, 4*time.Second, 12*time.Second)
 	const behind = 1
 	f.disturb = func(ctx context.Context, r *crash.Running) error {
 		if err := r.Between(ctx); err != nil {
@@ -185,7 +184,7 @@ func (c *cluster) twoPrimaries(ctx context.Context, t *testing.T, r *crash.Runni
 	}
 	for r.Now()-from < lasts {
 		if err := cutOff(ctx, r, behind); err != nil {
-			return fmt.Errorf("beside the former primary: %w", err)
+			return fmt.Errorf("with the old primary: %w", err)
 		}
 		if err := r.Work(ctx, time.Second, (behind+1)%replicas); err != nil {
 			return err
@@ -194,7 +193,7 @@ func (c *cluster) twoPrimaries(ctx context.Context, t *testing.T, r *crash.Runni
 	c.heal(behind)
 	c.refuse(behind, 0)
 	took, err := back(ctx, r, behind, 20*time.Second)
-	t.Logf("replica %d was with the former primary for %v and with the new one %v later", behind, lasts,
+	t.Logf("replica %d was connected to the old primary for %v and to the new one %v later", behind, lasts,
 		took.Round(time.Millisecond))
 	return err
 }

@@ -17,9 +17,9 @@ func TestReplicaKilled(t *testing.T) {
 	})
 }
 
-// TestReplicaCutOff lets nothing through between a replica and the database for a while, or refuses its connections. It
-// keeps its watchers, answers serializable reads and refuses the rest, the others do not notice, and when it is back it
-// needs nothing but time.
+// TestReplicaCutOff stops all traffic between a replica and the database for a while, or refuses its connections. The
+// replica keeps its watchers, answers serializable reads and refuses all other requests; the other replicas are not
+// affected; and the replica recovers without a restart.
 func TestReplicaCutOff(t *testing.T) {
 	on(t, both(), func(t *testing.T, db *database.Server) {
 		c := newCluster(t, db, [replicas]process{})
@@ -40,9 +40,9 @@ func TestReplicaCutOff(t *testing.T) {
 	})
 }
 
-// cutOff cuts a replica off, silently or not, and waits until it is back.
+// cutOff cuts a replica off, silently or by refusing connections, and waits until it has recovered.
 func (c *cluster) cutOff(ctx context.Context, t *testing.T, r *crash.Running, i int, silently bool) error {
-	lasts := spell(t, 3*time.Second, 10*time.Second)
+	lasts := faultDuration(t, 3*time.Second, 10*time.Second)
 	r.CountFault()
 	if silently {
 		c.hold(i)

@@ -19,13 +19,13 @@ import (
 	"github.com/stele-db/stele/test/internal/connect"
 )
 
-// margin is how far the revision must jump beyond all that was served.
+// margin is how far the revision must jump beyond all revisions that were served.
 const margin = 1_000_000
 
-// TestDatabaseRestored restores the database from an older backup under running replicas, each of which had seen
-// another end of the log, and lets another process write past all of them before any of them looks. What was
-// acknowledged after the backup is lost, nobody can help it; but every replica must notice, no revision may mean two
-// things, every watcher must list again, and from then on everything must hold again.
+// TestDatabaseRestored restores the database from an older backup under running replicas. Each replica had applied
+// another head, and another process writes past all of them before any of them reads again. Writes acknowledged after
+// the backup are lost; but every replica must notice, no revision may have two contents, every watcher must list again,
+// and from then on all guarantees must hold again.
 func TestDatabaseRestored(t *testing.T) {
 	on(t, both(), func(t *testing.T, db *database.Server) {
 		s := &restore{t: t, db: db, c: newCluster(t, db, [replicas]process{})}
@@ -35,8 +35,8 @@ func TestDatabaseRestored(t *testing.T) {
 			return
 		}
 		before, after := rec.Split()
-		t.Logf("the backup is of revision %d, %d were served, the new history begins at %d; acknowledged writes that "+
-			"the restore took away: %d",
+		t.Logf("the backup has revision %d, %d were served, the new history begins at %d; "+
+			"acknowledged writes lost by the restore: %d",
 			s.backup.Header.Revision, s.served, rec.Recovery.Revision, rec.LostAfter(s.backup.Header.Revision))
 		lowest, old := before.Terms(0, rec.Recovery.At)
 		if lowest != old {
@@ -54,23 +54,23 @@ func TestDatabaseRestored(t *testing.T) {
 		f.judge(t, after, " after")
 		for i, server := range s.c.servers {
 			if !strings.Contains(server.Logs(), "WENT BACK IN TIME") {
-				t.Errorf("replica %d has not told the operator", i)
+				t.Errorf("replica %d did not report the recovery", i)
 			}
 		}
 	})
 }
 
-// restore is one run.
+// restore is the state of one run.
 type restore struct {
 	t  *testing.T
 	db *database.Server
 	c  *cluster
 
-	// backup is everything in the backup.
+	// backup holds all keys in the backup.
 	backup *pb.RangeResponse
-	// served is the highest revision that a replica showed before it noticed.
+	// served is the highest revision that a replica showed before it noticed the restore.
 	served int64
-	// noticed is when all replicas had.
+	// noticed is when all replicas had noticed it.
 	noticed time.Duration
 }
 
@@ -96,7 +96,7 @@ func (s *restore) disturb(ctx context.Context, r *crash.Running) error {
 	}
 	defer w.stop()
 	r.CountFault()
-	// Clients are at work, and find out as the replicas do. The one that had seen the least comes first.
+	// Clients send requests, and notice the restore when the replicas do. The replica with the oldest head is first.
 	for _, i := range []int{1, 0, 2} {
 		s.c.heal(i)
 		if err := crash.Pause(ctx, 100*time.Millisecond); err != nil {
@@ -116,21 +116,21 @@ func (s *restore) disturb(ctx context.Context, r *crash.Running) error {
 		return err
 	}
 	for !r.Enough() {
-		if err := r.Work(ctx, spell(s.t, time.Second, 3*time.Second), 0); err != nil {
+		if err := r.Work(ctx, faultDuration(s.t, time.Second, 3*time.Second), 0); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// restore cuts one replica off after the other, each at another end of the log, restores the backup, and lets another
+// restore cuts the replicas off one after the other, each at another head, restores the backup, and lets another
 // process write past them.
 func (s *restore) restore(ctx context.Context, r *crash.Running) (*writer, error) {
 	if _, err := r.Settle(ctx, 0); err != nil {
 		return nil, err
 	}
-	// The ends that the replicas have seen.
-	var ends [replicas]uint64
+	// The heads that the replicas have applied.
+	var heads [replicas]uint64
 	for _, i := range []int{1, 0, 2} {
 		if err := s.puts(ctx, r, i, 10); err != nil {
 			return nil, err
@@ -139,7 +139,7 @@ func (s *restore) restore(ctx context.Context, r *crash.Running) (*writer, error
 		if err != nil {
 			return nil, err
 		}
-		ends[i] = status.RaftIndex
+		heads[i] = status.RaftIndex
 		if i == 2 {
 			last, err := r.Settle(ctx, i)
 			if err != nil {
@@ -149,15 +149,15 @@ func (s *restore) restore(ctx context.Context, r *crash.Running) (*writer, error
 		}
 		s.c.refuse(i, 0)
 	}
-	if ends[1] >= ends[0] || ends[0] >= ends[2] {
-		return nil, fmt.Errorf("the replicas have seen the ends %v, want three", ends)
+	if heads[1] >= heads[0] || heads[0] >= heads[2] {
+		return nil, fmt.Errorf("the replicas have applied the heads %v, want three", heads)
 	}
 	s.db.Restore(s.t, s.t.Name()[strings.LastIndex(s.t.Name(), "/")+1:])
 	w, err := s.newWriter(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for w.index <= ends[2] {
+	for w.index <= heads[2] {
 		if err := w.put(ctx); err != nil {
 			return nil, err
 		}
@@ -179,7 +179,7 @@ func (s *restore) puts(ctx context.Context, r *crash.Running, server, n int) err
 	return nil
 }
 
-// awaitNotice waits until a replica answers from the new history: it has not answered anything linearizable in between.
+// awaitNotice waits until a replica answers from the new history. Until then it must refuse linearizable requests.
 func (s *restore) awaitNotice(ctx context.Context, r *crash.Running, i int) error {
 	from := r.Now()
 	if _, err := back(ctx, r, i, 30*time.Second); err != nil {
@@ -196,7 +196,7 @@ func (s *restore) awaitNotice(ctx context.Context, r *crash.Running, i int) erro
 	return nil
 }
 
-// agree checks that all replicas, and the process that knew nothing of the lost history, are in the same new one.
+// agree checks that all replicas, and the process that never saw the lost history, have the same new one.
 func (s *restore) agree(ctx context.Context, r *crash.Running, w *writer) error {
 	revision, err := w.canceled(ctx)
 	if err != nil {
@@ -228,7 +228,7 @@ func equal(a, b []*mvccpb.KeyValue) bool {
 	return proto.Equal(&pb.RangeResponse{Kvs: a}, &pb.RangeResponse{Kvs: b})
 }
 
-// writer is a process that has not seen the lost history. Its writes are acknowledged, and must outlive the recovery.
+// writer is a process that has not seen the lost history. Its writes are acknowledged, and must survive the recovery.
 type writer struct {
 	conn     *grpc.ClientConn
 	kv       pb.KVClient
@@ -236,7 +236,7 @@ type writer struct {
 	stop     func()
 	index    uint64
 	revision int64
-	// kvs are all keys, as of revision.
+	// kvs are all keys at revision.
 	kvs []*mvccpb.KeyValue
 	n   int
 }
@@ -268,7 +268,7 @@ func (s *restore) newWriter(ctx context.Context) (*writer, error) {
 	}})
 }
 
-// put writes one key, and sees how far that gets.
+// put writes one key and reads all keys back.
 func (w *writer) put(ctx context.Context) error {
 	w.n++
 	put, err := w.kv.Put(ctx, &pb.PutRequest{
@@ -287,13 +287,13 @@ func (w *writer) put(ctx context.Context) error {
 	}
 	w.index, w.revision, w.kvs = status.RaftIndex, put.Header.Revision, all.Kvs
 	if all.Header.Revision != w.revision {
-		return fmt.Errorf("somebody else writes: revision %d after %d", all.Header.Revision, w.revision)
+		return fmt.Errorf("another process writes: revision %d after %d", all.Header.Revision, w.revision)
 	}
 	return nil
 }
 
-// canceled waits until the writer's watch is canceled, which must have seen what the writer wrote and nothing else, and
-// returns the compact revision.
+// canceled waits until the writer's watch is canceled, and returns the compact revision. Until then the watch must have
+// shown exactly the writer's events.
 func (w *writer) canceled(ctx context.Context) (int64, error) {
 	stop := context.AfterFunc(ctx, w.stop)
 	defer stop()
@@ -309,7 +309,7 @@ func (w *writer) canceled(ctx context.Context) (int64, error) {
 		}
 		for _, e := range resp.Events {
 			if e.Kv.ModRevision > w.revision {
-				return 0, fmt.Errorf("the writer's watch went on into the new history: %v", resp)
+				return 0, fmt.Errorf("the writer's watch continued into the new history: %v", resp)
 			}
 		}
 	}

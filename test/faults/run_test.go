@@ -20,10 +20,10 @@ import (
 	"github.com/stele-db/stele/test/crash"
 )
 
-// forever is after every run.
+// forever is later than the end of every run.
 const forever = time.Duration(math.MaxInt64)
 
-// duration is that of each run.
+// duration returns the length of each run.
 func duration(t *testing.T) time.Duration {
 	t.Helper()
 	v := os.Getenv("STELE_TEST_FAULT_DURATION")
@@ -37,8 +37,8 @@ func duration(t *testing.T) time.Duration {
 	return d
 }
 
-// spell is how long something lasts: short, or long in a long run.
-func spell(t *testing.T, short, long time.Duration) time.Duration {
+// faultDuration returns how long a fault lasts: short, or long in a long run.
+func faultDuration(t *testing.T, short, long time.Duration) time.Duration {
 	t.Helper()
 	if duration(t) >= 30*time.Second {
 		return long
@@ -46,20 +46,20 @@ func spell(t *testing.T, short, long time.Duration) time.Duration {
 	return short
 }
 
-// fault is what happens in a run.
+// fault configures the faults of a run.
 type fault struct {
-	// faults is how many there must be at least.
+	// faults is the least number of faults.
 	faults int
 	// min and max bound the time between two of them.
 	min, max time.Duration
-	// disturb makes them; nil kills one replica after the other.
+	// disturb causes the faults; nil kills one replica after the other.
 	disturb func(ctx context.Context, r *crash.Running) error
-	// breaksWatches tells that watch streams may break.
+	// breaksWatches is true if watch streams may break.
 	breaksWatches bool
-	// unavailable bounds the time in which a replica that should have been well acknowledged no write; 0 is 30 s,
-	// enough for a database server to come back on a slow machine.
+	// unavailable bounds the time in which a healthy replica acknowledges no write; 0 means 30 s, enough for a database
+	// server to restart on a slow machine.
 	unavailable time.Duration
-	// slack is how late expired keys may be deleted; 0 is 6 s.
+	// slack is how late expired keys may be deleted; 0 means 6 s.
 	slack time.Duration
 }
 
@@ -80,7 +80,7 @@ func (f fault) plan(t *testing.T) crash.Plan {
 	return p
 }
 
-// run runs and judges.
+// run records a run and checks it.
 func (f fault) run(t *testing.T, c *cluster) {
 	t.Helper()
 	if rec := f.record(t, c); rec != nil {
@@ -88,11 +88,11 @@ func (f fault) run(t *testing.T, c *cluster) {
 	}
 }
 
-// assess judges a run in which the database lost nothing.
+// assess checks a run in which the database lost nothing.
 func (f fault) assess(t *testing.T, rec *crash.Recorded) {
 	t.Helper()
 	if lowest, highest := rec.Terms(0, forever); lowest != highest {
-		t.Errorf("the raft term rose from %d to %d, though the database has lost nothing", lowest, highest)
+		t.Errorf("the raft term rose from %d to %d, although the database lost nothing", lowest, highest)
 	}
 	for i := range replicas {
 		if n := rec.Broken(i); n > 0 && !f.breaksWatches {
@@ -102,15 +102,15 @@ func (f fault) assess(t *testing.T, rec *crash.Recorded) {
 	f.judge(t, rec, "")
 }
 
-// record returns what a run showed; nil if it broke off.
+// record returns the record of a run, or nil if the run did not complete.
 func (f fault) record(t *testing.T, c *cluster) *crash.Recorded {
 	t.Helper()
 	plan := f.plan(t)
 	t.Logf("seed %d", plan.Seed)
 	rec, err := crash.Run(t.Context(), c, plan)
 	if err != nil {
-		// What was recorded has no end, and judging it would complain of nothing else.
-		t.Errorf("the run broke off: %v", err)
+		// The record is incomplete, so that checking it would only report that.
+		t.Errorf("the run did not complete: %v", err)
 		return nil
 	}
 	if rec.Kills < plan.Kills {
@@ -127,7 +127,7 @@ func (f fault) record(t *testing.T, c *cluster) *crash.Recorded {
 	return rec
 }
 
-// judge checks a history and prints the line.
+// judge checks a history and prints the summary.
 func (f fault) judge(t *testing.T, rec *crash.Recorded, what string) {
 	t.Helper()
 	checking := time.Now()
@@ -139,7 +139,7 @@ func (f fault) judge(t *testing.T, rec *crash.Recorded, what string) {
 		t.Error(v)
 	}
 	if report.AckedWrites < 20 {
-		t.Errorf("%d acknowledged writes show nothing", report.AckedWrites)
+		t.Errorf("%d acknowledged writes are too few", report.AckedWrites)
 	}
 }
 
@@ -151,7 +151,7 @@ func on(t *testing.T, kinds []string, run func(t *testing.T, db *database.Server
 	}
 }
 
-// both are the two databases, or in a short run one.
+// both returns the two databases, or one in a short run.
 func both() []string {
 	if everything {
 		return []string{database.Postgres, database.MariaDB}
@@ -172,10 +172,10 @@ func back(ctx context.Context, r *crash.Running, i int, within time.Duration) (t
 			return r.Now() - from, nil
 		}
 		if ctx.Err() != nil {
-			return 0, fmt.Errorf("replica %d does not come back in %v: %w, %w", i, within, context.Cause(ctx), op.Err)
+			return 0, fmt.Errorf("replica %d is not back within %v: %w, %w", i, within, context.Cause(ctx), op.Err)
 		}
 		if err := crash.Pause(ctx, 20*time.Millisecond); err != nil {
-			return 0, fmt.Errorf("replica %d does not come back in %v: %w, %w", i, within, err, op.Err)
+			return 0, fmt.Errorf("replica %d is not back within %v: %w, %w", i, within, err, op.Err)
 		}
 	}
 }
@@ -190,7 +190,7 @@ func allBack(ctx context.Context, r *crash.Running, within time.Duration) error 
 	return r.Cut(ctx, 0)
 }
 
-// cutOff checks what a replica without a database does: it answers serializable reads, and nothing else.
+// cutOff checks that a replica that cannot reach its database answers serializable reads only.
 func cutOff(ctx context.Context, r *crash.Running, i int) error {
 	var g errgroup.Group
 	g.Go(func() error {

@@ -2,5 +2,5 @@
 
 package faults
 
-// everything tells that the other faults and databases are tested, too.
+// everything is true if the other faults and databases are tested too.
 const everything = false
