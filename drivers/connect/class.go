@@ -134,7 +134,3 @@ func Pause(ctx context.Context, d time.Duration) error {
 		return ctx.Err()
 	}
 }
-
-// TooManyConnections is the advice to operators when the server refuses a connection.
-const TooManyConnections = "the database refuses further connections: raise the limits of the user, the database and the server " +
-	"(docs/databases.md says how many), or close connections of other clients"

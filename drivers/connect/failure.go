@@ -11,12 +11,14 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/stele-db/stele/logstructured/log"
 )
 
 // Failure is an error of a database. Its text is one line that begins with the cause:
 //
 //	connection refused, connecting to host=db:5432 user=stele database=kube (postgres: append)
-//	password authentication failed for user "stele" (SQLSTATE 28P01), connecting to host=db:5432 ... (postgres: connect); check user ...
+//	password authentication failed for user "stele" (SQLSTATE 28P01), connecting to ... (postgres: connect); check ...
 type Failure struct {
 	// Operation names the driver and what it did, such as "postgres: append".
 	Operation string
@@ -29,6 +31,19 @@ type Failure struct {
 	// Advice, if not empty, tells the operator what to do.
 	Advice string
 }
+
+// NewFailure returns a Failure without advice, except if the server refuses further connections.
+func NewFailure(operation string, sentinel, err error, server ServerText) *Failure {
+	f := &Failure{Operation: operation, Sentinel: sentinel, Err: err, Server: server}
+	if errors.Is(f, log.ErrNoConnection) {
+		f.Advice = TooManyConnections
+	}
+	return f
+}
+
+// TooManyConnections is the advice to operators when the server refuses a connection.
+const TooManyConnections = "the database refuses further connections: raise the limits of the user, the database and " +
+	"the server (docs/databases.md says how many), or close connections of other clients"
 
 // Error implements error. It builds the text on demand, because most errors are never shown.
 func (f *Failure) Error() string {

@@ -1,5 +1,7 @@
 package connect
 
+import "errors"
+
 // OpenFailure is a reason not to open a log that an administrator has to fix. Its text is one line.
 type OpenFailure struct {
 	// Text describes the problem and the fix.
@@ -18,3 +20,19 @@ func (e *OpenFailure) Error() string {
 }
 
 func (e *OpenFailure) Unwrap() error { return e.Err }
+
+// OpenError returns failed, an error of opening a log, for the operator. It marks the error with [ErrConfiguration] if
+// an administrator has to fix it: an [OpenFailure], [ErrKine], or an error for which there is advice.
+func OpenError(failed *Failure, advice string) error {
+	var known *OpenFailure
+	switch {
+	case errors.As(failed.Err, &known):
+		return Configuration(known)
+	case errors.Is(failed.Err, ErrKine):
+		return Configuration(ErrKine)
+	case advice != "":
+		failed.Advice = advice
+		return Configuration(failed)
+	}
+	return failed
+}

@@ -11,68 +11,58 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/stele-db/stele/drivers/connect"
-	"github.com/stele-db/stele/drivers/internal/lifetime"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
 // Append implements [log.Log].
 func (l *Log) Append(ctx context.Context, head log.Head, id log.AppendID, entries []log.Entry) error {
-	bound, end, err := l.calls.Begin(ctx)
-	if err != nil {
-		return translate("append", err)
+	err := l.calls.Run(ctx, func(ctx context.Context) error {
+		w, unlock, err := l.lockWriter(ctx)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+		log.Seal(head, id, entries)
+		params, err := w.encode(ctx, head, id, entries, !l.alone())
+		if err != nil {
+			return err
+		}
+		var at int64
+		matched, err := l.commit(ctx, w, &l.sql.append, params, func(row [][]byte) { at = int64Of(row[0]) })
+		if cap(w.buf) > keepBuffer {
+			w.buf = nil
+		}
+		switch {
+		case errors.Is(err, errUndecided):
+			return fmt.Errorf("%w: %w", log.ErrUnknown, err)
+		case err != nil:
+			return err
+		case !matched:
+			return fmt.Errorf("%w: it is not %v", log.ErrConflict, head)
+		}
+		log.Stamp(entries, log.Timestamp(at))
+		return nil
+	})
+	if err == nil {
+		l.report(entries[len(entries)-1].Position)
 	}
-	defer end()
-	w, unlock, err := l.lockWriter(bound)
-	if err != nil {
-		return translate("append", lifetime.Because(bound, err))
-	}
-	defer unlock()
-	log.Seal(head, id, entries)
-	params, err := w.encode(bound, head, id, entries, !l.alone())
-	if err != nil {
-		return translate("append", lifetime.Because(bound, err))
-	}
-	var at int64
-	held, err := l.commit(bound, w, &l.sql.append, params, func(row [][]byte) { at = int64Of(row[0]) })
-	if cap(w.buf) > keepBuffer {
-		w.buf = nil
-	}
-	switch {
-	case errors.Is(err, errUndecided):
-		return translate("append", lifetime.Because(bound, fmt.Errorf("%w: %w", log.ErrUnknown, err)))
-	case err != nil:
-		return translate("append", lifetime.Because(bound, err))
-	case !held:
-		return translate("append", fmt.Errorf("%w: it is not %v", log.ErrConflict, head))
-	}
-	for i := range entries {
-		entries[i].Time = log.Timestamp(at)
-		entries[i].Checksum = entries[i].Checksum.At(entries[i].Time)
-	}
-	l.report(entries[len(entries)-1].Position)
-	return nil
+	return translate("append", err)
 }
 
 // Confirm implements [log.Log].
 func (l *Log) Confirm(ctx context.Context, head log.Head) error {
-	bound, end, err := l.calls.Begin(ctx)
-	if err != nil {
-		return translate("confirm", err)
-	}
-	defer end()
-	w, unlock, err := l.lockWriter(bound)
-	if err != nil {
-		return translate("confirm", lifetime.Because(bound, err))
-	}
-	defer unlock()
-	found, err := l.commit(bound, w, &l.sql.confirm, int8Params(int64(head.Position), int64(head.ID)), nil)
-	switch {
-	case err != nil:
-		return translate("confirm", lifetime.Because(bound, err))
-	case !found:
-		return translate("confirm", fmt.Errorf("%w: %v is not there", log.ErrConflict, head))
-	}
-	return nil
+	return translate("confirm", l.calls.Run(ctx, func(ctx context.Context) error {
+		w, unlock, err := l.lockWriter(ctx)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+		matched, err := l.commit(ctx, w, &l.sql.confirm, int8Params(int64(head.Position), int64(head.ID)), nil)
+		if err == nil && !matched {
+			err = fmt.Errorf("%w: %v is not there", log.ErrConflict, head)
+		}
+		return err
+	}))
 }
 
 // errUndecided reports that the server did not confirm the outcome of a statement.
@@ -80,11 +70,13 @@ var errUndecided = errors.New("the outcome of the statement is not known")
 
 // commit runs a statement that writes in a transaction of its own, and reports whether it returned a row. The error
 // wraps errUndecided unless the statement certainly has no effect, now or later.
-func (l *Log) commit(ctx context.Context, w *writer, q *query, params [][]byte, each func(row [][]byte)) (bool, error) {
+func (l *Log) commit(
+	ctx context.Context, w *writer, q *query, params [][]byte, each func(row [][]byte),
+) (matched bool, err error) {
 	for race := 0; ; race++ {
-		held, err := l.commitOnce(ctx, w, q, params, each)
+		matched, err = l.commitOnce(ctx, w, q, params, each)
 		if err == nil || !lostRace(err) || race == maxRaces {
-			return held, err
+			return matched, err
 		}
 		if err := connect.Pause(ctx, time.Duration(race)*time.Millisecond); err != nil {
 			return false, err
@@ -92,16 +84,18 @@ func (l *Log) commit(ctx context.Context, w *writer, q *query, params [][]byte, 
 	}
 }
 
-func (l *Log) commitOnce(ctx context.Context, w *writer, q *query, params [][]byte, each func(row [][]byte)) (bool, error) {
+func (l *Log) commitOnce(
+	ctx context.Context, w *writer, q *query, params [][]byte, each func(row [][]byte),
+) (bool, error) {
 	forgetNotice(w.pg)
 	result, err := l.exec(ctx, w.pg, q, params)
 	if err != nil {
 		l.giveUp(err) // nothing of q was sent
 		return false, err
 	}
-	held := false
+	matched := false
 	for result.NextRow() {
-		held = true
+		matched = true
 		if each != nil {
 			each(result.Values())
 		}
@@ -111,7 +105,7 @@ func (l *Log) commitOnce(ctx context.Context, w *writer, q *query, params [][]by
 		if ctx.Err() != nil {
 			l.dropWriter() // a pending cancellation must not hit the next statement
 		}
-		return held, nil
+		return matched, nil
 	}
 	definite := err != nil && (rolledBack(err) || w.wire.failed.Load() || pgconn.SafeToRetry(err))
 	if err == nil {
@@ -152,7 +146,9 @@ func (l *Log) giveUp(err error) {
 
 // encode encodes the parameters of an append; notify makes the append notify other replicas. All arrays share one
 // buffer: the fixed-width ones first, then the keys and values.
-func (w *writer) encode(ctx context.Context, head log.Head, id log.AppendID, entries []log.Entry, notify bool) ([][]byte, error) {
+func (w *writer) encode(
+	ctx context.Context, head log.Head, id log.AppendID, entries []log.Entry, notify bool,
+) ([][]byte, error) {
 	const (
 		scalars     = 4
 		int8Columns = 6 // revision, sub, create_revision, version, lease, checksum
@@ -168,7 +164,8 @@ func (w *writer) encode(ctx context.Context, head log.Head, id log.AppendID, ent
 	}
 	size := 8*scalars + kinds + int8Columns*int8s + keys + values
 	if size > maxAppendBytes {
-		return nil, fmt.Errorf("%w: %d MiB in %d entries, and PostgreSQL takes 1 GiB at once", log.ErrTooLarge, size>>20, n)
+		return nil, fmt.Errorf("%w: %d MiB in %d entries, and PostgreSQL takes 1 GiB at once",
+			log.ErrTooLarge, size>>20, n)
 	}
 	if cap(w.buf) < size {
 		w.buf = make([]byte, size)
@@ -214,7 +211,8 @@ func (w *writer) encode(ctx context.Context, head log.Head, id log.AppendID, ent
 		nextKey = putBytesElement(key, nextKey, e.Key)
 		nextValue = putBytesElement(value, nextValue, e.Value)
 	}
-	return append(params, kind, int8Arrays[0], int8Arrays[1], key, int8Arrays[2], int8Arrays[3], int8Arrays[4], value, boolParams[notify], int8Arrays[5]), nil
+	return append(params, kind, int8Arrays[0], int8Arrays[1], key, int8Arrays[2], int8Arrays[3], int8Arrays[4], value,
+		boolParams[notify], int8Arrays[5]), nil
 }
 
 var boolParams = map[bool][]byte{false: {0}, true: {1}}

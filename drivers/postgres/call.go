@@ -15,28 +15,28 @@ import (
 // request runs f with a connection of the class from. It runs f again with a fresh connection if the first one was
 // broken or led to a server that is no longer the primary. f sends the request, and resets its results when it is
 // called again.
-func (l *Log) request(ctx context.Context, op string, from *connect.Class[*pgxpool.Conn], f func(context.Context, *pgconn.PgConn) error) error {
-	bound, end, err := l.calls.Begin(ctx)
-	if err != nil {
-		return translate(op, err)
-	}
-	defer end()
-	for attempt := 0; ; attempt++ {
-		err = l.requestOnce(bound, from, f)
-		if err == nil || attempt > 0 || lifetime.Ended(bound) != nil || !staleConnection(err) {
-			break
+func (l *Log) request(
+	ctx context.Context, op string, from *connect.Class[*pgxpool.Conn], f func(context.Context, *pgconn.PgConn) error,
+) error {
+	return translate(op, l.calls.Run(ctx, func(ctx context.Context) error {
+		for attempt := 0; ; attempt++ {
+			err := requestOnce(ctx, from, f)
+			if err == nil || attempt > 0 || lifetime.Ended(ctx) != nil || !staleConnection(err) {
+				return err
+			}
+			l.reconnect()
 		}
-		l.reconnect()
-	}
-	return translate(op, lifetime.Because(bound, err))
+	}))
 }
 
-func (l *Log) requestOnce(ctx context.Context, from *connect.Class[*pgxpool.Conn], f func(context.Context, *pgconn.PgConn) error) error {
-	c, leave, err := from.Acquire(ctx)
+func requestOnce(
+	ctx context.Context, from *connect.Class[*pgxpool.Conn], f func(context.Context, *pgconn.PgConn) error,
+) error {
+	c, release, err := from.Acquire(ctx)
 	if err != nil {
 		return err
 	}
-	defer leave()
+	defer release()
 	defer c.Release()
 	pg := c.Conn().PgConn()
 	forgetNotice(pg)
@@ -44,7 +44,9 @@ func (l *Log) requestOnce(ctx context.Context, from *connect.Class[*pgxpool.Conn
 }
 
 // rows runs q on c and calls each with its rows, which are valid only during the call.
-func (l *Log) rows(ctx context.Context, c *pgconn.PgConn, q *query, params [][]byte, each func(row [][]byte) error) error {
+func (l *Log) rows(
+	ctx context.Context, c *pgconn.PgConn, q *query, params [][]byte, each func(row [][]byte) error,
+) error {
 	result, err := l.exec(ctx, c, q, params)
 	if err != nil {
 		return err
@@ -63,7 +65,9 @@ func (l *Log) rows(ctx context.Context, c *pgconn.PgConn, q *query, params [][]b
 }
 
 // exec runs q. If it returns an error, preparing failed and q was not sent.
-func (l *Log) exec(ctx context.Context, c *pgconn.PgConn, q *query, params [][]byte) (*pgconn.ResultReader, error) {
+func (l *Log) exec(
+	ctx context.Context, c *pgconn.PgConn, q *query, params [][]byte,
+) (*pgconn.ResultReader, error) {
 	if l.pooled.Load() {
 		return c.ExecParams(ctx, q.sql, params, q.oids, binaryParams, binaryResults), nil
 	}

@@ -46,10 +46,10 @@ func (l *Log) Delete(ctx context.Context, guard log.Head, positions []log.Positi
 
 // guarded runs a change that returns a row if the log contains the entry guard.
 func (l *Log) guarded(ctx context.Context, guard log.Head, q *query, params [][]byte) error {
-	return l.request(ctx, "delete", l.others, func(bound context.Context, c *pgconn.PgConn) error {
-		held := false
-		err := l.change(bound, c, q, params, func() { held = true })
-		if err == nil && !held {
+	return l.request(ctx, "delete", l.others, func(ctx context.Context, c *pgconn.PgConn) error {
+		matched := false
+		err := l.change(ctx, c, q, params, func() { matched = true })
+		if err == nil && !matched {
 			err = &stopped{fmt.Errorf("%w: %v is not there", log.ErrConflict, guard)}
 		}
 		return err
@@ -60,8 +60,8 @@ func (l *Log) guarded(ctx context.Context, guard log.Head, q *query, params [][]
 // from the server's statistics, which lag a little.
 func (l *Log) Size(ctx context.Context) (log.Size, error) {
 	var size log.Size
-	err := l.request(ctx, "size", l.others, func(bound context.Context, c *pgconn.PgConn) error {
-		return l.rows(bound, c, &l.sql.size, nil, func(row [][]byte) error {
+	err := l.request(ctx, "size", l.others, func(ctx context.Context, c *pgconn.PgConn) error {
+		return l.rows(ctx, c, &l.sql.size, nil, func(row [][]byte) error {
 			live, dead := int64Of(row[1]), int64Of(row[2])
 			size.Total = int64Of(row[0])
 			size.InUse = size.Total
@@ -76,9 +76,9 @@ func (l *Log) Size(ctx context.Context) (log.Size, error) {
 
 // Defragment implements [log.Log]. It rewrites the tables, which blocks all other access to them.
 func (l *Log) Defragment(ctx context.Context) error {
-	return l.request(ctx, "defragment", l.others, func(bound context.Context, c *pgconn.PgConn) error {
+	return l.request(ctx, "defragment", l.others, func(ctx context.Context, c *pgconn.PgConn) error {
 		for _, sql := range []string{`VACUUM FULL {prefix}_log`, `VACUUM FULL {prefix}_head`, `ANALYZE {prefix}_log`} {
-			_, err := c.Exec(bound, migrations.WithPrefix(sql, l.cfg.prefix)).ReadAll()
+			_, err := c.Exec(ctx, migrations.WithPrefix(sql, l.cfg.prefix)).ReadAll()
 			switch code(err) {
 			case pgerrcode.FeatureNotSupported, pgerrcode.SyntaxError:
 				return nil // the database reclaims space by itself

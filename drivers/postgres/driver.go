@@ -54,10 +54,7 @@ func hostPort(host string, port uint16) string {
 // openTable opens the database for reading a table. It sets no client_encoding, so that the server returns bytes
 // without converting them.
 func openTable(dsn string, opts driver.Options) (driver.Table, error) {
-	cfg, err := parseDSN(dsn)
-	if err == nil {
-		err = cfg.apply(opts.Options)
-	}
+	cfg, err := newConfig(dsn, opts.Options)
 	if err != nil {
 		return driver.Table{}, err
 	}

@@ -44,10 +44,19 @@ type config struct {
 	maxIdle int32
 }
 
-var (
-	validPrefix = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,39}$`)
-	validSchema = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
-)
+var validSchema = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
+
+// newConfig returns the configuration that a DSN and options give.
+func newConfig(dsn string, opts connect.Options) (*config, error) {
+	cfg, err := parseDSN(dsn)
+	if err == nil {
+		err = cfg.apply(opts)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return cfg, nil
+}
 
 // parseDSN parses a DSN. pgx does most of the work; parseDSN removes Stele's options from what pgx takes for server
 // settings. It does not return pgx's errors unchanged, because a malformed DSN may have a part of the password in any
@@ -58,8 +67,10 @@ func parseDSN(dsn string) (*config, error) {
 		return nil, errors.New("postgres: the data source name does not begin with postgres://")
 	}
 	// An unescaped @ or / in the password would turn the rest of it into a host or a database name.
-	if before, after, _ := strings.Cut(rest, "@"); strings.Contains(after, "@") || after != "" && strings.Contains(before, "/") {
-		return nil, errors.New("postgres: the data source name has an @ or / that belongs to the user, the password or an option: write %40 and %2F")
+	before, after, _ := strings.Cut(rest, "@")
+	if strings.Contains(after, "@") || after != "" && strings.Contains(before, "/") {
+		return nil, errors.New("postgres: the data source name has an @ or / that belongs to the user, " +
+			"the password or an option: write %40 and %2F")
 	}
 	pool, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
@@ -69,16 +80,12 @@ func parseDSN(dsn string) (*config, error) {
 	if c.Database == "" {
 		c.Database = DefaultDatabase
 	}
-	cfg := &config{dsn: dsn, pool: pool, prefix: driver.DefaultPrefix}
+	cfg := &config{dsn: dsn, pool: pool}
 	if !strings.Contains(rest, "pool_max_conns") {
 		pool.MaxConns = defaultMaxConns
 	}
-	if prefix, ok := c.RuntimeParams["table_prefix"]; ok {
-		if !validPrefix.MatchString(prefix) {
-			return nil, fmt.Errorf("postgres: option table_prefix=%s: it must match %s", prefix, validPrefix)
-		}
-		cfg.prefix = prefix
-		delete(c.RuntimeParams, "table_prefix")
+	if cfg.prefix, err = driver.TakePrefix(c.RuntimeParams); err != nil {
+		return nil, fmt.Errorf("postgres: %w", err)
 	}
 	switch pooler, ok := c.RuntimeParams["pooler"]; {
 	case !ok:
@@ -148,13 +155,10 @@ func (cfg *config) apply(opts connect.Options) error {
 	return nil
 }
 
-// again returns the configuration with the current contents of the files that the DSN and the options name (passwords
+// reload returns the configuration with the current contents of the files that the DSN and the options name (passwords
 // and certificates).
-func (cfg *config) again() (*pgconn.Config, error) {
-	fresh, err := parseDSN(cfg.dsn)
-	if err == nil {
-		err = fresh.apply(cfg.opts)
-	}
+func (cfg *config) reload() (*pgconn.Config, error) {
+	fresh, err := newConfig(cfg.dsn, cfg.opts)
 	if err != nil {
 		return nil, err
 	}

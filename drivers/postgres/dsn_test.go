@@ -89,7 +89,8 @@ func FuzzParseDSN(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if !validPrefix.MatchString(cfg.prefix) || cfg.schema != "" && !validSchema.MatchString(cfg.schema) || cfg.pool.ConnConfig.Database == "" {
+		_, prefixErr := driver.TakePrefix(map[string]string{"table_prefix": cfg.prefix})
+		if prefixErr != nil || cfg.schema != "" && !validSchema.MatchString(cfg.schema) || cfg.pool.ConnConfig.Database == "" {
 			t.Errorf("%q: prefix %q, schema %q, database %q", dsn, cfg.prefix, cfg.schema, cfg.pool.ConnConfig.Database)
 		}
 		for name := range cfg.pool.ConnConfig.RuntimeParams {
@@ -172,7 +173,7 @@ func TestFilesAreReadAgain(t *testing.T) {
 			}
 		}
 		write("two of " + in)
-		after, err := cfg.again()
+		after, err := cfg.reload()
 		if err != nil {
 			t.Fatal(err)
 		}

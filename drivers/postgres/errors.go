@@ -32,11 +32,7 @@ func translate(op string, err error) error {
 
 // failure returns err as one line that begins with the cause.
 func failure(op string, err error) *connect.Failure {
-	f := &connect.Failure{Operation: "postgres: " + op, Sentinel: sentinelOf(err), Err: err, Server: ServerText}
-	if errors.Is(f, log.ErrNoConnection) {
-		f.Advice = connect.TooManyConnections
-	}
-	return f
+	return connect.NewFailure("postgres: "+op, sentinelOf(err), err, ServerText)
 }
 
 func sentinelOf(err error) error {
@@ -104,7 +100,8 @@ func staleConnection(err error) bool {
 		return false
 	case !errors.As(err, &e), severity(e) != "ERROR":
 		return true
-	case e.Code == pgerrcode.ReadOnlySQLTransaction, e.Code == pgerrcode.InvalidSQLStatementName, e.Code == pgerrcode.DuplicatePreparedStatement:
+	case e.Code == pgerrcode.ReadOnlySQLTransaction,
+		e.Code == pgerrcode.InvalidSQLStatementName, e.Code == pgerrcode.DuplicatePreparedStatement:
 		return true
 	case pgerrcode.IsConnectionException(e.Code):
 		return true
@@ -126,7 +123,8 @@ func permanent(err error) string {
 		return advice
 	}
 	if refusesTLS(err) {
-		return "the server has no TLS: set ssl = on there, or do without --ca-file, --cert-file, --skip-verify and sslmode"
+		return "the server has no TLS: " +
+			"set ssl = on there, or do without --ca-file, --cert-file, --skip-verify and sslmode"
 	}
 	var e *pgconn.PgError
 	if !errors.As(err, &e) {
@@ -151,7 +149,8 @@ func permanent(err error) string {
 
 // poolerRefusals are parts of those messages of PgBouncer that report errors retrying cannot fix.
 var poolerRefusals = []string{
-	"unsupported startup parameter", "no such database", "no such user", "password authentication failed", "auth failed",
+	"unsupported startup parameter", "no such database", "no such user",
+	"password authentication failed", "auth failed",
 }
 
 // refusesTLS reports whether the server has no TLS and the configuration does not allow connecting without it.

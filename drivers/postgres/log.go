@@ -51,8 +51,8 @@ type Log struct {
 	// reported is the newest position that a call of this Log has reported.
 	reported atomic.Int64
 
-	// refusedWriter is set while the server refuses the connection for appending.
-	refusedWriter atomic.Bool
+	// appender makes the connection for appending.
+	appender *connect.Essential[*writer]
 	// refusals warns operators of refused connections, unreadable of files that cannot be read.
 	refusals, unreadable connect.Complaint
 

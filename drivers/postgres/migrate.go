@@ -4,6 +4,7 @@ import (
 	"context"
 	"embed"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgerrcode"
@@ -32,7 +33,8 @@ var schemaTable = []migrations.Statement{
 
 // done returns the statement that records that migration number n (from 1) was applied.
 func done(m migrations.Migration, n int) string {
-	return fmt.Sprintf(`UPDATE {prefix}_schema SET version = %[1]d, compatible = %[2]d WHERE version < %[1]d`, n, m.Compatible)
+	const update = `UPDATE {prefix}_schema SET version = %[1]d, compatible = %[2]d WHERE version < %[1]d`
+	return fmt.Sprintf(update, n, m.Compatible)
 }
 
 // Schema returns the statements that [Open] would run to create the database, the tables and their rows for dsn. An
@@ -67,7 +69,8 @@ type schemaVersion struct{ version, compatible int }
 // readSchemaVersion returns zeros if there is no schema yet.
 func readSchemaVersion(ctx context.Context, c *pgconn.PgConn, prefix string) (schemaVersion, error) {
 	var v schemaVersion
-	result := c.ExecParams(ctx, migrations.WithPrefix(`SELECT version::bigint, compatible::bigint FROM {prefix}_schema`, prefix), nil, nil, nil, binaryResults)
+	query := migrations.WithPrefix(`SELECT version::bigint, compatible::bigint FROM {prefix}_schema`, prefix)
+	result := c.ExecParams(ctx, query, nil, nil, nil, binaryResults)
 	for result.NextRow() {
 		row := result.Values()
 		v.version, v.compatible = int(int64Of(row[0])), int(int64Of(row[1]))
@@ -87,7 +90,8 @@ func migrate(ctx context.Context, c *pgconn.PgConn, cfg *config, list []migratio
 	}
 	if v.compatible > len(list) {
 		return &connect.OpenFailure{
-			Text: migrations.TooOld("the tables "+cfg.prefix+"_*", v.version, v.compatible, len(list)), Server: ServerText,
+			Text:   migrations.TooOld("the tables "+cfg.prefix+"_* were", v.version, v.compatible, len(list)),
+			Server: ServerText,
 		}
 	}
 	if v.version >= len(list) {
@@ -106,7 +110,7 @@ func migrate(ctx context.Context, c *pgconn.PgConn, cfg *config, list []migratio
 	}
 	for n := v.version + 1; n <= len(list); n++ {
 		m := list[n-1]
-		for _, s := range append(m.Statements[:len(m.Statements):len(m.Statements)], migrations.Statement{SQL: done(m, n)}) {
+		for _, s := range append(slices.Clone(m.Statements), migrations.Statement{SQL: done(m, n)}) {
 			s.SQL = migrations.WithPrefix(s.SQL, cfg.prefix)
 			if err := apply(ctx, c, s); err != nil {
 				return missingRight(fmt.Errorf("migration %d: %w", n, err), s.SQL)
@@ -141,14 +145,16 @@ func apply(ctx context.Context, c *pgconn.PgConn, s migrations.Statement) error 
 		switch code(err) {
 		case "":
 			return err
-		case pgerrcode.DuplicateTable, pgerrcode.DuplicateSchema, pgerrcode.DuplicateColumn, pgerrcode.DuplicateObject, pgerrcode.DuplicateDatabase:
+		case pgerrcode.DuplicateTable, pgerrcode.DuplicateSchema, pgerrcode.DuplicateColumn,
+			pgerrcode.DuplicateObject, pgerrcode.DuplicateDatabase:
 			return nil
 		case pgerrcode.FeatureNotSupported, pgerrcode.SyntaxError:
 			if s.Optional {
 				return nil
 			}
 			return err
-		case pgerrcode.UniqueViolation, pgerrcode.SerializationFailure, pgerrcode.DeadlockDetected, pgerrcode.InternalError:
+		case pgerrcode.UniqueViolation, pgerrcode.SerializationFailure, pgerrcode.DeadlockDetected,
+			pgerrcode.InternalError:
 			// Two statements that create the same object concurrently collide in the catalog ("tuple concurrently
 			// updated" has no code of its own). The next attempt finds the object.
 			if attempt == 10 {
@@ -177,7 +183,8 @@ const briefWait = 500 * time.Millisecond
 // run runs a statement once. Several statements in one string are one transaction.
 func run(ctx context.Context, c *pgconn.PgConn, s migrations.Statement) error {
 	if s.Brief {
-		setting := fmt.Sprintf(`SELECT set_config('lock_timeout', '%d', true); `, briefWait.Milliseconds()) // ends with the transaction
+		// The setting ends with the transaction.
+		setting := fmt.Sprintf(`SELECT set_config('lock_timeout', '%d', true); `, briefWait.Milliseconds())
 		_, err := c.Exec(ctx, setting+s.SQL).ReadAll()
 		return err
 	}
@@ -190,8 +197,9 @@ func missingRight(err error, sql string) error {
 	switch code(err) {
 	case pgerrcode.InsufficientPrivilege, pgerrcode.InvalidSchemaName:
 		return &connect.OpenFailure{
-			Text: fmt.Sprintf("the user of the data source name may not run this; let an administrator do it (`stele schema --print` prints all statements): %s", sql),
-			Err:  err, Server: ServerText,
+			Text: "the user of the data source name may not run this; " +
+				"let an administrator do it (`stele schema --print` prints all statements): " + sql,
+			Err: err, Server: ServerText,
 		}
 	}
 	return err

@@ -6,8 +6,6 @@ import (
 	"strconv"
 
 	"github.com/jackc/pgx/v5/pgconn"
-
-	"github.com/stele-db/stele/drivers/internal/lifetime"
 )
 
 // errNoListen reports that the store must poll.
@@ -24,12 +22,7 @@ func (l *Log) Listen(ctx context.Context, wake func()) error {
 	if l.others.Denied() {
 		return errNoRoom
 	}
-	bound, end, err := l.calls.Begin(ctx)
-	if err != nil {
-		return translate("listen", err)
-	}
-	defer end()
-	return translate("listen", lifetime.Because(bound, l.listen(bound, wake)))
+	return translate("listen", l.calls.Run(ctx, func(ctx context.Context) error { return l.listen(ctx, wake) }))
 }
 
 func (l *Log) listen(ctx context.Context, wake func()) error {
@@ -90,4 +83,4 @@ func (l *Log) notified(n *pgconn.Notification, wake func()) {
 }
 
 // errMoved ends a subscription whose server may no longer be the primary.
-var errMoved = errors.New("connections were made anew")
+var errMoved = errors.New("the connections were replaced")

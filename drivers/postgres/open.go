@@ -21,11 +21,8 @@ import (
 // missing; if the user lacks the privileges, the error contains the statement to run. It does not retry if the database
 // is unreachable. Errors that retrying cannot fix wrap [connect.ErrConfiguration].
 func Open(ctx context.Context, dsn string, opts driver.Options) (*Log, error) {
-	cfg, err := parseDSN(dsn)
+	cfg, err := newConfig(dsn, opts.Options)
 	if err != nil {
-		return nil, connect.Configuration(err)
-	}
-	if err := cfg.apply(opts.Options); err != nil {
 		return nil, connect.Configuration(err)
 	}
 	return open(ctx, cfg, opts.Logger, migrationList)
@@ -46,7 +43,9 @@ func newLog(cfg *config, logger *logrus.Entry) *Log {
 		writing: make(chan struct{}, 1),
 		moved:   make(chan struct{}),
 	}
-	l.files = connect.NewFiles(&cfg.pool.ConnConfig.Config, cfg.again)
+	l.files = connect.NewFiles(&cfg.pool.ConnConfig.Config, cfg.reload)
+	l.appender = connect.NewEssential(
+		connect.Source[*writer]{Open: l.connectWriter, Refused: refused, MakeRoom: l.makeRoom})
 	l.writing <- struct{}{}
 	l.several = severalHosts(&cfg.pool.ConnConfig.Config)
 	l.pooled.Store(cfg.pooler)
@@ -69,7 +68,9 @@ func (l *Log) start(ctx context.Context, list []migrations.Migration) error {
 		return openError("connect", err)
 	}
 	if !l.cfg.besideKine {
-		err = refuseKine(ctx, w.pg, l.cfg.prefix)
+		err = connect.RefuseKine(l.cfg.prefix+"_log", func(query string) (connect.Presence, error) {
+			return probe(ctx, w.pg, query)
+		})
 	}
 	if err == nil {
 		err = migrate(ctx, w.pg, l.cfg, list)
@@ -92,19 +93,7 @@ func (l *Log) start(ctx context.Context, list []migrations.Migration) error {
 
 // openError adds advice for the operator to err, and marks errors that an administrator has to fix.
 func openError(op string, err error) error {
-	var known *connect.OpenFailure
-	if errors.Is(err, connect.ErrKine) {
-		return connect.Configuration(connect.ErrKine)
-	}
-	if errors.As(err, &known) {
-		return connect.Configuration(known)
-	}
-	failed := failure(op, err)
-	if advice := permanent(err); advice != "" {
-		failed.Advice = advice
-		return connect.Configuration(failed)
-	}
-	return failed
+	return connect.OpenError(failure(op, err), permanent(err))
 }
 
 // closingConns is how many connections a pool may have in addition to those of its class. pgx counts the connection of
@@ -147,7 +136,8 @@ func (l *Log) openPools(ctx context.Context) error {
 	if l.othersPool, err = pgxpool.NewWithConfig(ctx, p); err != nil {
 		return err
 	}
-	l.others = connect.NewClass(others, connect.Source[*pgxpool.Conn]{Open: l.acquireFrom(l.othersPool), Refused: refused}, l.followers)
+	l.others = connect.NewClass(others,
+		connect.Source[*pgxpool.Conn]{Open: l.acquireFrom(l.othersPool), Refused: refused}, l.followers)
 	return nil
 }
 
@@ -176,8 +166,9 @@ func (l *Log) createDatabase(ctx context.Context) (err error) {
 			return err
 		}
 		return &connect.OpenFailure{
-			Text: fmt.Sprintf("the database does not exist, and to create it there is no access to database %q: let an administrator run: %s", MaintenanceDatabase, l.cfg.createDatabase()),
-			Err:  err, Server: ServerText,
+			Text: fmt.Sprintf("the database does not exist, and to create it there is no access to database %q: "+
+				"let an administrator run: %s", MaintenanceDatabase, l.cfg.createDatabase()),
+			Err: err, Server: ServerText,
 		}
 	}
 	defer func() { err = errors.Join(err, c.Close(ctx)) }()

@@ -52,10 +52,10 @@ const standsSQL = `SELECT 1 WHERE $1 = 0 AND $2 = 0
 		OR EXISTS (SELECT FROM {prefix}_log WHERE position = $1 AND id = $2)`
 
 func newQueries(prefix string, notify bool) *queries {
-	toldSQL, seenSQL := `$13::boolean`, `NULL` // the statement must use the parameter somewhere
+	notifySQL, registeredSQL := `$13::boolean`, `NULL` // the statement must use the parameter somewhere
 	if notify {
-		toldSQL = `CASE WHEN $13 THEN pg_notify('` + channel(prefix) + `', '') END`
-		seenSQL = `pg_notify('` + channel(prefix) + `', $1::text)`
+		notifySQL = `CASE WHEN $13 THEN pg_notify('` + channel(prefix) + `', '') END`
+		registeredSQL = `pg_notify('` + channel(prefix) + `', $1::text)`
 	}
 	q := &queries{
 		// The append is one autocommit statement, which needs one round trip and never leaves a lock held by a stopped
@@ -65,9 +65,10 @@ func newQueries(prefix string, notify bool) *queries {
 		append: query{"stele_append", `
 WITH head AS (
 	UPDATE {prefix}_head SET position = $1 + $3, id = $4 WHERE position = $1 AND id = $2
-	RETURNING (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS time, ` + toldSQL + `, ` + durableSQL + `
+	RETURNING (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS time, ` + notifySQL + `, ` + durableSQL + `
 ), log AS (
-	INSERT INTO {prefix}_log (position, id, time, kind, revision, sub, key, create_revision, version, lease, value, checksum)
+	INSERT INTO {prefix}_log
+		(position, id, time, kind, revision, sub, key, create_revision, version, lease, value, checksum)
 	SELECT generate_series($1 + 1, $1 + $3), $4, head.time,
 		unnest($5::smallint[]), unnest($6::bigint[]), unnest($7::bigint[]), unnest($8::bytea[]),
 		unnest($9::bigint[]), unnest($10::bigint[]), unnest($11::bigint[]), unnest($12::bytea[]),
@@ -104,7 +105,8 @@ FROM ` + headSQL + ` AS h`, nil},
 		// would sort them again.
 		read: query{"stele_read", `
 SELECT h.position, h.id, h.floor, h.cluster_id, ` + nowSQL + `,
-	l.position, l.id, l.time, l.kind, l.revision, l.sub, l.key, l.create_revision, l.version, l.lease, l.checksum, l.value
+	l.position, l.id, l.time, l.kind, l.revision, l.sub, l.key, l.create_revision, l.version, l.lease, l.checksum,
+	l.value
 FROM ` + headSQL + ` AS h LEFT JOIN (
 	SELECT * FROM {prefix}_log WHERE position > $1 ORDER BY position LIMIT $2
 ) AS l ON true`, []uint32{pgtype.Int8OID, pgtype.Int8OID}},
@@ -145,7 +147,7 @@ WITH clock AS (
 	INSERT INTO {prefix}_replica (id, name, client_urls, version, since, seen)
 	SELECT $1, $2, $3, $4, now, now FROM clock
 	ON CONFLICT (id) DO UPDATE SET name = $2, client_urls = $3, version = $4, seen = excluded.seen
-	RETURNING id, name, client_urls, version, since, seen, ` + seenSQL + `
+	RETURNING id, name, client_urls, version, since, seen, ` + registeredSQL + `
 )
 SELECT id, name, client_urls, version, since, seen FROM self
 UNION ALL

@@ -69,7 +69,7 @@ func (l *Log) End(ctx context.Context) (log.End, error) {
 	if err := l.writable(ctx); err != nil {
 		return end, err
 	}
-	err := l.request(ctx, "end", l.followers, func(bound context.Context, c *pgconn.PgConn) error {
+	err := l.request(ctx, "end", l.followers, func(ctx context.Context, c *pgconn.PgConn) error {
 		for {
 			durable := l.durableEnd.Load()
 			q := &l.sql.end
@@ -77,14 +77,14 @@ func (l *Log) End(ctx context.Context) (log.End, error) {
 				q = &l.sql.endDurable
 			}
 			found, readOnly, standbys := false, false, false
-			err := l.rows(bound, c, q, nil, func(row [][]byte) error {
+			err := l.rows(ctx, c, q, nil, func(row [][]byte) error {
 				found = true
 				end, readOnly, standbys = endOf(row), row[5][0] != 0, row[6][0] != 0
 				return nil
 			})
 			switch {
 			case err != nil:
-				if durable && l.several && bound.Err() != nil {
+				if durable && l.several && ctx.Err() != nil {
 					// The commit did not finish in time. Another server may be the primary by now.
 					l.hosts.pass(c)
 					l.reconnect()
@@ -110,16 +110,22 @@ func (l *Log) End(ctx context.Context) (log.End, error) {
 	return end, nil
 }
 
+// snapshotFunc sends a request and returns the end of the log. It need not read anything else if the end is before
+// reported.
+type snapshotFunc func(ctx context.Context, c *pgconn.PgConn, reported log.Position) (log.End, error)
+
 // snapshot runs f for a request that also returns the end of the log. An end before the reported position comes from a
 // server that is no longer the primary, so snapshot tries a fresh connection. If that returns such an end too, the
 // database was reset to an earlier state.
-func (l *Log) snapshot(ctx context.Context, op string, from *connect.Class[*pgxpool.Conn], f func(_ context.Context, _ *pgconn.PgConn, reported log.Position) (log.End, error)) (log.End, error) {
+func (l *Log) snapshot(
+	ctx context.Context, op string, from *connect.Class[*pgxpool.Conn], f snapshotFunc,
+) (log.End, error) {
 	reported := l.reported.Load()
 	atLeast := log.Position(reported)
 	for {
 		var end log.End
-		err := l.request(ctx, op, from, func(bound context.Context, c *pgconn.PgConn) (err error) {
-			end, err = f(bound, c, atLeast)
+		err := l.request(ctx, op, from, func(ctx context.Context, c *pgconn.PgConn) (err error) {
+			end, err = f(ctx, c, atLeast)
 			return err
 		})
 		switch {
@@ -144,10 +150,10 @@ var errEnough = errors.New("enough")
 func (l *Log) Read(ctx context.Context, after log.Position, limit int) ([]log.Entry, log.End, error) {
 	var entries []log.Entry
 	params := int8Params(int64(after), int64(limit))
-	end, err := l.snapshot(ctx, "read", l.followers, func(bound context.Context, c *pgconn.PgConn, _ log.Position) (log.End, error) {
+	read := func(ctx context.Context, c *pgconn.PgConn, _ log.Position) (log.End, error) {
 		entries = nil
 		size := 0
-		end, err := l.withEnd(bound, c, &l.sql.read, params, func(row [][]byte) error {
+		end, err := l.withEnd(ctx, c, &l.sql.read, params, func(row [][]byte) error {
 			if size >= readBytes {
 				return errEnough
 			}
@@ -162,7 +168,8 @@ func (l *Log) Read(ctx context.Context, after log.Position, limit int) ([]log.En
 			err = nil
 		}
 		return end, err
-	})
+	}
+	end, err := l.snapshot(ctx, "read", l.followers, read)
 	if err != nil {
 		return nil, end, err
 	}
@@ -175,10 +182,11 @@ func (l *Log) Read(ctx context.Context, after log.Position, limit int) ([]log.En
 
 // withEnd runs a query whose rows begin with the end of the log. It calls each with the remaining columns, except for a
 // row that has only the end.
-func (l *Log) withEnd(ctx context.Context, c *pgconn.PgConn, q *query, params [][]byte, each func(row [][]byte) error) (log.End, error) {
-	var end log.End
+func (l *Log) withEnd(
+	ctx context.Context, c *pgconn.PgConn, q *query, params [][]byte, each func(row [][]byte) error,
+) (end log.End, err error) {
 	found := false
-	err := l.rows(ctx, c, q, params, func(row [][]byte) error {
+	err = l.rows(ctx, c, q, params, func(row [][]byte) error {
 		if !found {
 			end, found = endOf(row), true
 		}
@@ -199,20 +207,20 @@ func (l *Log) Values(ctx context.Context, positions []log.Position) (log.Values,
 	for first := 0; first == 0 || first < len(positions); first += valuesBatch {
 		last := min(first+valuesBatch, len(positions))
 		params := [][]byte{int8Array(positions[first:last])}
-		var err error
-		v.End, err = l.snapshot(ctx, "values", l.others, func(bound context.Context, c *pgconn.PgConn, _ log.Position) (log.End, error) {
+		read := func(ctx context.Context, c *pgconn.PgConn, _ log.Position) (log.End, error) {
 			clear(v.Values[first:last])
 			clear(v.IDs[first:last])
 			clear(v.Checksums[first:last])
 			clear(v.Found[first:last])
-			return l.withEnd(bound, c, &l.sql.values, params, func(row [][]byte) error {
+			return l.withEnd(ctx, c, &l.sql.values, params, func(row [][]byte) error {
 				i := first + int(int64Of(row[0])) - 1
 				v.Values[i], v.Found[i] = slices.Clone(row[2]), true
 				v.IDs[i], v.Checksums[i] = log.AppendID(int64Of(row[1])), checksumOf(row[3])
 				return nil
 			})
-		})
-		if err != nil {
+		}
+		var err error
+		if v.End, err = l.snapshot(ctx, "values", l.others, read); err != nil {
 			return log.Values{}, err
 		}
 	}
@@ -221,11 +229,11 @@ func (l *Log) Values(ctx context.Context, positions []log.Position) (log.Values,
 
 // Scan implements [log.Log]. It streams the rows in a transaction, so that they share a snapshot with the end.
 func (l *Log) Scan(ctx context.Context, after log.Position, fn func([]log.Entry) error) (log.End, error) {
-	return l.snapshot(ctx, "scan", l.others, func(bound context.Context, c *pgconn.PgConn, reported log.Position) (log.End, error) {
+	read := func(ctx context.Context, c *pgconn.PgConn, reported log.Position) (log.End, error) {
 		called := false
-		end, err := l.scan(bound, c, after, reported, func(batch []log.Entry) error {
+		end, err := l.scan(ctx, c, after, reported, func(batch []log.Entry) error {
 			called = true
-			if err := bound.Err(); err != nil {
+			if err := ctx.Err(); err != nil {
 				return err
 			}
 			return fn(batch)
@@ -234,11 +242,14 @@ func (l *Log) Scan(ctx context.Context, after log.Position, fn func([]log.Entry)
 			err = &stopped{err}
 		}
 		return end, err
-	})
+	}
+	return l.snapshot(ctx, "scan", l.others, read)
 }
 
 // scan calls fn with the entries of one snapshot. It calls fn for none if the end of the log is before reported.
-func (l *Log) scan(ctx context.Context, c *pgconn.PgConn, after, reported log.Position, fn func([]log.Entry) error) (log.End, error) {
+func (l *Log) scan(
+	ctx context.Context, c *pgconn.PgConn, after, reported log.Position, fn func([]log.Entry) error,
+) (log.End, error) {
 	begin := `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`
 	if l.pooled.Load() {
 		begin += "; " + transactionSQL

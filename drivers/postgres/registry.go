@@ -29,9 +29,9 @@ func (l *Log) Register(ctx context.Context, self log.Replica) ([]log.Replica, er
 	l.self.Store(self.ID)
 	heard := l.heard.Load()
 	var replicas []log.Replica
-	err = l.request(ctx, "register", l.followers, func(bound context.Context, c *pgconn.PgConn) error {
+	err = l.request(ctx, "register", l.followers, func(ctx context.Context, c *pgconn.PgConn) error {
 		replicas = nil
-		return l.rows(bound, c, &l.sql.register, params, func(row [][]byte) error {
+		return l.rows(ctx, c, &l.sql.register, params, func(row [][]byte) error {
 			r := log.Replica{
 				ID:      uint64(int64Of(row[0])),
 				Name:    string(row[1]),
@@ -69,7 +69,7 @@ func (l *Log) alone() bool { return l.aloneAt.Load() == l.heard.Load() }
 // Unregister implements [log.Registry].
 func (l *Log) Unregister(ctx context.Context, id uint64, seen log.Timestamp) error {
 	params := [][]byte{binary.BigEndian.AppendUint64(nil, id), binary.BigEndian.AppendUint64(nil, uint64(seen))}
-	return l.request(ctx, "unregister", l.followers, func(bound context.Context, c *pgconn.PgConn) error {
-		return l.change(bound, c, &l.sql.unregister, params, func() {})
+	return l.request(ctx, "unregister", l.followers, func(ctx context.Context, c *pgconn.PgConn) error {
+		return l.change(ctx, c, &l.sql.unregister, params, func() {})
 	})
 }

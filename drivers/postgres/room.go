@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/stele-db/stele/drivers/connect"
-	"github.com/stele-db/stele/drivers/internal/lifetime"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -20,29 +19,25 @@ func (l *Log) makeRoom(refusal error) {
 		l.othersPool.Reset()
 	}
 	l.move()
-	l.refusals.Refusal(l.logger, &connect.Failure{Operation: "postgres: connect", Err: refusal, Server: ServerText})
+	l.refusals.Refusal(l.logger, connect.NewFailure("postgres: connect", nil, refusal, ServerText))
 }
 
 // writable returns an error while the server refuses the connection for appending, because a replica that can only read
 // must not report itself ready. It is cheap otherwise.
 func (l *Log) writable(ctx context.Context) error {
-	if !l.refusedWriter.Load() {
+	if !l.appender.Refused() {
 		return nil
 	}
-	bound, end, err := l.calls.Begin(ctx)
-	if err != nil {
-		return translate("end", err)
-	}
-	defer end()
-	_, unlock, err := l.lockWriter(bound)
-	if err != nil && l.refusedWriter.Load() {
-		err = fmt.Errorf("%w: %w", errRefusedWriter, err)
-	}
-	if err != nil {
-		return translate("end", lifetime.Because(bound, err))
-	}
-	unlock()
-	return nil
+	return translate("end", l.calls.Run(ctx, func(ctx context.Context) error {
+		_, unlock, err := l.lockWriter(ctx)
+		switch {
+		case err == nil:
+			unlock()
+		case l.appender.Refused():
+			err = fmt.Errorf("%w: %w", errRefusedWriter, err)
+		}
+		return err
+	}))
 }
 
 // errRefusedWriter reports that the server refuses the connection for appending.

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -51,7 +52,9 @@ func settingsSQL(transaction bool) string {
 	}
 	each := make([]string, len(sessionSettings))
 	for i, s := range sessionSettings {
-		each[i] = "CASE WHEN current_setting('" + s.name + "', true) IS NOT NULL THEN set_config('" + s.name + "', '" + s.value + "', " + local + ") END"
+		each[i] = fmt.Sprintf(
+			"CASE WHEN current_setting('%[1]s', true) IS NOT NULL THEN set_config('%[1]s', '%[2]s', %[3]s) END",
+			s.name, s.value, local)
 	}
 	return set + " statement_timeout = 0; " + set + " jit = off; SELECT " + strings.Join(each, ", ")
 }
@@ -84,7 +87,8 @@ func (l *Log) warnAboutLimits(ctx context.Context, c *pgconn.PgConn) {
 	}
 	names := []string{"lock_timeout", "statement_timeout", "transaction_timeout"}
 	var limited []string
-	result := c.ExecParams(ctx, `SELECT current_setting('`+strings.Join(names, `', true), current_setting('`)+`', true)`, nil, nil, nil, nil)
+	query := `SELECT current_setting('` + strings.Join(names, `', true), current_setting('`) + `', true)`
+	result := c.ExecParams(ctx, query, nil, nil, nil, nil)
 	for result.NextRow() {
 		for i, value := range result.Values() {
 			if value != nil && string(value) != "0" {
@@ -95,6 +99,7 @@ func (l *Log) warnAboutLimits(ctx context.Context, c *pgconn.PgConn) {
 	if _, err := result.Close(); err != nil || len(limited) == 0 {
 		return // a database that does not know these settings has no such limits
 	}
-	l.logger.WithField("limits", strings.Join(limited, ", ")).Warn("the server ends statements that take too long, and a pooler keeps Stele from lifting that: " +
-		"writes that wait for a standby or for a lock, compaction and defragmentation may fail; ALTER ROLE ... SET these limits to 0")
+	l.logger.WithField("limits", strings.Join(limited, ", ")).Warn("the server ends statements that take too long, " +
+		"and a pooler keeps Stele from lifting that: writes that wait for a standby or for a lock, compaction and " +
+		"defragmentation may fail; ALTER ROLE ... SET these limits to 0")
 }

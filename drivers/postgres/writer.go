@@ -9,8 +9,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 	"github.com/jackc/pgx/v5/pgproto3"
-
-	"github.com/stele-db/stele/drivers/connect"
 )
 
 // lockWriter takes the connection for appending and makes it if there is none. The caller calls unlock.
@@ -62,16 +60,7 @@ func (l *Log) awaitWriter(ctx context.Context) (*writer, error) {
 			defer done()
 			bound, stop := context.WithTimeout(bound, connectTime)
 			defer stop()
-			w, err := l.connectWriter(bound)
-			for wait := 10 * time.Millisecond; refused(err); wait = min(2*wait, time.Second) {
-				l.refusedWriter.Store(true)
-				l.makeRoom(err)
-				if connect.Pause(bound, wait) != nil {
-					break
-				}
-				w, err = l.connectWriter(bound)
-			}
-			l.refusedWriter.Store(refused(err))
+			w, err := l.appender.Open(bound)
 			result <- dialed{w, err}
 		}()
 	}
@@ -80,7 +69,7 @@ func (l *Log) awaitWriter(ctx context.Context) (*writer, error) {
 		l.dialing = nil
 		return d.w, d.err
 	case <-ctx.Done():
-		if l.refusedWriter.Load() {
+		if l.appender.Refused() {
 			return nil, fmt.Errorf("%w: %w", errRefusedWriter, ctx.Err())
 		}
 		return nil, ctx.Err()
@@ -95,7 +84,9 @@ func (l *Log) connectWriter(ctx context.Context) (*writer, error) {
 			w.wire = &wire{Writer: out} // each attempt replaces it, so the last host tried remains
 			return pgproto3.NewFrontend(r, w.wire)
 		}
-		cfg.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler { return &canceler{pg: c, cancels: l.cancels} }
+		cfg.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
+			return &canceler{pg: c, cancels: l.cancels}
+		}
 		w.pg, err = pgconn.ConnectConfig(ctx, cfg)
 		return err
 	}); err != nil {

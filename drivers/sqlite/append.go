@@ -28,12 +28,8 @@ func (l *Log) Append(ctx context.Context, head log.Head, id log.AppendID, entrie
 			return l.damaged(err)
 		}
 	}
-	at := now() // under the write lock, so times do not decrease unless the clock is set back
 	log.Seal(head, id, entries)
-	for i := range entries {
-		entries[i].Time = at
-		entries[i].Checksum = entries[i].Checksum.At(at)
-	}
+	log.Stamp(entries, now()) // under the write lock, so times do not decrease unless the clock is set back
 	if err := l.insert(ctx, w, entries); err != nil {
 		return l.translate("append", err)
 	}

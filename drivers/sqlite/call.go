@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/stele-db/stele/drivers/internal/lifetime"
@@ -88,46 +87,6 @@ func (l *Log) yieldWriter(ctx context.Context) error {
 	case <-timer.C:
 		return nil
 	}
-}
-
-func (l *Log) newReader() (*reader, error) {
-	c, err := openConn(l.cfg.path, readWrite, l.cfg.vfs)
-	if err != nil {
-		return nil, err
-	}
-	r := &reader{c: c}
-	err = func() error {
-		if err := l.configure(c, readerCacheKiB); err != nil {
-			return err
-		}
-		if err := c.exec(`PRAGMA query_only = 1`); err != nil {
-			return err
-		}
-		for _, s := range []struct {
-			stmt **stmt
-			sql  string
-		}{
-			{&r.begin, `BEGIN`},
-			{&r.commit, `COMMIT`},
-			{&r.end, endSQL},
-			{&r.read, `SELECT position, id, time, kind, revision, sub, key, create_revision, version, lease, checksum, value
-				FROM stele_log WHERE position > ? ORDER BY position LIMIT ?`},
-			// A scan does not read the value of a put: the row's header contains its length.
-			{&r.scanRows, `SELECT position, id, time, kind, revision, sub, key, create_revision, version, lease, checksum,
-				CASE kind WHEN 1 THEN NULL ELSE value END, length(value)
-				FROM stele_log WHERE position > ? ORDER BY position`},
-			{&r.value, `SELECT value, id, checksum FROM stele_log WHERE position = ?`},
-		} {
-			if *s.stmt, err = c.prepare(s.sql); err != nil {
-				return err
-			}
-		}
-		return nil
-	}()
-	if err != nil {
-		return nil, errors.Join(err, c.close())
-	}
-	return r, nil
 }
 
 // read runs f with a connection of the class from, and retries while the database is busy. Readers of a WAL find it

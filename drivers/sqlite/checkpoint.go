@@ -46,7 +46,8 @@ func (l *Log) checkpointLoop(ctx context.Context) {
 		if err != nil {
 			l.dirty.Store(true)
 			if !failing {
-				l.logger.WithError(err).Warn("a checkpoint of the SQLite file failed; the write-ahead log grows until one succeeds")
+				l.logger.WithError(err).Warn(
+					"a checkpoint of the SQLite file failed; the write-ahead log grows until one succeeds")
 			}
 		}
 		failing = err != nil
@@ -76,7 +77,8 @@ func (l *Log) checkpoint() (blocked bool, _ error) {
 	}
 	if size := wal.pages * l.pageSize.Load(); size > walWarnBytes && !l.walWarned {
 		l.walWarned = true
-		l.logger.WithField("bytes", size).Warn("the write-ahead log of the SQLite file grows, because a read transaction has been open for long; " +
+		l.logger.WithField("bytes", size).Warn("the write-ahead log of the SQLite file grows, because a read " +
+			"transaction has been open for long; " +
 			"end the program that has it, if it is not Stele's own start or a backup")
 	}
 	return true, nil
@@ -159,7 +161,8 @@ func (l *Log) Defragment(ctx context.Context) error {
 		if !errors.Is(sentinelOf(err), log.ErrNoSpace) {
 			return l.translate("defragment", err)
 		}
-		l.logger.WithError(err).Warn("the disk has no room to rewrite the SQLite file; only its free pages were returned")
+		l.logger.WithError(err).Warn(
+			"the disk has no room to rewrite the SQLite file; only its free pages were returned")
 	}
 	l.checkpointFully()
 	return nil

@@ -59,7 +59,8 @@ func openConn(path string, mode openMode, vfs string) (*conn, error) {
 		return nil, errNoMemory
 	}
 	defer sqlite3.Xsqlite3_free(c.tls, ppDB)
-	rc := sqlite3.Xsqlite3_open_v2(c.tls, zName, ppDB, int32(mode)|sqlite3.SQLITE_OPEN_NOMUTEX|sqlite3.SQLITE_OPEN_EXRESCODE, zVfs)
+	flags := int32(mode) | sqlite3.SQLITE_OPEN_NOMUTEX | sqlite3.SQLITE_OPEN_EXRESCODE
+	rc := sqlite3.Xsqlite3_open_v2(c.tls, zName, ppDB, flags, zVfs)
 	c.db = *(*uintptr)(cptr(ppDB))
 	if rc != sqlite3.SQLITE_OK {
 		err := c.error(rc)
@@ -141,7 +142,8 @@ func (c *conn) keepWAL(keep bool) error {
 		return errNoMemory
 	}
 	defer libc.Xfree(c.tls, args)
-	if rc := sqlite3.Xsqlite3_db_config(c.tls, c.db, sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, args); rc != sqlite3.SQLITE_OK {
+	rc := sqlite3.Xsqlite3_db_config(c.tls, c.db, sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, args)
+	if rc != sqlite3.SQLITE_OK {
 		return c.error(rc)
 	}
 	return nil

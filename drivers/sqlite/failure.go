@@ -23,9 +23,9 @@ func (f *failure) Error() string {
 func (f *failure) Unwrap() []error { return []error{f.sentinel, f.cause} }
 
 const (
-	syncFailedAdvice = "nothing more is acknowledged, and the -wal file, which holds every acknowledged write, is kept: " +
-		"check the disk, stop all processes that have the file open, and start again"
+	syncFailedAdvice = "nothing more is acknowledged, and the -wal file, which holds every acknowledged write, " +
+		"is kept: check the disk, stop all processes that have the file open, and start again"
 	movedAdvice   = "nothing more is read or written: put the file back with its -wal, and restart Stele"
-	corruptAdvice = "nothing more is read or written: stop Stele, keep a copy of the file and its -wal, and start again; " +
-		"if that fails or `stele check` reports problems, restore a backup"
+	corruptAdvice = "nothing more is read or written: stop Stele, keep a copy of the file and its -wal, " +
+		"and start again; if that fails or `stele check` reports problems, restore a backup"
 )

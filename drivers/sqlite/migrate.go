@@ -68,7 +68,8 @@ type column struct{ table, name, declaration string }
 
 // exists reports whether the table has the column.
 func (col column) exists(c *conn) (bool, error) {
-	found, err := c.int64s(fmt.Sprintf(`SELECT count(*) FROM pragma_table_info('%s') WHERE name = '%s'`, col.table, col.name), 1)
+	query := fmt.Sprintf(`SELECT count(*) FROM pragma_table_info('%s') WHERE name = '%s'`, col.table, col.name)
+	found, err := c.int64s(query, 1)
 	return err == nil && found[0] > 0, err
 }
 

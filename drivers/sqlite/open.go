@@ -33,7 +33,8 @@ func Open(ctx context.Context, dsn string, opts Options) (*Log, error) {
 		return nil, err
 	}
 	for _, name := range ignored {
-		opts.Logger.WithField("option", name).Warn("an option of the SQLite DSN has no effect: the journal is always WAL, synchronous always FULL, and the driver chooses other settings")
+		opts.Logger.WithField("option", name).Warn("an option of the SQLite DSN has no effect: " +
+			"the journal is always WAL, synchronous always FULL, and the driver chooses other settings")
 	}
 	if cfg.checkpointInterval = opts.CheckpointInterval; cfg.checkpointInterval == 0 {
 		cfg.checkpointInterval = 200 * time.Millisecond
@@ -88,15 +89,16 @@ func warnOldWAL(path string, logger *logrus.Entry) {
 		return
 	}
 	logger.WithFields(logrus.Fields{"file": path, "file-time": file.ModTime(), "wal-time": wal.ModTime()}).
-		Warn("the database file is newer than its write-ahead log: if it was restored from a backup, stop, remove the files -wal and -shm, " +
-			"and restore it again")
+		Warn("the database file is newer than its write-ahead log: " +
+			"if it was restored from a backup, stop, remove the files -wal and -shm, and restore it again")
 }
 
 // prepareFile creates the directory and reports whether the file has to be created.
 func prepareFile(cfg config) (created bool, err error) {
 	switch info, err := os.Stat(cfg.path); {
 	case err == nil && info.IsDir():
-		return false, fmt.Errorf("%s is a directory: name a file in it, such as %s", cfg.path, filepath.Join(cfg.path, "state.db"))
+		return false, fmt.Errorf("%s is a directory: name a file in it, such as %s",
+			cfg.path, filepath.Join(cfg.path, "state.db"))
 	case err == nil && !info.Mode().IsRegular():
 		return false, fmt.Errorf("%s is not a regular file: name another one", cfg.path)
 	case err == nil:
@@ -177,7 +179,8 @@ func openError(path string, err error) error {
 		failure.Sentinel, failure.Advice = log.ErrCorrupt, "the file is damaged: restore it from a backup"
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
 		failure.Sentinel = log.ErrReadOnly
-		failure.Advice = fmt.Sprintf("the file cannot be written: make the file and its directory writable for user %d", os.Geteuid())
+		failure.Advice = fmt.Sprintf(
+			"the file cannot be written: make the file and its directory writable for user %d", os.Geteuid())
 	case sqlite3.SQLITE_BUSY:
 		failure.Advice = "another program has locked the file: stop it"
 	}

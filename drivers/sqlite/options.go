@@ -39,7 +39,8 @@ var options = map[string]option{
 		case "ro":
 			return false, errors.New("the log must be writable; use mode=rwc or leave the option out")
 		case "memory":
-			return false, errors.New("the log must be in a file, or it is lost with the process; use mode=rwc or leave the option out")
+			return false, errors.New(
+				"the log must be in a file, or it is lost with the process; use mode=rwc or leave the option out")
 		}
 		return false, errors.New("the only values are rw and rwc")
 	},
@@ -53,8 +54,8 @@ var options = map[string]option{
 	"_query_only":      falseOnly("the log must be writable"),
 	"nolock":           falseOnly("the file must be locked, or a second process damages it"),
 	"_writable_schema": falseOnly("the tables must not be changed behind SQLite's back"),
-	"_auth":            noSecret, "_auth_user": noSecret, "_auth_pass": noSecret, "_auth_crypt": noSecret, "_auth_salt": noSecret,
-	"_key": noSecret, "_hexkey": noSecret,
+	"_auth":            noSecret, "_auth_user": noSecret, "_auth_pass": noSecret, "_auth_crypt": noSecret,
+	"_auth_salt": noSecret, "_key": noSecret, "_hexkey": noSecret,
 }
 
 // harmless are options of other drivers and PRAGMAs that do not affect this driver.
@@ -68,11 +69,12 @@ var harmless = []string{
 	// modernc.org/sqlite
 	"_time_format", "_time_integer_format", "_timezone", "_inttotime", "_texttotime", "_error_rc", "_dqs",
 	// PRAGMAs
-	"_analysis_limit", "_auto_vacuum", "_automatic_index", "_cache_size", "_cache_spill", "_case_sensitive_like", "_cell_size_check",
-	"_checkpoint_fullfsync", "_defer_foreign_keys", "_encoding", "_foreign_keys", "_fullfsync", "_hard_heap_limit",
+	"_analysis_limit", "_auto_vacuum", "_automatic_index", "_cache_size", "_cache_spill", "_case_sensitive_like",
+	"_cell_size_check", "_checkpoint_fullfsync", "_defer_foreign_keys", "_encoding", "_foreign_keys", "_fullfsync",
+	"_hard_heap_limit",
 	"_ignore_check_constraints", "_journal_size_limit", "_legacy_alter_table", "_mmap_size", "_optimize", "_page_size",
-	"_read_uncommitted", "_recursive_triggers", "_reverse_unordered_selects", "_soft_heap_limit", "_temp_store", "_threads",
-	"_trusted_schema",
+	"_read_uncommitted", "_recursive_triggers", "_reverse_unordered_selects", "_soft_heap_limit", "_temp_store",
+	"_threads", "_trusted_schema",
 }
 
 // applyOptions applies the options of a DSN in order of their names, and returns the names of the ignored ones.
@@ -100,7 +102,8 @@ func (cfg *config) applyOptions(query url.Values) (ignored []string, err error) 
 			case name == "_pragma":
 				return nil, fmt.Errorf("sqlite: unknown option _pragma=%s", strings.TrimPrefix(known, "_"))
 			default:
-				return nil, fmt.Errorf("sqlite: unknown option %q (known: checkpoint, busy_timeout, and those of kine)", name)
+				return nil, fmt.Errorf(
+					"sqlite: unknown option %q (known: checkpoint, busy_timeout, and those of kine)", name)
 			}
 			honoured, err := apply(cfg, value)
 			if err != nil {
@@ -158,5 +161,6 @@ func falseOnly(reason string) option {
 
 // noSecret refuses an option that protects the file with a password. The error does not contain the value.
 func noSecret(*config, string) (bool, error) {
-	return false, errors.New("the file has no users and no encryption; leave the option out and protect the file by its permissions")
+	return false, errors.New("the file has no users and no encryption; " +
+		"leave the option out and protect the file by its permissions")
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/stele-db/stele/drivers/connect"
+	"github.com/stele-db/stele/drivers/internal/migrations"
 	"github.com/stele-db/stele/logstructured/log"
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -107,7 +108,8 @@ const (
 
 // schemaVersion returns the number of the newest applied migration, or 0 for a database in which a log may be created.
 func schemaVersion(c *conn, cfg config) (int, error) {
-	tables, err := c.strings(`SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY name`)
+	tables, err := c.strings(`SELECT name FROM sqlite_schema
+		WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY name`)
 	if err != nil {
 		return 0, err
 	}
@@ -136,7 +138,8 @@ func schemaVersion(c *conn, cfg config) (int, error) {
 			return 0, connect.ErrKine
 		}
 	case version == 0 && foreign != "" && !kine:
-		return 0, &openFailure{path: cfg.path, text: fmt.Sprintf("is the database of another program (it has a table %q and no Stele log): name another file", foreign)}
+		return 0, &openFailure{path: cfg.path, text: fmt.Sprintf("is the database of another program "+
+			"(it has a table %q and no Stele log): name another file", foreign)}
 	}
 	return version, nil
 }
@@ -155,12 +158,12 @@ func readSchemaVersion(c *conn, path string) (int, error) {
 		return 0, err
 	}
 	if len(row) == 0 || row[0] < 1 {
-		return 0, &openFailure{path, "holds a Stele log without a schema version: restore it from a backup", log.ErrCorrupt}
+		return 0, &openFailure{
+			path, "holds a Stele log without a schema version: restore it from a backup", log.ErrCorrupt,
+		}
 	}
 	if int(row[1]) > len(scripts) {
-		return 0, &openFailure{path: path, text: fmt.Sprintf(
-			"was changed by a newer version of Stele to schema %d, which a version that knows schema %d can use, and this one knows only %d: run a newer version",
-			row[0], row[1], len(scripts))}
+		return 0, &openFailure{path: path, text: migrations.TooOld("was", int(row[0]), int(row[1]), len(scripts))}
 	}
 	return int(row[0]), nil
 }

@@ -146,7 +146,8 @@ func (l *Log) Values(ctx context.Context, positions []log.Position) (log.Values,
 func (l *Log) Size(ctx context.Context) (log.Size, error) {
 	var size log.Size
 	err := l.read(ctx, l.readers, func(r *reader) error {
-		v, err := r.c.int64s(`SELECT page_count * page_size, freelist_count * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size`, 2)
+		v, err := r.c.int64s(`SELECT page_count * page_size, freelist_count * page_size
+			FROM pragma_page_count, pragma_freelist_count, pragma_page_size`, 2)
 		if err == nil {
 			size.Total, size.InUse = v[0], v[0]-v[1]
 		}

@@ -19,7 +19,8 @@ func (l *Log) vacuum(ctx context.Context, keep int64) error {
 		more := false
 		err := l.write(ctx, func(w *writer) error {
 			for start := time.Now(); time.Since(start) < writeSlice && ctx.Err() == nil; {
-				v, err := w.c.int64s(`SELECT page_count, freelist_count, page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size`, 3)
+				v, err := w.c.int64s(`SELECT page_count, freelist_count, page_size
+					FROM pragma_page_count, pragma_freelist_count, pragma_page_size`, 3)
 				if err != nil {
 					return err
 				}

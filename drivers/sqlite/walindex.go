@@ -63,7 +63,8 @@ func (c *conn) walIndex() (walIndex, error) {
 	}
 	value := func(offset uintptr) int64 { return int64(atomic.LoadUint32((*uint32)(cptr(p + offset)))) }
 	return walIndex{
-		frames: value(walIndexFrames), copied: value(walIndexCopied), attempted: value(walIndexAttempted), pages: value(walIndexPages),
-		salt: uint64(value(walIndexSalt))<<32 | uint64(value(walIndexSalt+4)),
+		frames: value(walIndexFrames), copied: value(walIndexCopied), attempted: value(walIndexAttempted),
+		pages: value(walIndexPages),
+		salt:  uint64(value(walIndexSalt))<<32 | uint64(value(walIndexSalt+4)),
 	}, nil
 }

@@ -63,13 +63,17 @@ func (w *writer) close() error { return w.c.close() }
 // time, and then insertColumns for each row.
 func insertSQL(rows int) string {
 	var b strings.Builder
-	b.WriteString(`INSERT INTO stele_log (position, id, time, kind, revision, sub, key, create_revision, version, lease, checksum, value) VALUES `)
+	b.WriteString(`INSERT INTO stele_log (` + rowSQL + `, value) VALUES `)
 	for i := range rows {
 		if i > 0 {
 			b.WriteString(", ")
 		}
 		p := insertFixed + insertColumns*i
-		fmt.Fprintf(&b, "(?1 + %d, ?2, ?3, ?%d, ?%d, ?%d, ?%d, ?%d, ?%d, ?%d, ?%d, ?%d)", i, p+1, p+2, p+3, p+4, p+5, p+6, p+7, p+8, p+9)
+		fmt.Fprintf(&b, "(?1 + %d, ?2, ?3", i)
+		for column := range insertColumns {
+			fmt.Fprintf(&b, ", ?%d", p+1+column)
+		}
+		b.WriteString(")")
 	}
 	return b.String()
 }

@@ -28,6 +28,14 @@ func Seal(head Head, id AppendID, entries []Entry) {
 	}
 }
 
+// Stamp sets Time of sealed entries, and adds it to their checksums.
+func Stamp(entries []Entry, at Timestamp) {
+	for i := range entries {
+		entries[i].Time = at
+		entries[i].Checksum = entries[i].Checksum.At(at)
+	}
+}
+
 // At returns c with t added to it, or removed from it: c XOR ((t XOR (t >> 32)) << 32), in 64-bit integers.
 func (c Checksum) At(t Timestamp) Checksum {
 	folded := uint64(t) ^ uint64(t)>>32

@@ -4,6 +4,8 @@ package driver
 import (
 	"context"
 	"database/sql"
+	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/sirupsen/logrus"
@@ -65,6 +67,22 @@ func Logged[L log.Log](l L, err error) (log.Log, error) {
 
 // DefaultPrefix begins the names of the tables on a server unless the DSN has another prefix.
 const DefaultPrefix = "stele"
+
+var validPrefix = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,39}$`)
+
+// TakePrefix removes the option table_prefix from the options of a DSN and returns its value, which is an identifier
+// without quotes, or else [DefaultPrefix].
+func TakePrefix(options map[string]string) (string, error) {
+	prefix, ok := options["table_prefix"]
+	if !ok {
+		return DefaultPrefix, nil
+	}
+	delete(options, "table_prefix")
+	if !validPrefix.MatchString(prefix) {
+		return "", fmt.Errorf("option table_prefix=%s: want 1 to 40 of a-z, 0-9 and _, and no digit first", prefix)
+	}
+	return prefix, nil
+}
 
 // Server describes a database on a server. It omits the default prefix. It returns only the scheme if an unescaped
 // character in the password probably made a part of the password look like something else.

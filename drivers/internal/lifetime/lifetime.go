@@ -25,24 +25,43 @@ type Calls struct {
 // Begin registers a call. The returned context ends when ctx ends or Close is called. The caller calls done at the end
 // of the call. The error is that of ctx, or [ErrClosed].
 func (c *Calls) Begin(ctx context.Context) (_ context.Context, done func(), err error) {
-	if err := ctx.Err(); err != nil {
+	ctx, id, err := c.begin(ctx)
+	if err != nil {
 		return nil, nil, err
+	}
+	return ctx, func() { c.end(id) }, nil
+}
+
+// begin returns the number of the call.
+func (c *Calls) begin(ctx context.Context) (_ context.Context, id uint64, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, 0, err
 	}
 	bound, cancel := context.WithCancelCause(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		cancel(ErrClosed)
-		return nil, nil, ErrClosed
+		return nil, 0, ErrClosed
 	}
 	if c.cancel == nil {
 		c.cancel = map[uint64]context.CancelCauseFunc{}
 	}
 	c.next++
-	id := c.next
-	c.cancel[id] = cancel
+	c.cancel[c.next] = cancel
 	c.running.Add(1)
-	return bound, func() { c.end(id) }, nil
+	return bound, c.next, nil
+}
+
+// Run runs f as a call: its context ends when ctx ends or Close is called. The error of f gets the reason why the
+// context ended (see [Because]).
+func (c *Calls) Run(ctx context.Context, f func(context.Context) error) error {
+	ctx, id, err := c.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.end(id)
+	return Because(ctx, f(ctx))
 }
 
 func (c *Calls) end(id uint64) {

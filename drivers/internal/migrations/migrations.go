@@ -88,8 +88,9 @@ func Split(script string) []Statement {
 // WithPrefix replaces {prefix} with the prefix of the tables, which must be a valid identifier.
 func WithPrefix(sql, prefix string) string { return strings.ReplaceAll(sql, "{prefix}", prefix) }
 
-// TooOld returns an error text for tables that need a version that knows more migrations.
-func TooOld(tables string, version, needed, known int) string {
-	return fmt.Sprintf("%s were changed by a newer version of Stele to schema %d, which a version that knows schema %d can use, "+
-		"and this one knows only %d: run a newer version", tables, version, needed, known)
+// TooOld returns an error text for tables that need a version that knows more migrations. subject names them, with the
+// verb: "the file was".
+func TooOld(subject string, version, needed, known int) string {
+	return fmt.Sprintf("%s changed by a newer version of Stele to schema %d, which a version that knows schema %d "+
+		"can use, and this one knows only %d: run a newer version", subject, version, needed, known)
 }
