@@ -36,10 +36,7 @@ func describe(dsn string) (string, error) {
 
 // openTable opens the database for reading a table. Its sessions convert neither names nor values.
 func openTable(dsn string, opts driver.Options) (driver.Table, error) {
-	cfg, err := parseDSN(dsn)
-	if err == nil {
-		err = cfg.apply(opts.Options)
-	}
+	cfg, err := newConfig(dsn, opts.Options)
 	if err != nil {
 		return driver.Table{}, err
 	}

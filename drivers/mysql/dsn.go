@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"regexp"
 	"strings"
 	"time"
 
@@ -42,11 +41,22 @@ type config struct {
 	besideKine bool
 }
 
-var validPrefix = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,39}$`)
-
 // errDSN quotes neither the DSN nor the parser's error, because either may contain the password.
-var errDSN = errors.New("mysql: the DSN is not of the form mysql://user:password@tcp(host:port)/database?option=value " +
-	"(several hosts are separated by commas; special characters in the database's name and in values of options are URL-encoded)")
+var errDSN = errors.New("mysql: the DSN is not of the form " +
+	"mysql://user:password@tcp(host:port)/database?option=value (several hosts are separated by commas; " +
+	"special characters in the database's name and in values of options are URL-encoded)")
+
+// newConfig returns the configuration that a DSN and options give.
+func newConfig(dsn string, opts connect.Options) (*config, error) {
+	cfg, err := parseDSN(dsn)
+	if err == nil {
+		err = cfg.apply(opts)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return cfg, nil
+}
 
 func parseDSN(dsn string) (*config, error) {
 	given := dsn
@@ -59,23 +69,21 @@ func parseDSN(dsn string) (*config, error) {
 	if !strings.Contains(dsn, "/") {
 		dsn += "/"
 	}
-	if _, options, _ := strings.Cut(dsn[strings.LastIndexByte(dsn, '/'):], "?"); strings.HasPrefix(options, "strict=") || strings.Contains(options, "&strict=") {
-		return nil, errors.New("mysql: option strict is no longer known: leave it out, statements always run in strict mode")
+	_, options, _ := strings.Cut(dsn[strings.LastIndexByte(dsn, '/'):], "?")
+	if strings.HasPrefix(options, "strict=") || strings.Contains(options, "&strict=") {
+		return nil, errors.New(
+			"mysql: option strict is no longer known: leave it out, statements always run in strict mode")
 	}
 	server, err := mysql.ParseDSN(dsn)
 	if err != nil {
 		return nil, errDSN
 	}
-	cfg := &config{dsn: given, database: server.DBName, prefix: driver.DefaultPrefix, maxValue: connect.DefaultMaxValueBytes}
+	cfg := &config{dsn: given, database: server.DBName, maxValue: connect.DefaultMaxValueBytes}
 	if cfg.database == "" {
 		cfg.database = defaultDatabase
 	}
-	if prefix, ok := server.Params["table_prefix"]; ok {
-		if !validPrefix.MatchString(prefix) {
-			return nil, fmt.Errorf("mysql: option table_prefix=%s: want 1 to 40 of a-z, 0-9 and _, and no digit first", prefix)
-		}
-		cfg.prefix = prefix
-		delete(server.Params, "table_prefix")
+	if cfg.prefix, err = driver.TakePrefix(server.Params); err != nil {
+		return nil, fmt.Errorf("mysql: %w", err)
 	}
 	cfg.serverName = server.Params["server_name"]
 	delete(server.Params, "server_name")
@@ -169,18 +177,16 @@ func (cfg *config) apply(opts connect.Options) error {
 			server.AllowFallbackToPlaintext = false
 		}
 		if cfg.serverName != "" && (server.TLS == nil || server.TLS.InsecureSkipVerify) {
-			return errors.New("mysql: option server_name needs a certificate that is verified: use --ca-file, or tls=true in the endpoint")
+			return errors.New("mysql: option server_name needs a certificate that is verified: " +
+				"use --ca-file, or tls=true in the endpoint")
 		}
 	}
 	return nil
 }
 
-// again returns the servers with the current contents of the files that the options name (password and certificates).
-func (cfg *config) again() ([]*mysql.Config, error) {
-	fresh, err := parseDSN(cfg.dsn)
-	if err == nil {
-		err = fresh.apply(cfg.opts)
-	}
+// reload returns the servers with the current contents of the files that the options name (password and certificates).
+func (cfg *config) reload() ([]*mysql.Config, error) {
+	fresh, err := newConfig(cfg.dsn, cfg.opts)
 	if err != nil {
 		return nil, err
 	}

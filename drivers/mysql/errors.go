@@ -100,11 +100,7 @@ func translate(op string, err error) error {
 
 // failure returns err as one line that begins with the cause.
 func failure(op string, err error) *connect.Failure {
-	f := &connect.Failure{Operation: "mysql: " + op, Sentinel: sentinelOf(err), Err: err, Server: ServerText}
-	if errors.Is(f, log.ErrNoConnection) {
-		f.Advice = connect.TooManyConnections
-	}
-	return f
+	return connect.NewFailure("mysql: "+op, sentinelOf(err), err, ServerText)
 }
 
 func sentinelOf(err error) error {
@@ -192,10 +188,11 @@ var permanents = []struct {
 	numbers []uint16
 	advice  string
 }{
-	{[]uint16{errDenied, errDatabaseDenied, errTableDenied, errColumnDenied, errPrivilegeNeeded, errNoPassword, errHostDenied,
-		errAccountLocked, errAccountLockedMariaDB, errPasswordExpired, errMustChangePassword},
+	{[]uint16{errDenied, errDatabaseDenied, errTableDenied, errColumnDenied, errPrivilegeNeeded, errNoPassword,
+		errHostDenied, errAccountLocked, errAccountLockedMariaDB, errPasswordExpired, errMustChangePassword},
 		// MariaDB also reports require_secure_transport this way.
-		"the server refuses the user: check name, password, certificate and rights, and whether the server demands TLS"},
+		"the server refuses the user: check name, password, certificate and rights, " +
+			"and whether the server demands TLS"},
 	{[]uint16{errAuthMode, errPluginNotLoaded},
 		"the server's way to authenticate the user is not supported: change the user's authentication plugin"},
 	{[]uint16{errStatementFormat}, "the server's binlog_format is STATEMENT: set it to ROW or MIXED"},
@@ -220,7 +217,8 @@ func permanent(err error) string {
 		return "the server has no TLS: set it up there, or do without --ca-file, --cert-file, --skip-verify and tls"
 	}
 	for _, refusal := range []error{
-		mysql.ErrOldProtocol, mysql.ErrUnknownPlugin, mysql.ErrOldPassword, mysql.ErrCleartextPassword, mysql.ErrNativePassword,
+		mysql.ErrOldProtocol, mysql.ErrUnknownPlugin, mysql.ErrOldPassword, mysql.ErrCleartextPassword,
+		mysql.ErrNativePassword,
 	} {
 		if errors.Is(err, refusal) {
 			return "the server and the options of the DSN do not agree"
@@ -230,7 +228,9 @@ func permanent(err error) string {
 }
 
 // errReadOnlyServer reports that the server takes no writes and that nothing was written.
-var errReadOnlyServer = fmt.Errorf("%w: the server has read_only on: it is a replica or a demoted primary", log.ErrReadOnly)
+var errReadOnlyServer = fmt.Errorf(
+	"%w: the server has read_only on: it is a replica or a demoted primary", log.ErrReadOnly)
 
 // errNoStore reports that a row that always exists is missing.
-var errNoStore = fmt.Errorf("%w: the row with the store's identity, or the sentinel of the log, is gone", log.ErrCorrupt)
+var errNoStore = fmt.Errorf(
+	"%w: the row with the store's identity, or the sentinel of the log, is gone", log.ErrCorrupt)

@@ -2,7 +2,6 @@ package mysql
 
 import (
 	"database/sql"
-	"sync/atomic"
 
 	"github.com/sirupsen/logrus"
 
@@ -29,8 +28,8 @@ type Log struct {
 	writer      chan *writer
 	writeServer *connector
 
-	// refusedWriter is set while the server refuses the connection for appending.
-	refusedWriter atomic.Bool
+	// appender makes the connection for appending.
+	appender *connect.Essential[*writer]
 	// refusals warns operators of refused connections.
 	refusals connect.Complaint
 

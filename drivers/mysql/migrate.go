@@ -42,7 +42,8 @@ func Schema(dsn string) ([]string, error) {
 	return statements, nil
 }
 
-const raiseVersionSQL = `UPDATE {prefix}_schema SET version = GREATEST(version, %d), compatible = GREATEST(compatible, %d)`
+const raiseVersionSQL = `UPDATE {prefix}_schema
+	SET version = GREATEST(version, %d), compatible = GREATEST(compatible, %d)`
 
 func compatibleWith(list []migrations.Migration) int {
 	compatible := 1
@@ -63,7 +64,8 @@ func quoteName(name string) string { return "`" + strings.ReplaceAll(name, "`", 
 // the log requires a newer version than list.
 func schemaVersion(ctx context.Context, db *sql.Conn, cfg *config, list []migrations.Migration) (int, error) {
 	var version, compatible int
-	err := db.QueryRowContext(ctx, cfg.sql(`SELECT version, compatible FROM {prefix}_schema`)).Scan(&version, &compatible)
+	row := db.QueryRowContext(ctx, cfg.sql(`SELECT version, compatible FROM {prefix}_schema`))
+	err := row.Scan(&version, &compatible)
 	switch {
 	case isNumber(err, errNoSuchTable), errors.Is(err, sql.ErrNoRows):
 		return 0, nil // or another replica is creating the log
@@ -71,7 +73,8 @@ func schemaVersion(ctx context.Context, db *sql.Conn, cfg *config, list []migrat
 		return 0, err
 	case compatible > len(list):
 		return 0, &connect.OpenFailure{
-			Text: migrations.TooOld("the tables "+cfg.prefix+"_*", version, compatible, len(list)), Server: ServerText,
+			Text:   migrations.TooOld("the tables "+cfg.prefix+"_* were", version, compatible, len(list)),
+			Server: ServerText,
 		}
 	}
 	return version, nil
@@ -130,8 +133,13 @@ func runMigration(ctx context.Context, db *sql.Conn, statement string) error {
 		case errTableExists, errDuplicateColumn, errDuplicateKeyName, errDuplicateEntry:
 			return nil
 		case errDenied, errDatabaseDenied, errTableDenied, errColumnDenied, errPrivilegeNeeded:
-			return &connect.OpenFailure{Text: fmt.Sprintf("the user may not create or change the tables; have it run (all statements: stele schema --print):\n%s;\n", statement), Err: err, Server: ServerText}
-		case errDeadlock, errLockWaitTimeout, errRecordChanged, errDefinitionChanged, errTiKVWriteConflict, errTiDBCommitFailed, errTiDBSchemaChanged,
+			return &connect.OpenFailure{
+				Text: "the user may not create or change the tables; " +
+					"have it run (all statements: stele schema --print):\n" + statement + ";\n",
+				Err: err, Server: ServerText,
+			}
+		case errDeadlock, errLockWaitTimeout, errRecordChanged, errDefinitionChanged,
+			errTiKVWriteConflict, errTiDBCommitFailed, errTiDBSchemaChanged,
 			errNoSuchTable: // TiDB does not show tables that another replica creates at once
 			if try == 10 {
 				return err
@@ -139,12 +147,9 @@ func runMigration(ctx context.Context, db *sql.Conn, statement string) error {
 		default:
 			return err
 		}
-		timer := time.NewTimer(time.Duration(try+1)*10*time.Millisecond + rand.N(20*time.Millisecond))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
-		case <-timer.C:
+		pause := time.Duration(try+1)*10*time.Millisecond + rand.N(20*time.Millisecond)
+		if err := connect.Pause(ctx, pause); err != nil {
+			return err
 		}
 	}
 }

@@ -19,10 +19,7 @@ func Open(ctx context.Context, dsn string, opts driver.Options) (*Log, error) {
 }
 
 func open(ctx context.Context, dsn string, opts driver.Options, list []migrations.Migration) (*Log, error) {
-	cfg, err := parseDSN(dsn)
-	if err == nil {
-		err = cfg.apply(opts.Options)
-	}
+	cfg, err := newConfig(dsn, opts.Options)
 	if err != nil {
 		return nil, connect.Configuration(err)
 	}
@@ -37,6 +34,8 @@ func open(ctx context.Context, dsn string, opts driver.Options, list []migration
 		return nil, openError(err)
 	}
 	l.openPools(opts.Pool)
+	l.appender = connect.NewEssential(
+		connect.Source[*writer]{Open: l.newWriter, Refused: refused, MakeRoom: l.makeRoom})
 	l.writer <- nil
 	if err := l.start(ctx, list); err != nil {
 		return nil, openError(errors.Join(err, l.Close()))
@@ -68,14 +67,16 @@ func (l *Log) openPools(p connect.Pool) {
 		return db
 	}
 	l.followerPool = pool(follow, follow)
-	l.followers = connect.NewClass(follow, connect.Source[*sql.Conn]{Open: l.followerPool.Conn, Refused: refused, MakeRoom: l.makeRoom}, nil)
+	l.followers = connect.NewClass(follow,
+		connect.Source[*sql.Conn]{Open: l.followerPool.Conn, Refused: refused, MakeRoom: l.makeRoom}, nil)
 	if others == 0 {
 		l.others, l.othersPool = l.followers, l.followerPool
 		return
 	}
 	l.keepIdle = max(p.MaxIdle-follow, 1)
 	l.othersPool = pool(others, l.keepIdle)
-	l.others = connect.NewClass(others, connect.Source[*sql.Conn]{Open: l.othersPool.Conn, Refused: refused}, l.followers)
+	l.others = connect.NewClass(others,
+		connect.Source[*sql.Conn]{Open: l.othersPool.Conn, Refused: refused}, l.followers)
 }
 
 func (l *Log) closePools() error {
@@ -117,7 +118,11 @@ func (l *Log) createDatabase(ctx context.Context) error {
 	}
 	switch number(err) {
 	case errDatabaseDenied, errDenied, errPrivilegeNeeded:
-		return &connect.OpenFailure{Text: "there is no database " + quoteName(l.cfg.database) + " and the user may not create it: let an administrator run: " + statement, Err: err, Server: ServerText}
+		return &connect.OpenFailure{
+			Text: "there is no database " + quoteName(l.cfg.database) +
+				" and the user may not create it: let an administrator run: " + statement,
+			Err: err, Server: ServerText,
+		}
 	case errDatabaseExists:
 		return nil // another replica created it
 	default:
@@ -133,23 +138,13 @@ func (l *Log) start(ctx context.Context, list []migrations.Migration) error {
 	}
 	defer leave()
 	defer func() { _ = conn.Close() }()
-	var has map[string]string
-	if err := conn.Raw(func(c any) (err error) {
-		s, ok := c.(*session)
-		if !ok {
-			return fmt.Errorf("a pooled connection is a %T", c) // cannot happen
-		}
-		has, err = s.variables(ctx, "max_allowed_packet", "innodb_flush_log_at_trx_commit", "wsrep_on")
-		return err
-	}); err != nil {
+	if err := onSession(conn, func(s *session) error { return l.checkServer(ctx, s) }); err != nil {
 		return err
 	}
-	if err := l.checkPacket(has["max_allowed_packet"]); err != nil {
-		return err
-	}
-	l.warnAboutDurability(has)
 	if !l.cfg.besideKine {
-		if err := refuseKine(ctx, conn, l.cfg); err != nil {
+		if err := connect.RefuseKine(l.cfg.sql("{prefix}_log"), func(query string) (connect.Presence, error) {
+			return probe(ctx, conn, query)
+		}); err != nil {
 			return err
 		}
 	}
@@ -170,35 +165,21 @@ func (l *Log) start(ctx context.Context, list []migrations.Migration) error {
 // connectTime bounds the attempts to make the connection for appending during Open.
 const connectTime = 30 * time.Second
 
-func (l *Log) warnAboutDurability(has map[string]string) {
-	flush, ok := has["innodb_flush_log_at_trx_commit"]
-	if !ok || flush == "1" {
-		return
+// checkServer refuses a server on which large values do not fit, and warns of one that does not sync its log.
+func (l *Log) checkServer(ctx context.Context, s *session) error {
+	const packet, flush = "max_allowed_packet", "innodb_flush_log_at_trx_commit"
+	has, err := s.variables(ctx, packet, flush)
+	if err != nil {
+		return err
 	}
-	logger := l.logger.WithField("innodb_flush_log_at_trx_commit", flush)
-	if isOn(has["wsrep_on"]) {
-		logger.Warn("the Galera node does not sync its log at each commit: acknowledged writes survive the loss of a node, but not of all nodes at once; to change that, set innodb_flush_log_at_trx_commit = 1 on all nodes")
-		return
+	if value, ok := has[flush]; ok && value != "1" {
+		l.logger.WithField(flush, value).Warn(s.engine.unsynced())
 	}
-	logger.Warn("THE DATABASE DOES NOT SYNC ITS LOG AT EACH COMMIT: acknowledged writes are LOST when the machine loses power; set innodb_flush_log_at_trx_commit = 1")
+	return l.checkPacket(has[packet])
 }
 
 // openError adds advice for the operator to err, and marks errors that an administrator has to fix.
-func openError(err error) error {
-	var known *connect.OpenFailure
-	if errors.As(err, &known) {
-		return connect.Configuration(known)
-	}
-	if errors.Is(err, connect.ErrKine) {
-		return connect.Configuration(connect.ErrKine)
-	}
-	failed := failure("open", err)
-	if advice := permanent(err); advice != "" {
-		failed.Advice = advice
-		return connect.Configuration(failed)
-	}
-	return failed
-}
+func openError(err error) error { return connect.OpenError(failure("open", err), permanent(err)) }
 
 // Close implements [log.Log]. It waits for the calls in progress, which end soon because their contexts end. Closing
 // again does nothing.

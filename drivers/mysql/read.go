@@ -15,7 +15,7 @@ func (l *Log) End(ctx context.Context) (end log.End, err error) {
 	if err := l.writable(ctx); err != nil {
 		return end, translate("end", err)
 	}
-	err = l.read(ctx, l.followers, func(ctx context.Context, s *session) error {
+	err = l.run(ctx, l.followers, func(ctx context.Context, s *session) error {
 		var readOnly string
 		if end, readOnly, err = l.endNow(ctx, s); err != nil {
 			return err
@@ -58,10 +58,11 @@ func endOf(row []driver.Value) log.End {
 }
 
 // rows runs a query whose first row is the end, and calls f with the remaining rows.
-func (l *Log) rows(ctx context.Context, s *session, query string, args []driver.NamedValue, f func([]driver.Value) error) (log.End, error) {
-	var end log.End
+func rows(
+	ctx context.Context, s *session, query string, args []driver.NamedValue, f func([]driver.Value) error,
+) (end log.End, err error) {
 	found := false
-	err := s.query(ctx, query, args, func(row []driver.Value) error {
+	err = s.query(ctx, query, args, func(row []driver.Value) error {
 		if found {
 			return f(row)
 		}
@@ -97,8 +98,9 @@ func (l *Log) Read(ctx context.Context, after log.Position, limit int) ([]log.En
 		end     log.End
 		size    int
 	)
-	err := l.read(ctx, l.followers, func(ctx context.Context, s *session) (err error) {
-		end, err = l.rows(ctx, s, l.sql.read, arguments(max(0, int64(after)), int64(min(limit, readRows))), func(row []driver.Value) error {
+	err := l.run(ctx, l.followers, func(ctx context.Context, s *session) (err error) {
+		args := arguments(max(0, int64(after)), int64(min(limit, readRows)))
+		end, err = rows(ctx, s, l.sql.read, args, func(row []driver.Value) error {
 			if size >= readBytes {
 				return errEnough // closes the connection, which is cheaper than receiving the remaining rows
 			}
@@ -157,7 +159,7 @@ func (l *Log) Scan(ctx context.Context, after log.Position, fn func([]log.Entry)
 		end   log.End
 		fnErr error
 	)
-	err := l.read(ctx, l.others, func(unwatched context.Context, s *session) (err error) {
+	err := l.run(ctx, l.others, func(unwatched context.Context, s *session) (err error) {
 		batch := make([]log.Entry, 0, scanBatch)
 		flush := func() error {
 			// The end of ctx may interrupt the connection only after rows that have already been received.
@@ -198,7 +200,7 @@ func (l *Log) Scan(ctx context.Context, after log.Position, fn func([]log.Entry)
 // Values implements [log.Log].
 func (l *Log) Values(ctx context.Context, positions []log.Position) (log.Values, error) {
 	v := log.NewValues(len(positions))
-	err := l.read(ctx, l.others, func(ctx context.Context, s *session) error {
+	err := l.run(ctx, l.others, func(ctx context.Context, s *session) error {
 		if len(positions) <= listSizes[len(listSizes)-1] {
 			_, err := l.valuesOnce(ctx, s, positions, 0, &v)
 			return err
@@ -218,22 +220,24 @@ func (l *Log) Values(ctx context.Context, positions []log.Position) (log.Values,
 }
 
 // valuesOnce reads the values of as many positions, from index first, as fit into one query, and returns their number.
-func (l *Log) valuesOnce(ctx context.Context, s *session, positions []log.Position, first int, v *log.Values) (int, error) {
+func (l *Log) valuesOnce(
+	ctx context.Context, s *session, positions []log.Position, first int, v *log.Values,
+) (int, error) {
 	query := pick(l.sql.values, len(positions)-first)
-	some := positions[first:min(len(positions), first+query.rows)]
-	at := make(map[log.Position]int, len(some)) // the first index of each position
+	batch := positions[first:min(len(positions), first+query.rows)]
+	at := make(map[log.Position]int, len(batch)) // the first index of each position
 	args := make([]driver.NamedValue, query.rows)
-	for i, p := range some {
+	for i, p := range batch {
 		if _, ok := at[p]; !ok {
 			at[p] = i
 		}
 		args[i].Value = int64(p)
 	}
-	for i := len(some); i < len(args); i++ {
+	for i := len(batch); i < len(args); i++ {
 		args[i].Value = int64(0)
 	}
 	var err error
-	v.End, err = l.rows(ctx, s, query.sql, args, func(row []driver.Value) error {
+	v.End, err = rows(ctx, s, query.sql, args, func(row []driver.Value) error {
 		i, ok := at[log.Position(integer(row[0]))]
 		if !ok {
 			return fmt.Errorf("a row that was not asked for: %w", log.ErrCorrupt)
@@ -245,11 +249,11 @@ func (l *Log) valuesOnce(ctx context.Context, s *session, positions []log.Positi
 	if err != nil {
 		return 0, err
 	}
-	for i, p := range some { // copy the values of positions that are named twice
+	for i, p := range batch { // copy the values of positions that are named twice
 		if j := at[p]; j != i {
 			v.Values[first+i], v.Found[first+i] = v.Values[first+j], v.Found[first+j]
 			v.IDs[first+i], v.Checksums[first+i] = v.IDs[first+j], v.Checksums[first+j]
 		}
 	}
-	return len(some), nil
+	return len(batch), nil
 }

@@ -16,7 +16,7 @@ func (l *Log) Register(ctx context.Context, self log.Replica) ([]log.Replica, er
 		return nil, translate("register", err)
 	}
 	var replicas []log.Replica
-	err = l.read(ctx, l.followers, func(ctx context.Context, s *session) error {
+	err = l.run(ctx, l.followers, func(ctx context.Context, s *session) error {
 		if _, err := s.change(ctx, l.sql.register, []driver.NamedValue{
 			{Value: int64(self.ID)}, {Value: []byte(self.Name)}, {Value: urls}, {Value: []byte(self.Version)},
 		}); err != nil {
@@ -43,7 +43,7 @@ func (l *Log) Register(ctx context.Context, self log.Replica) ([]log.Replica, er
 
 // Unregister implements [log.Registry].
 func (l *Log) Unregister(ctx context.Context, id uint64, seen log.Timestamp) error {
-	return translate("unregister", l.read(ctx, l.followers, func(ctx context.Context, s *session) error {
+	return translate("unregister", l.run(ctx, l.followers, func(ctx context.Context, s *session) error {
 		_, err := s.change(ctx, l.sql.unregister, arguments(int64(id), int64(seen), int64(seen)))
 		return err
 	}))

@@ -16,5 +16,5 @@ func (l *Log) makeRoom(refusal error) {
 		l.othersPool.SetMaxIdleConns(-1)
 		l.othersPool.SetMaxIdleConns(l.keepIdle)
 	}
-	l.refusals.Refusal(l.logger, &connect.Failure{Operation: "mysql: connect", Err: refusal, Server: ServerText})
+	l.refusals.Refusal(l.logger, connect.NewFailure("mysql: connect", nil, refusal, ServerText))
 }

@@ -36,8 +36,7 @@ type session struct {
 	// network is the network connection below the session.
 	network  net.Conn
 	prepared map[string]rawStmt
-	// galera reports that the server is a node of a Galera cluster.
-	galera bool
+	engine   engine
 	// readOnly reports that the server took no writes when the connection was made.
 	readOnly bool
 }
@@ -119,7 +118,9 @@ func (s *session) change(ctx context.Context, statement string, args []driver.Na
 // query runs a query and calls row with each of its rows, which are valid only during the call. It prepares and keeps a
 // query that has parameters. If row returns an error, query closes the connection instead of reading the remaining
 // rows.
-func (s *session) query(ctx context.Context, statement string, args []driver.NamedValue, row func([]driver.Value) error) error {
+func (s *session) query(
+	ctx context.Context, statement string, args []driver.NamedValue, row func([]driver.Value) error,
+) error {
 	var rows driver.Rows
 	if args == nil {
 		var err error

@@ -3,8 +3,6 @@ package mysql
 import (
 	"context"
 	"database/sql/driver"
-	"errors"
-	"fmt"
 
 	"github.com/stele-db/stele/logstructured/log"
 )
@@ -16,11 +14,12 @@ var fileSizeSQL = []string{
 	`SELECT FILE_SIZE FROM information_schema.INNODB_TABLESPACES WHERE NAME = CONCAT(DATABASE(), '/', ?)`,
 }
 
-const tableSizeSQL = `SELECT DATA_LENGTH + INDEX_LENGTH, DATA_FREE FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?`
+const tableSizeSQL = `SELECT DATA_LENGTH + INDEX_LENGTH, DATA_FREE FROM information_schema.TABLES
+	WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?`
 
 // Size implements [log.Log].
 func (l *Log) Size(ctx context.Context) (size log.Size, err error) {
-	err = l.read(ctx, l.others, func(ctx context.Context, s *session) error {
+	err = l.run(ctx, l.others, func(ctx context.Context, s *session) error {
 		table := []driver.NamedValue{{Ordinal: 1, Value: l.cfg.sql("{prefix}_log")}}
 		var data, free int64
 		if err := s.query(ctx, tableSizeSQL, table, func(row []driver.Value) error {
@@ -52,24 +51,10 @@ func (l *Log) Size(ctx context.Context) (size log.Size, err error) {
 
 // Defragment implements [log.Log]. The server rebuilds the table online; on Galera all nodes wait for it.
 func (l *Log) Defragment(ctx context.Context) error {
-	return translate("defragment", l.read(ctx, l.others, func(ctx context.Context, s *session) error {
+	return translate("defragment", l.run(ctx, l.others, func(ctx context.Context, s *session) error {
 		if err := s.refuseReadOnly(ctx); err != nil {
 			return err
 		}
-		var failed error
-		err := s.query(ctx, l.cfg.sql(`OPTIMIZE TABLE {prefix}_log`), nil, func(row []driver.Value) error {
-			// The columns are Table, Op, Msg_type, Msg_text. InnoDB reports as a note that it recreates the table.
-			if len(row) == 4 && text(row[2]) == "error" {
-				failed = errors.Join(failed, errors.New(text(row[3])))
-			}
-			return nil
-		})
-		if isNumber(err, errTiDBUnsupported) {
-			return nil // TiKV reclaims space by itself
-		}
-		if err == nil && failed != nil {
-			err = fmt.Errorf("optimize: %w", failed)
-		}
-		return err
+		return s.engine.optimize(ctx, s, l.cfg.sql(`OPTIMIZE TABLE {prefix}_log`))
 	}))
 }

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"time"
 
 	"github.com/stele-db/stele/drivers/connect"
-	"github.com/stele-db/stele/drivers/internal/lifetime"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -29,7 +27,8 @@ const (
 
 // writer is the connection for appending.
 type writer struct {
-	s *session
+	s   *session
+	sql *statements
 	// maxPacket is the server's limit in bytes.
 	maxPacket int
 	inserts   map[int]*insert
@@ -59,7 +58,7 @@ func (l *Log) lockWriter(ctx context.Context) (*writer, error) {
 	}
 	if w == nil {
 		var err error
-		if w, err = l.connectWriter(ctx); err != nil {
+		if w, err = l.appender.Open(ctx); err != nil {
 			l.writer <- nil
 			return nil, err
 		}
@@ -71,8 +70,8 @@ func (l *Log) lockWriter(ctx context.Context) (*writer, error) {
 func (l *Log) unlockWriter(w *writer, err error) {
 	if !w.s.IsValid() || err != nil && giveUp(err) {
 		_ = w.s.Close()
-		if err != nil && elsewhere(err) {
-			l.writeServer.another()
+		if err != nil && anotherMaySucceed(err) {
+			l.writeServer.skip()
 		}
 		w = nil
 	}
@@ -96,47 +95,27 @@ func (l *Log) newWriter(ctx context.Context) (*writer, error) {
 		_ = s.Close()
 		return nil, err
 	}
-	return &writer{s: s, maxPacket: int(integer(v["max_allowed_packet"])), inserts: map[int]*insert{}}, nil
-}
-
-// connectWriter makes the connection for appending. If the server refuses it, connectWriter closes connections of the
-// class others and retries until ctx ends.
-func (l *Log) connectWriter(ctx context.Context) (*writer, error) {
-	w, err := l.newWriter(ctx)
-	for wait := 10 * time.Millisecond; refused(err); wait = min(2*wait, time.Second) {
-		l.refusedWriter.Store(true)
-		l.makeRoom(err)
-		if ended := connect.Pause(ctx, wait); ended != nil {
-			return nil, fmt.Errorf("%w: %w", ended, err)
-		}
-		w, err = l.newWriter(ctx)
-	}
-	if err == nil {
-		l.refusedWriter.Store(false)
-	}
-	return w, err
+	return &writer{
+		s: s, sql: &l.sql, maxPacket: int(integer(v["max_allowed_packet"])), inserts: map[int]*insert{},
+	}, nil
 }
 
 // writable returns an error while the server refuses the connection for appending, because a replica that can only read
 // must not report itself ready. It is cheap otherwise.
 func (l *Log) writable(ctx context.Context) error {
-	if !l.refusedWriter.Load() {
+	if !l.appender.Refused() {
 		return nil
 	}
-	ctx, done, err := l.calls.Begin(ctx)
-	if err != nil {
+	return l.calls.Run(ctx, func(ctx context.Context) error {
+		w, err := l.lockWriter(ctx)
+		switch {
+		case err == nil:
+			l.unlockWriter(w, nil)
+		case l.appender.Refused():
+			err = fmt.Errorf("%w for appending: %w", log.ErrNoConnection, err)
+		}
 		return err
-	}
-	defer done()
-	w, err := l.lockWriter(ctx)
-	if err != nil && l.refusedWriter.Load() {
-		err = fmt.Errorf("%w for appending: %w", log.ErrNoConnection, err)
-	}
-	if err != nil {
-		return lifetime.Because(ctx, err)
-	}
-	l.unlockWriter(w, nil)
-	return nil
+	})
 }
 
 // checkPacket compares max_allowed_packet with the largest value that must fit. A large value is sent in packets of its
@@ -149,11 +128,42 @@ func (l *Log) checkPacket(value string) error {
 	if need := int64(l.cfg.maxValue) + packetReserve + rowBytes; limit < need {
 		// The server rounds the limit down to a multiple of 1024.
 		need = (need + 1023) / 1024 * 1024
-		return &connect.OpenFailure{Text: fmt.Sprintf("the server's max_allowed_packet is %d bytes, which is too little for values of %d bytes: "+
-			"either set it to at least %d in the server's configuration, section [mysqld] (SET GLOBAL max_allowed_packet = %d serves until the server restarts), or lower the limit of requests to %d bytes",
+		return &connect.OpenFailure{Text: fmt.Sprintf("the server's max_allowed_packet is %d bytes, "+
+			"which is too little for values of %d bytes: "+
+			"either set it to at least %d in the server's configuration, section [mysqld] "+
+			"(SET GLOBAL max_allowed_packet = %d serves until the server restarts), "+
+			"or lower the limit of requests to %d bytes",
 			limit, l.cfg.maxValue, need, need, max(0, min(limit-packetReserve-rowBytes, math.MaxInt32)))}
 	}
 	return nil
+}
+
+// conditionalInsert returns the prepared conditional INSERT for a number of rows. It evicts the least recently used
+// INSERTs.
+func (w *writer) conditionalInsert(ctx context.Context, rows int) (*insert, error) {
+	w.uses++
+	if found, ok := w.inserts[rows]; ok {
+		found.lastUse = w.uses
+		return found, nil
+	}
+	for w.rows > 0 && w.rows+rows > cachedRows {
+		oldest := 0
+		for n, i := range w.inserts {
+			if oldest == 0 || i.lastUse < w.inserts[oldest].lastUse {
+				oldest = n
+			}
+		}
+		_ = w.inserts[oldest].Close() // if the connection is broken, the next statement reports it
+		delete(w.inserts, oldest)
+		w.rows -= oldest
+	}
+	p, err := w.s.prepare(ctx, w.sql.inserts(rows, w.sql.guardedRow, w.sql.timedRow))
+	if err != nil {
+		return nil, err
+	}
+	w.inserts[rows] = &insert{p, w.uses}
+	w.rows += rows
+	return w.inserts[rows], nil
 }
 
 // begin makes room for n parameters.
