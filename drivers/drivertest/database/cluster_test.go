@@ -102,7 +102,7 @@ func TestOwnerEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(t.TempDir(), "db")
-	start := exec.Command(script(), "start", Postgres, dir)
+	start := exec.Command(filepath.Join(root, "scripts", "databases"), "start", Postgres, dir)
 	start.Env = append(os.Environ(), "DATABASES_OWNER="+strconv.Itoa(owner.Process.Pid))
 	if out, err := start.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

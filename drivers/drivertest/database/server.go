@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -140,16 +139,14 @@ func (s *Server) readEnv() error {
 	return nil
 }
 
-func script() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..", "..", "scripts", "databases")
-}
-
 // run runs the script.
 func run(limit time.Duration, arguments ...string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	c := exec.CommandContext(ctx, script(), arguments...)
+	if errRoot != nil {
+		return errRoot
+	}
+	c := exec.CommandContext(ctx, filepath.Join(root, "scripts", "databases"), arguments...)
 	c.Env = append(os.Environ(), "DATABASES_OWNER="+strconv.Itoa(os.Getpid()))
 	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
 	c.WaitDelay = 30 * time.Second

@@ -7,10 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/stele-db/stele/drivers/drivertest/database"
 )
 
 // RaceEnabled tells that the test was built with the race detector.
@@ -77,6 +78,8 @@ func (p Program) build() (string, error) {
 	name, args := p.Name, []string{"build"}
 	if p.Race {
 		name, args = name+"-race", append(args, "-race")
+	} else {
+		args = append(args, "-trimpath")
 	}
 	if p.Overlay != "" {
 		args = append(args, "-overlay", p.Overlay)
@@ -88,7 +91,15 @@ func (p Program) build() (string, error) {
 	}
 	defer unlock()
 	cmd := exec.Command("go", append(args, "-o", path, p.Package)...)
-	cmd.Dir = filepath.Join(moduleDir(), p.Dir)
+	root, err := database.Root()
+	if err != nil {
+		return "", err
+	}
+	cmd.Dir = filepath.Join(root, "test", p.Dir)
+	if !p.Race {
+		// As it is released, and as all tests without the race detector are built, so that its packages are compiled once.
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w\n%s", err, out)
 	}
@@ -126,12 +137,6 @@ func lock(path string) (unlock func(), err error) {
 		return nil, err
 	}
 	return func() { _ = f.Close() }, nil
-}
-
-// moduleDir is the directory of the tests' module.
-func moduleDir() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..")
 }
 
 func link(from, to string) error {
