@@ -33,7 +33,7 @@ func (w *writer) append(ctx context.Context, d *draft, batch []*request) error {
 	}
 	if err == nil {
 		w.st.head = headAfter(w.published.head, id, d.entries)
-		w.turns.taken(time.Since(start))
+		w.turns.appended(time.Since(start))
 		w.queue.group.appended(time.Since(start))
 		w.appliedAt = start
 	}

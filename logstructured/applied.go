@@ -76,7 +76,9 @@ func (a *applied) standing(head log.Head) (standing, <-chan struct{}) {
 		}
 		return ahead, a.moved
 	}
-	i, found := slices.BinarySearchFunc(a.heads, head, func(a, b log.Head) int { return cmp.Compare(a.Position, b.Position) })
+	i, found := slices.BinarySearchFunc(a.heads, head, func(a, b log.Head) int {
+		return cmp.Compare(a.Position, b.Position)
+	})
 	if found && a.heads[i].ID == head.ID {
 		return reached, nil
 	}

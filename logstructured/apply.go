@@ -87,7 +87,7 @@ func (st *state) applyCompaction(e *log.Entry) {
 // of a recovery is kept: it holds the term.
 func (st *state) retireCompaction() {
 	if st.compaction != 0 && st.compaction != st.recovery {
-		st.bury(st.compaction)
+		st.discard(st.compaction)
 	}
 }
 
@@ -96,7 +96,7 @@ func (st *state) retireCompaction() {
 func (st *state) applyRecovery(e *log.Entry) {
 	st.retireCompaction()
 	if st.recovery != 0 {
-		st.bury(st.recovery)
+		st.discard(st.recovery)
 	}
 	st.recovery, st.recovered, st.term = e.Position, e.Revision, uint64(e.Version)
 	st.compaction = e.Position
@@ -109,14 +109,14 @@ func (st *state) applyRecord(e *log.Entry) {
 	name := string(e.Key)
 	st.recorded, st.edition = e.Position, editions.Add(1)
 	if st.records != nil {
-		if former, ok := st.records.Get(&record{name: name}); ok {
-			st.bury(former.position)
-			st.recordBytes -= memoryOfRecord(former)
+		if previous, ok := st.records.Get(&record{name: name}); ok {
+			st.discard(previous.position)
+			st.recordBytes -= memoryOfRecord(previous)
 		}
 	}
 	if e.Version == 0 {
 		// The log must not keep the removal longer than the record that it removes.
-		st.bury(e.Position)
+		st.discard(e.Position)
 		if st.records != nil {
 			st.records.Delete(&record{name: name})
 		}
@@ -132,27 +132,27 @@ func (st *state) applyRecord(e *log.Entry) {
 
 // applyLease grants or revokes a lease.
 func (st *state) applyLease(e *log.Entry) {
-	former := st.lease(e.Lease)
-	if former != nil {
-		st.bury(former.granted)
+	previous := st.lease(e.Lease)
+	if previous != nil {
+		st.discard(previous.granted)
 	}
 	if e.Version == 0 {
-		st.bury(e.Position)
-		if former != nil {
-			st.leases.Delete(former)
+		st.discard(e.Position)
+		if previous != nil {
+			st.leases.Delete(previous)
 		}
 		return
 	}
 	setIn(&st.leases, lessLease, &lease{id: e.Lease, ttl: e.Version, granted: e.Position})
 }
 
-// attach updates the keys of the leases when r replaces former (nil: none), in LeaseModeEtcd.
-func (st *state) attach(former, r *row) {
+// attach updates the keys of the leases when r replaces previous (nil: none), in LeaseModeEtcd.
+func (st *state) attach(previous, r *row) {
 	if st.mode != LeaseModeEtcd {
 		return
 	}
-	if former != nil && former.lease != 0 && former.lease != r.lease && st.attached != nil {
-		st.attached.Delete(attachment{former.lease, keyString(former.key)})
+	if previous != nil && previous.lease != 0 && previous.lease != r.lease && st.attached != nil {
+		st.attached.Delete(attachment{previous.lease, keyString(previous.key)})
 	}
 	if r.lease != 0 {
 		setIn(&st.attached, lessAttachment, attachment{r.lease, keyString(r.key)})

@@ -55,8 +55,8 @@ func (l boundedLog) Confirm(ctx context.Context, head log.Head) error {
 	return l.Log.Confirm(ctx, head)
 }
 
-func (l boundedLog) Delete(ctx context.Context, guard log.Head, positions []log.Position, floor log.Position) error {
+func (l boundedLog) Delete(ctx context.Context, applied log.Head, positions []log.Position, floor log.Position) error {
 	ctx, cancel := context.WithTimeout(ctx, deleteTime)
 	defer cancel()
-	return l.Log.Delete(ctx, guard, positions, floor)
+	return l.Log.Delete(ctx, applied, positions, floor)
 }

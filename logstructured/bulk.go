@@ -57,8 +57,8 @@ func (l lane) of(size int64) lane {
 	return l
 }
 
-// ask waits for a turn and queries the database. It returns the cause of ctx's end if ctx ends first.
-func (l lane) ask(ctx context.Context, source log.Log, positions []log.Position) (log.Values, error) {
+// query waits for a turn and queries the database. It returns the cause of ctx's end if ctx ends first.
+func (l lane) query(ctx context.Context, source log.Log, positions []log.Position) (log.Values, error) {
 	if l.turns != nil {
 		select {
 		case l.turns <- struct{}{}:
@@ -74,8 +74,8 @@ func (l lane) ask(ctx context.Context, source log.Log, positions []log.Position)
 	return answer, nil
 }
 
-// hold reserves memory for an answer of size bytes. The caller must call release.
-func (l *lanes) hold(ctx context.Context, size int64) (release func(), err error) {
+// reserve reserves memory for an answer of size bytes. The caller must call release.
+func (l *lanes) reserve(ctx context.Context, size int64) (release func(), err error) {
 	if l.large == nil || size < largeBytes {
 		return func() {}, nil
 	}
@@ -96,12 +96,12 @@ func valueBatch(rows []*row) (n int) {
 
 // fetch reads the values of a batch of rows, none of which is a tombstone, in a turn of the lane. errValueGone means
 // that a row was deleted.
-func fetch(ctx context.Context, source log.Log, turn lane, rows []*row) ([][]byte, error) {
+func fetch(ctx context.Context, source log.Log, in lane, rows []*row) ([][]byte, error) {
 	positions := make([]log.Position, len(rows))
 	for i, r := range rows {
 		positions[i] = r.position
 	}
-	answer, err := turn.ask(ctx, source, positions)
+	answer, err := in.query(ctx, source, positions)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +118,7 @@ func fetch(ctx context.Context, source log.Log, turn lane, rows []*row) ([][]byt
 
 // peek returns the values of a batch of rows, nil for tombstones. It does not change the value cache: its callers read
 // the whole history once, which would evict the values that clients use.
-func peek(ctx context.Context, source log.Log, turn lane, rows []*row) ([][]byte, error) {
+func peek(ctx context.Context, source log.Log, in lane, rows []*row) ([][]byte, error) {
 	data := make([][]byte, len(rows))
 	var missing []*row
 	var at []int
@@ -132,7 +132,7 @@ func peek(ctx context.Context, source log.Log, turn lane, rows []*row) ([][]byte
 	if len(missing) == 0 {
 		return data, nil
 	}
-	fetched, err := fetch(ctx, source, turn, missing)
+	fetched, err := fetch(ctx, source, in, missing)
 	if err != nil {
 		return nil, err
 	}

@@ -41,7 +41,8 @@ type CheckOptions struct {
 func Check(ctx context.Context, l log.Log, opts CheckOptions, report func(Problem)) (*CheckResult, error) {
 	c := &checker{
 		state: newState(), show: report,
-		newest: map[string]*row{}, granted: map[LeaseID]bool{}, keys: map[LeaseID]int{}, supersededAt: map[Revision]int{},
+		newest: map[string]*row{}, granted: map[LeaseID]bool{}, keys: map[LeaseID]int{},
+		supersededAt: map[Revision]int{},
 	}
 	c.report = c.count
 	end, err := l.Scan(ctx, 0, func(entries []log.Entry) error {
@@ -73,8 +74,8 @@ func Check(ctx context.Context, l log.Log, opts CheckOptions, report func(Proble
 	}
 	result := &CheckResult{
 		Entries: c.entries, Leases: len(c.granted), Problems: c.problems,
-		Revision: c.revision, CompactRevision: c.state.compact, WithoutChecksum: c.unsealed, LaterWithoutChecksum: c.laggards,
-		Records: Records{&c.state.control},
+		Revision: c.revision, CompactRevision: c.state.compact, Records: Records{&c.state.control},
+		WithoutChecksum: c.unsealed, LaterWithoutChecksum: c.laterUnsealed,
 	}
 	for _, r := range c.newest {
 		if !r.tombstone() {
@@ -97,21 +98,21 @@ type checker struct {
 	// granted holds the leases of LeaseModeEtcd, and keys the number of live keys of each lease.
 	granted map[LeaseID]bool
 	keys    map[LeaseID]int
-	// strays holds the writes with a lease that was not granted before them. imported is the position at which an
-	// import ended. Up to it strays are no problem: the imported history names leases that had already ended in the
+	// ungranted holds the writes with a lease that was not granted before them. imported is the position at which an
+	// import ended. Up to it these are no problem: the imported history names leases that had already ended in the
 	// source.
-	strays   []stray
-	imported log.Position
+	ungranted []leasedWrite
+	imported  log.Position
 	// supersededAt counts rows by the revision that superseded them.
 	supersededAt map[Revision]int
 	compactions  []compaction
-	// sealed means that a row with a checksum came before. unsealed counts the rows without a checksum, and laggards
-	// those of them that come after a row with one.
-	sealed             bool
-	unsealed, laggards int
+	// sealed means that a row with a checksum came before. unsealed counts the rows without a checksum, and
+	// laterUnsealed those of them that come after a row with one.
+	sealed                  bool
+	unsealed, laterUnsealed int
 }
 
-type stray struct {
+type leasedWrite struct {
 	at    log.Position
 	lease LeaseID
 }
@@ -141,7 +142,7 @@ func (c *checker) entry(e *log.Entry) {
 	case e.Checksum != 0:
 		c.sealed = true
 	case c.sealed:
-		c.laggards++
+		c.laterUnsealed++
 		fallthrough
 	default:
 		c.unsealed++
@@ -193,10 +194,10 @@ const checkBatch = 1000
 
 func (c *checker) key(e *log.Entry) {
 	name := string(e.Key)
-	if former := c.newest[name]; former != nil {
+	if previous := c.newest[name]; previous != nil {
 		c.supersededAt[e.Revision]++
-		if !former.tombstone() {
-			c.keys[former.lease]--
+		if !previous.tombstone() {
+			c.keys[previous.lease]--
 		}
 	}
 	c.newest[name] = newRow(e)
@@ -206,7 +207,7 @@ func (c *checker) key(e *log.Entry) {
 	case mode == LeaseModeTTL && (e.Lease < 0 || e.Lease > MaxLeaseTTL):
 		c.problem(e.Position, "has lease %d, which is no TTL", e.Lease)
 	case mode == LeaseModeEtcd && !c.granted[e.Lease]:
-		c.strays = append(c.strays, stray{e.Position, e.Lease})
+		c.ungranted = append(c.ungranted, leasedWrite{e.Position, e.Lease})
 	}
 }
 
@@ -234,7 +235,7 @@ func (c *checker) control(e *log.Entry) {
 // end checks what depends on the whole log.
 func (c *checker) end(end log.End, retention time.Duration) {
 	c.rules.end(end, c.state.compact)
-	for _, s := range c.strays {
+	for _, s := range c.ungranted {
 		// The grant of a lease that was revoked later may have been deleted, up to the floor.
 		if s.at > max(end.Floor, c.imported) {
 			c.problem(s.at, "has lease %d, which was not granted", s.lease)
@@ -270,7 +271,8 @@ func (c *checker) overdue(end log.End, retention time.Duration) {
 			}
 		}
 		if rows > 0 {
-			c.problem(0, "%d rows of what was compacted at %s are still there", rows, past.at.Time().UTC().Format(time.DateTime))
+			c.problem(0, "%d rows of what was compacted at %s are still there",
+				rows, past.at.Time().UTC().Format(time.DateTime))
 		}
 		return
 	}

@@ -62,8 +62,8 @@ func (w *writer) drain(batch []*request) (_ []*request, full bool) {
 func (w *writer) commit(ctx context.Context, batch []*request) {
 	// conflicts counts the consecutive conflicts.
 	conflicts := 0
-	// accompanied is set once a group that writes nothing has waited for another request.
-	accompanied := false
+	// delayed is set once a group that writes nothing has waited for another request.
+	delayed := false
 	for first := true; len(batch) > 0; first = false {
 		if !first {
 			w.awaitTurn(ctx)
@@ -79,9 +79,9 @@ func (w *writer) commit(ctx context.Context, batch []*request) {
 			batch = rest
 			continue
 		}
-		if d.writesNothing() && len(rest) == 0 && !accompanied && time.Since(w.followedAt) > followedLately {
-			accompanied = true
-			if r := w.queue.group.company(w.queue.requests); r != nil {
+		if d.writesNothing() && len(rest) == 0 && !delayed && time.Since(w.followedAt) > followedLately {
+			delayed = true
+			if r := w.queue.group.nextArrival(w.queue.requests); r != nil {
 				batch = w.collect(append(evaluated, r))
 				continue
 			}
@@ -89,7 +89,7 @@ func (w *writer) commit(ctx context.Context, batch []*request) {
 		err := w.append(ctx, d, evaluated)
 		switch {
 		case err == nil:
-			conflicts, accompanied = 0, false
+			conflicts, delayed = 0, false
 			w.queue.group.answered(len(evaluated), len(w.queue.requests), len(d.entries) > 0)
 			w.accept(d)
 			finish(evaluated, nil)
@@ -199,7 +199,7 @@ func (w *writer) evaluate(batch []*request, sp savepoint, limit int) (d *draft, 
 }
 
 // reportFailure reports a failed append. A failed sync and corruption go to health at once, because the follower would
-// not notice them. Any other failure is logged, as a warning if there was none for a while and at debug level otherwise.
+// not notice them. Other failures are logged, as a warning if there was none for a while and at debug level otherwise.
 func (w *writer) reportFailure(ctx context.Context, err error) {
 	const often = 10 * time.Second
 	if errors.Is(err, log.ErrSyncFailed) || errors.Is(err, log.ErrCorrupt) {

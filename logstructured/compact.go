@@ -45,11 +45,11 @@ func (s *Store) deleteRows(ctx context.Context) error {
 	for ctx.Err() == nil {
 		// Load the head before the batch. After the database went back in time, the old deletions are dropped before a
 		// head of the new history is published. The new head is therefore never used with an old batch.
-		guard := s.snapshot().head
+		applied := s.snapshot().head
 		batch, due, wait := d.next(time.Now())
 		if due {
 			n := min(len(batch.positions), deleteBatch)
-			if err := s.log.Delete(ctx, guard, batch.positions[:n], batch.floor); err != nil {
+			if err := s.log.Delete(ctx, applied, batch.positions[:n], batch.floor); err != nil {
 				if now := time.Now(); now.Sub(warned) >= remindEvery && ctx.Err() == nil {
 					warned = now
 					s.logger.WithError(err).Warn("cannot delete compacted rows; trying again")

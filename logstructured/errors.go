@@ -46,12 +46,12 @@ var (
 )
 
 // ErrLeaseMode answers requests that [LeaseModeTTL] cannot serve.
-var ErrLeaseMode = errors.New("this server runs with --lease-mode=ttl, where a lease is only a TTL: it cannot be chosen, kept alive, revoked or " +
-	"listed; locks, elections and service registries need --lease-mode=etcd")
+var ErrLeaseMode = errors.New("in lease mode ttl a lease is only a TTL: " +
+	"it cannot be chosen, kept alive, revoked or listed")
 
 // ErrLeaseIdentity answers puts of keys whose names end with the ID of their lease, in [LeaseModeTTL].
-var ErrLeaseIdentity = errors.New("this server runs with --lease-mode=ttl, where all leases with the same TTL have the same ID: a key that is named " +
-	"after its lease is not unique; locks, elections and service registries need --lease-mode=etcd")
+var ErrLeaseIdentity = errors.New("in lease mode ttl all leases with the same TTL have the same ID: " +
+	"a key that is named after its lease is not unique")
 
 // ErrLeaseModeMismatch means that the log's lease mode is not [Options.LeaseMode].
 var ErrLeaseModeMismatch = errors.New("lease mode mismatch")
@@ -66,25 +66,25 @@ var errIndexFull = fmt.Errorf("%w: the index has reached its limit", log.ErrNoSp
 // unavailable turns a failure of the database into [ErrUnavailable] or, if it did not answer in time, [ErrTimeout]. It
 // returns the cause of ctx's end if the caller gave up. The text begins with the text of err, which begins with the
 // cause.
-func unavailable(ctx context.Context, doing string, err error) error {
+func unavailable(ctx context.Context, operation string, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	for _, known := range []error{log.ErrNoSpace, log.ErrReadOnly, log.ErrUnknown, ErrStopped} {
 		if errors.Is(err, known) {
-			return fmt.Errorf("%w (%s)", err, doing)
+			return fmt.Errorf("%w (%s)", err, operation)
 		}
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("%w (%s: %w)", err, doing, ErrTimeout)
+		return fmt.Errorf("%w (%s: %w)", err, operation, ErrTimeout)
 	}
-	return fmt.Errorf("%w (%s: %w)", err, doing, ErrUnavailable)
+	return fmt.Errorf("%w (%s: %w)", err, operation, ErrUnavailable)
 }
 
 // failed is [unavailable] for the store's own calls, whose ctx ends only when the store stops.
-func failed(ctx context.Context, doing string, err error) error {
+func failed(ctx context.Context, operation string, err error) error {
 	if ctx.Err() != nil {
 		return ErrStopped
 	}
-	return unavailable(ctx, doing, err)
+	return unavailable(ctx, operation, err)
 }

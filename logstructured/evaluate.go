@@ -14,9 +14,9 @@ type draft struct {
 	values *values
 	// leases holds the deadlines of the published state. It is nil in the evaluation of a read.
 	leases *expiry
-	// turn is the lane in which many values are read. The writer uses the zero lane, which does not wait, because every
+	// lane is the lane in which many values are read. The writer uses the zero lane, which does not wait, because every
 	// write waits for the writer.
-	turn   lane
+	lane   lane
 	alarms *Derived[*alarms]
 	// maxIndex is the limit of the index in bytes; 0 or less is none.
 	maxIndex int64
@@ -117,8 +117,8 @@ func (ev *evaluation) compact(revision Revision) log.Position {
 	return position
 }
 
-// addKeepAlives adds entries for the leases that were kept alive. It may run after all evaluations, because the evaluation of a
-// request cannot depend on these entries.
+// addKeepAlives adds entries for the leases that were kept alive. It may run after all evaluations, because none of
+// them can depend on these entries.
 func (d *draft) addKeepAlives() {
 	slices.Sort(d.keptAlive)
 	for ids := range slices.Chunk(slices.Compact(d.keptAlive), maxKeepAlives) {

@@ -21,33 +21,33 @@ type expiry struct {
 	mode LeaseMode
 	// rows holds the rows that have a deadline, in LeaseModeTTL.
 	rows deadlines[*row]
-	// terms holds the terms of all leases, in LeaseModeEtcd. due holds the times at which to check a lease: it may have
+	// countdowns holds all leases, in LeaseModeEtcd. due holds the times at which to check a lease: it may have
 	// been kept alive since.
-	terms map[LeaseID]*term
-	due   deadlines[dueLease]
+	countdowns map[LeaseID]*countdown
+	due        deadlines[dueLease]
 	// shrinkAt is the number of deadlines in rows and due at which shrink drops superseded ones.
 	shrinkAt int
-	// looked is the local time of the last sweep. since is the time on the clock from which sweeps have been
+	// sweptAt is the local time of the last sweep. since is the time on the clock from which sweeps have been
 	// continuous: before it, a client could not keep a lease alive, so no lease ends before since plus its TTL.
-	looked time.Time
-	since  log.Timestamp
+	sweptAt time.Time
+	since   log.Timestamp
 	// dead holds the positions of keep-alive entries that are garbage: each of their leases was kept alive again or
 	// revoked.
 	dead []log.Position
 }
 
-// term holds the TTL and the deadline of a lease.
-type term struct {
+// countdown holds the TTL and the deadline of a lease.
+type countdown struct {
 	ttl      log.Timestamp // milliseconds
 	deadline log.Timestamp
 	// granted is the position of the grant.
 	granted log.Position
-	// renewal is the entry that last kept the lease alive, nil if none did.
-	renewal *renewal
+	// keptBy is the entry that last kept the lease alive, nil if none did.
+	keptBy *keepAlive
 }
 
-// renewal is a keep-alive entry. live is the number of leases whose deadline still comes from it.
-type renewal struct {
+// keepAlive is a keep-alive entry. live is the number of leases whose deadline still comes from it.
+type keepAlive struct {
 	position log.Position
 	live     int
 }
@@ -96,8 +96,8 @@ func (x *expiry) shrink(current func(*row) bool) {
 	}
 	x.rows = slices.Clone(slices.DeleteFunc(x.rows, func(r *row) bool { return !current(r) }))
 	heap.Init(&x.rows)
-	x.due = make(deadlines[dueLease], 0, len(x.terms))
-	for id, t := range x.terms {
+	x.due = make(deadlines[dueLease], 0, len(x.countdowns))
+	for id, t := range x.countdowns {
 		x.due = append(x.due, dueLease{id, t.deadline})
 	}
 	heap.Init(&x.due)
@@ -131,26 +131,26 @@ func (x *expiry) control(e *log.Entry, since time.Time) {
 	case log.KindLease:
 		x.forget(e.Lease)
 		if e.Version != 0 {
-			t := &term{ttl: log.Timestamp(e.Version) * 1000, granted: e.Position}
+			t := &countdown{ttl: log.Timestamp(e.Version) * 1000, granted: e.Position}
 			t.deadline = x.adjusted(e.Time, since) + t.ttl
-			if x.terms == nil {
-				x.terms = map[LeaseID]*term{}
+			if x.countdowns == nil {
+				x.countdowns = map[LeaseID]*countdown{}
 			}
-			x.terms[e.Lease] = t
+			x.countdowns[e.Lease] = t
 			heap.Push(&x.due, dueLease{e.Lease, t.deadline})
 		}
 	case log.KindKeepAlive:
-		x.renew(e, since)
+		x.extend(e, since)
 	}
 }
 
-func (x *expiry) renew(e *log.Entry, since time.Time) {
+func (x *expiry) extend(e *log.Entry, since time.Time) {
 	from := x.adjusted(e.Time, since)
-	r := &renewal{position: e.Position}
+	r := &keepAlive{position: e.Position}
 	for ids := e.Value; len(ids) >= 8; ids = ids[8:] {
-		if t := x.terms[LeaseID(binary.BigEndian.Uint64(ids))]; t != nil {
+		if t := x.countdowns[LeaseID(binary.BigEndian.Uint64(ids))]; t != nil {
 			x.release(t)
-			t.deadline, t.renewal = max(t.deadline, from+t.ttl), r
+			t.deadline, t.keptBy = max(t.deadline, from+t.ttl), r
 			r.live++
 		}
 	}
@@ -161,39 +161,39 @@ func (x *expiry) renew(e *log.Entry, since time.Time) {
 
 // forget drops a lease that was revoked, or that is about to be replaced.
 func (x *expiry) forget(id LeaseID) {
-	if t := x.terms[id]; t != nil {
+	if t := x.countdowns[id]; t != nil {
 		x.release(t)
-		delete(x.terms, id)
+		delete(x.countdowns, id)
 	}
 }
 
 // release records that the deadline of t no longer comes from the entry that last kept the lease alive.
-func (x *expiry) release(t *term) {
-	if t.renewal == nil {
+func (x *expiry) release(t *countdown) {
+	if t.keptBy == nil {
 		return
 	}
-	if t.renewal.live--; t.renewal.live == 0 {
-		x.dead = append(x.dead, t.renewal.position)
+	if t.keptBy.live--; t.keptBy.live == 0 {
+		x.dead = append(x.dead, t.keptBy.position)
 	}
 }
 
 // served records a sweep at a local time. After an outage every lease gets its whole TTL, so that its client has time
 // to keep it alive.
 func (x *expiry) served(local time.Time) {
-	if x.looked.IsZero() || local.Sub(x.looked) > outage {
+	if x.sweptAt.IsZero() || local.Sub(x.sweptAt) > outage {
 		x.since = x.reading(local)
 	}
-	x.looked = local
+	x.sweptAt = local
 }
 
 // end returns the time at which a lease ends.
-func (x *expiry) end(t *term) log.Timestamp { return max(t.deadline, x.since+t.ttl) }
+func (x *expiry) end(t *countdown) log.Timestamp { return max(t.deadline, x.since+t.ttl) }
 
 // remaining returns how long a lease lasts from now on, in seconds, rounded down. The result is always less than the
 // TTL, as in etcd: some time has passed since the grant, even if it is less than the clock shows. The clock may also
 // lag behind the database's.
 func (x *expiry) remaining(l *lease) int64 {
-	t := x.terms[l.id]
+	t := x.countdowns[l.id]
 	if t == nil { // granted in the same append
 		return l.ttl - 1
 	}
@@ -203,11 +203,11 @@ func (x *expiry) remaining(l *lease) int64 {
 
 // compare orders leases by their ends, and leases that end in the same millisecond by their grants.
 func (x *expiry) compare(a, b LeaseID) int {
-	s, t := x.terms[a], x.terms[b]
+	s, t := x.countdowns[a], x.countdowns[b]
 	switch {
 	case s == nil && t == nil:
 		return 0
-	case s == nil: // granted in this append, after all leases that have a term
+	case s == nil: // granted in this append, after all leases that have one
 		return 1
 	case t == nil:
 		return -1

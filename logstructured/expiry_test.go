@@ -57,7 +57,7 @@ func TestExpiryForgetsWhatWasSuperseded(t *testing.T) {
 		}
 	}
 	for id := range LeaseID(10) {
-		if leases.terms[often-id] == nil {
+		if leases.countdowns[often-id] == nil {
 			t.Errorf("lease %d is gone", often-id)
 		}
 	}

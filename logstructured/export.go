@@ -28,7 +28,7 @@ type Export struct {
 	Records Records
 
 	log    log.Log
-	turn   lane
+	lane   lane
 	rows   []*row
 	hashed []*row
 }
@@ -59,11 +59,11 @@ func ExportLog(ctx context.Context, l log.Log) (*Export, error) {
 	return newExport(boundedLog{l, exportBatchTime}, lane{}, &st.snapshot, leases.ends(&st.control)), nil
 }
 
-func newExport(l log.Log, turn lane, snap *snapshot, ends leaseEnds) *Export {
+func newExport(l log.Log, in lane, snap *snapshot, ends leaseEnds) *Export {
 	return &Export{
 		Revision: snap.revision, CompactRevision: snap.compact, Position: snap.head.Position, Term: snap.term,
 		Leases: ends.leases(snap), Records: Records{&snap.control},
-		log: l, turn: turn, rows: snap.compacted(), hashed: snap.hashed(snap.revision),
+		log: l, lane: in, rows: snap.compacted(), hashed: snap.hashed(snap.revision),
 	}
 }
 
@@ -115,22 +115,17 @@ func (x *Export) Read(ctx context.Context, fn func([]log.Entry) error) (hashKV u
 
 // read converts a batch of rows to entries.
 func (x *Export) read(ctx context.Context, rows []*row) ([]log.Entry, error) {
-	values, err := peek(ctx, x.log, x.turn, rows)
+	values, err := peek(ctx, x.log, x.lane, rows)
 	if errors.Is(err, errValueGone) {
-		return nil, fmt.Errorf("%w: it was deleted by a compaction while it was waiting to be read: %w", ErrCompacted, err)
+		return nil, fmt.Errorf("%w: a compaction deleted a row before it was read: %w", ErrCompacted, err)
 	}
 	if err != nil {
 		return nil, err
 	}
 	entries := make([]log.Entry, len(rows))
 	for i, r := range rows {
-		entries[i] = log.Entry{
-			Kind: log.KindPut, Revision: r.revision, Sub: int64(r.sub), Key: r.key, Value: values[i], ValueSize: int(r.size),
-			CreateRevision: r.create, Version: r.version, Lease: r.lease,
-		}
-		if r.tombstone() {
-			entries[i].Kind = log.KindTombstone
-		}
+		entries[i] = r.entry()
+		entries[i].Position, entries[i].ID, entries[i].Value = 0, 0, values[i]
 	}
 	return entries, nil
 }

@@ -26,8 +26,8 @@ func (w *writer) follow(ctx context.Context) {
 	w.health.observe(ctx, err)
 }
 
-// catchUpIfNotified applies the entries of other replicas if this replica was notified of any: an append that does not follow
-// them would conflict.
+// catchUpIfNotified applies the entries of other replicas if this replica was notified of any. An append that does not
+// follow them would conflict.
 func (w *writer) catchUpIfNotified(ctx context.Context) {
 	select {
 	case <-w.behind:
@@ -57,7 +57,7 @@ func (w *writer) catchUp(ctx context.Context) error {
 		heads := headsOf(entries)
 		w.publish(heads...)
 		for _, head := range heads {
-			w.turns.foreign(tagOf(head.ID))
+			w.turns.appendedBy(tagOf(head.ID))
 		}
 	})
 	if errors.Is(err, errHistoryChanged) {
@@ -87,12 +87,12 @@ func (w *writer) awaitTurn(ctx context.Context) {
 	for len(w.turns.due) > 0 && ctx.Err() == nil {
 		wait := time.Until(w.turns.until)
 		if wait <= 0 {
-			w.turns.passed()
+			w.turns.endTurn()
 			continue
 		}
 		poll := !w.notified.Load()
 		if poll {
-			wait = min(wait, w.turns.look())
+			wait = min(wait, w.turns.pollDelay())
 		}
 		timer := time.NewTimer(wait)
 		select {

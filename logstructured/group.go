@@ -41,12 +41,13 @@ func (r *request) gone() error {
 }
 
 const (
-	// usualDecay is the rate at which usual falls: by 1/usualDecay with each answered group that shows fewer requests.
-	usualDecay = 16
+	// underWayDecay is the rate at which underWay falls: by 1/underWayDecay with each answered group that shows fewer
+	// requests.
+	underWayDecay = 16
 	// maxGroupWait bounds how long a request waits for more requests to join its append.
 	maxGroupWait = 2 * time.Millisecond
-	// leastCompany is the value of size below which a group that writes nothing is answered at once.
-	leastCompany = 2
+	// minDelayedGroup is the value of size below which a group that writes nothing is answered at once.
+	minDelayedGroup = 2
 )
 
 // groupCommit makes requests wait for more requests to join the same append when many are under way. Half of them are
@@ -54,24 +55,24 @@ const (
 // arrive would form a small append, and each of the rest would have to wait for its end. The writer is woken once, by
 // the request that completes the group.
 type groupCommit struct {
-	// wanted is how many requests the writer waits for in the queue; 0 if it does not.
-	wanted   atomic.Int32
+	// target is how many requests the writer waits for in the queue; 0 if it does not.
+	target   atomic.Int32
 	complete chan struct{}
-	// usual is the number of requests that have lately been under way at once, times usualDecay. Only the writer uses
-	// it and the fields below.
-	usual int
+	// underWay is the number of requests that have lately been under way at once, times underWayDecay. Only the writer
+	// uses it and the fields below.
+	underWay int
 	// wrote reports whether the last group that was answered wrote something and so was appended.
 	wrote bool
-	// took is the average time of an append.
-	took  time.Duration
-	timer *time.Timer
+	// average is the average time of an append.
+	average time.Duration
+	timer   *time.Timer
 }
 
 func newGroupCommit() groupCommit { return groupCommit{complete: make(chan struct{}, 1)} }
 
 // arrived is called for each request that was queued, with the length of the queue.
 func (g *groupCommit) arrived(queued int) {
-	if wanted := g.wanted.Load(); wanted > 0 && queued >= int(wanted) {
+	if target := g.target.Load(); target > 0 && queued >= int(target) {
 		select {
 		case g.complete <- struct{}{}:
 		default:
@@ -83,19 +84,19 @@ func (g *groupCommit) arrived(queued int) {
 // group wrote something.
 func (g *groupCommit) answered(requests, queued int, wrote bool) {
 	g.wrote = wrote
-	g.usual = max((requests+queued)*usualDecay, g.usual-g.usual/usualDecay)
+	g.underWay = max((requests+queued)*underWayDecay, g.underWay-g.underWay/underWayDecay)
 }
 
 // appended records how long an append took.
 func (g *groupCommit) appended(took time.Duration) {
-	if g.took == 0 {
-		g.took = took
+	if g.average == 0 {
+		g.average = took
 	}
-	g.took += (took - g.took) / 8
+	g.average += (took - g.average) / 8
 }
 
 // size returns how many requests an append should have.
-func (g *groupCommit) size() int { return g.usual / usualDecay / 2 }
+func (g *groupCommit) size() int { return g.underWay / underWayDecay / 2 }
 
 // await returns when missing requests are in the queue, or when waiting for more would cost more than it gains.
 func (g *groupCommit) await(missing int, queued func() int) {
@@ -103,12 +104,12 @@ func (g *groupCommit) await(missing int, queued func() int) {
 	case <-g.complete: // a late signal of an earlier group
 	default:
 	}
-	g.wanted.Store(int32(missing))
-	defer g.wanted.Store(0)
+	g.target.Store(int32(missing))
+	defer g.target.Store(0)
 	if queued() >= missing {
 		return
 	}
-	timer := g.after(min(g.took/2, maxGroupWait))
+	timer := g.after(min(g.average/2, maxGroupWait))
 	select {
 	case <-g.complete:
 		timer.Stop()
@@ -116,17 +117,17 @@ func (g *groupCommit) await(missing int, queued func() int) {
 	}
 }
 
-// company returns the request that arrives next in queue, to join a group that writes nothing. It returns nil if none
-// arrives in the time of an append, if the previous group wrote nothing either, or if few requests are under way.
+// nextArrival returns the request that arrives next in queue, to join a group that writes nothing. It returns nil if
+// none arrives in the time of an append, if the previous group wrote nothing either, or if few requests are under way.
 //
 // Such a group after an append is mostly transactions that lost a compare to that append. If they were answered at
 // once, their clients would start the next race together with the clients of that append, and most of them would lose
 // again.
-func (g *groupCommit) company(queue <-chan *request) *request {
-	if !g.wrote || g.size() < leastCompany {
+func (g *groupCommit) nextArrival(queue <-chan *request) *request {
+	if !g.wrote || g.size() < minDelayedGroup {
 		return nil
 	}
-	timer := g.after(min(g.took, maxGroupWait))
+	timer := g.after(min(g.average, maxGroupWait))
 	select {
 	case r := <-queue:
 		timer.Stop()

@@ -23,11 +23,11 @@ func TestCompany(t *testing.T) {
 			g.appended(time.Hour)
 			g.answered(test.requests, 0, test.wrote)
 			queue := make(chan *request, 1)
-			if start := time.Now(); g.company(queue) != nil || time.Since(start) < maxGroupWait && test.want {
+			if start := time.Now(); g.nextArrival(queue) != nil || time.Since(start) < maxGroupWait && test.want {
 				t.Errorf("without another request the group waited for %v", time.Since(start))
 			}
 			queue <- &request{}
-			if got := g.company(queue) != nil; got != test.want {
+			if got := g.nextArrival(queue) != nil; got != test.want {
 				t.Errorf("the next request goes with the group: %t, want %t", got, test.want)
 			}
 		})

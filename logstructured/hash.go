@@ -32,7 +32,9 @@ func (s *Store) HashKV(ctx context.Context, guard Guard, revision Revision) (*Ha
 	if err != nil {
 		return nil, s.compactedIfGone(err)
 	}
-	return &HashKVResult{Hash: hash, Revision: snap.revision, HashRevision: revision, CompactRevision: snap.compact}, nil
+	return &HashKVResult{
+		Hash: hash, Revision: snap.revision, HashRevision: revision, CompactRevision: snap.compact,
+	}, nil
 }
 
 // Hash hashes everything stored. It differs between stores with the same history, as etcd's does.
@@ -121,8 +123,8 @@ func (h *hasher) add(r *row, value []byte) (err error) {
 	h.crc.Write(h.buf)
 	kv := &mvccpb.KeyValue{Key: r.key}
 	if !r.tombstone() {
-		kv.CreateRevision, kv.ModRevision, kv.Version, kv.Lease = int64(r.create), int64(r.revision), r.version, int64(r.lease)
-		kv.Value = value
+		kv.CreateRevision, kv.ModRevision = int64(r.create), int64(r.revision)
+		kv.Version, kv.Lease, kv.Value = r.version, int64(r.lease), value
 	}
 	if h.buf, err = (proto.MarshalOptions{Deterministic: true}).MarshalAppend(h.buf[:0], kv); err != nil {
 		return err

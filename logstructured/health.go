@@ -17,12 +17,12 @@ import (
 type health struct {
 	logger  *logrus.Entry
 	damages prometheus.Counter
-	// alerted is when damage was last logged as an error, in nanoseconds.
-	alerted atomic.Int64
-	lost    time.Time
-	// reminded is when the outage was last logged.
-	reminded time.Time
-	// lostAt is lost in nanoseconds, or 0. Any goroutine may read it.
+	// alertedAt is when damage was last logged as an error, in nanoseconds.
+	alertedAt atomic.Int64
+	lostSince time.Time
+	// remindedAt is when the outage was last logged.
+	remindedAt time.Time
+	// lostAt is lostSince in nanoseconds, or 0. Any goroutine may read it.
 	lostAt atomic.Int64
 	// failed is the failure that ends the store.
 	failed error
@@ -43,9 +43,9 @@ func (h *health) observe(ctx context.Context, err error) {
 		h.failed = err
 	case err != nil:
 		h.failing(err)
-	case err == nil && !h.lost.IsZero():
-		h.logger.WithField("after", time.Since(h.lost).Round(time.Millisecond)).Info("the database answers again")
-		h.lost = time.Time{}
+	case err == nil && !h.lostSince.IsZero():
+		h.logger.WithField("after", time.Since(h.lostSince).Round(time.Millisecond)).Info("the database answers again")
+		h.lostSince = time.Time{}
 		h.lostAt.Store(0)
 	}
 }
@@ -55,18 +55,18 @@ func (h *health) failing(err error) {
 	logger := h.logger.WithError(err)
 	corrupt := errors.Is(err, log.ErrCorrupt)
 	switch now := time.Now(); {
-	case h.lost.IsZero():
-		h.lost = now
+	case h.lostSince.IsZero():
+		h.lostSince = now
 		h.lostAt.Store(now.UnixNano())
 		if corrupt {
 			h.damages.Inc()
 		}
-	case now.Sub(h.reminded) < remindEvery:
+	case now.Sub(h.remindedAt) < remindEvery:
 		return
 	default:
-		logger = logger.WithField("for", now.Sub(h.lost).Round(time.Second))
+		logger = logger.WithField("for", now.Sub(h.lostSince).Round(time.Second))
 	}
-	h.reminded = time.Now()
+	h.remindedAt = time.Now()
 	if corrupt {
 		logger.Error("the database is corrupt; refusing all writes and linearizable reads, with the alarm CORRUPT")
 		return
@@ -88,11 +88,12 @@ func (h *health) damaged(err error) {
 	}
 	h.damages.Inc()
 	now := time.Now().UnixNano()
-	if last := h.alerted.Load(); now-last < int64(often) || !h.alerted.CompareAndSwap(last, now) {
-		h.logger.WithError(err).Debug("a read met damage")
+	if last := h.alertedAt.Load(); now-last < int64(often) || !h.alertedAt.CompareAndSwap(last, now) {
+		h.logger.WithError(err).Debug("a read found damage")
 		return
 	}
-	h.logger.WithError(err).Error("THE DATABASE IS DAMAGED: requests that read the damaged row fail until it is repaired; `stele check --values` lists all damage")
+	h.logger.WithError(err).Error("THE DATABASE IS DAMAGED: requests that read the damaged row fail until it is " +
+		"repaired; `stele check` lists all damage, if it reads the values too")
 }
 
 // suspect records that the answer to a client's request showed corruption, before the writer's next call to the
@@ -104,4 +105,4 @@ func (h *health) suspect(err error) {
 }
 
 // answers reports whether the database answered the last call.
-func (h *health) answers() bool { return h.lost.IsZero() }
+func (h *health) answers() bool { return h.lostSince.IsZero() }

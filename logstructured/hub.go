@@ -134,14 +134,14 @@ func (h *hub) advance(budget int) (more bool) {
 			if h.marked == h.current.Load() {
 				return false
 			}
-			h.begin(h.current.Load())
+			h.startRound(h.current.Load())
 		}
 	}
 	return true
 }
 
-// begin starts the round to target. mu is held.
-func (h *hub) begin(target *snapshot) {
+// startRound starts the round to target. mu is held.
+func (h *hub) startRound(target *snapshot) {
 	first := h.marked.revision + 1
 	h.rows = target.history[target.since(first):]
 	switch {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/stele-db/stele/logstructured/log"
 )
@@ -74,53 +73,53 @@ func StartImport(ctx context.Context, l log.Log, opts ImportOptions) (*Import, e
 		return nil, errors.New("logstructured: ImportOptions.Source is required")
 	}
 	m := &Import{log: l, opts: opts, tag: newReplicaTag()}
-	began, mode, err := m.look(ctx)
+	started, mode, err := m.inspect(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if mode != opts.LeaseMode && m.head != (log.Head{}) {
-		return nil, fmt.Errorf("%w: its leases are of mode %s, and %s is asked for", ErrImportTarget, mode, opts.LeaseMode)
+		return nil, fmt.Errorf("%w: it has lease mode %s, and the import has %s", ErrImportTarget, mode, opts.LeaseMode)
 	}
-	if began {
+	if started {
 		return m, nil
 	}
 	var first []log.Entry
 	if mode != opts.LeaseMode {
-		first = append(first, log.Entry{Kind: log.KindRecord, Revision: 1, Key: []byte(recordLeaseMode), Value: []byte(opts.LeaseMode), Version: 1})
+		first = append(first, recordEntry(1, recordLeaseMode, []byte(opts.LeaseMode)))
 	}
-	first = append(first, log.Entry{Kind: log.KindRecord, Revision: 1, Key: []byte(recordImport), Value: []byte(opts.Source), Version: 1})
+	first = append(first, recordEntry(1, recordImport, []byte(opts.Source)))
 	if err := m.append(ctx, first); err != nil {
 		return nil, fmt.Errorf("%w (begin the import)", err)
 	}
 	return m, nil
 }
 
-// look finds out whether the log is empty, holds the beginning of this import, or holds something else.
-func (m *Import) look(ctx context.Context) (began bool, mode LeaseMode, err error) {
+// inspect returns whether the log is empty, holds the beginning of this import, or holds something else.
+func (m *Import) inspect(ctx context.Context) (started bool, mode LeaseMode, err error) {
 	mode = LeaseModeTTL
 	var source string
 	end, err := m.log.Scan(ctx, 0, func(entries []log.Entry) error {
 		for i := range entries {
 			switch e := &entries[i]; {
-			case !began && e.Kind == log.KindRecord && string(e.Key) == recordLeaseMode:
+			case !started && e.Kind == log.KindRecord && string(e.Key) == recordLeaseMode:
 				mode = LeaseMode(e.Value)
-			case !began && e.Kind == log.KindRecord && string(e.Key) == recordImport:
-				began, source = true, string(e.Value)
-			case began && (e.Kind == log.KindPut || e.Kind == log.KindTombstone):
+			case !started && e.Kind == log.KindRecord && string(e.Key) == recordImport:
+				started, source = true, string(e.Value)
+			case started && (e.Kind == log.KindPut || e.Kind == log.KindTombstone):
 				m.revision, m.sub = e.Revision, e.Sub
-			case began && e.Kind == log.KindJump:
+			case started && e.Kind == log.KindJump:
 			default: // the end of an import, for example
 				return fmt.Errorf("%w: it is not empty", ErrImportTarget)
 			}
 		}
 		return nil
 	})
-	if err == nil && began && source != m.opts.Source {
-		err = fmt.Errorf("%w: it holds an unfinished import from %s, and this one is from %s: run that one again, or empty the database",
-			ErrImportTarget, source, m.opts.Source)
+	if err == nil && started && source != m.opts.Source {
+		err = fmt.Errorf("%w: it holds an unfinished import from %s, and this one is from %s: "+
+			"run that one again, or empty the database", ErrImportTarget, source, m.opts.Source)
 	}
 	m.head, m.reached = end.Head, ImportPoint{m.revision, m.sub}
-	return began, mode, err
+	return started, mode, err
 }
 
 // Reached returns the newest write that the log held when the import was started, the zero ImportPoint if none. The
@@ -156,7 +155,8 @@ var errImport = errors.New("cannot import")
 
 func (m *Import) check(e *log.Entry) error {
 	wrong := func(format string, args ...any) error {
-		return fmt.Errorf("%w: revision %d, sub-revision %d: %s", errImport, e.Revision, e.Sub, fmt.Sprintf(format, args...))
+		return fmt.Errorf("%w: revision %d, sub-revision %d: %s",
+			errImport, e.Revision, e.Sub, fmt.Sprintf(format, args...))
 	}
 	switch {
 	case e.Kind != log.KindPut && e.Kind != log.KindTombstone:
@@ -215,10 +215,11 @@ func (m *Import) Finish(ctx context.Context, end ImportEnd) error {
 		return err
 	}
 	if end.Revision < max(m.revision, 1) || end.CompactRevision > end.Revision {
-		return fmt.Errorf("%w: current revision %d and compact revision %d, after revision %d", errImport, end.Revision, end.CompactRevision, m.revision)
+		return fmt.Errorf("%w: current revision %d and compact revision %d, after revision %d",
+			errImport, end.Revision, end.CompactRevision, m.revision)
 	}
 	if len(end.Leases) > 0 && m.opts.LeaseMode != LeaseModeEtcd {
-		return fmt.Errorf("%w: leases of their own into lease mode %s", errImport, m.opts.LeaseMode)
+		return fmt.Errorf("%w: lease mode %s stores no leases", errImport, m.opts.LeaseMode)
 	}
 	var last []log.Entry
 	if end.Revision > max(m.revision, 1) {
@@ -231,7 +232,7 @@ func (m *Import) Finish(ctx context.Context, end ImportEnd) error {
 		last = append(last, log.Entry{Kind: log.KindLease, Revision: end.Revision, Lease: l.ID, Version: l.TTL})
 	}
 	for _, r := range end.Records {
-		last = append(last, log.Entry{Kind: log.KindRecord, Revision: end.Revision, Key: []byte(r.Name), Value: r.Value, Version: 1})
+		last = append(last, recordEntry(end.Revision, r.Name, r.Value))
 	}
 	last = append(last, log.Entry{Kind: log.KindRecord, Revision: end.Revision, Key: []byte(recordImport)})
 	if err := m.append(ctx, last); err != nil {
@@ -246,7 +247,7 @@ func (m *Import) append(ctx context.Context, entries []log.Entry) error {
 	for attempt := 0; ; attempt++ {
 		err := m.log.Append(ctx, m.head, id, entries)
 		if errors.Is(err, log.ErrConflict) && attempt > 0 {
-			err = m.appended(ctx, id, len(entries))
+			err = m.confirm(ctx, id, len(entries))
 		}
 		if err == nil {
 			m.head = headAfter(m.head, id, entries)
@@ -255,16 +256,22 @@ func (m *Import) append(ctx context.Context, entries []log.Entry) error {
 		if errors.Is(err, log.ErrConflict) {
 			return fmt.Errorf("%w: something else writes to it: %w", ErrImportTarget, err)
 		}
-		if attempt == importAttempts || ctx.Err() != nil ||
-			slices.ContainsFunc([]error{log.ErrNoSpace, log.ErrReadOnly, log.ErrCorrupt, log.ErrSyncFailed, log.ErrTooLarge}, func(final error) bool { return errors.Is(err, final) }) {
+		for _, final := range []error{
+			log.ErrNoSpace, log.ErrReadOnly, log.ErrCorrupt, log.ErrSyncFailed, log.ErrTooLarge,
+		} {
+			if errors.Is(err, final) {
+				return err
+			}
+		}
+		if attempt == importAttempts || ctx.Err() != nil {
 			return err
 		}
 		pause(ctx, backoff(attempt))
 	}
 }
 
-// appended returns nil if an earlier attempt of an append took effect and is durable, and otherwise [log.ErrConflict].
-func (m *Import) appended(ctx context.Context, id log.AppendID, n int) error {
+// confirm returns nil if an earlier attempt of an append took effect and is durable, and otherwise [log.ErrConflict].
+func (m *Import) confirm(ctx context.Context, id log.AppendID, n int) error {
 	next, _, err := m.log.Read(ctx, m.head.Position, 1)
 	switch {
 	case err != nil:

@@ -26,5 +26,6 @@ func (st *state) unfinishedImport() error {
 }
 
 func unfinishedImport(source []byte) error {
-	return fmt.Errorf("%w: run the `stele import` from %s again, which goes on where it was interrupted", ErrImportUnfinished, source)
+	return fmt.Errorf("%w: run the `stele import` from %s again, which continues where it was interrupted",
+		ErrImportUnfinished, source)
 }

@@ -47,10 +47,10 @@ func (d *Digester) Add(e *log.Entry) {
 	}
 	key := [16]byte(sum256(e.Key))
 	compacted := e.Revision <= d.compact
-	if former, ok := d.newest[key]; ok && former.compacted && compacted {
+	if previous, ok := d.newest[key]; ok && previous.compacted && compacted {
 		d.digest.Writes--
-		d.digest.Sum[0] -= former.sum[0]
-		d.digest.Sum[1] -= former.sum[1]
+		d.digest.Sum[0] -= previous.sum[0]
+		d.digest.Sum[1] -= previous.sum[1]
 	}
 	sum := entrySum(e)
 	if !compacted || e.Kind == log.KindPut {
@@ -81,7 +81,8 @@ func entrySum(e *log.Entry) [2]uint64 {
 	h := sha256.New()
 	var head [56]byte
 	for i, n := range []uint64{
-		uint64(e.Kind), uint64(e.Revision), uint64(e.Sub), uint64(e.CreateRevision), uint64(e.Version), uint64(e.Lease), uint64(len(e.Key)),
+		uint64(e.Kind), uint64(e.Revision), uint64(e.Sub), uint64(e.CreateRevision),
+		uint64(e.Version), uint64(e.Lease), uint64(len(e.Key)),
 	} {
 		binary.BigEndian.PutUint64(head[8*i:], n)
 	}
@@ -108,7 +109,7 @@ func (m *Import) Digest(ctx context.Context, compact Revision, progress func(ent
 		case end.Head != m.head:
 			return Digest{}, fmt.Errorf("%w: something else writes to it", ErrImportTarget)
 		case len(entries) == 0 || entries[0].Position != at+1:
-			return Digest{}, fmt.Errorf("%w: nothing stands at position %d", log.ErrCorrupt, at+1)
+			return Digest{}, fmt.Errorf("%w: there is no entry at position %d", log.ErrCorrupt, at+1)
 		}
 		for i := range entries {
 			d.Add(&entries[i])

@@ -56,8 +56,8 @@ func (r *row) cost() int64 { return int64(len(r.key)) + int64(r.size) }
 
 func newRow(e *log.Entry) *row {
 	r := &row{
-		key: e.Key, revision: e.Revision, sub: uint32(e.Sub), create: e.CreateRevision, version: e.Version, lease: e.Lease,
-		size: uint32(max(len(e.Value), e.ValueSize)),
+		key: e.Key, revision: e.Revision, sub: uint32(e.Sub),
+		create: e.CreateRevision, version: e.Version, lease: e.Lease, size: uint32(max(len(e.Value), e.ValueSize)),
 	}
 	r.place(e)
 	return r

@@ -9,7 +9,7 @@ const (
 	keyMemory = 72
 	// deadMemory is for a deleted key's place in the tree of deleted keys.
 	deadMemory = 16
-	// leaseMemory is for a lease with its term and deadline, attachmentMemory for one of its keys.
+	// leaseMemory is for a lease with its deadline, attachmentMemory for one of its keys.
 	leaseMemory      = 128
 	attachmentMemory = 40
 	// recordMemory is for a record without its name and value.

@@ -51,7 +51,7 @@ func TestClock(t *testing.T) {
 	var c clock
 	c.start(1_000_000, time.Now())
 	start := time.Now().Add(-time.Minute)
-	c.told += 60_000 // a minute ago, by now
+	c.base += 60_000 // a minute ago, by now
 	now := func() log.Timestamp { return 1_000_000 + log.Timestamp(time.Since(start).Milliseconds()) }
 	near := func(got, want log.Timestamp) bool { return got-want > -100 && got-want < 100 }
 
@@ -108,36 +108,36 @@ func TestTurns(t *testing.T) {
 			t.Errorf("due are %v, want %v", mine.due, want)
 		}
 	}
-	mine.taken(time.Millisecond)
+	mine.appended(time.Millisecond)
 	due()
-	mine.foreign(2)
-	mine.foreign(3)
-	mine.foreign(1) // its own, found out about later
+	mine.appendedBy(2)
+	mine.appendedBy(3)
+	mine.appendedBy(1) // its own, found out about later
 	due()
-	mine.taken(time.Millisecond)
+	mine.appended(time.Millisecond)
 	due(2, 3)
 	if wait := time.Until(mine.until); wait <= 0 || wait > turnAppends*time.Millisecond {
 		t.Errorf("a turn lasts %v", wait)
 	}
-	mine.foreign(2)
+	mine.appendedBy(2)
 	due(3)
-	mine.passed() // 3 has nothing to append
+	mine.endTurn() // 3 has nothing to append
 	due()
-	mine.taken(time.Millisecond)
+	mine.appended(time.Millisecond)
 	due(2)
-	mine.foreign(4)
-	mine.foreign(2)
-	mine.foreign(3)
+	mine.appendedBy(4)
+	mine.appendedBy(2)
+	mine.appendedBy(3)
 	due()
-	mine.taken(time.Hour)
+	mine.appended(time.Hour)
 	due(4, 2, 3)
 	if wait := time.Until(mine.until); wait > maxTurn {
 		t.Errorf("a turn lasts %v", wait)
 	}
 	for tag := range replicaTag(1000) {
-		mine.foreign(100 + tag)
+		mine.appendedBy(100 + tag)
 	}
-	mine.taken(time.Millisecond)
+	mine.appended(time.Millisecond)
 	if len(mine.due) != maxTurns {
 		t.Errorf("%d are due, want at most %d", len(mine.due), maxTurns)
 	}
@@ -154,14 +154,14 @@ func TestAppendIDs(t *testing.T) {
 
 func TestTurnsAfterRest(t *testing.T) {
 	mine := turns{tag: 1}
-	mine.foreign(2)
-	mine.taken(time.Hour)
+	mine.appendedBy(2)
+	mine.appended(time.Hour)
 	mine.skip(1)
 	if len(mine.due) != 1 {
 		t.Error("right after its append a replica does not wait for the others")
 	}
-	mine.last = mine.last.Add(-time.Hour)
-	mine.skip(crowd)
+	mine.appendedAt = mine.appendedAt.Add(-time.Hour)
+	mine.skip(busyAppend)
 	if len(mine.due) != 1 {
 		t.Error("a replica with many clients does not wait for the others")
 	}
@@ -169,9 +169,9 @@ func TestTurnsAfterRest(t *testing.T) {
 	if len(mine.due) != 0 {
 		t.Error("a replica that had nothing to append waits for the others")
 	}
-	mine.foreign(2)
-	mine.taken(time.Hour)
-	mine.last = mine.last.Add(-time.Hour)
+	mine.appendedBy(2)
+	mine.appended(time.Hour)
+	mine.appendedAt = mine.appendedAt.Add(-time.Hour)
 	mine.conflicted(true)
 	mine.skip(1)
 	if len(mine.due) != 1 {
@@ -182,19 +182,19 @@ func TestTurnsAfterRest(t *testing.T) {
 // TestTurnEnds lets a third replica append all the time while one that is silent is waited for.
 func TestTurnEnds(t *testing.T) {
 	mine := turns{tag: 1}
-	mine.foreign(2)
-	mine.foreign(3)
-	mine.taken(time.Millisecond) // 2 and 3 are due, and 2 is silent
-	mine.foreign(3)
+	mine.appendedBy(2)
+	mine.appendedBy(3)
+	mine.appended(time.Millisecond) // 2 and 3 are due, and 2 is silent
+	mine.appendedBy(3)
 	until := mine.until
 	for range 1000 {
-		mine.foreign(3)
+		mine.appendedBy(3)
 		if !mine.until.Equal(until) || !slices.Equal(mine.due, []replicaTag{2}) {
 			t.Fatalf("appends of a third prolong the turn by %v, and %v are due", mine.until.Sub(until), mine.due)
 		}
 	}
-	mine.taken(time.Millisecond)
-	if mine.foreign(2); !mine.until.After(until) || !slices.Equal(mine.due, []replicaTag{3}) {
+	mine.appended(time.Millisecond)
+	if mine.appendedBy(2); !mine.until.After(until) || !slices.Equal(mine.due, []replicaTag{3}) {
 		t.Error("after the append of the one that was due the next one's turn does not begin")
 	}
 }
@@ -202,12 +202,12 @@ func TestTurnEnds(t *testing.T) {
 func TestTurnsAfterAnOutage(t *testing.T) {
 	mine := turns{tag: 1}
 	for range 100 {
-		mine.foreign(2)
-		mine.taken(time.Millisecond)
+		mine.appendedBy(2)
+		mine.appended(time.Millisecond)
 	}
-	mine.foreign(2)
-	mine.taken(5 * time.Second)
-	if wait := mine.look(); wait > 10*time.Millisecond {
+	mine.appendedBy(2)
+	mine.appended(5 * time.Second)
+	if wait := mine.pollDelay(); wait > 10*time.Millisecond {
 		t.Errorf("after one append that took 5 s the log's end is looked at after %v", wait)
 	}
 }

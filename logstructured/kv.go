@@ -72,7 +72,7 @@ func (s *Store) readTxn(ctx context.Context, guard Guard, r *TxnRequest) (*TxnRe
 
 // reading returns an evaluation on a snapshot. It must not write.
 func (s *Store) reading(ctx context.Context, snap *snapshot) *evaluation {
-	d := &draft{st: &state{snapshot: *snap}, values: &s.values, turn: s.values.lanes.lists}
+	d := &draft{st: &state{snapshot: *snap}, values: &s.values, lane: s.values.lanes.lists}
 	return d.evaluation(ctx)
 }
 

@@ -18,7 +18,7 @@ func claimLeaseMode(ctx context.Context, l log.Log, st *state, mode LeaseMode) (
 	// Another replica that starts for the first time may do the same. The mode that the log then holds counts.
 	err := l.Append(ctx, log.Head{}, newAppendID(newReplicaTag()), claim)
 	if err != nil && !errors.Is(err, log.ErrConflict) {
-		return nil, expiry{}, fmt.Errorf("%w (record the mode of leases)", err)
+		return nil, expiry{}, fmt.Errorf("%w (record the lease mode)", err)
 	}
 	st, leases, _, err := loadServed(ctx, l)
 	if err == nil && st.mode != mode {
@@ -77,7 +77,8 @@ func (ev *evaluation) convertToTTL() (keys int, err error) {
 				return 0, err
 			}
 			puts = append(puts, log.Entry{
-				Kind: log.KindPut, Key: r.key, Value: value, Lease: left, CreateRevision: r.create, Version: r.version + 1,
+				Kind: log.KindPut, Key: r.key, Value: value, Lease: left,
+				CreateRevision: r.create, Version: r.version + 1,
 			})
 		}
 	}

@@ -10,7 +10,8 @@ import (
 // it must be a TTL and must not be used as an identity. compares are the compares of the put's transaction.
 func (c *control) checkLease(p *PutRequest, compares []Compare) error {
 	switch {
-	case c.mode == LeaseModeTTL && (p.Lease <= 0 || p.Lease > MaxLeaseTTL), c.mode == LeaseModeEtcd && c.lease(p.Lease) == nil:
+	case c.mode == LeaseModeTTL && (p.Lease <= 0 || p.Lease > MaxLeaseTTL),
+		c.mode == LeaseModeEtcd && c.lease(p.Lease) == nil:
 		return fmt.Errorf("%w: %d", ErrLeaseNotFound, p.Lease)
 	case c.mode == LeaseModeTTL && namesLease(p.Key, p.Lease) && !comparesModRevision(compares, p.Key):
 		return ErrLeaseIdentity

@@ -40,8 +40,8 @@ func TestKeepAlivesTakeEffectInOrder(t *testing.T) {
 	}
 }
 
-// TestLeaseOfAnotherReplica asks a replica that has not applied the revocation of another one: it evaluates the request again after
-// the conflict, and nothing of the first evaluation may be in the answer.
+// TestLeaseOfAnotherReplica asks a replica that has not applied the revocation of another one: it evaluates the request
+// again after the conflict, and nothing of the first evaluation may be in the answer.
 func TestLeaseOfAnotherReplica(t *testing.T) {
 	t.Parallel()
 	path, options := tempDatabase(t), ls.Options{LeaseMode: ls.LeaseModeEtcd}

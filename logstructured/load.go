@@ -91,12 +91,12 @@ func load(ctx context.Context, source log.Log, end log.End) (st *state, leases e
 
 // startClock reads the database's clock. The times of all entries have been replayed before.
 func startClock(ctx context.Context, source log.Log, c *clock) error {
-	asked := time.Now()
+	sentAt := time.Now()
 	end, err := source.End(ctx)
 	if err != nil {
 		return fmt.Errorf("%w (read the database's clock)", err)
 	}
-	c.start(end.Now, asked)
+	c.start(end.Now, sentAt)
 	return nil
 }
 
@@ -155,19 +155,20 @@ func (l *loader) apply(e *log.Entry) {
 		l.leased = append(l.leased, leasedRow{r, l.leases.replayed(e.Time)})
 	}
 	name := keyString(e.Key)
-	former := l.keys[name]
-	if former == nil {
+	previous := l.keys[name]
+	if previous == nil {
 		l.rules.entry(e, nil)
 	} else {
-		l.rules.entry(e, former.newest())
+		l.rules.entry(e, previous.newest())
 	}
-	l.keys[name] = l.st.extend(former, r)
+	l.keys[name] = l.st.extend(previous, r)
 }
 
 // refuse records a problem of the log in err.
 func (l *loader) refuse(p Problem) {
 	if l.err == nil {
-		l.err = fmt.Errorf("%w: %s; `stele check` lists all problems: restore a backup, or see docs/reliability.md", log.ErrCorrupt, p)
+		l.err = fmt.Errorf("%w: %s; `stele check` lists all problems: restore a backup, or see docs/reliability.md",
+			log.ErrCorrupt, p)
 	}
 }
 

@@ -11,8 +11,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// farewell bounds the time in which a stopping replica unregisters.
-const farewell = time.Second
+// unregisterTimeout bounds the time in which a stopping replica unregisters.
+const unregisterTimeout = time.Second
 
 // members are the replicas that share the log, as far as this one knows.
 type members struct {
@@ -44,7 +44,7 @@ func (m *members) run(ctx context.Context) error {
 	for failed := false; ; {
 		select {
 		case <-ctx.Done():
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unregisterTimeout)
 			defer cancel()
 			if err := m.registry.Unregister(ctx, m.own().ID, 0); err != nil {
 				m.logger.WithError(err).Debug("could not unregister; the others will notice")

@@ -37,27 +37,27 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Namespace: namespace, Name: "append_duration_seconds", Help: "Time of one append to the log.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16),
 		}),
-		entries:         counter("append_entries_total", "Entries handed to the database."),
-		requests:        counter("append_requests_total", "Requests whose outcome was handed to the database."),
-		conflicts:       counter("append_conflicts_total", "Appends that came after another process's."),
-		unknown:         counter("append_unknown_total", "Appends whose outcome had to be found out."),
-		recoveries:      counter("recoveries_total", "Times that the database was found to have gone back in time, and the revision jumped."),
-		damaged:         counter("damaged_reads_total", "Reads of rows of the database that were damaged, and not served."),
-		expired:         counter("lease_expired_keys_total", "Keys deleted because their TTL was over."),
-		deleted:         counter("compaction_deleted_rows_total", "Rows of superseded revisions deleted from the database."),
+		entries:         counter("append_entries_total", "Entries sent to the database."),
+		requests:        counter("append_requests_total", "Requests that were part of an append."),
+		conflicts:       counter("append_conflicts_total", "Appends that conflicted with another process."),
+		unknown:         counter("append_unknown_total", "Appends with an unknown outcome."),
+		recoveries:      counter("recoveries_total", "Times that the database went back in time."),
+		damaged:         counter("damaged_reads_total", "Reads that failed because the row is damaged."),
+		expired:         counter("lease_expired_keys_total", "Keys deleted because their TTL or lease ended."),
+		deleted:         counter("compaction_deleted_rows_total", "Compacted rows deleted from the database."),
 		revision:        gauge("revision", "Current revision."),
 		compactRevision: gauge("compact_revision", "Compact revision, -1 before the first compaction."),
-		keys:            gauge("keys", "Keys in the index, deleted ones that were not compacted included."),
-		indexBytes:      gauge("index_bytes", "Memory that the index of keys, revisions, leases and records takes up, by estimate."),
+		keys:            gauge("keys", "Keys in the index, including deleted keys until they are compacted."),
+		indexBytes:      gauge("index_bytes", "Estimated memory of the index: keys, revisions, leases and records."),
 		watchers:        gauge("watchers", "Watchers of all watch streams."),
-		events:          counter("watch_events_total", "Events handed to watch streams."),
+		events:          counter("watch_events_total", "Events sent to watch streams."),
 	}
 	if r == nil {
 		return m, nil
 	}
 	for _, c := range []prometheus.Collector{
-		m.appends, m.entries, m.requests, m.conflicts, m.unknown, m.recoveries, m.damaged, m.expired, m.deleted, m.revision, m.compactRevision, m.keys,
-		m.indexBytes, m.watchers, m.events,
+		m.appends, m.entries, m.requests, m.conflicts, m.unknown, m.recoveries, m.damaged, m.expired, m.deleted,
+		m.revision, m.compactRevision, m.keys, m.indexBytes, m.watchers, m.events,
 	} {
 		if err := r.Register(c); err != nil {
 			return nil, err

@@ -23,16 +23,16 @@ const forgetAfter = 10 * replicaTTL
 // clock.
 type presences struct {
 	byID map[uint64]presence
-	// read is when the heartbeats were last read.
-	read time.Time
+	// lastRead is when the heartbeats were last read.
+	lastRead time.Time
 }
 
 // presence is the newest heartbeat of a replica.
 type presence struct {
 	seen log.Timestamp
-	// noted is when this process first read it, and age is its age at that time.
-	noted time.Time
-	age   time.Duration
+	// readAt is when this process first read it, and age is its age at that time.
+	readAt time.Time
+	age    time.Duration
 }
 
 // update records the registered replicas, as read at the local time local when the database's clock showed now. It
@@ -47,7 +47,7 @@ func (p *presences) update(all []log.Replica, self uint64, now log.Timestamp, lo
 			newest = presence{r.Seen, local, p.age(r.Seen, now, local, known)}
 		}
 		byID[r.ID] = newest
-		silent := local.Sub(newest.noted)
+		silent := local.Sub(newest.readAt)
 		switch {
 		case r.ID == self || silent+newest.age <= replicaTTL:
 			running = append(running, r)
@@ -55,7 +55,7 @@ func (p *presences) update(all []log.Replica, self uint64, now log.Timestamp, lo
 			forgotten = append(forgotten, r)
 		}
 	}
-	p.byID, p.read = byID, local
+	p.byID, p.lastRead = byID, local
 	return slices.Clip(running), forgotten
 }
 
@@ -66,7 +66,7 @@ func (p *presences) age(seen, now log.Timestamp, local time.Time, followsAnother
 	age := time.Duration(now-seen) * time.Millisecond
 	switch {
 	case followsAnother:
-		return min(max(age, 0), local.Sub(p.read))
+		return min(max(age, 0), local.Sub(p.lastRead))
 	case age.Abs() > replicaTTL:
 		return replicaTTL + 1
 	}

@@ -23,11 +23,11 @@ func (ws *WatchStream) requestProgress() {
 	if len(ws.watchers) == 0 {
 		return
 	}
-	question := ws.ask()
+	query := ws.queryHead()
 	if ws.requested.oldest == 0 {
-		ws.requested.oldest = question
+		ws.requested.oldest = query
 	}
-	ws.requested.newest = question
+	ws.requested.newest = query
 }
 
 // maxProgressSteps bounds the watchers that are visited under the lock at once.
@@ -95,7 +95,7 @@ func (ws *WatchStream) requestedProgress(snap *snapshot) *WatchResponse {
 // held.
 func (ws *WatchStream) tick(now time.Time) {
 	if at := ws.ends.retryAt; !at.IsZero() && !now.Before(at) {
-		ws.askAgain()
+		ws.repeatQuery()
 	}
 	if len(ws.notify) == 0 || now.Before(ws.nextTick) {
 		return
@@ -106,8 +106,8 @@ func (ws *WatchStream) tick(now time.Time) {
 	}
 }
 
-// nextLook returns when Next must poll again without a signal, zero if never. hub.mu is held.
-func (ws *WatchStream) nextLook() time.Time {
+// nextPoll returns when Next must poll again without a signal, zero if never. hub.mu is held.
+func (ws *WatchStream) nextPoll() time.Time {
 	at := ws.ends.retryAt
 	if len(ws.notify) > 0 && (at.IsZero() || ws.nextTick.Before(at)) {
 		at = ws.nextTick

@@ -31,8 +31,8 @@ type quota struct {
 	// admitted counts the bytes that were admitted since the query that returned inUse.
 	admitted atomic.Int64
 
-	mu    sync.Mutex
-	asked time.Time
+	mu          sync.Mutex
+	refreshedAt time.Time
 }
 
 // fits reports whether cost more bytes are within the limit. It queries the database before it returns false.
@@ -61,7 +61,7 @@ func (q *quota) count(cost int) {
 func (q *quota) refresh(ctx context.Context) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if time.Since(q.asked) < sizeFresh {
+	if time.Since(q.refreshedAt) < sizeFresh {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, sizeTimeout)
@@ -71,7 +71,7 @@ func (q *quota) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	q.asked = time.Now()
+	q.refreshedAt = time.Now()
 	q.inUse.Store(size.InUse)
 	q.admitted.Add(-before)
 	return nil

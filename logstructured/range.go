@@ -63,7 +63,7 @@ func (a *answer) fillInWith(kv *mvccpb.KeyValue, r *row, value []byte) {
 }
 
 // complete reads the missing values, taking turns with other reads in the same lane.
-func (a *answer) complete(ctx context.Context, v *values, turn lane) error {
+func (a *answer) complete(ctx context.Context, v *values, in lane) error {
 	if len(a.fills) == 0 {
 		return nil
 	}
@@ -71,7 +71,7 @@ func (a *answer) complete(ctx context.Context, v *values, turn lane) error {
 	for i, f := range a.fills {
 		rows[i] = f.row
 	}
-	return v.loadAll(ctx, turn, rows, func(i int, data []byte) { a.fills[i].kv.Value = data })
+	return v.loadAll(ctx, in, rows, func(i int, data []byte) { a.fills[i].kv.Value = data })
 }
 
 // checkRevision returns an error if revision cannot be read.

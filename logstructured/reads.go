@@ -30,8 +30,10 @@ type round struct {
 	notify []func(*round)
 }
 
+func newRound() *round { return &round{done: make(chan struct{})} }
+
 func newReads(l log.Log, applied *applied, health *health) *reads {
-	return &reads{log: l, applied: applied, health: health, wake: make(chan struct{}, 1), next: &round{done: make(chan struct{})}}
+	return &reads{log: l, applied: applied, health: health, wake: make(chan struct{}, 1), next: newRound()}
 }
 
 // run queries the head for the waiting reads until ctx ends.
@@ -39,27 +41,28 @@ func (rd *reads) run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			rd.ask(ctx)
+			rd.query(ctx)
 			return nil
 		case <-rd.wake:
 			runtime.Gosched() // reads that are about to join share the query
-			rd.ask(ctx)
+			rd.query(ctx)
 		}
 	}
 }
 
-func (rd *reads) ask(ctx context.Context) {
+func (rd *reads) query(ctx context.Context) {
 	rd.mu.Lock()
 	r := rd.next
-	rd.next = &round{done: make(chan struct{})}
+	rd.next = newRound()
 	rd.mu.Unlock()
 
 	before := rd.applied.newest()
 	if r.end, r.err = rd.log.End(ctx); r.err != nil {
 		rd.health.suspect(r.err)
-		r.err = failed(ctx, "ask for the log's end", r.err)
+		r.err = failed(ctx, "read the head of the log", r.err)
 	} else if r.end.Position < before.Position || r.end.Position == before.Position && r.end.ID != before.ID {
-		r.err = fmt.Errorf("%w: the log's end is %s, after %s had been applied here: the database went back in time", ErrUnavailable, r.end.Head, before)
+		r.err = fmt.Errorf("%w: the head of the log is %s, after %s was applied here: the database went back in time",
+			ErrUnavailable, r.end.Head, before)
 	}
 	close(r.done)
 	for _, fn := range r.notify {

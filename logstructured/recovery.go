@@ -31,8 +31,8 @@ func (w *writer) rebuild(ctx context.Context, cause error) error {
 		return err
 	}
 	if end.ClusterID != w.cluster {
-		return fmt.Errorf("%w: the database now holds the store of cluster %x, and this is cluster %x: restart to serve it",
-			log.ErrCorrupt, end.ClusterID, w.cluster)
+		return fmt.Errorf("%w: the database now holds the store of cluster %x, and this replica serves cluster %x: "+
+			"restart it to serve the new cluster", log.ErrCorrupt, end.ClusterID, w.cluster)
 	}
 	st, leases, err := load(ctx, w.log, end)
 	if err == nil {

@@ -27,8 +27,8 @@ type refusals struct {
 	logger *logrus.Entry
 	// current is nil while the database accepts writes. Any goroutine may read it; only the writer changes it.
 	current atomic.Pointer[refusal]
-	// probed is when the writer last sent a write of its own.
-	probed time.Time
+	// probedAt is when the writer last sent a write of its own.
+	probedAt time.Time
 }
 
 // refusal is a period in which the database has refused writes, with the last of its errors.
@@ -65,7 +65,7 @@ func (r *refusals) refuse(current *refusal, err error) {
 	if current != nil {
 		next.since = current.since
 	} else {
-		r.probed = next.since
+		r.probedAt = next.since
 	}
 	if next.full() && (current == nil || !current.full()) {
 		r.logger.WithError(err).Error("the disk of the database is full: writes fail until there is space")

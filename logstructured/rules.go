@@ -44,8 +44,8 @@ type rules struct {
 	// ascend, so the last ones suffice to show whether any of them is a problem.
 	gaps  []log.Position
 	jumps []jump
-	// pasts are the positions of rows whose key has earlier versions that are missing.
-	pasts []log.Position
+	// orphans are the positions of rows whose key has earlier versions that are missing.
+	orphans []log.Position
 }
 
 type jump struct {
@@ -117,17 +117,20 @@ func (c *rules) version(e *log.Entry, newest *row) {
 			c.problem(e.Position, "deletes a key, and has a version, a create revision or a lease")
 		}
 	case live && (e.Version != newest.version+1 || e.CreateRevision != newest.create):
-		c.problem(e.Position, "has version %d and create revision %d, after %d and %d", e.Version, e.CreateRevision, newest.version, newest.create)
+		c.problem(e.Position, "has version %d and create revision %d, after %d and %d",
+			e.Version, e.CreateRevision, newest.version, newest.create)
 	case live:
 	case newest != nil && (e.Version != 1 || e.CreateRevision != e.Revision):
-		c.problem(e.Position, "creates a key with version %d and create revision %d at revision %d", e.Version, e.CreateRevision, e.Revision)
+		c.problem(e.Position, "creates a key with version %d and create revision %d at revision %d",
+			e.Version, e.CreateRevision, e.Revision)
 	case newest != nil:
 	case e.Version == 1 && e.CreateRevision != e.Revision:
 		c.problem(e.Position, "creates a key with create revision %d at revision %d", e.CreateRevision, e.Revision)
 	case e.Version < 1 || e.CreateRevision < 1 || e.CreateRevision > e.Revision:
-		c.problem(e.Position, "has version %d and create revision %d at revision %d", e.Version, e.CreateRevision, e.Revision)
+		c.problem(e.Position, "has version %d and create revision %d at revision %d",
+			e.Version, e.CreateRevision, e.Revision)
 	case e.Version > 1:
-		c.pasts = keepLast(c.pasts, e.Position)
+		c.orphans = keepLast(c.orphans, e.Position)
 	}
 }
 
@@ -164,7 +167,7 @@ func (c *rules) end(end log.End, compact Revision) {
 			c.problem(missing, "is missing, beyond the deletion floor %d", end.Floor)
 		}
 	}
-	for _, at := range c.pasts {
+	for _, at := range c.orphans {
 		if compact < 0 {
 			c.problem(at, "has a history that is not there, but nothing was compacted")
 		}

@@ -122,7 +122,7 @@ type footprint struct {
 	lagging int64
 }
 
-// bury marks a control entry as garbage.
-func (st *state) bury(position log.Position) {
+// discard marks a control entry as garbage.
+func (st *state) discard(position log.Position) {
 	st.garbage.control = append(st.garbage.control, position)
 }

@@ -9,8 +9,8 @@ import (
 // streamEnds are a stream's queries of the log's head. A creation and a progress request are answered from a state that
 // is not older than the call. The queries are numbered from 1. hub.mu guards all fields.
 type streamEnds struct {
-	// asked is the newest query. reached is the newest query whose answer has been applied here.
-	asked, reached int
+	// newest is the newest query. reached is the newest query whose answer has been applied here.
+	newest, reached int
 	// answers are the heads that have yet to be applied, in order.
 	answers []streamEnd
 	// retryAt is when to repeat the newest query; zero is never. It is set if the query failed, and also if its answer
@@ -18,9 +18,9 @@ type streamEnds struct {
 	retryAt time.Time
 }
 
-// streamEnd is the position of the head that answers the queries up to question.
+// streamEnd is the position of the head that answers the queries up to query.
 type streamEnd struct {
-	question int
+	query    int
 	position log.Position
 }
 
@@ -41,12 +41,12 @@ func (e *streamEnds) settles(position log.Position) bool {
 // settle records that position has been applied.
 func (e *streamEnds) settle(position log.Position) {
 	for e.settles(position) {
-		e.reached = e.answers[0].question
+		e.reached = e.answers[0].query
 		if e.answers = e.answers[1:]; len(e.answers) == 0 {
 			e.answers = nil
 		}
 	}
-	if e.reached == e.asked {
+	if e.reached == e.newest {
 		e.retryAt = time.Time{}
 	}
 }

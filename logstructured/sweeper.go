@@ -94,7 +94,7 @@ func (w *writer) expireLeases(ctx context.Context) (more bool) {
 		if !ok {
 			break
 		}
-		if t := w.leases.terms[d.id]; t == nil {
+		if t := w.leases.countdowns[d.id]; t == nil {
 			continue
 		} else if end := w.leases.end(t); end > now {
 			heap.Push(&w.leases.due, dueLease{d.id, end})
@@ -112,14 +112,14 @@ func (w *writer) expireLeases(ctx context.Context) (more bool) {
 		revocations[i] = func(ev *evaluation) error {
 			expired[i] = 0
 			// Another process may have revoked the lease, or kept it alive, before this append.
-			if t := w.leases.terms[id]; t != nil && w.leases.end(t) <= now && ev.st.lease(id) != nil {
+			if t := w.leases.countdowns[id]; t != nil && w.leases.end(t) <= now && ev.st.lease(id) != nil {
 				expired[i] = ev.revoke(id)
 			}
 			return nil
 		}
 	}
 	for i, err := range w.commitAll(ctx, revocations) {
-		if t := w.leases.terms[due[i]]; t != nil {
+		if t := w.leases.countdowns[due[i]]; t != nil {
 			heap.Push(&w.leases.due, dueLease{due[i], w.leases.end(t)})
 		}
 		if err == nil {
@@ -136,7 +136,7 @@ func (w *writer) expireLeases(ctx context.Context) (more bool) {
 func (w *writer) probe(ctx context.Context) {
 	r := &w.refusals
 	refused := r.current.Load()
-	if refused == nil || time.Since(r.probed) < probeInterval {
+	if refused == nil || time.Since(r.probedAt) < probeInterval {
 		return
 	}
 	size := 8 // one lease ID: an entry without any counts as damaged
@@ -151,5 +151,5 @@ func (w *writer) probe(ctx context.Context) {
 		ev.writeControl(log.Entry{Kind: log.KindKeepAlive, Revision: ev.st.revision, Value: noLeases})
 		return nil
 	})
-	r.probed = time.Now()
+	r.probedAt = time.Now()
 }

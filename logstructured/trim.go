@@ -30,7 +30,7 @@ func (st *state) trim(limit int, dropped []*row) ([]*row, bool) {
 		}
 	}
 	for len(st.garbage.jumps) > 0 && st.garbage.jumps[0].at <= st.compact {
-		st.bury(st.garbage.jumps[0].position)
+		st.discard(st.garbage.jumps[0].position)
 		st.garbage.jumps = st.garbage.jumps[1:]
 	}
 	return dropped, false

@@ -17,11 +17,11 @@ const (
 	maxTurn     = 50 * time.Millisecond
 	// maxTurns bounds how many other replicas this one waits for.
 	maxTurns = 16
-	// contended is how long after repeated conflicts this replica assumes that other replicas write too.
-	contended = time.Second
-	// crowd is the usual size of an append above which a momentarily empty queue does not mean that this replica is
-	// idle.
-	crowd = 4
+	// contentionTime is how long after repeated conflicts this replica assumes that other replicas write too.
+	contentionTime = time.Second
+	// busyAppend is the usual size of an append above which a momentarily empty queue does not mean that this replica
+	// is idle.
+	busyAppend = 4
 	// minTurnPoll is the shortest interval at which a waiting replica polls the head, if the database sends no
 	// notifications.
 	minTurnPoll = 300 * time.Microsecond
@@ -56,31 +56,32 @@ type turns struct {
 	due, done []replicaTag
 	// since is when the turn of due[0] began, and until when it ends.
 	since, until time.Time
-	// took is the average duration of an append.
-	took time.Duration
-	// last is when this replica's last append finished. beaten is when it last had a conflict right after another one.
-	last, beaten time.Time
+	// average is the average duration of an append.
+	average time.Duration
+	// appendedAt is when this replica's last append finished. conflictedAt is when it last had a conflict right after
+	// another one.
+	appendedAt, conflictedAt time.Time
 }
 
 // skip clears due if the other replicas have had time to append. It assumes so if this replica was idle for more than
 // half of an append's duration, few clients write, and no other replica competes. Without skip, a client that spreads
 // its requests over all replicas would wait for every other replica with each request.
 func (t *turns) skip(requests int) {
-	if time.Since(t.last) > t.took/2 && time.Since(t.beaten) > contended && requests < crowd {
+	if time.Since(t.appendedAt) > t.average/2 && time.Since(t.conflictedAt) > contentionTime && requests < busyAppend {
 		t.due = t.due[:0]
 	}
 }
 
-// taken records an append by this replica and its duration. The duration is capped: a single append whose outcome was
-// unknown for seconds must not raise the average for a long time. Without notifications a waiting replica does not poll
-// before it expects the other replicas to have appended, and it computes that time from the average.
-func (t *turns) taken(took time.Duration) {
+// appended records an append by this replica and its duration. The duration is capped: a single append whose outcome
+// was unknown for seconds must not raise the average for a long time. Without notifications a waiting replica does not
+// poll before it expects the other replicas to have appended, and it computes that time from the average.
+func (t *turns) appended(took time.Duration) {
 	took = min(took, maxTurn)
-	if t.took == 0 {
-		t.took = took
+	if t.average == 0 {
+		t.average = took
 	}
-	t.took += (took - t.took) / 8
-	t.last = time.Now()
+	t.average += (took - t.average) / 8
+	t.appendedAt = time.Now()
 	t.due, t.done = append(t.due, t.done...), t.done[:0]
 	t.due = t.due[max(0, len(t.due)-maxTurns):]
 	t.next()
@@ -90,27 +91,27 @@ func (t *turns) taken(took time.Duration) {
 // this replica lags behind.
 func (t *turns) conflicted(again bool) {
 	if again {
-		t.beaten = time.Now()
+		t.conflictedAt = time.Now()
 	}
 }
 
-// foreign records an append by a replica. It does not restart the turn of due[0], which would never end if each append
-// of a third replica restarted it.
-func (t *turns) foreign(tag replicaTag) {
+// appendedBy records an append by a replica. It does not restart the turn of due[0], which would never end if each
+// append of a third replica restarted it.
+func (t *turns) appendedBy(tag replicaTag) {
 	if tag == t.tag {
 		return
 	}
-	took := len(t.due) > 0 && t.due[0] == tag
+	hadTurn := len(t.due) > 0 && t.due[0] == tag
 	same := func(other replicaTag) bool { return other == tag }
 	t.due, t.done = slices.DeleteFunc(t.due, same), append(slices.DeleteFunc(t.done, same), tag)
 	t.done = t.done[max(0, len(t.done)-maxTurns):]
-	if took {
+	if hadTurn {
 		t.next()
 	}
 }
 
-// passed records that the replica whose turn it was did not append in time.
-func (t *turns) passed() {
+// endTurn records that the replica whose turn it was did not append in time.
+func (t *turns) endTurn() {
 	t.due = t.due[1:]
 	t.next()
 }
@@ -118,15 +119,15 @@ func (t *turns) passed() {
 func (t *turns) next() {
 	if len(t.due) > 0 {
 		t.since = time.Now()
-		t.until = t.since.Add(min(max(turnAppends*t.took, minTurn), maxTurn))
+		t.until = t.since.Add(min(max(turnAppends*t.average, minTurn), maxTurn))
 	}
 }
 
-// look returns how long to wait before polling for appends of the other replicas. It is half of the time that their
-// appends take on average, and a short interval after that.
-func (t *turns) look() time.Duration {
-	if expected := time.Until(t.since.Add(time.Duration(len(t.due)) * t.took / 2)); expected > 0 {
+// pollDelay returns how long to wait before polling for appends of the other replicas. It is half of the time that
+// their appends take on average, and a short interval after that.
+func (t *turns) pollDelay() time.Duration {
+	if expected := time.Until(t.since.Add(time.Duration(len(t.due)) * t.average / 2)); expected > 0 {
 		return expected
 	}
-	return max(t.took/8, minTurnPoll)
+	return max(t.average/8, minTurnPoll)
 }

@@ -197,7 +197,7 @@ func (ev *evaluation) run(t *TxnRequest, branches []bool) (result *TxnResult, us
 
 func (ev *evaluation) loadRows(rows []*row) ([][]byte, error) {
 	data := make([][]byte, len(rows))
-	err := ev.values.loadAll(ev.ctx, ev.turn, rows, func(i int, d []byte) { data[i] = d })
+	err := ev.values.loadAll(ev.ctx, ev.lane, rows, func(i int, d []byte) { data[i] = d })
 	return data, err
 }
 

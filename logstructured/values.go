@@ -87,7 +87,7 @@ func (v *values) load(ctx context.Context, r *row) ([]byte, error) {
 // loadAll calls fn with the value of each row, in no particular order. It reads the values that are not cached from the
 // database in batches, and takes a turn of the lane for each batch. It returns errValueGone if a row was deleted in the
 // meantime.
-func (v *values) loadAll(ctx context.Context, turn lane, rows []*row, fn func(i int, data []byte)) error {
+func (v *values) loadAll(ctx context.Context, in lane, rows []*row, fn func(i int, data []byte)) error {
 	var missing []*row
 	var at []int // the index in rows of each
 	var size int64
@@ -102,8 +102,8 @@ func (v *values) loadAll(ctx context.Context, turn lane, rows []*row, fn func(i 
 	if len(missing) == 0 {
 		return nil
 	}
-	if turn = turn.of(size); turn.turns != nil {
-		release, err := v.lanes.hold(ctx, size)
+	if in = in.of(size); in.turns != nil {
+		release, err := v.lanes.reserve(ctx, size)
 		if err != nil {
 			return err
 		}
@@ -113,7 +113,7 @@ func (v *values) loadAll(ctx context.Context, turn lane, rows []*row, fn func(i 
 	keep := size <= v.budget/2
 	for len(missing) > 0 {
 		n := valueBatch(missing)
-		data, err := fetch(ctx, v.log, turn, missing[:n])
+		data, err := fetch(ctx, v.log, in, missing[:n])
 		if err != nil {
 			v.alert(err)
 			return err

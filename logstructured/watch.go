@@ -135,8 +135,8 @@ type streamCall struct {
 	guard    Guard // of create
 	cancel   WatchID
 	progress bool
-	// question is the number of the query whose answer a creation waits for.
-	question int
+	// query is the number of the query whose answer a creation waits for.
+	query int
 }
 
 // pushUpcoming queues a watcher that has something to read from revision on. Next reads it once the hub's round is
@@ -151,16 +151,16 @@ func (ws *WatchStream) pushUpcoming(w *watcher, revision Revision) {
 	ws.hub.setPending(w, revision)
 }
 
-// ask queries the database for the log's head and returns the number of the query. hub.mu is held.
-func (ws *WatchStream) ask() int {
-	ws.ends.asked++
-	ws.askAgain()
-	return ws.ends.asked
+// queryHead queries the database for the log's head and returns the number of the query. hub.mu is held.
+func (ws *WatchStream) queryHead() int {
+	ws.ends.newest++
+	ws.repeatQuery()
+	return ws.ends.newest
 }
 
-// askAgain repeats the newest query. hub.mu is held.
-func (ws *WatchStream) askAgain() {
-	question := ws.ends.asked
+// repeatQuery repeats the newest query. hub.mu is held.
+func (ws *WatchStream) repeatQuery() {
+	query := ws.ends.newest
 	ws.ends.retryAt = time.Time{}
 	ws.inputs.reads.join(func(r *round) {
 		ws.hub.mu.Lock()
@@ -171,7 +171,7 @@ func (ws *WatchStream) askAgain() {
 			ws.signal()
 			return
 		}
-		ws.ends.answered(streamEnd{question, r.end.Position})
+		ws.ends.answered(streamEnd{query, r.end.Position})
 		if ws.hub.marked.head.Position >= r.end.Position {
 			ws.signal()
 			return

@@ -37,7 +37,7 @@ func (ws *WatchStream) Create(guard Guard, r WatchRequest) {
 		return
 	}
 	defer ws.hub.mu.Unlock()
-	ws.calls = append(ws.calls, streamCall{create: &r, guard: guard, question: ws.ask()})
+	ws.calls = append(ws.calls, streamCall{create: &r, guard: guard, query: ws.queryHead()})
 }
 
 // Cancel ends a watcher; Next returns the Canceled response unless id is unknown.
@@ -53,7 +53,7 @@ func (ws *WatchStream) Cancel(id WatchID) {
 // nextAnswer carries out calls until one of them has an answer. Answers precede all other responses, so that no
 // response of a watcher overtakes its Created response. hub.mu is held.
 func (ws *WatchStream) nextAnswer(snap *snapshot) *WatchResponse {
-	for len(ws.calls) > 0 && ws.ends.reached >= ws.calls[0].question {
+	for len(ws.calls) > 0 && ws.ends.reached >= ws.calls[0].query {
 		c := ws.calls[0]
 		ws.calls[0] = streamCall{}
 		if ws.calls = ws.calls[1:]; len(ws.calls) == 0 {

@@ -70,7 +70,7 @@ func (ws *WatchStream) poll(ctx context.Context) (_ *WatchResponse, again time.T
 		w, from := ws.takeUnsynced()
 		if w == nil {
 			response, more := ws.nextProgress(snap)
-			again = ws.nextLook()
+			again = ws.nextPoll()
 			ws.hub.mu.Unlock()
 			if more {
 				continue

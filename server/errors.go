@@ -44,9 +44,14 @@ var statuses = []struct {
 	{logstructured.ErrUnavailable, status.Error(codes.Unavailable, "etcdserver: the database is unavailable")},
 }
 
+// The errors of requests that lease mode ttl cannot serve. They name the flag, which the store does not know.
 var (
-	errLeaseMode     = status.Error(codes.FailedPrecondition, "stele: "+logstructured.ErrLeaseMode.Error())
-	errLeaseIdentity = status.Error(codes.FailedPrecondition, "stele: "+logstructured.ErrLeaseIdentity.Error())
+	errLeaseMode = status.Error(codes.FailedPrecondition, "stele: this server runs with --lease-mode=ttl, where a lease "+
+		"is only a TTL: it cannot be chosen, kept alive, revoked or listed; "+
+		"locks, elections and service registries need --lease-mode=etcd")
+	errLeaseIdentity = status.Error(codes.FailedPrecondition, "stele: this server runs with --lease-mode=ttl, where all "+
+		"leases with the same TTL have the same ID: a key that is named after its lease is not unique; "+
+		"locks, elections and service registries need --lease-mode=etcd")
 )
 
 // toStatus turns any error of the store into the gRPC status that etcd returns, and nil into nil. The status has no

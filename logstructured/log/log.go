@@ -182,11 +182,11 @@ type Log interface {
 	Values(ctx context.Context, positions []Position) (Values, error)
 
 	// Delete deletes the rows at positions, lower positions never after higher ones, in bounded transactions between
-	// which appends go on. Each transaction finds guard, an entry that the caller has applied, in its place. Otherwise
-	// Delete returns [ErrConflict], because other rows may be at the positions. The zero Head is in every log. Delete
-	// first raises the floor to at least floor. It never deletes the newest row, and ignores positions without a row.
-	// After an error some rows may be deleted. Calling it again is harmless.
-	Delete(ctx context.Context, guard Head, positions []Position, floor Position) error
+	// which appends go on. Each transaction finds applied, an entry that the caller has applied, in its place.
+	// Otherwise Delete returns [ErrConflict], because other rows may be at the positions. The zero Head is in every
+	// log. Delete first raises the floor to at least floor. It never deletes the newest row, and ignores positions
+	// without a row. After an error some rows may be deleted. Calling it again is harmless.
+	Delete(ctx context.Context, applied Head, positions []Position, floor Position) error
 
 	// Size returns the space that the log takes.
 	Size(ctx context.Context) (Size, error)
@@ -200,7 +200,9 @@ type Log interface {
 
 // NewValues returns a result for n positions, none of which was found.
 func NewValues(n int) Values {
-	return Values{Values: make([][]byte, n), IDs: make([]AppendID, n), Checksums: make([]Checksum, n), Found: make([]bool, n)}
+	return Values{
+		Values: make([][]byte, n), IDs: make([]AppendID, n), Checksums: make([]Checksum, n), Found: make([]bool, n),
+	}
 }
 
 // Values is the result of [Log.Values].
