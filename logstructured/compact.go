@@ -2,6 +2,8 @@ package logstructured
 
 import (
 	"context"
+	"fmt"
+	"math"
 	"time"
 
 	"github.com/stele-db/stele/logstructured/log"
@@ -34,6 +36,20 @@ func (s *Store) Compact(ctx context.Context, guard Guard, revision Revision, phy
 	ctx, cancel := s.timeouts.bound(ctx)
 	defer cancel()
 	return done.current, s.deleter.wait(ctx, done.position)
+}
+
+// Recover raises the revision by bump and marks everything before as compacted. It is for a database that was restored
+// to an older state while no replica was running. Revisions that clients may have seen in the lost history are not used
+// again, and all clients list again. Recover returns the new revision.
+func (s *Store) Recover(ctx context.Context, bump Revision) (Revision, error) {
+	return update(ctx, s, call{guard: Unguarded}, func(ev *evaluation) (Revision, error) {
+		if bump < 1 || bump > math.MaxInt64-ev.st.revision {
+			return 0, fmt.Errorf("cannot raise revision %d by %d", ev.st.revision, bump)
+		}
+		revision := ev.st.revision + bump
+		ev.writeControl(log.Entry{Kind: log.KindRecovery, Revision: revision, Version: int64(ev.st.term) + 1})
+		return revision, nil
+	})
 }
 
 // deleteRows deletes garbage from the database until ctx ends. Batches go in order, and a failed batch is retried

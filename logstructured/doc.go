@@ -11,18 +11,7 @@
 //   - watch: a watcher is a cursor into the history; no events are queued for it.
 //   - lease and compaction: both append to the log like any client.
 //
-// The files, from the bottom up. No file uses a file of a later group:
-//
-//   - Basics: names, errors, keyrange, waitlist, backoff, bounded, timeouts, and the files that need only the log:
-//     clock, applied, health, deleter, presence, loading, hash_shared.
-//   - Rows and requests: index, checksum, bulk and values; lease_mode, control, guard, request, lease_identity.
-//   - State: state, history, index_bytes, apply, trim, validate; alarm, quota, import_mark, turns.
-//   - Evaluation: evaluate, txn, range, expiry.
-//   - Loading: rules, load.
-//   - Parts of the store: options, metrics, group, refusal, reads, members; hub and the files of watch.
-//   - The store and its writer: store, writer, append, tail, recovery, follower, commit, sweeper.
-//   - Methods for clients: kv, lease, lease_convert, compact and the store_* files; open and run.
-//   - Tools: hash, check, import, import_verify, export, export_copy, export_lease.
+// DESIGN.md lists the files, from the bottom up.
 //
 // Invariants:
 //

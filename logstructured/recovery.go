@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -91,20 +90,6 @@ func (w *writer) recover(ctx context.Context, st *state, leases *expiry, logger 
 	}).Error("THE DATABASE WENT BACK IN TIME: writes that had been acknowledged are lost. " +
 		"Every earlier revision counts as compacted, so that all watchers list again")
 	return nil
-}
-
-// Recover raises the revision by bump and marks everything before as compacted. It is for a database that was restored
-// to an older state while no replica was running. Revisions that clients may have seen in the lost history are not used
-// again, and all clients list again. Recover returns the new revision.
-func (s *Store) Recover(ctx context.Context, bump Revision) (Revision, error) {
-	return update(ctx, s, call{guard: Unguarded}, func(ev *evaluation) (Revision, error) {
-		if bump < 1 || bump > math.MaxInt64-ev.st.revision {
-			return 0, fmt.Errorf("cannot raise revision %d by %d", ev.st.revision, bump)
-		}
-		revision := ev.st.revision + bump
-		ev.writeControl(log.Entry{Kind: log.KindRecovery, Revision: revision, Version: int64(ev.st.term) + 1})
-		return revision, nil
-	})
 }
 
 // continues reports whether st is consistent with the state before: the remaining rows of that time are the same. It

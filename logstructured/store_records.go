@@ -11,7 +11,7 @@ func (s *Store) Records() Records { return Records{&s.snapshot().control} }
 func (s *Store) UpdateRecords(
 	ctx context.Context, guard Guard, decide func(Records) ([]RecordChange, error),
 ) (Revision, error) {
-	return update(ctx, s, call{guard: guard}, func(ev *evaluation) (Revision, error) {
+	return submit(ctx, s, call{guard: guard}, func(ev *evaluation) (Revision, error) {
 		changes, err := decide(Records{&ev.st.control})
 		if err != nil {
 			return 0, err
@@ -20,5 +20,5 @@ func (s *Store) UpdateRecords(
 			ev.record(c)
 		}
 		return ev.st.revision, nil
-	})
+	}).wait()
 }
