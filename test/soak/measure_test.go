@@ -97,6 +97,16 @@ func (l *latencies) add(d time.Duration) {
 	l.all = append(l.all, d)
 }
 
+// max returns the longest duration, 0 if there is none.
+func (l *latencies) max() (longest time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, d := range l.all {
+		longest = max(longest, d)
+	}
+	return longest
+}
+
 func (l *latencies) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
