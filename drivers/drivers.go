@@ -29,7 +29,7 @@ type Table = driver.Table
 
 // Open opens the log at dsn, creating it if the database allows:
 //
-//   - "sqlite://PATH?options": a SQLite file; package sqlite documents the options. "PATH" without a scheme is the same.
+//   - "sqlite://PATH?options", or "PATH" without a scheme: a SQLite file; package sqlite documents the options.
 //   - "litestream://PATH?options": the same, with all checkpoints left to Litestream.
 //   - "postgres://USER:PASSWORD@HOST:PORT/DATABASE?options" (or "postgresql://"): see package postgres.
 //   - "mysql://USER:PASSWORD@tcp(HOST:PORT)/DATABASE?options" (or "mariadb://"): see package mysql.

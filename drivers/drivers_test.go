@@ -43,7 +43,8 @@ func TestOpen(t *testing.T) {
 			t.Errorf("%q: %v", dsn, err)
 			continue
 		}
-		if err := l.Append(context.Background(), log.Head{}, 1, []log.Entry{{Kind: log.KindPut, Key: []byte("k")}}); err != nil {
+		if err := l.Append(context.Background(), log.Head{}, 1,
+			[]log.Entry{{Kind: log.KindPut, Key: []byte("k")}}); err != nil {
 			t.Errorf("%q: %v", dsn, err)
 		}
 		if err := l.Close(); err != nil {
@@ -84,14 +85,16 @@ func TestOpenUnsupported(t *testing.T) {
 		"sqlserver://secret@host":                    `unknown scheme "sqlserver"`,
 	} {
 		l, err := Open(context.Background(), dsn, options())
-		if err == nil || l != nil || !errors.Is(err, ErrUnsupported) || !errors.Is(err, connect.ErrConfiguration) || !strings.Contains(err.Error(), want) {
+		if err == nil || l != nil || !errors.Is(err, ErrUnsupported) || !errors.Is(err, connect.ErrConfiguration) ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, %v; want %q", dsn, l, err, want)
 		}
 		if strings.Contains(err.Error(), "secret") || strings.Contains(Describe(dsn), "secret") {
 			t.Errorf("%q: the password is in %q or %q", dsn, err, Describe(dsn))
 		}
 	}
-	if l, err := Open(context.Background(), "sqlite://.", options()); !errors.Is(err, connect.ErrConfiguration) || l != nil {
+	if l, err := Open(context.Background(), "sqlite://.", options()); !errors.Is(err, connect.ErrConfiguration) ||
+		l != nil {
 		t.Errorf("a directory: %v, %v", l, err)
 	}
 	if entries, err := os.ReadDir("."); err != nil || len(entries) != 0 {
@@ -108,33 +111,35 @@ func TestDescribe(t *testing.T) {
 	for _, name := range []string{"PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGSSLMODE", "PGSERVICE"} {
 		t.Setenv(name, "") // they are defaults of what the DSN leaves out
 	}
-	for dsn, want := range map[string]string{
-		"":                               dir + "/db/state.db",
-		"a.db":                           dir + "/a.db",
-		"sqlite:///var/x.db?cache=1":     "/var/x.db",
-		"litestream://b.db":              dir + "/b.db",
-		"postgres://u:secret@db.example": "postgres://db.example:5432/kubernetes",
-		"postgres://u:secret@db.example:6000/stele?sslmode=require":            "postgres://db.example:6000/stele",
-		"postgresql://u:secret@h1:1,h2:2/d?target_session_attrs=read-write":    "postgres://h1:1,h2:2/d",
-		"postgres://u:sec%40ret@[::1]/d?table_prefix=blue":                     "postgres://[::1]:5432/d?table_prefix=blue",
-		"postgres://h/d?user=u&password=secret":                                "postgres://h:5432/d",
-		"postgres:///d?host=/run/postgresql&password=secret":                   "postgres:///run/postgresql/d",
-		"postgres://u:sec?ret@h/d":                                             "postgres://h:5432/d",
-		"postgres://u:p@secret@h/d":                                            "postgres://...",
-		"postgres://u:12/secret@h/d":                                           "postgres://...",
-		"postgres://u:secret@h:port/d":                                         "postgres://...",
-		"mysql://u:secret@tcp(db.example)/stele?timeout=3s":                    "mysql://db.example:3306/stele",
-		"mysql://u:sec@r/et@tcp(10.0.0.1:3307)/":                               "mysql://10.0.0.1:3307/kubernetes",
-		"mariadb://u:secret@unix(/run/mysqld/mysqld.sock)/d?table_prefix=blue": "mysql:///run/mysqld/mysqld.sock/d?table_prefix=blue",
-		"mysql://u:secret@db.example:3306/stele":                               "mysql://...",
-		"mysql://u:secret@tcp(db.example)":                                     "mysql://db.example:3306/kubernetes",
-		"mysql://":                                                             "mysql:///var/run/mysqld/mysqld.sock/kubernetes",
-		"mysql://u:secret@tcp(h1:1,h2:2,h3)/d":                                 "mysql://h1:1,h2:2,h3:3306/d",
-		"mysql://u:sec/ret@tcp(db.example)":                                    "mysql://...",
-		"sqlserver://u:secret@h":                                               "sqlserver://...",
-		"u:secret@tcp(h)/d":                                                    "...",
-		"u:secret@tcp(h)/d?x=://":                                              "...",
+	for _, test := range [][2]string{
+		{"", dir + "/db/state.db"},
+		{"a.db", dir + "/a.db"},
+		{"sqlite:///var/x.db?cache=1", "/var/x.db"},
+		{"litestream://b.db", dir + "/b.db"},
+		{"postgres://u:secret@db.example", "postgres://db.example:5432/kubernetes"},
+		{"postgres://u:secret@db.example:6000/stele?sslmode=require", "postgres://db.example:6000/stele"},
+		{"postgresql://u:secret@h1:1,h2:2/d?target_session_attrs=read-write", "postgres://h1:1,h2:2/d"},
+		{"postgres://u:sec%40ret@[::1]/d?table_prefix=blue", "postgres://[::1]:5432/d?table_prefix=blue"},
+		{"postgres://h/d?user=u&password=secret", "postgres://h:5432/d"},
+		{"postgres:///d?host=/run/postgresql&password=secret", "postgres:///run/postgresql/d"},
+		{"postgres://u:sec?ret@h/d", "postgres://h:5432/d"},
+		{"postgres://u:p@secret@h/d", "postgres://..."},
+		{"postgres://u:12/secret@h/d", "postgres://..."},
+		{"postgres://u:secret@h:port/d", "postgres://..."},
+		{"mysql://u:secret@tcp(db.example)/stele?timeout=3s", "mysql://db.example:3306/stele"},
+		{"mysql://u:sec@r/et@tcp(10.0.0.1:3307)/", "mysql://10.0.0.1:3307/kubernetes"},
+		{"mariadb://u:secret@unix(/run/mysqld/mysqld.sock)/d?table_prefix=blue",
+			"mysql:///run/mysqld/mysqld.sock/d?table_prefix=blue"},
+		{"mysql://u:secret@db.example:3306/stele", "mysql://..."},
+		{"mysql://u:secret@tcp(db.example)", "mysql://db.example:3306/kubernetes"},
+		{"mysql://", "mysql:///var/run/mysqld/mysqld.sock/kubernetes"},
+		{"mysql://u:secret@tcp(h1:1,h2:2,h3)/d", "mysql://h1:1,h2:2,h3:3306/d"},
+		{"mysql://u:sec/ret@tcp(db.example)", "mysql://..."},
+		{"sqlserver://u:secret@h", "sqlserver://..."},
+		{"u:secret@tcp(h)/d", "..."},
+		{"u:secret@tcp(h)/d?x=://", "..."},
 	} {
+		dsn, want := test[0], test[1]
 		if got := Describe(dsn); got != want {
 			t.Errorf("%q is described as %q, want %q", dsn, got, want)
 		}
@@ -218,7 +223,8 @@ func TestErrorsShowNoPassword(t *testing.T) {
 // TestUnknownHostIsRecognized has the drivers look up a name that never exists.
 func TestUnknownHostIsRecognized(t *testing.T) {
 	var dns *net.DNSError
-	if _, err := net.DefaultResolver.LookupHost(t.Context(), "no-such.invalid"); !errors.As(err, &dns) || !dns.IsNotFound {
+	if _, err := net.DefaultResolver.LookupHost(t.Context(), "no-such.invalid"); !errors.As(err, &dns) ||
+		!dns.IsNotFound {
 		t.Skipf("there is no resolver: %v", err)
 	}
 	for dsn, want := range map[string]bool{

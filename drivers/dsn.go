@@ -50,7 +50,8 @@ var notPath = regexp.MustCompile(`(?i)` + strings.Join([]string{
 	`@`, // go-sql-driver's user:password@tcp(host)/database
 	`^[^/]*\b(tcp|unix)\(`,
 	`^(sqlite3|` + strings.Join(append(schemes(), kineSchemes...), "|") + `)(:|$)`,
-	`(^|\s)(dbname|host|hostaddr|port|user|password|passfile|service|options|sslmode|sslrootcert|connect_timeout)\s*=`, // libpq's
+	// libpq's
+	`(^|\s)(dbname|host|hostaddr|port|user|password|passfile|service|options|sslmode|sslrootcert|connect_timeout)\s*=`,
 	`^[a-z0-9.-]+:[0-9]+(/|$)`, // host:port/database
 }, "|"))
 

@@ -9,7 +9,8 @@ import (
 
 func TestConfigurationMarksAndSaysNoMore(t *testing.T) {
 	err := fmt.Errorf("opening: %w", Configuration(fmt.Errorf("no such file: %w", fs.ErrNotExist)))
-	if !errors.Is(err, ErrConfiguration) || !errors.Is(err, fs.ErrNotExist) || err.Error() != "opening: no such file: file does not exist" {
+	if !errors.Is(err, ErrConfiguration) || !errors.Is(err, fs.ErrNotExist) ||
+		err.Error() != "opening: no such file: file does not exist" {
 		t.Errorf("marked: %v", err)
 	}
 	if twice := Configuration(err); twice != err { //nolint:errorlint // the very same, not one that wraps it

@@ -47,7 +47,8 @@ func TestPasswordsFollowTheServer(t *testing.T) {
 	} {
 		s.password = step.server
 		if got := s.connect(&p, step.file); got != step.want {
-			t.Errorf("step %d: the server wants %s, the file says %s: %d attempts, want %d", i, step.server, step.file, got, step.want)
+			t.Errorf("step %d: the server wants %s, the file says %s: %d attempts, want %d", i, step.server, step.file,
+				got, step.want)
 		}
 	}
 }
@@ -58,7 +59,9 @@ func TestReadPassword(t *testing.T) {
 	if _, err := o.ReadPassword(); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no file: %v", err)
 	}
-	for content, want := range map[string]string{"secret\n": "secret", " a b \r\n": " a b ", "\n": "", "": ""} { //nolint:gocritic // spaces belong to a password
+	for content, want := range map[string]string{ //nolint:gocritic // spaces belong to a password
+		"secret\n": "secret", " a b \r\n": " a b ", "\n": "", "": "",
+	} {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -18,7 +18,8 @@ func Permanent(err error) string {
 	)
 	switch {
 	case errors.As(err, &certificate):
-		return "the certificate of the database server is not accepted: check --ca-file and the host name in the endpoint"
+		return "the certificate of the database server is not accepted: check --ca-file and " +
+			"the host name in the endpoint"
 	case errors.As(err, &record):
 		return "the database server does not speak TLS: check the port, and the TLS options of the endpoint"
 	case errors.As(err, &address):
@@ -26,7 +27,8 @@ func Permanent(err error) string {
 	case errors.Is(err, syscall.EACCES):
 		return "the process may not connect: check the rights on the socket of the database server"
 	case errors.As(err, &op) && op.Op == "remote error" && !strings.Contains(op.Error(), "internal error"):
-		return "the database server refuses the TLS handshake: check --cert-file, --key-file and the TLS versions of the server"
+		return "the database server refuses the TLS handshake: check --cert-file, --key-file and " +
+			"the TLS versions of the server"
 	}
 	return ""
 }

@@ -16,17 +16,20 @@ func TestPermanent(t *testing.T) {
 		err  error
 		want bool
 	}{
-		"none":                     {nil, false},
-		"refused":                  {dial(syscall.ECONNREFUSED), false},
-		"no route":                 {dial(syscall.EHOSTUNREACH), false},
-		"no socket":                {dial(syscall.ENOENT), false},
-		"closed":                   {io.ErrUnexpectedEOF, false},
-		"unknown host":             {dial(&net.DNSError{IsNotFound: true}), false}, // bounded by the caller
-		"socket of another user":   {dial(syscall.EACCES), true},
-		"invalid port":             {dial(&net.AddrError{Err: "invalid port"}), true},
-		"certificate not trusted":  {fmt.Errorf("tls: %w", &tls.CertificateVerificationError{Err: errors.New("unknown authority")}), true},
-		"no TLS":                   {tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, true},
-		"client certificate":       {&net.OpError{Op: "remote error", Err: errors.New("tls: certificate required")}, true},
+		"none":                   {nil, false},
+		"refused":                {dial(syscall.ECONNREFUSED), false},
+		"no route":               {dial(syscall.EHOSTUNREACH), false},
+		"no socket":              {dial(syscall.ENOENT), false},
+		"closed":                 {io.ErrUnexpectedEOF, false},
+		"unknown host":           {dial(&net.DNSError{IsNotFound: true}), false}, // bounded by the caller
+		"socket of another user": {dial(syscall.EACCES), true},
+		"invalid port":           {dial(&net.AddrError{Err: "invalid port"}), true},
+		"certificate not trusted": {fmt.Errorf("tls: %w",
+			&tls.CertificateVerificationError{Err: errors.New("unknown authority")}), true},
+		"no TLS": {tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"},
+			true},
+		"client certificate": {&net.OpError{Op: "remote error", Err: errors.New("tls: certificate required")},
+			true},
 		"failure within handshake": {&net.OpError{Op: "remote error", Err: errors.New("tls: internal error")}, false},
 	} {
 		if got := Permanent(test.err); (got != "") != test.want {

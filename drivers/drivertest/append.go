@@ -50,7 +50,8 @@ func sameEntry(a, b log.Entry) bool {
 func (s suite) appendSetsAndKeeps(t *testing.T) {
 	logs := s.fresh(t, 2)
 	want := []log.Entry{
-		{Kind: log.KindPut, Revision: 2, Key: []byte("a"), Value: []byte("1"), CreateRevision: 2, Version: 1, Lease: 1 << 40},
+		{Kind: log.KindPut, Revision: 2, Key: []byte("a"), Value: []byte("1"), CreateRevision: 2, Version: 1,
+			Lease: 1 << 40},
 		{Kind: log.KindPut, Revision: 2, Sub: 1, Key: []byte("b"), CreateRevision: 2, Version: 1, Lease: -5},
 		{Kind: log.KindTombstone, Revision: 3, Key: []byte("a")},
 		{Kind: log.KindCompaction, Revision: 3},
@@ -170,7 +171,8 @@ func (s suite) anyBytes(t *testing.T) {
 	logs := s.fresh(t, 2)
 	var entries []log.Entry
 	add := func(key, value []byte) {
-		entries = append(entries, log.Entry{Kind: log.KindPut, Revision: 2, Sub: int64(len(entries)), Key: key, Value: value, CreateRevision: 2, Version: 1})
+		entries = append(entries, log.Entry{Kind: log.KindPut, Revision: 2, Sub: int64(len(entries)), Key: key,
+			Value: value, CreateRevision: 2, Version: 1})
 	}
 	for b := range 256 {
 		add([]byte{byte(b)}, []byte{byte(b)})
@@ -203,7 +205,8 @@ func (s suite) anyBytes(t *testing.T) {
 	}
 	for i := range entries {
 		if !v.Found[i] || !bytes.Equal(v.Values[i], entries[i].Value) {
-			t.Errorf("value of %q is %q (found: %v), want %q", entries[i].Key, v.Values[i], v.Found[i], entries[i].Value)
+			t.Errorf("value of %q is %q (found: %v), want %q", entries[i].Key, v.Values[i], v.Found[i],
+				entries[i].Value)
 		}
 	}
 	i := 0
@@ -290,5 +293,6 @@ func (s suite) hugeAppend(t *testing.T) {
 	if err != nil || n != hugeRows || end.Head != head {
 		t.Fatalf("Scan: %d entries, end %v, %v", n, end.Head, err)
 	}
-	t.Logf("append of %d tombstones: %v, scan: %v", hugeRows, took.Round(time.Millisecond), time.Since(start).Round(time.Millisecond))
+	t.Logf("append of %d tombstones: %v, scan: %v", hugeRows, took.Round(time.Millisecond),
+		time.Since(start).Round(time.Millisecond))
 }

@@ -30,7 +30,8 @@ func BenchEntries(rows int) []log.Entry {
 		binary.BigEndian.PutUint32(key, rand.Uint32())
 		value := make([]byte, 1024)
 		binary.BigEndian.PutUint64(value, rand.Uint64())
-		entries[i] = log.Entry{Kind: log.KindPut, Revision: 1 << 20, Key: key, Value: value, CreateRevision: 1 << 20, Version: 1}
+		entries[i] = log.Entry{Kind: log.KindPut, Revision: 1 << 20, Key: key, Value: value, CreateRevision: 1 << 20,
+			Version: 1}
 	}
 	return entries
 }

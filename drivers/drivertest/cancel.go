@@ -15,7 +15,8 @@ func (s suite) canceledAppendWritesNothing(t *testing.T) {
 	head := mustAppend(t, l, log.Head{}, puts(2, 1))
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := l.Append(ctx, head, newID(), puts(3, 1)); !errors.Is(err, context.Canceled) || errors.Is(err, log.ErrUnknown) {
+	if err := l.Append(ctx, head, newID(), puts(3, 1)); !errors.Is(err, context.Canceled) ||
+		errors.Is(err, log.ErrUnknown) {
 		t.Errorf("Append: %v, want the context's error and a definite failure", err)
 	}
 	if _, err := l.End(ctx); !errors.Is(err, context.Canceled) {

@@ -91,7 +91,8 @@ func (s suite) cutAnywhere(t *testing.T) {
 			expected = append(expected, head)
 		case failed:
 			if end := mustEnd(t, other); end.Head != head {
-				t.Fatalf("append %d, %x, was told to have failed (%v), and the end is %v, was %v", n, uint64(id), err, end.Head, head)
+				t.Fatalf("append %d, %x, was told to have failed (%v), and the end is %v, was %v", n, uint64(id), err,
+					end.Head, head)
 			}
 		case unknown:
 			again := (&networked{through: l, head: head}).settle(ctx, t, id, entries)

@@ -76,7 +76,8 @@ func (s suite) damageIsReported(t *testing.T) {
 	}
 	wantDamaged := func(how string, e *log.Entry, err error) {
 		t.Helper()
-		if intact := e.Position == head.Position; intact != (err == nil) || err != nil && !errors.Is(err, log.ErrCorrupt) {
+		if intact := e.Position == head.Position; intact != (err == nil) || err != nil &&
+			!errors.Is(err, log.ErrCorrupt) {
 			t.Errorf("%s: %+v: %v", how, e, err)
 		}
 	}

@@ -37,7 +37,8 @@ func (s suite) deleteKeepsNewest(t *testing.T) {
 	}
 	for _, l := range logs {
 		entries, end, err := l.Read(ctx, 0, 1000)
-		if err != nil || len(entries) != 1 || entries[0].Position != head.Position || entries[0].ID != head.ID || end.Head != head || end.Floor != 400 {
+		if err != nil || len(entries) != 1 || entries[0].Position != head.Position || entries[0].ID != head.ID ||
+			end.Head != head || end.Floor != 400 {
 			t.Fatalf("Read: %d entries, end %+v, %v; want the newest row and floor 400", len(entries), end, err)
 		}
 	}
@@ -58,7 +59,8 @@ func (s suite) floorOnlyRises(t *testing.T) {
 	logs := s.fresh(t, 2)
 	ctx := testContext(t)
 	fill(t, logs[0], log.Head{}, 100, 100)
-	for _, test := range []struct{ floor, want log.Position }{{10, 10}, {5, 10}, {10, 10}, {0, 10}, {60, 60}, {59, 60}} {
+	for _, test := range []struct{ floor, want log.Position }{{10, 10}, {5, 10}, {10, 10}, {0, 10}, {60, 60},
+		{59, 60}} {
 		if err := logs[0].Delete(ctx, log.Head{}, nil, test.floor); err != nil {
 			t.Fatal(err)
 		}
@@ -206,7 +208,8 @@ func (s suite) defragmentGivesSpaceBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, excused := s.Exceptions[Sized]; !excused && (full.Total < 500*20_000 || full.InUse > full.Total || full.InUse < 500*20_000) {
+	if _, excused := s.Exceptions[Sized]; !excused && (full.Total < 500*20_000 || full.InUse > full.Total ||
+		full.InUse < 500*20_000) {
 		t.Errorf("size of 10 MB of values is %+v", full)
 	}
 	if err := logs[0].Delete(ctx, log.Head{}, upTo(1, head.Position), head.Position); err != nil {

@@ -166,19 +166,19 @@ func (s suite) answerSwallowed(t *testing.T) {
 func (s suite) deliveredLate(t *testing.T) {
 	type step func(t *testing.T, n *networked, late func(), id log.AppendID) []log.AppendID
 	for name, then := range map[string]step{
-		"nothing else happens": func(t *testing.T, n *networked, late func(), id log.AppendID) []log.AppendID {
+		"nothing": func(t *testing.T, n *networked, late func(), id log.AppendID) []log.AppendID {
 			late()
 			await(t, "the append is there", func() bool { return mustEnd(t, n.direct).ID == id })
 			return []log.AppendID{id}
 		},
-		"it was tried again": func(t *testing.T, n *networked, late func(), id log.AppendID) []log.AppendID {
+		"a retry": func(t *testing.T, n *networked, late func(), id log.AppendID) []log.AppendID {
 			if err := n.again(t, id); err != nil {
 				t.Fatalf("the append again, when nothing stands after %v: %v", n.head, err)
 			}
 			late()
 			return []log.AppendID{id}
 		},
-		"it was tried again, and more followed": func(t *testing.T, n *networked, late func(), id log.AppendID) []log.AppendID {
+		"a retry and another append": func(t *testing.T, n *networked, late func(), id log.AppendID) []log.AppendID {
 			if err := n.again(t, id); err != nil {
 				t.Fatalf("the append again, when nothing stands after %v: %v", n.head, err)
 			}
@@ -186,12 +186,12 @@ func (s suite) deliveredLate(t *testing.T) {
 			late()
 			return []log.AppendID{id, next.ID}
 		},
-		"another one was faster": func(t *testing.T, n *networked, late func(), _ log.AppendID) []log.AppendID {
+		"another append": func(t *testing.T, n *networked, late func(), _ log.AppendID) []log.AppendID {
 			other := mustAppend(t, n.direct, n.head, puts(10, 5))
 			late()
 			return []log.AppendID{other.ID}
 		},
-		"it is tried again at the same time": func(t *testing.T, n *networked, late func(), id log.AppendID) []log.AppendID {
+		"a retry at the same time": func(t *testing.T, n *networked, late func(), id log.AppendID) []log.AppendID {
 			late()
 			if err := n.again(t, id); err != nil && !errors.Is(err, log.ErrConflict) {
 				t.Errorf("the append again: %v", err)

@@ -66,7 +66,8 @@ func (s suite) listen(t *testing.T) {
 		two.awaitWake(t, time.Second)
 	}
 	slices.Sort(took)
-	t.Logf("from the start of an append to the wake-up: median %v, longest %v", took[25].Round(time.Microsecond), took[49].Round(time.Microsecond))
+	t.Logf("from the start of an append to the wake-up: median %v, longest %v", took[25].Round(time.Microsecond),
+		took[49].Round(time.Microsecond))
 }
 
 // listenIgnoresOwn appends on the log that listens. That must not wake the listener, nor make it miss later appends.

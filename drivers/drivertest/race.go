@@ -73,10 +73,12 @@ func (s suite) appendsRace(t *testing.T) {
 		}
 		delete(acks, e.ID)
 		if e.Position != log.Position(i+1) || e.Position != ack.at || i+ack.rows > len(entries) {
-			t.Fatalf("append %x of %d rows was acknowledged at %d, but stands at %d (row %d of %d)", uint64(e.ID), ack.rows, ack.at, e.Position, i+1, len(entries))
+			t.Fatalf("append %x of %d rows was acknowledged at %d, but stands at %d (row %d of %d)", uint64(e.ID),
+				ack.rows, ack.at, e.Position, i+1, len(entries))
 		}
 		for n := range ack.rows {
-			if got := entries[i+n]; got.ID != e.ID || got.Sub != int64(n) || got.Position != e.Position+log.Position(n) {
+			if got := entries[i+n]; got.ID != e.ID || got.Sub != int64(n) ||
+				got.Position != e.Position+log.Position(n) {
 				t.Fatalf("row %d of append %x is %+v", n, uint64(e.ID), got)
 			}
 		}

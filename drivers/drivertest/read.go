@@ -19,10 +19,12 @@ func (s suite) readLimits(t *testing.T) {
 	for _, test := range []struct {
 		after       log.Position
 		limit, want int
-	}{{0, 1, 1}, {0, 299, 299}, {0, 300, 300}, {0, 1000, 300}, {299, 10, 1}, {300, 10, 0}, {1000, 10, 0}, {150, 1 << 40, 150}} {
+	}{{0, 1, 1}, {0, 299, 299}, {0, 300, 300}, {0, 1000, 300}, {299, 10, 1}, {300, 10, 0}, {1000, 10, 0},
+		{150, 1 << 40, 150}} {
 		entries, end, err := l.Read(ctx, test.after, test.limit)
 		if err != nil || len(entries) != test.want || end.Head != head {
-			t.Errorf("Read(%d, %d): %d entries, end %v, %v; want %d and %v", test.after, test.limit, len(entries), end.Head, err, test.want, head)
+			t.Errorf("Read(%d, %d): %d entries, end %v, %v; want %d and %v", test.after, test.limit, len(entries),
+				end.Head, err, test.want, head)
 		}
 		for i, e := range entries {
 			if e.Position != test.after+log.Position(i+1) {
@@ -206,7 +208,8 @@ func (s suite) values(t *testing.T) {
 			t.Fatalf("position %d: found %v, want %v", p, v.Found[i], want)
 		}
 		if want && (!bytes.Equal(v.Values[i], entries[p-1].Value) || v.IDs[i] != head.ID) {
-			t.Fatalf("position %d has value %v of append %x, want %v of %x", p, v.Values[i], uint64(v.IDs[i]), entries[p-1].Value, uint64(head.ID))
+			t.Fatalf("position %d has value %v of append %x, want %v of %x", p, v.Values[i], uint64(v.IDs[i]),
+				entries[p-1].Value, uint64(head.ID))
 		}
 		if !want && v.Values[i] != nil {
 			t.Fatalf("position %d has a value and no row", p)

@@ -55,7 +55,8 @@ func sameReplica(a, b log.Replica) bool {
 func (s suite) register(t *testing.T) {
 	r := s.registries(t, 2)
 	ctx := testContext(t)
-	a := log.Replica{ID: 1<<63 + 5, Name: "a", ClientURLs: []string{"http://127.0.0.1:2379", "unix:///x"}, Version: "3.7.0"}
+	a := log.Replica{ID: 1<<63 + 5, Name: "a", ClientURLs: []string{"http://127.0.0.1:2379", "unix:///x"},
+		Version: "3.7.0"}
 	b := log.Replica{ID: 7, Name: "b", ClientURLs: []string{"http://127.0.0.2:2379"}, Version: "3.7.1"}
 	all := registered(t, r[0], a)
 	if len(all) != 1 || !sameReplica(all[0], a) || all[0].Since != all[0].Seen || all[0].Since < 1_600_000_000_000 {
@@ -104,7 +105,8 @@ func (s suite) registerAnyBytes(t *testing.T) {
 	}
 	replicas := []log.Replica{
 		{ID: 1},
-		{ID: 1<<64 - 1, Name: string(all), Version: string(all), ClientURLs: []string{string(all), "", "a,b", "c\nd\te\x00f"}},
+		{ID: 1<<64 - 1, Name: string(all), Version: string(all), ClientURLs: []string{string(all), "", "a,b",
+			"c\nd\te\x00f"}},
 		{ID: 1 << 63, Name: "it's \\ \" % _ ; -- $1 ?", ClientURLs: []string{`http://"[quoted]"/\`, "Straße", "Ⅷ 𝄞"}},
 		{ID: 2, ClientURLs: []string{""}, Name: string(slices.Repeat([]byte("long"), 100))},
 	}

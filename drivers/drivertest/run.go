@@ -90,7 +90,8 @@ func Run(t *testing.T, h Harness) {
 }
 
 var alone = map[string]bool{
-	"HugeAppend": true, "LargeAppend": true, "DeleteLetsAppendsThrough": true, "DefragmentGivesSpaceBack": true, "Clock": true,
+	"HugeAppend": true, "LargeAppend": true, "DeleteLetsAppendsThrough": true, "DefragmentGivesSpaceBack": true,
+	"Clock": true,
 }
 
 type test struct {
@@ -100,7 +101,9 @@ type test struct {
 
 // Essentials are the names of tests that together use every method in a few seconds.
 var Essentials = []string{
-	"AppendSetsAndKeeps", "GuardIsPositionAndID", "RetryAfterSuccessConflicts", "AppendsRace", "AnyBytes", "LargeValues", "ReadLimits", "ReadIsASnapshot",
-	"ScanIsASnapshot", "Values", "DeleteKeepsNewest", "FloorOnlyRises", "DefragmentGivesSpaceBack", "Confirm", "DeleteIsGuarded", "WritersRace",
+	"AppendSetsAndKeeps", "GuardIsPositionAndID", "RetryAfterSuccessConflicts", "AppendsRace", "AnyBytes",
+	"LargeValues", "ReadLimits", "ReadIsASnapshot",
+	"ScanIsASnapshot", "Values", "DeleteKeepsNewest", "FloorOnlyRises", "DefragmentGivesSpaceBack", "Confirm",
+	"DeleteIsGuarded", "WritersRace",
 	"OpenedTogether", "Register", "RegisterTogether",
 }

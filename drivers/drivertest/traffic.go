@@ -25,7 +25,8 @@ func (s suite) largeAppend(t *testing.T) {
 	}
 	start := time.Now()
 	head := mustAppend(t, logs[0], log.Head{}, entries)
-	t.Logf("append of %d MiB in %d entries: %v", len(entries)*1200>>10, len(entries), time.Since(start).Round(time.Millisecond))
+	t.Logf("append of %d MiB in %d entries: %v", len(entries)*1200>>10, len(entries),
+		time.Since(start).Round(time.Millisecond))
 	got := readAll(t, logs[1], 0)
 	if !slices.EqualFunc(got, entries, sameEntry) {
 		t.Error("Read returns something else")

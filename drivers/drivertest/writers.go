@@ -72,10 +72,12 @@ func (l *ledger) check(t *testing.T, writers int, entries []log.Entry) (sum [out
 		e := entries[i]
 		a, known := l.attempts[e.ID]
 		if e.Position != log.Position(i+1) || !known || i+a.rows > len(entries) {
-			t.Fatalf("row %d stands at position %d with ID %x (tried: %v, %d rows)", i+1, e.Position, uint64(e.ID), known, a.rows)
+			t.Fatalf("row %d stands at position %d with ID %x (tried: %v, %d rows)", i+1, e.Position, uint64(e.ID),
+				known, a.rows)
 		}
 		for n := range a.rows {
-			if got := entries[i+n]; got.ID != e.ID || got.Sub != int64(n) || got.Position != e.Position+log.Position(n) {
+			if got := entries[i+n]; got.ID != e.ID || got.Sub != int64(n) ||
+				got.Position != e.Position+log.Position(n) {
 				t.Fatalf("row %d of append %x is %+v", n, uint64(e.ID), got)
 			}
 		}
@@ -102,7 +104,8 @@ func (l *ledger) check(t *testing.T, writers int, entries []log.Entry) (sum [out
 	var table strings.Builder
 	fmt.Fprintf(&table, "%-8s%10s%14s%11s%9s%8s\n", "writer", "tried", "acknowledged", "conflicts", "unknown", "failed")
 	row := func(name string, n [outcomes]int) {
-		fmt.Fprintf(&table, "%-8s%10d%14d%11d%9d%8d\n", name, n[0]+n[1]+n[2]+n[3], n[acknowledged], n[conflict], n[unknown], n[failed])
+		fmt.Fprintf(&table, "%-8s%10d%14d%11d%9d%8d\n", name, n[0]+n[1]+n[2]+n[3], n[acknowledged], n[conflict],
+			n[unknown], n[failed])
 	}
 	for writer, n := range told {
 		for o := range n {
@@ -111,7 +114,8 @@ func (l *ledger) check(t *testing.T, writers int, entries []log.Entry) (sum [out
 		row(fmt.Sprint(writer+1), n)
 	}
 	row("all", sum)
-	t.Logf("what the writers were told of their appends\n%sthe log has %d appends in %d rows; of the unknown ones it has %d; acknowledged and lost: %d, doubled: %d, in the log though refused: %d",
+	t.Logf("what the writers were told of their appends\n%sthe log has %d appends in %d rows; of the unknown ones it "+
+		"has %d; acknowledged and lost: %d, doubled: %d, in the log though refused: %d",
 		&table, len(seen), len(entries), late, lost, doubled, wrong)
 	if doubled > 0 {
 		t.Errorf("%d appends are in the log twice", doubled)
@@ -121,7 +125,9 @@ func (l *ledger) check(t *testing.T, writers int, entries []log.Entry) (sum [out
 
 // write appends as one of the writers until enough returns true, and then until one more append is acknowledged. It
 // calls End whenever it does not know the head, and does not retry an append that failed or is unknown.
-func (l *ledger) write(ctx context.Context, t *testing.T, writer int, target log.Log, enough func(done int) bool, patience time.Duration) {
+func (l *ledger) write(
+	ctx context.Context, t *testing.T, writer int, target log.Log, enough func(done int) bool, patience time.Duration,
+) {
 	var head log.Head
 	known := false
 	for done, last := 0, false; !last; {

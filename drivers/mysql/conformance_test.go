@@ -85,5 +85,6 @@ func TestGaleraConformance(t *testing.T) {
 	if os.Getenv("STELE_TEST_GALERA") == "" {
 		t.Skip("set STELE_TEST_GALERA=1 to run the whole suite on Galera")
 	}
-	drivertest.Run(t, drivertest.Harness{New: nodes, Damage: damageNodes, Through: through(database.Galera), Registers: true})
+	drivertest.Run(t, drivertest.Harness{New: nodes, Damage: damageNodes, Through: through(database.Galera),
+		Registers: true})
 }

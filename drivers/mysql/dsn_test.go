@@ -24,9 +24,11 @@ func TestParseDSN(t *testing.T) {
 		prefix                   string
 	}{
 		{"mysql://", "unix", []string{"/var/run/mysqld/mysqld.sock"}, "root", "", "kubernetes", "stele"},
-		{"mysql://u:p@tcp(db.example:3307)/k?parseTime=true", "tcp", []string{"db.example:3307"}, "u", "p", "k", "stele"},
+		{"mysql://u:p@tcp(db.example:3307)/k?parseTime=true", "tcp", []string{"db.example:3307"}, "u", "p", "k",
+			"stele"},
 		{"mysql://u:p@tcp(db.example)", "tcp", []string{"db.example:3306"}, "u", "p", "kubernetes", "stele"},
-		{"mysql://u:p/@:w@tcp(db)/?table_prefix=other_1", "tcp", []string{"db:3306"}, "u", "p/@:w", "kubernetes", "other_1"},
+		{"mysql://u:p/@:w@tcp(db)/?table_prefix=other_1", "tcp", []string{"db:3306"}, "u", "p/@:w", "kubernetes",
+			"other_1"},
 		{"mysql://u:p@unix(/run/my.sock)/k", "unix", []string{"/run/my.sock"}, "u", "p", "k", "stele"},
 		{"mysql://u:p@tcp(a,b)/k", "tcp", []string{"a:3306", "b:3306"}, "u", "p", "k", "stele"},
 		{"mysql://u:p@tcp(a:1,b:2,c:3)/k", "tcp", []string{"a:1", "b:2", "c:3"}, "u", "p", "k", "stele"},
@@ -56,9 +58,12 @@ func TestParseDSN(t *testing.T) {
 
 func TestParseDSNRefuses(t *testing.T) {
 	for _, dsn := range []string{
-		"mysql://u:secret@tcp(db/k", "mysql://u:secret@tcp(db)/k?table_prefix=A", "mysql://u:secret@tcp(db)/k?table_prefix=0a",
-		"mysql://u:secret@tcp(db)/k?table_prefix=a`b", "mysql://u:secret@tcp(db)/k?strict=true", "mysql://u:secret@tcp(db)/k?a=b&strict=true",
-		"mysql://u:secret@tcp(db)/k?tls=unknown", "mysql://u:secret%zz@tcp(db)/%zz", "mysql://u:secret@tcp(db)/?timeout=secret",
+		"mysql://u:secret@tcp(db/k", "mysql://u:secret@tcp(db)/k?table_prefix=A",
+		"mysql://u:secret@tcp(db)/k?table_prefix=0a",
+		"mysql://u:secret@tcp(db)/k?table_prefix=a`b", "mysql://u:secret@tcp(db)/k?strict=true",
+		"mysql://u:secret@tcp(db)/k?a=b&strict=true",
+		"mysql://u:secret@tcp(db)/k?tls=unknown", "mysql://u:secret%zz@tcp(db)/%zz",
+		"mysql://u:secret@tcp(db)/?timeout=secret",
 		"mysql://u:pw?interpolateParams=secret/@x",
 	} {
 		_, err := parseDSN(dsn)
@@ -96,7 +101,8 @@ func TestTLSNames(t *testing.T) {
 
 // TestServerName reaches servers by address whose certificate has a name.
 func TestServerName(t *testing.T) {
-	for _, dsn := range []string{"mysql://u@tcp(10.0.0.1,10.0.0.2)/?tls=true&server_name=db.example", "mysql://u@tcp(10.0.0.1)/?server_name=db.example"} {
+	for _, dsn := range []string{"mysql://u@tcp(10.0.0.1,10.0.0.2)/?tls=true&server_name=db.example",
+		"mysql://u@tcp(10.0.0.1)/?server_name=db.example"} {
 		cfg, err := parseDSN(dsn)
 		if err != nil {
 			t.Fatal(err)

@@ -62,7 +62,8 @@ func TestOutcomes(t *testing.T) {
 		`Error writing file './binlog.000001' (Errcode: 5 "Input/output error")`:         false,
 	} {
 		for _, n := range []uint16{1026, 1030} {
-			if err := translate("append", &mysql.MySQLError{Number: n, Message: message}); errors.Is(err, log.ErrNoSpace) != full {
+			err := translate("append", &mysql.MySQLError{Number: n, Message: message})
+			if errors.Is(err, log.ErrNoSpace) != full {
 				t.Errorf("%v, want %v that the disk is full", err, full)
 			}
 		}
@@ -118,7 +119,8 @@ func TestOpenErrors(t *testing.T) {
 		"plugin":               {server(1524), true},
 		"a sentence":           {&connect.OpenFailure{Text: "the tables were migrated by a newer version"}, true},
 	} {
-		if got := openError(test.err); errors.Is(got, connect.ErrConfiguration) != test.want || !errors.Is(got, test.err) && name != "a sentence" {
+		if got := openError(test.err); errors.Is(got, connect.ErrConfiguration) != test.want ||
+			!errors.Is(got, test.err) && name != "a sentence" {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

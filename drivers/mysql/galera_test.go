@@ -51,10 +51,11 @@ func TestGalera(t *testing.T) {
 			if err := logs[(i+2)%3].Confirm(ctx, head); err != nil {
 				t.Fatalf("Confirm: %v", err)
 			}
-			if err := b.Confirm(ctx, log.Head{Position: head.Position, ID: head.ID + 1}); !errors.Is(err, log.ErrConflict) {
+			other := log.Head{Position: head.Position, ID: head.ID + 1}
+			if err := b.Confirm(ctx, other); !errors.Is(err, log.ErrConflict) {
 				t.Fatalf("Confirm of what is not there: %v", err)
 			}
-			if err := b.Append(ctx, log.Head{Position: head.Position, ID: head.ID + 1}, 1, drivertest.BenchEntries(1)); !errors.Is(err, log.ErrConflict) {
+			if err := b.Append(ctx, other, 1, drivertest.BenchEntries(1)); !errors.Is(err, log.ErrConflict) {
 				t.Fatalf("Append after what is not there: %v", err)
 			}
 		}
@@ -127,7 +128,8 @@ func TestGalera(t *testing.T) {
 	})
 	t.Run("AnotherNode", func(t *testing.T) {
 		// The first address answers nothing: the others serve.
-		dsn := s.In(strings.Replace(s.Env(t, "DSN_1"), s.Address(1), "127.0.0.1:1,"+addresses[1]+","+addresses[2], 1), name)
+		dsn := s.In(strings.Replace(s.Env(t, "DSN_1"), s.Address(1), "127.0.0.1:1,"+addresses[1]+","+addresses[2], 1),
+			name)
 		l := openLog(t, dsn)
 		defer func() { _ = l.Close() }()
 		end, err := l.End(ctx)

@@ -79,10 +79,11 @@ func variablesOf(t testing.TB, s *database.Server, names []string) (has map[stri
 // TestRollingUpgrade lets a newer version migrate under an older one that goes on working.
 func TestRollingUpgrade(t *testing.T) {
 	dsn := database.Shared(t, kind()).DSN(t)
-	newer := append(append([]migrations.Migration{}, migrationList...), migrations.Migration{Statements: []migrations.Statement{
-		{SQL: `ALTER TABLE {prefix}_log ADD COLUMN extra INT NOT NULL DEFAULT 7`},
-		{SQL: `CREATE TABLE IF NOT EXISTS {prefix}_more (a INT PRIMARY KEY) ENGINE = InnoDB`},
-	}})
+	newer := append(append([]migrations.Migration{}, migrationList...),
+		migrations.Migration{Statements: []migrations.Statement{
+			{SQL: `ALTER TABLE {prefix}_log ADD COLUMN extra INT NOT NULL DEFAULT 7`},
+			{SQL: `CREATE TABLE IF NOT EXISTS {prefix}_more (a INT PRIMARY KEY) ENGINE = InnoDB`},
+		}})
 	old := openList(t, dsn, migrationList)
 	head := mustAppend(t, old, log.Head{}, drivertest.BenchEntries(3))
 	upgraded := openList(t, dsn, newer)
@@ -98,11 +99,13 @@ func TestRollingUpgrade(t *testing.T) {
 			t.Errorf("Read: %d entries, %v, %v", len(entries), end, err)
 		}
 	}
-	incompatible := append(append([]migrations.Migration{}, newer...), migrations.Migration{Statements: []migrations.Statement{
-		{SQL: `CREATE TABLE IF NOT EXISTS {prefix}_other (a INT PRIMARY KEY)`},
-	}, Compatible: 3})
+	incompatible := append(append([]migrations.Migration{}, newer...),
+		migrations.Migration{Statements: []migrations.Statement{
+			{SQL: `CREATE TABLE IF NOT EXISTS {prefix}_other (a INT PRIMARY KEY)`},
+		}, Compatible: 3})
 	openList(t, dsn, incompatible)
-	if _, err := Open(context.Background(), dsn, driver.Options{Logger: quiet()}); err == nil || !strings.Contains(err.Error(), "newer version of Stele") {
+	if _, err := Open(context.Background(), dsn, driver.Options{Logger: quiet()}); err == nil ||
+		!strings.Contains(err.Error(), "newer version of Stele") {
 		t.Errorf("opening what needs a newer version: %v", err)
 	}
 }
@@ -162,7 +165,8 @@ func TestMissingRights(t *testing.T) {
 		return "mysql://" + user + ":secret@tcp(" + s.Address(1) + ")/" + db
 	}
 	t.Cleanup(func() { admin(t, s, "DROP USER IF EXISTS little@'127.0.0.1'") })
-	admin(t, s, "CREATE USER little@'127.0.0.1' IDENTIFIED BY 'secret'", "GRANT SELECT, INSERT, UPDATE, DELETE ON "+name+".* TO little@'127.0.0.1'")
+	admin(t, s, "CREATE USER little@'127.0.0.1' IDENTIFIED BY 'secret'", "GRANT SELECT, INSERT, UPDATE, DELETE ON "+
+		name+".* TO little@'127.0.0.1'")
 	open := func(dsn string) error {
 		l, err := Open(context.Background(), dsn, driver.Options{Logger: quiet()})
 		if err == nil {
@@ -177,7 +181,8 @@ func TestMissingRights(t *testing.T) {
 		as("little", name) + "?table_prefix=other":         "CREATE TABLE IF NOT EXISTS other_log",
 		strings.Replace(as("little", name), ":se", ":", 1): "refuses the user",
 	} {
-		if err := open(dsn); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") || !errors.Is(err, connect.ErrConfiguration) {
+		if err := open(dsn); err == nil || !strings.Contains(err.Error(), want) ||
+			strings.Contains(err.Error(), "secret") || !errors.Is(err, connect.ErrConfiguration) {
 			t.Errorf("%v\nwant %s", err, want)
 		}
 	}
@@ -207,7 +212,8 @@ func TestOpenWarnsOfANewDatabase(t *testing.T) {
 			t.Error(err)
 		}
 		if got := slices.ContainsFunc(messages.AllEntries(), func(e *logrus.Entry) bool {
-			return e.Level == logrus.WarnLevel && strings.Contains(e.Message, "did not exist") && e.Data["database"] == name
+			return e.Level == logrus.WarnLevel && strings.Contains(e.Message, "did not exist") &&
+				e.Data["database"] == name
 		}); got != want {
 			t.Errorf("a warning of %s: %v, want %v", name, got, want)
 		}
@@ -246,18 +252,22 @@ func TestServerRefuses(t *testing.T) {
 func TestPacketTooSmall(t *testing.T) {
 	s := database.Shared(t, kind())
 	dsn := s.DSN(t)
-	_, err := Open(context.Background(), dsn, driver.Options{Logger: quiet(), Options: connect.Options{MaxValueBytes: 64 << 20}})
-	if err == nil || !strings.Contains(err.Error(), "max_allowed_packet") || !strings.Contains(err.Error(), "SET GLOBAL") || !strings.Contains(err.Error(), "lower the limit of requests") {
+	_, err := Open(context.Background(), dsn,
+		driver.Options{Logger: quiet(), Options: connect.Options{MaxValueBytes: 64 << 20}})
+	if err == nil || !strings.Contains(err.Error(), "max_allowed_packet") ||
+		!strings.Contains(err.Error(), "SET GLOBAL") || !strings.Contains(err.Error(), "lower the limit of requests") {
 		t.Errorf("values larger than packets: %v", err)
 	}
 	// As large as just fits.
 	admin(t, s, "SET GLOBAL max_allowed_packet = 2097152")
 	t.Cleanup(func() { admin(t, s, "SET GLOBAL max_allowed_packet = DEFAULT") })
 	const largest = 2097152 - packetReserve - rowBytes
-	if _, err := Open(context.Background(), dsn, driver.Options{Logger: quiet(), Options: connect.Options{MaxValueBytes: largest + 1}}); err == nil {
+	if _, err := Open(context.Background(), dsn,
+		driver.Options{Logger: quiet(), Options: connect.Options{MaxValueBytes: largest + 1}}); err == nil {
 		t.Error("one byte too much is accepted")
 	}
-	l, err := Open(context.Background(), dsn, driver.Options{Logger: quiet(), Options: connect.Options{MaxValueBytes: largest}})
+	l, err := Open(context.Background(), dsn,
+		driver.Options{Logger: quiet(), Options: connect.Options{MaxValueBytes: largest}})
 	if err != nil {
 		t.Fatal(err)
 	}

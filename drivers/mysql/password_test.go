@@ -20,7 +20,8 @@ import (
 func TestPasswordChanges(t *testing.T) {
 	s := database.Shared(t, kind())
 	name := s.Database(t)
-	admin(t, s, "CREATE USER rotating@'127.0.0.1' IDENTIFIED BY 'one'", "GRANT ALL ON "+name+".* TO rotating@'127.0.0.1'")
+	admin(t, s, "CREATE USER rotating@'127.0.0.1' IDENTIFIED BY 'one'", "GRANT ALL ON "+name+
+		".* TO rotating@'127.0.0.1'")
 	t.Cleanup(func() { admin(t, s, "DROP USER rotating@'127.0.0.1'") })
 	file := filepath.Join(t.TempDir(), "password")
 	write := func(password string) {
@@ -29,7 +30,8 @@ func TestPasswordChanges(t *testing.T) {
 		}
 	}
 	write("one")
-	l, err := Open(t.Context(), "mysql://rotating:unused@tcp("+s.Address(1)+")/"+name, driver.Options{Logger: quiet(), Options: connect.Options{PasswordFile: file}})
+	l, err := Open(t.Context(), "mysql://rotating:unused@tcp("+s.Address(1)+")/"+name,
+		driver.Options{Logger: quiet(), Options: connect.Options{PasswordFile: file}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,10 +80,11 @@ func killConnections(t *testing.T, s *database.Server, user string) {
 	var ids []string
 	list := func(c *session) error {
 		ids = nil
-		return c.query(context.Background(), "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = '"+user+"'", nil, func(row []sqldriver.Value) error {
-			ids = append(ids, text(row[0]))
-			return nil
-		})
+		return c.query(context.Background(), "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = '"+user+"'",
+			nil, func(row []sqldriver.Value) error {
+				ids = append(ids, text(row[0]))
+				return nil
+			})
 	}
 	for asAdmin(t, s, list); len(ids) > 0; asAdmin(t, s, list) {
 		for _, id := range ids {

@@ -23,7 +23,8 @@ func limitedUser(t *testing.T, name string, connections int) (s *database.Server
 	db := s.Database(t)
 	t.Cleanup(func() { admin(t, s, "DROP USER IF EXISTS "+name+"@'127.0.0.1'") })
 	admin(t, s,
-		fmt.Sprintf("CREATE USER %s@'127.0.0.1' IDENTIFIED BY 'secret' WITH MAX_USER_CONNECTIONS %d", name, connections),
+		fmt.Sprintf("CREATE USER %s@'127.0.0.1' IDENTIFIED BY 'secret' WITH MAX_USER_CONNECTIONS %d", name,
+			connections),
 		"GRANT ALL ON "+db+".* TO "+name+"@'127.0.0.1'")
 	return s, "mysql://" + name + ":secret@tcp(" + s.Address(1) + ")/" + db
 }

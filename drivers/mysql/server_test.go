@@ -22,14 +22,19 @@ func TestServerDefaults(t *testing.T) {
 	dsn := s.DSN(t)
 	// Some have other names on MySQL, MariaDB and TiDB, and some are not on all of them.
 	bad := map[string]string{
-		"sql_mode": "''", "tx_isolation": "'SERIALIZABLE'", "transaction_isolation": "'SERIALIZABLE'", "innodb_snapshot_isolation": "ON", "autocommit": "0",
-		"time_zone": "'+05:30'", "max_statement_time": "0.05", "max_execution_time": "50", "lock_wait_timeout": "1", "innodb_lock_wait_timeout": "1",
-		"wait_timeout": "2", "net_read_timeout": "1", "net_write_timeout": "1", "idle_transaction_timeout": "1", "idle_write_transaction_timeout": "1",
-		"idle_readonly_transaction_timeout": "1", "sql_select_limit": "1", "max_join_size": "1", "sql_big_selects": "0", "completion_type": "'CHAIN'",
-		"optimizer_switch": "'derived_merge=on,mrr=on,materialization=off,semijoin=off'", "in_predicate_conversion_threshold": "2", "sql_auto_is_null": "1",
-		"range_optimizer_max_mem_size": "1000", "div_precision_increment": "0", "foreign_key_checks": "0", "sql_buffer_result": "1", "sql_notes": "0",
-		"max_error_count": "0", "low_priority_updates": "1", "big_tables": "1", "eq_range_index_dive_limit": "1", "tidb_low_resolution_tso": "1", "tx_read_only": "1", "transaction_read_only": "1", "sql_safe_updates": "1",
-		"character_set_server": "'latin1'", "unique_checks": "0", "sql_generate_invisible_primary_key": "1", "sql_require_primary_key": "1",
+		"sql_mode": "''", "tx_isolation": "'SERIALIZABLE'", "transaction_isolation": "'SERIALIZABLE'",
+		"innodb_snapshot_isolation": "ON", "autocommit": "0", "time_zone": "'+05:30'", "max_statement_time": "0.05",
+		"max_execution_time": "50", "lock_wait_timeout": "1", "innodb_lock_wait_timeout": "1", "wait_timeout": "2",
+		"net_read_timeout": "1", "net_write_timeout": "1", "idle_transaction_timeout": "1",
+		"idle_write_transaction_timeout": "1", "idle_readonly_transaction_timeout": "1", "sql_select_limit": "1",
+		"max_join_size": "1", "sql_big_selects": "0", "completion_type": "'CHAIN'",
+		"optimizer_switch":                  "'derived_merge=on,mrr=on,materialization=off,semijoin=off'",
+		"in_predicate_conversion_threshold": "2", "sql_auto_is_null": "1", "range_optimizer_max_mem_size": "1000",
+		"div_precision_increment": "0", "foreign_key_checks": "0", "sql_buffer_result": "1", "sql_notes": "0",
+		"max_error_count": "0", "low_priority_updates": "1", "big_tables": "1", "eq_range_index_dive_limit": "1",
+		"tidb_low_resolution_tso": "1", "tx_read_only": "1", "transaction_read_only": "1", "sql_safe_updates": "1",
+		"character_set_server": "'latin1'", "unique_checks": "0", "sql_generate_invisible_primary_key": "1",
+		"sql_require_primary_key": "1",
 	}
 	if kind() == database.TiDB { // which has neither, and says so
 		bad["tx_isolation"], bad["transaction_isolation"] = "'REPEATABLE-READ'", "'REPEATABLE-READ'"
@@ -69,7 +74,8 @@ func TestServerDefaults(t *testing.T) {
 		}
 		head = mustAppend(t, logs[i%2], head, entries)
 		got, end, err := logs[1-i%2].Read(ctx, head.Position-3, 10)
-		if err != nil || len(got) != 3 || end.Head != head || string(got[1].Key) != string(entries[1].Key) || got[2].Time != entries[0].Time {
+		if err != nil || len(got) != 3 || end.Head != head || string(got[1].Key) != string(entries[1].Key) ||
+			got[2].Time != entries[0].Time {
 			t.Fatalf("Read: %v, %v, %v", got, end, err)
 		}
 	}
@@ -127,7 +133,8 @@ func TestReadOnlyServer(t *testing.T) {
 			if rights != "*.*" {
 				rights = fmt.Sprintf(rights, name)
 			}
-			admin(t, s, "CREATE USER "+user+"@'127.0.0.1' IDENTIFIED BY 'secret'", "GRANT ALL ON "+rights+" TO "+user+"@'127.0.0.1'")
+			admin(t, s, "CREATE USER "+user+"@'127.0.0.1' IDENTIFIED BY 'secret'", "GRANT ALL ON "+rights+" TO "+user+
+				"@'127.0.0.1'")
 			t.Cleanup(func() { admin(t, s, "DROP USER "+user+"@'127.0.0.1'") })
 			refusesToWrite(t, s, name, "mysql://"+user+":secret@tcp("+s.Address(1)+")/")
 		})
@@ -167,7 +174,8 @@ func refusesToWrite(t *testing.T, s *database.Server, name, dsn string) {
 	// Once with a guard that does not hold, so that every statement is prepared before the server changes.
 	for what, write := range writes {
 		if !strings.HasPrefix(what, "Open") && what != "Delete" {
-			if err := write(log.Head{Position: head.Position - 1, ID: 1}); err != nil && !errors.Is(err, log.ErrConflict) {
+			if err := write(log.Head{Position: head.Position - 1, ID: 1}); err != nil &&
+				!errors.Is(err, log.ErrConflict) {
 				t.Errorf("%s: %v, want a conflict", what, err)
 			}
 		}
@@ -185,7 +193,8 @@ func refusesToWrite(t *testing.T, s *database.Server, name, dsn string) {
 		t.Errorf("Unregister: %v", err)
 	}
 	entries := 0
-	if _, err := l.Scan(ctx, 0, func(batch []log.Entry) error { entries += len(batch); return nil }); err != nil || entries != 2+maxRows+1 {
+	if _, err := l.Scan(ctx, 0, func(batch []log.Entry) error { entries += len(batch); return nil }); err != nil ||
+		entries != 2+maxRows+1 {
 		t.Errorf("Scan: %d entries, %v", entries, err)
 	}
 	admin(t, s, "SET GLOBAL read_only = 0")
@@ -233,7 +242,8 @@ func TestSentinel(t *testing.T) {
 	if err := l.Delete(ctx, head, []log.Position{-1, 0, 1, 2, 3}, 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Append(ctx, log.Head{Position: 2, ID: head.ID + 1}, 3, drivertest.BenchEntries(1)); !errors.Is(err, log.ErrConflict) {
+	err := l.Append(ctx, log.Head{Position: 2, ID: head.ID + 1}, 3, drivertest.BenchEntries(1))
+	if !errors.Is(err, log.ErrConflict) {
 		t.Errorf("Append: %v", err)
 	}
 	admin(t, s, "DELETE FROM "+name+".stele_store")

@@ -13,7 +13,8 @@ import (
 func TestErrorText(t *testing.T) {
 	s := database.Shared(t, database.MariaDB)
 	name := s.Database(t)
-	admin(t, s, "CREATE USER visitor IDENTIFIED BY 'hunter2'", "GRANT ALL ON "+name+".* TO visitor", "CREATE USER encrypted IDENTIFIED BY 'hunter2' REQUIRE SSL")
+	admin(t, s, "CREATE USER visitor IDENTIFIED BY 'hunter2'", "GRANT ALL ON "+name+".* TO visitor",
+		"CREATE USER encrypted IDENTIFIED BY 'hunter2' REQUIRE SSL")
 	t.Cleanup(func() { admin(t, s, "DROP USER visitor, encrypted") })
 	host := s.Address(1)
 	dsn := "mysql://visitor:hunter2@tcp(" + host + ")/" + name
@@ -21,15 +22,18 @@ func TestErrorText(t *testing.T) {
 	target := func(user, database string) string {
 		return ", connecting to host=" + host + " user=" + user + " database=" + database + " (mysql: open)"
 	}
-	const refusesUser = "; the server refuses the user: check name, password, certificate and rights, and whether the server demands TLS"
+	const refusesUser = "; the server refuses the user: check name, password, certificate and rights, and whether " +
+		"the server demands TLS"
 	for what, test := range map[string]struct{ dsn, want string }{
 		"wrong password": {
 			option(":hunter2@", ":hunter3@"),
-			"Access denied for user 'visitor'@'127.0.0.1' (using password: YES) (error 1045)" + target("visitor", name) + refusesUser,
+			"Access denied for user 'visitor'@'127.0.0.1' (using password: YES) (error 1045)" +
+				target("visitor", name) + refusesUser,
 		},
 		"unknown user": {
 			option("visitor:", "nobody:"),
-			"Access denied for user 'nobody'@'127.0.0.1' (using password: YES) (error 1045)" + target("nobody", name) + refusesUser,
+			"Access denied for user 'nobody'@'127.0.0.1' (using password: YES) (error 1045)" +
+				target("nobody", name) + refusesUser,
 		},
 		"refused port": {
 			option(host, "localhost:1"),
@@ -37,16 +41,20 @@ func TestErrorText(t *testing.T) {
 		},
 		"refused ports": {
 			option(host, "127.0.0.1:1,127.0.0.1:2"),
-			"connection refused, connecting to host=127.0.0.1:1,127.0.0.1:2 user=visitor database=" + name + " (mysql: open)",
+			"connection refused, connecting to host=127.0.0.1:1,127.0.0.1:2 user=visitor database=" + name +
+				" (mysql: open)",
 		},
 		"refused port, and wrong password": {
 			strings.Replace(option(":hunter2@", ":hunter3@"), host, "127.0.0.1:1,"+host, 1),
-			"Access denied for user 'visitor'@'127.0.0.1' (using password: YES) (error 1045), connecting to host=" + host +
-				"; connection refused, connecting to host=127.0.0.1:1 user=visitor database=" + name + " (mysql: open)" + refusesUser,
+			"Access denied for user 'visitor'@'127.0.0.1' (using password: YES) (error 1045), connecting to host=" +
+				host +
+				"; connection refused, connecting to host=127.0.0.1:1 user=visitor database=" + name +
+				" (mysql: open)" + refusesUser,
 		},
 		"unknown host": {
 			option(host, "no.such.invalid:3306"),
-			"no such host, looking up no.such.invalid, connecting to host=no.such.invalid:3306 user=visitor database=" + name + " (mysql: open)",
+			"no such host, looking up no.such.invalid, connecting to host=no.such.invalid:3306 user=visitor database=" +
+				name + " (mysql: open)",
 		},
 		"no socket": {
 			option("tcp("+host+")", "unix(/no/such)"),
@@ -54,16 +62,20 @@ func TestErrorText(t *testing.T) {
 		},
 		"unknown database": {
 			option("/"+name, "/missing"),
-			"Access denied for user 'visitor'@'%' to database 'missing' (error 1044)" + target("visitor", "missing") + refusesUser,
+			"Access denied for user 'visitor'@'%' to database 'missing' (error 1044)" +
+				target("visitor", "missing") + refusesUser,
 		},
 		"unknown authority": {
 			dsn + "?tls=true",
-			"tls: failed to verify certificate: x509: certificate signed by unknown authority" + target("visitor", name) +
-				"; the certificate of the database server is not accepted: check --ca-file and the host name in the endpoint",
+			"tls: failed to verify certificate: x509: certificate signed by unknown authority" +
+				target("visitor", name) +
+				"; the certificate of the database server is not accepted: check --ca-file and the host name in the " +
+				"endpoint",
 		},
 		"user who needs TLS": {
 			option("visitor:", "encrypted:"),
-			"Access denied for user 'encrypted'@'127.0.0.1' (using password: YES) (error 1045)" + target("encrypted", name) + refusesUser,
+			"Access denied for user 'encrypted'@'127.0.0.1' (using password: YES) (error 1045)" +
+				target("encrypted", name) + refusesUser,
 		},
 		"option of no server": {
 			dsn + "?no_such_option=1",

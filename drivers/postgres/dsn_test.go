@@ -16,18 +16,22 @@ import (
 )
 
 func TestParseDSN(t *testing.T) {
-	cfg, err := parseDSN("postgres://u%40x:s%2Fe@h1:5433,h2/db?table_prefix=other&pooler=transaction&sslmode=disable&statement_timeout=5000&pool_max_conns=3&search_path=apart")
+	cfg, err := parseDSN("postgres://u%40x:s%2Fe@h1:5433,h2/db?table_prefix=other&pooler=transaction&" +
+		"sslmode=disable&statement_timeout=5000&pool_max_conns=3&search_path=apart")
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := cfg.pool.ConnConfig
-	if c.User != "u@x" || c.Password != "s/e" || c.Host != "h1" || c.Port != 5433 || c.Database != "db" || len(c.Fallbacks) != 1 || c.Fallbacks[0].Host != "h2" || c.Fallbacks[0].Port != 5432 {
+	if c.User != "u@x" || c.Password != "s/e" || c.Host != "h1" || c.Port != 5433 || c.Database != "db" ||
+		len(c.Fallbacks) != 1 || c.Fallbacks[0].Host != "h2" || c.Fallbacks[0].Port != 5432 {
 		t.Errorf("config is %+v", c.Config)
 	}
-	if cfg.prefix != "other" || !cfg.pooler || cfg.schema != "apart" || cfg.pool.MaxConns != 3 || c.ConnectTimeout != connectTimeout {
+	if cfg.prefix != "other" || !cfg.pooler || cfg.schema != "apart" || cfg.pool.MaxConns != 3 ||
+		c.ConnectTimeout != connectTimeout {
 		t.Errorf("config is %+v, connect timeout %v", cfg, c.ConnectTimeout)
 	}
-	for name, want := range map[string]string{"statement_timeout": "5000", "search_path": "apart", "table_prefix": "", "pooler": ""} {
+	for name, want := range map[string]string{"statement_timeout": "5000", "search_path": "apart", "table_prefix": "",
+		"pooler": ""} {
 		if got := c.RuntimeParams[name]; got != want {
 			t.Errorf("the server is told %s=%q, want %q", name, got, want)
 		}
@@ -37,7 +41,8 @@ func TestParseDSN(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cfg.pool.ConnConfig.Database != DefaultDatabase || cfg.prefix != driver.DefaultPrefix || cfg.pooler || cfg.pool.MaxConns != defaultMaxConns || cfg.pool.ConnConfig.ConnectTimeout != 2*time.Second {
+	if cfg.pool.ConnConfig.Database != DefaultDatabase || cfg.prefix != driver.DefaultPrefix || cfg.pooler ||
+		cfg.pool.MaxConns != defaultMaxConns || cfg.pool.ConnConfig.ConnectTimeout != 2*time.Second {
 		t.Errorf("defaults are %+v, database %q", cfg, cfg.pool.ConnConfig.Database)
 	}
 }
@@ -70,7 +75,8 @@ func TestDSNErrorsHideThePassword(t *testing.T) {
 		"postgres://u:secret@[::1/db",
 	} {
 		_, err := Open(t.Context(), dsn, driver.Options{Logger: quiet()})
-		if err == nil || strings.Contains(err.Error(), "secret") || !errors.Is(err, connect.ErrConfiguration) || !strings.HasPrefix(err.Error(), "postgres: ") {
+		if err == nil || strings.Contains(err.Error(), "secret") || !errors.Is(err, connect.ErrConfiguration) ||
+			!strings.HasPrefix(err.Error(), "postgres: ") {
 			t.Errorf("%s: %v; want an error of the configuration without the password", dsn, err)
 		}
 	}
@@ -90,7 +96,8 @@ func FuzzParseDSN(f *testing.F) {
 			return
 		}
 		_, prefixErr := driver.TakePrefix(map[string]string{"table_prefix": cfg.prefix})
-		if prefixErr != nil || cfg.schema != "" && !validSchema.MatchString(cfg.schema) || cfg.pool.ConnConfig.Database == "" {
+		if prefixErr != nil || cfg.schema != "" && !validSchema.MatchString(cfg.schema) ||
+			cfg.pool.ConnConfig.Database == "" {
 			t.Errorf("%q: prefix %q, schema %q, database %q", dsn, cfg.prefix, cfg.schema, cfg.pool.ConnConfig.Database)
 		}
 		for name := range cfg.pool.ConnConfig.RuntimeParams {
@@ -118,18 +125,23 @@ func TestOptionsOverrideTheDSN(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := cfg.pool.ConnConfig
-	if c.Password != "new" || cfg.pool.MaxConns != 5 || cfg.maxIdle != 2 || cfg.pool.MaxConnLifetime != time.Hour || cfg.pool.MaxConnIdleTime != time.Minute {
+	if c.Password != "new" || cfg.pool.MaxConns != 5 || cfg.maxIdle != 2 || cfg.pool.MaxConnLifetime != time.Hour ||
+		cfg.pool.MaxConnIdleTime != time.Minute {
 		t.Errorf("config is %+v", cfg.pool)
 	}
 	// Without TLS there is nothing left to fall back to, but for a socket.
-	if c.TLSConfig == nil || c.TLSConfig.ServerName != "h1" || len(c.Fallbacks) != 2 || c.Fallbacks[0].TLSConfig == nil || c.Fallbacks[0].TLSConfig.ServerName != "h2" || c.Fallbacks[1].TLSConfig != nil {
+	if c.TLSConfig == nil || c.TLSConfig.ServerName != "h1" || len(c.Fallbacks) != 2 ||
+		c.Fallbacks[0].TLSConfig == nil || c.Fallbacks[0].TLSConfig.ServerName != "h2" ||
+		c.Fallbacks[1].TLSConfig != nil {
 		t.Errorf("TLS is %+v, then %+v", c.TLSConfig, c.Fallbacks)
 	}
 	orderHosts(&c.Config, 4)
-	if c.Host != "h2" || c.TLSConfig.ServerName != "h2" || c.Fallbacks[0].Host != "/tmp" || c.Fallbacks[1].Host != "h1" || c.Fallbacks[1].TLSConfig.ServerName != "h1" {
+	if c.Host != "h2" || c.TLSConfig.ServerName != "h2" || c.Fallbacks[0].Host != "/tmp" ||
+		c.Fallbacks[1].Host != "h1" || c.Fallbacks[1].TLSConfig.ServerName != "h1" {
 		t.Errorf("after one turn the first host is %s, then %+v", c.Host, c.Fallbacks)
 	}
-	if err := cfg.apply(connect.Options{TLS: connect.TLS{CAFile: filepath.Join(t.TempDir(), "none")}}); !errors.Is(err, os.ErrNotExist) {
+	missing := connect.TLS{CAFile: filepath.Join(t.TempDir(), "none")}
+	if err := cfg.apply(connect.Options{TLS: missing}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a CA that is not there: %v", err)
 	}
 }
@@ -151,7 +163,8 @@ func TestFilesAreReadAgain(t *testing.T) {
 		dsn  string
 		opts connect.TLS
 	}{
-		"DSN":     {dsn + "&sslrootcert=" + cert.CAFile + "&sslcert=" + cert.CertFile + "&sslkey=" + cert.KeyFile, connect.TLS{}},
+		"DSN": {dsn + "&sslrootcert=" + cert.CAFile + "&sslcert=" + cert.CertFile + "&sslkey=" + cert.KeyFile,
+			connect.TLS{}},
 		"options": {dsn, connect.TLS{CAFile: cert.CAFile, CertFile: cert.CertFile, KeyFile: cert.KeyFile}},
 	} {
 		cfg, err := parseDSN(test.dsn)
@@ -177,16 +190,19 @@ func TestFilesAreReadAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if bytes.Equal(before.TLSConfig.Certificates[0].Certificate[0], after.TLSConfig.Certificates[0].Certificate[0]) || before.Password == after.Password {
+		if bytes.Equal(before.TLSConfig.Certificates[0].Certificate[0],
+			after.TLSConfig.Certificates[0].Certificate[0]) || before.Password == after.Password {
 			t.Errorf("%s: the certificate or the password %q is as before", in, after.Password)
 		}
 	}
 }
 
 func TestTLSIsVerifiedUnlessTold(t *testing.T) {
-	dsn := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"postgresql"}} //nolint:gosec // what sslmode=require makes
+	//nolint:gosec // what sslmode=require makes
+	dsn := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"postgresql"}}
 	wanted := &tls.Config{MinVersion: tls.VersionTLS12}
-	if merged := mergeTLS(wanted, dsn, "h"); merged.InsecureSkipVerify || merged.ServerName != "h" || len(merged.NextProtos) != 1 {
+	if merged := mergeTLS(wanted, dsn, "h"); merged.InsecureSkipVerify || merged.ServerName != "h" ||
+		len(merged.NextProtos) != 1 {
 		t.Errorf("merged into %+v", merged)
 	}
 }

@@ -47,7 +47,8 @@ func TestErrorsByCode(t *testing.T) {
 		{"FATAL", "40001", false, true, nil},
 		{"PANIC", "53100", false, true, log.ErrNoSpace},
 	} {
-		err := fmt.Errorf("wrapped: %w", &pgconn.PgError{Severity: "translated", SeverityUnlocalized: test.severity, Code: test.code})
+		err := fmt.Errorf("wrapped: %w", &pgconn.PgError{Severity: "translated", SeverityUnlocalized: test.severity,
+			Code: test.code})
 		if got := rolledBack(err); got != test.rolledBack {
 			t.Errorf("%s %s: rolled back %v, want %v", test.severity, test.code, got, test.rolledBack)
 		}
@@ -57,7 +58,8 @@ func TestErrorsByCode(t *testing.T) {
 		if got := sentinelOf(err); !errors.Is(got, test.sentinel) {
 			t.Errorf("%s %s: sentinel %v, want %v", test.severity, test.code, got, test.sentinel)
 		}
-		if translated := translate("test", err); test.sentinel != nil && !errors.Is(translated, test.sentinel) || !errors.Is(translated, err) {
+		if translated := translate("test", err); test.sentinel != nil && !errors.Is(translated, test.sentinel) ||
+			!errors.Is(translated, err) {
 			t.Errorf("%s %s: translated to %v", test.severity, test.code, translated)
 		}
 	}
@@ -82,16 +84,18 @@ func TestOpenErrors(t *testing.T) {
 		err  error
 		want bool
 	}{
-		"refused":                    {refused, false},
-		"unknown host":               {&net.DNSError{Name: "db.example", IsNotFound: true}, false}, // package endpoint bounds it
-		"closed":                     {fmt.Errorf("handshake: %w", io.ErrUnexpectedEOF), false},
-		"end of the attempt":         {context.DeadlineExceeded, false},
-		"starting":                   {server("57P03", "the database system is starting up"), false},
-		"shutting down":              {server("57P01", "terminating connection"), false},
-		"too many connections":       {server("53300", "sorry, too many clients already"), false},
-		"read-only":                  {server("25006", "cannot execute INSERT"), false},
-		"disk full":                  {server("53100", "no space left"), false},
-		"pooler without server":      {server("08P01", "server login failed: FATAL the database system is starting up"), false},
+		"refused": {refused, false},
+		// Package endpoint bounds the attempts.
+		"unknown host":         {&net.DNSError{Name: "db.example", IsNotFound: true}, false},
+		"closed":               {fmt.Errorf("handshake: %w", io.ErrUnexpectedEOF), false},
+		"end of the attempt":   {context.DeadlineExceeded, false},
+		"starting":             {server("57P03", "the database system is starting up"), false},
+		"shutting down":        {server("57P01", "terminating connection"), false},
+		"too many connections": {server("53300", "sorry, too many clients already"), false},
+		"read-only":            {server("25006", "cannot execute INSERT"), false},
+		"disk full":            {server("53100", "no space left"), false},
+		"pooler without server": {server("08P01", "server login failed: FATAL the database system is starting up"),
+			false},
 		"pooler's unknown option":    {server("08P01", "unsupported startup parameter: x"), true},
 		"pooler's unknown database":  {server("08P01", "no such database: kube"), true},
 		"wrong password":             {server("28P01", "password authentication failed"), true},
@@ -132,7 +136,8 @@ func TestServerWithoutTLS(t *testing.T) {
 		}
 	}()
 	for mode, want := range map[string]bool{"require": true, "verify-full": true, "prefer": false, "disable": false} {
-		_, err := Open(within(t, 10*time.Second), "postgres://u:secret@"+server.Addr().String()+"/d?sslmode="+mode, driver.Options{Logger: quiet()})
+		_, err := Open(within(t, 10*time.Second), "postgres://u:secret@"+server.Addr().String()+"/d?sslmode="+mode,
+			driver.Options{Logger: quiet()})
 		if err == nil || errors.Is(err, connect.ErrConfiguration) != want {
 			t.Errorf("sslmode=%s: %v", mode, err)
 		}

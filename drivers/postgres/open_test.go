@@ -80,7 +80,8 @@ func withOption(dsn, option string) string {
 }
 
 func onePut(value string) []log.Entry {
-	return []log.Entry{{Kind: log.KindPut, Revision: 2, Key: []byte("key"), Value: []byte(value), CreateRevision: 2, Version: 1}}
+	return []log.Entry{{Kind: log.KindPut, Revision: 2, Key: []byte("key"), Value: []byte(value), CreateRevision: 2,
+		Version: 1}}
 }
 
 func mustEnd(t testing.TB, l *Log) log.End {
@@ -105,7 +106,8 @@ func TestOpenCreatesTheDatabase(t *testing.T) {
 	for i := range logs {
 		wg.Go(func() {
 			var err error
-			if logs[i], err = Open(within(t, 30*time.Second), dsn, driver.Options{Logger: logrus.NewEntry(logger)}); err != nil {
+			if logs[i], err = Open(within(t, 30*time.Second), dsn,
+				driver.Options{Logger: logrus.NewEntry(logger)}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -164,7 +166,8 @@ func TestMissingRightsNameTheStatement(t *testing.T) {
 		"password": {strings.Replace(dsn, "guest:secret", "guest:wrong", 1), "authentication"},
 	} {
 		err := open(test.dsn)
-		if err == nil || !strings.Contains(err.Error(), test.want) || !errors.Is(err, connect.ErrConfiguration) || strings.Contains(err.Error(), "secret") {
+		if err == nil || !strings.Contains(err.Error(), test.want) || !errors.Is(err, connect.ErrConfiguration) ||
+			strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v, want an error of the configuration that names %q", what, err, test.want)
 		}
 	}
@@ -212,7 +215,8 @@ func TestTwoLogsInOneDatabase(t *testing.T) {
 	for i, l := range logs {
 		clusters[mustEnd(t, l).ClusterID] = true
 		for n := range i + 1 {
-			if err := l.Append(within(t, 10*time.Second), mustEnd(t, l).Head, log.AppendID(n+1), onePut("v")); err != nil {
+			if err := l.Append(within(t, 10*time.Second), mustEnd(t, l).Head, log.AppendID(n+1),
+				onePut("v")); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -242,7 +246,7 @@ func TestRollingUpgrade(t *testing.T) {
 	if err := older.Append(ctx, log.Head{}, 1, onePut("before")); err != nil {
 		t.Fatal(err)
 	}
-	newer := append(migrationList[:len(migrationList):len(migrationList)], migrations.Migration{Compatible: 1, Statements: migrations.Split(`
+	newer := append(slices.Clone(migrationList), migrations.Migration{Compatible: 1, Statements: migrations.Split(`
 ALTER TABLE {prefix}_log ADD COLUMN IF NOT EXISTS more bigint NOT NULL DEFAULT 7;
 
 CREATE TABLE IF NOT EXISTS {prefix}_more (id bigint);
@@ -261,7 +265,8 @@ CREATE TABLE IF NOT EXISTS {prefix}_more (id bigint);
 		}
 		head = log.Head{Position: head.Position + 1, ID: id}
 		for _, reader := range []*Log{older, upgraded, again} {
-			if entries, end, err := reader.Read(ctx, 0, 10); err != nil || end.Head != head || len(entries) != n+2 || string(entries[n+1].Value) != "after" {
+			if entries, end, err := reader.Read(ctx, 0, 10); err != nil || end.Head != head || len(entries) != n+2 ||
+				string(entries[n+1].Value) != "after" {
 				t.Fatalf("after append %d: %d entries, %v, %v", n, len(entries), end.Head, err)
 			}
 		}
@@ -305,7 +310,8 @@ func TestOpenOfAnUnreachableServerReturns(t *testing.T) {
 	_ = closed.Close()
 	for _, address := range []string{closed.Addr().String(), silent.Addr().String()} {
 		start := time.Now()
-		_, err := Open(context.Background(), "postgres://u:p@"+address+"/db?connect_timeout=1", driver.Options{Logger: quiet()})
+		_, err := Open(context.Background(), "postgres://u:p@"+address+"/db?connect_timeout=1",
+			driver.Options{Logger: quiet()})
 		if took := time.Since(start); err == nil || took > 5*time.Second || errors.Is(err, connect.ErrConfiguration) {
 			t.Errorf("Open: %v after %v, want an error that may pass, soon", err, took)
 		}
@@ -369,7 +375,8 @@ func TestMigrationWaitsBriefly(t *testing.T) {
 	dsn := s.DSN(t)
 	ctx := within(t, 60*time.Second)
 	mustOpen(t, dsn)
-	execute(t, s, databaseOf(t, dsn), `ALTER TABLE stele_log DROP COLUMN checksum`, `UPDATE stele_schema SET version = 1`)
+	execute(t, s, databaseOf(t, dsn), `ALTER TABLE stele_log DROP COLUMN checksum`,
+		`UPDATE stele_schema SET version = 1`)
 	reader, err := pgx.Connect(ctx, dsn)
 	if err != nil {
 		t.Fatal(err)
@@ -396,7 +403,8 @@ func TestMigrationWaitsBriefly(t *testing.T) {
 	}
 	defer func() { _ = other.Close(ctx) }()
 	for waiting := 0; waiting == 0; {
-		if err := other.QueryRow(ctx, `SELECT count(*) FROM pg_locks WHERE relation = 'stele_log'::regclass AND NOT granted`).Scan(&waiting); err != nil {
+		const locks = `SELECT count(*) FROM pg_locks WHERE relation = 'stele_log'::regclass AND NOT granted`
+		if err := other.QueryRow(ctx, locks).Scan(&waiting); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -63,7 +63,8 @@ func TestTwoConnectionsSuffice(t *testing.T) {
 	for range 8 {
 		traffic.Go(func() {
 			for listening.Err() == nil {
-				if _, err := l.Values(ctx, []log.Position{1}); err != nil && listening.Err() == nil && !staleConnection(err) {
+				if _, err := l.Values(ctx, []log.Position{1}); err != nil && listening.Err() == nil &&
+					!staleConnection(err) {
 					t.Errorf("Values: %v", err)
 				}
 				if _, err := l.End(ctx); err != nil && listening.Err() == nil && !staleConnection(err) {
@@ -88,7 +89,8 @@ func TestOneConnectionIsTooFew(t *testing.T) {
 	if err == nil {
 		t.Error(l.Close())
 	}
-	if !errors.Is(err, log.ErrNoConnection) || !strings.Contains(err.Error(), "limited_to_one") || !strings.Contains(err.Error(), connect.TooManyConnections) {
+	if !errors.Is(err, log.ErrNoConnection) || !strings.Contains(err.Error(), "limited_to_one") ||
+		!strings.Contains(err.Error(), connect.TooManyConnections) {
 		t.Errorf("the error is %v", err)
 	}
 }

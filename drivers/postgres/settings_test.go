@@ -21,18 +21,21 @@ import (
 
 // hostileSettings are what a role can bring that would be in the way. Those that the server does not have are left out.
 var hostileSettings = map[string]string{
-	"statement_timeout": "50ms", "lock_timeout": "1ms", "idle_in_transaction_session_timeout": "1ms", "idle_session_timeout": "500ms",
-	"transaction_timeout": "50ms", "client_connection_check_interval": "1ms",
-	"default_transaction_isolation": "serializable", "default_transaction_deferrable": "on",
-	"exit_on_error": "on", "row_security": "on", "synchronous_commit": "off", "client_min_messages": "error",
-	"plan_cache_mode": "force_custom_plan", "enable_indexscan": "off", "enable_indexonlyscan": "off", "enable_bitmapscan": "off", "enable_nestloop": "off",
-	"enable_sort": "on", "enable_material": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "on", "jit_above_cost": "1",
-	"force_parallel_mode": "on", "debug_parallel_query": "on", "max_parallel_workers_per_gather": "8", "random_page_cost": "1000000", "work_mem": "64kB",
-	"join_collapse_limit": "1", "cursor_tuple_fraction": "1", "constraint_exclusion": "on",
-	"client_encoding": "SQL_ASCII", "standard_conforming_strings": "off", "bytea_output": "escape", "datestyle": "SQL, DMY", "intervalstyle": "sql_standard",
-	"timezone": "Asia/Kathmandu", "extra_float_digits": "-15", "lc_messages": "C", "transform_null_equals": "on", "array_nulls": "off",
-	"session_replication_role": "replica", "log_statement": "none", "check_function_bodies": "off", "default_toast_compression": "pglz",
-	"quote_all_identifiers": "on", "search_path": `public, "$user"`, "application_name": "other", "default_statistics_target": "1", "temp_file_limit": "0",
+	"statement_timeout": "50ms", "lock_timeout": "1ms", "idle_in_transaction_session_timeout": "1ms",
+	"idle_session_timeout": "500ms", "transaction_timeout": "50ms", "client_connection_check_interval": "1ms",
+	"default_transaction_isolation": "serializable", "default_transaction_deferrable": "on", "exit_on_error": "on",
+	"row_security": "on", "synchronous_commit": "off", "client_min_messages": "error",
+	"plan_cache_mode": "force_custom_plan", "enable_indexscan": "off", "enable_indexonlyscan": "off",
+	"enable_bitmapscan": "off", "enable_nestloop": "off", "enable_sort": "on", "enable_material": "off",
+	"enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "on", "jit_above_cost": "1",
+	"force_parallel_mode": "on", "debug_parallel_query": "on", "max_parallel_workers_per_gather": "8",
+	"random_page_cost": "1000000", "work_mem": "64kB", "join_collapse_limit": "1", "cursor_tuple_fraction": "1",
+	"constraint_exclusion": "on", "client_encoding": "SQL_ASCII", "standard_conforming_strings": "off",
+	"bytea_output": "escape", "datestyle": "SQL, DMY", "intervalstyle": "sql_standard", "timezone": "Asia/Kathmandu",
+	"extra_float_digits": "-15", "lc_messages": "C", "transform_null_equals": "on", "array_nulls": "off",
+	"session_replication_role": "replica", "log_statement": "none", "check_function_bodies": "off",
+	"default_toast_compression": "pglz", "quote_all_identifiers": "on", "search_path": `public, "$user"`,
+	"application_name": "other", "default_statistics_target": "1", "temp_file_limit": "0",
 }
 
 // hostile makes a role that has all hostile settings, and a function that returns the DSN of a new database for it.
@@ -96,7 +99,8 @@ func longerThanLimits(t *testing.T, l *Log) {
 	const n = 100_000
 	entries := make([]log.Entry, n)
 	for i := range entries {
-		entries[i] = log.Entry{Kind: log.KindPut, Revision: 2, Sub: int64(i), Key: []byte("key"), Value: []byte("value"), CreateRevision: 2, Version: 1}
+		entries[i] = log.Entry{Kind: log.KindPut, Revision: 2, Sub: int64(i), Key: []byte("key"),
+			Value: []byte("value"), CreateRevision: 2, Version: 1}
 	}
 	var head log.Head
 	for _, part := range [][]log.Entry{entries[:1000], entries[1000:]} {
@@ -108,7 +112,8 @@ func longerThanLimits(t *testing.T, l *Log) {
 	}
 	seen := 0
 	start := time.Now()
-	if _, err := l.Scan(ctx, 0, func(batch []log.Entry) error { seen += len(batch); return nil }); err != nil || seen != n {
+	if _, err := l.Scan(ctx, 0, func(batch []log.Entry) error { seen += len(batch); return nil }); err != nil ||
+		seen != n {
 		t.Errorf("Scan: %d entries, %v", seen, err)
 	}
 	if took := time.Since(start); took < 50*time.Millisecond {
@@ -120,7 +125,8 @@ func longerThanLimits(t *testing.T, l *Log) {
 func TestHostileSettingsBehindAPooler(t *testing.T) {
 	t.Parallel()
 	s := database.Shared(t, kind())
-	dsn := withOption(hostile(t, s, "hostile_pooled", "statement_timeout", "lock_timeout", "transaction_timeout", "idle_session_timeout", "exit_on_error", "jit_above_cost")(t), "pooler=transaction")
+	dsn := withOption(hostile(t, s, "hostile_pooled", "statement_timeout", "lock_timeout", "transaction_timeout",
+		"idle_session_timeout", "exit_on_error", "jit_above_cost")(t), "pooler=transaction")
 	l := mustOpen(t, dsn)
 	ctx := within(t, time.Minute)
 	entries := make([]log.Entry, 100_000)
@@ -130,7 +136,8 @@ func TestHostileSettingsBehindAPooler(t *testing.T) {
 	if err := l.Append(ctx, log.Head{}, 1, entries); err != nil {
 		t.Fatal(err)
 	}
-	execute(t, s, "", "ALTER ROLE hostile_pooled SET statement_timeout = '300ms'", "ALTER ROLE hostile_pooled SET lock_timeout = '5s'")
+	execute(t, s, "", "ALTER ROLE hostile_pooled SET statement_timeout = '300ms'",
+		"ALTER ROLE hostile_pooled SET lock_timeout = '5s'")
 	logger, said := test.NewNullLogger()
 	again, err := Open(context.Background(), dsn, driver.Options{Logger: logrus.NewEntry(logger)})
 	if err != nil {
@@ -147,12 +154,14 @@ func TestHostileSettingsBehindAPooler(t *testing.T) {
 	}); err != nil || seen != len(entries) {
 		t.Errorf("Scan: %d entries, %v", seen, err)
 	}
-	if e := said.LastEntry(); e == nil || e.Level != logrus.WarnLevel || e.Data["limits"] != "lock_timeout=5s, statement_timeout=300ms" {
+	if e := said.LastEntry(); e == nil || e.Level != logrus.WarnLevel ||
+		e.Data["limits"] != "lock_timeout=5s, statement_timeout=300ms" {
 		t.Errorf("warned: %+v", e)
 	}
 	// That the limit holds: another statement of the session would be ended.
 	if err := again.request(ctx, "sleep", again.others, func(ctx context.Context, c *pgconn.PgConn) error {
-		return again.rows(ctx, c, &query{name: "sleep", sql: "SELECT pg_sleep(5)"}, nil, func([][]byte) error { return nil })
+		return again.rows(ctx, c, &query{name: "sleep", sql: "SELECT pg_sleep(5)"}, nil,
+			func([][]byte) error { return nil })
 	}); err == nil || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a long statement: %v", err)
 	}

@@ -62,7 +62,8 @@ func buffersOf(t *testing.T, l *Log, head log.Head) map[string]int {
 		q    *query
 		args string
 	}{
-		{&l.sql.append, "(" + at + `, 1, 999, '{1}', '{2}', '{0}', '{"a"}', '{2}', '{1}', '{0}', '{"b"}', false, '{0}')`},
+		{&l.sql.append, "(" + at +
+			`, 1, 999, '{1}', '{2}', '{0}', '{"a"}', '{2}', '{1}', '{0}', '{"b"}', false, '{0}')`},
 		{&l.sql.confirm, "(" + at + ")"},
 		{&l.sql.end, ""},
 		{&l.sql.endDurable, ""},
@@ -75,7 +76,8 @@ func buffersOf(t *testing.T, l *Log, head log.Head) map[string]int {
 		if err := prepare(ctx, w.pg, each.q); err != nil {
 			t.Fatal(err)
 		}
-		results, err := w.pg.Exec(ctx, "BEGIN; EXPLAIN (ANALYZE, BUFFERS) EXECUTE "+each.q.name+each.args+"; ROLLBACK").ReadAll()
+		results, err := w.pg.Exec(ctx, "BEGIN; EXPLAIN (ANALYZE, BUFFERS) EXECUTE "+each.q.name+each.args+
+			"; ROLLBACK").ReadAll()
 		if err != nil {
 			t.Fatalf("%s: %v", each.q.name, err)
 		}
@@ -145,6 +147,7 @@ func TestAppendsDuringOldSnapshot(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("%d appends: append %v, End %v, tables %d MiB, per append %v", head.Position, took/time.Duration(appends/10), ends/200, size.Total>>20, used)
+		t.Logf("%d appends: append %v, End %v, tables %d MiB, per append %v", head.Position,
+			took/time.Duration(appends/10), ends/200, size.Total>>20, used)
 	}
 }

@@ -16,7 +16,8 @@ func TestSynchronousStandby(t *testing.T) {
 	dsn := s.DSN(t)
 	name := databaseOf(t, dsn)
 	// Settings of the database that would make commits return early, and keep the warning of it from us.
-	execute(t, s, name, "ALTER DATABASE "+name+" SET synchronous_commit = off", "ALTER DATABASE "+name+" SET client_min_messages = error")
+	execute(t, s, name, "ALTER DATABASE "+name+" SET synchronous_commit = off", "ALTER DATABASE "+name+
+		" SET client_min_messages = error")
 	l := mustOpen(t, dsn)
 	ctx := within(t, time.Minute)
 	if err := l.Append(ctx, log.Head{}, 1, onePut("first")); err != nil {

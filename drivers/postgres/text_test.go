@@ -22,20 +22,24 @@ func TestErrorText(t *testing.T) {
 	for what, test := range map[string]struct{ dsn, want string }{
 		"wrong password": {
 			option(":hunter2@", ":hunter3@"),
-			`password authentication failed for user "visitor" (SQLSTATE 28P01)` + target + "; check user, password and certificate, and pg_hba.conf of the server",
+			`password authentication failed for user "visitor" (SQLSTATE 28P01)` + target +
+				"; check user, password and certificate, and pg_hba.conf of the server",
 		},
 		"unknown user": {
 			option("visitor:", "nobody:"),
-			`password authentication failed for user "nobody" (SQLSTATE 28P01), connecting to host=` + host + " user=nobody database=" + name +
+			`password authentication failed for user "nobody" (SQLSTATE 28P01), connecting to host=` + host +
+				" user=nobody database=" + name +
 				" (postgres: connect); check user, password and certificate, and pg_hba.conf of the server",
 		},
 		"refused port": {
 			option(host, "localhost:1"),
-			"connection refused, connecting to host=127.0.0.1:1 (localhost) user=visitor database=" + name + " (postgres: connect)",
+			"connection refused, connecting to host=127.0.0.1:1 (localhost) user=visitor database=" + name +
+				" (postgres: connect)",
 		},
 		"refused ports, with and without TLS": {
 			option(host+"/"+name+"?sslmode=disable", "127.0.0.1:1,127.0.0.1:2/"+name),
-			"connection refused, connecting to host=127.0.0.1:1,127.0.0.1:2 user=visitor database=" + name + " (postgres: connect)",
+			"connection refused, connecting to host=127.0.0.1:1,127.0.0.1:2 user=visitor database=" + name +
+				" (postgres: connect)",
 		},
 		"refused port, and wrong password": {
 			strings.Replace(option(":hunter2@", ":hunter3@"), host, "127.0.0.1:1,"+host, 1),
@@ -49,17 +53,20 @@ func TestErrorText(t *testing.T) {
 		},
 		"no socket": {
 			option("@"+host+"/"+name+"?", "@/"+name+"?host=/no/such&"),
-			"no such file or directory, connecting to host=/no/such/.s.PGSQL.5432 user=visitor database=" + name + " (postgres: connect)",
+			"no such file or directory, connecting to host=/no/such/.s.PGSQL.5432 user=visitor database=" + name +
+				" (postgres: connect)",
 		},
 		"unknown database": {
 			option("/"+name, "/missing"),
-			`the user of the data source name may not run this; let an administrator do it (` + "`stele schema --print` prints all statements): " +
+			`the user of the data source name may not run this; let an administrator do it (` +
+				"`stele schema --print` prints all statements): " +
 				`CREATE DATABASE "missing" (permission denied to create database (SQLSTATE 42501))`,
 		},
 		"unknown authority": {
 			option("sslmode=disable", "sslmode=verify-full"),
 			"tls: failed to verify certificate: x509: certificate signed by unknown authority" + target +
-				"; the certificate of the database server is not accepted: check --ca-file and the host name in the endpoint",
+				"; the certificate of the database server is not accepted: check --ca-file and the host name in the " +
+				"endpoint",
 		},
 		"option of no server": {
 			option("sslmode=disable", "sslmode=disable&work_mem=lots"),
@@ -83,7 +90,8 @@ func TestErrorTextWithoutTLS(t *testing.T) {
 		execute(t, s, "", "SELECT pg_reload_conf()")
 	})
 	want := "server refused TLS connection, connecting to host=" + s.Address(1) + " user=stele database=" + name +
-		" (postgres: connect); the server has no TLS: set ssl = on there, or do without --ca-file, --cert-file, --skip-verify and sslmode"
+		" (postgres: connect); the server has no TLS: set ssl = on there, or do without --ca-file, --cert-file, " +
+		"--skip-verify and sslmode"
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		l, err := Open(within(t, 10*time.Second), dsn, driver.Options{Logger: quiet()})
 		switch {

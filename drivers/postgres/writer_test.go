@@ -21,7 +21,8 @@ func TestWireCountsRequestsOnly(t *testing.T) {
 		send   func(*pgproto3.Frontend)
 		failed bool
 	}{
-		{"request", func(f *pgproto3.Frontend) { f.SendExecute(&pgproto3.Execute{}); f.SendSync(&pgproto3.Sync{}) }, true},
+		{"request", func(f *pgproto3.Frontend) { f.SendExecute(&pgproto3.Execute{}); f.SendSync(&pgproto3.Sync{}) },
+			true},
 		{"goodbye", func(f *pgproto3.Frontend) { f.Send(&pgproto3.Terminate{}) }, false},
 	} {
 		w := &wire{Writer: brokenPipe{}}

@@ -58,7 +58,8 @@ var bench = drivertest.Benchmark{
 		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
 			b.Fatal(err)
 		}
-		return map[string]float64{"cpu-us": float64(r.Utime.Nano()+r.Stime.Nano()) / 1000, "disk-B": float64(r.Oublock * 512)}
+		return map[string]float64{"cpu-us": float64(r.Utime.Nano()+r.Stime.Nano()) / 1000,
+			"disk-B": float64(r.Oublock * 512)}
 	},
 }
 

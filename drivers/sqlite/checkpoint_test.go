@@ -77,7 +77,8 @@ func TestWALIsBounded(t *testing.T) {
 func TestForgottenReader(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
 	logger, said := test.NewNullLogger()
-	l, err := Open(context.Background(), path, Options{Logger: logrus.NewEntry(logger), CheckpointInterval: time.Millisecond})
+	l, err := Open(context.Background(), path, Options{Logger: logrus.NewEntry(logger),
+		CheckpointInterval: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,8 @@ func TestSyncsPerAppend(t *testing.T) {
 		wal, other := count()
 		wal -= walBefore
 		if wal < 1 || wal > 2 || other != otherBefore {
-			t.Errorf("append %d of %d rows: %d syncs of the WAL and %d others, want 1 (or 2) and 0", n, rows, wal, other-otherBefore)
+			t.Errorf("append %d of %d rows: %d syncs of the WAL and %d others, want 1 (or 2) and 0", n, rows, wal,
+				other-otherBefore)
 		}
 		if wal == 2 {
 			twice++
@@ -100,7 +101,8 @@ func TestFailedCommit(t *testing.T) {
 			})
 			entries := drivertest.BenchEntries(100)
 			err := l.Append(ctx, head, 77, entries)
-			if err == nil || test.want != nil && !errors.Is(err, test.want) || test.want == nil && errors.Is(err, log.ErrUnknown) {
+			if err == nil || test.want != nil && !errors.Is(err, test.want) || test.want == nil &&
+				errors.Is(err, log.ErrUnknown) {
 				t.Fatalf("Append: %v, want %v", err, test.want)
 			}
 			t.Log(err)

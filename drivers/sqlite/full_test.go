@@ -30,7 +30,8 @@ func mountDisk(t *testing.T, options string) string {
 		if os.Getenv("STELE_TEST_NO_MOUNT") != "" {
 			t.Skipf("STELE_TEST_NO_MOUNT is set, and mounting a tmpfs failed: %v", err)
 		}
-		t.Fatalf("cannot mount a small file system to fill (%v): run as root, or set STELE_TEST_NO_MOUNT=1 to leave out the tests of a full disk", err)
+		t.Fatalf("cannot mount a small file system to fill (%v): run as root, or set STELE_TEST_NO_MOUNT=1 to leave "+
+			"out the tests of a full disk", err)
 	}
 	t.Cleanup(func() {
 		if err := syscall.Unmount(dir, 0); err != nil {
@@ -49,7 +50,8 @@ func ballast(t *testing.T, dir string, room int64) string {
 	}
 	path := filepath.Join(dir, "ballast")
 	// A checkpoint may take some of the room meanwhile.
-	if err := os.WriteFile(path, make([]byte, int64(st.Bavail)*st.Bsize-room), 0o600); err != nil && !errors.Is(err, syscall.ENOSPC) {
+	if err := os.WriteFile(path, make([]byte, int64(st.Bavail)*st.Bsize-room), 0o600); err != nil &&
+		!errors.Is(err, syscall.ENOSPC) {
 		t.Fatal(err)
 	}
 	return path
@@ -187,7 +189,9 @@ func TestOpenOnFullDisk(t *testing.T) {
 	file := ballast(t, dir, 0)
 	path := filepath.Join(dir, "state.db")
 	_, err := Open(context.Background(), path, Options{Logger: quiet()})
-	if !errors.Is(err, log.ErrNoSpace) || !strings.Contains(err.Error(), "database or disk is full (SQLite code 13) (sqlite: open "+path+"); the disk is full: free some space") {
+	if !errors.Is(err, log.ErrNoSpace) ||
+		!strings.Contains(err.Error(), "database or disk is full (SQLite code 13) (sqlite: open "+path+
+			"); the disk is full: free some space") {
 		t.Fatalf("Open: %v", err)
 	}
 	t.Log(err)
@@ -211,7 +215,8 @@ func TestReadOnlyFileSystem(t *testing.T) {
 	}
 	remount(syscall.MS_RDONLY)
 	_, err := Open(context.Background(), path, Options{Logger: quiet()})
-	if !errors.Is(err, log.ErrReadOnly) || !strings.Contains(err.Error(), "sqlite: open "+path+"); the file cannot be written") {
+	if !errors.Is(err, log.ErrReadOnly) || !strings.Contains(err.Error(), "sqlite: open "+path+
+		"); the file cannot be written") {
 		t.Errorf("Open: %v", err)
 	}
 	t.Log(err)
@@ -232,7 +237,8 @@ func fewInodes(t *testing.T) (dir string, use, free func()) {
 		t.Helper()
 		for i := 0; ; i++ {
 			path := filepath.Join(dir, "used", strconv.Itoa(i))
-			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600)); errors.Is(err, syscall.ENOSPC) {
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700),
+				os.WriteFile(path, nil, 0o600)); errors.Is(err, syscall.ENOSPC) {
 				return
 			} else if err != nil {
 				t.Fatal(err)
@@ -258,11 +264,13 @@ func TestOpenWithoutInodes(t *testing.T) {
 	old := filepath.Join(dir, "old.db")
 	makeLog(t, old)
 	for what, path := range map[string]string{
-		"a new file": filepath.Join(dir, "state.db"), "a new directory": filepath.Join(dir, "new", "state.db"), "a file that needs its -wal": old,
+		"a new file": filepath.Join(dir, "state.db"), "a new directory": filepath.Join(dir, "new", "state.db"),
+		"a file that needs its -wal": old,
 	} {
 		use()
 		_, err := Open(context.Background(), path, Options{Logger: quiet()})
-		if !errors.Is(err, log.ErrNoSpace) || errors.Is(err, log.ErrReadOnly) || !strings.Contains(err.Error(), "inodes") {
+		if !errors.Is(err, log.ErrNoSpace) || errors.Is(err, log.ErrReadOnly) ||
+			!strings.Contains(err.Error(), "inodes") {
 			t.Errorf("%s: %v", what, err)
 		}
 		t.Log(err)

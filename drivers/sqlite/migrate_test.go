@@ -29,11 +29,16 @@ func TestSchemas(t *testing.T) {
 		change string
 		want   [2]int64
 	}{
-		"this version's":                      {``, [2]int64{newest, compatible}},
-		"from before there was a column":      {`ALTER TABLE stele_schema DROP COLUMN compatible`, [2]int64{newest, compatible}},
-		"from before there were checksums":    {`ALTER TABLE stele_log DROP COLUMN checksum`, [2]int64{newest, compatible}},
-		"a newer one that goes on with this":  {`UPDATE stele_schema SET version = 1000`, [2]int64{1000, compatible}},
-		"a newer one that needs exactly this": {`UPDATE stele_schema SET version = 1000, compatible = (SELECT version FROM stele_schema)`, [2]int64{1000, newest}},
+		"this version's": {``, [2]int64{newest, compatible}},
+		"from before there was a column": {`ALTER TABLE stele_schema DROP COLUMN compatible`,
+			[2]int64{newest, compatible}},
+		"from before there were checksums": {`ALTER TABLE stele_log DROP COLUMN checksum`,
+			[2]int64{newest, compatible}},
+		"a newer one that goes on with this": {`UPDATE stele_schema SET version = 1000`, [2]int64{1000, compatible}},
+		"a newer one that needs exactly this": {
+			`UPDATE stele_schema SET version = 1000, compatible = (SELECT version FROM stele_schema)`,
+			[2]int64{1000, newest},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "state.db")

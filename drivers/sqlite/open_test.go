@@ -117,7 +117,8 @@ func TestOpenErrors(t *testing.T) {
 		{name: "newer schema", make: func(t *testing.T, path string) {
 			makeLog(t, path)
 			makeDB(t, path, `UPDATE stele_schema SET version = 1000, compatible = 999`)
-		}, want: "was changed by a newer version of Stele to schema 1000, which a version that knows schema 999 can use, and this one knows only 2: run a newer version"},
+		}, want: "was changed by a newer version of Stele to schema 1000, which a version that knows schema 999 can " +
+			"use, and this one knows only 2: run a newer version"},
 		{name: "no schema version", make: func(t *testing.T, path string) {
 			makeLog(t, path)
 			makeDB(t, path, `DELETE FROM stele_schema`)
@@ -126,7 +127,10 @@ func TestOpenErrors(t *testing.T) {
 			makeDB(t, path, `CREATE TABLE invoices (id INTEGER); INSERT INTO invoices VALUES (1)`)
 		}, want: `is the database of another program (it has a table "invoices" and no Stele log)`},
 		{name: "kine", make: func(t *testing.T, path string) {
-			makeDB(t, path, `PRAGMA journal_mode = WAL; CREATE TABLE kine (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT); INSERT INTO kine (name) VALUES ('/a')`)
+			makeDB(t, path,
+				`PRAGMA journal_mode = WAL;
+				CREATE TABLE kine (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT);
+				INSERT INTO kine (name) VALUES ('/a')`)
 		}, want: "holds a table kine and no log of Stele", wantErr: connect.ErrKine},
 		{name: "read-only file", nobody: true, make: func(t *testing.T, path string) {
 			makeLog(t, path)
@@ -153,7 +157,8 @@ func TestOpenErrors(t *testing.T) {
 			path := filepath.Join(dir, "state.db")
 			test.make(t, path)
 			before := contents(t, dir)
-			dsn := map[string]string{"memory": ":memory:", "unknown option": path + "?chekpoint=x", "wrong option": path + "?checkpoint=x"}[test.name]
+			dsn := map[string]string{"memory": ":memory:", "unknown option": path + "?chekpoint=x",
+				"wrong option": path + "?checkpoint=x"}[test.name]
 			if dsn == "" {
 				dsn = path
 			}
@@ -180,7 +185,8 @@ func TestOpenErrors(t *testing.T) {
 				t.Errorf("error %q is not %q", err, test.wantErr)
 			}
 			if after := contents(t, dir); !maps.Equal(before, after) {
-				t.Errorf("files were %v and are %v, or their contents changed", slices.Collect(maps.Keys(before)), slices.Collect(maps.Keys(after)))
+				t.Errorf("files were %v and are %v, or their contents changed", slices.Collect(maps.Keys(before)),
+					slices.Collect(maps.Keys(after)))
 			}
 		})
 	}
@@ -246,7 +252,8 @@ func TestCreatedPrivately(t *testing.T) {
 	}()
 	fill(t, l, 1, 1)
 	for name, want := range map[string]os.FileMode{
-		"some": 0o700, "some/where": 0o700, "some/where/state.db": 0o600, "some/where/state.db-wal": 0o600, "some/where/state.db-shm": 0o600,
+		"some": 0o700, "some/where": 0o700, "some/where/state.db": 0o600, "some/where/state.db-wal": 0o600,
+		"some/where/state.db-shm": 0o600,
 	} {
 		info, err := os.Stat(filepath.Join(base, name))
 		if err != nil {
@@ -276,15 +283,19 @@ func TestPathsAreTakenLiterally(t *testing.T) {
 
 // What kine's unit files have in their DSNs is taken, and what it means is said in the package's documentation.
 func TestKineOptions(t *testing.T) {
-	cfg, ignored, err := parseDSN("./db/state.db?_journal_mode=WAL&_busy_timeout=30000&_synchronous=NORMAL&_txlock=immediate&_stmt_cache_size=20&cache=shared")
-	if err != nil || cfg.busyTimeout.Seconds() != 30 || cfg.externalCheckpoint || fmt.Sprint(ignored) != "[_synchronous]" || !filepath.IsAbs(cfg.path) {
+	cfg, ignored, err := parseDSN("./db/state.db?_journal_mode=WAL&_busy_timeout=30000&_synchronous=NORMAL&" +
+		"_txlock=immediate&_stmt_cache_size=20&cache=shared")
+	if err != nil || cfg.busyTimeout.Seconds() != 30 || cfg.externalCheckpoint ||
+		fmt.Sprint(ignored) != "[_synchronous]" || !filepath.IsAbs(cfg.path) {
 		t.Errorf("%+v, ignored %v, %v", cfg, ignored, err)
 	}
-	cfg, _, err = parseDSN("/x/state.db?_kine_disable_compact_wal_checkpoint&_kine_disable_wal_autocheckpoint&busy_timeout=250ms")
+	cfg, _, err = parseDSN("/x/state.db?" +
+		"_kine_disable_compact_wal_checkpoint&_kine_disable_wal_autocheckpoint&busy_timeout=250ms")
 	if err != nil || cfg.busyTimeout.Milliseconds() != 250 || !cfg.externalCheckpoint || cfg.path != "/x/state.db" {
 		t.Errorf("%+v, %v", cfg, err)
 	}
-	for _, bad := range []string{"", "?checkpoint=external", ":memory:", "x?busy_timeout=-1s", "x?busy_timeout=soon", "x?mode=ro", "x?checkpoint=passive"} {
+	for _, bad := range []string{"", "?checkpoint=external", ":memory:", "x?busy_timeout=-1s", "x?busy_timeout=soon",
+		"x?mode=ro", "x?checkpoint=passive"} {
 		if _, _, err := parseDSN(bad); err == nil {
 			t.Errorf("%q: no error", bad)
 		}
@@ -293,24 +304,29 @@ func TestKineOptions(t *testing.T) {
 
 // TestOptionsOfOtherDrivers passes the options of the drivers that kine can be built with.
 func TestOptionsOfOtherDrivers(t *testing.T) {
-	for query, ignored := range map[string]string{
-		"mode=rwc&_journal=WAL": "",
-		"mode=rw":               "",
-		"_sync=OFF":             "_sync",
-		"_sync=2":               "",
-		"_synchronous=1":        "_synchronous",
-		"_journal=DELETE":       "_journal",
-		"_locking=EXCLUSIVE":    "_locking",
-		"_secure_delete=true":   "_secure_delete",
-		"_txlock=exclusive&_loc=auto&_cache_size=-2000&_fk=1&_mutex=no&_rt=1&_cslike=0&_vacuum=1&_defer_fk=1&cache=shared&vfs=unix": "",
-		"_foreign_keys=1&_case_sensitive_like=1&_recursive_triggers=1&_auto_vacuum=full&_defer_foreign_keys=1":                      "",
-		"_ignore_check_constraints=1&_query_only=0&immutable=0&nolock=0&_writable_schema=0":                                         "",
-		"_time_format=sqlite&_time_integer_format=unix&_timezone=UTC&_inttotime=1&_texttotime=1&_error_rc=1&_dqs=0":                 "",
-		"_pragma=busy_timeout(7000)&_pragma=journal_mode(wal)&_pragma=synchronous(NORMAL)&_pragma=foreign_keys=on":                  "_synchronous",
-		"_pragma=wal_autocheckpoint(0)&_pragma=mmap_size(1)&_pragma=optimize":                                                       "_wal_autocheckpoint",
+	for _, test := range [][2]string{
+		{"mode=rwc&_journal=WAL", ""},
+		{"mode=rw", ""},
+		{"_sync=OFF", "_sync"},
+		{"_sync=2", ""},
+		{"_synchronous=1", "_synchronous"},
+		{"_journal=DELETE", "_journal"},
+		{"_locking=EXCLUSIVE", "_locking"},
+		{"_secure_delete=true", "_secure_delete"},
+		{"_txlock=exclusive&_loc=auto&_cache_size=-2000&_fk=1&_mutex=no&_rt=1", ""},
+		{"_cslike=0&_vacuum=1&_defer_fk=1&cache=shared&vfs=unix", ""},
+		{"_foreign_keys=1&_case_sensitive_like=1&_recursive_triggers=1&_auto_vacuum=full&_defer_foreign_keys=1", ""},
+		{"_ignore_check_constraints=1&_query_only=0&immutable=0&nolock=0&_writable_schema=0", ""},
+		{"_time_format=sqlite&_time_integer_format=unix&_timezone=UTC&_inttotime=1&_texttotime=1&_error_rc=1&_dqs=0",
+			""},
+		{"_pragma=busy_timeout(7000)&_pragma=journal_mode(wal)&_pragma=synchronous(NORMAL)&_pragma=foreign_keys=on",
+			"_synchronous"},
+		{"_pragma=wal_autocheckpoint(0)&_pragma=mmap_size(1)&_pragma=optimize", "_wal_autocheckpoint"},
 	} {
+		query, ignored := test[0], test[1]
 		cfg, got, err := parseDSN("/x/state.db?" + query)
-		if err != nil || strings.Join(got, ",") != ignored || cfg.path != "/x/state.db" || cfg.synchronous != "" || cfg.vfs != "" {
+		if err != nil || strings.Join(got, ",") != ignored || cfg.path != "/x/state.db" || cfg.synchronous != "" ||
+			cfg.vfs != "" {
 			t.Errorf("%s: %+v, ignored %v, %v", query, cfg, got, err)
 		}
 		if want := 7 * time.Second; strings.Contains(query, "7000") && cfg.busyTimeout != want {
@@ -390,7 +406,9 @@ func TestExternalCheckpoint(t *testing.T) {
 // A file that a Litestream sidecar has put its own tables in is fine.
 func TestLitestreamTables(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
-	makeDB(t, path, `CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER); CREATE TABLE _litestream_lock (id INTEGER)`)
+	makeDB(t, path,
+		`CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER);
+		CREATE TABLE _litestream_lock (id INTEGER)`)
 	makeLog(t, path)
 	makeLog(t, path)
 }

@@ -36,18 +36,29 @@ var interferences = []struct {
 	do             func(t *testing.T, path string) error
 	want           string
 }{
-	{"renamed", true, false, func(_ *testing.T, path string) error { return os.Rename(path, path+".other") }, "state.db was removed or renamed"},
-	{"removed", true, false, func(_ *testing.T, path string) error { return os.Remove(path) }, "state.db was removed or renamed"},
+	{"renamed", true, false, func(_ *testing.T, path string) error { return os.Rename(path, path+".other") },
+		"state.db was removed or renamed"},
+	{"removed", true, false, func(_ *testing.T, path string) error { return os.Remove(path) },
+		"state.db was removed or renamed"},
 	{"directory renamed", true, false, func(_ *testing.T, path string) error {
 		return os.Rename(filepath.Dir(path), filepath.Dir(path)+".other")
 	}, "was removed or renamed"},
-	{"replaced by a copy", true, false, func(_ *testing.T, path string) error { return os.Rename(path+".backup", path) }, "state.db was replaced"},
-	{"WAL removed", true, false, func(_ *testing.T, path string) error { return os.Remove(path + "-wal") }, "state.db-wal was removed"},
-	{"shared memory removed", false, false, func(_ *testing.T, path string) error { return os.Remove(path + "-shm") }, "state.db-shm was removed"},
-	{"overwritten by a copy", false, true, func(t *testing.T, path string) error { copyFile(t, path+".backup", path); return nil }, "state.db was"},
-	{"truncated", false, false, func(_ *testing.T, path string) error { return os.Truncate(path, 3*pageSize) }, "state.db was truncated"},
-	{"emptied", false, false, func(_ *testing.T, path string) error { return os.Truncate(path, 0) }, "state.db was truncated"},
-	{"WAL emptied", false, false, func(_ *testing.T, path string) error { return os.Truncate(path+"-wal", 0) }, "state.db-wal was truncated"},
+	{"replaced by a copy", true, false, func(_ *testing.T, path string) error {
+		return os.Rename(path+".backup",
+			path)
+	}, "state.db was replaced"},
+	{"WAL removed", true, false, func(_ *testing.T, path string) error { return os.Remove(path + "-wal") },
+		"state.db-wal was removed"},
+	{"shared memory removed", false, false, func(_ *testing.T, path string) error { return os.Remove(path + "-shm") },
+		"state.db-shm was removed"},
+	{"overwritten by a copy", false, true,
+		func(t *testing.T, path string) error { copyFile(t, path+".backup", path); return nil }, "state.db was"},
+	{"truncated", false, false, func(_ *testing.T, path string) error { return os.Truncate(path, 3*pageSize) },
+		"state.db was truncated"},
+	{"emptied", false, false, func(_ *testing.T, path string) error { return os.Truncate(path, 0) },
+		"state.db was truncated"},
+	{"WAL emptied", false, false, func(_ *testing.T, path string) error { return os.Truncate(path+"-wal", 0) },
+		"state.db-wal was truncated"},
 }
 
 // settledLog opens a log with entries, beside a copy of it from when it had fewer, and waits until the checkpoints are
@@ -113,7 +124,8 @@ func failedFor(t *testing.T, l *Log, head log.Head, want string) {
 	if !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), want) {
 		t.Errorf("End: %v, want %q", err, want)
 	}
-	if err := l.Append(ctx, head, 99, drivertest.BenchEntries(1)); !errors.Is(err, log.ErrCorrupt) || errors.Is(err, log.ErrUnknown) {
+	if err := l.Append(ctx, head, 99, drivertest.BenchEntries(1)); !errors.Is(err, log.ErrCorrupt) ||
+		errors.Is(err, log.ErrUnknown) {
 		t.Errorf("Append: %v", err)
 	}
 	if _, err := l.Values(ctx, []log.Position{1}); !errors.Is(err, log.ErrCorrupt) {

@@ -169,7 +169,9 @@ func received(ctx context.Context, turns <-chan struct{}) bool {
 	}
 }
 
-func powerAppends(ctx context.Context, t *testing.T, l *Log, turns <-chan struct{}, acknowledged, begun *atomic.Uint64) {
+func powerAppends(
+	ctx context.Context, t *testing.T, l *Log, turns <-chan struct{}, acknowledged, begun *atomic.Uint64,
+) {
 	var head log.Head
 	for n := uint64(0); received(ctx, turns); n++ {
 		begun.Store(n + 1)
@@ -238,7 +240,8 @@ func (c cut) check(t *testing.T, clusterID uint64) error {
 	if uint64(end.Position) < c.acknowledged*powerRows {
 		return fmt.Errorf("%d appends were acknowledged, and the log ends at %d", c.acknowledged, end.Position)
 	}
-	if uint64(end.Position) > c.begun*powerRows || end.Position%powerRows != 0 || uint64(end.ID) != uint64(end.Position/powerRows) {
+	if uint64(end.Position) > c.begun*powerRows || end.Position%powerRows != 0 ||
+		uint64(end.ID) != uint64(end.Position/powerRows) {
 		return fmt.Errorf("%d appends were begun, and the log ends at %v", c.begun, end.Head)
 	}
 	if end.Floor < c.floor || end.Floor > c.nextFloor {
@@ -253,7 +256,8 @@ func (c cut) check(t *testing.T, clusterID uint64) error {
 		}
 		n, i := uint64(e.Position-1)/powerRows, int(e.Position-1)%powerRows
 		want := powerEntries(n)[i]
-		if uint64(e.ID) != n+1 || e.Sub != int64(i) || !bytes.Equal(e.Key, want.Key) || !bytes.Equal(e.Value, want.Value) {
+		if uint64(e.ID) != n+1 || e.Sub != int64(i) || !bytes.Equal(e.Key, want.Key) ||
+			!bytes.Equal(e.Value, want.Value) {
 			return fmt.Errorf("position %d is %+v", e.Position, e)
 		}
 		if e.Position <= c.floor && e.Position%10 != 0 && e.Position != end.Position {
@@ -261,11 +265,13 @@ func (c cut) check(t *testing.T, clusterID uint64) error {
 		}
 		next = e.Position + 1
 	}
-	if result, err := l.writer.c.strings(`PRAGMA integrity_check`); err != nil || len(result) != 1 || result[0] != "ok" {
+	if result, err := l.writer.c.strings(`PRAGMA integrity_check`); err != nil || len(result) != 1 ||
+		result[0] != "ok" {
 		return fmt.Errorf("integrity_check: %v, %w", result, err)
 	}
 	// The guard is intact: it refuses the head before, takes the head, and the log goes on.
-	if err := l.Append(ctx, log.Head{Position: end.Position, ID: end.ID + 1}, 99, powerEntries(1)); !errors.Is(err, log.ErrConflict) {
+	err = l.Append(ctx, log.Head{Position: end.Position, ID: end.ID + 1}, 99, powerEntries(1))
+	if !errors.Is(err, log.ErrConflict) {
 		return fmt.Errorf("append after another head: %w", err)
 	}
 	return l.Append(ctx, end.Head, 99, powerEntries(1))

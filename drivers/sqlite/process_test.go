@@ -157,7 +157,8 @@ func TestProcesses(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	if result, err := l.writer.c.strings(`PRAGMA integrity_check`); err != nil || len(result) != 1 || result[0] != "ok" {
+	if result, err := l.writer.c.strings(`PRAGMA integrity_check`); err != nil || len(result) != 1 ||
+		result[0] != "ok" {
 		t.Errorf("integrity_check: %v, %v", result, err)
 	}
 	var entries []log.Entry
@@ -191,5 +192,6 @@ func TestProcesses(t *testing.T) {
 	if len(p.done) > 0 {
 		t.Errorf("%d acknowledged appends are lost", len(p.done))
 	}
-	t.Logf("%d kills, %d appends acknowledged, all there once; %d of those that were not acknowledged are there too", kills, acknowledged, inDoubt)
+	t.Logf("%d kills, %d appends acknowledged, all there once; %d of those that were not acknowledged are there too",
+		kills, acknowledged, inDoubt)
 }

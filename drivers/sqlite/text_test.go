@@ -20,10 +20,12 @@ func TestErrorText(t *testing.T) {
 	damage(t, damaged, 100, 3000)
 	below := filepath.Join(text, "state.db")
 	for path, want := range map[string]string{
-		text:    "file is not a database (SQLite code 26) (sqlite: open " + text + "); name another file, or restore this one from a backup",
-		damaged: "database disk image is malformed (SQLite code 11) (sqlite: open " + damaged + "); the file is damaged: restore it from a backup",
-		below:   "not a directory, stat " + below + " (sqlite: examine " + below + ")",
-		dir:     dir + " is a directory: name a file in it, such as " + dir + "/state.db",
+		text: "file is not a database (SQLite code 26) (sqlite: open " + text +
+			"); name another file, or restore this one from a backup",
+		damaged: "database disk image is malformed (SQLite code 11) (sqlite: open " + damaged +
+			"); the file is damaged: restore it from a backup",
+		below: "not a directory, stat " + below + " (sqlite: examine " + below + ")",
+		dir:   dir + " is a directory: name a file in it, such as " + dir + "/state.db",
 		"/proc/none/state.db": "no such file or directory, mkdir /proc/none " +
 			"(sqlite: create the directory of /proc/none/state.db)",
 	} {

@@ -188,7 +188,10 @@ func TestHeldRequestArrivesBeforeTheEnd(t *testing.T) {
 		t.Errorf("%d bytes are held, and the server has seen the end of %d connections", held, len(s.ended()))
 	}
 	old.Set(ToServer, Forward)
-	await(t, "the server gets the rest and the end", func() bool { return s.got() == "[before\n late\n goodbye\n]" && len(s.ended()) == 1 })
+	await(t, "the server gets the rest and the end", func() bool {
+		return s.got() == "[before\n late\n goodbye\n]" &&
+			len(s.ended()) == 1
+	})
 }
 
 func TestSwallowedAnswer(t *testing.T) {
@@ -242,7 +245,8 @@ func TestCut(t *testing.T) {
 			t.Errorf("cut %d: the client got %v", how, err)
 		}
 		await(t, "the server gets the end", func() bool { return len(s.ended()) == 1 })
-		if err := s.ended()[0]; how == Close && !errors.Is(err, io.EOF) || how == Reset && !errors.Is(err, syscall.ECONNRESET) {
+		if err := s.ended()[0]; how == Close && !errors.Is(err, io.EOF) || how == Reset &&
+			!errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("cut %d: the server got %v", how, err)
 		}
 		await(t, "the connection is forgotten", func() bool { return len(p.Current()) == 0 })

@@ -25,8 +25,10 @@ func TestReadIsInOrder(t *testing.T) {
 }
 
 func TestSplit(t *testing.T) {
-	got := Split("-- A comment; of words.\nCREATE TABLE a (\n  b int -- the end\n);\n\n-- brief\n-- optional\nALTER TABLE a;\n")
-	want := []Statement{{SQL: "CREATE TABLE a (\n  b int -- the end\n)"}, {SQL: "ALTER TABLE a", Optional: true, Brief: true}}
+	got := Split("-- A comment; of words.\nCREATE TABLE a (\n  b int -- the end\n);\n\n-- brief\n-- optional\nALTER " +
+		"TABLE a;\n")
+	want := []Statement{{SQL: "CREATE TABLE a (\n  b int -- the end\n)"}, {SQL: "ALTER TABLE a", Optional: true,
+		Brief: true}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v", got)
 	}
