@@ -157,7 +157,7 @@ func TestRemote(t *testing.T) {
 	}
 }
 
-// Whatever is wrong with a data source name, and whatever refuses the connection, the error does not show the password.
+// TestErrorsShowNoPassword checks that no error of an invalid DSN or of a refused connection contains the password.
 func TestErrorsShowNoPassword(t *testing.T) {
 	closed, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {

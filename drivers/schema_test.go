@@ -12,7 +12,7 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// A file that was made from the printed statements is one that Open takes as its own.
+// TestSchemaOfSQLite opens a file that was created by the statements of Schema.
 func TestSchemaOfSQLite(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
 	statements, err := Schema("sqlite://" + path)

@@ -10,7 +10,7 @@ import (
 
 var errRefused = errors.New("too many connections")
 
-// limited lets its clients have a number of connections.
+// limited is a server that grants a limited number of connections.
 type limited struct {
 	mu    sync.Mutex
 	free  int
@@ -42,7 +42,7 @@ func (p *pooled) close() {
 	p.s.free++
 }
 
-// TestClassSharesWhatThereIs has calls of both classes at once, with fewer connections than they want.
+// TestClassesShareFewConnections makes concurrent calls of both classes, with fewer connections than they want.
 func TestClassSharesWhatThereIs(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -70,7 +70,7 @@ func TestClassSharesWhatThereIs(t *testing.T) {
 	}
 }
 
-// TestClassMakesRoom has another class hold the only connection.
+// TestClassMakesRoom lets another class hold the only connection.
 func TestClassMakesRoom(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -94,7 +94,7 @@ func TestClassMakesRoom(t *testing.T) {
 	if err != nil || !others.Denied() {
 		t.Fatalf("the class that matters has no connection: %v", err)
 	}
-	// The other class does not even ask for a connection of its own, but waits for this one.
+	// The other class requests no connection of its own, but waits for this one.
 	opens := s.opens
 	short, stop := context.WithTimeout(ctx, 30*time.Millisecond)
 	defer stop()

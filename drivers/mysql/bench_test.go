@@ -21,7 +21,7 @@ func mustAppend(tb testing.TB, l *Log, head log.Head, entries []log.Entry) log.H
 	return log.Head{Position: head.Position + log.Position(len(entries)), ID: id}
 }
 
-// benchServer is the server that benchmarks use: STELE_TEST_BENCH_DATABASE is galera or mariadb, which is the default.
+// benchServer is the kind of server that benchmarks use, from STELE_TEST_BENCH_DATABASE: mariadb (default) or galera.
 func benchServer(b *testing.B) *database.Server {
 	kind := os.Getenv("STELE_TEST_BENCH_DATABASE")
 	if kind == "" {

@@ -24,7 +24,7 @@ func through(kind string) func(testing.TB) (_, _ func(testing.TB) log.Log, _ *pr
 	}
 }
 
-// exceptions are what the server that STELE_TEST_MYSQL names does not have.
+// exceptions are the obligations that the server named by STELE_TEST_MYSQL cannot keep.
 func exceptions() map[drivertest.Category]string {
 	if kind() != database.TiDB {
 		return nil

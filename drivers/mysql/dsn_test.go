@@ -82,7 +82,7 @@ func TestTLSNames(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !strings.Contains(dsn, "tls") {
-			// What the options ask for; the system's certificates.
+			// The options require TLS and name no CA, so the system's certificates apply.
 			if err := cfg.apply(connect.Options{TLS: connect.TLS{SkipVerify: true}, Password: "other"}); err != nil {
 				t.Fatal(err)
 			}
@@ -99,7 +99,7 @@ func TestTLSNames(t *testing.T) {
 	}
 }
 
-// TestServerName reaches servers by address whose certificate has a name.
+// TestServerName connects by address to servers whose certificates have names.
 func TestServerName(t *testing.T) {
 	for _, dsn := range []string{"mysql://u@tcp(10.0.0.1,10.0.0.2)/?tls=true&server_name=db.example",
 		"mysql://u@tcp(10.0.0.1)/?server_name=db.example"} {
@@ -129,7 +129,7 @@ func TestServerName(t *testing.T) {
 	}
 }
 
-// TestSilentServer names a server first that accepts connections and says nothing.
+// TestSilentServer names first a server that accepts connections and sends nothing.
 func TestSilentServer(t *testing.T) {
 	s := database.Shared(t, kind())
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
@@ -138,7 +138,7 @@ func TestSilentServer(t *testing.T) {
 	}
 	defer func() { _ = silent.Close() }()
 	dsn := strings.Replace(s.DSN(t), s.Address(1), silent.Addr().String()+","+s.Address(1), 1)
-	// One call with little time is lost on it, and makes the next one ask another server.
+	// A call with a short deadline fails on it, and makes the next call try another server.
 	cfg, err := parseDSN(dsn)
 	if err != nil {
 		t.Fatal(err)
@@ -157,7 +157,7 @@ func TestSilentServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = conn.Close()
-	// With a bound for each server one call is enough.
+	// With a timeout for each server one call is enough.
 	l := openLog(t, dsn+"?timeout=300ms")
 	mustAppend(t, l, log.Head{}, drivertest.BenchEntries(1))
 	if err := l.Close(); err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// TestOutcomes checks that only what is certain is called certain.
+// TestOutcomes checks that only definite failures are classified as definite.
 func TestOutcomes(t *testing.T) {
 	server := func(n uint16) error { return fmt.Errorf("wrapped: %w", &mysql.MySQLError{Number: n}) }
 	for _, test := range []struct {
@@ -78,7 +78,7 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
-// TestOpenErrors tells what an administrator has to change from what waiting may mend.
+// TestOpenErrors distinguishes the errors that an administrator has to fix from those that may be temporary.
 func TestOpenErrors(t *testing.T) {
 	server := func(number uint16) error { return &mysql.MySQLError{Number: number} }
 	refused := &net.OpError{Op: "dial", Err: errors.New("connection refused")}

@@ -15,8 +15,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// TestGalera is what only several nodes can break: races, guards, confirmations and what one node shows of another's
-// appends. One log on each node.
+// TestGalera runs one log on each node of a cluster. It covers races, preconditions and confirmations across nodes, and
+// the visibility of appends of another node.
 func TestGalera(t *testing.T) {
 	s := database.Shared(t, database.Galera)
 	name := s.Database(t)
@@ -32,8 +32,8 @@ func TestGalera(t *testing.T) {
 	defer cancel()
 	var head log.Head
 	t.Run("TakingTurns", func(t *testing.T) {
-		// Each append follows one on another node at once: whatever that node has not applied yet must not be taken for
-		// a conflict, nor be missing from what is read or confirmed.
+		// Each append immediately follows one on another node. Appends that the node has not applied yet must not cause
+		// a conflict, nor be missing from reads and confirmations.
 		for i := range 300 {
 			a, b := logs[i%3], logs[(i+1)%3]
 			head = mustAppend(t, a, head, drivertest.BenchEntries(1+i%5))
@@ -127,7 +127,7 @@ func TestGalera(t *testing.T) {
 		}
 	})
 	t.Run("AnotherNode", func(t *testing.T) {
-		// The first address answers nothing: the others serve.
+		// The first address does not answer, so that the other nodes serve.
 		dsn := s.In(strings.Replace(s.Env(t, "DSN_1"), s.Address(1), "127.0.0.1:1,"+addresses[1]+","+addresses[2], 1),
 			name)
 		l := openLog(t, dsn)
@@ -144,7 +144,7 @@ func TestGalera(t *testing.T) {
 		}
 	})
 	t.Run("ReadOnlyNode", func(t *testing.T) {
-		// A log that starts with several servers passes over one that is read-only, even if its user could write there.
+		// A log with several servers skips one that is read-only, even if its user could write there.
 		admin(t, s, "SET GLOBAL read_only = 1") // on the first node
 		t.Cleanup(func() { admin(t, s, "SET GLOBAL read_only = 0") })
 		l := openLog(t, s.In(strings.Replace(s.Env(t, "DSN_1"), s.Address(1), addresses[0]+","+addresses[1], 1), name))

@@ -14,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(database.Main(m)) }
 
-// kind is STELE_TEST_MYSQL: what the tests run on, if they need nothing that only one kind of server has.
+// kind is the kind of server, from STELE_TEST_MYSQL, of the tests that run on any kind.
 func kind() string {
 	if kind := os.Getenv("STELE_TEST_MYSQL"); kind != "" {
 		return kind

@@ -66,7 +66,7 @@ func admin(t testing.TB, s *database.Server, statements ...string) {
 	})
 }
 
-// variablesOf returns those of the variables that the server has, with their values.
+// variablesOf returns the values of the variables that the server has.
 func variablesOf(t testing.TB, s *database.Server, names []string) (has map[string]string) {
 	t.Helper()
 	asAdmin(t, s, func(c *session) (err error) {
@@ -76,7 +76,7 @@ func variablesOf(t testing.TB, s *database.Server, names []string) (has map[stri
 	return has
 }
 
-// TestRollingUpgrade lets a newer version migrate under an older one that goes on working.
+// TestRollingUpgrade migrates to a newer version while an older one keeps working.
 func TestRollingUpgrade(t *testing.T) {
 	dsn := database.Shared(t, kind()).DSN(t)
 	newer := append(append([]migrations.Migration{}, migrationList...),
@@ -110,8 +110,8 @@ func TestRollingUpgrade(t *testing.T) {
 	}
 }
 
-// TestTwoPrefixes keeps two clusters in one database, both opened by several replicas at once, in a database that the
-// first creates.
+// TestTwoPrefixes keeps two clusters in one database, which the first replica creates. Several replicas open each
+// cluster concurrently.
 func TestTwoPrefixes(t *testing.T) {
 	s := database.Shared(t, kind())
 	name := s.Database(t) + "_new"
@@ -156,8 +156,8 @@ func TestTwoPrefixes(t *testing.T) {
 	}
 }
 
-// TestMissingRights opens as users who may do less and less, and then as one for whom all was prepared by the
-// statements of Schema.
+// TestMissingRights opens the log as users with fewer and fewer privileges, and then as one for whom an administrator
+// has run the statements of Schema.
 func TestMissingRights(t *testing.T) {
 	s := database.Shared(t, kind())
 	name := s.Database(t)
@@ -196,7 +196,7 @@ func TestMissingRights(t *testing.T) {
 	}
 }
 
-// TestOpenWarnsOfANewDatabase opens a log in a database that is missing, and again when it is there.
+// TestOpenWarnsOfANewDatabase opens a log in a missing database, and again when it exists.
 func TestOpenWarnsOfANewDatabase(t *testing.T) {
 	s := database.Shared(t, kind())
 	dsn := s.DSN(t)
@@ -258,7 +258,7 @@ func TestPacketTooSmall(t *testing.T) {
 		!strings.Contains(err.Error(), "SET GLOBAL") || !strings.Contains(err.Error(), "lower the limit of requests") {
 		t.Errorf("values larger than packets: %v", err)
 	}
-	// As large as just fits.
+	// The largest value that fits.
 	admin(t, s, "SET GLOBAL max_allowed_packet = 2097152")
 	t.Cleanup(func() { admin(t, s, "SET GLOBAL max_allowed_packet = DEFAULT") })
 	const largest = 2097152 - packetReserve - rowBytes

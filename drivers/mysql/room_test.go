@@ -16,7 +16,7 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// limitedUser makes a user who may have a number of connections, and returns the DSN of a fresh database.
+// limitedUser creates a user with a limited number of connections, and returns the DSN of a new database.
 func limitedUser(t *testing.T, name string, connections int) (s *database.Server, dsn string) {
 	t.Helper()
 	s = database.Shared(t, kind())
@@ -29,8 +29,8 @@ func limitedUser(t *testing.T, name string, connections int) (s *database.Server
 	return s, "mysql://" + name + ":secret@tcp(" + s.Address(1) + ")/" + db
 }
 
-// TestTwoConnectionsSuffice has a user with so few connections that the calls have to share them, also once the one for
-// appending was lost.
+// TestTwoConnectionsSuffice limits the user to so few connections that the calls have to share them, also after the one
+// for appending was lost.
 func TestTwoConnectionsSuffice(t *testing.T) {
 	_, dsn := limitedUser(t, "two", 2)
 	l := openLog(t, dsn)
@@ -68,7 +68,7 @@ func TestTwoConnectionsSuffice(t *testing.T) {
 	mustAppend(t, l, head, drivertest.BenchEntries(1))
 }
 
-// TestOneConnectionIsTooFew looks for the reason in the error of opening.
+// TestOneConnectionIsTooFew expects the reason in the error of opening.
 func TestOneConnectionIsTooFew(t *testing.T) {
 	_, dsn := limitedUser(t, "one", 1)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
@@ -82,7 +82,7 @@ func TestOneConnectionIsTooFew(t *testing.T) {
 	}
 }
 
-// TestNoConnectionForAppending takes the connection for appending away: the log must not look as if it could be
+// TestNoConnectionForAppending takes the connection for appending away. End must fail, because the log cannot be
 // written.
 func TestNoConnectionForAppending(t *testing.T) {
 	s, dsn := limitedUser(t, "later", 2)

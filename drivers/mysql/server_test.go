@@ -16,11 +16,11 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// TestServerDefaults runs against a server whose defaults are as unhelpful as they can be.
+// TestServerDefaults runs on a server whose defaults would break the driver.
 func TestServerDefaults(t *testing.T) {
 	s := database.Shared(t, kind())
 	dsn := s.DSN(t)
-	// Some have other names on MySQL, MariaDB and TiDB, and some are not on all of them.
+	// Some variables have different names on MySQL, MariaDB and TiDB, and some do not exist on all of them.
 	bad := map[string]string{
 		"sql_mode": "''", "tx_isolation": "'SERIALIZABLE'", "transaction_isolation": "'SERIALIZABLE'",
 		"innodb_snapshot_isolation": "ON", "autocommit": "0", "time_zone": "'+05:30'", "max_statement_time": "0.05",
@@ -85,8 +85,8 @@ func TestServerDefaults(t *testing.T) {
 	if err := logs[1].Delete(ctx, head, []log.Position{1, 2}, 2); err != nil {
 		t.Error(err)
 	}
-	// A scan that takes longer than the server's limits, and finds more rows than it would return; and what comes after
-	// a transaction.
+	// A scan that takes longer than the server's limits and has more rows than sql_select_limit, and the statements
+	// after a transaction.
 	const many = 4 * maxRows
 	head = mustAppend(t, logs[0], head, drivertest.BenchEntries(many))
 	seen := 0
@@ -120,8 +120,8 @@ func TestServerDefaults(t *testing.T) {
 	}
 }
 
-// TestReadOnlyServer makes the server read-only under the log of a user whom it then stops, and of one whom it does
-// not, and writable again.
+// TestReadOnlyServer makes the server read-only, and writable again, while logs are open: one of a user whom the server
+// then stops, and one of a user whom it does not stop.
 func TestReadOnlyServer(t *testing.T) {
 	if kind() == database.TiDB {
 		t.Skip("TiDB has no server that is behind the others and read-only: each answers from what all have committed")
@@ -171,7 +171,7 @@ func refusesToWrite(t *testing.T, s *database.Server, name, dsn string) {
 		"Open with another prefix": func(log.Head) error { return openAndClose(dsn + name + "?table_prefix=other") },
 		"Open of another database": func(log.Head) error { return openAndClose(dsn + name + "_other") },
 	}
-	// Once with a guard that does not hold, so that every statement is prepared before the server changes.
+	// Call once with a wrong guard, so that every statement is prepared before the server changes.
 	for what, write := range writes {
 		if !strings.HasPrefix(what, "Open") && what != "Delete" {
 			if err := write(log.Head{Position: head.Position - 1, ID: 1}); err != nil &&
@@ -217,7 +217,7 @@ func openAndClose(dsn string) error {
 	return err
 }
 
-// TestSentinel checks that the sentinel is never seen nor deleted, and that its loss is noticed.
+// TestSentinel checks that the sentinel is never returned or deleted, and that its loss is reported.
 func TestSentinel(t *testing.T) {
 	s := database.Shared(t, kind())
 	name := s.Database(t)

@@ -36,7 +36,7 @@ func opening(dsn string) func(testing.TB) log.Log {
 	}
 }
 
-// conform runs the suite against a kind of server, of which clients see node.
+// conform runs the suite on a kind of server. node is the server to which clients connect.
 func conform(t *testing.T, kind string, node int) {
 	t.Parallel()
 	s := database.Shared(t, kind)
@@ -58,7 +58,7 @@ func conform(t *testing.T, kind string, node int) {
 	})
 }
 
-// throughProxy puts the proxy into the place of a server in a DSN.
+// throughProxy replaces a server in a DSN by the proxy.
 func throughProxy(t testing.TB, dsn, address string, p *proxy.Proxy) string {
 	t.Helper()
 	_, port, err := net.SplitHostPort(address)
@@ -78,8 +78,8 @@ func throughProxy(t testing.TB, dsn, address string, p *proxy.Proxy) string {
 
 func TestConformance(t *testing.T) { conform(t, kind(), 1) }
 
-// TestConformanceThroughPgBouncer has a pooler in transaction mode in between, which is found out and not told. It
-// takes a minute, so the default run has TestPoolerIsFoundOut in its place.
+// TestConformanceThroughPgBouncer runs the suite through a pooler in transaction mode, which the driver has to detect.
+// It takes a minute, so the default run has TestPoolerIsDetected instead.
 func TestConformanceThroughPgBouncer(t *testing.T) {
 	if os.Getenv("STELE_TEST_PGBOUNCER") == "" {
 		t.Skip("set STELE_TEST_PGBOUNCER=1 to run the whole suite through PgBouncer")

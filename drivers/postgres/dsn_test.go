@@ -47,7 +47,7 @@ func TestParseDSN(t *testing.T) {
 	}
 }
 
-// TestDSNErrorsHideThePassword has passwords whose special characters are not encoded, and other mistakes.
+// TestDSNErrorsHideThePassword parses DSNs with unencoded special characters in passwords, and with other mistakes.
 func TestDSNErrorsHideThePassword(t *testing.T) {
 	for _, dsn := range []string{
 		"mysql://u:secret@h/db",
@@ -82,7 +82,7 @@ func TestDSNErrorsHideThePassword(t *testing.T) {
 	}
 }
 
-// FuzzParseDSN looks for a DSN that breaks the parser, or whose prefix is not one.
+// FuzzParseDSN looks for a DSN that breaks the parser or has an invalid prefix.
 func FuzzParseDSN(f *testing.F) {
 	f.Add("postgres://u:p@h1:5433,h2/db?table_prefix=other&pooler=transaction")
 	f.Add("postgres://[::1]:5432/?search_path=a,b")
@@ -129,7 +129,7 @@ func TestOptionsOverrideTheDSN(t *testing.T) {
 		cfg.pool.MaxConnIdleTime != time.Minute {
 		t.Errorf("config is %+v", cfg.pool)
 	}
-	// Without TLS there is nothing left to fall back to, but for a socket.
+	// No fallback without TLS remains, except for a socket.
 	if c.TLSConfig == nil || c.TLSConfig.ServerName != "h1" || len(c.Fallbacks) != 2 ||
 		c.Fallbacks[0].TLSConfig == nil || c.Fallbacks[0].TLSConfig.ServerName != "h2" ||
 		c.Fallbacks[1].TLSConfig != nil {
@@ -146,8 +146,7 @@ func TestOptionsOverrideTheDSN(t *testing.T) {
 	}
 }
 
-// TestFilesAreReadAgain replaces what the DSN and the options name: a certificate, and a password of PostgreSQL's own
-// file.
+// TestFilesAreReadAgain replaces the files that the DSN and the options name: certificates and password files.
 func TestFilesAreReadAgain(t *testing.T) {
 	authority := tlstest.New(t)
 	cert := authority.Issue(t, "one")

@@ -116,7 +116,7 @@ func TestOpenErrors(t *testing.T) {
 	}
 }
 
-// TestServerWithoutTLS connects to a server that answers the request for TLS with no, and then goes away.
+// TestServerWithoutTLS connects to a server that refuses TLS and then closes the connection.
 func TestServerWithoutTLS(t *testing.T) {
 	server, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(database.Main(m)) }
 
-// kind is STELE_TEST_POSTGRES: what the tests run on, if they need nothing that only one kind of server has.
+// kind is the kind of server, from STELE_TEST_POSTGRES, of the tests that run on any kind.
 func kind() string {
 	if kind := os.Getenv("STELE_TEST_POSTGRES"); kind != "" {
 		return kind

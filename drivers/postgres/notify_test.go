@@ -9,7 +9,7 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// TestAloneNotifiesNobody has a replica that is alone, and others that come: appends notify only those.
+// TestSingleReplicaDoesNotNotify appends from a single replica, and then registers others: only then do appends notify.
 func TestAloneNotifiesNobody(t *testing.T) {
 	t.Parallel()
 	dsn := database.Shared(t, database.Postgres).DSN(t)
@@ -55,7 +55,7 @@ func TestAloneNotifiesNobody(t *testing.T) {
 	heard := two.heard.Load()
 	appendOne()
 	register(three, third)
-	// Notifications come in the order of the commits.
+	// Notifications arrive in the order of the commits.
 	eventually(t, "the one that listens to have heard of the third", func() bool { return two.heard.Load() > heard })
 	if len(woken) > 0 {
 		t.Error("an append of a replica that is alone has notified")

@@ -42,7 +42,8 @@ func within(t testing.TB, d time.Duration) context.Context {
 	return ctx
 }
 
-// execute runs statements as the superuser of a server, in a database of it, or where its DSN leads if that is empty.
+// execute runs statements as the superuser of a server, in the database, or in that of the server's DSN if database is
+// empty.
 func execute(t testing.TB, s *database.Server, in string, statements ...string) {
 	t.Helper()
 	dsn := s.Env(t, "ADMIN_DSN_1")
@@ -62,7 +63,7 @@ func execute(t testing.TB, s *database.Server, in string, statements ...string) 
 	}
 }
 
-// databaseOf is the name of the database in a DSN.
+// databaseOf returns the name of the database in a DSN.
 func databaseOf(t testing.TB, dsn string) string {
 	t.Helper()
 	cfg, err := parseDSN(dsn)
@@ -99,7 +100,7 @@ func TestOpenCreatesTheDatabase(t *testing.T) {
 	execute(t, s, "", "CREATE ROLE maker LOGIN CREATEDB PASSWORD 'maker'")
 	t.Cleanup(func() { execute(t, s, "", "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)", "DROP ROLE maker") })
 	dsn := as(t, s.In(s.Env(t, "DSN"), name), "maker", "maker")
-	// Several replicas start at once.
+	// Several replicas start concurrently.
 	logs := make([]*Log, 4)
 	logger, messages := logtest.NewNullLogger()
 	var wg sync.WaitGroup
@@ -132,7 +133,7 @@ func TestOpenCreatesTheDatabase(t *testing.T) {
 	}
 }
 
-// as puts another user into a DSN.
+// as replaces the user of a DSN.
 func as(t testing.TB, dsn, user, password string) string {
 	t.Helper()
 	u, err := url.Parse(dsn)
@@ -171,7 +172,7 @@ func TestMissingRightsNameTheStatement(t *testing.T) {
 			t.Errorf("%s: %v, want an error of the configuration that names %q", what, err, test.want)
 		}
 	}
-	// The administrator runs what Schema returns, and grants no more than is needed.
+	// The administrator runs the statements of Schema, and grants only the necessary privileges.
 	statements, err := Schema(dsn)
 	if err != nil {
 		t.Fatal(err)
@@ -186,7 +187,7 @@ func TestMissingRightsNameTheStatement(t *testing.T) {
 	}
 }
 
-// TestOwnedSchema has a role that owns the schema of search_path and may create no other.
+// TestOwnedSchema opens the log as a role that owns the schema of search_path and may not create another one.
 func TestOwnedSchema(t *testing.T) {
 	s := database.Shared(t, kind())
 	name := s.Database(t)
@@ -203,7 +204,7 @@ func TestOwnedSchema(t *testing.T) {
 	}
 }
 
-// TestTwoLogsInOneDatabase has one with another prefix and one in another schema beside the usual one.
+// TestTwoLogsInOneDatabase opens logs with another prefix and in another schema in addition to the default one.
 func TestTwoLogsInOneDatabase(t *testing.T) {
 	dsn := database.Shared(t, kind()).DSN(t)
 	logs := []*Log{
@@ -231,7 +232,7 @@ func TestTwoLogsInOneDatabase(t *testing.T) {
 	}
 }
 
-// TestRollingUpgrade lets a version that knows one migration more work beside this one.
+// TestRollingUpgrade runs this version and one that knows one migration more on the same log.
 func TestRollingUpgrade(t *testing.T) {
 	dsn := database.Shared(t, kind()).DSN(t)
 	cfg := func() *config {
@@ -275,7 +276,7 @@ CREATE TABLE IF NOT EXISTS {prefix}_more (id bigint);
 		t.Errorf("Scan: %v", err)
 	}
 
-	// A migration that older versions cannot work with shuts them out, with words.
+	// A migration that older versions cannot use makes them refuse to open.
 	breaking := newer[len(newer)-1]
 	breaking.Statements, breaking.Compatible = nil, len(newer)+1
 	last, err := open(ctx, cfg(), quiet(), append(newer[:len(newer):len(newer)], breaking))
@@ -297,7 +298,7 @@ CREATE TABLE IF NOT EXISTS {prefix}_more (id bigint);
 }
 
 func TestOpenOfAnUnreachableServerReturns(t *testing.T) {
-	// One port refuses, the other takes connections and says nothing.
+	// One port refuses connections, and the other accepts them and sends nothing.
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -344,7 +345,7 @@ func TestReadOnlyServer(t *testing.T) {
 	if err := l.Append(ctx, log.Head{}, 1, onePut("v")); err != nil {
 		t.Fatal(err)
 	}
-	// New sessions, and those that are reported, take no writes.
+	// New sessions, and those whose parameter the server reports, take no writes.
 	name := databaseOf(t, dsn)
 	execute(t, s, name, "ALTER DATABASE "+name+" SET default_transaction_read_only = on",
 		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '"+name+"' AND pid <> pg_backend_pid()")
@@ -368,7 +369,7 @@ func TestReadOnlyServer(t *testing.T) {
 }
 
 // TestMigrationWaitsBriefly adds the column of checksums to a table that a transaction reads. Appends of an older
-// version go on between the attempts.
+// version continue between the attempts.
 func TestMigrationWaitsBriefly(t *testing.T) {
 	t.Parallel()
 	s := database.Shared(t, kind())
@@ -396,7 +397,7 @@ func TestMigrationWaitsBriefly(t *testing.T) {
 		}
 		opened <- err
 	}()
-	// The statement waits for the reader, and this one for the statement, until that gives up for a while.
+	// The migration waits for the reader, and this statement for the migration, until the migration pauses.
 	other, err := pgx.Connect(ctx, dsn)
 	if err != nil {
 		t.Fatal(err)

@@ -65,7 +65,7 @@ func TestPasswordChanges(t *testing.T) {
 	}
 	for i, step := range []struct {
 		change func()
-		// refused says that neither password is the server's.
+		// refused means that neither password is the server's.
 		refused bool
 	}{
 		{func() {}, false},

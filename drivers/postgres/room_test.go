@@ -14,7 +14,7 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// limitedRole makes a role that may have a number of connections, and returns the DSN of a database that it owns.
+// limitedRole creates a role with a limited number of connections, and returns the DSN of a database that it owns.
 func limitedRole(t *testing.T, name string, connections string) (s *database.Server, dsn string) {
 	t.Helper()
 	s = database.Shared(t, kind())
@@ -27,8 +27,8 @@ func limitedRole(t *testing.T, name string, connections string) (s *database.Ser
 	return s, as(t, dsn, name, name)
 }
 
-// TestTwoConnectionsSuffice has a role with so few connections that the calls have to share them, also once all of them
-// were lost.
+// TestTwoConnectionsSuffice limits the role to so few connections that the calls have to share them, also after all of
+// them were lost.
 func TestTwoConnectionsSuffice(t *testing.T) {
 	s, dsn := limitedRole(t, "limited_to_two", "2")
 	l := mustOpen(t, dsn)
@@ -53,7 +53,7 @@ func TestTwoConnectionsSuffice(t *testing.T) {
 				head = log.Head{Position: head.Position + 1, ID: id}
 				return
 			}
-			// What was lost with its connection may have taken effect: the same append, again.
+			// An append whose connection was lost may have taken effect, so repeat it.
 			if !errors.Is(err, log.ErrUnknown) && ctx.Err() != nil {
 				t.Fatal(err)
 			}
@@ -82,7 +82,7 @@ func TestTwoConnectionsSuffice(t *testing.T) {
 	}
 }
 
-// TestOneConnectionIsTooFew looks for the reason in the error of opening.
+// TestOneConnectionIsTooFew expects the reason in the error of opening.
 func TestOneConnectionIsTooFew(t *testing.T) {
 	_, dsn := limitedRole(t, "limited_to_one", "1")
 	l, err := Open(within(t, 2*time.Second), dsn, driver.Options{Logger: quiet()})
@@ -95,7 +95,7 @@ func TestOneConnectionIsTooFew(t *testing.T) {
 	}
 }
 
-// TestNoConnectionForAppending takes the connection for appending away: the log must not look as if it could be
+// TestNoConnectionForAppending takes the connection for appending away. End must fail, because the log cannot be
 // written.
 func TestNoConnectionForAppending(t *testing.T) {
 	s, dsn := limitedRole(t, "limited_later", "2")

@@ -19,7 +19,7 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// hostileSettings are what a role can bring that would be in the way. Those that the server does not have are left out.
+// hostileSettings are settings of a role that would break the driver. The test skips those that the server lacks.
 var hostileSettings = map[string]string{
 	"statement_timeout": "50ms", "lock_timeout": "1ms", "idle_in_transaction_session_timeout": "1ms",
 	"idle_session_timeout": "500ms", "transaction_timeout": "50ms", "client_connection_check_interval": "1ms",
@@ -38,7 +38,8 @@ var hostileSettings = map[string]string{
 	"application_name": "other", "default_statistics_target": "1", "temp_file_limit": "0",
 }
 
-// hostile makes a role that has all hostile settings, and a function that returns the DSN of a new database for it.
+// hostile creates a role with all hostile settings, and returns a function that returns the DSN of a new database for
+// it.
 func hostile(t *testing.T, s *database.Server, role string, but ...string) (dsn func(testing.TB) string) {
 	t.Helper()
 	execute(t, s, "", "CREATE ROLE "+role+" LOGIN PASSWORD 'secret' IN ROLE stele")
@@ -72,7 +73,7 @@ func hostile(t *testing.T, s *database.Server, role string, but ...string) (dsn 
 	return func(t testing.TB) string { return as(t, s.DSN(t), role, "secret") }
 }
 
-// TestHostileSettings runs as a role whose settings would be in the way of everything.
+// TestHostileSettings runs as a role whose settings would break the driver.
 func TestHostileSettings(t *testing.T) {
 	t.Parallel()
 	s := database.Shared(t, kind())
@@ -92,7 +93,7 @@ func TestHostileSettings(t *testing.T) {
 	t.Run("LongStatements", func(t *testing.T) { longerThanLimits(t, mustOpen(t, dsn(t))) })
 }
 
-// longerThanLimits appends, and scans, so many entries that both take longer than the time limits of the role.
+// longerThanLimits appends and scans so many entries that both take longer than the time limits of the role.
 func longerThanLimits(t *testing.T, l *Log) {
 	t.Helper()
 	ctx := within(t, time.Minute)
@@ -121,7 +122,7 @@ func longerThanLimits(t *testing.T, l *Log) {
 	}
 }
 
-// TestHostileSettingsBehindAPooler scans for longer than the role's limit, and is warned of it.
+// TestHostileSettingsBehindAPooler scans for longer than the role's limit, and expects a warning.
 func TestHostileSettingsBehindAPooler(t *testing.T) {
 	t.Parallel()
 	s := database.Shared(t, kind())
@@ -158,7 +159,7 @@ func TestHostileSettingsBehindAPooler(t *testing.T) {
 		e.Data["limits"] != "lock_timeout=5s, statement_timeout=300ms" {
 		t.Errorf("warned: %+v", e)
 	}
-	// That the limit holds: another statement of the session would be ended.
+	// The limit is in force: the server ends another statement of the session.
 	if err := again.request(ctx, "sleep", again.others, func(ctx context.Context, c *pgconn.PgConn) error {
 		return again.rows(ctx, c, &query{name: "sleep", sql: "SELECT pg_sleep(5)"}, nil,
 			func([][]byte) error { return nil })

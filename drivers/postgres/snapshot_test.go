@@ -14,7 +14,7 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// holdSnapshot keeps a snapshot open until t ends, as a dump does, or a client that forgot its transaction.
+// holdSnapshot keeps a snapshot open until t ends, as a dump or a forgotten transaction does.
 func holdSnapshot(t testing.TB, s *database.Server, dsn string) {
 	t.Helper()
 	ctx := within(t, 10*time.Minute)
@@ -30,7 +30,7 @@ func holdSnapshot(t testing.TB, s *database.Server, dsn string) {
 	}
 }
 
-// appendTimes makes n appends of one row.
+// appendTimes makes n appends of one row each.
 func appendTimes(t testing.TB, l *Log, head log.Head, n int) log.Head {
 	t.Helper()
 	ctx := within(t, 10*time.Minute)
@@ -46,8 +46,7 @@ func appendTimes(t testing.TB, l *Log, head log.Head, n int) log.Head {
 
 var sharedHits = regexp.MustCompile(`Buffers: shared (?:hit=(\d+))?(?: ?read=(\d+))?`)
 
-// buffersOf returns how many buffers each statement touches that is about the end of the log, at head, without keeping
-// any effect.
+// buffersOf returns how many buffers each statement that uses the end of the log touches. It rolls back all effects.
 func buffersOf(t *testing.T, l *Log, head log.Head) map[string]int {
 	t.Helper()
 	ctx := within(t, 10*time.Second)
@@ -96,8 +95,8 @@ func buffersOf(t *testing.T, l *Log, head log.Head) map[string]int {
 	return touched
 }
 
-// TestOldSnapshot appends while a snapshot is open that keeps all dead versions of the head row. No statement may have
-// to walk them.
+// TestOldSnapshot appends while an open snapshot keeps all dead versions of the head row. No statement may have to read
+// them.
 func TestOldSnapshot(t *testing.T) {
 	t.Parallel()
 	s := database.Shared(t, kind())
@@ -118,8 +117,8 @@ func TestOldSnapshot(t *testing.T) {
 	t.Logf("buffers after 100 appends %v, after 2,100 %v", before, after)
 }
 
-// TestAppendsDuringOldSnapshot appends as often as STELE_TEST_SNAPSHOT_APPENDS says while a snapshot is open, and logs
-// what that costs. It is about the work of the server and not of the disk, so the server does not sync.
+// TestAppendsDuringOldSnapshot makes STELE_TEST_SNAPSHOT_APPENDS appends while a snapshot is open, and logs their cost.
+// It measures the server and not the disk, so the server does not sync.
 func TestAppendsDuringOldSnapshot(t *testing.T) {
 	appends, _ := strconv.Atoi(os.Getenv("STELE_TEST_SNAPSHOT_APPENDS"))
 	if appends == 0 {

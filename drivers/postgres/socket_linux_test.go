@@ -8,8 +8,7 @@ import (
 	"time"
 )
 
-// TestQuietSocket looks at a connection that somebody else waits to read from, as pgx does after a write that took
-// long.
+// TestQuietSocket checks a connection on which another goroutine waits to read, as in pgx after a slow write.
 func TestQuietSocket(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -10,12 +10,12 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// TestSynchronousStandby takes the standby away, gives it back, and lets it take over while the primary lives on.
+// TestSynchronousStandby stops the standby, starts it again, and promotes it while the primary keeps running.
 func TestSynchronousStandby(t *testing.T) {
 	s := database.Start(t, database.PostgresSync)
 	dsn := s.DSN(t)
 	name := databaseOf(t, dsn)
-	// Settings of the database that would make commits return early, and keep the warning of it from us.
+	// These settings of the database would make commits return early, and suppress the warning about it.
 	execute(t, s, name, "ALTER DATABASE "+name+" SET synchronous_commit = off", "ALTER DATABASE "+name+
 		" SET client_min_messages = error")
 	l := mustOpen(t, dsn)
@@ -36,12 +36,12 @@ func TestSynchronousStandby(t *testing.T) {
 	if err := l.Append(short(), head, 2, onePut("second")); !errors.Is(err, log.ErrUnknown) {
 		t.Fatalf("Append without the standby: %v, want unknown", err)
 	}
-	// It waits on without us, and nobody sees it as long as it does.
+	// The server continues to wait for the standby, and the commit stays invisible meanwhile.
 	if entries, end, err := l.Read(ctx, 1, 10); err != nil || len(entries) != 0 || end.Head != head {
 		t.Fatalf("Read: %d entries, %v, %v", len(entries), end.Head, err)
 	}
 	const cancelWait = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-	// A wait that an administrator cancels leaves the entry visible, and nothing but that.
+	// A wait that an administrator cancels leaves the entry visible, but not durable.
 	head = log.Head{Position: 2, ID: 2}
 	eventually(t, "the entry to be visible", func() bool {
 		execute(t, s, name, cancelWait)
@@ -51,7 +51,7 @@ func TestSynchronousStandby(t *testing.T) {
 	if err := l.Confirm(short(), head); err == nil || errors.Is(err, log.ErrConflict) {
 		t.Errorf("Confirm without the standby: %v", err)
 	}
-	// Somebody else cancels the wait: the server sends a warning and a success.
+	// When another session cancels the wait, the server sends a warning and reports success.
 	canceled := make(chan error, 1)
 	go func() { canceled <- l.Append(ctx, head, 3, onePut("third")) }()
 	eventually(t, "the wait to be cancelled", func() bool {
@@ -77,7 +77,8 @@ func TestSynchronousStandby(t *testing.T) {
 		t.Errorf("Confirm of another entry: %v", err)
 	}
 
-	// The standby takes over, and the old primary does not know: it takes statements and does not finish them.
+	// The standby is promoted without the knowledge of the old primary, which accepts statements and does not finish
+	// them.
 	s.Promote(t)
 	eventually(t, "the end from the new primary", func() bool {
 		end, err := l.End(within(t, 2*time.Second))

@@ -8,13 +8,13 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// brokenPipe takes no bytes any more.
+// brokenPipe fails every write.
 type brokenPipe struct{}
 
 func (brokenPipe) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
-// TestWireCountsRequestsOnly breaks a connection before a request and before the goodbye: only the first means that
-// nothing was executed.
+// TestWireDetectsUnsentRequests breaks a connection before a request and before the closing message. Only an unsent
+// request proves that nothing was executed.
 func TestWireCountsRequestsOnly(t *testing.T) {
 	for _, test := range []struct {
 		name   string

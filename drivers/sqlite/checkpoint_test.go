@@ -14,7 +14,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// Appends without a pause must not let the WAL grow without end, and a reader in the way only delays that.
+// TestWALIsBounded appends without a pause. The WAL must not grow without bound, and a reader may only delay its
+// restart.
 func TestWALIsBounded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
 	l, err := Open(context.Background(), path, Options{Logger: quiet(), CheckpointInterval: time.Millisecond})
@@ -52,7 +53,7 @@ func TestWALIsBounded(t *testing.T) {
 	if largest > int64(total)<<20/2 {
 		t.Error("it is not bounded")
 	}
-	// A scan that takes its time holds its snapshot: nothing can be dropped from the WAL, and nobody waits for it.
+	// A slow scan keeps its snapshot, so that the WAL cannot restart. No call waits for it.
 	waited := false
 	_, err = l.Scan(ctx, 0, func([]log.Entry) error {
 		if !waited {
@@ -72,8 +73,8 @@ func TestWALIsBounded(t *testing.T) {
 	}
 }
 
-// TestForgottenReader has another connection forget its read transaction. The WAL grows meanwhile, with one warning,
-// and starts over afterwards.
+// TestForgottenReader keeps a read transaction of another connection open. The WAL grows meanwhile, with one warning,
+// and restarts afterwards.
 func TestForgottenReader(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
 	logger, said := test.NewNullLogger()

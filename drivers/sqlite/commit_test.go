@@ -13,8 +13,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// An append must sync the WAL at least once between its call and its return, or it is not durable; and not
-// more than twice (the second when the WAL starts over), or it is slow.
+// TestSyncsPerAppend checks that an append syncs the WAL at least once, for durability, and at most twice, for speed.
+// The second sync occurs when the WAL restarts.
 func TestSyncsPerAppend(t *testing.T) {
 	l, d := openFaulty(t, "", time.Hour)
 	defer func() {
@@ -62,16 +62,16 @@ func TestSyncsPerAppend(t *testing.T) {
 	}
 }
 
-// What Append says after a COMMIT that failed must be true after the loss of power too: see the package's
-// documentation.
+// TestFailedCommit checks that the outcome of an append whose COMMIT failed is still true after a loss of power (see
+// the package's documentation).
 func TestFailedCommit(t *testing.T) {
 	for _, test := range []struct {
 		name string
-		// fail the op on the WAL with code, so many times
+		// op on the WAL fails with code this many times
 		op    string
 		code  int32
 		times int
-		// want of Append: a sentinel, or nil for a plain failure
+		// want is the sentinel of the error of Append, or nil for a plain failure
 		want error
 	}{
 		{"write once", "write", sqlite3.SQLITE_IOERR_WRITE, 1, nil},
@@ -109,8 +109,8 @@ func TestFailedCommit(t *testing.T) {
 			if end, err := l.End(ctx); err != nil || end.Head != head {
 				t.Fatalf("reads after the failure: end %v, %v", end.Head, err)
 			}
-			// The loss of power that keeps everything that was written: what a definite failure says is true. And
-			// at the moment of a sync that fails the append is in the WAL: there is something to settle.
+			// A loss of power that keeps all writes must not make a definite failure reappear. When a sync fails, the
+			// append is in the WAL, so that there is something to settle.
 			d.mu.Lock()
 			img := d.image(all)
 			d.mu.Unlock()
@@ -120,7 +120,7 @@ func TestFailedCommit(t *testing.T) {
 			if end := endOfImage(t, atFailure); (end.ID == 77) != (test.op == "sync") {
 				t.Errorf("at the moment of the failure the WAL ends at %v", end)
 			}
-			// The connection is usable again at once when the disk is.
+			// The connection is usable as soon as the disk is.
 			setFail(nil)
 			if err := l.Append(ctx, head, 78, entries); err != nil {
 				t.Errorf("Append when the disk works again: %v", err)
@@ -132,7 +132,7 @@ func TestFailedCommit(t *testing.T) {
 	}
 }
 
-// endOfImage is the head that a machine finds which comes up with these files.
+// endOfImage returns the head that a machine finds after it starts with these files.
 func endOfImage(t *testing.T, img map[string][]byte) log.Head {
 	t.Helper()
 	dir := t.TempDir()

@@ -18,8 +18,7 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// smallDisk mounts a file system of 8 MiB. Where that is not permitted the test fails, unless STELE_TEST_NO_MOUNT says
-// that this is expected.
+// smallDisk mounts a file system of 8 MiB. If that is not permitted, the test fails unless STELE_TEST_NO_MOUNT is set.
 func smallDisk(t *testing.T) string { return mountDisk(t, "size=8m") }
 
 // mountDisk mounts a tmpfs with these options.
@@ -41,7 +40,7 @@ func mountDisk(t *testing.T, options string) string {
 	return dir
 }
 
-// ballast fills what is left of a disk but for room bytes.
+// ballast fills a disk up to room bytes.
 func ballast(t *testing.T, dir string, room int64) string {
 	t.Helper()
 	var st syscall.Statfs_t
@@ -49,7 +48,7 @@ func ballast(t *testing.T, dir string, room int64) string {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "ballast")
-	// A checkpoint may take some of the room meanwhile.
+	// A checkpoint may use some of the space meanwhile.
 	if err := os.WriteFile(path, make([]byte, int64(st.Bavail)*st.Bsize-room), 0o600); err != nil &&
 		!errors.Is(err, syscall.ENOSPC) {
 		t.Fatal(err)
@@ -72,7 +71,7 @@ func TestFullDisk(t *testing.T) {
 	ctx := context.Background()
 	var head log.Head
 	var n int64 // acknowledged appends
-	// appendNext appends as a store does: the same append again while its outcome is unknown.
+	// appendNext appends as the store does: it repeats an append whose outcome is unknown.
 	appendNext := func() error {
 		for tries := 0; ; tries++ {
 			err := l.Append(ctx, head, log.AppendID(n+1), fullEntries(n))
@@ -99,7 +98,7 @@ func TestFullDisk(t *testing.T) {
 		if round == 0 {
 			t.Log(err)
 		}
-		// It stays full, once checkpoints find nothing more to make room with, and reads go on.
+		// The disk stays full when checkpoints can free no more space, and reads continue.
 		for failures := 0; failures < 5; {
 			switch err := appendNext(); {
 			case err == nil:
@@ -128,7 +127,7 @@ func TestFullDisk(t *testing.T) {
 		t.Logf("round %d: %d appends until the disk was full", round, n-before)
 	}
 	checkFull(t, l, n)
-	// A Delete that meets the full disk fails and can be repeated.
+	// A Delete on the full disk fails and can be repeated.
 	file := ballast(t, dir, 0)
 	all := make([]log.Position, head.Position)
 	for i := range all {
@@ -165,7 +164,7 @@ func fullEntries(n int64) []log.Entry {
 	return entries
 }
 
-// checkFull reads everything: n appends, each once and whole.
+// checkFull checks that the log contains n appends, each once and complete.
 func checkFull(t *testing.T, l *Log, n int64) {
 	t.Helper()
 	i := int64(0)
@@ -201,7 +200,7 @@ func TestOpenOnFullDisk(t *testing.T) {
 	makeLog(t, path)
 }
 
-// A file system that becomes read-only, as Linux does when a disk fails.
+// TestReadOnlyFileSystem makes the file system read-only, as Linux does when a disk fails.
 func TestReadOnlyFileSystem(t *testing.T) {
 	dir := smallDisk(t)
 	path := filepath.Join(dir, "state.db")
@@ -227,8 +226,7 @@ func TestReadOnlyFileSystem(t *testing.T) {
 	makeLog(t, path)
 }
 
-// fewInodes mounts a file system for a few files, and returns a function that uses up those inodes that are left, and
-// one that frees them.
+// fewInodes mounts a file system with few inodes, and returns functions that use up the remaining inodes and free them.
 func fewInodes(t *testing.T) (dir string, use, free func()) {
 	t.Helper()
 	dir = mountDisk(t, "size=64m,nr_inodes=16")
@@ -257,7 +255,7 @@ func fewInodes(t *testing.T) (dir string, use, free func()) {
 	}
 }
 
-// TestOpenWithoutInodes opens a log where there is space and no inode left, and says so instead of speaking of
+// TestOpenWithoutInodes opens a log on a file system with space but without inodes. The error must name inodes and not
 // permissions.
 func TestOpenWithoutInodes(t *testing.T) {
 	dir, use, free := fewInodes(t)
@@ -279,7 +277,7 @@ func TestOpenWithoutInodes(t *testing.T) {
 	}
 }
 
-// TestRunWithoutInodes uses up the inodes under an open log, which has all of its files.
+// TestRunWithoutInodes uses up the inodes while a log is open, which has all its files.
 func TestRunWithoutInodes(t *testing.T) {
 	dir, use, free := fewInodes(t)
 	t.Setenv("SQLITE_TMPDIR", dir)

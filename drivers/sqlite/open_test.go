@@ -49,7 +49,7 @@ func makeLog(t *testing.T, path string) {
 	}
 }
 
-// contents reads all files of a directory, but for SQLite's shared memory and empty ones beside the database.
+// contents reads all files of a directory, except SQLite's shared memory and empty files next to the database.
 func contents(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	files := map[string]string{}
@@ -72,7 +72,7 @@ func contents(t *testing.T, dir string) map[string]string {
 	return files
 }
 
-// asNobody runs f without root's right to write everything.
+// unprivileged runs f without root's right to write every file.
 func asNobody(t *testing.T, f func()) {
 	if os.Geteuid() != 0 {
 		f()
@@ -281,7 +281,7 @@ func TestPathsAreTakenLiterally(t *testing.T) {
 	}
 }
 
-// What kine's unit files have in their DSNs is taken, and what it means is said in the package's documentation.
+// TestKineOptions parses the DSNs of kine's unit files.
 func TestKineOptions(t *testing.T) {
 	cfg, ignored, err := parseDSN("./db/state.db?_journal_mode=WAL&_busy_timeout=30000&_synchronous=NORMAL&" +
 		"_txlock=immediate&_stmt_cache_size=20&cache=shared")
@@ -360,7 +360,8 @@ func TestOptionsOfOtherDrivers(t *testing.T) {
 	}
 }
 
-// With checkpoint=external nothing is copied into the file and the WAL is never removed, not even at the end.
+// TestExternalCheckpoint checks that with checkpoint=external nothing is copied into the file, and that the WAL is
+// never removed, not even by Close.
 func TestExternalCheckpoint(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
 	makeLog(t, path)
@@ -403,7 +404,7 @@ func TestExternalCheckpoint(t *testing.T) {
 	}
 }
 
-// A file that a Litestream sidecar has put its own tables in is fine.
+// TestLitestreamTables opens a file in which Litestream has created its own tables.
 func TestLitestreamTables(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
 	makeDB(t, path,

@@ -16,7 +16,7 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// copyFile overwrites to, whatever it is.
+// copyFile overwrites to.
 func copyFile(t *testing.T, from, to string) {
 	t.Helper()
 	data, err := os.ReadFile(from)
@@ -28,8 +28,9 @@ func copyFile(t *testing.T, from, to string) {
 	}
 }
 
-// interferences are what people do to the files of a running server. After those that move a file no append at all is
-// acknowledged. Those that need a settled file show only when the checkpoints have copied the whole WAL.
+// interferences are changes that operators make to the files of a running server. After those that move a file no
+// append is acknowledged. Those that need a settled file are visible only after the checkpoints have copied the whole
+// WAL.
 var interferences = []struct {
 	name           string
 	moved, settled bool
@@ -61,8 +62,7 @@ var interferences = []struct {
 		"state.db-wal was truncated"},
 }
 
-// settledLog opens a log with entries, beside a copy of it from when it had fewer, and waits until the checkpoints are
-// done.
+// settledLog opens a log with entries, with an older copy of it next to it, and waits until the checkpoints are done.
 func settledLog(t *testing.T, checkpoints time.Duration) (*Log, string, log.Head) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "data")
@@ -87,7 +87,7 @@ func settledLog(t *testing.T, checkpoints time.Duration) (*Log, string, log.Head
 	return l, path, head
 }
 
-// within polls until met, for as long as the log may take to notice.
+// within polls until met returns true, for as long as the log may take to notice.
 func within(t *testing.T, what string, met func() bool) {
 	t.Helper()
 	deadline, tick := time.After(10*time.Second), time.NewTicker(time.Millisecond)
@@ -101,7 +101,7 @@ func within(t *testing.T, what string, met func() bool) {
 	}
 }
 
-// settled reports whether the log has last looked at its files when all of the WAL, as it is now, had been copied.
+// settled reports whether the log has checked its files since the whole WAL, as it is now, was copied.
 func settled(t *testing.T, l *Log) bool {
 	t.Helper()
 	var now walIndex
@@ -116,7 +116,7 @@ func settled(t *testing.T, l *Log) bool {
 	return l.last.settled() && l.last.frames > 0 && l.last.walIndex == now
 }
 
-// failedFor checks that the log refuses everything for this reason, leaves its files alone and says so at the end.
+// failedFor checks that every call fails for this reason, that Close returns it, and that the files do not change.
 func failedFor(t *testing.T, l *Log, head log.Head, want string) {
 	t.Helper()
 	ctx := context.Background()
@@ -136,7 +136,8 @@ func failedFor(t *testing.T, l *Log, head log.Head, want string) {
 	}
 }
 
-// A log whose files are moved or changed notices without being asked, and refuses everything from then on.
+// TestInterference checks that a log whose files are moved or changed notices without a call, and refuses every later
+// call.
 func TestInterference(t *testing.T) {
 	for _, test := range interferences {
 		t.Run(test.name, func(t *testing.T) {
@@ -154,7 +155,7 @@ func TestInterference(t *testing.T) {
 	}
 }
 
-// What is appended to a file that is not at its place any more is not acknowledged.
+// TestAppendAfterInterference checks that an append to a file that was moved is not acknowledged.
 func TestAppendAfterInterference(t *testing.T) {
 	for _, test := range interferences {
 		t.Run(test.name, func(t *testing.T) {
@@ -179,7 +180,7 @@ func TestAppendAfterInterference(t *testing.T) {
 	}
 }
 
-// A page that SQLite finds to be damaged fails the log, whichever statement reads it.
+// TestCorruptionFailsLog checks that a page that SQLite finds damaged fails the log, whichever statement reads it.
 func TestCorruptionFailsLog(t *testing.T) {
 	for name, read := range map[string]func(l *Log, head log.Head) error{
 		"scan": func(l *Log, _ log.Head) error {
@@ -226,7 +227,8 @@ func TestCorruptionFailsLog(t *testing.T) {
 	}
 }
 
-// A checkpoint that meets corruption fails the log as well: nothing else may ever read the page.
+// TestCorruptCheckpointFailsLog checks that corruption found by a checkpoint fails the log, because no other statement
+// may ever read the page.
 func TestCorruptCheckpointFailsLog(t *testing.T) {
 	l, d := openFaulty(t, "", time.Millisecond)
 	d.mu.Lock()

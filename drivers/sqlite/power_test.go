@@ -23,7 +23,7 @@ func openFaulty(t testing.TB, synchronous string, checkpoints time.Duration) (*L
 	t.Helper()
 	dir := t.TempDir()
 	d := newDisk(t, dir)
-	// Whatever is tested, the file is created safely.
+	// The file is created with syncs in every test.
 	l, err := open(context.Background(), d.config(dir, "", time.Hour), quiet())
 	if err != nil {
 		t.Fatal(err)
@@ -44,18 +44,18 @@ func (d *disk) config(dir, synchronous string, checkpoints time.Duration) config
 	}
 }
 
-// cut is one loss of power: what is left, and what may and must be in it.
+// cut is one loss of power: the remaining files, and the bounds of their contents.
 type cut struct {
 	survival survival
 	image    map[string][]byte
-	// acknowledged and begun count appends, deleted and deleting are positions: what Delete was told to remove
-	// in calls that returned and in calls that began.
+	// acknowledged and begun count appends. deleted and deleting are the positions that calls of Delete which returned,
+	// and which began, have removed.
 	acknowledged, begun uint64
 	floor, nextFloor    log.Position
 }
 
-// powerLoad writes with everything that writes, and cuts the power now and then, until enough cuts were checked.
-// It returns the first thing that was wrong.
+// powerLoad runs all kinds of writes and cuts the power at intervals, until enough cuts were checked. It returns the
+// first fault.
 func powerLoad(t *testing.T, synchronous string, cuts int) error {
 	l, d := openFaulty(t, synchronous, 5*time.Millisecond)
 	defer func() {
@@ -96,7 +96,7 @@ func powerLoad(t *testing.T, synchronous string, cuts int) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	// What is checked paces what is written, or the log would outgrow the checks.
+	// The checks pace the writes, because otherwise the log would outgrow the checks.
 	appends, deletes := make(chan struct{}, 60), make(chan struct{}, 3)
 	pace := func() {
 		for range 20 {
@@ -185,7 +185,7 @@ func powerAppends(
 	}
 }
 
-// powerEntries are told by the number of the append.
+// powerEntries returns the entries of append n, which differ for each n.
 func powerEntries(n uint64) []log.Entry {
 	entries := make([]log.Entry, powerRows)
 	for i := range entries {
@@ -198,7 +198,7 @@ func powerEntries(n uint64) []log.Entry {
 	return entries
 }
 
-// check opens what is left with the normal driver and looks at all of it.
+// check opens the remaining files with the normal driver and checks all of them.
 func (c cut) check(t *testing.T, clusterID uint64) error {
 	dir, err := os.MkdirTemp("", "stele-cut")
 	if err != nil {
@@ -207,7 +207,7 @@ func (c cut) check(t *testing.T, clusterID uint64) error {
 	defer func() { _ = os.RemoveAll(dir) }()
 	writeImage(t, dir, c.image)
 	ctx := context.Background()
-	// The normal driver, but for the syncs: this machine stays up.
+	// The normal driver without syncs, because this machine stays up.
 	l, err := open(ctx, config{
 		path: filepath.Join(dir, "state.db"), busyTimeout: defaultBusyTimeout, checkpointInterval: time.Hour,
 		synchronous: "OFF", syncDir: func(string) error { return nil },
@@ -269,7 +269,7 @@ func (c cut) check(t *testing.T, clusterID uint64) error {
 		result[0] != "ok" {
 		return fmt.Errorf("integrity_check: %v, %w", result, err)
 	}
-	// The guard is intact: it refuses the head before, takes the head, and the log goes on.
+	// The precondition is intact: an append after another head conflicts, and one after the head succeeds.
 	err = l.Append(ctx, log.Head{Position: end.Position, ID: end.ID + 1}, 99, powerEntries(1))
 	if !errors.Is(err, log.ErrConflict) {
 		return fmt.Errorf("append after another head: %w", err)
@@ -293,7 +293,7 @@ func TestPowerLoss(t *testing.T) {
 	}
 }
 
-// The test of power loss must see a database that does not sync each commit.
+// TestPowerLossIsSeen checks that the test of power loss detects a database that does not sync each commit.
 func TestPowerLossIsSeen(t *testing.T) {
 	for _, synchronous := range []string{"OFF", "NORMAL"} {
 		err := powerLoad(t, synchronous, 200)
@@ -304,7 +304,7 @@ func TestPowerLossIsSeen(t *testing.T) {
 	}
 }
 
-// Power that is lost while the file is created leaves a file that the next start completes.
+// TestPowerLossDuringCreation checks that the next start completes a file whose creation a loss of power interrupted.
 func TestPowerLossDuringCreation(t *testing.T) {
 	dir := t.TempDir()
 	d := newDisk(t, dir)

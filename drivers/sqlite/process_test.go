@@ -17,7 +17,7 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// processEnv makes the test binary an appender on the file that it names.
+// processEnv names a file, and makes the test binary append to it.
 const processEnv = "STELE_TEST_APPEND_TO"
 
 func TestMain(m *testing.M) {
@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	m.Run()
 }
 
-// appendForever appends under the guard and says on stdout what it is about to do and what was acknowledged.
+// appendForever appends, and writes to stdout the appends that it begins and those that were acknowledged.
 func appendForever(path string) error {
 	ctx := context.Background()
 	l, err := Open(ctx, path, Options{Logger: quiet(), CheckpointInterval: 10 * time.Millisecond})
@@ -58,7 +58,7 @@ func appendForever(path string) error {
 			if err != nil {
 				return err
 			}
-			// What is deleted here are positions that never were: it is the lock that matters.
+			// These positions have never existed: only the lock matters here.
 			if err := l.Delete(ctx, log.Head{}, []log.Position{end.Position + 1_000_000}, 0); err != nil {
 				return err
 			}
@@ -66,14 +66,14 @@ func appendForever(path string) error {
 	}
 }
 
-// processes is what all appenders have said.
+// processes collects the output of all appenders.
 type processes struct {
 	mu    sync.Mutex
 	begun map[log.AppendID]int          // rows
 	done  map[log.AppendID]log.Position // first position
 }
 
-// start runs an appender. The returned function kills it, and returns when all it said was read.
+// start runs an appender. The returned function kills it, and returns when all its output was read.
 func (p *processes) start(t *testing.T, path string) (kill func()) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -122,7 +122,7 @@ func (p *processes) acknowledged() int {
 	return len(p.done)
 }
 
-// Two processes append to one file, while a third does so too and is killed again and again.
+// TestProcesses appends to one file from two processes, and from a third that is killed repeatedly.
 func TestProcesses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
 	p := &processes{begun: map[log.AppendID]int{}, done: map[log.AppendID]log.Position{}}

@@ -10,7 +10,7 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// endingContext ends once it was asked for its error a number of times.
+// endingContext ends after a number of calls of Err.
 type endingContext struct {
 	context.Context //nolint:containedctx // it is one
 	left            atomic.Int64

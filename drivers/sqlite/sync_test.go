@@ -14,9 +14,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// TestFailedSync fails one sync of a file at a random moment. What was acknowledged survives the loss of power,
-// whenever that comes: right after the failure, and after the next start, including everything that this start has
-// shown.
+// TestFailedSync fails one sync of a file at a random moment. Acknowledged appends survive a loss of power right after
+// the failure and after the next start, and so do all entries that this start has returned.
 func TestFailedSync(t *testing.T) {
 	rounds := 60
 	if raceDetector {
@@ -40,14 +39,14 @@ func TestFailedSync(t *testing.T) {
 	}
 }
 
-// failedSync is one round: the sync of the file with this name fails that comes after some others.
+// failedSync is one round, in which a sync of the file with this name fails after some others.
 type failedSync struct {
 	name  string
 	after int
 
-	// What follows is guarded by the disk's mutex.
+	// The disk's mutex guards the fields below.
 	reported bool
-	// later names what was done to the files after the failure that must not be.
+	// later names operations on the files after the failure that must not happen.
 	later []string
 }
 
@@ -127,8 +126,8 @@ func (f *failedSync) load(ctx context.Context, l *Log, c *cut) error {
 	return err
 }
 
-// append appends, sometimes beside a reader and a checkpoint. The reader's snapshot ends before the append, so the
-// checkpoint copies only a part of the WAL, which SQLite does without a sync.
+// append appends, sometimes concurrently with a reader and a checkpoint. The reader's snapshot ends before the append,
+// so the checkpoint copies only a part of the WAL, which SQLite does without a sync.
 func (f *failedSync) append(ctx context.Context, l *Log, head log.Head, id log.AppendID, entries []log.Entry) error {
 	if head.Position == 0 || rand.N(4) > 0 {
 		return l.Append(ctx, head, id, entries)
@@ -175,7 +174,7 @@ func (f *failedSync) restart(t *testing.T, cfg config, d *disk, c cut, clusterID
 	if uint64(end.Position) < c.acknowledged*powerRows {
 		return fmt.Errorf("%d appends were acknowledged, and the log ends at %d", c.acknowledged, end.Position)
 	}
-	// What this start has shown must not disappear.
+	// The entries that this start has returned must not disappear.
 	c.acknowledged = uint64(end.Position) / powerRows
 	d.mu.Lock()
 	c.image = d.image(c.survival)

@@ -15,21 +15,22 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// disk stands between SQLite and the files of one directory. Writes go through to the real files, and beside that the
-// disk remembers what a sync has made safe and what not: so it knows what the loss of power would leave.
+// disk is a layer between SQLite and the files of one directory. It passes writes on to the real files and records
+// which of them a sync has made durable, so that it knows what a loss of power would leave.
 type disk struct {
 	mu    sync.Mutex
 	files map[string]*diskFile // by base name
 
 	// afterOp is called with mu held after each write, truncation, sync and removal.
 	afterOp func(d *disk)
-	// fail, if set, is asked before each operation for SQLite's result code to fail with, 0 for none.
+	// fail, if set, is called before each operation. It returns SQLite's result code with which the operation fails, or
+	// 0.
 	fail func(op, name string) int32
 	// syncs counts by base name.
 	syncs map[string]int
 }
 
-// diskFile is what the disk knows about one file.
+// diskFile is the state of one file.
 type diskFile struct {
 	linked  bool   // the directory entry is safe
 	safe    []byte // what is safe
@@ -37,7 +38,7 @@ type diskFile struct {
 	removed bool
 }
 
-// diskOp is a write, or with data nil a truncation to off.
+// diskOp is a write, or a truncation to off if data is nil.
 type diskOp struct {
 	off  int64
 	data []byte
@@ -47,7 +48,7 @@ const faultyVFS = "stele-test"
 
 var disks sync.Map // directory -> *disk
 
-// newDisk makes a disk for the files of dir; open logs there with vfs faultyVFS.
+// newDisk returns a disk for the files of dir, in which logs are opened with the VFS faultyVFS.
 func newDisk(t testing.TB, dir string) *disk {
 	registerVFS(t)
 	d := &disk{files: map[string]*diskFile{}, syncs: map[string]int{}}
@@ -67,8 +68,8 @@ func (f *diskFile) apply(op diskOp) {
 	copy(f.safe[op.off:], op.data)
 }
 
-// lose is what a kernel does when the write-back of some pages fails: it reports that to the next sync, once, and takes
-// the pages for written. Those that got to the disk before stay there.
+// lose does what a kernel does when the write-back of some pages fails: it reports that once, to the next sync, and
+// considers the pages written. Pages that reached the disk before stay there.
 func (f *diskFile) lose() {
 	for _, op := range f.pending {
 		for off := 0; off < len(op.data); off += 512 {
@@ -83,7 +84,7 @@ func (f *diskFile) lose() {
 	f.pending = nil
 }
 
-// survival is what becomes of writes that were not synced.
+// survival decides which of the unsynced writes survive.
 type survival int
 
 const (
@@ -94,7 +95,7 @@ const (
 	survivals
 )
 
-// image returns what the loss of power now would leave, as file contents by base name. mu is held.
+// image returns the files that a loss of power would leave now, by base name. The caller holds mu.
 func (d *disk) image(s survival) map[string][]byte {
 	img := map[string][]byte{}
 	for name, f := range d.files {
@@ -135,7 +136,7 @@ func (d *disk) image(s survival) map[string][]byte {
 	return img
 }
 
-// writeImage makes the files of an image.
+// writeImage writes the files of an image.
 func writeImage(t testing.TB, dir string, img map[string][]byte) {
 	t.Helper()
 	for name, data := range img {
@@ -145,7 +146,7 @@ func writeImage(t testing.TB, dir string, img map[string][]byte) {
 	}
 }
 
-// syncDir makes creations and removals safe.
+// syncDir makes creations and removals durable.
 func (d *disk) syncDir(string) error {
 	d.mu.Lock()
 	defer d.done()
@@ -156,7 +157,7 @@ func (d *disk) syncDir(string) error {
 	return nil
 }
 
-// before asks for a failure. It returns with mu held.
+// before returns the result code of fail. It returns with mu held.
 func (d *disk) before(op, name string) int32 {
 	d.mu.Lock()
 	if d.fail != nil {
@@ -172,7 +173,7 @@ func (d *disk) done() {
 	d.mu.Unlock()
 }
 
-// file returns what the disk knows about name. mu is held.
+// file returns the state of the file name. The caller holds mu.
 func (d *disk) file(name string) *diskFile {
 	if d.files[name] == nil {
 		d.files[name] = &diskFile{}
@@ -264,7 +265,7 @@ func vfsOpen(tls *libc.TLS, _, zName, pFile uintptr, flags int32, pOut uintptr) 
 	return rc
 }
 
-// wrapMethods returns a table that is like the one at p but for what the disk has to know.
+// wrapMethods returns a copy of the method table at p with the methods that the disk records replaced.
 func wrapMethods(tls *libc.TLS, p uintptr) uintptr {
 	tablesMu.Lock()
 	defer tablesMu.Unlock()
@@ -328,7 +329,7 @@ func vfsSync(tls *libc.TLS, pFile uintptr, flags int32) int32 {
 		f.disk.file(f.name).lose()
 		return rc
 	}
-	// The real sync is left out: the disk is the test's, and hundreds of them take their time.
+	// Leave out the real sync, because hundreds of them would take long.
 	f.disk.syncs[f.name]++
 	file := f.disk.file(f.name)
 	for _, op := range file.pending {
