@@ -43,7 +43,7 @@ func (p *pooled) close() {
 }
 
 // TestClassesShareFewConnections makes concurrent calls of both classes, with fewer connections than they want.
-func TestClassSharesWhatThereIs(t *testing.T) {
+func TestClassesShareFewConnections(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for connections := 1; connections <= 6; connections++ {

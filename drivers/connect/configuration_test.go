@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestConfigurationMarksAndSaysNoMore(t *testing.T) {
+func TestConfigurationKeepsTheText(t *testing.T) {
 	err := fmt.Errorf("opening: %w", Configuration(fmt.Errorf("no such file: %w", fs.ErrNotExist)))
 	if !errors.Is(err, ErrConfiguration) || !errors.Is(err, fs.ErrNotExist) ||
 		err.Error() != "opening: no such file: file does not exist" {

@@ -74,7 +74,7 @@ func TestReadPassword(t *testing.T) {
 	}
 }
 
-func TestFilesKeepWhatTheyHeld(t *testing.T) {
+func TestFilesKeepTheLastConfiguration(t *testing.T) {
 	content, failure := 1, error(nil)
 	f := NewFiles(0, func() (int, error) { return content, failure })
 	for _, step := range []struct {

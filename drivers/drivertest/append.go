@@ -47,7 +47,7 @@ func sameEntry(a, b log.Entry) bool {
 	return key && fmt.Sprint(a) == fmt.Sprint(b)
 }
 
-func (s suite) appendSetsAndKeeps(t *testing.T) {
+func (s suite) appendStoresAllFields(t *testing.T) {
 	logs := s.fresh(t, 2)
 	want := []log.Entry{
 		{Kind: log.KindPut, Revision: 2, Key: []byte("a"), Value: []byte("1"), CreateRevision: 2, Version: 1,
@@ -105,7 +105,7 @@ func (s suite) appendSetsAndKeeps(t *testing.T) {
 	}
 }
 
-func (s suite) guardIsPositionAndID(t *testing.T) {
+func (s suite) headIsPositionAndID(t *testing.T) {
 	logs := s.fresh(t, 2)
 	ctx := testContext(t)
 	first := mustAppend(t, logs[0], log.Head{}, puts(2, 3))

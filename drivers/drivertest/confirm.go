@@ -15,9 +15,9 @@ func (s suite) confirm(t *testing.T) {
 	first := mustAppend(t, logs[0], log.Head{}, puts(2, 3))
 	second := mustAppend(t, logs[0], first, puts(3, 2))
 	for i, l := range logs {
-		for _, there := range []log.Head{first, second, first} {
-			if err := l.Confirm(ctx, there); err != nil {
-				t.Errorf("log %d: Confirm of %v: %v", i, there, err)
+		for _, entry := range []log.Head{first, second, first} {
+			if err := l.Confirm(ctx, entry); err != nil {
+				t.Errorf("log %d: Confirm of %v: %v", i, entry, err)
 			}
 		}
 		for _, absent := range []log.Head{
@@ -41,11 +41,11 @@ func (s suite) confirm(t *testing.T) {
 		t.Errorf("end is %v with floor %d, want %v and 0", end.Head, end.Floor, second)
 	}
 	third := mustAppend(t, logs[1], second, puts(4, 1))
-	again := opened(t, open)
-	if err := again.Confirm(ctx, third); err != nil {
+	reopened := opened(t, open)
+	if err := reopened.Confirm(ctx, third); err != nil {
 		t.Errorf("Confirm after opening again: %v", err)
 	}
-	if got := readAll(t, again, 0); len(got) != 6 {
+	if got := readAll(t, reopened, 0); len(got) != 6 {
 		t.Errorf("%d entries, want 6", len(got))
 	}
 }

@@ -59,7 +59,7 @@ func (s suite) cutAnywhere(t *testing.T) {
 	usual := time.Since(start)
 	var late sync.WaitGroup
 	defer late.Wait()
-	told := map[outcome]int{}
+	counts := map[outcome]int{}
 	written := 0
 	faults := map[string]int{}
 	expected := []log.Head{head}
@@ -81,22 +81,22 @@ func (s suite) cutAnywhere(t *testing.T) {
 		<-time.After(rand.N(usual + time.Millisecond))
 		faults[fault(p.Current(), &late)]++
 		err := received(t, result)
-		told[outcomeOf(err)]++
+		counts[outcomeOf(err)]++
 		next := log.Head{Position: head.Position + log.Position(rows), ID: id}
 		switch outcomeOf(err) {
 		case conflict:
-			t.Fatalf("append %d after %v: %v, and nobody else appends", n, head, err)
+			t.Fatalf("append %d after %v: %v, without another writer", n, head, err)
 		case acknowledged:
 			head = next
 			expected = append(expected, head)
 		case failed:
 			if end := mustEnd(t, other); end.Head != head {
-				t.Fatalf("append %d, %x, was told to have failed (%v), and the end is %v, was %v", n, uint64(id), err,
+				t.Fatalf("append %d, %x, failed (%v), and the end is %v, was %v", n, uint64(id), err,
 					end.Head, head)
 			}
 		case unknown:
-			again := (&networked{through: l, head: head}).settle(ctx, t, id, entries)
-			if errors.Is(again, log.ErrConflict) {
+			retryErr := (&networked{through: l, head: head}).settle(ctx, t, id, entries)
+			if errors.Is(retryErr, log.ErrConflict) {
 				written++
 			}
 			head = next
@@ -111,8 +111,8 @@ func (s suite) cutAnywhere(t *testing.T) {
 	late.Wait()
 	await(t, "what was held is done", func() bool { return p.Current().Held(proxy.ToServer) == 0 })
 	t.Logf("60 appends, faults %v: acknowledged %d, unknown %d (%d of them had been written), failed %d",
-		faults, told[acknowledged], told[unknown], written, told[failed])
-	if told[unknown] == 0 {
+		faults, counts[acknowledged], counts[unknown], written, counts[failed])
+	if counts[unknown] == 0 {
 		t.Error("no fault made the outcome of an append unknown")
 	}
 	expected = append(expected, head)

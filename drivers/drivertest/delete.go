@@ -92,14 +92,14 @@ func (s suite) floorComesBeforeHoles(t *testing.T) {
 	})
 	defer wg.Wait()
 	// check receives the deleted positions in order.
-	check := func(what string, gone []log.Position, end log.End) {
+	check := func(what string, deleted []log.Position, end log.End) {
 		t.Helper()
-		for i, p := range gone {
+		for i, p := range deleted {
 			if p > end.Floor {
 				t.Fatalf("%s: the row at %d is gone, and the floor is %d", what, p, end.Floor)
 			}
-			if first := (p-1)/block*block + 1; p > first && (i == 0 || gone[i-1] != p-1) {
-				t.Fatalf("%s: the row at %d is gone, and that at %d is still there", what, p, p-1)
+			if first := (p-1)/block*block + 1; p > first && (i == 0 || deleted[i-1] != p-1) {
+				t.Fatalf("%s: the row at %d is deleted, and that at %d is still there", what, p, p-1)
 			}
 		}
 	}
@@ -113,41 +113,41 @@ func (s suite) floorComesBeforeHoles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var gone []log.Position
+		var deleted []log.Position
 		next := log.Position(1)
 		look := func(batch []log.Entry) error {
 			for _, e := range batch {
 				for ; next < e.Position; next++ {
-					gone = append(gone, next)
+					deleted = append(deleted, next)
 				}
 				next = e.Position + 1
 			}
 			return nil
 		}
 		_ = look(entries)
-		check("Read", gone, end)
-		gone = nil
+		check("Read", deleted, end)
+		deleted = nil
 		v, err := logs[1].Values(ctx, upTo(1, n))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for i, found := range v.Found {
 			if !found {
-				gone = append(gone, log.Position(i+1))
+				deleted = append(deleted, log.Position(i+1))
 			}
 		}
-		check("Values", gone, v.End)
-		gone, next = nil, 1
+		check("Values", deleted, v.End)
+		deleted, next = nil, 1
 		if end, err = logs[1].Scan(ctx, 0, look); err != nil {
 			t.Fatal(err)
 		}
-		check("Scan", gone, end)
+		check("Scan", deleted, end)
 	}
 }
 
-// deleteLetsAppendsThrough appends on two replicas while one of them deletes many rows.
-func (s suite) deleteLetsAppendsThrough(t *testing.T) {
-	s.except(t, DeleteLetsAppendsThrough)
+// appendsDuringDelete appends on two replicas while one of them deletes many rows.
+func (s suite) appendsDuringDelete(t *testing.T) {
+	s.except(t, AppendsDuringDelete)
 	logs := s.fresh(t, 2)
 	ctx := testContext(t)
 	head := fill(t, logs[0], log.Head{}, deleteRows, 1000)

@@ -47,8 +47,8 @@ const (
 	Sized Category = "sized"
 	// SpaceReturned means that Defragment after Delete makes the database smaller.
 	SpaceReturned Category = "space returned"
-	// DeleteLetsAppendsThrough means that appends continue while rows are deleted.
-	DeleteLetsAppendsThrough Category = "delete lets appends through"
+	// AppendsDuringDelete means that appends continue while rows are deleted.
+	AppendsDuringDelete Category = "delete lets appends through"
 )
 
 type suite struct{ Harness }

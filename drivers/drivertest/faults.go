@@ -22,7 +22,7 @@ func await(t *testing.T, what string, condition func() bool) {
 	deadline := time.Now().Add(20 * time.Second)
 	for !condition() {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain: %s", what)
+			t.Fatalf("timed out waiting until %s", what)
 		}
 		<-time.After(2 * time.Millisecond)
 	}
@@ -55,7 +55,7 @@ func (n *networked) append(ctx context.Context) (log.AppendID, <-chan error) {
 }
 
 // again retries the append with this ID, as a store does that knows nothing else.
-func (n *networked) again(t *testing.T, id log.AppendID) error {
+func (n *networked) retry(t *testing.T, id log.AppendID) error {
 	t.Helper()
 	var err error
 	await(t, "the log answers again", func() bool {
@@ -116,8 +116,8 @@ func (s suite) requestDropped(t *testing.T) {
 		n.Set(proxy.ToServer, proxy.Forward)
 		mustBeUnknown(t, received(t, result))
 		n.expect(t)
-		if err := n.again(t, id); err != nil {
-			t.Fatalf("the append again, when nothing stands after %v: %v", n.head, err)
+		if err := n.retry(t, id); err != nil {
+			t.Fatalf("retry, when no entry follows %v: %v", n.head, err)
 		}
 		n.expect(t, id)
 	}
@@ -151,8 +151,8 @@ func (s suite) answerSwallowed(t *testing.T) {
 		if !errors.Is(err, log.ErrUnknown) {
 			t.Fatalf("%s: %v, want ErrUnknown", how, err)
 		}
-		if err := n.again(t, id); !errors.Is(err, log.ErrConflict) {
-			t.Fatalf("the append again, that had happened: %v, want a conflict", err)
+		if err := n.retry(t, id); !errors.Is(err, log.ErrConflict) {
+			t.Fatalf("retry of an append that took effect: %v, want a conflict", err)
 		}
 		n.expect(t, id)
 		if err := n.through.Confirm(testContext(t), want); err != nil {
@@ -172,15 +172,15 @@ func (s suite) deliveredLate(t *testing.T) {
 			return []log.AppendID{id}
 		},
 		"a retry": func(t *testing.T, n *networked, late func(), id log.AppendID) []log.AppendID {
-			if err := n.again(t, id); err != nil {
-				t.Fatalf("the append again, when nothing stands after %v: %v", n.head, err)
+			if err := n.retry(t, id); err != nil {
+				t.Fatalf("retry, when no entry follows %v: %v", n.head, err)
 			}
 			late()
 			return []log.AppendID{id}
 		},
 		"a retry and another append": func(t *testing.T, n *networked, late func(), id log.AppendID) []log.AppendID {
-			if err := n.again(t, id); err != nil {
-				t.Fatalf("the append again, when nothing stands after %v: %v", n.head, err)
+			if err := n.retry(t, id); err != nil {
+				t.Fatalf("retry, when no entry follows %v: %v", n.head, err)
 			}
 			next := mustAppend(t, n.through, log.Head{Position: n.head.Position + 5, ID: id}, puts(10, 5))
 			late()
@@ -193,8 +193,8 @@ func (s suite) deliveredLate(t *testing.T) {
 		},
 		"a retry at the same time": func(t *testing.T, n *networked, late func(), id log.AppendID) []log.AppendID {
 			late()
-			if err := n.again(t, id); err != nil && !errors.Is(err, log.ErrConflict) {
-				t.Errorf("the append again: %v", err)
+			if err := n.retry(t, id); err != nil && !errors.Is(err, log.ErrConflict) {
+				t.Errorf("retry: %v", err)
 			}
 			return []log.AppendID{id}
 		},
@@ -248,7 +248,7 @@ func (s suite) nothingSentIsDefinite(t *testing.T) {
 		}
 		n.Refuse(false)
 		id := newID()
-		if err := n.again(t, id); err != nil {
+		if err := n.retry(t, id); err != nil {
 			t.Errorf("Append: %v", err)
 		}
 		n.expect(t, id)
@@ -340,7 +340,7 @@ func (s suite) callsEndInSilence(t *testing.T) {
 	n.Set(proxy.ToServer, proxy.Forward)
 	n.Set(proxy.ToClient, proxy.Forward)
 	id := newID()
-	if err := n.again(t, id); err != nil {
+	if err := n.retry(t, id); err != nil {
 		t.Errorf("Append: %v", err)
 	}
 	n.expect(t, id)

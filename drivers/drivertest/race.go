@@ -69,7 +69,7 @@ func (s suite) appendsRace(t *testing.T) {
 		e := entries[i]
 		ack, ok := acks[e.ID]
 		if !ok {
-			t.Fatalf("position %d has ID %x, which nobody was told of, or twice", e.Position, uint64(e.ID))
+			t.Fatalf("position %d has ID %x, which no writer appended, or twice", e.Position, uint64(e.ID))
 		}
 		delete(acks, e.ID)
 		if e.Position != log.Position(i+1) || e.Position != ack.at || i+ack.rows > len(entries) {

@@ -10,8 +10,8 @@ func Run(t *testing.T, h Harness) {
 	s := suite{h}
 	tests := []test{
 		{"FreshLog", s.freshLog},
-		{"AppendSetsAndKeeps", s.appendSetsAndKeeps},
-		{"GuardIsPositionAndID", s.guardIsPositionAndID},
+		{"AppendStoresAllFields", s.appendStoresAllFields},
+		{"HeadIsPositionAndID", s.headIsPositionAndID},
 		{"RetryAfterSuccessConflicts", s.retryAfterSuccessConflicts},
 		{"AppendsRace", s.appendsRace},
 		{"AnyBytes", s.anyBytes},
@@ -27,7 +27,7 @@ func Run(t *testing.T, h Harness) {
 		{"DeleteKeepsNewest", s.deleteKeepsNewest},
 		{"FloorOnlyRises", s.floorOnlyRises},
 		{"FloorComesBeforeHoles", s.floorComesBeforeHoles},
-		{"DeleteLetsAppendsThrough", s.deleteLetsAppendsThrough},
+		{"AppendsDuringDelete", s.appendsDuringDelete},
 		{"DefragmentGivesSpaceBack", s.defragmentGivesSpaceBack},
 		{"Reopen", s.reopen},
 		{"CallsAfterCloseFail", s.callsAfterCloseFail},
@@ -90,7 +90,7 @@ func Run(t *testing.T, h Harness) {
 }
 
 var alone = map[string]bool{
-	"HugeAppend": true, "LargeAppend": true, "DeleteLetsAppendsThrough": true, "DefragmentGivesSpaceBack": true,
+	"HugeAppend": true, "LargeAppend": true, "AppendsDuringDelete": true, "DefragmentGivesSpaceBack": true,
 	"Clock": true,
 }
 
@@ -101,7 +101,7 @@ type test struct {
 
 // Essentials are the names of tests that together use every method in a few seconds.
 var Essentials = []string{
-	"AppendSetsAndKeeps", "GuardIsPositionAndID", "RetryAfterSuccessConflicts", "AppendsRace", "AnyBytes",
+	"AppendStoresAllFields", "HeadIsPositionAndID", "RetryAfterSuccessConflicts", "AppendsRace", "AnyBytes",
 	"LargeValues", "ReadLimits", "ReadIsASnapshot",
 	"ScanIsASnapshot", "Values", "DeleteKeepsNewest", "FloorOnlyRises", "DefragmentGivesSpaceBack", "Confirm",
 	"DeleteIsGuarded", "WritersRace",

@@ -62,9 +62,9 @@ func (l *ledger) check(t *testing.T, writers int, entries []log.Entry) (sum [out
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	told := make([][outcomes]int, writers)
+	counts := make([][outcomes]int, writers)
 	for _, a := range l.attempts {
-		told[a.writer][a.outcome]++
+		counts[a.writer][a.outcome]++
 	}
 	seen := map[log.AppendID]int{}
 	var late, lost, wrong, doubled int
@@ -91,7 +91,7 @@ func (l *ledger) check(t *testing.T, writers int, entries []log.Entry) (sum [out
 			late++
 		case a.outcome != acknowledged:
 			wrong++
-			t.Errorf("append %x is in the log, and its writer was told: %v", uint64(e.ID), a.err)
+			t.Errorf("append %x is in the log, and its writer got: %v", uint64(e.ID), a.err)
 		}
 		i += a.rows
 	}
@@ -107,14 +107,14 @@ func (l *ledger) check(t *testing.T, writers int, entries []log.Entry) (sum [out
 		fmt.Fprintf(&table, "%-8s%10d%14d%11d%9d%8d\n", name, n[0]+n[1]+n[2]+n[3], n[acknowledged], n[conflict],
 			n[unknown], n[failed])
 	}
-	for writer, n := range told {
+	for writer, n := range counts {
 		for o := range n {
 			sum[o] += n[o]
 		}
 		row(fmt.Sprint(writer+1), n)
 	}
 	row("all", sum)
-	t.Logf("what the writers were told of their appends\n%sthe log has %d appends in %d rows; of the unknown ones it "+
+	t.Logf("outcomes of the appends, by writer\n%sthe log has %d appends in %d rows; of the unknown ones it "+
 		"has %d; acknowledged and lost: %d, doubled: %d, in the log though refused: %d",
 		&table, len(seen), len(entries), late, lost, doubled, wrong)
 	if doubled > 0 {

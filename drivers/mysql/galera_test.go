@@ -53,17 +53,17 @@ func TestGalera(t *testing.T) {
 			}
 			other := log.Head{Position: head.Position, ID: head.ID + 1}
 			if err := b.Confirm(ctx, other); !errors.Is(err, log.ErrConflict) {
-				t.Fatalf("Confirm of what is not there: %v", err)
+				t.Fatalf("Confirm of a missing entry: %v", err)
 			}
 			if err := b.Append(ctx, other, 1, drivertest.BenchEntries(1)); !errors.Is(err, log.ErrConflict) {
-				t.Fatalf("Append after what is not there: %v", err)
+				t.Fatalf("Append after a missing entry: %v", err)
 			}
 		}
 	})
 	t.Run("Race", func(t *testing.T) {
 		var (
 			mu      sync.Mutex
-			told    = map[string]int{}
+			counts  = map[string]int{}
 			acked   = map[log.AppendID]log.Head{}
 			unknown = map[log.AppendID]bool{}
 			wg      sync.WaitGroup
@@ -82,12 +82,12 @@ func TestGalera(t *testing.T) {
 					mu.Lock()
 					switch {
 					case err == nil:
-						told["acknowledged"]++
+						counts["acknowledged"]++
 						acked[id] = end.Head
 					case errors.Is(err, log.ErrConflict):
-						told["conflicts"]++
+						counts["conflicts"]++
 					case errors.Is(err, log.ErrUnknown):
-						told["unknown"]++
+						counts["unknown"]++
 						unknown[id] = true
 					default:
 						t.Errorf("Append: %v", err)
@@ -97,7 +97,7 @@ func TestGalera(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		t.Logf("6 writers on 3 nodes: %v", told)
+		t.Logf("6 writers on 3 nodes: %v", counts)
 		entries, _, err := logs[1].Read(ctx, head.Position, 4096)
 		if err != nil {
 			t.Fatal(err)
@@ -106,24 +106,24 @@ func TestGalera(t *testing.T) {
 		for _, e := range entries {
 			after, ok := acked[e.ID]
 			if e.Position != next || !ok && !unknown[e.ID] {
-				t.Fatalf("position %d (want %d) is of append %x, of which nobody was told", e.Position, next, e.ID)
+				t.Fatalf("position %d (want %d) is of append %x, which no writer made", e.Position, next, e.ID)
 			}
 			if e.Sub == 0 && ok && e.Position <= after.Position {
 				t.Fatalf("append %x after %v stands at %d", e.ID, after, e.Position)
 			}
 			next++
 		}
-		standing := map[log.AppendID]bool{}
+		stored := map[log.AppendID]bool{}
 		for _, e := range entries {
-			standing[e.ID] = true
+			stored[e.ID] = true
 		}
 		for id := range acked {
-			if !standing[id] {
+			if !stored[id] {
 				t.Errorf("append %x was acknowledged and is lost", id)
 			}
 		}
-		if told["acknowledged"] == 0 || told["conflicts"] == 0 {
-			t.Error("that was no race")
+		if counts["acknowledged"] == 0 || counts["conflicts"] == 0 {
+			t.Error("the writers did not race")
 		}
 	})
 	t.Run("AnotherNode", func(t *testing.T) {

@@ -90,10 +90,10 @@ func TestRollingUpgrade(t *testing.T) {
 	head = mustAppend(t, old, head, drivertest.BenchEntries(3))
 	head = mustAppend(t, upgraded, head, drivertest.BenchEntries(200))
 	head = mustAppend(t, old, head, drivertest.BenchEntries(3))
-	again := openList(t, dsn, migrationList) // an older replica that restarts meanwhile
-	openList(t, dsn, newer)                  // and another new one, which finds everything done
-	head = mustAppend(t, again, head, drivertest.BenchEntries(1))
-	for _, l := range []*Log{old, upgraded, again} {
+	restarted := openList(t, dsn, migrationList) // an older replica restarts
+	openList(t, dsn, newer)                      // another new one finds nothing to do
+	head = mustAppend(t, restarted, head, drivertest.BenchEntries(1))
+	for _, l := range []*Log{old, upgraded, restarted} {
 		entries, end, err := l.Read(context.Background(), 0, 1000)
 		if err != nil || len(entries) != 210 || end.Head != head {
 			t.Errorf("Read: %d entries, %v, %v", len(entries), end, err)

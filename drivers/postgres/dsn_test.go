@@ -196,7 +196,7 @@ func TestFilesAreReadAgain(t *testing.T) {
 	}
 }
 
-func TestTLSIsVerifiedUnlessTold(t *testing.T) {
+func TestTLSIsVerifiedByDefault(t *testing.T) {
 	//nolint:gosec // what sslmode=require makes
 	dsn := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"postgresql"}}
 	wanted := &tls.Config{MinVersion: tls.VersionTLS12}

@@ -10,7 +10,7 @@ import (
 )
 
 // TestSingleReplicaDoesNotNotify appends from a single replica, and then registers others: only then do appends notify.
-func TestAloneNotifiesNobody(t *testing.T) {
+func TestSingleReplicaDoesNotNotify(t *testing.T) {
 	t.Parallel()
 	dsn := database.Shared(t, database.Postgres).DSN(t)
 	one, two, three := mustOpen(t, dsn), mustOpen(t, dsn), mustOpen(t, dsn)

@@ -257,15 +257,15 @@ CREATE TABLE IF NOT EXISTS {prefix}_more (id bigint);
 		t.Fatal(err)
 	}
 	defer func() { _ = upgraded.Close() }()
-	again := mustOpen(t, dsn) // an older one that restarts meanwhile
+	restarted := mustOpen(t, dsn) // an older version restarts
 	head := log.Head{Position: 1, ID: 1}
-	for n, l := range []*Log{older, upgraded, again, older} {
+	for n, l := range []*Log{older, upgraded, restarted, older} {
 		id := log.AppendID(n + 2)
 		if err := l.Append(ctx, head, id, onePut("after")); err != nil {
 			t.Fatalf("append %d: %v", n, err)
 		}
 		head = log.Head{Position: head.Position + 1, ID: id}
-		for _, reader := range []*Log{older, upgraded, again} {
+		for _, reader := range []*Log{older, upgraded, restarted} {
 			if entries, end, err := reader.Read(ctx, 0, 10); err != nil || end.Head != head || len(entries) != n+2 ||
 				string(entries[n+1].Value) != "after" {
 				t.Fatalf("after append %d: %d entries, %v, %v", n, len(entries), end.Head, err)
@@ -319,7 +319,7 @@ func TestOpenOfAnUnreachableServerReturns(t *testing.T) {
 	}
 }
 
-func TestPoolerIsFoundOut(t *testing.T) {
+func TestPoolerIsDetected(t *testing.T) {
 	l := mustOpen(t, database.Shared(t, kind()).DSN(t))
 	if l.pooled.Load() {
 		t.Error("a server is taken for a pooler")

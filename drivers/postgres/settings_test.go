@@ -52,11 +52,11 @@ func hostile(t *testing.T, s *database.Server, role string, but ...string) (dsn 
 	defer func() { _ = c.Close(ctx) }()
 	set := 0
 	for name, value := range hostileSettings {
-		var there bool
-		if err := c.QueryRow(ctx, "SELECT current_setting($1, true) IS NOT NULL", name).Scan(&there); err != nil {
+		var exists bool
+		if err := c.QueryRow(ctx, "SELECT current_setting($1, true) IS NOT NULL", name).Scan(&exists); err != nil {
 			t.Fatal(err)
 		}
-		if !there || slices.Contains(but, name) {
+		if !exists || slices.Contains(but, name) {
 			continue
 		}
 		if name != "search_path" {
@@ -139,14 +139,14 @@ func TestHostileSettingsBehindAPooler(t *testing.T) {
 	}
 	execute(t, s, "", "ALTER ROLE hostile_pooled SET statement_timeout = '300ms'",
 		"ALTER ROLE hostile_pooled SET lock_timeout = '5s'")
-	logger, said := test.NewNullLogger()
-	again, err := Open(context.Background(), dsn, driver.Options{Logger: logrus.NewEntry(logger)})
+	logger, messages := test.NewNullLogger()
+	pooled, err := Open(context.Background(), dsn, driver.Options{Logger: logrus.NewEntry(logger)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = again.Close() }()
+	defer func() { _ = pooled.Close() }()
 	seen := 0
-	if _, err := again.Scan(ctx, 0, func(batch []log.Entry) error {
+	if _, err := pooled.Scan(ctx, 0, func(batch []log.Entry) error {
 		if seen == 0 { // the server waits until it can send more
 			execute(t, s, "", "SELECT pg_sleep(0.5)")
 		}
@@ -155,13 +155,13 @@ func TestHostileSettingsBehindAPooler(t *testing.T) {
 	}); err != nil || seen != len(entries) {
 		t.Errorf("Scan: %d entries, %v", seen, err)
 	}
-	if e := said.LastEntry(); e == nil || e.Level != logrus.WarnLevel ||
+	if e := messages.LastEntry(); e == nil || e.Level != logrus.WarnLevel ||
 		e.Data["limits"] != "lock_timeout=5s, statement_timeout=300ms" {
 		t.Errorf("warned: %+v", e)
 	}
 	// The limit is in force: the server ends another statement of the session.
-	if err := again.request(ctx, "sleep", again.others, func(ctx context.Context, c *pgconn.PgConn) error {
-		return again.rows(ctx, c, &query{name: "sleep", sql: "SELECT pg_sleep(5)"}, nil,
+	if err := pooled.request(ctx, "sleep", pooled.others, func(ctx context.Context, c *pgconn.PgConn) error {
+		return pooled.rows(ctx, c, &query{name: "sleep", sql: "SELECT pg_sleep(5)"}, nil,
 			func([][]byte) error { return nil })
 	}); err == nil || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a long statement: %v", err)

@@ -30,10 +30,10 @@ func TestQuietSocket(t *testing.T) {
 		defer close(read)
 		_, _ = client.Read(make([]byte, 1))
 	}()
-	looked := make(chan bool, 1)
-	go func() { looked <- quietSocket(client) }()
+	result := make(chan bool, 1)
+	go func() { result <- quietSocket(client) }()
 	select {
-	case quiet := <-looked:
+	case quiet := <-result:
 		if !quiet {
 			t.Error("a connection on which nothing came is not quiet")
 		}

@@ -15,7 +15,7 @@ func (brokenPipe) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
 // TestWireDetectsUnsentRequests breaks a connection before a request and before the closing message. Only an unsent
 // request proves that nothing was executed.
-func TestWireCountsRequestsOnly(t *testing.T) {
+func TestWireDetectsUnsentRequests(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		send   func(*pgproto3.Frontend)

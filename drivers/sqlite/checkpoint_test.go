@@ -77,7 +77,7 @@ func TestWALIsBounded(t *testing.T) {
 // and restarts afterwards.
 func TestForgottenReader(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
-	logger, said := test.NewNullLogger()
+	logger, messages := test.NewNullLogger()
 	l, err := Open(context.Background(), path, Options{Logger: logrus.NewEntry(logger),
 		CheckpointInterval: time.Millisecond})
 	if err != nil {
@@ -112,9 +112,9 @@ func TestForgottenReader(t *testing.T) {
 		return info.Size()
 	}
 	deadline := time.Now().Add(30 * time.Second)
-	for size() < 2*walWarnBytes || len(said.AllEntries()) == 0 {
+	for size() < 2*walWarnBytes || len(messages.AllEntries()) == 0 {
 		if time.Now().After(deadline) {
-			t.Fatalf("the WAL has %d MiB, and nothing was said", size()>>20)
+			t.Fatalf("the WAL has %d MiB, without a warning", size()>>20)
 		}
 	}
 	if err := reader.close(); err != nil {
@@ -125,7 +125,7 @@ func TestForgottenReader(t *testing.T) {
 			t.Fatalf("the WAL has %d MiB long after the reader", size()>>20)
 		}
 	}
-	if all := said.AllEntries(); len(all) != 1 || all[0].Level != logrus.WarnLevel {
-		t.Errorf("said %v", all)
+	if all := messages.AllEntries(); len(all) != 1 || all[0].Level != logrus.WarnLevel {
+		t.Errorf("logged %v", all)
 	}
 }

@@ -27,7 +27,7 @@ func (l *Log) locate() error {
 		}
 		l.places[i] = place{name, info, identify(name, info)}
 	}
-	l.last.size, l.last.modified = l.places[0].info.Size(), l.places[0].info.ModTime()
+	l.state.size, l.state.modified = l.places[0].info.Size(), l.places[0].info.ModTime()
 	return nil
 }
 
@@ -94,8 +94,8 @@ func (l *Log) intact(c *conn) {
 
 // damage returns an error if the files are damaged. It sees only their sizes, times and headers.
 func (l *Log) damage(c *conn) error {
-	l.looking.Lock()
-	defer l.looking.Unlock()
+	l.stateMu.Lock()
+	defer l.stateMu.Unlock()
 	index, err := c.walIndex()
 	if err != nil {
 		return nil
@@ -107,21 +107,21 @@ func (l *Log) damage(c *conn) error {
 	if err := l.walComplete(index); err != nil {
 		return err
 	}
-	now, page := look{index, file.Size(), file.ModTime()}, l.pageSize.Load()
+	now, page := fileState{index, file.Size(), file.ModTime()}, l.pageSize.Load()
 	truncated := func(pages int64) error {
 		return fmt.Errorf("%s was truncated: it has %d bytes and not %d", l.places[0].path, now.size, pages*page)
 	}
 	switch {
 	case index.settled() && now.size < index.pages*page:
 		return truncated(index.pages)
-	case index.settled() && index == l.last.walIndex && !now.modified.Equal(l.last.modified):
+	case index.settled() && index == l.state.walIndex && !now.modified.Equal(l.state.modified):
 		return fmt.Errorf("%s was changed by another program", l.places[0].path)
-	case now.size < l.last.size: // after a deletion the file may shrink, and its header then has the new size
+	case now.size < l.state.size: // after a deletion the file may shrink, and its header then has the new size
 		if pages, err := c.headerPages(); err == nil && (pages*page > now.size || pages == 0) {
 			return truncated(pages)
 		}
 	}
-	l.last = now
+	l.state = now
 	return nil
 }
 

@@ -48,10 +48,10 @@ type Log struct {
 
 	// dirty reports whether the log was written since the last checkpoint.
 	dirty atomic.Bool
-	// places are the places of the files. last is the latest state of the database file; looking guards it.
+	// places are the places of the files. state is the latest state of the database file; stateMu guards it.
 	places  places
-	looking sync.Mutex
-	last    look
+	stateMu sync.Mutex
+	state   fileState
 	// failure is the first error after which the log stopped, or nil.
 	failure atomic.Pointer[failure]
 	stop    context.CancelFunc

@@ -73,7 +73,7 @@ func contents(t *testing.T, dir string) map[string]string {
 }
 
 // unprivileged runs f without root's right to write every file.
-func asNobody(t *testing.T, f func()) {
+func unprivileged(t *testing.T, f func()) {
 	if os.Geteuid() != 0 {
 		f()
 		return
@@ -166,7 +166,7 @@ func TestOpenErrors(t *testing.T) {
 			var err error
 			open := func() { l, err = Open(context.Background(), dsn, Options{Logger: quiet()}) }
 			if test.nobody {
-				asNobody(t, open)
+				unprivileged(t, open)
 			} else {
 				open()
 			}
@@ -414,7 +414,7 @@ func TestLitestreamTables(t *testing.T) {
 	makeLog(t, path)
 }
 
-func TestOldWALIsWarnedOf(t *testing.T) {
+func TestOpenWarnsOfOldWAL(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
 	for _, name := range []string{path, path + "-wal"} {
 		if err := os.WriteFile(name, []byte("content"), 0o600); err != nil {

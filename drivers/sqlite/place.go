@@ -52,8 +52,8 @@ func (p *place) statTimes() (size int64, known bool, err error) {
 	return info.Size(), true, nil
 }
 
-// look is the state of the database file according to the shared memory and the file system.
-type look struct {
+// fileState is the state of the database file according to the shared memory and the file system.
+type fileState struct {
 	walIndex
 	size     int64
 	modified time.Time

@@ -95,7 +95,7 @@ func within(t *testing.T, what string, met func() bool) {
 	for !met() {
 		select {
 		case <-deadline:
-			t.Fatalf("in vain: %s", what)
+			t.Fatalf("timed out: %s", what)
 		case <-tick.C:
 		}
 	}
@@ -111,9 +111,9 @@ func settled(t *testing.T, l *Log) bool {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	l.looking.Lock()
-	defer l.looking.Unlock()
-	return l.last.settled() && l.last.frames > 0 && l.last.walIndex == now
+	l.stateMu.Lock()
+	defer l.stateMu.Unlock()
+	return l.state.settled() && l.state.frames > 0 && l.state.walIndex == now
 }
 
 // failedFor checks that every call fails for this reason, that Close returns it, and that the files do not change.
@@ -143,7 +143,7 @@ func TestInterference(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			l, path, head := settledLog(t, time.Millisecond)
-			within(t, "a look at the settled file", func() bool { return settled(t, l) })
+			within(t, "the log checks the settled file", func() bool { return settled(t, l) })
 			before := time.Now()
 			if err := test.do(t, path); err != nil {
 				t.Fatal(err)

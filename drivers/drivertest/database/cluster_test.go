@@ -17,7 +17,7 @@ func await(t *testing.T, what string, condition func() bool) {
 	deadline := time.Now().Add(30 * time.Second)
 	for !condition() {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain: %s", what)
+			t.Fatalf("timed out waiting until %s", what)
 		}
 		<-time.After(20 * time.Millisecond)
 	}
