@@ -19,7 +19,7 @@ const (
 )
 
 func TestAlarms(t *testing.T) {
-	// Small enough to be filled by one rule, and larger than what an empty database takes up.
+	// The quota is small enough for one rule to fill, and larger than an empty database.
 	onBoth(t, alarmRules, "--quota-backend-bytes=4000000")
 }
 
@@ -30,14 +30,14 @@ func (e *env) alarm(action pb.AlarmRequest_AlarmAction, alarm pb.AlarmType, memb
 	return a.Alarms
 }
 
-// member is the ID of the member that answers.
+// member returns the ID of the member that answers.
 func (e *env) member() uint64 {
 	e.Helper()
 	a, err := e.Maintenance.Status(e.ctx, &pb.StatusRequest{})
 	return must(e, a, err).Header.MemberId
 }
 
-// health is the status code and body of a path.
+// health returns the status code and body of a path.
 func (e *env) health(path string) string {
 	e.Helper()
 	r, err := http.NewRequestWithContext(e.ctx, http.MethodGet, "http://"+e.Address+path, http.NoBody)
@@ -47,7 +47,7 @@ func (e *env) health(path string) string {
 	return fmt.Sprint(a.StatusCode, " ", strings.TrimSpace(string(must(e, body, err))))
 }
 
-// tryAll says which requests are refused.
+// tryAll returns the names of the requests that are refused.
 func (e *env) tryAll() string {
 	var refusals []string
 	try := func(name string, call func() error) {
@@ -61,7 +61,7 @@ func (e *env) tryAll() string {
 		_, err := e.KV.Put(e.ctx, &pb.PutRequest{Key: e.key("k")})
 		return err
 	})
-	try("txn with a put that is not made", func() error {
+	try("txn with a put in the branch not taken", func() error {
 		_, err := e.KV.Txn(e.ctx, &pb.TxnRequest{Failure: []*pb.RequestOp{putOp(e.key("k"), "")}})
 		return err
 	})
@@ -106,7 +106,7 @@ var alarmRules = []rule{
 		a, err := e.Maintenance.Status(e.ctx, &pb.StatusRequest{})
 		equal(e, "quota", must(e, a, err).DbSizeQuota, 4_000_000)
 	}},
-	{"NOSPACE stops what grows", func(e *env) {
+	{"NOSPACE refuses requests that take space", func(e *env) {
 		member := e.member()
 		raised := e.alarm(pb.AlarmRequest_ACTIVATE, pb.AlarmType_NOSPACE, member)
 		equal(e, "raised", fmt.Sprint(len(raised), raised[0].MemberID == member, raised[0].Alarm), "1 true NOSPACE")
@@ -123,7 +123,8 @@ var alarmRules = []rule{
 		refused(e, codes.ResourceExhausted, noSpaceText, func() (*pb.LeaseGrantResponse, error) {
 			return e.Lease.LeaseGrant(e.ctx, &pb.LeaseGrantRequest{TTL: 60})
 		})
-		equal(e, "refused", e.tryAll(), "grant, put, txn with a put that is not made, compact") // which was made before
+		// The compaction is refused because the previous call of tryAll has made it.
+		equal(e, "refused", e.tryAll(), "grant, put, txn with a put in the branch not taken, compact")
 		equal(e, "listed", len(e.alarm(pb.AlarmRequest_GET, pb.AlarmType_NOSPACE, 0)), 1)
 		equal(e, "listed of another type", len(e.alarm(pb.AlarmRequest_GET, pb.AlarmType_CORRUPT, 0)), 0)
 		a, err := e.Maintenance.Status(e.ctx, &pb.StatusRequest{})
@@ -146,7 +147,7 @@ var alarmRules = []rule{
 			return e.KV.Put(e.ctx, &pb.PutRequest{Key: e.key("k")})
 		})
 		equal(e, "refused", e.tryAll(),
-			"grant, put, txn with a put that is not made, txn that deletes, delete, compact")
+			"grant, put, txn with a put in the branch not taken, txn that deletes, delete, compact")
 		equal(e, "health", e.health("/health"), `503 {"health":"false","reason":"ALARM CORRUPT"}`)
 		equal(e, "ready", e.health("/readyz/data_corruption"),
 			"503 [-]data_corruption failed: alarm activated: CORRUPT")
@@ -155,7 +156,7 @@ var alarmRules = []rule{
 		e.put("k", "")
 		equal(e, "ready again", e.health("/readyz/data_corruption"), "200 ok")
 	}},
-	{"an alarm of no type is none", func(e *env) {
+	{"an alarm without a type is ignored", func(e *env) {
 		equal(e, "raised", len(e.alarm(pb.AlarmRequest_ACTIVATE, pb.AlarmType_NONE, 77)), 0)
 		equal(e, "alarms", len(e.alarm(pb.AlarmRequest_GET, pb.AlarmType_NONE, 0)), 0)
 	}},
@@ -173,7 +174,7 @@ var alarmRules = []rule{
 		var err error
 		for i := 0; err == nil; i++ {
 			if i > 100 {
-				e.Fatal("the quota does not end it")
+				e.Fatal("the quota refuses no put")
 			}
 			_, err = e.KV.Put(e.ctx, &pb.PutRequest{Key: e.key(fmt.Sprint(i)), Value: []byte(large)})
 		}
@@ -181,14 +182,14 @@ var alarmRules = []rule{
 			return e.KV.Put(e.ctx, &pb.PutRequest{Key: e.key("small")})
 		})
 		var raised []*pb.AlarmMember
-		e.await(func() bool { // in etcd the refused request does not wait for it
+		e.await(func() bool { // etcd raises it after it has answered the refused request
 			raised = e.alarm(pb.AlarmRequest_GET, pb.AlarmType_NOSPACE, 0)
 			return len(raised) == 1
 		})
 		equal(e, "raised by a member", e.isMember(raised[0].MemberID), true)
 		e.deleteOf(&pb.DeleteRangeRequest{Key: []byte(e.prefix), RangeEnd: e.end()})
 
-		// Deleting gives no room back by itself: the next write raises it again.
+		// A deletion frees no space by itself: the next write raises the alarm again.
 		e.alarm(pb.AlarmRequest_DEACTIVATE, pb.AlarmType_NOSPACE, raised[0].MemberID)
 		_, err = e.KV.Put(e.ctx, &pb.PutRequest{Key: e.key("large"), Value: []byte(large)})
 		equal(e, "refused again", err != nil, true)

@@ -13,7 +13,7 @@ import (
 	"github.com/stele-db/stele/test/internal/target"
 )
 
-// cheapPasswords lets a test hash many of them.
+// cheapPasswords makes hashing fast, for tests that hash many passwords.
 const cheapPasswords = "--bcrypt-cost=4"
 
 // bothWithLeases starts both servers, Stele with etcd's leases.
@@ -26,13 +26,13 @@ func bothWithLeases(t *testing.T, args ...string) (reference, subject *target.Ta
 	return reference, target.Subject(t, args...)
 }
 
-// as returns a context with the token of a user, whose password is its name.
+// as returns a context with the token of a user whose password equals its name.
 func as(ctx context.Context, t testing.TB, s *target.Target, name string) context.Context {
 	t.Helper()
 	return withToken(ctx, tokenOf(ctx, t, s, name))
 }
 
-// tokenOf returns a token of a user, whose password is its name.
+// tokenOf returns a token of a user whose password equals its name.
 func tokenOf(ctx context.Context, t testing.TB, s *target.Target, name string) string {
 	t.Helper()
 	a, err := pb.NewAuthClient(s.Conn).Authenticate(ctx, &pb.AuthenticateRequest{Name: name, Password: name})
@@ -46,7 +46,7 @@ func withToken(ctx context.Context, token string) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, "token", token)
 }
 
-// outcome is the code and message of an error.
+// outcome returns the code and message of an error.
 func outcome(err error) string {
 	if err == nil {
 		return "ok"
@@ -55,7 +55,7 @@ func outcome(err error) string {
 	return fmt.Sprintf("%v: %s", st.Code(), st.Message())
 }
 
-// setup makes all of these calls.
+// setup makes calls that must succeed.
 type setup struct {
 	t    testing.TB
 	ctx  context.Context //nolint:containedctx // it bounds the setup
@@ -69,7 +69,7 @@ func (s setup) must(err error) {
 	}
 }
 
-// user adds a user, whose password is its name, with roles.
+// user adds a user with roles, whose password equals its name.
 func (s setup) user(name string, roles ...string) {
 	s.t.Helper()
 	_, err := s.auth.UserAdd(s.ctx, &pb.AuthUserAddRequest{Name: name, Password: name})
@@ -80,7 +80,7 @@ func (s setup) user(name string, roles ...string) {
 	}
 }
 
-// role adds a role, with a permission on what begins with prefix if that is not empty.
+// role adds a role, with a permission on all keys with prefix unless that is empty.
 func (s setup) role(name, prefix string, kind authpb.Permission_Type) {
 	s.t.Helper()
 	_, err := s.auth.RoleAdd(s.ctx, &pb.AuthRoleAddRequest{Name: name})
@@ -104,7 +104,7 @@ func (s setup) enable() {
 	s.must(err)
 }
 
-// setUp begins a setup of a server.
+// setUp returns the setup of a server.
 func setUp(ctx context.Context, t testing.TB, s *target.Target) setup {
 	return setup{t, ctx, pb.NewAuthClient(s.Conn)}
 }

@@ -16,7 +16,7 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// TestAuthJWT runs with JSON web tokens, whose key the test has, too.
+// TestAuthJWT runs rules with JSON web tokens that the test signs with the server's key.
 func TestAuthJWT(t *testing.T) {
 	t.Parallel()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
@@ -50,7 +50,7 @@ func jwtRules(key ed25519.PrivateKey) []rule {
 		return must(e, token, err)
 	}
 	return []rule{
-		{"a token ends with the next edit", func(e *env) {
+		{"a token is invalid after the next edit", func(e *env) {
 			e.account("web", authpb.Permission_READWRITE)
 			user, root := e.as("web"), e.as("root")
 			fails(e, codes.OK, "", 0, e.putAs(user, "k"))
@@ -58,14 +58,14 @@ func jwtRules(key ed25519.PrivateKey) []rule {
 			fails(e, codes.InvalidArgument, oldRevision, 0, e.putAs(user, "k"))
 			fails(e, codes.InvalidArgument, oldRevision, 0, e.getAs(user, "k"))
 			fails(e, codes.InvalidArgument, oldRevision, 0, e.putAs(root, "k"))
-			// What is not about keys does not look at it.
+			// Requests without keys do not check the auth revision of the token.
 			_, err := e.Maintenance.Hash(root, &pb.HashRequest{})
 			must(e, 0, err)
 			_, err = e.Maintenance.Hash(user, &pb.HashRequest{})
 			fails(e, codes.PermissionDenied, denied, 0, err)
 			fails(e, codes.OK, "", 0, e.putAs(e.as("web"), "k"))
 		}},
-		{"what is signed counts", func(e *env) {
+		{"the signed claims decide", func(e *env) {
 			revision := e.authRevision()
 			later := time.Now().Add(time.Hour).Unix()
 			try := func(key any, method jwt.SigningMethod, claims jwt.MapClaims) (read, write error) {
@@ -74,17 +74,18 @@ func jwtRules(key ed25519.PrivateKey) []rule {
 			}
 			ed := jwt.SigningMethodEdDSA
 			for _, c := range []struct {
-				what        string
+				name        string
 				key         any
 				method      jwt.SigningMethod
 				claims      jwt.MapClaims
 				read, write string
 			}{
 				{"good", key, ed, jwt.MapClaims{"username": "root", "revision": revision, "exp": later}, "ok", "ok"},
-				{"without an end", key, ed, jwt.MapClaims{"username": "root", "revision": revision}, "ok", "ok"},
-				{"of no user", key, ed, jwt.MapClaims{"username": "absent", "revision": revision, "exp": later},
+				{"without an expiry", key, ed, jwt.MapClaims{"username": "root", "revision": revision}, "ok", "ok"},
+				{"of an unknown user", key, ed, jwt.MapClaims{"username": "absent", "revision": revision, "exp": later},
 					"PermissionDenied: " + denied, "PermissionDenied: " + denied},
-				{"of the future", key, ed, jwt.MapClaims{"username": "root", "revision": revision + 1, "exp": later},
+				{"of a later revision", key, ed,
+					jwt.MapClaims{"username": "root", "revision": revision + 1, "exp": later},
 					"InvalidArgument: " + oldRevision, "ok"},
 				{"without a revision", key, ed, jwt.MapClaims{"username": "root", "exp": later},
 					"Unauthenticated: " + invalidToken, "Unauthenticated: " + invalidToken},
@@ -94,16 +95,16 @@ func jwtRules(key ed25519.PrivateKey) []rule {
 					"Unauthenticated: " + invalidToken, "Unauthenticated: " + invalidToken},
 				{"ended", key, ed, jwt.MapClaims{"username": "root", "revision": revision, "exp": 1},
 					"Unauthenticated: " + invalidToken, "Unauthenticated: " + invalidToken},
-				{"by the public key", []byte(key.Public().(ed25519.PublicKey)), jwt.SigningMethodHS256,
+				{"signed with the public key", []byte(key.Public().(ed25519.PublicKey)), jwt.SigningMethodHS256,
 					jwt.MapClaims{"username": "root", "revision": revision, "exp": later},
 					"Unauthenticated: " + invalidToken, "Unauthenticated: " + invalidToken},
-				{"by nobody", jwt.UnsafeAllowNoneSignatureType, jwt.SigningMethodNone,
+				{"unsigned", jwt.UnsafeAllowNoneSignatureType, jwt.SigningMethodNone,
 					jwt.MapClaims{"username": "root", "revision": revision, "exp": later},
 					"Unauthenticated: " + invalidToken, "Unauthenticated: " + invalidToken},
 			} {
 				read, write := try(c.key, c.method, c.claims)
-				equal(e, c.what+", read", outcome(read), c.read)
-				equal(e, c.what+", write", outcome(write), c.write)
+				equal(e, c.name+", read", outcome(read), c.read)
+				equal(e, c.name+", write", outcome(write), c.write)
 			}
 		}},
 	}

@@ -18,31 +18,31 @@ import (
 	"github.com/stele-db/stele/test/internal/target"
 )
 
-// senders are the columns of the matrix. Those that are users are so by a token.
-var senders = []string{"none", "bad", "nobody", "reader", "writer", "both", "root"}
+// senders are the columns of the matrix. Users authenticate with a token.
+var senders = []string{"none", "bad", "roleless", "reader", "writer", "both", "root"}
 
 // cell is one request of one sender to one server.
 type cell struct {
 	*target.Target
 	t      testing.TB
 	sender string
-	// ctx is the sender's, root is root's.
+	// ctx is the sender's context, root is root's.
 	ctx, root context.Context //nolint:containedctx // a cell is the arguments of a row
-	// leases are those of a key that reader, writer and both may do something with, and of one that only root may.
+	// pub is the lease of a key on which reader, writer and both have permissions; sec is that of a key of root alone.
 	pub, sec int64
 }
 
-// row is a line of the matrix. What it asks for may be asked for by all senders, one after the other.
+// row is a line of the matrix. All senders can make its request, one after the other.
 type row struct {
 	name string
 	do   func(c *cell) error
-	// permission alone counts, and not what else the server says: they differ in what they have.
+	// permission compares only whether the request is permitted: the servers differ in their other errors.
 	permission bool
-	// message alone counts: etcd's own client, which its Lock and Election services use, loses the code.
+	// message compares only the message: etcd's own client, which its Lock and Election services use, drops the code.
 	message bool
 }
 
-// TestAuthMatrix asks for everything as everybody, and compares who may. -v shows the matrix.
+// TestAuthMatrix makes every request as every sender and compares the permissions. -v prints the matrix.
 func TestAuthMatrix(t *testing.T) {
 	t.Parallel()
 	reference, subject := bothWithLeases(t, cheapPasswords)
@@ -77,7 +77,7 @@ func TestAuthMatrix(t *testing.T) {
 		}
 		table.WriteByte('\n')
 	}
-	t.Logf("who may do what: %d of %d as in etcd\n%s\n%s", same, total, table.String(), legend)
+	t.Logf("permissions: %d of %d as in etcd\n%s\n%s", same, total, table.String(), legend)
 }
 
 func anys(list []string) []any {
@@ -91,7 +91,7 @@ func anys(list []string) []any {
 const legend = "+ yes, - permission denied, 0 user name is empty, T invalid auth token, " +
 	"E another error (the same as etcd's)"
 
-// short is a sign for an answer.
+// short abbreviates an answer to one character.
 func short(answer string) string {
 	switch {
 	case answer == "ok":
@@ -106,7 +106,7 @@ func short(answer string) string {
 	return "E"
 }
 
-// matrixOf asks one server.
+// matrixOf returns the answers of one server.
 func matrixOf(t testing.TB, s *target.Target) map[string]string {
 	ctx, cancel := context.WithTimeout(t.Context(), ruleTimeout)
 	defer cancel()
@@ -117,7 +117,7 @@ func matrixOf(t testing.TB, s *target.Target) map[string]string {
 	}
 	m.role("reader", "pub/", authpb.Permission_READ)
 	m.role("writer", "pub/", authpb.Permission_WRITE)
-	m.user("nobody")
+	m.user("roleless")
 	m.user("reader", "reader")
 	m.user("writer", "writer")
 	m.user("both", "reader", "writer")
@@ -163,7 +163,7 @@ func matrixOf(t testing.TB, s *target.Target) map[string]string {
 	return answers
 }
 
-// aboutAuth tells whether a request was refused for who sent it.
+// aboutAuth reports whether a request was refused because of its sender.
 func aboutAuth(err error) bool {
 	switch status.Code(err) {
 	case codes.PermissionDenied, codes.Unauthenticated:
@@ -172,7 +172,7 @@ func aboutAuth(err error) bool {
 	return strings.Contains(status.Convert(err).Message(), "user name is empty")
 }
 
-// unique is a name for this cell alone.
+// unique returns a name that no other cell uses.
 func (c *cell) unique(name string) string { return name + "-" + c.sender }
 
 // must checks a call that prepares a cell.
@@ -185,10 +185,10 @@ func (c *cell) must(err error) {
 
 func (c *cell) auth() pb.AuthClient { return pb.NewAuthClient(c.Conn) }
 
-// first returns what the first answer of a stream says.
-func first[T any](answer T, err error, says func(T) error) error {
+// first returns the outcome of the first answer of a stream.
+func first[T any](answer T, err error, outcomeOf func(T) error) error {
 	if err != nil {
 		return err
 	}
-	return says(answer)
+	return outcomeOf(answer)
 }

@@ -9,8 +9,8 @@ type methodRow struct {
 	messageOnly bool
 }
 
-// outcomes are those for a client without a token and for a user without roles.
-type outcomes struct{ anonymous, nobody string }
+// outcomes are the outcomes for a client without a token and for a user without roles.
+type outcomes struct{ anonymous, roleless string }
 
 const (
 	ok           = "ok"
@@ -104,13 +104,13 @@ var methodRows = []methodRow{
 	adminRow(authService+"AuthEnable", `{}`),
 	adminRow(authService+"AuthDisable", `{}`),
 	openRow(authService+"AuthStatus", `{}`),
-	openRow(authService+"Authenticate", `{"name":"nobody","password":"nobody"}`),
+	openRow(authService+"Authenticate", `{"name":"roleless","password":"roleless"}`),
 	adminRow(authService+"UserAdd", `{"name":"new","password":"new"}`),
 	adminRow(authService+"UserGet", `{"name":"root"}`),
 	adminRow(authService+"UserList", `{}`),
 	adminRow(authService+"UserDelete", `{"name":"root"}`),
 	adminRow(authService+"UserChangePassword", `{"name":"root","password":"new"}`),
-	adminRow(authService+"UserGrantRole", `{"user":"nobody","role":"root"}`),
+	adminRow(authService+"UserGrantRole", `{"user":"roleless","role":"root"}`),
 	adminRow(authService+"UserRevokeRole", `{"name":"root","role":"root"}`),
 	adminRow(authService+"RoleAdd", `{"name":"new"}`),
 	adminRow(authService+"RoleGet", `{"role":"root"}`),
@@ -125,7 +125,7 @@ var methodRows = []methodRow{
 	sessionRow(electionService+"Proclaim", `{"leader":{"name":"bG9jaw==","key":"aw==","rev":"1"}}`),
 	sessionRow(electionService+"Leader", `{"name":"bG9jaw=="}`),
 	{
-		// etcd does not tell the client why the stream ends.
+		// etcd ends the stream without an error.
 		method: electionService + "Observe", request: `{"name":"bG9jaw=="}`, messageOnly: true,
 		etcd: outcomes{ended, ended}, stele: outcomes{noName, denied},
 	},

@@ -65,20 +65,20 @@ func TestAuthOfEveryMethod(t *testing.T) {
 	}
 }
 
-// callAll enables auth on a server and holds its answers against the rows.
+// callAll enables auth on a server and compares its answers with the rows.
 func callAll(t *testing.T, s *target.Target, served methods, rows map[string]methodRow) {
 	ctx, cancel := context.WithTimeout(t.Context(), ruleTimeout)
 	defer cancel()
 	m := setUp(ctx, t, s)
 	m.user("root", "root")
-	m.user("nobody")
+	m.user("roleless")
 	_, err := s.Lease.LeaseGrant(ctx, &pb.LeaseGrantRequest{ID: 7, TTL: 1000})
 	m.must(err)
 	_, err = s.KV.Put(ctx, &pb.PutRequest{Key: []byte("k"), Lease: 7})
 	m.must(err)
 	m.enable()
 	m.must(s.CatchUp(ctx))
-	nobody := tokenOf(ctx, t, s, "nobody")
+	roleless := tokenOf(ctx, t, s, "roleless")
 	for name, method := range served {
 		r, ok := rows[name]
 		if !ok {
@@ -90,15 +90,15 @@ func callAll(t *testing.T, s *target.Target, served methods, rows map[string]met
 		}
 		for _, sender := range []struct{ name, token, want string }{
 			{"without a token", "", want.anonymous},
-			{"as a user without roles", nobody, want.nobody},
+			{"as a user without roles", roleless, want.roleless},
 		} {
 			c := methodCall{Target: s, row: r, method: method, token: sender.token}
-			check := func(what, got string) {
+			check := func(sent, got string) {
 				if _, message, failed := strings.Cut(got, ": "); failed && r.messageOnly {
 					got = message
 				}
 				if got != sender.want {
-					t.Errorf("%s %s: %q, want %q", what, sender.name, got, sender.want)
+					t.Errorf("%s %s: %q, want %q", sent, sender.name, got, sender.want)
 				}
 			}
 			check(name, c.overGRPC(ctx, t))
@@ -109,10 +109,10 @@ func callAll(t *testing.T, s *target.Target, served methods, rows map[string]met
 	}
 }
 
-// methods are those of a server, by the names under which clients call them.
+// methods are the methods of a server, by the names under which clients call them.
 type methods map[string]protoreflect.MethodDescriptor
 
-// methodsOf asks a server for the methods that it serves.
+// methodsOf returns the methods that a server describes by reflection.
 func methodsOf(t *testing.T, s *target.Target) methods {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), ruleTimeout)
@@ -192,7 +192,7 @@ type methodCall struct {
 	token  string
 }
 
-// overGRPC returns the outcome of the call: that of its first answer if it is a stream.
+// overGRPC returns the outcome of the call; of a stream, that of its first answer.
 func (c methodCall) overGRPC(ctx context.Context, t *testing.T) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)

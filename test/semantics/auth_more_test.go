@@ -17,7 +17,7 @@ import (
 	"github.com/stele-db/stele/test/internal/target"
 )
 
-// TestRandomPermissions compares what roles with overlapping, touching and open-ended permissions add up to.
+// TestRandomPermissions compares the effect of several roles with overlapping, adjacent and open-ended permissions.
 func TestRandomPermissions(t *testing.T) {
 	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
@@ -27,7 +27,7 @@ func TestRandomPermissions(t *testing.T) {
 	t.Logf("repeat with STELE_TEST_SEED=%d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	keys := []string{"\x00", "a", "a\x00", "a\x00\x00", "ab", "b", "b\x00", "c", "d", "\xff", "\xff\xff"}
-	// Requests may be for an empty range, whose end is not above its key.
+	// The range of a request may be empty: its end is not above its key.
 	randomRange := func(empty bool) (key, end string) {
 		for {
 			key, end = keys[random.IntN(len(keys))], ""
@@ -91,8 +91,8 @@ func TestRandomPermissions(t *testing.T) {
 				}
 				outcomes[i] = outcome(err)
 			}
-			// etcd finds or misses the permission for an empty range by the shape of its tree; the range shows nothing
-			// in any case.
+			// etcd finds or misses the permission for an empty range depending on the shape of its tree. The range has
+			// no keys in either case.
 			if empty := end != "" && end != "\x00" && end <= key; empty && outcomes[1] == "ok" {
 				continue
 			}
@@ -106,12 +106,12 @@ func TestRandomPermissions(t *testing.T) {
 		}
 	}
 	if permitted == 0 || permitted == users*40 {
-		t.Errorf("%d of %d were permitted: that compares nothing", permitted, users*40)
+		t.Errorf("%d of %d were permitted, which compares nothing", permitted, users*40)
 	}
 }
 
-// TestAuthOnReplicas uses two servers on one database, each by a connection of its own: what one has acknowledged holds
-// on the other at once.
+// TestAuthOnReplicas uses two servers on one database, over separate connections. A change that one has acknowledged
+// applies on the other immediately.
 func TestAuthOnReplicas(t *testing.T) {
 	t.Parallel()
 	endpoint := stele.Database(t, t.TempDir())
@@ -158,7 +158,7 @@ func TestAuthOnReplicas(t *testing.T) {
 			must(b, 0, w.Send(&pb.WatchRequest{
 				RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: b.key("k")}},
 			}))
-			for created.CancelReason == "" { // the first one's event may come before
+			for created.CancelReason == "" { // the event of the first watcher may precede
 				created, err = w.Recv()
 				must(b, 0, err)
 			}
@@ -174,7 +174,7 @@ func TestAuthOnReplicas(t *testing.T) {
 	envs(func(a, b *env) {
 		token := a.as("root")
 		must(a, 0, b.Restart(a.ctx))
-		a.await(func() bool { return b.getAs(token, "k") == nil }) // a token needs no memory of it
+		a.await(func() bool { return b.getAs(token, "k") == nil }) // a token is valid without the server's state
 		fails(b, codes.InvalidArgument, noName, 0, b.getAs(b.ctx, "k"))
 
 		edit := a.edit()

@@ -14,7 +14,7 @@ import (
 )
 
 var matrixRows = [][]row{
-	keyRows, txnRows, watchRows, leaseRows, contestMatrixRows, maintenanceRows, userRows, roleRows, lastRows,
+	keyRows, txnRows, watchRows, leaseRows, lockMatrixRows, maintenanceRows, userRows, roleRows, lastRows,
 }
 
 func rangeRow(name, key, end string) row {
@@ -114,7 +114,7 @@ var txnRows = []row{
 	}}),
 }
 
-// watchAs creates a watch and returns why it was not.
+// watchAs creates a watch and returns the error of the creation.
 func (c *cell) watchAs(r *pb.WatchCreateRequest) error {
 	ctx, cancel := context.WithCancel(c.ctx)
 	defer cancel()
@@ -165,7 +165,7 @@ func (c *cell) keepAlive(id int64) error {
 	return err
 }
 
-// leased is a new lease with a key, made by root.
+// leased adds a lease with a key, as root.
 func (c *cell) leased(key string) int64 {
 	l, err := c.Lease.LeaseGrant(c.root, &pb.LeaseGrantRequest{TTL: 1000})
 	c.must(err)
@@ -218,7 +218,7 @@ var leaseRows = []row{
 	}),
 }
 
-func contestRow(name string, do func(c *cell) error) row {
+func lockRow(name string, do func(c *cell) error) row {
 	return row{name: name, message: true, do: do}
 }
 
@@ -233,14 +233,14 @@ func (c *cell) lockAs(name string) error {
 	return err
 }
 
-var contestMatrixRows = []row{
-	contestRow("lock pub", func(c *cell) error { return c.lockAs("pub/lock") }),
-	contestRow("lock sec", func(c *cell) error { return c.lockAs("sec/lock") }),
-	contestRow("unlock pub", func(c *cell) error {
+var lockMatrixRows = []row{
+	lockRow("lock pub", func(c *cell) error { return c.lockAs("pub/lock") }),
+	lockRow("lock sec", func(c *cell) error { return c.lockAs("sec/lock") }),
+	lockRow("unlock pub", func(c *cell) error {
 		_, err := v3lockpb.NewLockClient(c.Conn).Unlock(c.ctx, &v3lockpb.UnlockRequest{Key: []byte("pub/unlocked")})
 		return err
 	}),
-	contestRow("campaign pub", func(c *cell) error {
+	lockRow("campaign pub", func(c *cell) error {
 		l, err := c.Lease.LeaseGrant(c.root, &pb.LeaseGrantRequest{TTL: 1000})
 		c.must(err)
 		_, err = c.election().Campaign(c.ctx, &v3electionpb.CampaignRequest{
@@ -248,17 +248,17 @@ var contestMatrixRows = []row{
 		})
 		return err
 	}),
-	contestRow("leader pub", func(c *cell) error {
+	lockRow("leader pub", func(c *cell) error {
 		_, err := c.election().Leader(c.ctx, &v3electionpb.LeaderRequest{Name: []byte("pub/election-root")})
 		return err
 	}),
-	contestRow("resign pub", func(c *cell) error {
+	lockRow("resign pub", func(c *cell) error {
 		_, err := c.election().Resign(c.ctx, &v3electionpb.ResignRequest{
 			Leader: &v3electionpb.LeaderKey{Key: []byte("pub/none"), Rev: 1},
 		})
 		return err
 	}),
-	contestRow("proclaim pub", func(c *cell) error {
+	lockRow("proclaim pub", func(c *cell) error {
 		_, err := c.election().Proclaim(c.ctx, &v3electionpb.ProclaimRequest{
 			Leader: &v3electionpb.LeaderKey{Key: []byte("pub/none"), Rev: 1},
 		})
@@ -319,7 +319,7 @@ var maintenanceRows = []row{
 	maintenanceRow("member add", func(c *cell) error {
 		members, err := c.Cluster.MemberList(c.root, &pb.MemberListRequest{})
 		c.must(err)
-		// One that is there already: etcd must not begin to wait for it.
+		// The URL exists already, so that etcd does not wait for a new member.
 		urls := append(members.GetMembers()[0].PeerURLs, "http://127.0.0.1:1")[:1]
 		_, err = c.Cluster.MemberAdd(c.ctx, &pb.MemberAddRequest{PeerURLs: urls})
 		return err
@@ -340,7 +340,7 @@ var maintenanceRows = []row{
 	}),
 }
 
-// addedUser and addedRole are made by root.
+// addedUser and addedRole add a user and a role as root.
 func (c *cell) addedUser(name string) string {
 	_, err := c.auth().UserAdd(c.root, &pb.AuthUserAddRequest{Name: c.unique(name), Password: "x"})
 	c.must(err)
@@ -562,7 +562,7 @@ var roleRows = []row{
 	}),
 }
 
-// lastRows end the matrix: root is the last sender.
+// lastRows end the matrix, because root, the last sender, disables auth.
 var lastRows = []row{
 	{name: "auth enable", do: func(c *cell) error {
 		_, err := c.auth().AuthEnable(c.ctx, &pb.AuthEnableRequest{})

@@ -24,7 +24,7 @@ const (
 	oldRevision  = "etcdserver: revision of auth store is old"
 )
 
-// TestAuth runs what shares users: each rule has a prefix, a role and a user of its own, and root does what needs root.
+// TestAuth runs rules that share users: each rule has its own prefix, role and user, and root makes the changes.
 func TestAuth(t *testing.T) {
 	t.Parallel()
 	withAuth(t, authRules, cheapPasswords, "--auth-token-ttl=2")
@@ -52,16 +52,16 @@ func withAuth(t *testing.T, rules []rule, args ...string) {
 	})
 }
 
-// as is a context of a user whose password is its name.
+// as returns a context of a user whose password equals its name.
 func (e *env) as(name string) context.Context {
 	e.Helper()
 	return as(e.ctx, e.T, e.Target, name)
 }
 
-// edit is for what root sets up, with a new token each time: JWT end with each edit.
+// edit returns a setup as root, with a new token each time: a change invalidates JSON web tokens.
 func (e *env) edit() setup { return setup{e.T, e.as("root"), pb.NewAuthClient(e.Conn)} }
 
-// account adds a user with a role, both of that name, that may do something with the rule's keys.
+// account adds a user and a role of the same name, with a permission on the rule's keys.
 func (e *env) account(name string, kind authpb.Permission_Type) {
 	e.Helper()
 	e.edit().role(name, "", kind)
@@ -82,7 +82,7 @@ func (e *env) getAs(ctx context.Context, name string) error {
 	return err
 }
 
-// authRevision is the one that AuthStatus tells.
+// authRevision returns the auth revision of AuthStatus.
 func (e *env) authRevision() uint64 {
 	e.Helper()
 	m := e.edit()
@@ -91,7 +91,7 @@ func (e *env) authRevision() uint64 {
 }
 
 var authRules = []rule{
-	{"edits hold at once", func(e *env) {
+	{"changes apply immediately", func(e *env) {
 		e.account("quick", authpb.Permission_READWRITE)
 		user := e.as("quick")
 		m := e.edit()
@@ -119,7 +119,7 @@ var authRules = []rule{
 		got, err := m.auth.UserGet(m.ctx, &pb.AuthUserGetRequest{Name: "quick"})
 		equal(e, "roles left", len(must(e, got, err).Roles), 0)
 	}},
-	{"a token ends with the password and with the user", func(e *env) {
+	{"a change of the password or the user invalidates tokens", func(e *env) {
 		e.account("mortal", authpb.Permission_READWRITE)
 		m := e.edit()
 		first := e.as("mortal")
@@ -151,7 +151,7 @@ var authRules = []rule{
 		defer client.Close()
 		_, err = client.Put(e.ctx, string(e.key("k")), "v")
 		must(e, 0, err)
-		// A use would renew it, so each look at whether tokens of this age have ended takes another one.
+		// Using a token renews it, so each attempt uses another token of the same age.
 		var unused []context.Context
 		for range 250 {
 			unused = append(unused, e.as("idle"))
@@ -160,7 +160,7 @@ var authRules = []rule{
 			ended := e.getAs(unused[0], "k") != nil
 			unused = unused[1:]
 			if len(unused) == 0 {
-				e.Fatal("no token ends")
+				e.Fatal("no token expires")
 			}
 			return ended
 		})
@@ -184,7 +184,7 @@ var authRules = []rule{
 			return next()
 		}
 		equal(e, "permitted", create([]byte(e.prefix), e.end()).Canceled, false)
-		// Each watch of a stream is on its own.
+		// The watches of a stream are checked one by one.
 		a := create([]byte("elsewhere"), nil)
 		equal(e, "id", a.WatchId, -1)
 		equal(e, "created and canceled", a.Created && a.Canceled, true)
@@ -199,14 +199,14 @@ var authRules = []rule{
 		equal(e, "another one", create([]byte(e.prefix), e.end()).CancelReason,
 			"rpc error: code = PermissionDenied desc = "+denied)
 	}},
-	{"the auth revision counts edits", func(e *env) {
+	{"every change increments the auth revision", func(e *env) {
 		m := e.edit()
 		last := e.authRevision()
-		step := func(what string, want uint64, err error) {
+		step := func(name string, want uint64, err error) {
 			e.Helper()
 			m.must(err)
 			now := e.authRevision()
-			equal(e, what, now-last, want)
+			equal(e, name, now-last, want)
 			last = now
 		}
 		_, err := m.auth.RoleAdd(m.ctx, &pb.AuthRoleAddRequest{Name: "counted"})
@@ -237,9 +237,9 @@ var authRules = []rule{
 		step("user delete", 1, err)
 		_, err = m.auth.UserAdd(m.ctx, &pb.AuthUserAddRequest{Name: "root", Password: "x"})
 		fails(e, codes.FailedPrecondition, "etcdserver: user name already exists", 0, err)
-		step("what is refused", 0, nil)
+		step("a refused change", 0, nil)
 	}},
-	{"lists are in order", func(e *env) {
+	{"lists are sorted", func(e *env) {
 		m := e.edit()
 		for _, name := range []string{"z/1", "z-2", "zé", "z", "z 3"} {
 			_, err := m.auth.RoleAdd(m.ctx, &pb.AuthRoleAddRequest{Name: name})
@@ -285,7 +285,7 @@ var authRules = []rule{
 		login := e.post("POST", "/v3/auth/authenticate", `{"name":"web","password":"web"}`)
 		equal(e, "authenticate", strings.Contains(login, `"token":"`), true)
 	}},
-	{"a name is bounded as a request is", func(e *env) {
+	{"a name is limited by the size of a request", func(e *env) {
 		m := e.edit()
 		_, err := m.auth.RoleAdd(m.ctx, &pb.AuthRoleAddRequest{Name: strings.Repeat("x", 1600<<10)})
 		fails(e, codes.InvalidArgument, "etcdserver: request is too large", 0, err)
@@ -296,7 +296,8 @@ var authRules = []rule{
 		equal(e, "health", e.post("GET", "/health", ""), `200 {"health":"true","reason":""}`)
 		equal(e, "ready", e.post("GET", "/readyz", ""), "200 ok\n")
 	}},
-	{"disabling ends all tokens", func(e *env) { // the last: it is of all
+	{"disabling auth invalidates all tokens", func(e *env) {
+		// This rule is the last, because it affects all others.
 		e.account("late", authpb.Permission_READ)
 		user, m := e.as("late"), e.edit()
 		_, err := m.auth.AuthDisable(m.ctx, &pb.AuthDisableRequest{})
@@ -319,7 +320,7 @@ var authRules = []rule{
 		fails(e, codes.InvalidArgument, noName, 0, e.getAs(e.ctx, "k"))
 		fails(e, codes.OK, "", 0, e.getAs(e.as("late"), "k"))
 	}},
-	{"a restart keeps users, roles and that auth is enabled", func(e *env) {
+	{"users, roles and enabled auth survive a restart", func(e *env) {
 		e.account("patient", authpb.Permission_READ)
 		before := e.authRevision()
 		must(e, 0, e.Restart(e.ctx))

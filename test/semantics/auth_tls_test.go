@@ -23,7 +23,7 @@ import (
 	"github.com/stele-db/stele/test/internal/target"
 )
 
-// TestAuthByCertificate knows users by the common names of their certificates.
+// TestAuthByCertificate identifies users by the common names of their certificates.
 func TestAuthByCertificate(t *testing.T) {
 	t.Parallel()
 	ca := tlstest.New(t)
@@ -48,7 +48,7 @@ func TestAuthByCertificate(t *testing.T) {
 	run("stele", stele.Start(t, stele.Options{Args: args, TLS: shows(t, ca, "root")}).Target)
 }
 
-// shows connects with the certificate of that name.
+// shows returns options to connect with the certificate of that name.
 func shows(t *testing.T, ca *tlstest.Authority, name string) []grpc.DialOption {
 	t.Helper()
 	return []grpc.DialOption{grpc.WithTransportCredentials(credentials.NewTLS(ca.Client(t, name)))}
@@ -89,12 +89,12 @@ func byCertificate(e *env, ca *tlstest.Authority) {
 	fails(e, codes.OK, "", 0, status(stranger))
 	fails(e, codes.OK, "", 0, status(nameless))
 
-	// A token is more than a certificate, even a bad one.
+	// A token takes precedence over the certificate, even an invalid token.
 	a, err := pb.NewAuthClient(reader).Authenticate(e.ctx, &pb.AuthenticateRequest{Name: "root", Password: "root"})
 	token := must(e, a, err).Token
 	fails(e, codes.OK, "", 0, read(reader, []byte("other"), "token", token))
 	fails(e, codes.Unauthenticated, invalidToken, 0, read(root, e.key("k"), "token", "no"))
-	// A gateway's certificate is its own.
+	// The gateway's certificate identifies only the gateway.
 	fails(e, codes.InvalidArgument, noName, 0, read(root, e.key("k"), "grpcgateway-accept", "*/*"))
 
 	post := func(name string, header ...string) string {
@@ -103,7 +103,7 @@ func byCertificate(e *env, ca *tlstest.Authority) {
 		req, err := http.NewRequestWithContext(e.ctx, http.MethodPost, "https://"+e.Address+"/v3/kv/range",
 			strings.NewReader(`{"key":"`+e.encoded("k")+`"}`))
 		must(e, 0, err)
-		req.Header.Set("Accept", "*/*") // without it, etcd takes the gateway's own certificate for the client's
+		req.Header.Set("Accept", "*/*") // without it, etcd uses the gateway's own certificate as the client's
 		if len(header) > 0 {
 			req.Header.Set(header[0], header[1])
 		}

@@ -46,7 +46,7 @@ var compactRules = []rule{
 		compactRefused(e, futureText, math.MaxInt64)
 		equal(e, "at the current revision", e.compact(last).Header.Revision, last)
 	}},
-	{"what is below is gone and the rest stays", func(e *env) {
+	{"a compaction removes revisions below it and no others", func(e *env) {
 		first := e.put("k", "1").Header.Revision
 		e.put("other", "old")
 		e.put("gone", "")
@@ -96,7 +96,7 @@ var compactRules = []rule{
 		equal(e, "revision after a restart", e.revision(), gone)
 		compactRefused(e, compactedText, gone)
 	}},
-	{"a restart forgets no compaction", func(e *env) {
+	{"compactions survive a restart", func(e *env) {
 		e.put("k", "1")
 		revision := e.put("k", "2").Header.Revision
 		e.put("k", "3")
@@ -110,7 +110,7 @@ var compactRules = []rule{
 		})
 		equal(e, "value", string(e.rangeOf(&pb.RangeRequest{Key: e.key("k"), Revision: revision}).Kvs[0].Value), "2")
 	}},
-	{"a compare over history that is gone", func(e *env) {
+	{"a compare after the history was compacted", func(e *env) {
 		e.put("k", "1")
 		e.compact(e.put("k", "2").Header.Revision)
 		equal(e, "version", e.holds(version(e.key("k"), equalTo, 2)), true)

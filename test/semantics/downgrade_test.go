@@ -10,7 +10,7 @@ import (
 
 func TestLeaderAndDowngrade(t *testing.T) { onBoth(t, leaderRules) }
 
-// refusedWith checks a refusal that the state of a cluster of its own explains.
+// refusedWith checks a refusal that depends on the state of the cluster.
 func refusedWith(e *env, err error, code codes.Code, message string) {
 	e.Helper()
 	if got := status.Convert(err); got.Code() != code || got.Message() != message {
@@ -28,7 +28,7 @@ var leaderRules = []rule{
 	{"MoveLeader", func(e *env) {
 		_, err := e.Maintenance.MoveLeader(e.ctx, &pb.MoveLeaderRequest{TargetID: 1})
 		if e.Members() > 1 {
-			return // it depends on which replica is asked
+			return // the leader depends on the replica that answers
 		}
 		refusedWith(e, err, codes.FailedPrecondition, "etcdserver: bad leader transferee")
 		a, err := e.Maintenance.MoveLeader(e.ctx, &pb.MoveLeaderRequest{TargetID: e.status().Leader})

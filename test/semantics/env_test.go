@@ -15,13 +15,13 @@ import (
 	"github.com/stele-db/stele/test/internal/target"
 )
 
-// rule is one statement about both servers.
+// rule is one statement that holds on both servers.
 type rule struct {
 	name string
 	test func(e *env)
 }
 
-// env is what a rule runs in. Its methods fail the test when the server refuses.
+// env is the environment of a rule. Its methods fail the test if the server refuses.
 type env struct {
 	*testing.T
 	*target.Target
@@ -73,17 +73,17 @@ func runAll(t *testing.T, server *target.Target, rules []rule) {
 	}
 }
 
-// key is a key of this rule's own.
+// key returns a key that only this rule uses.
 func (e *env) key(name string) []byte { return []byte(e.prefix + name) }
 
-// end is the end of the range of all keys of this rule.
+// end returns the end of the range of all keys of this rule.
 func (e *env) end() []byte {
 	end := []byte(e.prefix)
 	end[len(end)-1]++
 	return end
 }
 
-// everything is the range of this rule's keys.
+// everything returns a request for the range of this rule's keys.
 func (e *env) everything() *pb.RangeRequest {
 	return &pb.RangeRequest{Key: []byte(e.prefix), RangeEnd: e.end()}
 }
@@ -140,13 +140,13 @@ func (e *env) compact(revision int64) *pb.CompactionResponse {
 	return must(e, a, err)
 }
 
-// revision is the current one.
+// revision returns the current revision.
 func (e *env) revision() int64 {
 	e.Helper()
 	return e.rangeOf(&pb.RangeRequest{Key: []byte("revision")}).Header.Revision
 }
 
-// await returns when a condition holds, which must be before the rule's time is over.
+// await returns when condition holds, and fails the rule after its timeout.
 func (e *env) await(condition func() bool) {
 	e.Helper()
 	for !condition() {
@@ -158,7 +158,7 @@ func (e *env) await(condition func() bool) {
 	}
 }
 
-// isMember tells whether MemberList names id.
+// isMember reports whether MemberList contains id.
 func (e *env) isMember(id uint64) bool {
 	e.Helper()
 	a, err := e.Cluster.MemberList(e.ctx, &pb.MemberListRequest{Linearizable: true})
@@ -179,14 +179,14 @@ func refused[T any](e *env, code codes.Code, message string, call func() (T, err
 }
 
 // equal checks one value.
-func equal[T comparable](e *env, what string, got, want T) {
+func equal[T comparable](e *env, name string, got, want T) {
 	e.Helper()
 	if got != want {
-		e.Errorf("%s is %v, want %v", what, got, want)
+		e.Errorf("%s is %v, want %v", name, got, want)
 	}
 }
 
-// names are the keys without the rule's prefix.
+// names returns the keys without the rule's prefix.
 func (e *env) names(kvs []*mvccpb.KeyValue) string {
 	var list []string
 	for _, kv := range kvs {

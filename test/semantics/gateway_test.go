@@ -13,13 +13,13 @@ import (
 	"testing"
 )
 
-// TestGateway sends JSON.
+// TestGateway sends JSON to the gateway.
 func TestGateway(t *testing.T) { onBoth(t, gatewayRules) }
 
-// encoded is a key of this rule's own as JSON has it.
+// encoded returns a key of this rule in JSON's base64.
 func (e *env) encoded(name string) string { return base64.StdEncoding.EncodeToString(e.key(name)) }
 
-// headers differ between servers, but for the revision, which a rule asks for where it matters.
+// answerHeader matches headers, which differ between servers. A rule reads the revision separately if it matters.
 var answerHeader = regexp.MustCompile(`"header":\{"cluster_id":"\d+","member_id":"\d+",` +
 	`"revision":"\d+","raft_term":"\d+"\}`)
 
@@ -59,9 +59,9 @@ var gatewayRules = []rule{
 			kv.CreateRevision, kv.ModRevision, value)
 		equal(e, "range", e.post("POST", "/v3/kv/range", fmt.Sprintf(`{"key":%q}`, key)),
 			`200 {"header","kvs":[`+want+`],"count":"1"}`)
-		equal(e, "former name", e.post("POST", "/v3beta/kv/range", fmt.Sprintf(`{"key":%q,"count_only":true}`, key)),
+		equal(e, "old path", e.post("POST", "/v3beta/kv/range", fmt.Sprintf(`{"key":%q,"count_only":true}`, key)),
 			`200 {"header","count":"1"}`)
-		equal(e, "names in the other form", e.post("POST", "/v3/kv/range",
+		equal(e, "names in camel case", e.post("POST", "/v3/kv/range",
 			fmt.Sprintf(`{"key":%q,"countOnly":true,"unknown":1}`, key)), `200 {"header","count":"1"}`)
 		txn := fmt.Sprintf(`{"compare":[{"result":"EQUAL","target":"VERSION","key":%q,"version":"1"}],`+
 			`"success":[{"requestPut":{"key":%q,"value":%q}}]}`, key, key, value)

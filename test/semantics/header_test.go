@@ -16,7 +16,7 @@ var headerRules = []rule{
 		must(e, lease, err)
 		members, err := e.Cluster.MemberList(e.ctx, &pb.MemberListRequest{})
 		must(e, members, err)
-		for what, h := range map[string]*pb.ResponseHeader{
+		for name, h := range map[string]*pb.ResponseHeader{
 			"put":    e.put("k", "v").Header,
 			"range":  e.rangeOf(e.everything()).Header,
 			"txn":    e.txn(&pb.TxnRequest{}).Header,
@@ -25,7 +25,7 @@ var headerRules = []rule{
 			"member": members.Header,
 		} {
 			if h.GetClusterId() == 0 || h.GetMemberId() == 0 || h.GetRaftTerm() == 0 {
-				e.Errorf("the header of %s lacks an identity: %v", what, h)
+				e.Errorf("the header of %s lacks an identity: %v", name, h)
 			}
 		}
 	}},
@@ -46,7 +46,7 @@ var headerRules = []rule{
 		equal(e, "revision after deleting three keys",
 			e.deleteOf(&pb.DeleteRangeRequest{Key: []byte(e.prefix), RangeEnd: e.end()}).Header.Revision, before+2)
 	}},
-	{"what changes nothing returns the current revision", func(e *env) {
+	{"a request without effect returns the current revision", func(e *env) {
 		before := e.put("k", "v").Header.Revision
 		equal(e, "delete of nothing", e.del("missing").Header.Revision, before)
 		equal(e, "empty txn", e.txn(&pb.TxnRequest{}).Header.Revision, before)

@@ -20,9 +20,9 @@ import (
 	"github.com/stele-db/stele/test/internal/target"
 )
 
-// TestLeaseModeEtcd runs what holds in mode etcd alone, and what holds in both.
+// TestLeaseModeEtcd runs the rules of mode etcd and those of both modes.
 func TestLeaseModeEtcd(t *testing.T) {
-	rules := slices.Concat(leaseRules, etcdLeaseRules, contestRules)
+	rules := slices.Concat(leaseRules, etcdLeaseRules, lockRules)
 	if !target.Variant() {
 		t.Run("etcd", func(t *testing.T) {
 			t.Parallel()
@@ -39,12 +39,11 @@ func TestLeaseModeEtcd(t *testing.T) {
 	})
 }
 
-// TestLeaseModeTTL checks that mode ttl refuses what relies on etcd's leases, and names the other mode.
+// TestLeaseModeTTL checks that mode ttl refuses requests that rely on etcd's leases, and names the other mode.
 func TestLeaseModeTTL(t *testing.T) {
 	runAll(t, target.Stele(t), []rule{{"a lease is only a TTL", func(e *env) {
 		const message = "stele: this server runs with --lease-mode=ttl, where a lease is only a TTL: it cannot be " +
-			"chosen, kept alive, revoked or " +
-			"listed; locks, elections and service registries need --lease-mode=etcd"
+			"chosen, kept alive, revoked or listed; locks, elections and service registries need --lease-mode=etcd"
 		refused(e, codes.FailedPrecondition, message, func() (*pb.LeaseGrantResponse, error) {
 			return e.Lease.LeaseGrant(e.ctx, &pb.LeaseGrantRequest{ID: 7, TTL: 100})
 		})
@@ -74,8 +73,8 @@ func TestLeaseModeTTL(t *testing.T) {
 		})
 	}}, {"a key named after its lease is refused and changes nothing", func(e *env) {
 		const message = "stele: this server runs with --lease-mode=ttl, where all leases with the same TTL have the " +
-			"same ID: a key that is named " +
-			"after its lease is not unique; locks, elections and service registries need --lease-mode=etcd"
+			"same ID: a key that is named after its lease is not unique; locks, elections and service registries " +
+			"need --lease-mode=etcd"
 		before := e.revision()
 		for _, name := range []string{"60", "3c", "3C"} {
 			put := &pb.PutRequest{Key: e.key(name), Value: []byte("v"), Lease: 60}
@@ -129,7 +128,7 @@ func (e *env) timeToLive(id int64) *pb.LeaseTimeToLiveResponse {
 	return must(e, a, err)
 }
 
-// keysOf are the lease's keys without the rule's prefix, in order: etcd gives them in none.
+// keysOf returns the lease's keys without the rule's prefix, sorted: etcd returns them in no order.
 func (e *env) keysOf(id int64) string {
 	e.Helper()
 	var keys []string
@@ -151,13 +150,13 @@ func (e *env) leases() []int64 {
 }
 
 var etcdLeaseRules = []rule{
-	{"the TTL that is left is always less than the whole", func(e *env) {
+	{"the remaining TTL is always less than the whole", func(e *env) {
 		for range 50 {
 			id := e.grant(100).ID
 			equal(e, "TTL just after the grant", e.timeToLive(id).TTL, 99)
 		}
 	}},
-	{"leases are listed by their ends", func(e *env) {
+	{"leases are listed by expiry", func(e *env) {
 		var granted []int64
 		for range 50 {
 			granted = append(granted, e.grant(5000).ID)
@@ -176,7 +175,7 @@ var etcdLeaseRules = []rule{
 			equal(e, "granted TTL", e.timeToLive(id).GrantedTTL, 100)
 		}
 	}},
-	{"a lease that is not there", func(e *env) {
+	{"an unknown lease is refused", func(e *env) {
 		const none = 4711
 		refused(e, codes.NotFound, "etcdserver: requested lease not found", func() (*pb.LeaseRevokeResponse, error) {
 			return e.Lease.LeaseRevoke(e.ctx, &pb.LeaseRevokeRequest{ID: none})
@@ -194,7 +193,7 @@ var etcdLeaseRules = []rule{
 		equal(e, "ID", kept.ID, none)
 		equal(e, "header", kept.Header.Revision, e.revision())
 	}},
-	{"a transaction with a lease that is not there writes nothing", func(e *env) {
+	{"a transaction with an unknown lease writes nothing", func(e *env) {
 		refused(e, codes.NotFound, "etcdserver: requested lease not found", func() (*pb.TxnResponse, error) {
 			return e.KV.Txn(e.ctx, &pb.TxnRequest{Success: []*pb.RequestOp{
 				putOp(e.key("a"), "v"),
@@ -203,7 +202,7 @@ var etcdLeaseRules = []rule{
 		})
 		equal(e, "a", e.get("a") == nil, true)
 	}},
-	{"time to live tells keys and time", func(e *env) {
+	{"TimeToLive returns keys and the remaining time", func(e *env) {
 		id := e.grant(500).ID
 		before := e.revision()
 		a := e.timeToLive(id)
@@ -215,9 +214,9 @@ var etcdLeaseRules = []rule{
 		e.putWith("a", id)
 		equal(e, "keys", e.keysOf(id), "a b")
 		without, err := e.Lease.LeaseTimeToLive(e.ctx, &pb.LeaseTimeToLiveRequest{ID: id})
-		equal(e, "keys that were not asked for", len(must(e, without, err).Keys), 0)
+		equal(e, "keys that were not requested", len(must(e, without, err).Keys), 0)
 	}},
-	{"a key belongs to the lease that it was put with last", func(e *env) {
+	{"a key belongs to the lease of its last put", func(e *env) {
 		one, two := e.grant(500).ID, e.grant(500).ID
 		for _, name := range []string{"moves", "detached", "deleted", "kept", "reborn"} {
 			e.putWith(name, one)
@@ -250,14 +249,14 @@ var etcdLeaseRules = []rule{
 		}
 		equal(e, "TTL", e.timeToLive(id).TTL, -1)
 	}},
-	{"a revocation without keys leaves the revision alone", func(e *env) {
+	{"a revocation without keys keeps the revision", func(e *env) {
 		id := e.grant(500).ID
 		before := e.revision()
 		a, err := e.Lease.LeaseRevoke(e.ctx, &pb.LeaseRevokeRequest{ID: id})
 		equal(e, "revision", must(e, a, err).Header.Revision, before)
 		equal(e, "revision afterwards", e.revision(), before)
 	}},
-	{"the list names all leases, those that end first first", func(e *env) {
+	{"the list has all leases, in the order of expiry", func(e *env) {
 		late, early := e.grant(100_000).ID, e.grant(50_000).ID
 		ids := e.leases()
 		l, f := slices.Index(ids, late), slices.Index(ids, early)
@@ -266,7 +265,7 @@ var etcdLeaseRules = []rule{
 		must(e, a, err)
 		equal(e, "revoked", slices.Contains(e.leases(), late), false)
 	}},
-	{"keep-alives let leases live, and are answered in order", func(e *env) {
+	{"keep-alives extend leases, and are answered in order", func(e *env) {
 		s := e.watch()
 		s.all(&pb.WatchCreateRequest{Filters: []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NOPUT}})
 		var kept []int64
@@ -306,7 +305,7 @@ var etcdLeaseRules = []rule{
 		equal(e, "the stream ends", errors.Is(err, io.EOF), true)
 	}},
 	{"keep-alives of a stream take effect in order", func(e *env) {
-		// The answers show the order: meanwhile puts raise the revision, and every other lease does not exist.
+		// The answers show the order: puts raise the revision in the meantime, and every other lease does not exist.
 		stream, lease := e.keepAlives(), e.grant(300).ID
 		putting, stop := context.WithCancel(e.ctx)
 		put := make(chan error, 1)
@@ -401,7 +400,7 @@ var etcdLeaseRules = []rule{
 		go func() { elected <- two.Campaign(e.ctx, "two") }()
 		leader, err := two.Leader(e.ctx)
 		equal(e, "leader", string(must(e, leader, err).Kvs[0].Value), "one")
-		// A session that is closed revokes its lease, and with it goes what it held.
+		// Closing a session revokes its lease, which deletes its keys.
 		if err := sessions[0].Close(); err != nil {
 			e.Fatal(err)
 		}
@@ -432,7 +431,7 @@ var etcdLeaseRules = []rule{
 		}
 		equal(e, "count", len(e.get("counter").Value), 40)
 	}},
-	{"the client keeps its leases alive by itself", func(e *env) {
+	{"the client keeps its leases alive automatically", func(e *env) {
 		client := e.Client(e.T)
 		grant, err := client.Grant(e.ctx, 2)
 		id := must(e, grant, err).ID

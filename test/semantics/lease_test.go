@@ -23,7 +23,7 @@ func (e *env) putWith(name string, lease int64) *pb.PutResponse {
 
 // leaseRules hold in both lease modes.
 var leaseRules = []rule{
-	{"a grant leaves the revision alone", func(e *env) {
+	{"a grant keeps the revision", func(e *env) {
 		before := e.revision()
 		a := e.grant(600)
 		equal(e, "header revision", a.Header.Revision, before)
@@ -51,7 +51,7 @@ var leaseRules = []rule{
 		equal(e, "put", s.text(s.events(1)), "PUT k=v")
 		ev := s.events(1)
 		equal(e, "deleted", s.text(ev), "DELETE k")
-		equal(e, "former KeyValue", ev[0].PrevKv.String(), before.String())
+		equal(e, "previous KeyValue", ev[0].PrevKv.String(), before.String())
 		equal(e, "is gone", e.get("k") == nil, true)
 		equal(e, "revision of the deletion", ev[0].Kv.ModRevision > before.ModRevision, true)
 		equal(e, "it can still be read",
@@ -66,7 +66,7 @@ var leaseRules = []rule{
 		e.putWith("detached", lease)
 		e.put("detached", "stays")
 		e.putWith("attached", lease)
-		// The sweep that takes the one would take the other.
+		// The same sweep would delete both.
 		equal(e, "deleted", s.text(s.events(1)), "DELETE attached")
 		equal(e, "value", string(e.get("detached").Value), "stays")
 	}},

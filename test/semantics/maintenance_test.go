@@ -28,11 +28,11 @@ var maintenanceRules = []rule{
 		}
 		equal(e, "raft term", a.RaftTerm, a.Header.RaftTerm)
 		equal(e, "raft index is set", a.RaftIndex > 0, true)
-		e.await(func() bool { // a new etcd still has to apply what it writes itself
+		e.await(func() bool { // a new etcd first applies its own entries
 			now := e.status()
 			return now.RaftAppliedIndex == now.RaftIndex
 		})
-		if stele.Kind() != "tidb" { // which says 0 until it has gathered statistics: docs/databases.md
+		if stele.Kind() != "tidb" { // its size is 0 until it has gathered statistics: docs/databases.md
 			equal(e, "size is set", a.DbSize > 0, true)
 			equal(e, "size in use is set", a.DbSizeInUse > 0, true)
 		}
@@ -52,7 +52,7 @@ var maintenanceRules = []rule{
 		}
 		before := index()
 		e.put("k", "v")
-		e.await(func() bool { return index() > before }) // an etcd tells the client first
+		e.await(func() bool { return index() > before }) // etcd answers the client first
 	}},
 	{"HashKV checks its revision", func(e *env) {
 		current := e.put("k", "v").Header.Revision
@@ -65,7 +65,7 @@ var maintenanceRules = []rule{
 			return e.Maintenance.HashKV(e.ctx, &pb.HashKVRequest{Revision: current + 1})
 		})
 	}},
-	{"HashKV depends on the history alone", func(e *env) {
+	{"HashKV depends only on the history", func(e *env) {
 		hash := func(revision int64) uint32 {
 			a, err := e.Maintenance.HashKV(e.ctx, &pb.HashKVRequest{Revision: revision})
 			return must(e, a, err).Hash
@@ -119,7 +119,7 @@ var maintenanceRules = []rule{
 		_, err = cluster.MemberPromote(e.ctx, &pb.MemberPromoteRequest{ID: e.status().Header.MemberId})
 		refusedWith(e, err, codes.FailedPrecondition, "etcdserver: can only promote a learner member")
 	}},
-	{"an unknown downgrade action is found before its version", func(e *env) {
+	{"an unknown downgrade action is refused before its version", func(e *env) {
 		_, err := e.Maintenance.Downgrade(e.ctx, &pb.DowngradeRequest{Action: 9, Version: "no version"})
 		refusedWith(e, err, codes.Unknown, "etcdserver: unknown method")
 	}},

@@ -86,7 +86,7 @@ var rangeRules = []rule{
 		equal(e, "count", a.Count, 3)
 		equal(e, "more", a.More, true)
 	}},
-	{"more is what remains after filtering", func(e *env) {
+	{"more counts keys after filtering", func(e *env) {
 		e.put("a", "")
 		revision := e.put("b", "").Header.Revision
 		r := e.everything()

@@ -43,7 +43,7 @@ func (s *stream) send(r *pb.WatchRequest) {
 	}
 }
 
-// next is the next message.
+// next returns the next response.
 func (s *stream) next() *pb.WatchResponse {
 	s.Helper()
 	select {
@@ -58,7 +58,7 @@ func (s *stream) next() *pb.WatchResponse {
 	return nil
 }
 
-// create returns the answer.
+// create creates a watcher and returns the answer.
 func (s *stream) create(r *pb.WatchCreateRequest) *pb.WatchResponse {
 	s.Helper()
 	s.send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: r}})
@@ -94,8 +94,8 @@ func (s *stream) requestProgress() {
 	})
 }
 
-// progress asks for progress until it comes, because etcd drops a request while a watcher is not synced. Events
-// in between are an error.
+// progress requests progress until the server answers, because etcd drops a request while a watcher is not synced. It
+// fails on events.
 func (s *stream) progress() *pb.WatchResponse {
 	s.Helper()
 	for range 200 {
@@ -130,7 +130,7 @@ func (s *stream) events(n int) []*mvccpb.Event {
 	return list
 }
 
-// text shows events as "PUT a=1 DELETE b".
+// text formats events as "PUT a=1 DELETE b".
 func (s *stream) text(events []*mvccpb.Event) string {
 	var list []string
 	for _, ev := range events {

@@ -17,13 +17,13 @@ const (
 	notEqual = pb.Compare_NOT_EQUAL
 )
 
-// holds runs one compare.
+// holds reports whether one compare succeeds.
 func (e *env) holds(c *pb.Compare) bool {
 	e.Helper()
 	return e.txn(&pb.TxnRequest{Compare: []*pb.Compare{c}}).Succeeded
 }
 
-// txnRefused checks a txn that must fail as a whole, also as the branch taken of a nested one.
+// txnRefused checks that a txn fails as a whole, also as the taken branch of a nested one.
 func txnRefused(e *env, code codes.Code, message string, ops ...*pb.RequestOp) {
 	e.Helper()
 	for _, r := range []*pb.TxnRequest{
@@ -35,7 +35,7 @@ func txnRefused(e *env, code codes.Code, message string, ops ...*pb.RequestOp) {
 	}
 }
 
-// repeat is n operations that harm nobody.
+// repeat returns n operations without effect.
 func (e *env) repeat(n int) (ops []*pb.RequestOp) {
 	for range n {
 		ops = append(ops, rangeOf(e.key("k")))
@@ -278,7 +278,7 @@ var txnRules = []rule{
 		})
 		equal(e, "value", string(a.Responses[0].GetResponseRange().Kvs[0].Value), "v")
 	}},
-	{"prev_kv inside a txn is that of the operation", func(e *env) {
+	{"prev_kv inside a txn belongs to the operation", func(e *env) {
 		e.put("k", "1")
 		a := e.txn(&pb.TxnRequest{Success: []*pb.RequestOp{
 			{Request: &pb.RequestOp_RequestPut{
@@ -286,7 +286,7 @@ var txnRules = []rule{
 			}},
 			rangeOf(e.key("k")),
 		}})
-		equal(e, "former value", string(a.Responses[0].GetResponsePut().PrevKv.Value), "1")
+		equal(e, "previous value", string(a.Responses[0].GetResponsePut().PrevKv.Value), "1")
 		equal(e, "value", string(a.Responses[1].GetResponseRange().Kvs[0].Value), "2")
 	}},
 }

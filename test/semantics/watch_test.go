@@ -17,7 +17,7 @@ func TestProgressNotify(t *testing.T) {
 }
 
 var progressRules = []rule{
-	{"who asks gets notifications of its own id while there are no events", func(e *env) {
+	{"a watcher with progress_notify gets notifications of its id while there are no events", func(e *env) {
 		s := e.watch()
 		s.all(&pb.WatchCreateRequest{WatchId: 5})
 		s.all(&pb.WatchCreateRequest{
@@ -149,7 +149,7 @@ var watchRules = []rule{
 			e.Errorf("event is %v, want %v", got, want)
 		}
 	}},
-	{"prev_kv is the former KeyValue and absent on create", func(e *env) {
+	{"prev_kv is the previous KeyValue and absent on create", func(e *env) {
 		s := e.watch()
 		s.all(&pb.WatchCreateRequest{PrevKv: true})
 		e.put("k", "1")
@@ -160,7 +160,7 @@ var watchRules = []rule{
 		e.put("k", "3")
 		for i, want := range []*mvccpb.KeyValue{nil, first, second, nil} {
 			if got := s.events(1)[0].PrevKv; !proto.Equal(got, want) {
-				e.Errorf("former KeyValue of event %d is %v, want %v", i, got, want)
+				e.Errorf("previous KeyValue of event %d is %v, want %v", i, got, want)
 			}
 		}
 	}},
@@ -197,7 +197,7 @@ var watchRules = []rule{
 		equal(e, "first event", s.text(first.Events), "PUT k=v")
 		equal(e, "second watcher", second.WatchId, 1)
 		equal(e, "second event", s.text(second.Events), "DELETE k")
-		s.progress() // and nothing else
+		s.progress() // no event precedes it
 	}},
 	{"cancel answers canceled", func(e *env) {
 		s := e.watch()
@@ -220,7 +220,7 @@ var watchRules = []rule{
 		s.cancel(-1)
 		equal(e, "next answer", s.all(&pb.WatchCreateRequest{}), 0)
 	}},
-	{"what is no request is passed over", func(e *env) {
+	{"an empty request is ignored", func(e *env) {
 		s := e.watch()
 		s.send(&pb.WatchRequest{})
 		equal(e, "next answer", s.all(&pb.WatchCreateRequest{}), 0)
@@ -255,7 +255,7 @@ var watchRules = []rule{
 		s.events(50)
 		equal(e, "revision of the progress", s.progress().Header.Revision, e.revision())
 	}},
-	{"fragment splits what is larger than a request may be", func(e *env) {
+	{"fragment splits responses larger than the limit of a request", func(e *env) {
 		big := func(c string) string { return strings.Repeat(c, 700<<10) }
 		put := func(c string) int64 {
 			return e.txn(&pb.TxnRequest{Success: []*pb.RequestOp{putOp(e.key("a"), big(c)),

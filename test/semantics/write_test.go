@@ -14,7 +14,7 @@ func TestPut(t *testing.T) { onBoth(t, putRules) }
 
 func TestDeleteRange(t *testing.T) { onBoth(t, deleteRules) }
 
-// putWith is a put that is refused.
+// putWith checks that a put is refused.
 func putWith(e *env, code codes.Code, message string, r *pb.PutRequest) {
 	e.Helper()
 	refused(e, code, message, func() (*pb.PutResponse, error) { return e.KV.Put(e.ctx, r) })
@@ -52,13 +52,13 @@ var putRules = []rule{
 		e.put("k", "")
 		equal(e, "exists", e.get("k") != nil, true)
 	}},
-	{"prev_kv is the whole former KeyValue", func(e *env) {
+	{"prev_kv is the whole previous KeyValue", func(e *env) {
 		a, err := e.KV.Put(e.ctx, &pb.PutRequest{Key: e.key("k"), Value: []byte("1"), PrevKv: true})
-		equal(e, "no former one", must(e, a, err).PrevKv == nil, true)
+		equal(e, "no previous KeyValue", must(e, a, err).PrevKv == nil, true)
 		e.put("k", "2")
 		before := e.get("k")
 		a, err = e.KV.Put(e.ctx, &pb.PutRequest{Key: e.key("k"), Value: []byte("3"), PrevKv: true})
-		equal(e, "former one", must(e, a, err).PrevKv.String(), before.String())
+		equal(e, "previous KeyValue", must(e, a, err).PrevKv.String(), before.String())
 	}},
 	{"a plain put detaches the lease and ignore_lease keeps it", func(e *env) {
 		lease, err := e.Lease.LeaseGrant(e.ctx, &pb.LeaseGrantRequest{TTL: 600})
@@ -151,7 +151,7 @@ var deleteRules = []rule{
 		equal(e, "deleted", a.Deleted, 0)
 		equal(e, "revision", a.Header.Revision, before)
 	}},
-	{"prev_kvs are the whole former ones in key order", func(e *env) {
+	{"prev_kvs are the whole previous KeyValues in key order", func(e *env) {
 		e.put("b", "2")
 		e.put("a", "1")
 		before := e.rangeOf(e.everything()).Kvs
@@ -159,12 +159,12 @@ var deleteRules = []rule{
 		equal(e, "deleted", a.Deleted, 2)
 		equal(e, "keys", e.names(a.PrevKvs), "a b")
 		for i, kv := range a.PrevKvs {
-			equal(e, "former one", kv.String(), before[i].String())
+			equal(e, "previous KeyValue", kv.String(), before[i].String())
 		}
 	}},
 	{"without prev_kv there are none", func(e *env) {
 		e.put("a", "1")
-		equal(e, "number of former ones", len(e.del("a").PrevKvs), 0)
+		equal(e, "number of previous KeyValues", len(e.del("a").PrevKvs), 0)
 	}},
 	{"range end at or before key deletes nothing", func(e *env) {
 		e.put("b", "")
@@ -177,7 +177,7 @@ var deleteRules = []rule{
 			return e.KV.DeleteRange(e.ctx, &pb.DeleteRangeRequest{RangeEnd: []byte{0}})
 		})
 	}},
-	{"a deleted key is still there in the past", func(e *env) {
+	{"a deleted key can be read at older revisions", func(e *env) {
 		past := e.put("k", "v").Header.Revision
 		e.del("k")
 		equal(e, "value", string(e.rangeOf(&pb.RangeRequest{Key: e.key("k"), Revision: past}).Kvs[0].Value), "v")

@@ -37,8 +37,8 @@ func fails[T any](e *env, code codes.Code, message string, _ T, err error) {
 	}
 }
 
-// contestRules are about etcd's Lock and Election services.
-var contestRules = []rule{
+// lockRules cover etcd's Lock and Election services.
+var lockRules = []rule{
 	{"a lock is a key with a lease", func(e *env) {
 		id := e.grant(500).ID
 		before := e.revision()
@@ -54,13 +54,13 @@ var contestRules = []rule{
 		u, err = v3lockpb.NewLockClient(e.Conn).Unlock(e.ctx, &v3lockpb.UnlockRequest{Key: a.Key})
 		equal(e, "revision of another", must(e, u, err).Header.Revision, before+2)
 	}},
-	{"a lock without a lease gets one of a minute", func(e *env) {
+	{"a lock without a lease gets a lease of a minute", func(e *env) {
 		a := e.lock("mutex", 0)
 		lease := e.get(strings.TrimPrefix(string(a.Key), e.prefix)).Lease
 		equal(e, "granted", e.timeToLive(lease).GrantedTTL, 60)
 		equal(e, "key", string(a.Key), fmt.Sprintf("%s/%x", e.key("mutex"), lease))
 	}},
-	{"locks are had in the order of their requests", func(e *env) {
+	{"clients get a lock in the order of their requests", func(e *env) {
 		first := e.lock("mutex", e.grant(500).ID)
 		waiting := make(chan string, 3)
 		for i := range 3 {
@@ -93,7 +93,7 @@ var contestRules = []rule{
 			equal(e, "next", <-waiting, fmt.Sprint(i))
 		}
 	}},
-	{"whoever waits for a lock with a lease that ends is told", func(e *env) {
+	{"waiting for a lock fails when the lease expires", func(e *env) {
 		e.lock("mutex", e.grant(500).ID)
 		id := e.grant(500).ID
 		failed := make(chan error, 1)
@@ -105,15 +105,15 @@ var contestRules = []rule{
 		e.await(func() bool { return e.get(key) != nil })
 		r, err := e.Lease.LeaseRevoke(e.ctx, &pb.LeaseRevokeRequest{ID: id})
 		must(e, r, err)
-		// As in etcd it is told when it would have had its turn.
+		// As in etcd, the client learns of it when its turn comes.
 		held := e.rangeOf(&pb.RangeRequest{Key: e.key("mutex/"), RangeEnd: e.key("mutex0")}).Kvs
 		d, err := e.KV.DeleteRange(e.ctx, &pb.DeleteRangeRequest{Key: held[0].Key})
 		must(e, d, err)
 		fails(e, codes.Unknown, "mutex: session is expired", 0, <-failed)
 	}},
-	{"a lock with a lease that is not there", func(e *env) {
+	{"a lock with an unknown lease", func(e *env) {
 		a, err := v3lockpb.NewLockClient(e.Conn).Lock(e.ctx, &v3lockpb.LockRequest{Name: e.key("mutex"), Lease: 4711})
-		// etcd's service passes its client's error on, by which the code is lost.
+		// etcd's service returns its client's error, which has lost the code.
 		fails(e,
 			map[string]codes.Code{"etcd": codes.Unknown, "subject": codes.Unknown, "stele": codes.NotFound}[e.Name],
 			"etcdserver: requested lease not found", a, err)
@@ -164,7 +164,7 @@ var contestRules = []rule{
 		equal(e, "revision", must(e, p, err).Header.Revision, before+3)
 		o, err = observed.Recv()
 		equal(e, "observed", string(must(e, o, err).Kv.Value), "one, still")
-		// A campaign of who leads is a proclamation.
+		// A campaign of the leader is a proclamation.
 		equal(e, "created", e.campaign("e", "one, again", one).Leader.Rev, before+1)
 		o, err = observed.Recv()
 		equal(e, "observed", string(must(e, o, err).Kv.Value), "one, again")
@@ -178,7 +178,7 @@ var contestRules = []rule{
 		}
 		o, err = observed.Recv()
 		equal(e, "observed", string(must(e, o, err).Kv.Value), "two")
-		p, err = client.Proclaim(e.ctx, &v3electionpb.ProclaimRequest{Leader: leader.Leader, Value: []byte("in vain")})
+		p, err = client.Proclaim(e.ctx, &v3electionpb.ProclaimRequest{Leader: leader.Leader, Value: []byte("refused")})
 		fails(e, codes.Unknown, "election: not leader", p, err)
 		r, err = client.Resign(e.ctx, &v3electionpb.ResignRequest{Leader: leader.Leader})
 		must(e, r, err)
@@ -187,7 +187,7 @@ var contestRules = []rule{
 		r, err = client.Resign(e.ctx, &v3electionpb.ResignRequest{})
 		fails(e, codes.Unknown, `"leader" field must be provided`, r, err)
 	}},
-	{"a client that gives up waiting leaves nothing behind", func(e *env) {
+	{"a client that stops waiting leaves no key", func(e *env) {
 		e.campaign("e", "one", e.grant(500).ID)
 		id := e.grant(500).ID
 		waiting, cancel := context.WithTimeout(e.ctx, 500*time.Millisecond)
