@@ -25,12 +25,12 @@ func bounded(t *testing.T) context.Context {
 	return ctx
 }
 
-// TestClient is what programs do with etcd's client.
+// TestClient uses the functions of etcd's client that programs use.
 func TestClient(t *testing.T) {
 	ctx := bounded(t)
 	client := target.Subject(t).Client(t)
 
-	// Leader election is over before a client with require-leader notices.
+	// The leader election ends before a client with require-leader can notice it.
 	if _, err := client.Put(clientv3.WithRequireLeader(ctx), "a", "1"); err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := string(sorted.Kvs[0].Key); got != "b" || !sorted.More {
-		t.Fatalf("largest value is that of %q, more %v", got, sorted.More)
+		t.Fatalf("the largest value has key %q, more %v", got, sorted.More)
 	}
 	if _, err := client.Compact(ctx, txn.Header.Revision, clientv3.WithCompactPhysical()); err != nil {
 		t.Fatal(err)
@@ -69,7 +69,7 @@ func TestClient(t *testing.T) {
 	}
 }
 
-// TestNamespace runs etcd's client-side prefixing.
+// TestNamespace uses etcd's client-side prefixing.
 func TestNamespace(t *testing.T) {
 	ctx := bounded(t)
 	client := target.Subject(t).Client(t)
@@ -93,11 +93,11 @@ func TestNamespace(t *testing.T) {
 		t.Fatalf("namespace holds %v", got.Kvs)
 	}
 	if got, err := client.Get(ctx, "ns/k"); err != nil || got.Count != 1 {
-		t.Fatalf("the key is not where it should be: %v, %v", got, err)
+		t.Fatalf("the key is not under the prefix: %v, %v", got, err)
 	}
 }
 
-// TestMirror copies everything with etcd's syncer, which pages through a revision and then watches.
+// TestMirror copies all keys with etcd's syncer, which pages through a revision and then watches.
 func TestMirror(t *testing.T) {
 	ctx := bounded(t)
 	client := target.Subject(t).Client(t)
@@ -132,8 +132,8 @@ func TestMirror(t *testing.T) {
 	}
 }
 
-// TestWatchOverRestarts kills the server again and again while a client writes and another one watches: no event may be
-// missing, doubled or out of order.
+// TestWatchOverRestarts kills the server repeatedly while a client writes and another one watches: no event may be
+// missing, duplicated or out of order.
 func TestWatchOverRestarts(t *testing.T) {
 	ctx := bounded(t)
 	server := target.Subject(t)
@@ -188,8 +188,7 @@ func TestWatchOverRestarts(t *testing.T) {
 			t.Fatalf("the last event is missing after %d of %d", len(got), len(acknowledged))
 		}
 	}
-	// A put whose outcome was unknown may have taken effect besides, so that there may be more events than
-	// acknowledged writes.
+	// A put of unknown outcome may have taken effect, so that there may be more events than acknowledged writes.
 	for _, want := range acknowledged {
 		if !slices.Contains(got, want) {
 			t.Errorf("no event for %v", want)
@@ -203,7 +202,7 @@ func TestWatchOverRestarts(t *testing.T) {
 	t.Logf("%d writes acknowledged over 4 kills, %d events in order", len(acknowledged), len(got))
 }
 
-// TestLeaseOverRestart kills the server while a lease runs: the deadline is neither extended nor forgotten.
+// TestLeaseOverRestart kills the server while a lease is active: its deadline is neither extended nor lost.
 func TestLeaseOverRestart(t *testing.T) {
 	ctx := bounded(t)
 	server := target.Subject(t)
@@ -225,7 +224,7 @@ func TestLeaseOverRestart(t *testing.T) {
 	if _, err := client.Put(ctx, "stays", "v", clientv3.WithLease(stays.ID)); err != nil {
 		t.Fatal(err)
 	}
-	// Most of the TTL passes before the restart: a deadline counted from there would be late.
+	// Most of the TTL passes before the restart: a deadline that starts there would be late.
 	events := client.Watch(ctx, "k", clientv3.WithRev(put.Header.Revision+1))
 	select {
 	case r := <-events:

@@ -12,7 +12,7 @@ import (
 	"github.com/stele-db/stele/test/internal/target"
 )
 
-// TestHTTP compares what the client port answers to plain HTTP: status, content type and body.
+// TestHTTP compares the answers to plain HTTP: status, content type and body.
 func TestHTTP(t *testing.T) {
 	reference, subject := target.Reference(t), target.Subject(t)
 	reference.AwaitStorageVersion(t)
@@ -35,7 +35,7 @@ func TestHTTP(t *testing.T) {
 	}
 }
 
-// TestMetrics checks that there are metrics in the text format.
+// TestMetrics checks that /metrics has the text format.
 func TestMetrics(t *testing.T) {
 	answer := fetch(t, target.Subject(t), http.MethodGet, "/metrics")
 	if !strings.HasPrefix(answer, "200 text/plain; version=0.0.4") || !strings.Contains(answer, "go_goroutines ") {
@@ -45,10 +45,10 @@ func TestMetrics(t *testing.T) {
 
 var semver = regexp.MustCompile(`3\.[67]\.\d+`)
 
-// ownVersion is in the answer to /version, in addition to etcd's fields.
+// ownVersion is Stele's additional field in the answer to /version.
 var ownVersion = regexp.MustCompile(`,"stele":"[^"]+"`)
 
-// fetch returns status, content type and body. The order of checks is none, as in etcd.
+// fetch returns status, content type and body. The lines of checks are sorted, because etcd writes them in no order.
 func fetch(t *testing.T, server *target.Target, method, path string) string {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, "http://"+server.Address+path, http.NoBody)

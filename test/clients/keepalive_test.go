@@ -16,8 +16,8 @@ import (
 	"github.com/stele-db/stele/test/internal/target"
 )
 
-// TestKeepAlive pings a connection that has a watch on it: clients may do so every 5 seconds (etcd's client does every
-// 10, where grpc by itself allows one in 5 minutes), and not much more often.
+// TestKeepAlive pings a connection with a watch. Clients may ping every 5 seconds, but not much more often: etcd's
+// client pings every 10 seconds, whereas grpc's default allows one ping in 5 minutes.
 func TestKeepAlive(t *testing.T) {
 	for name, start := range map[string]func(testing.TB, ...string) *target.Target{
 		"etcd": target.Reference, "stele": target.Subject,
@@ -28,7 +28,7 @@ func TestKeepAlive(t *testing.T) {
 			refused  bool
 		}{
 			{"every 100ms", 100 * time.Millisecond, true},
-			// As many as are too many in the other case.
+			// The number of pings is the one that is too many in the other case.
 			{"every 5.1s", 5100 * time.Millisecond, false},
 		} {
 			t.Run(name+" "+c.name, func(t *testing.T) {
@@ -44,7 +44,7 @@ func TestKeepAlive(t *testing.T) {
 
 var errTooManyPings = errors.New("GOAWAY too_many_pings")
 
-// ping opens a watch and sends n pings. grpc's own client cannot ping that often, so this is HTTP/2 by hand.
+// ping opens a watch and sends n pings. grpc's own client cannot ping that often, so this is plain HTTP/2.
 func ping(t *testing.T, address string, interval time.Duration, n int) error {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
@@ -125,7 +125,7 @@ func watchHeaders(address string) http2.HeadersFrameParam {
 	return http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true}
 }
 
-// watchMessage is the creation of a watcher as grpc frames it.
+// watchMessage returns the creation of a watcher in grpc's framing.
 func watchMessage(t *testing.T) []byte {
 	t.Helper()
 	body, err := proto.Marshal(&pb.WatchRequest{

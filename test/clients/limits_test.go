@@ -20,7 +20,7 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// peakMiB is the most memory that the process pid has ever had resident.
+// peakMiB returns the highest resident memory of the process pid so far.
 func peakMiB(t testing.TB, pid int) int {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
@@ -64,7 +64,7 @@ func TestLargeBodyCostsLittle(t *testing.T) {
 	}
 }
 
-// TestDescriptorsAreReserved starts a server that may open 256 files, and opens more connections than that.
+// TestDescriptorsAreReserved opens more connections than a server may open files, which is 256.
 func TestDescriptorsAreReserved(t *testing.T) {
 	dir := t.TempDir()
 	limited := filepath.Join(dir, "limited")
@@ -86,7 +86,7 @@ func TestDescriptorsAreReserved(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		// One that speaks HTTP/1 is kept while it says no more.
+		// The server keeps an HTTP/1 connection that sends nothing more.
 		fmt.Fprint(conn, "GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
 		conns = append(conns, conn)
 	}
@@ -106,7 +106,7 @@ func TestDescriptorsAreReserved(t *testing.T) {
 			t.Fatalf("only %d files are open", open())
 		}
 	}
-	// What needs files of its own works: the database, and a snapshot's temporary file.
+	// The files of the database and of a snapshot can still be opened.
 	for i := range 20 {
 		if _, err := client.Put(ctx, "a", strconv.Itoa(i)); err != nil {
 			t.Fatal(err)
@@ -125,7 +125,7 @@ func TestDescriptorsAreReserved(t *testing.T) {
 	if n > 200 {
 		t.Errorf("%d files of 256 are open", n)
 	}
-	// The connections that waited are served when others have gone.
+	// The waiting connections are served when others have closed.
 	for _, conn := range conns {
 		_ = conn.Close()
 	}

@@ -18,9 +18,9 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// TestMovedFile takes the SQLite file away from a running server. Within a second the server refuses writes and
-// linearizable reads, every check and the list of alarms show it, and the end of the process does not claim that
-// everything is on disk. Put back, the file has everything.
+// TestMovedFile moves the SQLite file of a running server. Within a second the server refuses writes and linearizable
+// reads; every health check and the alarm list show it; and the process does not claim at its end that everything is on
+// disk. After the file is moved back, it has all writes.
 func TestMovedFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "state.db")

@@ -23,7 +23,7 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// unreading is a gRPC client that opens streams and gives the server no permission to send on them.
+// unreading is a gRPC client that opens streams and never lets the server send on them.
 type unreading struct {
 	net.Conn
 	framer *http2.Framer
@@ -104,7 +104,7 @@ type measured struct {
 	pid    int
 }
 
-// measuredServer runs Stele, or with STELE_TEST_SUBJECT=etcd an etcd, which has none of these bounds.
+// measuredServer runs Stele, or an etcd with STELE_TEST_SUBJECT=etcd, which has none of these bounds.
 func measuredServer(t testing.TB) measured {
 	t.Helper()
 	if os.Getenv("STELE_TEST_SUBJECT") == "etcd" {
@@ -115,7 +115,7 @@ func measuredServer(t testing.TB) measured {
 	return measured{s.Target, s.Pid()}
 }
 
-// fill writes so many values of a megabyte.
+// fill writes the given number of values of a megabyte.
 func fill(t testing.TB, target string, values int) {
 	t.Helper()
 	client := connect.Client(t, target)
@@ -139,7 +139,7 @@ func works(t testing.TB, target string) {
 	}
 }
 
-// unreadStreams is how many streams a test leaves unread: 200, or STELE_TEST_UNREAD_STREAMS.
+// unreadStreams returns the number of unread streams: 200, or STELE_TEST_UNREAD_STREAMS.
 func unreadStreams() int {
 	n, err := strconv.Atoi(os.Getenv("STELE_TEST_UNREAD_STREAMS"))
 	if err != nil {
@@ -148,7 +148,7 @@ func unreadStreams() int {
 	return n
 }
 
-// TestUnreadAnswersAreBounded asks for 10 MiB on each of many streams and reads none of it.
+// TestUnreadAnswersAreBounded requests 10 MiB on each of many streams and reads none of it.
 func TestUnreadAnswersAreBounded(t *testing.T) {
 	const most = 160 // MiB that the answers may take
 	everything := &pb.RangeRequest{Key: []byte("unread/"), RangeEnd: []byte("unread0")}
@@ -189,7 +189,7 @@ func TestUnreadAnswersAreBounded(t *testing.T) {
 	}
 }
 
-// settled waits until the server's processor time has stood still for a moment.
+// settled waits until the server's processor time has stopped growing for a moment.
 func settled(t testing.TB, pid int) {
 	t.Helper()
 	used := func() string {

@@ -29,7 +29,7 @@ func TestBetween(t *testing.T) {
 	h.compact(50)
 	h.write(50)
 	addUsers(t, client)
-	want, wantUsers := look(t, client, 0), users(t, client)
+	want, wantUsers := read(t, client, 0), users(t, client)
 	want.leases = leases(t, client)
 	refused(t, "no such file", "--from=stele", "--source=sqlite://none.db", "--endpoint="+file(t))
 	for _, to := range []string{
@@ -40,7 +40,7 @@ func TestBetween(t *testing.T) {
 	}
 	refused(t, "it is not empty", "--from=stele", "--source="+from, "--endpoint="+from)
 	copied := serve(t, from, "--lease-mode=etcd")
-	got := look(t, copied, 0)
+	got := read(t, copied, 0)
 	got.leases = leases(t, copied)
 	same(t, got, want)
 	equal(t, "users", users(t, copied), wantUsers)
@@ -49,13 +49,13 @@ func TestBetween(t *testing.T) {
 	to := file(t)
 	mustImport(t, "--from=etcd", "--source=http://"+server.Target, "--endpoint="+to)
 	copied = serve(t, to, "--lease-mode=etcd")
-	got = look(t, copied, 0)
+	got = read(t, copied, 0)
 	got.leases = leases(t, copied)
 	same(t, got, want)
 	equal(t, "users", users(t, copied), wantUsers)
 }
 
-// TestBetweenTTL copies a Stele without leases of their own, from its database and from its port.
+// TestBetweenTTL copies a Stele in lease mode ttl, from its database and from its port.
 func TestBetweenTTL(t *testing.T) {
 	t.Parallel()
 	from := file(t)
@@ -65,15 +65,15 @@ func TestBetweenTTL(t *testing.T) {
 		must[*clientv3.PutResponse](t)(client.Put(t.Context(), key(i%7), "v",
 			clientv3.WithLease(clientv3.LeaseID(10_000+i%3))))
 	}
-	want := look(t, client, 0)
+	want := read(t, client, 0)
 	for _, source := range []string{"--from=stele --source=" + from, "--from=etcd --source=http://" + s.Target} {
 		to := file(t)
 		mustImport(t, append(strings.Fields(source), "--endpoint="+to)...)
-		same(t, look(t, serve(t, to), 0), want)
+		same(t, read(t, serve(t, to), 0), want)
 	}
 }
 
-// TestThere and back again: what Stele holds goes to an etcd by a snapshot, and from there to another Stele.
+// TestThereAndBackAgain copies a Stele to an etcd by a snapshot, and that etcd to another Stele.
 func TestThereAndBackAgain(t *testing.T) {
 	t.Parallel()
 	client := connect.Client(t, stele.Start(t, stele.Options{Args: []string{"--lease-mode=etcd"}}).Target)
@@ -82,7 +82,7 @@ func TestThereAndBackAgain(t *testing.T) {
 	h.compact(50)
 	h.write(50)
 	addUsers(t, client)
-	want, wantUsers := look(t, client, 0), users(t, client)
+	want, wantUsers := read(t, client, 0), users(t, client)
 	want.leases = leases(t, client)
 
 	dir := filepath.Join(t.TempDir(), "etcd")
@@ -99,20 +99,20 @@ func TestThereAndBackAgain(t *testing.T) {
 	}
 	server := etcd.Start(t, etcd.Options{Dir: dir})
 	there := connect.Client(t, server.Target)
-	same(t, look(t, there, 0), want0(want))
+	same(t, read(t, there, 0), withoutLeases(want))
 	equal(t, "users", users(t, there), wantUsers)
 
 	endpoint := file(t)
 	mustImport(t, "--from=etcd", "--source=http://"+server.Target, "--endpoint="+endpoint)
 	back := serve(t, endpoint, "--lease-mode=etcd")
-	got := look(t, back, 0)
+	got := read(t, back, 0)
 	got.leases = leases(t, back)
 	same(t, got, want)
 	equal(t, "users", users(t, back), wantUsers)
 }
 
-// want0 is want without leases.
-func want0(want *seen) *seen {
+// withoutLeases returns a copy of want without leases.
+func withoutLeases(want *contents) *contents {
 	w := *want
 	w.leases = nil
 	return &w

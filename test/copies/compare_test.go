@@ -13,21 +13,21 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// seen is what a client can see of a store at a moment.
-type seen struct {
+// contents is everything that a client can read from a store.
+type contents struct {
 	revision, compacted int64
-	// keys are those of each revision from the compact one on, leases their TTLs and keys.
+	// keys are the keys at each revision from the compact one on; leases are their TTLs and keys.
 	keys   []string
 	events []string
 	leases []string
 	hashes []uint32
 }
 
-// look sees everything up to revision, 0 is the current one.
-func look(t *testing.T, client *clientv3.Client, revision int64) *seen {
+// read returns the contents up to revision, or up to the current one if that is 0.
+func read(t *testing.T, client *clientv3.Client, revision int64) *contents {
 	t.Helper()
 	all := must[*clientv3.GetResponse](t)(client.Get(t.Context(), "\x00", clientv3.WithFromKey()))
-	s := &seen{revision: revision, compacted: compacted(t, client)}
+	s := &contents{revision: revision, compacted: compacted(t, client)}
 	if revision == 0 {
 		s.revision = all.Header.Revision
 	}
@@ -37,7 +37,7 @@ func look(t *testing.T, client *clientv3.Client, revision int64) *seen {
 		s.keys = append(s.keys, fmt.Sprint(at, texts(r.Kvs)))
 	}
 	s.events = events(t, client, s.compacted+1, s.revision)
-	// At the compact revision itself an etcd answers with the hash that it made when it compacted, of what it had
+	// At the compact revision an etcd answers with the hash that it computed during the compaction, of its content
 	// before.
 	for _, at := range []int64{s.revision, (s.revision + max(s.compacted, 1)) / 2, min(s.compacted+1, s.revision)} {
 		s.hashes = append(s.hashes,
@@ -54,14 +54,14 @@ func texts(kvs []*mvccpb.KeyValue) (all []string) {
 	return all
 }
 
-// compacted is the compact revision, 0 if there is none.
+// compacted returns the compact revision, 0 if there is none.
 func compacted(t *testing.T, client *clientv3.Client) int64 {
 	t.Helper()
 	return max(0,
 		must[*clientv3.HashKVResponse](t)(client.HashKV(t.Context(), client.Endpoints()[0], 0)).CompactRevision)
 }
 
-// events are those from a revision up to another one, as a watch shows them.
+// events returns the events between two revisions, as a watch shows them.
 func events(t *testing.T, client *clientv3.Client, from, to int64) (all []string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -86,11 +86,11 @@ func events(t *testing.T, client *clientv3.Client, from, to int64) (all []string
 			}
 		}
 	}
-	t.Fatalf("the watch from %d did not come to %d", from, to)
+	t.Fatalf("the watch from %d did not reach %d", from, to)
 	return nil
 }
 
-// leases describes the leases, but for the time that they last.
+// leases describes the leases without their remaining time.
 func leases(t *testing.T, client *clientv3.Client) (all []string) {
 	t.Helper()
 	for _, l := range must[*clientv3.LeaseLeasesResponse](t)(client.Leases(t.Context())).Leases {
@@ -126,8 +126,8 @@ func users(t *testing.T, client *clientv3.Client) (all []string) {
 	return append(all, fmt.Sprint("enabled ", status.Enabled, " revision ", status.AuthRevision))
 }
 
-// same fails the test where a copy differs from its source.
-func same(t *testing.T, got, want *seen) {
+// same fails the test if a copy differs from its source.
+func same(t *testing.T, got, want *contents) {
 	t.Helper()
 	if got.revision != want.revision || got.compacted != want.compacted {
 		t.Errorf("revision %d and compact revision %d, want %d and %d", got.revision, got.compacted, want.revision,

@@ -1,6 +1,8 @@
-// Package copies lets `stele import` copy what an etcd, a snapshot of one, or another Stele holds, and compares
-// everything that a client can see of both: all keys at all revisions that can be read, what a watch shows of them,
-// leases, users and roles, and HashKV at several revisions.
+// Package copies compares the copies that `stele import` makes with their sources: etcd, its snapshots, and other
+// Steles.
 //
-// Databases are what package stele documents; the copies from database to database use one of each kind.
+// It compares everything that a client can read: all keys at all readable revisions, the events of a watch, leases,
+// users and roles, and HashKV at several revisions.
+//
+// Package stele documents the choice of databases; copies between databases use one of each kind.
 package copies

@@ -22,7 +22,7 @@ func TestSnapshot(t *testing.T) {
 	h.write(80)
 	addUsers(t, source)
 	path := save(t, source)
-	want := look(t, source, 0)
+	want := read(t, source, 0)
 	want.leases = leases(t, source)
 	wantUsers := users(t, source)
 
@@ -32,12 +32,12 @@ func TestSnapshot(t *testing.T) {
 	mustImport(t, args...)
 	refused(t, "it is not empty", args...)
 	copied := serve(t, endpoint, "--lease-mode=etcd")
-	got := look(t, copied, 0)
+	got := read(t, copied, 0)
 	got.leases = leases(t, copied)
 	same(t, got, want)
 	equal(t, "users", users(t, copied), wantUsers)
 
-	// It goes on where the source ended, with leases that end.
+	// The copy continues where the source ended, including leases that expire.
 	put := must[*clientv3.PutResponse](t)(copied.Put(t.Context(), "new", ""))
 	if put.Header.Revision != want.revision+1 {
 		t.Errorf("the first write is at revision %d, want %d", put.Header.Revision, want.revision+1)
@@ -47,7 +47,7 @@ func TestSnapshot(t *testing.T) {
 	}
 }
 
-// TestSnapshotRefused leaves the target alone when there is something wrong with the file.
+// TestSnapshotRefused checks that the target is unchanged if the file is invalid.
 func TestSnapshotRefused(t *testing.T) {
 	t.Parallel()
 	server := etcd.Start(t, etcd.Options{})
@@ -76,7 +76,7 @@ func TestSnapshotRefused(t *testing.T) {
 	mustImport(t, "--from=etcd", "--source="+damaged, "--endpoint="+endpoint, "--skip-hash-check")
 }
 
-// addUsers makes users and roles, without making anybody use them.
+// addUsers adds users and roles without enabling auth.
 func addUsers(t *testing.T, client *clientv3.Client) {
 	t.Helper()
 	ctx := t.Context()

@@ -9,7 +9,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// history writes at random, as a user of all of etcd would.
+// history writes at random, using all features of etcd.
 type history struct {
 	t      *testing.T
 	client *clientv3.Client
@@ -40,7 +40,7 @@ func (h *history) put() clientv3.Op {
 	return clientv3.OpPut(key(h.rand.IntN(keys)), h.value(), opts...)
 }
 
-// write makes n requests that write.
+// write makes n write requests.
 func (h *history) write(n int) {
 	h.t.Helper()
 	ctx := h.t.Context()
@@ -89,7 +89,7 @@ func (h *history) revision() int64 {
 	return must[*clientv3.GetResponse](h.t)(h.client.Get(h.t.Context(), "none")).Header.Revision
 }
 
-// compact compacts, so that about so many revisions are left.
+// compact compacts so that about left revisions remain.
 func (h *history) compact(left int64) {
 	h.t.Helper()
 	if at := h.revision() - left; at > 1 {

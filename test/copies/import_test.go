@@ -21,7 +21,7 @@ import (
 
 const importTimeout = 2 * time.Minute
 
-// importing is a `stele import` under way.
+// importing is a running `stele import`.
 type importing struct {
 	cmd    *exec.Cmd
 	out    output
@@ -46,7 +46,7 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// log waits until it has printed a text.
+// log waits until the import has printed a text.
 func (i *importing) log(t *testing.T, text string) {
 	t.Helper()
 	deadline := time.NewTimer(30 * time.Second)
@@ -80,7 +80,7 @@ func startStele(t *testing.T, args ...string) *importing {
 	return i
 }
 
-// wait returns what it printed.
+// wait returns the output.
 func (i *importing) wait() (string, error) {
 	defer i.cancel()
 	err := i.cmd.Wait()
@@ -97,7 +97,7 @@ func mustImport(t *testing.T, args ...string) string {
 	return out
 }
 
-// refused runs an import that must fail, with a sentence that holds text.
+// refused runs an import that must fail with a message that contains text.
 func refused(t *testing.T, text string, args ...string) {
 	t.Helper()
 	out, err := startImport(t, args...).wait()
@@ -106,7 +106,7 @@ func refused(t *testing.T, text string, args ...string) {
 	}
 }
 
-// serve starts a server on a copy, after a look for mistakes in it.
+// serve checks a copy for inconsistencies and starts a server on it.
 func serve(t *testing.T, endpoint string, args ...string) *clientv3.Client {
 	t.Helper()
 	s := stele.Start(t, stele.Options{Endpoint: endpoint, Args: args})

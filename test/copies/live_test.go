@@ -18,10 +18,10 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// following is what an import logs when it has copied a snapshot.
+// following is the log message of an import that has copied a snapshot.
 const following = `msg="following the source"`
 
-// TestLive copies an etcd while clients write to it, until it is told to end.
+// TestLive copies an etcd while clients write to it, until a signal ends the import.
 func TestLive(t *testing.T) {
 	t.Parallel()
 	server := etcd.Start(t, etcd.Options{})
@@ -41,7 +41,7 @@ func TestLive(t *testing.T) {
 	}
 	importing.log(t, following)
 	await(t, source, 300)
-	h.write(60) // leases come and go meanwhile
+	h.write(60) // with grants and revocations of leases
 	must[*clientv3.AuthUserAddResponse](t)(source.UserAdd(t.Context(), "late", "the password of late"))
 	stop()
 	if err := load.Wait(); err != nil {
@@ -58,16 +58,16 @@ func TestLive(t *testing.T) {
 		t.Errorf("%s", out)
 	}
 	t.Logf("%s", strings.TrimSpace(out))
-	want, copied := look(t, source, 0), serve(t, endpoint, "--lease-mode=etcd")
+	want, copied := read(t, source, 0), serve(t, endpoint, "--lease-mode=etcd")
 	want.leases = leases(t, source)
-	got := look(t, copied, 0)
+	got := read(t, copied, 0)
 	got.leases = leases(t, copied)
 	same(t, got, want)
 	equal(t, "users", users(t, copied), users(t, source))
 }
 
-// put writes until ctx ends, which cancels none of its requests: etcd may still apply one whose client has gone, after
-// the import has ended.
+// put writes until ctx ends. It cancels no request, because etcd may still apply one after its client and the import
+// have ended.
 func put(ctx context.Context, client *clientv3.Client, i int) error {
 	for n := 0; ctx.Err() == nil; n++ {
 		op := clientv3.OpPut(fmt.Sprintf("load/%d/%d", i, n%50), fmt.Sprint(n))
@@ -81,7 +81,7 @@ func put(ctx context.Context, client *clientv3.Client, i int) error {
 	return nil
 }
 
-// await waits until so many revisions have been written.
+// await waits until n more revisions have been written.
 func await(t *testing.T, client *clientv3.Client, n int64) {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
@@ -99,8 +99,8 @@ func await(t *testing.T, client *clientv3.Client, n int64) {
 	}
 }
 
-// TestLiveUntil ends with a revision that is given, while the source is written further; then once more with none
-// given, on a source that was compacted just where it ends.
+// TestLiveUntil ends the import at a given revision while clients write to the source. It continues without one, on a
+// source that was compacted exactly where the first import ended.
 func TestLiveUntil(t *testing.T) {
 	t.Parallel()
 	server := etcd.Start(t, etcd.Options{})
@@ -118,7 +118,7 @@ func TestLiveUntil(t *testing.T) {
 	if out, err := importing.wait(); err != nil || !strings.Contains(out, "has the same HashKV") {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	same(t, look(t, serve(t, endpoint, "--lease-mode=etcd"), 0), look(t, source, until))
+	same(t, read(t, serve(t, endpoint, "--lease-mode=etcd"), 0), read(t, source, until))
 
 	refused(t, "the source is at revision",
 		append(args, "--endpoint="+file(t), fmt.Sprintf("--until-revision=%d", until))...)
@@ -126,14 +126,14 @@ func TestLiveUntil(t *testing.T) {
 	endpoint = file(t)
 	mustImport(t, append(args, "--endpoint="+endpoint, "--dry-run")...)
 	mustImport(t, append(args, "--endpoint="+endpoint)...)
-	want := look(t, source, 0)
-	got := look(t, serve(t, endpoint, "--lease-mode=etcd"), 0)
+	want := read(t, source, 0)
+	got := read(t, serve(t, endpoint, "--lease-mode=etcd"), 0)
 	got.hashes, want.hashes = nil, nil
 	same(t, got, want)
 }
 
-// TestInterrupted kills an import that follows, and lets it go on; and refuses to where the source has compacted what
-// comes next.
+// TestInterrupted kills an import that follows its source, and resumes it. If the source has compacted the next
+// revision, resuming is refused.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
 	server := etcd.Start(t, etcd.Options{})
@@ -151,21 +151,21 @@ func TestInterrupted(t *testing.T) {
 			t.Fatal(err)
 		}
 		if out, err := importing.wait(); err == nil {
-			t.Errorf("a killed import ended well: %s", out)
+			t.Errorf("a killed import exited successfully: %s", out)
 		}
 	}
 	begin()
 	h.write(20)
-	// A server ends at once, and says what to do.
+	// A server exits immediately with the command to run.
 	serving := startStele(t, "--lease-mode=etcd", "--endpoint="+endpoint, "--listen-address="+port.Free(t))
 	if out, err := serving.wait(); err == nil || !strings.Contains(out, "run the `stele import`") {
-		t.Errorf("a server on half a copy: %v\n%s", err, out)
+		t.Errorf("a server on an incomplete copy: %v\n%s", err, out)
 	}
 	begin()
 	if out := mustImport(t, args...); !strings.Contains(out, "resuming an import") {
-		t.Errorf("it did not say that it goes on: %s", out)
+		t.Errorf("the import did not report that it resumes: %s", out)
 	}
-	same(t, look(t, serve(t, endpoint, "--lease-mode=etcd"), 0), look(t, source, 0))
+	same(t, read(t, serve(t, endpoint, "--lease-mode=etcd"), 0), read(t, source, 0))
 
 	args[2] = "--endpoint=" + file(t)
 	begin()
@@ -185,7 +185,7 @@ func TestLiveUser(t *testing.T) {
 	source := connect.Client(t, server.Target)
 	newHistory(t, source).write(30)
 	addUsers(t, source)
-	want, wantUsers := look(t, source, 0), users(t, source)
+	want, wantUsers := read(t, source, 0), users(t, source)
 	must[*clientv3.AuthEnableResponse](t)(source.AuthEnable(t.Context()))
 	endpoint := file(t)
 	args := []string{"--from=etcd", "--source=http://" + server.Target, "--endpoint=" + endpoint}
@@ -194,7 +194,7 @@ func TestLiveUser(t *testing.T) {
 	refused(t, "permission denied", append(args, "--user=reader:the password of reader")...)
 	if out := mustImport(t, append(args, "--user=root:the password of root")...); strings.Contains(out,
 		"the password") {
-		t.Errorf("it shows the password: %s", out)
+		t.Errorf("the output contains the password: %s", out)
 	}
 	s := stele.Start(t, stele.Options{Endpoint: endpoint, Args: []string{"--lease-mode=etcd"}})
 	root, err := clientv3.New(clientv3.Config{Endpoints: []string{s.Target}, Username: "root",
@@ -205,6 +205,6 @@ func TestLiveUser(t *testing.T) {
 	defer func() { _ = root.Close() }()
 	must[*clientv3.AuthDisableResponse](t)(root.AuthDisable(t.Context()))
 	copied := connect.Client(t, s.Target)
-	same(t, look(t, copied, 0), want)
+	same(t, read(t, copied, 0), want)
 	equal(t, "users", users(t, copied)[:4], wantUsers[:4])
 }

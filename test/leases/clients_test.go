@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc"
 )
 
-// forAll does something for each of n things, by several clients at the same time.
+// forAll calls do for 0 to n-1, by several clients at the same time.
 func forAll(ctx context.Context, n, clients int, do func(ctx context.Context, i int) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	var next atomic.Int64
@@ -30,14 +30,14 @@ func forAll(ctx context.Context, n, clients int, do func(ctx context.Context, i 
 	return group.Wait()
 }
 
-// keeper is a client that keeps those of its leases that are granted alive on one stream, as etcd's client does: each
-// of them three times during its TTL.
+// keeper is a client that keeps its granted leases alive on one stream, as etcd's client does: each of them three times
+// during its TTL.
 type keeper struct {
 	conn    *grpc.ClientConn
 	ids     []int64
 	granted []atomic.Bool
 	ttl     time.Duration
-	// answered counts the keep-alives, slowest is how long one took at most, in nanoseconds.
+	// answered counts the keep-alives; slowest is the longest time of one, in nanoseconds.
 	answered *atomic.Int64
 	slowest  *atomic.Int64
 }
@@ -45,7 +45,7 @@ type keeper struct {
 // tick is how often etcd's client looks for leases that are due.
 const tick = 500 * time.Millisecond
 
-// run keeps alive until ctx ends.
+// run sends keep-alives until ctx ends.
 func (k keeper) run(ctx context.Context) error {
 	streaming, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -94,7 +94,7 @@ func (k keeper) receive(stream pb.Lease_LeaseKeepAliveClient, sent <-chan time.T
 		}
 		took := int64(time.Since(<-sent))
 		if resp.TTL <= 0 {
-			return fmt.Errorf("lease %x ended although it was kept alive", resp.ID)
+			return fmt.Errorf("lease %x expired although it was kept alive", resp.ID)
 		}
 		for took > k.slowest.Load() && !k.slowest.CompareAndSwap(k.slowest.Load(), took) {
 			continue // another client was slower at the same time

@@ -1,6 +1,8 @@
-// Package leases looks at many leases of mode etcd: how long they take to grant and what memory, what keeping them
-// alive costs the database, how long a start takes with them, and what it takes to let all of them expire.
+// Package leases measures many leases in lease mode etcd.
 //
-// STELE_TEST_LEASES is their number, and STELE_TEST_DATABASE where they are; without them there are so few that only
-// what must hold is looked at.
+// It measures the time and memory to grant them, the database's load from keep-alives, the start of a server with them,
+// and their expiry.
+//
+// STELE_TEST_LEASES is the number of leases, and STELE_TEST_DATABASE the kind of database. Without them the number is
+// small, and the tests check only what must always hold.
 package leases

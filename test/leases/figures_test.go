@@ -19,11 +19,11 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// figures are what a server has done so far.
+// figures are the totals of a server so far.
 type figures struct {
 	at time.Time
-	// appends and entries of the log, statements that the database has executed (0 for a file), the server's memory in
-	// bytes.
+	// appends and entries of the log, statements that the database has executed (0 for a file), and the server's memory
+	// in bytes.
 	appends, entries, statements, memory float64
 }
 
@@ -56,7 +56,7 @@ func measure(t *testing.T, s *stele.Server) figures {
 	return f
 }
 
-// memory is the resident memory of the process.
+// memory returns the resident memory of the process.
 func memory(t *testing.T, s *stele.Server) float64 {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.Pid()))
@@ -71,7 +71,7 @@ func memory(t *testing.T, s *stele.Server) float64 {
 	return kib * 1024
 }
 
-// statements counts what the database server was asked, by anybody.
+// statements returns the number of statements that the database server has executed, of all clients.
 func statements(t *testing.T, s *stele.Server) float64 {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -90,8 +90,8 @@ func statements(t *testing.T, s *stele.Server) float64 {
 	return n
 }
 
-// postgresStatements counts transactions, each of which is one statement here. Idle sessions tell of theirs within a
-// second.
+// postgresStatements returns the number of transactions, each of which is one statement here. Idle sessions report
+// theirs within a second.
 func postgresStatements(ctx context.Context, dsn string) (n float64, err error) {
 	c, err := pgx.Connect(ctx, dsn)
 	if err != nil {

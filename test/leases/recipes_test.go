@@ -21,14 +21,14 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// recipe is a use of leases that goes wrong where leases with one TTL have one ID. It returns the error of its first
-// request that fails.
+// recipe is a use of leases that fails if leases with one TTL have one ID. It returns the error of its first failed
+// request.
 type recipe struct {
 	name string
 	run  func(ctx context.Context, client *clientv3.Client) error
 }
 
-// recipes are those of etcd's Go client, and the requests that other clients send in theirs.
+// recipes are those of etcd's Go client, and the requests of other clients' recipes.
 var recipes = []recipe{
 	{"a mutex", withSession(func(ctx context.Context, s *concurrency.Session) error {
 		return concurrency.NewMutex(s, "mutex").Lock(ctx)

@@ -18,15 +18,15 @@ import (
 )
 
 const (
-	// few is how many leases there are if nobody asks for more.
+	// few is the default number of leases.
 	few = 1500
-	// writers grant and put at the same time, and keepers keep alive.
+	// writers grant and put, and keepers send keep-alives, at the same time.
 	writers, keepers = 64, 8
-	// perAppend is how many keep-alives share an append at least, while they come at the rate of this test.
+	// perAppend is the least number of keep-alives per append, at the rate of this test.
 	perAppend = 5
 )
 
-// number is STELE_TEST_LEASES.
+// number returns the number of leases.
 func number(t *testing.T) int {
 	t.Helper()
 	text := os.Getenv("STELE_TEST_LEASES")
@@ -48,7 +48,7 @@ type scale struct {
 	n      int
 	ttl    time.Duration
 	ids    []int64
-	// granted tells of each lease that it is there.
+	// granted is true for each lease that exists.
 	granted []atomic.Bool
 }
 
@@ -67,7 +67,7 @@ func TestScale(t *testing.T) {
 	defer stop()
 	var group errgroup.Group
 	var answered, slowest atomic.Int64
-	// From the first grant on, so that none ends before the last is made.
+	// Keep-alives begin with the first grant, so that no lease expires before the last is granted.
 	s.keep(keeping, &group, &answered, &slowest)
 	s.step("grants", func() { s.grant() })
 	s.step("puts", func() { s.put() })
@@ -77,11 +77,11 @@ func TestScale(t *testing.T) {
 	s.server.Check(t)
 }
 
-func (s *scale) step(what string, do func()) {
+func (s *scale) step(name string, do func()) {
 	s.t.Helper()
 	before := measure(s.t, s.server)
 	do()
-	s.t.Logf("%d %s in %s", s.n, what, measure(s.t, s.server).since(before))
+	s.t.Logf("%d %s in %s", s.n, name, measure(s.t, s.server).since(before))
 }
 
 func (s *scale) must(err error) {
@@ -168,7 +168,7 @@ func (s *scale) restart(stop func(), group *errgroup.Group) {
 	s.wantKeys(s.n)
 }
 
-// expire waits until all leases have ended, in a revision each.
+// expire waits until all leases have expired, each in a revision of its own.
 func (s *scale) expire() {
 	kv := pb.NewKVClient(s.conn)
 	at, err := kv.Range(s.t.Context(), everything)
@@ -176,7 +176,7 @@ func (s *scale) expire() {
 	var first, last time.Time
 	var before, after figures
 	count, revision := at.Count, at.Header.Revision
-	s.await(s.ttl+2*time.Minute, "all leases have ended", func() bool {
+	s.await(s.ttl+2*time.Minute, "all leases have expired", func() bool {
 		now := measure(s.t, s.server)
 		got, err := kv.Range(s.t.Context(), everything)
 		s.must(err)
@@ -188,7 +188,7 @@ func (s *scale) expire() {
 		last, after, revision = time.Now(), measure(s.t, s.server), got.Header.Revision
 		return got.Count == 0
 	})
-	s.t.Logf("%d leases with a key each expired within %v, in %d revisions; with what is before, %s", s.n,
+	s.t.Logf("%d leases with a key each expired within %v, in %d revisions; including the preparation, %s", s.n,
 		last.Sub(first).Round(10*time.Millisecond), revision-at.Header.Revision, after.since(before))
 	if revision-at.Header.Revision != int64(s.n) {
 		s.t.Errorf("%d revisions, want one for each of %d leases", revision-at.Header.Revision, s.n)
@@ -200,8 +200,8 @@ func (s *scale) expire() {
 	}
 }
 
-// await waits for a condition.
-func (s *scale) await(within time.Duration, what string, met func() bool) {
+// await waits until met returns true.
+func (s *scale) await(within time.Duration, name string, met func() bool) {
 	s.t.Helper()
 	deadline := time.NewTimer(within)
 	defer deadline.Stop()
@@ -210,7 +210,7 @@ func (s *scale) await(within time.Duration, what string, met func() bool) {
 	for !met() {
 		select {
 		case <-deadline.C:
-			s.t.Fatalf("not within %v: %s", within, what)
+			s.t.Fatalf("not within %v: %s", within, name)
 		case <-ticker.C:
 		}
 	}

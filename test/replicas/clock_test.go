@@ -13,7 +13,7 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// clockDatabase makes a database of a PostgreSQL server whose clock the test can set: functions of these names hide the
+// clockDatabase creates a database on a PostgreSQL server whose clock the test can set: its functions shadow the
 // server's.
 func clockDatabase(t *testing.T) (dsn string, set func(ahead time.Duration)) {
 	t.Helper()
@@ -43,8 +43,8 @@ func clockDatabase(t *testing.T) (dsn string, set func(ahead time.Duration)) {
 	}
 }
 
-// TestDatabaseClockSet sets the database's clock an hour ahead and back. A replica that starts lets no young key
-// expire, and one that is killed leaves the member list though its last heartbeat lies in the future.
+// TestDatabaseClockSet sets the database's clock an hour ahead and back. A replica that starts must not expire keys
+// early, and a killed replica must leave the member list although its last heartbeat is in the future.
 func TestDatabaseClockSet(t *testing.T) {
 	t.Parallel()
 	ctx := bounded(t)

@@ -17,7 +17,7 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// measuring tells that figures are to be asserted.
+// measuring reports whether to assert figures.
 func measuring() bool { return os.Getenv("STELE_TEST_MEASURE") != "" }
 
 // onEach runs a test on each kind of database, one after the other.
@@ -28,8 +28,8 @@ func onEach(t *testing.T, test func(t *testing.T, kind string)) {
 	}
 }
 
-// beside runs a test on each kind of database, while other tests run: most of the time it waits.
-func beside(t *testing.T, test func(t *testing.T, kind string)) {
+// inParallel runs a test on each kind of database in parallel with other tests, because it mostly waits.
+func inParallel(t *testing.T, test func(t *testing.T, kind string)) {
 	t.Helper()
 	t.Parallel()
 	for _, kind := range kinds() {
@@ -47,7 +47,7 @@ func kinds() []string {
 	return []string{database.Postgres, database.MariaDB}
 }
 
-// bounded is a context that ends a test that hangs.
+// bounded returns a context that ends a test that hangs.
 func bounded(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -55,7 +55,7 @@ func bounded(t *testing.T) context.Context {
 	return ctx
 }
 
-// replica is one process with a client of its own.
+// replica is one process and a client of it.
 type replica struct {
 	*stele.Server
 	name   string
@@ -65,7 +65,7 @@ type replica struct {
 
 type replicas []*replica
 
-// start starts n replicas on the database at opts.Endpoint, all at once.
+// start starts n replicas at the same time on the database at opts.Endpoint.
 func start(t *testing.T, n int, opts stele.Options) replicas {
 	t.Helper()
 	list := make(replicas, n)
@@ -90,7 +90,7 @@ func start(t *testing.T, n int, opts stele.Options) replicas {
 	return list
 }
 
-// targets are the addresses.
+// targets returns the addresses of replicas.
 func targets(list replicas) []string {
 	var addresses []string
 	for _, r := range list {

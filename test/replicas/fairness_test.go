@@ -16,14 +16,14 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// writers is the number of clients, of all replicas together or of each.
+// writers is the number of clients, in total or per replica.
 const writers = 64
 
-// TestFairness lets the same number of clients write on each of one, two and three replicas: each must get its share of
-// the commits, and all together what one gets alone. The clients are 64 in all, or 64 of each: the former compares the
-// same load, in smaller appends (each of n replicas appends what its 64/n clients have sent, one after the other, while
-// one replica fills an append with half of all during the append before; an append costs almost the same whatever it
-// holds), the latter what more replicas with more clients do.
+// TestFairness writes on one, two and three replicas with the same number of clients on each. Each replica must get its
+// share of the commits, and all together must commit as much as one alone. There are 64 clients in total, or 64 per
+// replica. The former compares the same load in smaller appends: each of n replicas appends the requests of 64/n
+// clients in turn, while a single replica collects half of all requests during the previous append, and an append costs
+// almost the same regardless of its size. The latter compares more replicas with more clients.
 func TestFairness(t *testing.T) {
 	onEach(t, func(t *testing.T, kind string) {
 		warm, measured := 300*time.Millisecond, time.Second
@@ -31,7 +31,7 @@ func TestFairness(t *testing.T) {
 			warm, measured = 2*time.Second, 8*time.Second
 		}
 		endpoint := database.Shared(t, kind).DSN(t)
-		// In a test of its own, so that the replicas of one measurement have ended before the next.
+		// Each measurement is a subtest, so that its replicas have ended before the next one.
 		measure := func(name string, n, clients int) (each []float64, total float64) {
 			t.Run(name, func(t *testing.T) {
 				each, total = share(t, start(t, n, stele.Options{Endpoint: endpoint, Plain: true}), clients,
@@ -41,8 +41,7 @@ func TestFairness(t *testing.T) {
 		}
 		_, alone := measure("1 replica", 1, writers)
 		run := func(name string, n, clients int, least float64) {
-			// Beside other tests one of the two may have had the machine to itself: what is so each time is not by
-			// chance.
+			// Other tests on the machine can distort one of the two measurements, so only a repeated failure counts.
 			for again := 2; ; again-- {
 				each, total := measure(name, n, clients)
 				err := fair(each, total, least*alone)
@@ -53,13 +52,13 @@ func TestFairness(t *testing.T) {
 					t.Errorf("%s: %v", name, err)
 					return
 				}
-				t.Logf("%s: %v: once more, after one alone", name, err)
+				t.Logf("%s: %v: repeating, after one replica alone", name, err)
 				_, alone = measure("1 replica", 1, writers)
 			}
 		}
 		least := 0.3
 		if measuring() {
-			least = 0.5 // see above: two thirds are the most that three can have
+			least = 0.5 // three replicas can reach at most two thirds, see above
 		}
 		for n := 2; n <= 3; n++ {
 			run(fmt.Sprintf("%d replicas", n), n, writers, least)
@@ -72,8 +71,8 @@ func TestFairness(t *testing.T) {
 	})
 }
 
-// fair returns an error if one of the replicas commits less than half of an equal share, or all together less than
-// least a second.
+// fair returns an error if a replica commits less than half of an equal share, or all together less than least per
+// second.
 func fair(each []float64, total, least float64) error {
 	for i, s := range each {
 		if share := total / float64(2*len(each)); s < share {
@@ -178,13 +177,13 @@ func (r *replica) sample(t *testing.T, commits int64) sample {
 	}
 }
 
-// TestOneClient has one client that writes to any of the replicas, as those do that balance their requests over all
-// endpoints: no replica may wait for what the others, which have nothing to write, could have.
+// TestOneClient writes through all replicas in turn, as clients do that balance their requests over all endpoints. No
+// replica may wait for a turn of others that have nothing to write.
 func TestOneClient(t *testing.T) {
 	onEach(t, func(t *testing.T, kind string) {
 		list := start(t, 3, stele.Options{Endpoint: database.Shared(t, kind).DSN(t), Plain: true})
 		const together = 20
-		rounds, slack := 5, 20*time.Millisecond // other tests that run beside take the processor and the disk
+		rounds, slack := 5, 20*time.Millisecond // other tests use the processor and the disk
 		if measuring() {
 			rounds, slack = 25, 2*time.Millisecond
 		}
@@ -207,7 +206,7 @@ func TestOneClient(t *testing.T) {
 		}
 		onOne, onThree := percentile(one, 50), percentile(three, 50)
 		t.Logf("a write takes %v on one replica and %v on three", onOne, onThree)
-		// The replica must learn of the others' writes first.
+		// The replica must first learn of the others' writes.
 		if bound := 3*onOne + slack; onThree > bound {
 			t.Errorf("a write on three replicas takes %v, want at most %v", onThree, bound)
 		}

@@ -14,9 +14,9 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// TestLargeBesideMany has one replica write small values without a pause, and on another one client that writes large
-// ones beside a few that do not: a large append takes longer on its way to the database than the other replica's small
-// ones, which must not leave this replica behind.
+// TestLargeBesideMany writes small values continuously on one replica, and on another large values of one client and
+// small values of a few. A large append takes longer to reach the database than the other replica's small ones, and
+// must not starve.
 func TestLargeBesideMany(t *testing.T) {
 	onEach(t, func(t *testing.T, kind string) {
 		lasts, most := time.Second, 5*time.Second
@@ -26,7 +26,7 @@ func TestLargeBesideMany(t *testing.T) {
 		list := start(t, 2, stele.Options{Endpoint: database.Shared(t, kind).DSN(t), Plain: true})
 		ctx, end := bounded(t), time.Now().Add(lasts)
 		var wg sync.WaitGroup
-		// write returns, once wg is done, how long each of a client's writes took.
+		// write starts a client and returns the durations of its writes, which are complete once wg is done.
 		write := func(to *replica, client string, size int) *[]time.Duration {
 			took := new([]time.Duration)
 			kv, value := to.kv(), []byte(strings.Repeat("v", size))
@@ -64,6 +64,6 @@ func TestLargeBesideMany(t *testing.T) {
 				t.Errorf("a %s write took %v, want at most %v", name, longest, most)
 			}
 		}
-		t.Logf("appends in vain: %.0f", list[1].metric(t, "stele_append_conflicts_total"))
+		t.Logf("append conflicts: %.0f", list[1].metric(t, "stele_append_conflicts_total"))
 	})
 }

@@ -19,14 +19,14 @@ import (
 )
 
 const (
-	// forgotten is when a replica that was killed must have left the member list: it is promised after 10 s, and the
-	// others look every 3 s.
+	// forgotten is when a killed replica must have left the member list: the documented time is 10 s, and the others
+	// read the list every 3 s.
 	forgotten = 15 * time.Second
-	// noticed is when the list must show what was announced.
+	// noticed is when the list must show a replica that has registered.
 	noticed = 10 * time.Second
 )
 
-// members is what a replica says of all, as names by member ID.
+// members returns the members that a replica lists, by member ID.
 func (r *replica) members(ctx context.Context) (map[uint64]*pb.Member, *pb.ResponseHeader, error) {
 	list, err := pb.NewClusterClient(r.conn).MemberList(ctx, &pb.MemberListRequest{Linearizable: true})
 	if err != nil {
@@ -66,7 +66,7 @@ func (r *replica) names(ctx context.Context, want ...*replica) error {
 	return nil
 }
 
-// agree waits until all of list name exactly these replicas.
+// agree waits until all replicas of list name exactly these replicas.
 func agree(ctx context.Context, t *testing.T, within time.Duration, list ...*replica) time.Duration {
 	t.Helper()
 	return eventually(t, within, func() error {
@@ -79,15 +79,15 @@ func agree(ctx context.Context, t *testing.T, within time.Duration, list ...*rep
 	})
 }
 
-// TestMembers asks for the members while replicas come, are killed, stop and return.
+// TestMembers lists the members while replicas start, are killed, stop and restart.
 func TestMembers(t *testing.T) {
-	beside(t, func(t *testing.T, kind string) {
+	inParallel(t, func(t *testing.T, kind string) {
 		ctx := bounded(t)
 		list := start(t, 3, stele.Options{Endpoint: database.Shared(t, kind).DSN(t)})
 		t.Logf("three replicas know each other %v after they serve", agree(ctx, t, noticed, list...))
 		ids := list.statuses(ctx, t)
 
-		// etcd's client finds all of them from one.
+		// etcd's client finds all replicas through one.
 		if err := list[0].client.Sync(ctx); err != nil {
 			t.Fatal(err)
 		}
@@ -108,7 +108,7 @@ func TestMembers(t *testing.T) {
 		}
 		list.etcdctl(ctx, t)
 
-		// A stopped one is gone when it has ended.
+		// A stopped replica leaves the list before it has exited.
 		if err := list[2].Stop(); err != nil {
 			t.Fatal(err)
 		}
@@ -118,7 +118,7 @@ func TestMembers(t *testing.T) {
 		}
 		agree(ctx, t, noticed, list...)
 
-		// The one that is called leader is killed; the others agree on another.
+		// The replica that is called leader is killed; the others agree on another.
 		leader := list.leader(ctx, t)
 		if err := leader.Kill(); err != nil {
 			t.Fatal(err)
@@ -126,7 +126,7 @@ func TestMembers(t *testing.T) {
 		rest := slices.DeleteFunc(slices.Clone(list), func(r *replica) bool { return r == leader })
 		took := agree(ctx, t, forgotten, rest...)
 		if took < 5*time.Second {
-			t.Errorf("a replica that was killed left the list after %v: one that is only slow would, too", took)
+			t.Errorf("a killed replica left the list after %v, which a slow replica would too", took)
 		}
 		t.Logf("a replica that was killed was gone after %v", took)
 		rest.leader(ctx, t)
@@ -162,7 +162,7 @@ func (list replicas) statuses(ctx context.Context, t *testing.T) []uint64 {
 	return ids
 }
 
-// leader waits until all name the same one of them as leader.
+// leader waits until all replicas name the same leader, one of them.
 func (list replicas) leader(ctx context.Context, t *testing.T) *replica {
 	t.Helper()
 	var leader *replica
@@ -188,7 +188,7 @@ func (list replicas) leader(ctx context.Context, t *testing.T) *replica {
 	return leader
 }
 
-// etcdctl asks one replica about all.
+// etcdctl lists all replicas through one.
 func (list replicas) etcdctl(ctx context.Context, t *testing.T) {
 	t.Helper()
 	binary := process.Program{Name: "etcdctl", Package: "go.etcd.io/etcd/etcdctl/v3", Dir: "."}.Binary(t, t.TempDir())
@@ -224,9 +224,9 @@ func (list replicas) etcdctl(ctx context.Context, t *testing.T) {
 	}
 }
 
-// TestStartTogether starts replicas of a database that nobody has set up yet, at the same time.
+// TestStartTogether starts replicas on an empty database at the same time.
 func TestStartTogether(t *testing.T) {
-	beside(t, func(t *testing.T, kind string) {
+	inParallel(t, func(t *testing.T, kind string) {
 		ctx := bounded(t)
 		list := start(t, 3, stele.Options{Endpoint: database.Shared(t, kind).DSN(t)})
 		list.statuses(ctx, t)

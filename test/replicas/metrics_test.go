@@ -36,17 +36,17 @@ func (r *replica) metric(t *testing.T, name string) float64 {
 	return 0
 }
 
-// clockTicks is the number of them in a second in /proc, the same on every Linux that Go runs on.
+// clockTicks is the number of ticks per second in /proc, the same on every Linux that Go supports.
 const clockTicks = 100
 
-// cpu is the processor time that the replica has used.
+// cpu returns the processor time that the replica has used.
 func (r *replica) cpu(t *testing.T) time.Duration {
 	t.Helper()
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(r.Pid()) + "/stat")
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Behind the name in parentheses: state is the first field, user and system time are the 12th and 13th.
+	// The fields follow the name in parentheses: the first is the state, the 12th and 13th are user and system time.
 	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
 	ticks := 0
 	for _, field := range fields[11:13] {
@@ -59,7 +59,7 @@ func (r *replica) cpu(t *testing.T) time.Duration {
 	return time.Duration(ticks) * time.Second / clockTicks
 }
 
-// percentile of durations, which it sorts.
+// percentile returns a percentile of durations, which it sorts.
 func percentile(list []time.Duration, p float64) time.Duration {
 	slices.Sort(list)
 	return list[min(int(p/100*float64(len(list))), len(list)-1)].Round(10 * time.Microsecond)

@@ -19,11 +19,11 @@ import (
 // outageTimeout is the request timeout of the replicas in TestOutage.
 const outageTimeout = 2 * time.Second
 
-// TestOutage kills the database under two replicas and brings it back: watchers stay connected, serializable reads are
-// answered, all else is Unavailable in time, and when the database is back everything goes on by itself. A replica that
-// starts meanwhile waits for the database, as does a watch that is asked for.
+// TestOutage kills the database of two replicas and restarts it. Meanwhile watchers stay connected, serializable reads
+// succeed, and all other requests fail with Unavailable in time. Afterwards everything works without a restart. A
+// replica that starts during the outage waits for the database, as does the creation of a watch.
 func TestOutage(t *testing.T) {
-	beside(t, func(t *testing.T, kind string) {
+	inParallel(t, func(t *testing.T, kind string) {
 		ctx := bounded(t)
 		db := database.Start(t, kind)
 		opts := stele.Options{Endpoint: db.DSN(t), Args: []string{"--request-timeout", outageTimeout.String()}}
@@ -68,7 +68,7 @@ func TestOutage(t *testing.T) {
 		if err := late.WaitReady(ctx); err != nil {
 			t.Errorf("the replica that was started without the database: %v", err)
 		} else {
-			t.Logf("a replica that was started without the database serves %v after that is back",
+			t.Logf("a replica that was started without the database serves %v after it is back",
 				time.Since(back).Round(time.Millisecond))
 		}
 		eventually(t, 20*time.Second, func() error {
@@ -81,7 +81,7 @@ func TestOutage(t *testing.T) {
 		})
 		for i, stream := range created {
 			if answer, err := stream.Recv(); err != nil || !answer.Created || answer.Canceled {
-				t.Errorf("a watch that %s was asked for without the database: %v, %v", list[i].name, answer, err)
+				t.Errorf("a watch created on %s without the database: %v, %v", list[i].name, answer, err)
 			}
 		}
 		writing.stop()
@@ -92,13 +92,13 @@ func TestOutage(t *testing.T) {
 				t.Errorf("the watcher on %s was connected %d times", w.name, n)
 			}
 		}
-		t.Logf("%d writes acknowledged, %d not, over an outage of %v; the longest time without was %v",
+		t.Logf("%d writes acknowledged, %d not, over an outage of %v; the longest time without one was %v",
 			len(writing.acknowledged), writing.failed,
 			back.Sub(lost).Round(time.Millisecond), writing.silence.Round(time.Millisecond))
 	})
 }
 
-// createWatch asks for a watch and does not wait for the answer.
+// createWatch sends the creation of a watch and does not wait for the answer.
 func (r *replica) createWatch(ctx context.Context, t *testing.T) pb.Watch_WatchClient {
 	t.Helper()
 	stream, err := pb.NewWatchClient(r.conn).Watch(ctx)
@@ -114,7 +114,7 @@ func (r *replica) createWatch(ctx context.Context, t *testing.T) pb.Watch_WatchC
 	return stream
 }
 
-// withoutDatabase is what a replica answers.
+// withoutDatabase checks the answers of a replica whose database is unreachable.
 func (r *replica) withoutDatabase(ctx context.Context, t *testing.T) {
 	t.Helper()
 	kv := r.kv()
@@ -124,7 +124,7 @@ func (r *replica) withoutDatabase(ctx context.Context, t *testing.T) {
 	} else if len(serializable.Kvs) != 1 || string(serializable.Kvs[0].Value) != "0" {
 		t.Errorf("%s: serializable read: %v", r.name, serializable.Kvs)
 	}
-	for what, call := range map[string]func() error{
+	for name, call := range map[string]func() error{
 		"linearizable read": func() error {
 			_, err := kv.Range(ctx, &pb.RangeRequest{Key: []byte("w/0")})
 			return err
@@ -161,14 +161,14 @@ func (r *replica) withoutDatabase(ctx context.Context, t *testing.T) {
 		begin := time.Now()
 		err := call()
 		if code := status.Code(err); code != codes.Unavailable {
-			t.Errorf("%s: %s: %v, want it unavailable", r.name, what, err)
+			t.Errorf("%s: %s: %v, want it unavailable", r.name, name, err)
 		}
-		// What is more comes from the machine.
+		// The machine accounts for the rest.
 		if took := time.Since(begin); took > outageTimeout+2*time.Second {
-			t.Errorf("%s: %s took %v with a request timeout of %v", r.name, what, took, outageTimeout)
+			t.Errorf("%s: %s took %v with a request timeout of %v", r.name, name, took, outageTimeout)
 		}
 	}
-	// The database has not answered for a while: requests about the replica do not ask it.
+	// The database has not answered for a while: requests about the replica do not wait for it.
 	begin := time.Now()
 	st, err := pb.NewMaintenanceClient(r.conn).Status(ctx, &pb.StatusRequest{})
 	if err != nil {
@@ -190,7 +190,7 @@ func (r *replica) withoutDatabase(ctx context.Context, t *testing.T) {
 	}
 }
 
-// get returns the status of a plain HTTP request.
+// get returns the status code of a plain HTTP request.
 func (r *replica) get(ctx context.Context, t *testing.T, path string) int {
 	t.Helper()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.Target+path, http.NoBody)

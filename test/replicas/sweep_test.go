@@ -18,13 +18,12 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// TestShared is what all replicas do at the same time on the same rows: deleting keys whose TTL is over, and
-// compacting.
+// TestShared checks the tasks that all replicas perform on the same rows: expiring keys and compacting.
 func TestShared(t *testing.T) {
-	beside(t, func(t *testing.T, kind string) {
+	inParallel(t, func(t *testing.T, kind string) {
 		list := start(t, 3, stele.Options{
 			Endpoint: database.Shared(t, kind).DSN(t),
-			// Compacted rows are deleted at once, by all of them.
+			// All replicas delete compacted rows immediately.
 			Args: []string{"--compact-retention", "1ms"},
 		})
 		t.Run("expiry", func(t *testing.T) { expiry(t, list) })
@@ -32,8 +31,8 @@ func TestShared(t *testing.T) {
 	})
 }
 
-// expiry lets 1,000 keys end, which three replicas sweep: each has one DELETE event, on each replica, and no revision
-// is wasted.
+// expiry lets 1,000 keys expire that three replicas sweep: each key has one DELETE event, on each replica, and every
+// revision has an event.
 func expiry(t *testing.T, list replicas) {
 	const keys, ttl = 1000, 4
 	ctx := bounded(t)
@@ -62,7 +61,7 @@ func expiry(t *testing.T, list replicas) {
 	if err != nil || failed.Load() > 0 {
 		t.Fatal(err)
 	}
-	// Those that were written first may be gone already on a slow machine: the watch begins before all of them.
+	// On a slow machine the first keys may have expired already: the watch begins before all of them.
 	deleted := make([]map[string]int64, len(list))
 	for i, r := range list {
 		wg.Go(func() {
@@ -102,7 +101,7 @@ func expiry(t *testing.T, list replicas) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Every revision after the keys were written is one of the sweepers'.
+	// Every revision after the last put belongs to a sweep.
 	sweeps := last.Header.Revision - (1 + keys)
 	if last.Count != 0 || sweeps != int64(len(revisions)) {
 		t.Errorf("%d keys are left, and %d revisions were used for %d sweeps", last.Count, sweeps, len(revisions))
@@ -114,8 +113,8 @@ func expiry(t *testing.T, list replicas) {
 		first.Count, len(revisions), took.Round(time.Millisecond))
 }
 
-// compaction asks all replicas at once for the same compaction, again and again: one of them does it, the others see
-// that it is done, and all show the same afterwards.
+// compaction repeatedly requests the same compaction on all replicas at the same time. One of them compacts, the others
+// report that it is compacted, and afterwards all answer alike.
 func compaction(t *testing.T, list replicas) {
 	ctx := bounded(t)
 	client := connect.Client(t, targets(list)...)
@@ -145,11 +144,11 @@ func compaction(t *testing.T, list replicas) {
 		}
 		wg.Wait()
 		if n := succeeded.Load(); n != 1 {
-			t.Errorf("%d of the replicas say that they compacted at %d", n, revision)
+			t.Errorf("%d replicas report that they compacted at %d", n, revision)
 		}
 		hashes := map[uint32]bool{}
 		for _, r := range list {
-			// Linearizable reads see the compaction everywhere.
+			// Linearizable reads see the compaction on every replica.
 			if _, err := r.client.Get(ctx, "k"); err != nil {
 				t.Fatal(err)
 			}
@@ -170,7 +169,7 @@ func compaction(t *testing.T, list replicas) {
 			t.Errorf("the replicas have different hashes at compact revision %d: %v", revision, hashes)
 		}
 	}
-	// A replica that starts now finds the same in the database.
+	// A replica that starts now reads the same from the database.
 	fresh := start(t, 1, stele.Options{Endpoint: list[0].Endpoint})[0]
 	var want uint32
 	for i, r := range []*replica{list[0], fresh} {

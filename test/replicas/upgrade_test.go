@@ -20,7 +20,8 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// newerMigrations are what the newer version has besides, by driver: additive, and on the tables that are in use.
+// newerMigrations are the additional migrations of the newer version, by driver. They only add, and they change tables
+// in use.
 var newerMigrations = map[string]string{
 	"postgres": `
 ALTER TABLE {prefix}_log ADD COLUMN IF NOT EXISTS newer bigint;
@@ -34,7 +35,7 @@ CREATE TABLE IF NOT EXISTS stele_newer (one BIGINT PRIMARY KEY);
 `,
 }
 
-// newer builds the version that has a migration more in every driver.
+// newer builds a version with one more migration in every driver.
 func newer(t *testing.T) string {
 	t.Helper()
 	root, err := filepath.Abs("../..")
@@ -64,7 +65,7 @@ func newer(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	// Without the race detector: it is the same code as the older one's, which has it.
+	// The race detector is off: the code is that of the older version, which has it.
 	build := exec.CommandContext(t.Context(), "go", "build", "-overlay", overlay, "-o", binary, "./cmd/stele")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
@@ -73,7 +74,7 @@ func newer(t *testing.T) string {
 	return binary
 }
 
-// migrated tells whether the newer version's column is in the database.
+// migrated reports whether the database has the newer version's column.
 func migrated(ctx context.Context, t *testing.T, dsn string) bool {
 	t.Helper()
 	driver := "pgx"
@@ -96,7 +97,7 @@ func migrated(ctx context.Context, t *testing.T, dsn string) bool {
 // write and watch.
 func TestRollingUpgrade(t *testing.T) {
 	binary := newer(t)
-	beside(t, func(t *testing.T, kind string) {
+	inParallel(t, func(t *testing.T, kind string) {
 		ctx := bounded(t)
 		dsn := database.Shared(t, kind).DSN(t)
 		older, younger := stele.Options{Endpoint: dsn}, stele.Options{Endpoint: dsn, Binary: binary}
@@ -108,7 +109,7 @@ func TestRollingUpgrade(t *testing.T) {
 			if err := servers[i].Launch(ctx); err != nil {
 				t.Fatal(err)
 			}
-			// It works, by itself.
+			// The replica itself accepts writes.
 			if _, err := connect.Client(t, servers[i].Target).Put(ctx, "w/launched", "v"); err != nil {
 				t.Fatalf("server %d: %v", i, err)
 			}
@@ -148,12 +149,12 @@ func TestRollingUpgrade(t *testing.T) {
 		if !migrated(ctx, t, dsn) {
 			t.Fatal("the newer version did not change the tables")
 		}
-		// The older ones go on, and can be restarted.
+		// The older replicas continue, and can restart.
 		progress()
 		stop(0)
 		launch(0)
 		progress()
-		// One is replaced, then the other.
+		// The replicas are replaced one after the other.
 		stop(0)
 		launch(3)
 		progress()
@@ -167,7 +168,7 @@ func TestRollingUpgrade(t *testing.T) {
 			w.reaches(t, writing.revision, 20*time.Second)
 		}
 		writing.check(ctx, t, connect.Client(t, servers[2].Target), "w/")
-		t.Logf("%d writes acknowledged, %d not; the longest time without was %v", len(writing.acknowledged),
+		t.Logf("%d writes acknowledged, %d not; the longest time without one was %v", len(writing.acknowledged),
 			writing.failed, writing.silence.Round(time.Millisecond))
 	})
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// TestWatchAcross writes on one replica and watches on the other: how long an event takes from there to here, and what
-// it costs a replica to look for events that do not come.
+// TestWatchAcross writes on one replica and watches on the other. It measures the latency of events, and the cost of
+// polling on an idle replica.
 func TestWatchAcross(t *testing.T) {
 	onEach(t, func(t *testing.T, kind string) {
 		list := start(t, 2, stele.Options{Endpoint: database.Shared(t, kind).DSN(t), Plain: true})
@@ -22,7 +22,7 @@ func TestWatchAcross(t *testing.T) {
 	})
 }
 
-// latency writes a hundred times a second.
+// latency writes a hundred times a second and measures the time to the event.
 func latency(t *testing.T, kind string, from, to *replica) {
 	const pause = 10 * time.Millisecond
 	writes := 200
@@ -71,7 +71,7 @@ func latency(t *testing.T, kind string, from, to *replica) {
 	p99 := percentile(after, 99)
 	t.Logf("from the request to the event: p50 %v, p99 %v; from its acknowledgement: p50 %v, p99 %v",
 		percentile(whole, 50), percentile(whole, 99), percentile(after, 50), p99)
-	// Other tests that run beside take the processor for longer than that.
+	// Other tests may use the processor for longer than that.
 	bound := time.Second
 	if measuring() {
 		bound = 30 * time.Millisecond

@@ -10,8 +10,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// recorder watches a prefix from the first revision on and checks what comes: every revision in order, each with one
-// event. So nothing else may be written meanwhile, and one key at a time.
+// recorder watches a prefix from the first revision on and checks the events: every revision in order, each with one
+// event. Therefore no other client may write at the same time.
 type recorder struct {
 	name string
 	done chan struct{}
@@ -61,7 +61,7 @@ func (w *recorder) take(r clientv3.WatchResponse) {
 	}
 }
 
-// reaches waits until everything up to revision has come, and fails the test when anything was wrong.
+// reaches waits until all events up to revision have arrived, and fails the test on any violation.
 func (w *recorder) reaches(t *testing.T, revision int64, within time.Duration) {
 	t.Helper()
 	eventually(t, within, func() error {
@@ -77,7 +77,7 @@ func (w *recorder) reaches(t *testing.T, revision int64, within time.Duration) {
 	})
 }
 
-// streams is how many the client has opened.
+// streams returns the number of streams that the client has opened.
 func (w *recorder) streams() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -127,7 +127,7 @@ func (l *load) stop() {
 	<-l.done
 }
 
-// check verifies that client finds all that was acknowledged.
+// check verifies that client finds all acknowledged writes.
 func (l *load) check(ctx context.Context, t *testing.T, client *clientv3.Client, prefix string) {
 	t.Helper()
 	all, err := client.Get(ctx, prefix, clientv3.WithPrefix())
@@ -148,6 +148,6 @@ func (l *load) check(ctx context.Context, t *testing.T, client *clientv3.Client,
 		t.Errorf("%d of %d acknowledged writes are lost", lost, len(l.acknowledged))
 	}
 	if len(l.acknowledged) == 0 {
-		t.Error("nothing was acknowledged")
+		t.Error("no write was acknowledged")
 	}
 }

@@ -20,12 +20,12 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// smallDisk mounts a tmpfs.
+// smallDisk mounts a tmpfs of the given size.
 func smallDisk(t *testing.T, size int) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", size)); err != nil {
-		t.Fatalf("mount a tmpfs (this test has to be root): %v", err)
+		t.Fatalf("mount a tmpfs (this test must run as root): %v", err)
 	}
 	t.Cleanup(func() {
 		if err := syscall.Unmount(dir, 0); err != nil {
@@ -35,8 +35,9 @@ func smallDisk(t *testing.T, size int) string {
 	return dir
 }
 
-// TestFullDisk fills the disk under a running server: writes fail and say why, reads and watches go on, also over a
-// restart, and when there is space again writes do too. Nothing acknowledged is lost, nothing refused appears.
+// TestFullDisk fills the disk under a running server. Writes fail with the reason; reads and watches continue, also
+// after a restart; and writes succeed again once there is space. No acknowledged write is lost, and no refused one
+// appears.
 func TestFullDisk(t *testing.T) {
 	dir := smallDisk(t, 32*mib)
 	ballast := filepath.Join(dir, "ballast")
@@ -97,7 +98,7 @@ func TestFullDisk(t *testing.T) {
 	d.check()
 	received(len(d.acked))
 
-	// Full again, and restarted while it is.
+	// Fill the disk again, and restart the server meanwhile.
 	for err = nil; err == nil; {
 		err = d.put()
 	}
@@ -113,7 +114,7 @@ func TestFullDisk(t *testing.T) {
 		len(d.acked), len(d.refused))
 }
 
-// diskClient writes new keys and knows what became of them.
+// diskClient writes new keys and records the outcomes.
 type diskClient struct {
 	t       *testing.T
 	kv      pb.KVClient
@@ -137,7 +138,7 @@ func (d *diskClient) put() error {
 	return err
 }
 
-// stillFull writes on, in small too: all fail fast and say why.
+// stillFull checks that further writes, even small ones, fail fast with the reason.
 func (d *diskClient) stillFull() {
 	for range 5 {
 		start := time.Now()
@@ -148,7 +149,7 @@ func (d *diskClient) stillFull() {
 	}
 }
 
-// check reads everything: exactly the acknowledged writes are there.
+// check reads all keys: exactly the acknowledged writes must exist.
 func (d *diskClient) check() {
 	d.t.Helper()
 	r, err := d.kv.Range(d.t.Context(), &pb.RangeRequest{Key: []byte("k"), RangeEnd: []byte("l")})

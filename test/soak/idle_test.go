@@ -10,7 +10,7 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// idleLimit is the most that a server without keys may take.
+// idleLimit is the most memory that a server without keys may use.
 const idleLimit = 40 * mib
 
 func TestIdleMemory(t *testing.T) {
@@ -22,7 +22,7 @@ func TestIdleMemory(t *testing.T) {
 	if _, err := client.Get(t.Context(), "k"); err != nil {
 		t.Fatal(err)
 	}
-	// Idle is not only the first moment.
+	// The peak over a few seconds counts too.
 	stop := watermark(func() int64 { return rss(t, s) })
 	<-time.After(5 * time.Second)
 	peak := stop()

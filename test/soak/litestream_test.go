@@ -22,13 +22,13 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// litestreamKeys is the number of keys that are written; each several times.
+// litestreamKeys is the number of keys; each is written several times.
 const litestreamKeys = 500
 
 var allKeys = &pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}}
 
-// TestLitestream replicates the file of a server that writes all the time, kills the server, and starts another one on
-// what Litestream restores: it has every key, value and revision.
+// TestLitestream replicates the file of a server that writes continuously, kills the server, and starts another one on
+// the restored file: it has every key, value and revision.
 func TestLitestream(t *testing.T) {
 	dir := t.TempDir()
 	file, replica := filepath.Join(dir, "stele.db"), filepath.Join(dir, "replica")
@@ -41,7 +41,7 @@ func TestLitestream(t *testing.T) {
 	conn := connect.GRPC(t, s.Target)
 	kv := pb.NewKVClient(conn)
 
-	// Long enough for Litestream to copy the log into the file more than once.
+	// The time suffices for Litestream to copy the log into the file more than once.
 	writing, stop := context.WithTimeout(t.Context(), 20*time.Second)
 	defer stop()
 	var group errgroup.Group
@@ -59,7 +59,7 @@ func TestLitestream(t *testing.T) {
 		})
 	}
 	if err := group.Wait(); err != nil {
-		t.Fatalf("write beside Litestream: %v", err)
+		t.Fatalf("write during replication: %v", err)
 	}
 	want, err := kv.Range(t.Context(), allKeys)
 	if err != nil {
@@ -72,7 +72,7 @@ func TestLitestream(t *testing.T) {
 		t.Errorf("the file has %d bytes: Litestream has not copied the log into it", db)
 	}
 
-	// Nothing is written any more, so at some point the replica has everything.
+	// No client writes any more, so the replica becomes complete.
 	restored := filepath.Join(dir, "restored.db")
 	start := time.Now()
 	eventually(t, 60*time.Second, "the replica is complete", func() bool {
@@ -83,7 +83,7 @@ func TestLitestream(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !restore(t, binary, replica, restored) || !compareRestored(t, restored, want) {
-		t.Error("what is restored after both were killed differs")
+		t.Error("the file restored after both were killed differs")
 	}
 }
 
@@ -106,7 +106,7 @@ func replicate(t *testing.T, binary, file, replica string) *exec.Cmd {
 	return cmd
 }
 
-// restore makes the database at output; false is a replica that has nothing yet.
+// restore restores the database at output. It returns false if the replica is empty.
 func restore(t *testing.T, binary, replica, output string) bool {
 	t.Helper()
 	for _, suffix := range []string{"", "-wal", "-shm"} {

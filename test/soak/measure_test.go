@@ -21,7 +21,7 @@ import (
 
 const mib = 1 << 20
 
-// rss is the resident memory of a process in bytes.
+// rss returns the resident memory of a process in bytes.
 func rss(t testing.TB, s *stele.Server) int64 {
 	t.Helper()
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.Pid()))
@@ -41,15 +41,15 @@ func rss(t testing.TB, s *stele.Server) int64 {
 	return 0
 }
 
-// cpu is the processor time that a process has used: unlike the clock it does not depend on what else the machine does.
+// cpu returns the processor time that a process has used. Unlike the clock it does not depend on other processes.
 func cpu(t testing.TB, s *stele.Server) time.Duration {
 	t.Helper()
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.Pid()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The fields after the name, which may hold spaces, begin with the third; 14 and 15 are user and system ticks of 10
-	// ms.
+	// The fields after the name, which may contain spaces, begin with the third; 14 and 15 are user and system ticks of
+	// 10 ms.
 	fields := bytes.Fields(data[bytes.LastIndexByte(data, ')')+1:])
 	var ticks int64
 	for _, f := range fields[11:13] {
@@ -62,14 +62,14 @@ func cpu(t testing.TB, s *stele.Server) time.Duration {
 	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
-// fileSize is the size of the database with its write-ahead log.
+// fileSize returns the size of the database with its write-ahead log.
 func fileSize(t testing.TB, s *stele.Server) int64 {
 	t.Helper()
 	db, wal := fileSizes(t, s)
 	return db + wal
 }
 
-// fileSizes are those of the database and of its write-ahead log.
+// fileSizes returns the sizes of the database and of its write-ahead log.
 func fileSizes(t testing.TB, s *stele.Server) (db, wal int64) {
 	t.Helper()
 	size := func(name string) int64 {
@@ -118,7 +118,7 @@ func (l *latencies) String() string {
 	return fmt.Sprintf("n %d p50 %v p99 %v p99.9 %v max %v", len(l.all), at(0.5), at(0.99), at(0.999), at(1))
 }
 
-// watermark follows the peak of a figure from a goroutine of its own until the returned function is called.
+// watermark samples a figure in a goroutine until the returned function is called, which returns the peak.
 func watermark(sample func() int64) (stop func() int64) {
 	done, result := make(chan struct{}), make(chan int64)
 	go func() {
@@ -138,8 +138,8 @@ func watermark(sample func() int64) (stop func() int64) {
 	return func() int64 { close(done); return <-result }
 }
 
-// eventually waits for a condition.
-func eventually(t testing.TB, within time.Duration, what string, met func() bool) {
+// eventually waits until met returns true.
+func eventually(t testing.TB, within time.Duration, name string, met func() bool) {
 	t.Helper()
 	deadline := time.NewTimer(within)
 	defer deadline.Stop()
@@ -148,13 +148,13 @@ func eventually(t testing.TB, within time.Duration, what string, met func() bool
 	for !met() {
 		select {
 		case <-deadline.C:
-			t.Fatalf("not within %v: %s", within, what)
+			t.Fatalf("not within %v: %s", within, name)
 		case <-tick.C:
 		}
 	}
 }
 
-// durationFrom reads an environment variable.
+// durationFrom returns the duration in an environment variable, or a default.
 func durationFrom(t testing.TB, variable string, otherwise time.Duration) time.Duration {
 	t.Helper()
 	v := os.Getenv(variable)

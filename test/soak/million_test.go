@@ -23,7 +23,7 @@ const (
 	startLimit = 5 * time.Second
 )
 
-// millionKey has 64 bytes, as long as those of Kubernetes often are.
+// millionKey returns a key of 64 bytes, a usual length in Kubernetes.
 func millionKey(i int) []byte {
 	return fmt.Appendf(nil, "/registry/things/namespace-%03d/some-object-of-some-size-%09d-x", i%1000, i)
 }
@@ -33,7 +33,7 @@ var (
 	registryEnd = []byte("/registry0")
 )
 
-// TestMillionKeys loads a million keys, starts on them, and deletes them in one request before the eyes of a watcher.
+// TestMillionKeys loads a million keys, starts servers on them, and deletes them in one request while a client watches.
 func TestMillionKeys(t *testing.T) {
 	s := stele.Start(t, stele.Options{Args: []string{"--request-timeout", "120s"}})
 	conn := connect.GRPC(t, s.Target)
@@ -41,7 +41,7 @@ func TestMillionKeys(t *testing.T) {
 	t.Logf("load: %d keys in %v (%.0f keys/s, %v of processor time), %d MiB on disk, %d MiB resident", million, took,
 		million/took.Seconds(), cpu(t, s), fileSize(t, s)/mib, rss(t, s)/mib)
 
-	// A shared machine takes its processors away now and then: the fastest of the starts tells what the program needs.
+	// Other processes slow a start down on a shared machine: the fastest start shows the program's own time.
 	fastest := min(restart(t, s, "SIGKILL", s.Kill), restart(t, s, "a graceful stop", s.Stop))
 	for again := 0; again == 0 || fastest > startLimit && again < 6; again++ {
 		fastest = min(fastest, restart(t, s, "SIGKILL", s.Kill))
@@ -97,7 +97,7 @@ func wantCount(t *testing.T, kv pb.KVClient, want int64) {
 	}
 }
 
-// restart measures from the start of the process to the first linearizable read.
+// restart returns the time from the start of the process to the first linearizable read.
 func restart(t *testing.T, s *stele.Server, how string, end func() error) time.Duration {
 	t.Helper()
 	if err := end(); err != nil {
@@ -107,7 +107,7 @@ func restart(t *testing.T, s *stele.Server, how string, end func() error) time.D
 		if err := s.Exec(); err != nil {
 			t.Fatal(err)
 		}
-		// The connection is new, so that no back-off counts.
+		// The connection is new, so that no back-off delays it.
 		if err := s.WaitReady(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -122,7 +122,7 @@ func restart(t *testing.T, s *stele.Server, how string, end func() error) time.D
 	return took
 }
 
-// deleteAll deletes everything as one revision, and checks that a watcher sees each key once, in order.
+// deleteAll deletes all keys in one revision, and checks that a watcher receives each key once, in order.
 func deleteAll(t *testing.T, s *stele.Server, conn *grpc.ClientConn) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()

@@ -16,17 +16,17 @@ import (
 )
 
 const (
-	// slowLimit is what the server may grow by while a watcher leaves 200 MB unread.
+	// slowLimit is the most that the server may grow while a watcher leaves 200 MB unread.
 	slowLimit = 64 * mib
-	// messageLimit bounds the responses of a watcher that catches up, where revisions are small.
+	// messageLimit bounds the responses of a watcher that catches up over small revisions.
 	messageLimit = 16 * mib
 )
 
-// TestSlowWatcher leaves a watch stream unread while 200 MB of events pass: it costs the server no memory, holds up
-// nobody, and gets everything in the end, in order.
+// TestSlowWatcher leaves a watch stream unread while clients write 200 MB. The server needs no memory for it, delays no
+// other client, and finally delivers all events in order.
 func TestSlowWatcher(t *testing.T) {
 	const events, keys, size = 2000, 50, 100 << 10
-	// A small value cache, so that the server's memory shows what watching needs.
+	// The value cache is small, so that the server's memory shows the need of watching.
 	s := stele.Start(t, stele.Options{Args: []string{"--value-cache-bytes", fmt.Sprint(8 * mib)}})
 	kv := pb.NewKVClient(connect.GRPC(t, s.Target))
 	write := func(n int) {
@@ -43,7 +43,7 @@ func TestSlowWatcher(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// What writing alone needs comes first.
+	// The first writes show the memory that writing needs.
 	peak := watermark(func() int64 { return rss(t, s) })
 	write(events)
 	before := peak()
@@ -80,7 +80,7 @@ func TestSlowWatcher(t *testing.T) {
 		took, peak()/mib)
 }
 
-// receive reads n events of one revision each, from the revision first on.
+// receive reads n events of one revision each, starting at the revision first.
 func receive(watch pb.Watch_WatchClient, first int64, n, size int) error {
 	for next := first; next < first+int64(n); {
 		w, err := watch.Recv()

@@ -45,15 +45,15 @@ type soak struct {
 	lease  pb.LeaseClient
 
 	put, read, txn, lag latencies
-	// late is how long after their TTL keys expired.
+	// late is the time from the expiry of keys to their deletion.
 	late            latencies
 	bytes           atomic.Int64
 	revision        atomic.Int64
 	leased, expired atomic.Int64
 }
 
-// TestSoak writes, reads, watches, leases and compacts for a while: memory and file stay bounded, watchers keep up,
-// leases run out.
+// TestSoak writes, reads, watches, leases and compacts for a while: memory and file size stay bounded, watchers keep
+// up, leases expire.
 func TestSoak(t *testing.T) {
 	duration := durationFrom(t, "STELE_TEST_SOAK_DURATION", 45*time.Second)
 	server := stele.Start(t, stele.Options{Args: []string{
@@ -78,7 +78,7 @@ func TestSoak(t *testing.T) {
 	})
 	watchers.Go(func() error { return s.watchLeases(watchable, leases) })
 
-	// Not a deadline, which would reach the server with every request and end the last ones a moment before load ends.
+	// This is not a deadline, because clients would send a deadline with every request, and the last ones would fail.
 	load, stop := context.WithCancel(t.Context())
 	defer stop()
 	defer time.AfterFunc(duration, stop).Stop()
@@ -125,14 +125,14 @@ func rangeEnd(prefix string) []byte {
 
 func soakKey(i int) []byte { return fmt.Appendf(nil, "group-%d/key-%05d", i%soakGroups, i) }
 
-// stamp is a value that begins with the time of its write.
+// stamp returns a value that begins with the time of its write.
 func stamp(r *rand.Rand) []byte {
 	v := make([]byte, soakValue/2+r.IntN(soakValue))
 	binary.BigEndian.PutUint64(v, uint64(time.Now().UnixNano()))
 	return v
 }
 
-// write does what a client does until ctx ends.
+// write sends the requests of one client until ctx ends.
 func (s *soak) write(ctx context.Context, client int) error {
 	r := rand.New(rand.NewPCG(1, uint64(client)))
 	for ctx.Err() == nil {
@@ -167,7 +167,7 @@ func (s *soak) write(ctx context.Context, client int) error {
 	return nil
 }
 
-// update is Kubernetes' read and conditional write.
+// update makes a read and a conditional write, as Kubernetes does.
 func (s *soak) update(ctx context.Context, r *rand.Rand, start time.Time) error {
 	key := soakKey(r.IntN(soakKeys))
 	old, err := s.kv.Range(ctx, &pb.RangeRequest{Key: key})
@@ -206,7 +206,7 @@ func (s *soak) note(rev int64, size int) {
 	}
 }
 
-// compact keeps a thousand revisions.
+// compact periodically compacts all but the last thousand revisions.
 func (s *soak) compact(ctx context.Context) error {
 	tick := time.NewTicker(compactEvery)
 	defer tick.Stop()
@@ -242,7 +242,7 @@ func (s *soak) grant(ctx context.Context) error {
 			value = binary.BigEndian.AppendUint64(value, uint64(lease.TTL))
 			s.leased.Add(1)
 			start := time.Now()
-			// It must not stay unknown whether the key was written.
+			// The outcome of the put must not be unknown.
 			_, err = s.kv.Put(context.WithoutCancel(ctx), &pb.PutRequest{
 				Key: fmt.Appendf(nil, "lease/%06d", n), Value: value, Lease: lease.ID,
 			})
@@ -256,7 +256,7 @@ func (s *soak) grant(ctx context.Context) error {
 	}
 }
 
-// watch checks the order of events and measures how late they are.
+// watch checks the order of events and measures their delay.
 func (s *soak) watch(ctx context.Context, w pb.Watch_WatchClient, done *atomic.Int64) error {
 	var last int64
 	for {
@@ -283,11 +283,11 @@ func (s *soak) watch(ctx context.Context, w pb.Watch_WatchClient, done *atomic.I
 	}
 }
 
-// lateness is how long after the put of a key and its TTL the event of its expiry may arrive. The put, the expiry and
-// the event take as long as others of this run, which depends on the load of the machine.
+// lateness bounds the time from the expiry of a key to its event. The put, the expiry and the event take as long as
+// others of this run, which depends on the load of the machine.
 func (s *soak) lateness() time.Duration { return expirySlack + 2*s.put.max() + s.lag.max() }
 
-// watchLeases checks that leased keys do not vanish early, and measures how late they do.
+// watchLeases checks that leased keys are not deleted early, and measures how late they are deleted.
 func (s *soak) watchLeases(ctx context.Context, w pb.Watch_WatchClient) error {
 	for {
 		resp, err := w.Recv()
@@ -318,7 +318,7 @@ func (s *soak) watchLeases(ctx context.Context, w pb.Watch_WatchClient) error {
 	}
 }
 
-// drain writes one more key in every group and waits until all watchers have seen theirs.
+// drain writes one more key in every group and waits until all watchers have received theirs.
 func (s *soak) drain(done []atomic.Int64) {
 	goal := make([]int64, soakGroups)
 	r := rand.New(rand.NewPCG(2, 2))
@@ -357,7 +357,7 @@ func (s *soak) sample(ctx context.Context) []sampled {
 	}
 }
 
-// judge compares the last third of the run with the middle one: what grows with the number of revisions shows there.
+// judge compares the last third of the run with the middle one, which shows what grows with the number of revisions.
 func (s *soak) judge(samples []sampled) {
 	third := len(samples) / 3
 	top := func(part []sampled) (top sampled) {
