@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stele-db/stele/logstructured/hashkv"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -89,7 +90,7 @@ func (x *Export) Len() int { return len(x.rows) }
 // keep the entries. Read returns the errors of fn. hashKV is the HashKV at x.Revision of the entries that were read.
 // [ErrCompacted] means that rows were deleted meanwhile: the caller starts over with a new Export.
 func (x *Export) Read(ctx context.Context, fn func([]log.Entry) error) (hashKV uint32, err error) {
-	hash := newHasher()
+	hash := hashkv.New()
 	hashed := x.hashed
 	for rows := x.rows; len(rows) > 0; {
 		n := valueBatch(rows)
@@ -100,7 +101,7 @@ func (x *Export) Read(ctx context.Context, fn func([]log.Entry) error) (hashKV u
 		for i, r := range rows[:n] {
 			if len(hashed) > 0 && hashed[0] == r {
 				hashed = hashed[1:]
-				if err := hash.add(r, entries[i].Value); err != nil {
+				if err := hash.Add(&entries[i]); err != nil {
 					return 0, err
 				}
 			}
@@ -110,7 +111,7 @@ func (x *Export) Read(ctx context.Context, fn func([]log.Entry) error) (hashKV u
 		}
 		rows = rows[n:]
 	}
-	return hash.sum(), nil
+	return hash.Sum(), nil
 }
 
 // read converts a batch of rows to entries.

@@ -3,13 +3,9 @@ package logstructured
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
-	"hash"
-	"hash/crc32"
 	"slices"
 
-	"go.etcd.io/etcd/api/v3/mvccpb"
-	"google.golang.org/protobuf/proto"
+	"github.com/stele-db/stele/logstructured/hashkv"
 )
 
 // HashKV hashes the history up to revision (0: the current one), as etcd's storage/mvcc/hash.go does. It covers the
@@ -52,7 +48,8 @@ func (s *Store) Hash(ctx context.Context, guard Guard) (hash uint32, revision Re
 
 // hashed returns the rows that a hash at revision covers, in the order of their revisions: all rows above the compact
 // revision, and of the rows up to it those that are still current at revision. If no key is live at revision, etcd does
-// not filter, and the rows that were current at the compact revision count too.
+// not filter, and the rows that were current at the compact revision count too. [hashkv.Selection] applies the same rule
+// to histories without an index.
 func (s *snapshot) hashed(revision Revision) []*row {
 	var rows []*row
 	live := false
@@ -88,7 +85,7 @@ func (s *Store) hash(ctx context.Context, snap *snapshot, revision Revision) (ui
 
 // hash hashes rows in the order given. errValueGone means that one was deleted meanwhile.
 func (v *values) hash(ctx context.Context, rows []*row) (uint32, error) {
-	h := newHasher()
+	h := hashkv.New()
 	for len(rows) > 0 {
 		n := valueBatch(rows)
 		values, err := peek(ctx, v.log, v.lanes.scans, rows[:n])
@@ -97,51 +94,13 @@ func (v *values) hash(ctx context.Context, rows []*row) (uint32, error) {
 			return 0, err
 		}
 		for i, r := range rows[:n] {
-			if err := h.add(r, values[i]); err != nil {
+			e := r.entry()
+			e.Value = values[i]
+			if err := h.Add(&e); err != nil {
 				return 0, err
 			}
 		}
 		rows = rows[n:]
 	}
-	return h.sum(), nil
-}
-
-// hasher hashes rows in the form in which etcd's bucket stores them.
-type hasher struct {
-	crc hash.Hash32
-	buf []byte
-}
-
-func newHasher() *hasher {
-	h := &hasher{crc: crc32.New(crc32.MakeTable(crc32.Castagnoli))}
-	h.crc.Write([]byte("key")) // the name of the bucket
-	return h
-}
-
-func (h *hasher) add(r *row, value []byte) (err error) {
-	h.buf = r.appendRevision(h.buf[:0])
-	h.crc.Write(h.buf)
-	kv := &mvccpb.KeyValue{Key: r.key}
-	if !r.tombstone() {
-		kv.CreateRevision, kv.ModRevision = int64(r.create), int64(r.revision)
-		kv.Version, kv.Lease, kv.Value = r.version, int64(r.lease), value
-	}
-	if h.buf, err = (proto.MarshalOptions{Deterministic: true}).MarshalAppend(h.buf[:0], kv); err != nil {
-		return err
-	}
-	h.crc.Write(h.buf)
-	return nil
-}
-
-func (h *hasher) sum() uint32 { return h.crc.Sum32() }
-
-// appendRevision appends the row's key in etcd's key bucket: revision, '_', sub-revision, and 't' for a tombstone.
-func (r *row) appendRevision(b []byte) []byte {
-	b = binary.BigEndian.AppendUint64(b, uint64(r.revision))
-	b = append(b, '_')
-	b = binary.BigEndian.AppendUint64(b, uint64(r.sub))
-	if r.tombstone() {
-		b = append(b, 't')
-	}
-	return b
+	return h.Sum(), nil
 }

@@ -208,8 +208,8 @@ type ImportEnd struct {
 	Records []RecordChange
 }
 
-// Finish ends the import, in one append: from then on the log can be opened. The caller first verifies, with Digest or
-// HashKV, that the log holds the right content.
+// Finish ends the import, in one append: from then on the log can be opened. The caller first verifies
+// with HashKV that the log holds the right content.
 func (m *Import) Finish(ctx context.Context, end ImportEnd) error {
 	if err := m.Flush(ctx); err != nil {
 		return err

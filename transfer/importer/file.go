@@ -34,7 +34,7 @@ func File(ctx context.Context, f *snapshot.File, target log.Log, opts Options) (
 	if err := c.file(ctx, f); err != nil {
 		return nil, err
 	}
-	if err := c.verify(ctx, r.Revision, r.CompactRevision, r.HashKV); err != nil {
+	if err := c.verify(ctx, r); err != nil {
 		return nil, err
 	}
 	return r, c.finish(ctx, r, leases, records)

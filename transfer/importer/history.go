@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/hashkv"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -73,6 +74,7 @@ func FromHistory(ctx context.Context, source History, target log.Log, opts Histo
 		return nil, err
 	}
 	h.total = before.Rows
+	h.hash = hashkv.NewHistory(before.CompactRevision, before.Revision)
 	first, err := h.copy(ctx)
 	if err != nil {
 		return nil, err
@@ -98,6 +100,8 @@ type history struct {
 	*copying
 	source History
 	opts   HistoryOptions
+	// hash observes the source while it is copied, and hashes it when it is read again.
+	hash *hashkv.History
 }
 
 func (h *history) result(c *Contents) *Result {
@@ -175,6 +179,7 @@ func (h *history) readBatches(ctx context.Context, batches chan<- []log.Entry) (
 		}
 	}
 	read, err := h.source.Read(ctx, func(e log.Entry) error {
+		h.hash.Observe(&e)
 		batch = append(batch, e)
 		if size += len(e.Key) + len(e.Value); len(batch) == aheadWrites || size >= aheadBytes {
 			return send()
@@ -187,23 +192,16 @@ func (h *history) readBatches(ctx context.Context, batches chan<- []log.Entry) (
 	return read, err
 }
 
-// compare reads source and target again and compares their digests. It returns what it read from the source.
+// compare reads source and target again and compares their hashes. It returns what it read from the source.
 func (h *history) compare(ctx context.Context, first *Contents) (second *Contents, err error) {
-	var copied logstructured.Digest
-	original := logstructured.NewDigester(first.CompactRevision)
-	h.opts.progress(StageVerify, 0, int64(first.Writes))
+	var copied hashkv.Sums
 	group, both := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		copied, err = h.target.Digest(both, first.CompactRevision, func(n int) {
-			h.opts.progress(StageVerify, int64(n), int64(first.Writes))
-		})
+		copied, err = h.readBack(both, first.Revision, first.CompactRevision)
 		return err
 	})
 	group.Go(func() (err error) {
-		second, err = h.source.Read(both, func(e log.Entry) error {
-			original.Add(&e)
-			return nil
-		})
+		second, err = h.source.Read(both, func(e log.Entry) error { return h.hash.Add(&e) })
 		return err
 	})
 	if err := group.Wait(); err != nil {
@@ -212,10 +210,10 @@ func (h *history) compare(ctx context.Context, first *Contents) (second *Content
 	if err := h.unchanged(first.Outline, second); err != nil {
 		return nil, err
 	}
-	if want := original.Digest(); copied != want {
-		return nil, fmt.Errorf("what was imported is not what %s holds: %d keys and %d writes instead of %d and %d, "+
-			"or other values: %w",
-			h.source.Name(), copied.Keys, copied.Writes, want.Keys, want.Writes, ErrTargetChanged)
+	if want := h.hash.Sums(); copied != want {
+		return nil, fmt.Errorf("what was imported is not what %s holds: HashKV %d and %d at the current and the compact "+
+			"revision instead of %d and %d: %w", h.source.Name(), copied.Current, copied.Compacted, want.Current,
+			want.Compacted, ErrTargetChanged)
 	}
 	return second, nil
 }

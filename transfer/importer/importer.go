@@ -9,6 +9,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/hashkv"
 	"github.com/stele-db/stele/logstructured/log"
 )
 
@@ -130,16 +131,30 @@ func (c *copying) write(ctx context.Context, e log.Entry) error {
 // progressInterval is the shortest time between two calls of Progress.
 const progressInterval = 100 * time.Millisecond
 
-// verify compares the HashKV of the copy, read back from the database, with the HashKV of the source.
-func (c *copying) verify(ctx context.Context, revision, compact logstructured.Revision, want uint32) error {
-	c.opts.progress(StageVerify, 0, 0)
-	got, err := c.target.HashKV(ctx, revision, compact)
+// readBack returns the hashes of the copy, read back from the database.
+func (c *copying) readBack(ctx context.Context, revision, compact logstructured.Revision) (hashkv.Sums, error) {
+	c.opts.progress(StageVerify, 0, c.done)
+	sums, err := c.target.HashKV(ctx, revision, compact, func(entries int) {
+		c.opts.progress(StageVerify, int64(entries), c.done)
+	})
 	if err != nil {
+		return sums, fmt.Errorf("verify the copy: %w", err)
+	}
+	return sums, nil
+}
+
+// verify compares the HashKV of the copy with the HashKV of the source.
+func (c *copying) verify(ctx context.Context, r *Result) error {
+	if err := c.target.Check(ctx); err != nil {
 		return fmt.Errorf("verify the copy: %w", err)
 	}
-	if got != want {
+	got, err := c.readBack(ctx, r.Revision, r.CompactRevision)
+	if err != nil {
+		return err
+	}
+	if got.Current != r.HashKV {
 		return fmt.Errorf("%w: HashKV at revision %d is %d there and %d here; the target is left unfinished, and no "+
-			"server starts on it", ErrMismatch, revision, want, got)
+			"server starts on it", ErrMismatch, r.Revision, r.HashKV, got.Current)
 	}
 	return nil
 }

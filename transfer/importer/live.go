@@ -104,7 +104,7 @@ func (l *live) run(ctx context.Context, r *Result) error {
 	if err := l.hash(ctx, r); err != nil {
 		return err
 	}
-	if err := l.verify(ctx, r.Revision, r.CompactRevision, r.HashKV); err != nil {
+	if err := l.verify(ctx, r); err != nil {
 		return err
 	}
 	if err := l.finish(ctx, r, leases, records); err != nil {

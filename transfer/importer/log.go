@@ -64,7 +64,7 @@ func copyLog(ctx context.Context, source, target log.Log, opts Options) (*Result
 	if err != nil {
 		return nil, fmt.Errorf("copy the log: %w", err)
 	}
-	if err := c.verify(ctx, r.Revision, r.CompactRevision, r.HashKV); err != nil {
+	if err := c.verify(ctx, r); err != nil {
 		return nil, err
 	}
 	if err := c.finish(ctx, r, leases, records); err != nil {

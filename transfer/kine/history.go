@@ -7,7 +7,9 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/stele-db/stele/logstructured"
 	"github.com/stele-db/stele/logstructured/log"
+	"github.com/stele-db/stele/transfer/importer"
 )
 
 const (
@@ -16,17 +18,26 @@ const (
 	apiserverKey = "compact_rev_key_apiserver"
 )
 
-// History converts rows to writes. It tracks the newest generation of each key, to compute versions.
-type History struct {
-	// Writes is the number of writes, and Tombstones the number of tombstones among them.
-	Writes, Tombstones int
-	// Gaps, Markers and Repeated count the rows that are left out: rows that fill gaps, kine's own rows, and rows that
+// row is a row of the table.
+type row struct {
+	id               int64
+	name             []byte
+	created, deleted bool
+	create, previous int64
+	lease            int64
+	value            []byte
+}
+
+// history converts rows to writes. It tracks the newest generation of each key, to compute versions.
+type history struct {
+	writes int
+	// gaps, markers and repeated count the rows that are left out: rows that fill gaps, kine's own rows, and rows that
 	// delete a deleted key.
-	Gaps, Markers, Repeated int
-	// Translated counts the rows of the key that kine stores under another name.
-	Translated int
-	// Leased counts the writes that have a TTL.
-	Leased int
+	gaps, markers, repeated int
+	// translated counts the rows of the key that kine stores under another name.
+	translated int
+	// leased counts the writes that have a TTL.
+	leased int
 
 	keys map[string]generation
 }
@@ -38,56 +49,65 @@ type generation struct {
 	lease   log.LeaseID
 }
 
-func newHistory() *History { return &History{keys: map[string]generation{}} }
+func newHistory() *history { return &history{keys: map[string]generation{}} }
 
-// Keys returns the number of existing keys.
-func (h *History) Keys() (n int) {
-	for _, g := range h.keys {
-		if g.version > 0 {
-			n++
-		}
-	}
-	return n
-}
-
-// TTLs returns the distinct TTLs of the existing keys in seconds.
-func (h *History) TTLs() []log.LeaseID {
+// contents returns the content of the table other than its writes, at the end of the table.
+func (h *history) contents(outline importer.Outline) *importer.Contents {
+	c := &importer.Contents{Outline: outline, Writes: h.writes}
 	ttls := map[log.LeaseID]bool{}
 	for _, g := range h.keys {
-		if g.version > 0 && g.lease != 0 {
+		if g.version > 0 {
+			c.Keys++
 			ttls[g.lease] = true
 		}
 	}
-	return slices.Sorted(maps.Keys(ttls))
+	delete(ttls, 0)
+	for _, ttl := range slices.Sorted(maps.Keys(ttls)) {
+		c.Leases = append(c.Leases, logstructured.LeaseGrantResult{ID: ttl, TTL: int64(ttl)})
+	}
+	for _, note := range []struct {
+		rows int
+		text string
+	}{
+		{h.gaps, "left out, rows that fill gaps (their revisions count)"},
+		{h.markers, "left out, rows of kine's own compaction (the compact revision counts)"},
+		{h.repeated, "left out, deletions of what was deleted"},
+		{h.translated, "translated, writes of compact_rev_key, which kine keeps as compact_rev_key_apiserver"},
+		{h.leased, "writes with a TTL, which begins now"},
+	} {
+		if note.rows > 0 {
+			c.Notes = append(c.Notes, fmt.Sprintf("%s: %d", note.text, note.rows))
+		}
+	}
+	return c
 }
 
 // next returns the write of a row, and false if the row is not a client write.
-func (h *History) next(r *row) (log.Entry, bool) {
+func (h *history) next(r *row) (log.Entry, bool) {
 	var none log.Entry
 	switch {
 	case string(r.name) == compactKey:
-		h.Markers++
+		h.markers++
 		return none, false
 	case r.deleted && string(r.name) == fmt.Sprintf("gap-%d", r.id):
-		h.Gaps++
+		h.gaps++
 		return none, false
 	}
 	e := log.Entry{Revision: log.Revision(r.id), Key: r.name}
 	stored := int64(0) // kine stores the version of this key only
 	if string(r.name) == apiserverKey {
-		h.Translated++
+		h.translated++
 		e.Key = []byte(compactKey)
 		stored, r.value = decode(r.value)
 	}
 	g, known := h.keys[string(e.Key)]
 	if r.deleted {
 		if known && g.version == 0 {
-			h.Repeated++
+			h.repeated++
 			return none, false
 		}
 		h.keys[string(e.Key)] = generation{}
-		h.Writes++
-		h.Tombstones++
+		h.writes++
 		e.Kind = log.KindTombstone
 		return e, true
 	}
@@ -102,9 +122,9 @@ func (h *History) next(r *row) (log.Entry, bool) {
 	}
 	g.lease = log.LeaseID(r.lease)
 	h.keys[string(e.Key)] = g
-	h.Writes++
+	h.writes++
 	if r.lease != 0 {
-		h.Leased++
+		h.leased++
 	}
 	e.Kind, e.Value, e.Lease = log.KindPut, r.value, g.lease
 	e.CreateRevision, e.Version = g.create, g.version

@@ -8,17 +8,8 @@ import (
 	"fmt"
 
 	"github.com/stele-db/stele/logstructured/log"
+	"github.com/stele-db/stele/transfer/importer"
 )
-
-// row is a row of the table.
-type row struct {
-	id               int64
-	name             []byte
-	created, deleted bool
-	create, previous int64
-	lease            int64
-	value            []byte
-}
 
 // The bounds of a page, which is read into memory at once.
 const (
@@ -27,14 +18,14 @@ const (
 )
 
 // rowsSQL omits old_value, which is the value of another row or of a compacted one.
-const rowsSQL = `SELECT id, name, created, deleted, create_revision, prev_revision, lease, value FROM {table} WHERE id > ? ORDER BY id LIMIT 2000`
+const rowsSQL = `SELECT id, name, created, deleted, create_revision, prev_revision, lease, value
+FROM {table} WHERE id > ? ORDER BY id LIMIT 2000`
 
-// Read calls fn with all writes in order of their revisions. It reads one snapshot, and returns its survey and the
-// counts of the rows. fn may keep the keys and values. Read stops at an error of fn and returns it.
-func (t *Table) Read(ctx context.Context, fn func(log.Entry) error) (s Survey, h *History, err error) {
+// Read implements [importer.History]. fn may keep the keys and values.
+func (t *Table) Read(ctx context.Context, fn func(log.Entry) error) (*importer.Contents, error) {
 	conn, err := t.db.Conn(ctx)
 	if err != nil {
-		return s, nil, t.failed("connect", err)
+		return nil, t.failed("connect", err)
 	}
 	defer func() {
 		// Close the connection in any state, which ends the transaction.
@@ -43,28 +34,29 @@ func (t *Table) Read(ctx context.Context, fn func(log.Entry) error) (s Survey, h
 	}()
 	for _, statement := range t.db.Begin {
 		if _, err := conn.ExecContext(ctx, statement); err != nil {
-			return s, nil, t.failed("begin to read", err)
+			return nil, t.failed("begin to read", err)
 		}
 	}
-	if s, err = t.survey(ctx, conn); err != nil {
-		return s, nil, err
+	outline, _, err := t.survey(ctx, conn)
+	if err != nil {
+		return nil, err
 	}
-	h = newHistory()
+	h := newHistory()
 	for after, more := int64(0), true; more; {
 		var page []row
 		if page, more, err = t.page(ctx, conn, after); err != nil {
-			return s, nil, t.failed(fmt.Sprintf("read the rows after id %d", after), err)
+			return nil, t.failed(fmt.Sprintf("read the rows after id %d", after), err)
 		}
 		for i := range page {
 			after = page[i].id
 			if e, ok := h.next(&page[i]); ok {
 				if err := fn(e); err != nil {
-					return s, nil, err
+					return nil, err
 				}
 			}
 		}
 	}
-	return s, h, nil
+	return h.contents(outline), nil
 }
 
 // page reads the rows after an id.

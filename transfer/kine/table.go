@@ -1,6 +1,7 @@
 package kine
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -12,7 +13,7 @@ import (
 
 	"github.com/stele-db/stele/drivers"
 	"github.com/stele-db/stele/drivers/connect"
-	"github.com/stele-db/stele/logstructured/log"
+	"github.com/stele-db/stele/transfer/importer"
 )
 
 // DefaultTable is kine's name of its table.
@@ -28,10 +29,12 @@ type Options struct {
 // ErrNotKine means that the database has no such table, or that it is not kine's.
 var ErrNotKine = errors.New("not a table of kine")
 
-// Table is kine's table, opened for reading.
+// Table is kine's table, opened for reading. It implements [importer.History].
 type Table struct {
 	db   drivers.Table
 	name string
+	// location describes the database for operators.
+	location string
 }
 
 // failed returns err as one line that begins with the cause.
@@ -45,10 +48,7 @@ var validTable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0
 // Open opens the table in the database at dsn, in one of the forms of [drivers.Open], and checks that it is kine's. It
 // creates and changes nothing.
 func Open(ctx context.Context, dsn string, opts Options) (t *Table, err error) {
-	t = &Table{name: opts.Table}
-	if t.name == "" {
-		t.name = DefaultTable
-	}
+	t = &Table{name: cmp.Or(opts.Table, DefaultTable), location: drivers.Describe(dsn)}
 	if !validTable.MatchString(t.name) {
 		return nil, connect.Configuration(fmt.Errorf("kine: table %q: its name must match %s", t.name, validTable))
 	}
@@ -70,7 +70,8 @@ func (t *Table) sql(statement string) string {
 }
 
 // columnsSQL fails unless the table has all columns of kine's table.
-const columnsSQL = `SELECT id, name, created, deleted, create_revision, prev_revision, lease, value, old_value FROM {table} WHERE id = -1`
+const columnsSQL = `SELECT id, name, created, deleted, create_revision, prev_revision, lease, value, old_value
+FROM {table} WHERE id = -1`
 
 // identify returns an error unless the table is kine's: it must have the columns, and the row that kine creates first.
 func (t *Table) identify(ctx context.Context) error {
@@ -80,22 +81,11 @@ func (t *Table) identify(ctx context.Context) error {
 		}
 		return fmt.Errorf("%w: %w", ErrNotKine, t.failed("read the columns of "+t.name, err))
 	}
-	survey, err := t.Survey(ctx)
-	if err == nil && survey.markers == 0 {
+	_, markers, err := t.survey(ctx, t.db)
+	if err == nil && markers == 0 {
 		err = fmt.Errorf("%w: %s has no row named %s, which kine makes first", ErrNotKine, t.name, compactKey)
 	}
 	return err
-}
-
-// Survey summarizes a table at one moment. Two equal surveys mean that the table was not written in between.
-type Survey struct {
-	// Rows is the number of rows of all kinds.
-	Rows int64
-	// Revision is the current revision, which is the highest id.
-	Revision        log.Revision
-	CompactRevision log.Revision
-	// markers is the number of rows named compactKey.
-	markers int64
 }
 
 // surveySQL reads the whole primary key, which takes as long as counting the rows.
@@ -104,17 +94,24 @@ const surveySQL = `SELECT COUNT(*), COALESCE(MAX(id), 0),
   (SELECT COUNT(*) FROM {table} WHERE name = 'compact_rev_key')
 FROM {table}`
 
-// Survey returns a summary of the table.
-func (t *Table) Survey(ctx context.Context) (Survey, error) { return t.survey(ctx, t.db) }
+// Name implements [importer.History].
+func (t *Table) Name() string { return fmt.Sprintf("kine's table %s in %s", t.name, t.location) }
+
+// Outline implements [importer.History]. The current revision is the highest id.
+func (t *Table) Outline(ctx context.Context) (importer.Outline, error) {
+	outline, _, err := t.survey(ctx, t.db)
+	return outline, err
+}
 
 type querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-func (t *Table) survey(ctx context.Context, q querier) (s Survey, err error) {
-	err = q.QueryRowContext(ctx, t.sql(surveySQL)).Scan(&s.Rows, &s.Revision, &s.CompactRevision, &s.markers)
+// survey returns the outline of the table and the number of rows named compactKey.
+func (t *Table) survey(ctx context.Context, q querier) (o importer.Outline, markers int, err error) {
+	err = q.QueryRowContext(ctx, t.sql(surveySQL)).Scan(&o.Rows, &o.Revision, &o.CompactRevision, &markers)
 	if err != nil {
-		return s, t.failed("survey "+t.name, err)
+		return o, 0, t.failed("survey "+t.name, err)
 	}
-	return s, nil
+	return o, markers, nil
 }

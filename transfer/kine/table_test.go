@@ -57,12 +57,12 @@ func TestRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer table.Close()
-	before, err := table.Survey(t.Context())
+	before, err := table.Outline(t.Context())
 	if err != nil || before.Rows != rows || before.Revision != rows {
-		t.Fatalf("survey: %+v, %v", before, err)
+		t.Fatalf("outline: %+v, %v", before, err)
 	}
 	next := log.Revision(2)
-	survey, history, err := table.Read(t.Context(), func(e log.Entry) error {
+	read, err := table.Read(t.Context(), func(e log.Entry) error {
 		if next == 10 {
 			execute(t, db, `INSERT INTO kine VALUES (100000, 'later', 1, 0, NULL, 0, 0, '', NULL)`)
 		}
@@ -76,14 +76,14 @@ func TestRead(t *testing.T) {
 		next++
 		return nil
 	})
-	if err != nil || survey != before || history.Writes != rows-1 || history.Keys() != rows-1 || next != rows+1 {
-		t.Errorf("read up to %d, %+v, %+v: %v", next, survey, history, err)
+	if err != nil || read.Outline != before || read.Writes != rows-1 || read.Keys != rows-1 || next != rows+1 {
+		t.Errorf("read up to %d, %+v: %v", next, read, err)
 	}
-	if after, err := table.Survey(t.Context()); err != nil || after == before {
-		t.Errorf("a survey after a write: %+v, %v", after, err)
+	if after, err := table.Outline(t.Context()); err != nil || after == before {
+		t.Errorf("an outline after a write: %+v, %v", after, err)
 	}
 	stopped := errors.New("enough")
-	if _, _, err := table.Read(t.Context(), func(log.Entry) error { return stopped }); !errors.Is(err, stopped) {
+	if _, err := table.Read(t.Context(), func(log.Entry) error { return stopped }); !errors.Is(err, stopped) {
 		t.Errorf("stopped: %v", err)
 	}
 }

@@ -6,11 +6,13 @@ import (
 	"fmt"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/stele-db/stele/logstructured/hashkv"
 )
 
 // The names of etcd's buckets and of their keys.
 var (
-	bucketKey            = []byte("key")
+	bucketKey            = []byte(hashkv.Bucket)
 	bucketMeta           = []byte("meta")
 	bucketLease          = []byte("lease")
 	bucketAlarm          = []byte("alarm")
@@ -42,8 +44,6 @@ var (
 	ErrCorrupt = errors.New("not an intact etcd snapshot")
 	// ErrNoChecksum means that a file does not end with its SHA-256, such as the database in etcd's data directory.
 	ErrNoChecksum = errors.New("the snapshot has no checksum")
-
-	errEnough = errors.New("enough")
 )
 
 // Revision is one entry of the history: the change of one key at a revision.
@@ -79,17 +79,6 @@ type Auth struct {
 
 // revisionBytes is the length of a key of the history, without the mark of a tombstone.
 const revisionBytes = 8 + 1 + 8
-
-// appendRevision appends the key of the history.
-func appendRevision(b []byte, main, sub int64, tombstone bool) []byte {
-	b = binary.BigEndian.AppendUint64(b, uint64(main))
-	b = append(b, '_')
-	b = binary.BigEndian.AppendUint64(b, uint64(sub))
-	if tombstone {
-		b = append(b, 't')
-	}
-	return b
-}
 
 func parseRevision(b []byte) (main, sub int64, tombstone bool, err error) {
 	tombstone = len(b) == revisionBytes+1 && b[revisionBytes] == 't'

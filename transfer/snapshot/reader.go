@@ -17,6 +17,8 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/server/v3/lease/leasepb"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/stele-db/stele/logstructured/hashkv"
 )
 
 // OpenOptions are the options of [Open].
@@ -183,7 +185,7 @@ func (f *File) Revisions(afterMain, afterSub int64, fn func(Revision) error) err
 	return f.view(func(tx *bbolt.Tx) error {
 		cursor := tx.Bucket(bucketKey).Cursor()
 		// The key of a tombstone sorts after the key of a put with the same revision.
-		first := appendRevision(nil, afterMain, afterSub, true)
+		first := hashkv.AppendRevision(nil, afterMain, afterSub, true)
 		k, v := cursor.Seek(first)
 		if bytes.Equal(k, first) {
 			k, v = cursor.Next()

@@ -7,9 +7,8 @@ import (
 	"io"
 	"os"
 
-	"go.etcd.io/etcd/api/v3/mvccpb"
-
 	"github.com/stele-db/stele/logstructured"
+	"github.com/stele-db/stele/logstructured/hashkv"
 	"github.com/stele-db/stele/logstructured/log"
 	"github.com/stele-db/stele/pkg/version"
 	"github.com/stele-db/stele/server/auth"
@@ -52,13 +51,9 @@ func (w *Writer) build(ctx context.Context, x *logstructured.Export, progress fu
 }
 
 func revision(e *log.Entry) Revision {
-	kv := &mvccpb.KeyValue{Key: e.Key}
-	if e.Kind == log.KindTombstone {
-		return Revision{Main: int64(e.Revision), Sub: e.Sub, Tombstone: true, KV: kv}
+	return Revision{
+		Main: int64(e.Revision), Sub: e.Sub, Tombstone: e.Kind == log.KindTombstone, KV: hashkv.KeyValue(e),
 	}
-	kv.Value, kv.CreateRevision, kv.ModRevision = e.Value, int64(e.CreateRevision), int64(e.Revision)
-	kv.Version, kv.Lease = e.Version, int64(e.Lease)
-	return Revision{Main: int64(e.Revision), Sub: e.Sub, KV: kv}
 }
 
 func meta(x *logstructured.Export) Meta {

@@ -10,6 +10,8 @@ import (
 	"go.etcd.io/bbolt"
 	"go.etcd.io/etcd/server/v3/lease/leasepb"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/stele-db/stele/logstructured/hashkv"
 )
 
 // commitBytes is the size at which a transaction of bbolt, which is held in memory, is committed.
@@ -89,7 +91,7 @@ func (w *Writer) commit() error {
 
 // Put adds an entry of the history. It must be later than the previous one.
 func (w *Writer) Put(r Revision) error {
-	k := appendRevision(nil, r.Main, r.Sub, r.Tombstone)
+	k := hashkv.AppendRevision(nil, r.Main, r.Sub, r.Tombstone)
 	if bytes.Compare(k, w.last) <= 0 {
 		return fmt.Errorf("revision %d/%d comes after %x", r.Main, r.Sub, w.last)
 	}
@@ -117,7 +119,7 @@ func (w *Writer) Finish(m Meta) (err error) {
 	if m.Revision > w.main && m.Revision > m.CompactRevision {
 		// etcd takes the revision of the newest entry as the current one. A tombstone without a key is invisible to
 		// readers and watchers.
-		if err := w.history.Put(appendRevision(nil, m.Revision, 0, true), nil); err != nil {
+		if err := w.history.Put(hashkv.AppendRevision(nil, m.Revision, 0, true), nil); err != nil {
 			return err
 		}
 	}
@@ -169,7 +171,7 @@ func (w *Writer) putMeta(m Meta) error {
 		string(metaConfState): []byte(`{"auto_leave":false}`),
 	}
 	if m.CompactRevision >= 0 {
-		compact := appendRevision(nil, m.CompactRevision, 0, false)
+		compact := hashkv.AppendRevision(nil, m.CompactRevision, 0, false)
 		values[string(metaScheduledCompact)], values[string(metaFinishedCompact)] = compact, compact
 	}
 	for k, v := range values {
