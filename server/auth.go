@@ -23,11 +23,13 @@ type authServer struct {
 	maxRequestBytes int
 }
 
-// edit applies the changes that fn returns if r is permitted at that position in the log. It also serves requests that
-// change nothing, which makes them linearizable, as in etcd.
-func (s *authServer) edit(ctx context.Context, r proto.Message, fn func(*auth.State) (auth.Changes, error)) (*pb.ResponseHeader, error) {
+// edit applies the changes that fn returns if r is permitted at that position in the log, and sets the header of the
+// response. It also serves requests that change nothing, which makes them linearizable, as in etcd.
+func (s *authServer) edit(
+	ctx context.Context, r proto.Message, header **pb.ResponseHeader, fn func(*auth.State) (auth.Changes, error),
+) error {
 	if err := checkSize(r, s.maxRequestBytes, s.maxRequestBytes); err != nil {
-		return nil, err
+		return err
 	}
 	decide := func(records logstructured.Records) ([]logstructured.RecordChange, error) {
 		st := s.auth.state.Of(records)
@@ -40,17 +42,20 @@ func (s *authServer) edit(ctx context.Context, r proto.Message, fn func(*auth.St
 		return s.store.UpdateRecords(ctx, guard, decide)
 	})
 	if err != nil {
-		return nil, authStatus(err)
+		return authStatus(err)
 	}
-	return s.header(&pb.ResponseHeader{}, revision), nil
+	*header = s.header(revision)
+	return nil
 }
 
 // extend is edit for requests that make the records larger.
-func (s *authServer) extend(ctx context.Context, r proto.Message, fn func(*auth.State) (auth.Changes, error)) (*pb.ResponseHeader, error) {
+func (s *authServer) extend(
+	ctx context.Context, r proto.Message, header **pb.ResponseHeader, fn func(*auth.State) (auth.Changes, error),
+) error {
 	if err := s.store.Room(ctx); err != nil {
-		return nil, toStatus(err)
+		return toStatus(err)
 	}
-	return s.edit(ctx, r, fn)
+	return s.edit(ctx, r, header, fn)
 }
 
 // authStatus is toStatus, but returns the code Unknown, as etcd does, for auth errors that have no code in etcd.
@@ -62,34 +67,30 @@ func authStatus(err error) error {
 }
 
 func (s *authServer) AuthEnable(ctx context.Context, r *pb.AuthEnableRequest) (*pb.AuthEnableResponse, error) {
-	header, err := s.edit(ctx, r, (*auth.State).Enable)
-	if err != nil {
+	resp := &pb.AuthEnableResponse{}
+	if err := s.edit(ctx, r, &resp.Header, (*auth.State).Enable); err != nil {
 		return nil, err
 	}
 	s.logger.Info("auth is enabled: every request needs a user")
-	return &pb.AuthEnableResponse{Header: header}, nil
+	return resp, nil
 }
 
 func (s *authServer) AuthDisable(ctx context.Context, r *pb.AuthDisableRequest) (*pb.AuthDisableResponse, error) {
-	header, err := s.edit(ctx, r, (*auth.State).Disable)
-	if err != nil {
+	resp := &pb.AuthDisableResponse{}
+	if err := s.edit(ctx, r, &resp.Header, (*auth.State).Disable); err != nil {
 		return nil, err
 	}
 	s.logger.Warn("auth is disabled: every client has all permissions")
-	return &pb.AuthDisableResponse{Header: header}, nil
+	return resp, nil
 }
 
 func (s *authServer) AuthStatus(ctx context.Context, r *pb.AuthStatusRequest) (*pb.AuthStatusResponse, error) {
 	resp := &pb.AuthStatusResponse{}
-	var err error
-	resp.Header, err = s.edit(ctx, r, func(st *auth.State) (auth.Changes, error) {
+	err := s.edit(ctx, r, &resp.Header, func(st *auth.State) (auth.Changes, error) {
 		resp.Enabled, resp.AuthRevision = st.Enabled, st.Revision()
 		return nil, nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return resp, nil
+	return respond(resp, err)
 }
 
 // Authenticate checks the password on a state that is at least as new as the request.
@@ -97,13 +98,13 @@ func (s *authServer) Authenticate(ctx context.Context, r *pb.AuthenticateRequest
 	if err := s.store.Ready(ctx); err != nil {
 		return nil, toStatus(err)
 	}
-	var proven auth.Credential
+	var checked auth.Credential // the one that the password was checked against
 	for {
 		st := s.auth.current()
 		credential, err := st.Credential(r.Name, s.auth.bcryptCost)
-		if err == nil && !credential.Same(proven) {
+		if err == nil && !credential.Same(checked) {
 			err = s.passwords.do(ctx, func() error { return credential.Check(r.Password) })
-			proven = credential
+			checked = credential
 		}
 		if err != nil {
 			return nil, authStatus(err)
@@ -125,6 +126,6 @@ func (s *authServer) Authenticate(ctx context.Context, r *pb.AuthenticateRequest
 		if s.auth.current() != st {
 			continue
 		}
-		return &pb.AuthenticateResponse{Header: s.header(&pb.ResponseHeader{}, s.store.Revision()), Token: token}, nil
+		return &pb.AuthenticateResponse{Header: s.header(s.store.Revision()), Token: token}, nil
 	}
 }

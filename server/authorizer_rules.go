@@ -35,7 +35,8 @@ func permit(st *auth.State, id auth.Identity, r any, at logstructured.Moment) er
 			key = []byte{0}
 		}
 		return st.Read(id, key, r.RangeEnd)
-	case *pb.LeaseGrantRequest, *pb.LeaseRevokeRequest, *pb.LeaseKeepAliveRequest, *pb.LeaseTimeToLiveRequest, *pb.LeaseLeasesRequest:
+	case *pb.LeaseGrantRequest, *pb.LeaseRevokeRequest, *pb.LeaseKeepAliveRequest,
+		*pb.LeaseTimeToLiveRequest, *pb.LeaseLeasesRequest:
 		return permitLease(st, id, r, at)
 	}
 	return permitOther(st, id, r)
@@ -154,7 +155,8 @@ func permitOther(st *auth.State, id auth.Identity, r any) error {
 			return st.Known(id)
 		}
 	case *pb.CompactionRequest,
-		*pb.DefragmentRequest, *pb.HashRequest, *pb.HashKVRequest, *pb.SnapshotRequest, *pb.MoveLeaderRequest, *pb.DowngradeRequest,
+		*pb.DefragmentRequest, *pb.HashRequest, *pb.HashKVRequest, *pb.SnapshotRequest,
+		*pb.MoveLeaderRequest, *pb.DowngradeRequest,
 		*pb.MemberAddRequest, *pb.MemberRemoveRequest, *pb.MemberUpdateRequest, *pb.MemberPromoteRequest,
 		*pb.AuthEnableRequest, *pb.AuthDisableRequest,
 		*pb.AuthUserAddRequest, *pb.AuthUserDeleteRequest, *pb.AuthUserListRequest, *pb.AuthUserChangePasswordRequest,

@@ -50,7 +50,8 @@ func newHeldAnswer(m proto.Message, size int, box *outbox, room int64) *heldAnsw
 // Get implements [mem.BufferPool], of which gRPC calls only Put.
 func (h *heldAnswer) Get(n int) *[]byte { return h.buffers.Get(n) }
 
-// Put implements [mem.BufferPool]: gRPC calls it when the message has been written, or was queued when its stream ended.
+// Put implements [mem.BufferPool]: gRPC calls it when the message has been written, or was queued when its stream
+// ended.
 func (h *heldAnswer) Put(b *[]byte) {
 	h.buffers.Put(b)
 	h.free()
@@ -161,7 +162,9 @@ func (m *mailbox) claim(resp any) int64 {
 
 // interceptUnaryAnswer makes a large response hold room until it has been sent. If its handler took no room, it waits
 // for room here.
-func interceptUnaryAnswer(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+func interceptUnaryAnswer(
+	ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error,
+) {
 	resp, err := handler(ctx, req)
 	if err != nil {
 		return nil, err

@@ -23,7 +23,7 @@ func (s *clusterServer) MemberList(ctx context.Context, r *pb.MemberListRequest)
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	response := &pb.MemberListResponse{Header: s.header(&pb.ResponseHeader{}, 0)}
+	response := &pb.MemberListResponse{Header: s.header(0)}
 	for _, r := range replicas {
 		response.Members = append(response.Members, &pb.Member{
 			// Sorted as in etcd, whatever the order on the command line is.
@@ -58,7 +58,9 @@ func (s *clusterServer) MemberUpdate(ctx context.Context, r *pb.MemberUpdateRequ
 }
 
 // MemberPromote always fails, because there are no learners. The errors are etcd's.
-func (s *clusterServer) MemberPromote(ctx context.Context, r *pb.MemberPromoteRequest) (*pb.MemberPromoteResponse, error) {
+func (s *clusterServer) MemberPromote(
+	ctx context.Context, r *pb.MemberPromoteRequest) (*pb.MemberPromoteResponse, error,
+) {
 	return nil, cmp.Or(s.checkMember(ctx, r, r.ID), rpctypes.ErrGRPCMemberNotLearner)
 }
 

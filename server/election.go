@@ -3,7 +3,6 @@ package server
 import (
 	"bytes"
 	"context"
-	"errors"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -15,18 +14,20 @@ import (
 // electionServer is etcd's Election service.
 type electionServer struct {
 	v3electionpb.UnsafeElectionServer
-	contest
+	lockSessions
 }
 
 var (
-	errNoLeaderField = contestError(`"leader" field must be provided`)
-	errNotLeader     = contestError("election: not leader")
-	errNoLeader      = contestError("election: no leader")
+	errNoLeaderField = sessionError(`"leader" field must be provided`)
+	errNotLeader     = sessionError("election: not leader")
+	errNoLeader      = sessionError("election: no leader")
 )
 
 // Campaign waits until the client leads. The client leads as long as its key exists.
-func (s *electionServer) Campaign(ctx context.Context, r *v3electionpb.CampaignRequest) (*v3electionpb.CampaignResponse, error) {
-	own, err := s.enter(ctx, r.Name, r.Lease, r.Value)
+func (s *electionServer) Campaign(
+	ctx context.Context, r *v3electionpb.CampaignRequest) (*v3electionpb.CampaignResponse, error,
+) {
+	own, err := s.open(ctx, r.Name, r.Lease, r.Value)
 	if err != nil {
 		return nil, err
 	}
@@ -35,16 +36,18 @@ func (s *electionServer) Campaign(ctx context.Context, r *v3electionpb.CampaignR
 		_, err = s.proclaim(ctx, leader, r.Value)
 	}
 	if err == nil {
-		err = s.await(ctx, contestPrefix(r.Name), own.created)
+		err = s.awaitEarlier(ctx, sessionPrefix(r.Name), own.created)
 	}
 	if err != nil {
-		_, _ = s.leave(ctx, own) // if this fails, the key is deleted when its lease expires
+		_, _ = s.close(ctx, own) // if this fails, the key is deleted when its lease expires
 		return nil, err
 	}
 	return &v3electionpb.CampaignResponse{Header: own.header, Leader: leader}, nil
 }
 
-func (s *electionServer) Proclaim(ctx context.Context, r *v3electionpb.ProclaimRequest) (*v3electionpb.ProclaimResponse, error) {
+func (s *electionServer) Proclaim(
+	ctx context.Context, r *v3electionpb.ProclaimRequest) (*v3electionpb.ProclaimResponse, error,
+) {
 	if r.Leader == nil {
 		return nil, errNoLeaderField
 	}
@@ -55,10 +58,13 @@ func (s *electionServer) Proclaim(ctx context.Context, r *v3electionpb.ProclaimR
 	return &v3electionpb.ProclaimResponse{Header: header}, nil
 }
 
-func (s *electionServer) proclaim(ctx context.Context, leader *v3electionpb.LeaderKey, value []byte) (*pb.ResponseHeader, error) {
+func (s *electionServer) proclaim(
+	ctx context.Context, leader *v3electionpb.LeaderKey, value []byte) (*pb.ResponseHeader, error,
+) {
+	put := &pb.PutRequest{Key: leader.Key, Value: value, Lease: leader.Lease}
 	resp, err := s.kv.Txn(ctx, &pb.TxnRequest{
 		Compare: []*pb.Compare{createdAt(leader.Key, leader.Rev)},
-		Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: leader.Key, Value: value, Lease: leader.Lease}}}},
+		Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{RequestPut: put}}},
 	})
 	if err != nil {
 		return nil, err
@@ -69,8 +75,10 @@ func (s *electionServer) proclaim(ctx context.Context, leader *v3electionpb.Lead
 	return resp.Header, nil
 }
 
-func (s *electionServer) Leader(ctx context.Context, r *v3electionpb.LeaderRequest) (*v3electionpb.LeaderResponse, error) {
-	resp, err := s.kv.first(ctx, below(contestPrefix(r.Name), pb.RangeRequest_ASCEND))
+func (s *electionServer) Leader(
+	ctx context.Context, r *v3electionpb.LeaderRequest) (*v3electionpb.LeaderResponse, error,
+) {
+	resp, err := s.kv.first(ctx, below(sessionPrefix(r.Name), pb.RangeRequest_ASCEND))
 	if err != nil {
 		return nil, err
 	}
@@ -80,11 +88,13 @@ func (s *electionServer) Leader(ctx context.Context, r *v3electionpb.LeaderReque
 	return &v3electionpb.LeaderResponse{Header: resp.Header, Kv: resp.Kvs[0]}, nil
 }
 
-func (s *electionServer) Resign(ctx context.Context, r *v3electionpb.ResignRequest) (*v3electionpb.ResignResponse, error) {
+func (s *electionServer) Resign(
+	ctx context.Context, r *v3electionpb.ResignRequest) (*v3electionpb.ResignResponse, error,
+) {
 	if r.Leader == nil {
 		return nil, errNoLeaderField
 	}
-	resp, err := s.leave(ctx, &contender{key: r.Leader.Key, created: r.Leader.Rev})
+	resp, err := s.close(ctx, &lockSession{key: r.Leader.Key, created: r.Leader.Rev})
 	if err != nil {
 		return nil, err
 	}
@@ -94,14 +104,16 @@ func (s *electionServer) Resign(ctx context.Context, r *v3electionpb.ResignReque
 // Observe sends the current leader, each value that it proclaims, and each following leader.
 func (s *electionServer) Observe(r *v3electionpb.LeaderRequest, stream v3electionpb.Election_ObserveServer) error {
 	for {
-		if err := s.observeOne(stream.Context(), contestPrefix(r.Name), stream); err != nil {
+		if err := s.observeOne(stream.Context(), sessionPrefix(r.Name), stream); err != nil {
 			return err
 		}
 	}
 }
 
 // observeOne waits for a leader and sends it and its values until its key is deleted.
-func (s *electionServer) observeOne(ctx context.Context, prefix []byte, stream v3electionpb.Election_ObserveServer) error {
+func (s *electionServer) observeOne(
+	ctx context.Context, prefix []byte, stream v3electionpb.Election_ObserveServer,
+) error {
 	resp, err := s.kv.first(ctx, below(prefix, pb.RangeRequest_ASCEND))
 	if err != nil {
 		return err
@@ -116,28 +128,27 @@ func (s *electionServer) observeOne(ctx context.Context, prefix []byte, stream v
 	if err := stream.Send(leader); err != nil {
 		return err
 	}
-	err = s.watch(ctx, &pb.WatchCreateRequest{Key: leader.Kv.Key, StartRevision: leader.Header.Revision + 1}, func(revision int64, ev *mvccpb.Event) error {
+	r := &pb.WatchCreateRequest{Key: leader.Kv.Key, StartRevision: leader.Header.Revision + 1}
+	return s.watch(ctx, r, func(revision int64, ev *mvccpb.Event) error {
 		if ev.Type == mvccpb.Event_DELETE {
-			return errSeen
+			return errWatchDone
 		}
-		return stream.Send(&v3electionpb.LeaderResponse{Header: s.header(&pb.ResponseHeader{}, logstructured.Revision(revision)), Kv: ev.Kv})
+		header := s.header(logstructured.Revision(revision))
+		return stream.Send(&v3electionpb.LeaderResponse{Header: header, Kv: ev.Kv})
 	})
-	if errors.Is(err, errSeen) {
-		return nil
-	}
-	return err
 }
 
 // firstPut waits for the first campaign.
-func (s *electionServer) firstPut(ctx context.Context, prefix []byte, from int64) (kv *mvccpb.KeyValue, err error) {
-	err = s.watch(ctx, &pb.WatchCreateRequest{
-		Key: prefix, RangeEnd: prefixEnd(prefix), StartRevision: from + 1, Filters: []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NODELETE},
-	}, func(_ int64, ev *mvccpb.Event) error {
-		kv = ev.Kv
-		return errSeen
-	})
-	if errors.Is(err, errSeen) {
-		err = nil
+func (s *electionServer) firstPut(
+	ctx context.Context, prefix []byte, from int64,
+) (kv *mvccpb.KeyValue, err error) {
+	r := &pb.WatchCreateRequest{
+		Key: prefix, RangeEnd: prefixEnd(prefix), StartRevision: from + 1,
+		Filters: []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NODELETE},
 	}
+	err = s.watch(ctx, r, func(_ int64, ev *mvccpb.Event) error {
+		kv = ev.Kv
+		return errWatchDone
+	})
 	return kv, err
 }

@@ -77,6 +77,14 @@ func toStatus(err error) error {
 	return status.Error(codes.Internal, "etcdserver: internal error: "+err.Error())
 }
 
+// respond returns resp if err is nil, and otherwise no response and the status of err.
+func respond[R any](resp *R, err error) (*R, error) {
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return resp, nil
+}
+
 // toWaitStatus is toStatus for streams and for requests that wait as long as their client does. Only the client sets a
 // deadline there, after which etcd answers DeadlineExceeded. Other requests also have the server's deadline, after
 // which etcd answers ErrGRPCTimeout.

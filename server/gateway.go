@@ -65,8 +65,8 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.URL.Path = currentPath(r.URL.Path)
 	if g.certificates() {
 		if name, ok := transport.VerifiedName(transport.RequestTLS(r)); ok && name != "" {
-			const refusal = "CommonName of client sending a request against gateway will be ignored and not used as expected"
-			http.Error(w, refusal, http.StatusBadRequest)
+			http.Error(w, "CommonName of client sending a request against gateway "+
+				"will be ignored and not used as expected", http.StatusBadRequest)
 			return
 		}
 	}

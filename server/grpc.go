@@ -19,7 +19,9 @@ import (
 // workers cost half a megabyte.
 const streamWorkers = 256
 
-func grpcOptions(opts Options, calls calls, refusals *refusalLog, streams *streamSet, answers *outboxes) []grpc.ServerOption {
+func grpcOptions(
+	opts Options, calls calls, refusals *refusalLog, streams *streamSet, answers *outboxes,
+) []grpc.ServerOption {
 	recovered := recovery.WithRecoveryHandlerContext(func(_ context.Context, p any) error {
 		opts.Logger.WithFields(logrus.Fields{"panic": p, "stack": string(debug.Stack())}).Error("a request panicked")
 		return status.Error(codes.Internal, "etcdserver: internal error")
@@ -33,8 +35,10 @@ func grpcOptions(opts Options, calls calls, refusals *refusalLog, streams *strea
 		// This saves write calls for large lists and for the responses to a group of requests. Connections with nothing
 		// to write hold no buffer.
 		grpc.WriteBufferSize(128<<10),
-		grpc.ChainUnaryInterceptor(calls.interceptUnary, refusals.interceptUnary, recovery.UnaryServerInterceptor(recovered), interceptUnaryAnswer),
-		grpc.ChainStreamInterceptor(calls.interceptStream, refusals.interceptStream, recovery.StreamServerInterceptor(recovered), interceptStreamAnswers, streams.interceptHealth),
+		grpc.ChainUnaryInterceptor(calls.interceptUnary, refusals.interceptUnary,
+			recovery.UnaryServerInterceptor(recovered), interceptUnaryAnswer),
+		grpc.ChainStreamInterceptor(calls.interceptStream, refusals.interceptStream,
+			recovery.StreamServerInterceptor(recovered), interceptStreamAnswers, streams.interceptHealth),
 		// A worker whose stack has grown for one request serves the next one; grpc starts further goroutines when all
 		// workers are busy. Each watch stream occupies a worker, so there are more workers than processors.
 		grpc.NumStreamWorkers(streamWorkers),

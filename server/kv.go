@@ -31,11 +31,7 @@ func (s *kvServer) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResp
 
 // first serves a valid Range request whose response has at most one key.
 func (s *kvServer) first(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
-	resp, err := s.read(ctx, r, nil)
-	if err != nil {
-		return nil, toStatus(err)
-	}
-	return resp, nil
+	return respond(s.read(ctx, r, nil))
 }
 
 func (s *kvServer) read(ctx context.Context, r *pb.RangeRequest, budget *unaryBudget) (*pb.RangeResponse, error) {
@@ -50,7 +46,7 @@ func (s *kvServer) read(ctx context.Context, r *pb.RangeRequest, budget *unaryBu
 		return nil, err
 	}
 	resp, header := newRange(result)
-	s.header(header, result.Revision)
+	s.setHeader(header, result.Revision)
 	return resp, nil
 }
 
@@ -69,7 +65,7 @@ func (s *kvServer) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse, 
 		return nil, toStatus(err)
 	}
 	resp, header := newPut(result)
-	s.header(header, result.Revision)
+	s.setHeader(header, result.Revision)
 	return resp, nil
 }
 
@@ -81,14 +77,15 @@ func (s *kvServer) DeleteRange(ctx context.Context, r *pb.DeleteRangeRequest) (*
 		return nil, err
 	}
 	req := toDeleteRange(r)
-	result, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (*logstructured.DeleteRangeResult, error) {
+	type result = *logstructured.DeleteRangeResult
+	deleted, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (result, error) {
 		return s.store.DeleteRange(ctx, guard, req)
 	})
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	resp, header := newDeleteRange(result)
-	s.header(header, result.Revision)
+	resp, header := newDeleteRange(deleted)
+	s.setHeader(header, deleted.Revision)
 	return resp, nil
 }
 
@@ -102,11 +99,7 @@ func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, 
 	if err := checkSize(r, boundOfTxn(r), s.maxRequestBytes); err != nil {
 		return nil, err
 	}
-	resp, err := s.txn(ctx, r, nil)
-	if err != nil {
-		return nil, toStatus(err)
-	}
-	return resp, nil
+	return respond(s.txn(ctx, r, nil))
 }
 
 func (s *kvServer) txn(ctx context.Context, r *pb.TxnRequest, budget *unaryBudget) (*pb.TxnResponse, error) {
@@ -121,7 +114,7 @@ func (s *kvServer) txn(ctx context.Context, r *pb.TxnRequest, budget *unaryBudge
 		return nil, err
 	}
 	resp, header := newTxn(result)
-	s.header(header, result.Revision)
+	s.setHeader(header, result.Revision)
 	return resp, nil
 }
 
@@ -146,7 +139,7 @@ func (s *kvServer) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.Co
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	return &pb.CompactionResponse{Header: s.header(&pb.ResponseHeader{}, revision)}, nil
+	return &pb.CompactionResponse{Header: s.header(revision)}, nil
 }
 
 // firstChunk is the number of keys in the first message of a stream, the same as in etcd.
@@ -170,7 +163,8 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServe
 	case r.Limit > 0:
 		left = r.Limit
 	case r.Limit < 0 && sorted:
-		chunk = math.MaxInt64 // etcd sends everything in one message; without a sort target the client sees no difference
+		// etcd sends everything in one message; without a sort target the client sees no difference.
+		chunk = math.MaxInt64
 	}
 	budget := newStreamBudget(stream.Context())
 	if budget != nil {
@@ -204,7 +198,7 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServe
 		out := &pb.RangeResponse{Kvs: result.KVs}
 		last := r.CountOnly || !result.More || left <= 0
 		if last {
-			out.Header = s.header(&pb.ResponseHeader{}, pinned)
+			out.Header = s.header(pinned)
 			out.More = result.More
 			out.Count = sent + result.Count
 			if sorted && result.More { // the keys before req.Key are not those that were sent

@@ -31,7 +31,7 @@ func (s *leaseServer) LeaseGrant(ctx context.Context, r *pb.LeaseGrantRequest) (
 		return nil, toStatus(err)
 	}
 	return &pb.LeaseGrantResponse{
-		Header: s.header(&pb.ResponseHeader{}, result.Revision),
+		Header: s.header(result.Revision),
 		ID:     int64(result.ID),
 		TTL:    result.TTL,
 	}, nil
@@ -45,24 +45,27 @@ func (s *leaseServer) LeaseRevoke(ctx context.Context, r *pb.LeaseRevokeRequest)
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	return &pb.LeaseRevokeResponse{Header: s.header(&pb.ResponseHeader{}, revision)}, nil
+	return &pb.LeaseRevokeResponse{Header: s.header(revision)}, nil
 }
 
-func (s *leaseServer) LeaseTimeToLive(ctx context.Context, r *pb.LeaseTimeToLiveRequest) (*pb.LeaseTimeToLiveResponse, error) {
-	result, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (*logstructured.LeaseTimeToLiveResult, error) {
+func (s *leaseServer) LeaseTimeToLive(
+	ctx context.Context, r *pb.LeaseTimeToLiveRequest) (*pb.LeaseTimeToLiveResponse, error,
+) {
+	type result = *logstructured.LeaseTimeToLiveResult
+	lease, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (result, error) {
 		return s.store.LeaseTimeToLive(ctx, guard, logstructured.LeaseID(r.ID), r.Keys)
 	})
 	if errors.Is(err, logstructured.ErrLeaseNotFound) {
-		return &pb.LeaseTimeToLiveResponse{Header: s.header(&pb.ResponseHeader{}, result.Revision), ID: r.ID, TTL: -1}, nil
+		return &pb.LeaseTimeToLiveResponse{Header: s.header(lease.Revision), ID: r.ID, TTL: -1}, nil
 	}
 	if err != nil {
 		return nil, toStatus(err)
 	}
 	resp := &pb.LeaseTimeToLiveResponse{
-		Header: s.header(&pb.ResponseHeader{}, result.Revision),
-		ID:     r.ID, TTL: result.TTL, GrantedTTL: result.GrantedTTL,
+		Header: s.header(lease.Revision),
+		ID:     r.ID, TTL: lease.TTL, GrantedTTL: lease.GrantedTTL,
 	}
-	for _, key := range result.Keys {
+	for _, key := range lease.Keys {
 		resp.Keys = append(resp.Keys, []byte(key))
 	}
 	return resp, nil
@@ -70,14 +73,14 @@ func (s *leaseServer) LeaseTimeToLive(ctx context.Context, r *pb.LeaseTimeToLive
 
 func (s *leaseServer) LeaseLeases(ctx context.Context, r *pb.LeaseLeasesRequest) (*pb.LeaseLeasesResponse, error) {
 	var ids []logstructured.LeaseID
-	revision, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (revision logstructured.Revision, err error) {
-		ids, revision, err = s.store.Leases(ctx, guard)
-		return revision, err
+	revision, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (at logstructured.Revision, err error) {
+		ids, at, err = s.store.Leases(ctx, guard)
+		return at, err
 	})
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	resp := &pb.LeaseLeasesResponse{Header: s.header(&pb.ResponseHeader{}, revision)}
+	resp := &pb.LeaseLeasesResponse{Header: s.header(revision)}
 	for _, id := range ids {
 		resp.Leases = append(resp.Leases, &pb.LeaseStatus{ID: int64(id)})
 	}
@@ -139,7 +142,9 @@ func keepAliveError(ctx context.Context) error {
 
 // receiveKeepAlives submits each keep-alive when it is received, so that they are queued in the order of the requests.
 // It sends to answers the functions that wait for the responses.
-func (s *leaseServer) receiveKeepAlives(ctx context.Context, stream pb.Lease_LeaseKeepAliveServer, answers chan<- keptAlive) error {
+func (s *leaseServer) receiveKeepAlives(
+	ctx context.Context, stream pb.Lease_LeaseKeepAliveServer, answers chan<- keptAlive,
+) error {
 	for {
 		req, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -169,6 +174,6 @@ func (s *leaseServer) submitKeepAlive(ctx context.Context, r *pb.LeaseKeepAliveR
 		}
 		// As in etcd, a TTL of 0 means that the lease does not exist. The stream stays open for the client's other
 		// leases.
-		return &pb.LeaseKeepAliveResponse{Header: s.header(&pb.ResponseHeader{}, result.Revision), ID: r.ID, TTL: result.TTL}, nil
+		return &pb.LeaseKeepAliveResponse{Header: s.header(result.Revision), ID: r.ID, TTL: result.TTL}, nil
 	}
 }

@@ -10,25 +10,25 @@ import (
 // lockServer is etcd's Lock service.
 type lockServer struct {
 	v3lockpb.UnsafeLockServer
-	contest
+	lockSessions
 }
 
 // Lock waits until the client holds the lock. The client holds it as long as its key exists.
 func (s *lockServer) Lock(ctx context.Context, r *v3lockpb.LockRequest) (*v3lockpb.LockResponse, error) {
-	own, err := s.enter(ctx, r.Name, r.Lease, nil)
+	own, err := s.open(ctx, r.Name, r.Lease, nil)
 	if err != nil {
 		return nil, err
 	}
 	resp, err := s.acquire(ctx, r.Name, own)
 	if err != nil {
-		_, _ = s.leave(ctx, own) // if this fails, the key is deleted when its lease expires
+		_, _ = s.close(ctx, own) // if this fails, the key is deleted when its lease expires
 		return nil, err
 	}
 	return resp, nil
 }
 
-func (s *lockServer) acquire(ctx context.Context, name []byte, own *contender) (*v3lockpb.LockResponse, error) {
-	if err := s.await(ctx, contestPrefix(name), own.created); err != nil {
+func (s *lockServer) acquire(ctx context.Context, name []byte, own *lockSession) (*v3lockpb.LockResponse, error) {
+	if err := s.awaitEarlier(ctx, sessionPrefix(name), own.created); err != nil {
 		return nil, err
 	}
 	// The lease may have expired while the client waited.
@@ -37,7 +37,7 @@ func (s *lockServer) acquire(ctx context.Context, name []byte, own *contender) (
 		return nil, err
 	}
 	if len(resp.Kvs) == 0 {
-		return nil, contestError("mutex: session is expired")
+		return nil, sessionError("mutex: session is expired")
 	}
 	return &v3lockpb.LockResponse{Header: resp.Header, Key: own.key}, nil
 }

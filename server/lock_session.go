@@ -17,10 +17,10 @@ import (
 // in etcd.
 const sessionTTL = 60
 
-// contest implements the lock sessions of locks and elections. Each contender has a key with its lease below a prefix,
-// and the contender whose key was created first holds the lock or leads. etcd's clients use the same keys in the same
-// way, so that client-side and server-side contenders exclude each other.
-type contest struct {
+// lockSessions implements what locks and elections have in common. Each session has a key with its lease below a
+// prefix, and the session whose key was created first holds the lock or leads. etcd's clients use the same keys in the
+// same way, so that sessions of clients and of the server exclude each other.
+type lockSessions struct {
 	*member
 	kv    *kvServer
 	lease *leaseServer
@@ -28,22 +28,21 @@ type contest struct {
 	streams *streamSet
 }
 
-// contender is a client's key in a lock or an election.
-type contender struct {
+// lockSession is a client's key in a lock or an election.
+type lockSession struct {
 	key []byte
 	// created is the key's create revision.
 	created int64
 	lease   int64
-	// value is the key's value: the requested one, or the existing one if the session contended before.
+	// value is the key's value: the requested one, or the previous one if the key existed.
 	value  []byte
 	header *pb.ResponseHeader
 }
 
-func contestPrefix(name []byte) []byte { return append(append([]byte{}, name...), '/') }
+func sessionPrefix(name []byte) []byte { return append(append([]byte{}, name...), '/') }
 
-// enter creates the contender's key unless it exists. If lease is 0 it grants a lease, which the client must keep
-// alive.
-func (c *contest) enter(ctx context.Context, name []byte, lease int64, value []byte) (*contender, error) {
+// open creates the session's key unless it exists. If lease is 0 it grants a lease, which the client must keep alive.
+func (c *lockSessions) open(ctx context.Context, name []byte, lease int64, value []byte) (*lockSession, error) {
 	if err := c.store.OwnLeases(); err != nil {
 		return nil, toStatus(err)
 	}
@@ -54,19 +53,21 @@ func (c *contest) enter(ctx context.Context, name []byte, lease int64, value []b
 		}
 		lease = granted.ID
 	}
-	own := &contender{key: fmt.Appendf(contestPrefix(name), "%x", lease), lease: lease, value: value}
+	own := &lockSession{key: fmt.Appendf(sessionPrefix(name), "%x", lease), lease: lease, value: value}
+	put := &pb.PutRequest{Key: own.key, Value: value, Lease: lease}
+	get := &pb.RangeRequest{Key: own.key}
 	resp, err := c.kv.Txn(ctx, &pb.TxnRequest{
 		Compare: []*pb.Compare{createdAt(own.key, 0)},
-		Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: own.key, Value: value, Lease: lease}}}},
-		Failure: []*pb.RequestOp{{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: own.key}}}},
+		Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{RequestPut: put}}},
+		Failure: []*pb.RequestOp{{Request: &pb.RequestOp_RequestRange{RequestRange: get}}},
 	})
 	if err != nil {
 		return nil, err
 	}
 	own.header, own.created = resp.Header, resp.Header.Revision
 	if !resp.Succeeded {
-		there := resp.Responses[0].GetResponseRange().Kvs[0]
-		own.created, own.value = there.CreateRevision, there.Value
+		existing := resp.Responses[0].GetResponseRange().Kvs[0]
+		own.created, own.value = existing.CreateRevision, existing.Value
 	}
 	return own, nil
 }
@@ -79,8 +80,8 @@ func createdAt(key []byte, revision int64) *pb.Compare {
 	}
 }
 
-// await waits until all keys below prefix that were created before revision are deleted.
-func (c *contest) await(ctx context.Context, prefix []byte, revision int64) error {
+// awaitEarlier waits until all keys below prefix that were created before revision are deleted.
+func (c *lockSessions) awaitEarlier(ctx context.Context, prefix []byte, revision int64) error {
 	for {
 		r := below(prefix, pb.RangeRequest_DESCEND)
 		r.MaxCreateRevision = revision - 1
@@ -109,21 +110,20 @@ func prefixEnd(prefix []byte) []byte {
 	return end
 }
 
-func (c *contest) awaitDelete(ctx context.Context, key []byte, from int64) error {
-	err := c.watch(ctx, &pb.WatchCreateRequest{
+func (c *lockSessions) awaitDelete(ctx context.Context, key []byte, from int64) error {
+	return c.watch(ctx, &pb.WatchCreateRequest{
 		Key: key, StartRevision: from, Filters: []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NOPUT},
-	}, func(int64, *mvccpb.Event) error { return errSeen })
-	if errors.Is(err, errSeen) {
-		return nil
-	}
-	return err
+	}, func(int64, *mvccpb.Event) error { return errWatchDone })
 }
 
-// errSeen ends a watch that has received the expected event.
-var errSeen = errors.New("seen")
+// errWatchDone ends a watch that has received the expected event.
+var errWatchDone = errors.New("the expected event was received")
 
-// watch calls fn with the current revision and each event until fn or the watch fails.
-func (c *contest) watch(ctx context.Context, r *pb.WatchCreateRequest, fn func(revision int64, ev *mvccpb.Event) error) error {
+// watch calls fn with the current revision and each event until fn or the watch fails. It returns nil if fn returns
+// errWatchDone.
+func (c *lockSessions) watch(
+	ctx context.Context, r *pb.WatchCreateRequest, fn func(revision int64, ev *mvccpb.Event) error,
+) error {
 	ws := c.store.NewWatchStream()
 	defer ws.Close()
 	remove, err := c.streams.add(ws.Close)
@@ -144,21 +144,26 @@ func (c *contest) watch(ctx context.Context, r *pb.WatchCreateRequest, fn func(r
 			return toStatus(logstructured.ErrCompacted)
 		}
 		for _, ev := range resp.Events {
-			if err := fn(int64(resp.Revision), ev); err != nil {
+			err := fn(int64(resp.Revision), ev)
+			if errors.Is(err, errWatchDone) {
+				return nil
+			}
+			if err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// leave deletes the contender's key. It does so even if the client has disconnected, because other contenders wait for
-// the deletion.
-func (c *contest) leave(ctx context.Context, own *contender) (*pb.TxnResponse, error) {
+// close deletes the session's key. It does so even if the client has disconnected, because other sessions wait for the
+// deletion.
+func (c *lockSessions) close(ctx context.Context, own *lockSession) (*pb.TxnResponse, error) {
+	del := &pb.DeleteRangeRequest{Key: own.key}
 	return c.kv.Txn(context.WithoutCancel(ctx), &pb.TxnRequest{
 		Compare: []*pb.Compare{createdAt(own.key, own.created)},
-		Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: &pb.DeleteRangeRequest{Key: own.key}}}},
+		Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: del}}},
 	})
 }
 
-// contestError returns an error with code Unknown, as etcd does for errors that have no code there.
-func contestError(text string) error { return status.Error(codes.Unknown, text) }
+// sessionError returns an error with code Unknown, as etcd does for errors that have no code there.
+func sessionError(text string) error { return status.Error(codes.Unknown, text) }

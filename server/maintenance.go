@@ -44,7 +44,7 @@ func (s *maintenanceServer) Status(ctx context.Context, r *pb.StatusRequest) (*p
 		errors = append(errors, "stele: "+err.Error())
 	}
 	return &pb.StatusResponse{
-		Header:           s.header(&pb.ResponseHeader{}, st.Revision),
+		Header:           s.header(st.Revision),
 		Version:          version.Etcd,
 		StorageVersion:   s.clusterVersion(),
 		Leader:           leader,
@@ -68,7 +68,7 @@ func (s *maintenanceServer) Hash(ctx context.Context, r *pb.HashRequest) (*pb.Ha
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	return &pb.HashResponse{Header: s.header(&pb.ResponseHeader{}, revision), Hash: hash}, nil
+	return &pb.HashResponse{Header: s.header(revision), Hash: hash}, nil
 }
 
 func (s *maintenanceServer) HashKV(ctx context.Context, r *pb.HashKVRequest) (*pb.HashKVResponse, error) {
@@ -79,7 +79,7 @@ func (s *maintenanceServer) HashKV(ctx context.Context, r *pb.HashKVRequest) (*p
 		return nil, toStatus(err)
 	}
 	return &pb.HashKVResponse{
-		Header:          s.header(&pb.ResponseHeader{}, result.Revision),
+		Header:          s.header(result.Revision),
 		Hash:            result.Hash,
 		CompactRevision: int64(result.CompactRevision),
 		HashRevision:    int64(result.HashRevision),
@@ -115,4 +115,5 @@ func (s *maintenanceServer) MoveLeader(ctx context.Context, r *pb.MoveLeaderRequ
 }
 
 var errMoveLeader = status.Error(codes.FailedPrecondition,
-	"stele: the leader is the replica that is there for longest, and every replica writes: restart this one to make the next one the leader")
+	"stele: the leader is the replica that has run longest, and every replica writes: "+
+		"restart this one to make the next one the leader")

@@ -20,7 +20,7 @@ func (s *maintenanceServer) Alarm(ctx context.Context, r *pb.AlarmRequest) (*pb.
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	resp.Header = s.header(&pb.ResponseHeader{}, revision)
+	resp.Header = s.header(revision)
 	return resp, nil
 }
 

@@ -66,11 +66,13 @@ func (s *maintenanceServer) updateRecords(
 	})
 }
 
-func (s *maintenanceServer) downgraded(from string, revision logstructured.Revision, err error) (*pb.DowngradeResponse, error) {
+func (s *maintenanceServer) downgraded(
+	from string, revision logstructured.Revision, err error) (*pb.DowngradeResponse, error,
+) {
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	return &pb.DowngradeResponse{Header: s.header(&pb.ResponseHeader{}, revision), Version: strings.TrimSuffix(from, ".0")}, nil
+	return &pb.DowngradeResponse{Header: s.header(revision), Version: strings.TrimSuffix(from, ".0")}, nil
 }
 
 // validDowngrade refuses a target that is not the minor version before the cluster version. While a downgrade is

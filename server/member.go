@@ -49,11 +49,17 @@ func (m *member) replicas(ctx context.Context, r any, refresh bool) ([]log.Repli
 	})
 }
 
-// header sets the fields of h that every response has. revision may be 0 where etcd leaves it out.
-func (m *member) header(h *pb.ResponseHeader, revision logstructured.Revision) *pb.ResponseHeader {
+// setHeader sets the fields of h that every response has. revision may be 0 where etcd leaves it out.
+func (m *member) setHeader(h *pb.ResponseHeader, revision logstructured.Revision) {
 	h.ClusterId = m.clusterID
 	h.MemberId = m.memberID
 	h.Revision = int64(revision)
 	h.RaftTerm = m.store.Term()
+}
+
+// header returns a new header.
+func (m *member) header(revision logstructured.Revision) *pb.ResponseHeader {
+	h := &pb.ResponseHeader{}
+	m.setHeader(h, revision)
 	return h
 }

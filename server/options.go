@@ -42,7 +42,8 @@ const (
 type Options struct {
 	// Logger is required.
 	Logger *logrus.Entry
-	// Listeners are the listeners to serve on, made by [transport.Listen]; at least one. The server takes ownership of them.
+	// Listeners are the listeners to serve on, made by [transport.Listen]; at least one. The server takes ownership of
+	// them.
 	Listeners []*transport.Listener
 
 	// GRPCServer, if not nil, is served on the listeners instead of the server's own gRPC server. The server registers

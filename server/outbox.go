@@ -128,7 +128,9 @@ type outboxes struct {
 }
 
 func newOutboxes(limit int64) *outboxes {
-	return &outboxes{limit: limit, bytes: semaphore.NewWeighted(limit), stall: stallTime, conns: map[*mailbox]struct{}{}}
+	return &outboxes{
+		limit: limit, bytes: semaphore.NewWeighted(limit), stall: stallTime, conns: map[*mailbox]struct{}{},
+	}
 }
 
 // take waits until all connections together have room for n bytes. While it waits, evict closes connections that hold

@@ -40,18 +40,19 @@ func (f *refusalLog) interceptStream(
 
 // check logs err if it is a refusal of a request of the method. req is nil for a stream.
 func (f *refusalLog) check(ctx context.Context, method string, req any, err error) {
+	warn := func(kind, message string, fields func() logrus.Fields) {
+		f.warner.warn(kind, clientHost(ctx), message, err, fields)
+	}
 	login, isLogin := req.(*pb.AuthenticateRequest)
 	switch {
 	case errors.Is(err, errLeaseMode), errors.Is(err, errLeaseIdentity):
-		f.warner.warn(method, clientHost(ctx), "refused a request that relies on etcd's leases", err, func() logrus.Fields {
+		warn(method, "refused a request that relies on etcd's leases", func() logrus.Fields {
 			return logrus.Fields{"method": method}
 		})
 	case isLogin && errors.Is(err, rpctypes.ErrGRPCAuthFailed):
-		f.warner.warn("login", clientHost(ctx), "refused a login", err, func() logrus.Fields {
-			return logrus.Fields{"user": login.Name}
-		})
+		warn("login", "refused a login", func() logrus.Fields { return logrus.Fields{"user": login.Name} })
 	case f.denied(ctx, err):
-		f.warner.warn("denied", clientHost(ctx), "denied a request", err, func() logrus.Fields {
+		warn("denied", "denied a request", func() logrus.Fields {
 			return logrus.Fields{"user": f.auth.sender(ctx).User, "method": method}
 		})
 	}

@@ -15,7 +15,8 @@ type rpcMetrics struct{ started, handled, received, sent *prometheus.CounterVec 
 
 func newRPCMetrics() *rpcMetrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, append([]string{"grpc_type", "grpc_service", "grpc_method"}, labels...))
+		labels = append([]string{"grpc_type", "grpc_service", "grpc_method"}, labels...)
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	return &rpcMetrics{
 		started:  counter("grpc_server_started_total", "Calls that began."),
@@ -58,7 +59,9 @@ type methodMetrics struct {
 func (c calls) add(m *rpcMetrics, s *grpc.Server) {
 	for service, info := range s.GetServiceInfo() {
 		for _, method := range info.Methods {
-			labels := prometheus.Labels{"grpc_type": callType(method), "grpc_service": service, "grpc_method": method.Name}
+			labels := prometheus.Labels{
+				"grpc_type": callType(method), "grpc_service": service, "grpc_method": method.Name,
+			}
 			handled := m.handled.MustCurryWith(labels)
 			for code := codes.OK; code <= codes.Unauthenticated; code++ {
 				handled.WithLabelValues(code.String())
@@ -95,7 +98,9 @@ func (m *methodMetrics) ended(err error) {
 	m.handled.WithLabelValues(st.Code().String()).Inc()
 }
 
-func (c calls) interceptUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+func (c calls) interceptUnary(
+	ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error,
+) {
 	method := c[info.FullMethod]
 	if method == nil {
 		return handler(ctx, req)
@@ -110,7 +115,9 @@ func (c calls) interceptUnary(ctx context.Context, req any, info *grpc.UnaryServ
 	return resp, err
 }
 
-func (c calls) interceptStream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+func (c calls) interceptStream(
+	srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler,
+) error {
 	method := c[info.FullMethod]
 	if method == nil {
 		return handler(srv, ss)

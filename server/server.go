@@ -67,10 +67,12 @@ func newServer(starting *Starting, store *logstructured.Store) (*Server, error) 
 		dispatch:  starting.dispatch,
 		grpc:      opts.GRPCServer,
 		health:    health.NewServer(),
-		watch:     &watchServer{member: m, fragmentBytes: opts.MaxRequestBytes + grpcOverheadBytes, streams: streams, refusals: refusals},
 		streams:   streams,
 		snapshots: newSnapshotSlots(),
 		passwords: newPasswords(),
+		watch: &watchServer{
+			member: m, fragmentBytes: opts.MaxRequestBytes + grpcOverheadBytes, streams: streams, refusals: refusals,
+		},
 	}
 	for _, c := range versionMetrics() {
 		if _, err := registered(opts.Registerer, c); err != nil {
@@ -219,12 +221,12 @@ func served(err error) error {
 func (s *Server) register(m *member) {
 	kv := &kvServer{member: m, maxRequestBytes: s.opts.MaxRequestBytes, maxTxnOps: s.opts.MaxTxnOps}
 	lease := &leaseServer{member: m, streams: s.streams}
-	contest := contest{member: m, kv: kv, lease: lease, streams: s.streams}
+	sessions := lockSessions{member: m, kv: kv, lease: lease, streams: s.streams}
 	pb.RegisterKVServer(s.grpc, kv)
 	pb.RegisterWatchServer(s.grpc, s.watch)
 	pb.RegisterLeaseServer(s.grpc, lease)
-	v3lockpb.RegisterLockServer(s.grpc, &lockServer{contest: contest})
-	v3electionpb.RegisterElectionServer(s.grpc, &electionServer{contest: contest})
+	v3lockpb.RegisterLockServer(s.grpc, &lockServer{lockSessions: sessions})
+	v3electionpb.RegisterElectionServer(s.grpc, &electionServer{lockSessions: sessions})
 	pb.RegisterClusterServer(s.grpc, &clusterServer{member: m})
 	pb.RegisterMaintenanceServer(s.grpc, &maintenanceServer{
 		member: m, logger: s.opts.Logger, streams: s.streams, snapshots: s.snapshots,
@@ -247,7 +249,8 @@ func (s *Server) register(m *member) {
 func (s *Server) serveInjected(group *errgroup.Group) {
 	for _, l := range s.opts.Listeners {
 		group.Go(func() error {
-			if err := s.grpc.Serve(transport.LimitConnections(l.Listener, s.opts.maxConnections())); !errors.Is(err, grpc.ErrServerStopped) {
+			limited := transport.LimitConnections(l.Listener, s.opts.maxConnections())
+			if err := s.grpc.Serve(limited); !errors.Is(err, grpc.ErrServerStopped) {
 				return err
 			}
 			return nil

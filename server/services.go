@@ -15,7 +15,8 @@ import (
 var ErrServiceRegistered = errors.New("the gRPC server already has a service")
 
 var etcdServices = []grpc.ServiceDesc{
-	pb.KV_ServiceDesc, pb.Watch_ServiceDesc, pb.Lease_ServiceDesc, pb.Cluster_ServiceDesc, pb.Maintenance_ServiceDesc, pb.Auth_ServiceDesc,
+	pb.KV_ServiceDesc, pb.Watch_ServiceDesc, pb.Lease_ServiceDesc,
+	pb.Cluster_ServiceDesc, pb.Maintenance_ServiceDesc, pb.Auth_ServiceDesc,
 	v3lockpb.Lock_ServiceDesc, v3electionpb.Election_ServiceDesc,
 }
 
@@ -24,9 +25,9 @@ func available(g *grpc.Server) error {
 	if g == nil {
 		return nil
 	}
-	there := g.GetServiceInfo()
+	registered := g.GetServiceInfo()
 	for _, service := range etcdServices {
-		if _, ok := there[service.ServiceName]; ok {
+		if _, ok := registered[service.ServiceName]; ok {
 			return fmt.Errorf("%w %s", ErrServiceRegistered, service.ServiceName)
 		}
 	}

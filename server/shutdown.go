@@ -52,7 +52,9 @@ func (s *streamSet) stop() {
 }
 
 // interceptHealth ends health watches when the server stops. Otherwise only their clients end them.
-func (s *streamSet) interceptHealth(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+func (s *streamSet) interceptHealth(
+	srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler,
+) error {
 	if info.FullMethod != healthpb.Health_Watch_FullMethodName {
 		return handler(srv, ss)
 	}

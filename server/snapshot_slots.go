@@ -52,7 +52,8 @@ func (s *snapshotSlots) take(ctx context.Context) (release func(), err error) {
 		return func() { <-s.slots }, nil
 	case <-timer.C:
 		return nil, status.Errorf(codes.ResourceExhausted,
-			"stele: %d other snapshots are being sent, and none of them ended within %s: try again later", cap(s.slots), s.wait)
+			"stele: %d other snapshots are being sent, and none of them ended within %s: try again later",
+			cap(s.slots), s.wait)
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}

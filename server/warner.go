@@ -57,7 +57,8 @@ func (w *warner) warn(kind, host, message string, err error, fields func() logru
 	if repeated > 0 {
 		line = line.WithField("repeated", repeated)
 	}
-	line.WithField("error", shortened(err.Error())).Warn(message + "; further ones by this client are not logged for 10 minutes")
+	line.WithField("error", shortened(err.Error())).
+		Warn(message + "; further ones by this client are not logged for 10 minutes")
 }
 
 // due reports whether to log a warning now, and how many were suppressed since the last one.

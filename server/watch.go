@@ -118,7 +118,8 @@ type watchAnswer struct {
 
 func (m *member) newWatch(r *logstructured.WatchResponse) *pb.WatchResponse {
 	a := &watchAnswer{}
-	a.Header = m.header(&a.header, r.Revision)
+	a.Header = &a.header
+	m.setHeader(a.Header, r.Revision)
 	a.WatchId = int64(r.WatchID)
 	a.Created = r.Created
 	a.Canceled = r.Canceled

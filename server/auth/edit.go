@@ -2,6 +2,7 @@ package auth
 
 import (
 	"bytes"
+	"crypto/rand"
 	"slices"
 
 	"go.etcd.io/etcd/api/v3/authpb"
@@ -121,11 +122,10 @@ func (s *State) RevokeRole(name, role string) (Changes, error) {
 		return nil, rpctypes.ErrGRPCInvalidAuthMgmt
 	}
 	return s.editUser(name, func(u *authpb.User) error {
-		had := len(u.Roles)
-		u.Roles = slices.DeleteFunc(u.Roles, func(r string) bool { return r == role })
-		if len(u.Roles) == had {
+		if !slices.Contains(u.Roles, role) {
 			return rpctypes.ErrGRPCRoleNotGranted
 		}
+		u.Roles = slices.DeleteFunc(u.Roles, func(r string) bool { return r == role })
 		return nil
 	})
 }
@@ -184,15 +184,18 @@ func (s *State) GrantPermission(role string, p *authpb.Permission) (Changes, err
 		return nil, rpctypes.ErrGRPCRoleNotFound
 	}
 	edited := proto.CloneOf(r)
-	had := false
-	for _, there := range edited.KeyPermission {
-		if sameRange(there, p.Key, p.RangeEnd) {
-			there.PermType, had = p.PermType, true
+	replaced := false
+	for _, existing := range edited.KeyPermission {
+		if sameRange(existing, p.Key, p.RangeEnd) {
+			existing.PermType, replaced = p.PermType, true
 		}
 	}
-	if !had {
-		edited.KeyPermission = append(edited.KeyPermission, &authpb.Permission{Key: p.Key, RangeEnd: p.RangeEnd, PermType: p.PermType})
-		slices.SortStableFunc(edited.KeyPermission, func(a, b *authpb.Permission) int { return bytes.Compare(a.Key, b.Key) })
+	if !replaced {
+		added := &authpb.Permission{Key: p.Key, RangeEnd: p.RangeEnd, PermType: p.PermType}
+		edited.KeyPermission = append(edited.KeyPermission, added)
+		slices.SortStableFunc(edited.KeyPermission, func(a, b *authpb.Permission) int {
+			return bytes.Compare(a.Key, b.Key)
+		})
 	}
 	return s.putRole(edited)
 }
@@ -208,9 +211,21 @@ func (s *State) RevokePermission(role string, key, end []byte) (Changes, error) 
 		return nil, rpctypes.ErrGRPCRoleNotFound
 	}
 	edited := proto.CloneOf(r)
-	edited.KeyPermission = slices.DeleteFunc(edited.KeyPermission, func(p *authpb.Permission) bool { return sameRange(p, key, end) })
+	edited.KeyPermission = slices.DeleteFunc(edited.KeyPermission, func(p *authpb.Permission) bool {
+		return sameRange(p, key, end)
+	})
 	if len(edited.KeyPermission) == len(r.KeyPermission) {
 		return nil, rpctypes.ErrGRPCPermissionNotGranted
 	}
 	return s.putRole(edited)
+}
+
+// NewSecret creates the secret of simple tokens unless it exists or auth is disabled.
+func (s *State) NewSecret() (Changes, error) {
+	if !s.Enabled || s.secret != nil {
+		return nil, nil
+	}
+	secret := make([]byte, secretBytes)
+	_, _ = rand.Read(secret) // it never fails
+	return Changes{logstructured.RecordChange{Name: recordSecret, Value: secret}}, nil
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
 
 // webTokens are JSON web tokens, as etcd issues them: any holder of the public key can verify them, and the server does
@@ -42,14 +41,15 @@ func newJWT(options map[string]string) (*webTokens, error) {
 				t.ttl, err = time.ParseDuration(value)
 			}
 		default:
-			err = errors.New("there is no such option")
+			err = errors.New("unknown option")
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s: %w", ErrTokenOptions, name, err)
 		}
 	}
 	if t.method == nil {
-		return nil, fmt.Errorf("%w: sign-method= names how to sign, such as RS256, PS256, ES256, EdDSA or HS256", ErrTokenOptions)
+		return nil, fmt.Errorf("%w: sign-method= must be a signing method, such as RS256, PS256, ES256, EdDSA or HS256",
+			ErrTokenOptions)
 	}
 	if err := t.keys(pem["pub-key"], pem["priv-key"]); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTokenOptions, err)
@@ -63,7 +63,7 @@ func (t *webTokens) keys(public, private []byte) error {
 	switch t.method.(type) {
 	case *jwt.SigningMethodHMAC:
 		if len(private) == 0 {
-			return errors.New("priv-key= names the file with the key that signs and verifies")
+			return errors.New("priv-key= must name the file of the key that signs and verifies")
 		}
 		t.sign, t.verify = private, private
 		return nil
@@ -74,7 +74,7 @@ func (t *webTokens) keys(public, private []byte) error {
 	case *jwt.SigningMethodEd25519:
 		return pair(t, public, private, parseEd25519Public, jwt.ParseEdPrivateKeyFromPEM)
 	}
-	return errors.New("sign-method= names one that signs nothing")
+	return errors.New("sign-method= is a method that does not sign")
 }
 
 func parseEd25519Public(pem []byte) (ed25519.PublicKey, error) {
@@ -92,10 +92,11 @@ func parseEd25519Public(pem []byte) (ed25519.PublicKey, error) {
 // pair sets the keys from their files. The public key follows from the private one. With the public key alone, tokens
 // are only verified, not issued.
 func pair[Public interface{ Equal(crypto.PublicKey) bool }, Private any](
-	t *webTokens, public, private []byte, parsePublic func([]byte) (Public, error), parsePrivate func([]byte) (Private, error),
+	t *webTokens, public, private []byte,
+	parsePublic func([]byte) (Public, error), parsePrivate func([]byte) (Private, error),
 ) error {
 	if len(public) == 0 && len(private) == 0 {
-		return errors.New("priv-key= names the file of the key that signs, or pub-key= that of the one that verifies")
+		return errors.New("priv-key= must name the file of the private key, or pub-key= the file of the public key")
 	}
 	if len(private) > 0 {
 		key, err := parsePrivate(private)
@@ -104,7 +105,7 @@ func pair[Public interface{ Equal(crypto.PublicKey) bool }, Private any](
 		}
 		signer, ok := any(key).(crypto.Signer)
 		if !ok {
-			return errors.New("priv-key: it does not sign")
+			return errors.New("priv-key: the key cannot sign")
 		}
 		t.sign, t.verify = key, signer.Public()
 	}
@@ -133,13 +134,14 @@ func (t *webTokens) Issue(s *State, name string) (string, error) {
 
 func (t *webTokens) Identify(_ *State, token string) (Identity, error) {
 	claims := jwt.MapClaims{}
-	if _, err := t.parser.ParseWithClaims(token, claims, func(*jwt.Token) (any, error) { return t.verify, nil }); err != nil {
-		return Identity{}, rpctypes.ErrGRPCInvalidAuthToken
+	key := func(*jwt.Token) (any, error) { return t.verify, nil }
+	if _, err := t.parser.ParseWithClaims(token, claims, key); err != nil {
+		return Identity{}, errInvalidToken
 	}
 	name, named := claims["username"].(string)
 	revision, dated := claims["revision"].(float64)
 	if !named || !dated {
-		return Identity{}, rpctypes.ErrGRPCInvalidAuthToken
+		return Identity{}, errInvalidToken
 	}
 	return Identity{User: name, Revision: uint64(revision), known: true}, nil
 }

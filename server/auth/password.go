@@ -41,8 +41,8 @@ const maxCost = 16
 
 // errCostTooHigh is the error for a hash that [Credential.Check] would not compare with a password.
 var errCostTooHigh = status.Errorf(codes.InvalidArgument,
-	"stele: the cost of the hashed password is higher than %d and than --bcrypt-cost: no password would be compared with it",
-	maxCost)
+	"stele: the cost of the hashed password is higher than %d and than --bcrypt-cost: "+
+		"no password would be compared with it", maxCost)
 
 // costOf returns the cost of a hash. ok reports whether a server with the configured cost compares passwords with it.
 func costOf(hash []byte, configured int) (cost int, ok bool) {

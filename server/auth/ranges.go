@@ -73,7 +73,9 @@ func (rs ranges) merge() ranges {
 // not in all.
 func (rs ranges) contain(key, end []byte) bool {
 	// Only the last range that begins at or before key can contain it.
-	i, found := slices.BinarySearchFunc(rs, key, func(r keyRange, key []byte) int { return bytes.Compare(r.begin, key) })
+	i, found := slices.BinarySearchFunc(rs, key, func(r keyRange, key []byte) int {
+		return bytes.Compare(r.begin, key)
+	})
 	if !found {
 		i--
 	}

@@ -24,8 +24,8 @@ const (
 	recordSecret   = RecordPrefix + "secret"
 )
 
-// Root is the name of the user that must exist before auth can be enabled, and of the role that has all permissions.
-const Root = "root"
+// secretBytes is the length of the secret of simple tokens.
+const secretBytes = 32
 
 // EncodeRevision returns the value of [RecordRevision].
 func EncodeRevision(revision uint64) []byte { return binary.BigEndian.AppendUint64(nil, revision) }

@@ -8,6 +8,9 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
 
+// Root is the name of the user that must exist before auth can be enabled, and of the role that has all permissions.
+const Root = "root"
+
 // State is all users and roles at one moment. It is immutable, and may be used concurrently.
 type State struct {
 	// Enabled reports whether auth is enabled. Requests are not checked otherwise.
@@ -42,6 +45,11 @@ type Identity struct {
 	Revision uint64
 	// known means that the client sent a token or certificate, whatever name is in it.
 	known bool
+}
+
+// Certificate returns the identity of a client whose certificate has that common name.
+func (s *State) Certificate(commonName string) Identity {
+	return Identity{User: commonName, Revision: s.revision, known: true}
 }
 
 // Revision returns the auth revision, which each edit increments by one.

@@ -72,3 +72,19 @@ func tlsStateOf(conn net.Conn) *tls.ConnectionState {
 	state := secured.ConnectionState()
 	return &state
 }
+
+// places bounds the number of open connections.
+type places chan struct{}
+
+// take waits for a free place. It returns false if stop is closed first.
+func (p places) take(stop <-chan struct{}) bool {
+	select {
+	case p <- struct{}{}:
+		return true
+	case <-stop:
+		return false
+	}
+}
+
+// leave frees a place.
+func (p places) leave() { <-p }

@@ -201,7 +201,8 @@ func (d *Dispatcher) logFailure(conn net.Conn, err error) {
 		d.opts.HandshakeFailed(conn.RemoteAddr(), err)
 		return
 	}
-	d.opts.Logger.WithError(err).WithField("client", conn.RemoteAddr()).Debug("closed a connection before its first request")
+	d.opts.Logger.WithError(err).WithField("client", conn.RemoteAddr()).
+		Debug("closed a connection before its first request")
 }
 
 // left reports whether err means that the connection was closed, by the client or by a server that stops, or was

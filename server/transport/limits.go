@@ -28,22 +28,6 @@ func maxConnections(limit uint64, reserved int) int {
 	return max(n-reserved, n/fewestConnections, 1)
 }
 
-// places bounds the number of open connections.
-type places chan struct{}
-
-// take waits for a free place. It returns false if stop is closed first.
-func (p places) take(stop <-chan struct{}) bool {
-	select {
-	case p <- struct{}{}:
-		return true
-	case <-stop:
-		return false
-	}
-}
-
-// leave frees a place.
-func (p places) leave() { <-p }
-
 // limitedListener accepts at most a fixed number of open connections.
 type limitedListener struct {
 	net.Listener

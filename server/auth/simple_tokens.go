@@ -9,8 +9,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/stele-db/stele/logstructured"
 )
 
 // simple issues tokens that any replica can verify without having seen them before. A token consists of its time of
@@ -31,8 +29,7 @@ type simple struct {
 }
 
 const (
-	secretBytes = 32
-	nonceBytes  = 16
+	nonceBytes = 16
 	// sealedBytes is the length of the data in front of the user's name: the time of issue in ms, and the nonce.
 	sealedBytes = 8 + nonceBytes
 	// leastSweep is the number of tokens below which expired ones are not removed.
@@ -43,16 +40,6 @@ var encoding = base64.RawURLEncoding
 
 func newSimple(ttl time.Duration, now func() time.Time) *simple {
 	return &simple{ttl: ttl, now: now, used: map[string]time.Time{}, sweepAt: leastSweep}
-}
-
-// NewSecret creates the secret of simple tokens unless it exists or auth is disabled.
-func (s *State) NewSecret() (Changes, error) {
-	if !s.Enabled || s.secret != nil {
-		return nil, nil
-	}
-	secret := make([]byte, secretBytes)
-	_, _ = rand.Read(secret) // it never fails
-	return Changes{logstructured.RecordChange{Name: recordSecret, Value: secret}}, nil
 }
 
 func (t *simple) Issue(s *State, name string) (string, error) {
