@@ -16,7 +16,8 @@ import (
 // less will do. (The race detector allocates too.)
 func TestAllocations(t *testing.T) {
 	store := newStore(t)
-	kv := &kvServer{member: newMember(store, &Options{Name: "a"}), maxRequestBytes: DefaultMaxRequestBytes, maxTxnOps: DefaultMaxTxnOps}
+	kv := &kvServer{member: newMember(store, &Options{Name: "a"}), maxRequestBytes: DefaultMaxRequestBytes,
+		maxTxnOps: DefaultMaxTxnOps}
 	ctx := within(t)
 	value := make([]byte, 1024)
 	put := func(key []byte) {
@@ -47,18 +48,26 @@ func TestAllocations(t *testing.T) {
 			return err
 		}},
 		{"list of 500", 532, func(ctx context.Context) error {
-			_, err := kv.Range(ctx, &pb.RangeRequest{Key: []byte("/registry/pods/"), RangeEnd: []byte("/registry/pods0"), Limit: 500})
+			_, err := kv.Range(ctx,
+				&pb.RangeRequest{Key: []byte("/registry/pods/"), RangeEnd: []byte("/registry/pods0"), Limit: 500})
 			return err
 		}},
 		{"count", 9, func(ctx context.Context) error {
-			_, err := kv.Range(ctx, &pb.RangeRequest{Key: []byte("/registry/pods/"), RangeEnd: []byte("/registry/pods0"), CountOnly: true, Serializable: true})
+			_, err := kv.Range(ctx,
+				&pb.RangeRequest{Key: []byte("/registry/pods/"), RangeEnd: []byte("/registry/pods0"), CountOnly: true,
+					Serializable: true})
 			return err
 		}},
 		{"update transaction", 60, func(ctx context.Context) error {
 			resp, err := kv.Txn(ctx, &pb.TxnRequest{
-				Compare: []*pb.Compare{{Target: pb.Compare_MOD, Key: key, TargetUnion: &pb.Compare_ModRevision{ModRevision: rev}}},
-				Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: key, Value: value}}}},
-				Failure: []*pb.RequestOp{{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: key}}}},
+				Compare: []*pb.Compare{{Target: pb.Compare_MOD, Key: key,
+					TargetUnion: &pb.Compare_ModRevision{ModRevision: rev}}},
+				Success: []*pb.RequestOp{{
+					Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: key, Value: value}},
+				}},
+				Failure: []*pb.RequestOp{{
+					Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: key}},
+				}},
 			})
 			if err != nil {
 				return err

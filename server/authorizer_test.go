@@ -101,14 +101,15 @@ func TestAuthIsEnabledMeanwhile(t *testing.T) {
 	ctx := within(t)
 	addRoot(ctx, t, client)
 	calls := 0
-	_, err := authorized(context.Background(), r.watch.auth, &pb.PutRequest{Key: []byte("k")}, func(guard logstructured.Guard) (*logstructured.PutResult, error) {
-		if calls++; calls == 1 {
-			if _, err := client.AuthEnable(ctx, &pb.AuthEnableRequest{}); err != nil {
-				t.Fatal(err)
+	_, err := authorized(context.Background(), r.watch.auth, &pb.PutRequest{Key: []byte("k")},
+		func(guard logstructured.Guard) (*logstructured.PutResult, error) {
+			if calls++; calls == 1 {
+				if _, err := client.AuthEnable(ctx, &pb.AuthEnableRequest{}); err != nil {
+					t.Fatal(err)
+				}
 			}
-		}
-		return r.watch.store.Put(ctx, guard, &logstructured.PutRequest{Key: []byte("k")})
-	})
+			return r.watch.store.Put(ctx, guard, &logstructured.PutRequest{Key: []byte("k")})
+		})
 	sameStatus(t, err, rpctypes.ErrGRPCUserEmpty)
 	if revision := r.watch.store.Revision(); calls != 2 || revision != 1 {
 		t.Errorf("%d calls took the revision to %d", calls, revision)
@@ -117,7 +118,8 @@ func TestAuthIsEnabledMeanwhile(t *testing.T) {
 
 // While a record of users and roles is malformed every request is refused, whether auth was enabled or not.
 func TestMalformedAuthRefusesAll(t *testing.T) {
-	for name, enabled := range map[string]bool{auth.RecordEnabled: true, auth.RecordRevision: false, auth.UserPrefix + auth.Root: false} {
+	for name, enabled := range map[string]bool{auth.RecordEnabled: true, auth.RecordRevision: false,
+		auth.UserPrefix + auth.Root: false} {
 		t.Run(name, func(t *testing.T) {
 			r := serve(t, nil)
 			conn, ctx := r.dial(t), within(t)
@@ -145,13 +147,29 @@ func TestMalformedAuthRefusesAll(t *testing.T) {
 			good, _ := r.store.Records().Get(name)
 			set([]byte("malformed"))
 			for what, call := range map[string]func() error{
-				"range":        func() error { _, err := kv.Range(ctx, &pb.RangeRequest{Key: []byte("k")}); return err },
-				"put":          func() error { _, err := kv.Put(ctx, &pb.PutRequest{Key: []byte("k")}); return err },
-				"txn":          func() error { _, err := kv.Txn(ctx, &pb.TxnRequest{}); return err },
-				"compact":      func() error { _, err := kv.Compact(ctx, &pb.CompactionRequest{Revision: 1}); return err },
-				"auth status":  func() error { _, err := client.AuthStatus(ctx, &pb.AuthStatusRequest{}); return err },
-				"auth disable": func() error { _, err := client.AuthDisable(ctx, &pb.AuthDisableRequest{}); return err },
-				"user add":     func() error { _, err := client.UserAdd(ctx, &pb.AuthUserAddRequest{Name: "u"}); return err },
+				"range": func() error {
+					_,
+						err := kv.Range(ctx, &pb.RangeRequest{Key: []byte("k")})
+					return err
+				},
+				"put": func() error { _, err := kv.Put(ctx, &pb.PutRequest{Key: []byte("k")}); return err },
+				"txn": func() error { _, err := kv.Txn(ctx, &pb.TxnRequest{}); return err },
+				"compact": func() error {
+					_,
+						err := kv.Compact(ctx, &pb.CompactionRequest{Revision: 1})
+					return err
+				},
+				"auth status": func() error { _, err := client.AuthStatus(ctx, &pb.AuthStatusRequest{}); return err },
+				"auth disable": func() error {
+					_,
+						err := client.AuthDisable(ctx, &pb.AuthDisableRequest{})
+					return err
+				},
+				"user add": func() error {
+					_,
+						err := client.UserAdd(ctx, &pb.AuthUserAddRequest{Name: "u"})
+					return err
+				},
 				"authenticate": func() error {
 					_, err := client.Authenticate(ctx, &pb.AuthenticateRequest{Name: auth.Root, Password: "secret"})
 					return err

@@ -26,7 +26,8 @@ func benchmark(b *testing.B, op func(kv pb.KVClient, i int64) error) {
 		clients = append(clients, pb.NewKVClient(r.dial(b)))
 	}
 	for i := range 1000 {
-		if _, err := clients[0].Put(b.Context(), &pb.PutRequest{Key: fmt.Appendf(nil, "key-%d", i), Value: make([]byte, 1024)}); err != nil {
+		if _, err := clients[0].Put(b.Context(),
+			&pb.PutRequest{Key: fmt.Appendf(nil, "key-%d", i), Value: make([]byte, 1024)}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -83,7 +84,8 @@ func BenchmarkUpdateTxn(b *testing.B) {
 	benchmark(b, func(kv pb.KVClient, i int64) error {
 		key := fmt.Appendf(nil, "key-%d", i%1000)
 		_, err := kv.Txn(b.Context(), &pb.TxnRequest{
-			Compare: []*pb.Compare{{Key: key, Target: pb.Compare_MOD, TargetUnion: &pb.Compare_ModRevision{ModRevision: i}}},
+			Compare: []*pb.Compare{{Key: key, Target: pb.Compare_MOD,
+				TargetUnion: &pb.Compare_ModRevision{ModRevision: i}}},
 			Success: opsOf(&pb.PutRequest{Key: key, Value: value}),
 			Failure: opsOf(&pb.RangeRequest{Key: key}),
 		})

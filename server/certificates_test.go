@@ -18,7 +18,8 @@ import (
 )
 
 // serverCertificates loads a new server certificate with opts.
-func serverCertificates(t testing.TB, ca *tlstest.Authority, opts transport.CertificateOptions) *transport.Certificates {
+func serverCertificates(t testing.TB, ca *tlstest.Authority,
+	opts transport.CertificateOptions) *transport.Certificates {
 	t.Helper()
 	cert := ca.Issue(t, "server")
 	opts.Logger, opts.CertFile, opts.KeyFile = quiet(), cert.CertFile, cert.KeyFile
@@ -71,7 +72,8 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 	certs := serverCertificates(t, ca, transport.CertificateOptions{CheckInterval: time.Millisecond})
 	r := serve(t, func(o *Options) { o.Listeners = []*transport.Listener{listen(t, "https://127.0.0.1:0", certs)} })
 	serial := func() *big.Int {
-		conn, err := tls.Dial("tcp", r.addr().String(), &tls.Config{RootCAs: ca.Client(t, "").RootCAs, NextProtos: []string{"h2"}})
+		conn, err := tls.Dial("tcp", r.addr().String(),
+			&tls.Config{RootCAs: ca.Client(t, "").RootCAs, NextProtos: []string{"h2"}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -19,7 +19,8 @@ func TestCodecOfUsedBuffers(t *testing.T) {
 			size = 1<<maxBuffer + i // is not kept
 		}
 		value := bytes.Repeat([]byte{byte(rand.IntN(256))}, size)
-		message := &pb.RangeResponse{Header: &pb.ResponseHeader{Revision: rand.Int64()}, Kvs: []*mvccpb.KeyValue{{Key: key, Value: value}}, Count: 1}
+		message := &pb.RangeResponse{Header: &pb.ResponseHeader{Revision: rand.Int64()},
+			Kvs: []*mvccpb.KeyValue{{Key: key, Value: value}}, Count: 1}
 		encoded, err := c.Marshal(message)
 		if err != nil {
 			t.Fatal(err)

@@ -42,7 +42,8 @@ func TestCORS(t *testing.T) {
 			if got := resp.Header.Get("Access-Control-Allow-Origin"); got != test.allow {
 				t.Errorf("%v, %s from %q: allows %q, want %q", test.origins, method, test.origin, got, test.allow)
 			}
-			if got := resp.Header.Get("Access-Control-Allow-Headers"); strings.Contains(got, "authorization") != (test.allow != "") {
+			if got := resp.Header.Get("Access-Control-Allow-Headers"); strings.Contains(got,
+				"authorization") != (test.allow != "") {
 				t.Errorf("%v, %s from %q: allows headers %q", test.origins, method, test.origin, got)
 			}
 		}

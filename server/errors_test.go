@@ -35,18 +35,22 @@ func TestEveryErrorHasItsStatus(t *testing.T) {
 		{logstructured.ErrUnavailable, codes.Unavailable, "etcdserver: the database is unavailable"},
 		{log.ErrReadOnly, codes.Unavailable, "etcdserver: the database is read-only, no write was made"},
 		{log.ErrCorrupt, codes.DataLoss, "etcdserver: corrupt cluster"},
-		{log.ErrUnknown, codes.Unavailable, "etcdserver: the database did not confirm the write, which may have taken effect"},
+		{log.ErrUnknown, codes.Unavailable,
+			"etcdserver: the database did not confirm the write, which may have taken effect"},
 		{
 			&logstructured.AnswerTooLargeError{Bytes: 3 << 30}, codes.ResourceExhausted,
 			"grpc: trying to send message larger than max (3221225472 vs. 2147483647)",
 		},
 		{
 			fmt.Errorf("%w: %w", log.ErrNoConnection, context.DeadlineExceeded), codes.Unavailable,
-			"etcdserver: the database refuses further connections: its user, the database or the server is limited to too few",
+			"etcdserver: the database refuses further connections: " +
+				"its user, the database or the server is limited to too few",
 		},
 		// The more telling of two.
-		{errors.Join(logstructured.ErrUnavailable, log.ErrNoSpace), codes.ResourceExhausted, "etcdserver: mvcc: database space exceeded"},
-		{errors.Join(logstructured.ErrUnavailable, log.ErrUnknown), codes.Unavailable, "etcdserver: the database did not confirm the write, which may have taken effect"},
+		{errors.Join(logstructured.ErrUnavailable, log.ErrNoSpace), codes.ResourceExhausted,
+			"etcdserver: mvcc: database space exceeded"},
+		{errors.Join(logstructured.ErrUnavailable, log.ErrUnknown), codes.Unavailable,
+			"etcdserver: the database did not confirm the write, which may have taken effect"},
 		{errors.Join(log.ErrUnknown, context.DeadlineExceeded), codes.Unavailable, "etcdserver: request timed out"},
 		// What nobody thought of is not taken for something else.
 		{errors.New("surprise"), codes.Internal, "etcdserver: internal error: surprise"},
@@ -54,7 +58,8 @@ func TestEveryErrorHasItsStatus(t *testing.T) {
 	} {
 		for _, err := range []error{c.err, fmt.Errorf("append: %w", c.err)} {
 			got := status.Convert(toStatus(err))
-			if got.Code() != c.code || !strings.HasSuffix(got.Message(), strings.TrimPrefix(c.text, "etcdserver: internal error: ")) {
+			if got.Code() != c.code ||
+				!strings.HasSuffix(got.Message(), strings.TrimPrefix(c.text, "etcdserver: internal error: ")) {
 				t.Errorf("%v: got %v %q", err, got.Code(), got.Message())
 			}
 		}

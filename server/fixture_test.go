@@ -170,7 +170,8 @@ func dial(t testing.TB, target string, opts ...grpc.DialOption) *grpc.ClientConn
 // newKV returns the KV service over a new store, without a network.
 func newKV(t testing.TB) *kvServer {
 	t.Helper()
-	return &kvServer{member: newMember(newStore(t), &Options{}), maxRequestBytes: DefaultMaxRequestBytes, maxTxnOps: DefaultMaxTxnOps}
+	return &kvServer{member: newMember(newStore(t), &Options{}), maxRequestBytes: DefaultMaxRequestBytes,
+		maxTxnOps: DefaultMaxTxnOps}
 }
 
 func put(t testing.TB, kv pb.KVServer, key, value string) *pb.PutResponse {

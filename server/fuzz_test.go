@@ -90,9 +90,11 @@ func FuzzRangeRequest(f *testing.F) {
 	kv := fuzzKV(f)
 	seed(f,
 		&pb.RangeRequest{Key: []byte("a")},
-		&pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}, Limit: 2, SortTarget: pb.RangeRequest_VALUE, SortOrder: pb.RangeRequest_DESCEND},
+		&pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}, Limit: 2, SortTarget: pb.RangeRequest_VALUE,
+			SortOrder: pb.RangeRequest_DESCEND},
 		&pb.RangeRequest{Key: []byte("b"), RangeEnd: []byte("a"), Revision: 5, KeysOnly: true, Serializable: true},
-		&pb.RangeRequest{Key: []byte("a"), RangeEnd: []byte{0}, MinModRevision: 2, MaxModRevision: 6, MinCreateRevision: -1, MaxCreateRevision: 9},
+		&pb.RangeRequest{Key: []byte("a"), RangeEnd: []byte{0}, MinModRevision: 2, MaxModRevision: 6,
+			MinCreateRevision: -1, MaxCreateRevision: 9},
 		&pb.RangeRequest{Key: []byte("a"), Revision: 1, CountOnly: true, SortTarget: 200, SortOrder: -7},
 		&pb.RangeRequest{Key: []byte("a"), RangeEnd: []byte("z"), Limit: 1 << 62, Revision: 1 << 62},
 	)
@@ -115,14 +117,21 @@ func FuzzRangeRequest(f *testing.F) {
 
 func FuzzTxnValidation(f *testing.F) {
 	kv := fuzzKV(f)
-	compare := &pb.Compare{Key: []byte("a"), Target: pb.Compare_VALUE, Result: pb.Compare_NOT_EQUAL, TargetUnion: &pb.Compare_Value{Value: []byte("x")}}
+	compare := &pb.Compare{Key: []byte("a"), Target: pb.Compare_VALUE, Result: pb.Compare_NOT_EQUAL,
+		TargetUnion: &pb.Compare_Value{Value: []byte("x")}}
 	seed(f,
 		&pb.TxnRequest{},
-		&pb.TxnRequest{Compare: []*pb.Compare{compare, {Key: []byte("a"), RangeEnd: []byte{0}, Target: 77, Result: 1000}}, Success: opsOf(putOp("a")), Failure: opsOf(delOp("a", "c"))},
-		&pb.TxnRequest{Success: opsOf(putOp("a"), putOp("b"), &pb.RangeRequest{Key: []byte("a"), RangeEnd: []byte("c")}, delOp("c", "d"))},
-		&pb.TxnRequest{Success: opsOf(&pb.TxnRequest{Success: opsOf(putOp("a")), Failure: opsOf(putOp("a"))}, delOp("b", ""))},
-		&pb.TxnRequest{Success: opsOf(&pb.TxnRequest{Success: opsOf(putOp("b"))}, &pb.TxnRequest{Success: opsOf(delOp("a", "c"))})},
-		&pb.TxnRequest{Success: opsOf(&pb.PutRequest{Key: []byte("q"), IgnoreValue: true}, &pb.PutRequest{Key: []byte("r"), Lease: -5})},
+		&pb.TxnRequest{Compare: []*pb.Compare{compare,
+			{Key: []byte("a"), RangeEnd: []byte{0}, Target: 77,
+				Result: 1000}}, Success: opsOf(putOp("a")), Failure: opsOf(delOp("a", "c"))},
+		&pb.TxnRequest{Success: opsOf(putOp("a"), putOp("b"), &pb.RangeRequest{Key: []byte("a"), RangeEnd: []byte("c")},
+			delOp("c", "d"))},
+		&pb.TxnRequest{Success: opsOf(&pb.TxnRequest{Success: opsOf(putOp("a")), Failure: opsOf(putOp("a"))},
+			delOp("b", ""))},
+		&pb.TxnRequest{Success: opsOf(&pb.TxnRequest{Success: opsOf(putOp("b"))},
+			&pb.TxnRequest{Success: opsOf(delOp("a", "c"))})},
+		&pb.TxnRequest{Success: opsOf(&pb.PutRequest{Key: []byte("q"), IgnoreValue: true},
+			&pb.PutRequest{Key: []byte("r"), Lease: -5})},
 		nest(7, opOf(putOp("deep"))), nest(9, opOf(putOp("deeper"))),
 		&pb.TxnRequest{Success: opsOf(nil)},
 		&pb.TxnRequest{Success: opsOf(&pb.RangeRequest{Key: []byte("a"), Revision: 2})},

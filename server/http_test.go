@@ -44,20 +44,23 @@ func TestHTTPEndpoints(t *testing.T) {
 	r := serve(t, nil)
 	const text, json = "text/plain; charset=utf-8", "application/json"
 	for path, want := range map[string]reply{
-		"/version":                            {200, json, `{"etcdserver":"3.7.3","etcdcluster":"3.7.0","storage":"3.7.0","stele":"dev"}`},
-		"/health":                             {200, text, `{"health":"true","reason":""}`},
-		"/health?serializable=true":           {200, text, `{"health":"true","reason":""}`},
-		"/health?exclude=NOSPACE":             {200, text, `{"health":"true","reason":""}`},
-		"/livez":                              {200, text, "ok\n"},
-		"/livez?verbose":                      {200, text, "[+]serializable_read ok\nok\n"},
-		"/livez/serializable_read":            {200, text, "ok\n"},
-		"/livez/linearizable_read":            {404, text, "404 page not found\n"},
-		"/readyz":                             {200, text, "ok\n"},
-		"/readyz?verbose":                     {200, text, "[+]data_corruption ok\n[+]serializable_read ok\n[+]linearizable_read ok\n[+]non_learner ok\nok\n"},
-		"/readyz?verbose&exclude=non_learner": {200, text, "[+]data_corruption ok\n[+]serializable_read ok\n[+]linearizable_read ok\nok\n"},
-		"/readyz/linearizable_read?verbose":   {200, text, "[+]linearizable_read ok\nok\n"},
-		"/":                                   {404, text, "404 page not found\n"},
-		"/v2/keys":                            {404, text, "404 page not found\n"},
+		"/version": {200, json,
+			`{"etcdserver":"3.7.3","etcdcluster":"3.7.0","storage":"3.7.0","stele":"dev"}`},
+		"/health":                   {200, text, `{"health":"true","reason":""}`},
+		"/health?serializable=true": {200, text, `{"health":"true","reason":""}`},
+		"/health?exclude=NOSPACE":   {200, text, `{"health":"true","reason":""}`},
+		"/livez":                    {200, text, "ok\n"},
+		"/livez?verbose":            {200, text, "[+]serializable_read ok\nok\n"},
+		"/livez/serializable_read":  {200, text, "ok\n"},
+		"/livez/linearizable_read":  {404, text, "404 page not found\n"},
+		"/readyz":                   {200, text, "ok\n"},
+		"/readyz?verbose": {200, text,
+			"[+]data_corruption ok\n[+]serializable_read ok\n[+]linearizable_read ok\n[+]non_learner ok\nok\n"},
+		"/readyz?verbose&exclude=non_learner": {200, text,
+			"[+]data_corruption ok\n[+]serializable_read ok\n[+]linearizable_read ok\nok\n"},
+		"/readyz/linearizable_read?verbose": {200, text, "[+]linearizable_read ok\nok\n"},
+		"/":                                 {404, text, "404 page not found\n"},
+		"/v2/keys":                          {404, text, "404 page not found\n"},
 	} {
 		t.Run(path, func(t *testing.T) {
 			if _, got := request(t, http.DefaultClient, http.MethodGet, r.opts.Listeners[0].URL()+path); got != want {
@@ -85,14 +88,16 @@ func TestMetrics(t *testing.T) {
 		t.Fatal("no key, no error")
 	}
 	for code, n := range map[string]string{"OK": "1", "InvalidArgument": "1"} {
-		want := `grpc_server_handled_total{grpc_code="` + code + `",grpc_method="Range",grpc_service="etcdserverpb.KV",grpc_type="unary"} ` + n
+		want := `grpc_server_handled_total{grpc_code="` + code +
+			`",grpc_method="Range",grpc_service="etcdserverpb.KV",grpc_type="unary"} ` + n
 		_, got := request(t, http.DefaultClient, http.MethodGet, r.opts.Listeners[0].URL()+"/metrics")
 		if !strings.Contains(got.body, want+"\n") {
 			t.Errorf("no line %s", want)
 		}
 	}
 	r = serve(t, func(o *Options) { o.Registerer, o.Gatherer = nil, nil })
-	if _, got := request(t, http.DefaultClient, http.MethodGet, r.opts.Listeners[0].URL()+"/metrics"); got.status != 404 {
+	if _, got := request(t, http.DefaultClient, http.MethodGet,
+		r.opts.Listeners[0].URL()+"/metrics"); got.status != 404 {
 		t.Errorf("metrics of no registry: %+v", got)
 	}
 }
@@ -126,7 +131,8 @@ func TestHealthOfAStoppedStore(t *testing.T) {
 func TestTLSClientsOfBothKinds(t *testing.T) {
 	ca := tlstest.New(t)
 	r := serve(t, func(o *Options) {
-		o.Listeners = []*transport.Listener{listen(t, "https://127.0.0.1:0", serverCertificates(t, ca, transport.CertificateOptions{}))}
+		o.Listeners = []*transport.Listener{listen(t, "https://127.0.0.1:0",
+			serverCertificates(t, ca, transport.CertificateOptions{}))}
 	})
 	url := r.opts.Listeners[0].URL()
 	for name, c := range map[string]struct {
@@ -151,8 +157,11 @@ func TestTLSClientsOfBothKinds(t *testing.T) {
 	}
 	for name, protos := range map[string][]string{"h2 alone": {"h2"}, "h2 and HTTP/1.1": {"h2", "http/1.1"}} {
 		t.Run("gRPC, "+name, func(t *testing.T) {
-			conn := dial(t, r.addr().String(), grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: ca.Client(t, "").RootCAs, NextProtos: protos})))
-			if _, err := pb.NewKVClient(conn).Put(within(t), &pb.PutRequest{Key: key, Value: make([]byte, 100_000)}); err != nil {
+			conn := dial(t, r.addr().String(),
+				grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: ca.Client(t, "").RootCAs,
+					NextProtos: protos})))
+			if _, err := pb.NewKVClient(conn).Put(within(t),
+				&pb.PutRequest{Key: key, Value: make([]byte, 100_000)}); err != nil {
 				t.Fatal(err)
 			}
 			resp, err := pb.NewKVClient(conn).Range(within(t), &pb.RangeRequest{Key: key})

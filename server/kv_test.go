@@ -25,18 +25,21 @@ func same(t testing.TB, got, want proto.Message) {
 
 // header is what every answer of s carries at a revision.
 func headerAt(s *member, revision int64) *pb.ResponseHeader {
-	return &pb.ResponseHeader{ClusterId: s.clusterID, MemberId: s.memberID, Revision: revision, RaftTerm: s.store.Term()}
+	return &pb.ResponseHeader{ClusterId: s.clusterID, MemberId: s.memberID, Revision: revision,
+		RaftTerm: s.store.Term()}
 }
 
 func kvAt(key, value string, create, mod, version int64) *mvccpb.KeyValue {
-	return &mvccpb.KeyValue{Key: []byte(key), Value: []byte(value), CreateRevision: create, ModRevision: mod, Version: version}
+	return &mvccpb.KeyValue{Key: []byte(key), Value: []byte(value), CreateRevision: create, ModRevision: mod,
+		Version: version}
 }
 
 func TestSession(t *testing.T) {
 	r := serve(t, nil)
 	kv, m := pb.NewKVClient(r.dial(t)), r.watch.member
 	// As kube-apiserver sends it.
-	ctx := metadata.AppendToOutgoingContext(within(t), rpctypes.MetadataRequireLeaderKey, rpctypes.MetadataHasLeader, rpctypes.MetadataClientAPIVersionKey, "3.7")
+	ctx := metadata.AppendToOutgoingContext(within(t), rpctypes.MetadataRequireLeaderKey, rpctypes.MetadataHasLeader,
+		rpctypes.MetadataClientAPIVersionKey, "3.7")
 	if m.clusterID == 0 || m.memberID == 0 || m.store.Term() == 0 {
 		t.Fatalf("header with zeros: %v", headerAt(m, 0))
 	}
@@ -65,7 +68,8 @@ func TestSession(t *testing.T) {
 	same(t, old, &pb.RangeResponse{Header: headerAt(m, 3), Kvs: []*mvccpb.KeyValue{kvAt("a", "1", 2, 2, 1)}, Count: 1})
 
 	txn, err := kv.Txn(ctx, &pb.TxnRequest{
-		Compare: []*pb.Compare{{Key: []byte("a"), Target: pb.Compare_MOD, Result: pb.Compare_EQUAL, TargetUnion: &pb.Compare_ModRevision{ModRevision: 3}}},
+		Compare: []*pb.Compare{{Key: []byte("a"), Target: pb.Compare_MOD, Result: pb.Compare_EQUAL,
+			TargetUnion: &pb.Compare_ModRevision{ModRevision: 3}}},
 		Success: opsOf(
 			&pb.PutRequest{Key: []byte("b"), Value: []byte("x")},
 			&pb.RangeRequest{Key: []byte("a"), RangeEnd: []byte("z"), Limit: 1},
@@ -79,18 +83,23 @@ func TestSession(t *testing.T) {
 	only := func(revision int64) *pb.ResponseHeader { return &pb.ResponseHeader{Revision: revision} }
 	same(t, txn, &pb.TxnResponse{Header: headerAt(m, 4), Succeeded: true, Responses: []*pb.ResponseOp{
 		{Response: &pb.ResponseOp_ResponsePut{ResponsePut: &pb.PutResponse{Header: only(4)}}},
-		{Response: &pb.ResponseOp_ResponseRange{ResponseRange: &pb.RangeResponse{Header: only(4), Kvs: []*mvccpb.KeyValue{kvAt("a", "2", 2, 3, 2)}, More: true, Count: 2}}},
-		{Response: &pb.ResponseOp_ResponseDeleteRange{ResponseDeleteRange: &pb.DeleteRangeResponse{Header: only(4), Deleted: 1, PrevKvs: []*mvccpb.KeyValue{kvAt("a", "2", 2, 3, 2)}}}},
-		{Response: &pb.ResponseOp_ResponseTxn{ResponseTxn: &pb.TxnResponse{Header: &pb.ResponseHeader{}, Succeeded: true, Responses: []*pb.ResponseOp{
-			{Response: &pb.ResponseOp_ResponseRange{ResponseRange: &pb.RangeResponse{Header: only(4), Count: 1}}},
-		}}}},
+		{Response: &pb.ResponseOp_ResponseRange{ResponseRange: &pb.RangeResponse{Header: only(4),
+			Kvs: []*mvccpb.KeyValue{kvAt("a", "2", 2, 3, 2)}, More: true, Count: 2}}},
+		{Response: &pb.ResponseOp_ResponseDeleteRange{ResponseDeleteRange: &pb.DeleteRangeResponse{Header: only(4),
+			Deleted: 1, PrevKvs: []*mvccpb.KeyValue{kvAt("a", "2", 2, 3, 2)}}}},
+		{Response: &pb.ResponseOp_ResponseTxn{ResponseTxn: &pb.TxnResponse{Header: &pb.ResponseHeader{},
+			Succeeded: true, Responses: []*pb.ResponseOp{
+				{Response: &pb.ResponseOp_ResponseRange{ResponseRange: &pb.RangeResponse{Header: only(4), Count: 1}}},
+			}}}},
 	}})
 
 	deleted, err := kv.DeleteRange(ctx, &pb.DeleteRangeRequest{Key: []byte{0}, RangeEnd: []byte{0}, PrevKv: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	same(t, deleted, &pb.DeleteRangeResponse{Header: headerAt(m, 5), Deleted: 1, PrevKvs: []*mvccpb.KeyValue{kvAt("b", "x", 4, 4, 1)}})
+	same(t, deleted,
+		&pb.DeleteRangeResponse{Header: headerAt(m, 5), Deleted: 1,
+			PrevKvs: []*mvccpb.KeyValue{kvAt("b", "x", 4, 4, 1)}})
 
 	compacted, err := kv.Compact(ctx, &pb.CompactionRequest{Revision: 4, Physical: true})
 	if err != nil {
@@ -114,7 +123,8 @@ func TestRangeStreamMergesToRange(t *testing.T) {
 	r := serve(t, func(o *Options) { o.MaxRequestBytes = 16 << 10 })
 	kv, ctx := pb.NewKVClient(r.dial(t)), within(t)
 	for i := range 300 {
-		if _, err := kv.Put(ctx, &pb.PutRequest{Key: fmt.Appendf(nil, "key-%03d", i), Value: make([]byte, i*7)}); err != nil {
+		if _, err := kv.Put(ctx,
+			&pb.PutRequest{Key: fmt.Appendf(nil, "key-%03d", i), Value: make([]byte, i*7)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -129,7 +139,8 @@ func TestRangeStreamMergesToRange(t *testing.T) {
 		"count":            {Key: []byte("key-0"), RangeEnd: []byte("key-2"), CountOnly: true, Limit: 3},
 		"keys":             {Key: []byte("key-0"), RangeEnd: []byte("key-2"), KeysOnly: true},
 		"old revision":     {Key: []byte{0}, RangeEnd: []byte{0}, Revision: 100},
-		"serializable":     {Key: []byte{0}, RangeEnd: []byte{0}, Serializable: true, SortOrder: pb.RangeRequest_ASCEND},
+		"serializable": {Key: []byte{0}, RangeEnd: []byte{0}, Serializable: true,
+			SortOrder: pb.RangeRequest_ASCEND},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want, err := kv.Range(ctx, req)
@@ -216,7 +227,8 @@ func TestRangeStreamSortsEachMessage(t *testing.T) {
 			for _, kv := range stream.got.Kvs {
 				keys = append(keys, string(kv.Key))
 			}
-			if got := strings.Join(keys, " "); got != c.keys || stream.got.More != c.more || stream.got.Count != c.count {
+			if got := strings.Join(keys, " "); got != c.keys || stream.got.More != c.more ||
+				stream.got.Count != c.count {
 				t.Errorf("keys %s, more %v, count %d; want %s, %v, %d",
 					got, stream.got.More, stream.got.Count, c.keys, c.more, c.count)
 			}
@@ -230,7 +242,8 @@ func TestRangeStreamIsPinned(t *testing.T) {
 	for i := range 100 {
 		put(t, kv, fmt.Sprintf("key-%03d", i), "old")
 	}
-	stream := &interruptedStream{KV_RangeStreamServer: nil, ctx: within(t), t: t, onSend: func() { put(t, kv, "key-099", "new"); put(t, kv, "key-0005", "new") }}
+	stream := &interruptedStream{KV_RangeStreamServer: nil, ctx: within(t), t: t,
+		onSend: func() { put(t, kv, "key-099", "new"); put(t, kv, "key-0005", "new") }}
 	if err := kv.RangeStream(&pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}}, stream); err != nil {
 		t.Fatal(err)
 	}
@@ -253,19 +266,30 @@ func TestCompareOutsideTheEnumeration(t *testing.T) {
 		in   *pb.Compare
 		want logstructured.Compare
 	}{
-		{&pb.Compare{Target: pb.Compare_LEASE, Result: pb.Compare_NOT_EQUAL, TargetUnion: &pb.Compare_Lease{Lease: 7}}, logstructured.Compare{Target: logstructured.CompareLease, Result: logstructured.CompareNotEqual, Number: 7}},
-		{&pb.Compare{Target: pb.Compare_CREATE, Result: pb.Compare_LESS, TargetUnion: &pb.Compare_CreateRevision{CreateRevision: 7}}, logstructured.Compare{Target: logstructured.CompareCreateRevision, Result: logstructured.CompareLess, Number: 7}},
-		{&pb.Compare{Target: pb.Compare_MOD, Result: pb.Compare_GREATER, TargetUnion: &pb.Compare_ModRevision{ModRevision: 7}}, logstructured.Compare{Target: logstructured.CompareModRevision, Result: logstructured.CompareGreater, Number: 7}},
+		{&pb.Compare{Target: pb.Compare_LEASE, Result: pb.Compare_NOT_EQUAL, TargetUnion: &pb.Compare_Lease{Lease: 7}},
+			logstructured.Compare{Target: logstructured.CompareLease, Result: logstructured.CompareNotEqual,
+				Number: 7}},
+		{&pb.Compare{Target: pb.Compare_CREATE, Result: pb.Compare_LESS,
+			TargetUnion: &pb.Compare_CreateRevision{CreateRevision: 7}},
+			logstructured.Compare{Target: logstructured.CompareCreateRevision, Result: logstructured.CompareLess,
+				Number: 7}},
+		{&pb.Compare{Target: pb.Compare_MOD, Result: pb.Compare_GREATER,
+			TargetUnion: &pb.Compare_ModRevision{ModRevision: 7}},
+			logstructured.Compare{Target: logstructured.CompareModRevision, Result: logstructured.CompareGreater,
+				Number: 7}},
 		{&pb.Compare{TargetUnion: &pb.Compare_Version{Version: 7}}, logstructured.Compare{Number: 7}},
 		// A union of another target is no union.
 		{&pb.Compare{TargetUnion: &pb.Compare_Lease{Lease: 7}}, logstructured.Compare{}},
-		{&pb.Compare{Target: pb.Compare_VALUE, TargetUnion: &pb.Compare_Lease{Lease: 7}}, logstructured.Compare{Target: logstructured.CompareValue}},
-		{&pb.Compare{Target: 256, Result: 256, TargetUnion: &pb.Compare_Version{Version: 7}}, logstructured.Compare{Target: outOfEnum, Result: outOfEnum}},
+		{&pb.Compare{Target: pb.Compare_VALUE, TargetUnion: &pb.Compare_Lease{Lease: 7}},
+			logstructured.Compare{Target: logstructured.CompareValue}},
+		{&pb.Compare{Target: 256, Result: 256, TargetUnion: &pb.Compare_Version{Version: 7}},
+			logstructured.Compare{Target: outOfEnum, Result: outOfEnum}},
 		{&pb.Compare{Target: -1, Result: -256}, logstructured.Compare{Target: outOfEnum, Result: outOfEnum}},
 	} {
 		var got logstructured.Compare
 		toCompare(c.in, &got)
-		if got.Target != c.want.Target || got.Result != c.want.Result || got.Number != c.want.Number || string(got.Value) != string(c.want.Value) {
+		if got.Target != c.want.Target || got.Result != c.want.Result || got.Number != c.want.Number ||
+			string(got.Value) != string(c.want.Value) {
 			t.Errorf("%v: got %+v, want %+v", c.in, got, c.want)
 		}
 	}

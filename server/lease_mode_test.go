@@ -19,7 +19,8 @@ func TestLeaseModeIsLogged(t *testing.T) {
 	r := serve(t, func(opts *Options) { opts.Logger = logrus.NewEntry(logger) })
 	conn := r.dial(t)
 	for range 3 {
-		if _, err := pb.NewKVClient(conn).Put(within(t), &pb.PutRequest{Key: []byte("lock/3c"), Lease: 60}); err == nil {
+		if _, err := pb.NewKVClient(conn).Put(within(t),
+			&pb.PutRequest{Key: []byte("lock/3c"), Lease: 60}); err == nil {
 			t.Fatal("a key that is named after its lease was written")
 		}
 		_, err := pb.NewLeaseClient(conn).LeaseRevoke(within(t), &pb.LeaseRevokeRequest{ID: 60})

@@ -32,7 +32,8 @@ func behind(t *testing.T, mode logstructured.LeaseMode) (ahead *logstructured.St
 	path := filepath.Join(t.TempDir(), "state.db")
 	var stores []*logstructured.Store
 	for range 2 {
-		store, stop := startStoreOn(t, openFile(t, path), logstructured.Options{LeaseMode: mode, PollInterval: time.Hour})
+		store, stop := startStoreOn(t, openFile(t, path),
+			logstructured.Options{LeaseMode: mode, PollInterval: time.Hour})
 		t.Cleanup(stop)
 		stores = append(stores, store)
 	}
@@ -50,7 +51,8 @@ func putThrough(t *testing.T, store *logstructured.Store) int64 {
 }
 
 // ask sends a request to a method ("etcdserverpb.KV/Range") and returns its first answer.
-func ask(ctx context.Context, t *testing.T, conn *grpc.ClientConn, method string, request proto.Message) (proto.Message, error) {
+func ask(ctx context.Context, t *testing.T, conn *grpc.ClientConn, method string, request proto.Message) (proto.Message,
+	error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -130,7 +132,8 @@ func linearized() []question {
 		{leaseService + "LeaseLeases", &pb.LeaseLeasesRequest{}},
 		{"v3lockpb.Lock/Lock", &v3lockpb.LockRequest{Name: []byte("lock"), Lease: lease}},
 		{"v3lockpb.Lock/Unlock", &v3lockpb.UnlockRequest{Key: []byte("lock/7")}},
-		{"v3electionpb.Election/Campaign", &v3electionpb.CampaignRequest{Name: []byte("vote"), Lease: lease, Value: []byte("a")}},
+		{"v3electionpb.Election/Campaign",
+			&v3electionpb.CampaignRequest{Name: []byte("vote"), Lease: lease, Value: []byte("a")}},
 		{"v3electionpb.Election/Leader", &v3electionpb.LeaderRequest{Name: []byte("vote")}},
 		{"v3electionpb.Election/Observe", &v3electionpb.LeaderRequest{Name: []byte("vote")}},
 		{"v3electionpb.Election/Proclaim", &v3electionpb.ProclaimRequest{Leader: leader, Value: []byte("b")}},
@@ -151,7 +154,8 @@ func linearized() []question {
 		{authService + "RoleAdd", &pb.AuthRoleAddRequest{Name: "role"}},
 		{authService + "RoleGet", &pb.AuthRoleGetRequest{Role: "role"}},
 		{authService + "RoleList", &pb.AuthRoleListRequest{}},
-		{authService + "RoleGrantPermission", &pb.AuthRoleGrantPermissionRequest{Name: "role", Perm: &authpb.Permission{Key: key}}},
+		{authService + "RoleGrantPermission",
+			&pb.AuthRoleGrantPermissionRequest{Name: "role", Perm: &authpb.Permission{Key: key}}},
 		{authService + "RoleRevokePermission", &pb.AuthRoleRevokePermissionRequest{Role: "role", Key: key}},
 		{authService + "UserGrantRole", &pb.AuthUserGrantRoleRequest{User: auth.Root, Role: "role"}},
 		{authService + "UserRevokeRole", &pb.AuthUserRevokeRoleRequest{Name: auth.Root, Role: "role"}},
@@ -166,9 +170,10 @@ func linearized() []question {
 
 // withoutRevision are the methods whose answers are about the replica that is asked, or have no revision.
 var withoutRevision = []string{
-	"etcdserverpb.Maintenance/Status", "etcdserverpb.Maintenance/Snapshot", "etcdserverpb.Maintenance/Defragment", "etcdserverpb.Maintenance/MoveLeader",
-	"etcdserverpb.Cluster/MemberList", "etcdserverpb.Cluster/MemberAdd", "etcdserverpb.Cluster/MemberRemove", "etcdserverpb.Cluster/MemberUpdate",
-	"etcdserverpb.Cluster/MemberPromote",
+	"etcdserverpb.Maintenance/Status", "etcdserverpb.Maintenance/Snapshot",
+	"etcdserverpb.Maintenance/Defragment", "etcdserverpb.Maintenance/MoveLeader",
+	"etcdserverpb.Cluster/MemberList", "etcdserverpb.Cluster/MemberAdd", "etcdserverpb.Cluster/MemberRemove",
+	"etcdserverpb.Cluster/MemberUpdate", "etcdserverpb.Cluster/MemberPromote",
 }
 
 // TestAnswersAreCurrent sends each linearized request to one replica right after the other one has acknowledged a
@@ -201,7 +206,8 @@ func TestAnswersAreCurrent(t *testing.T) {
 			leader = a.Leader
 		}
 		if rev := answer.(interface{ GetHeader() *pb.ResponseHeader }).GetHeader().GetRevision(); rev < acknowledged {
-			t.Errorf("%s %v: header revision %d, after %d had been acknowledged by another replica", q.method, q.request, rev, acknowledged)
+			t.Errorf("%s %v: header revision %d, after %d had been acknowledged by another replica", q.method,
+				q.request, rev, acknowledged)
 		}
 	}
 	for _, service := range etcdServices {
@@ -244,7 +250,8 @@ func TestCompactedByAnotherReplica(t *testing.T) {
 			return question{kvService + "RangeStream", &pb.RangeRequest{Key: key, Revision: rev}}
 		},
 		func(rev int64) question {
-			return question{kvService + "Txn", &pb.TxnRequest{Success: opsOf(&pb.RangeRequest{Key: key, Revision: rev})}}
+			return question{kvService + "Txn",
+				&pb.TxnRequest{Success: opsOf(&pb.RangeRequest{Key: key, Revision: rev})}}
 		},
 		func(rev int64) question {
 			return question{maintenanceService + "HashKV", &pb.HashKVRequest{Revision: rev}}
@@ -299,7 +306,8 @@ func TestRevokedThroughAnotherReplica(t *testing.T) {
 		{kvService + "Txn", &pb.TxnRequest{Success: opsOf(&pb.RangeRequest{Key: key, Revision: old})}},
 		{"etcdserverpb.Watch/Watch", createWatch(&pb.WatchCreateRequest{Key: key})},
 	} {
-		must(root.RoleGrantPermission(asRoot, &pb.AuthRoleGrantPermissionRequest{Name: "read", Perm: &authpb.Permission{Key: key}}))
+		must(root.RoleGrantPermission(asRoot,
+			&pb.AuthRoleGrantPermissionRequest{Name: "read", Perm: &authpb.Permission{Key: key}}))
 		if err := refusal(ask(asReader, t, conn, q.method, q.request)); err != nil {
 			t.Errorf("%s with a permission: %v", q.method, err)
 		}

@@ -36,7 +36,8 @@ func TestUnixSocket(t *testing.T) {
 	if _, err := pb.NewKVClient(r.dial(t)).Put(within(t), &pb.PutRequest{Key: key}); err != nil {
 		t.Fatal(err)
 	}
-	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn,
+		error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", path)
 	}}}
@@ -130,7 +131,8 @@ func TestFirstBytesOneByOne(t *testing.T) {
 			t.Fatalf("%s: %v", method, err)
 		}
 		_ = resp.Body.Close()
-		if want := map[bool]int{true: http.StatusOK, false: http.StatusMethodNotAllowed}[method == "GET"]; resp.StatusCode != want {
+		if want := map[bool]int{true: http.StatusOK,
+			false: http.StatusMethodNotAllowed}[method == "GET"]; resp.StatusCode != want {
 			t.Errorf("%s: %d", method, resp.StatusCode)
 		}
 	}

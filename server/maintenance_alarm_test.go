@@ -56,7 +56,8 @@ func TestInventedAlarmsOfTheLog(t *testing.T) {
 		_, err := r.store.UpdateRecords(ctx, logstructured.Unguarded,
 			func(logstructured.Records) (changes []logstructured.RecordChange, _ error) {
 				for i := range members {
-					changes = append(changes, logstructured.RecordChange{Name: fmt.Sprintf("alarm/%d/%016x", alarm, i+1)})
+					changes = append(changes,
+						logstructured.RecordChange{Name: fmt.Sprintf("alarm/%d/%016x", alarm, i+1)})
 				}
 				return changes, nil
 			})

@@ -36,7 +36,8 @@ func TestSnapshotSlotsOfClientsThatDoNotRead(t *testing.T) {
 	temporary := t.TempDir()
 	t.Setenv("TMPDIR", temporary)
 	store := newStore(t)
-	s, err := New(store, Options{Logger: quiet(), Listeners: []*transport.Listener{listen(t, "http://127.0.0.1:0", nil)}})
+	s, err := New(store,
+		Options{Logger: quiet(), Listeners: []*transport.Listener{listen(t, "http://127.0.0.1:0", nil)}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -99,7 +99,8 @@ func fillMiB(t testing.TB, r *running, n int) *pb.RangeRequest {
 	t.Helper()
 	kv := pb.NewKVClient(r.dial(t))
 	for i := range n {
-		if _, err := kv.Put(within(t), &pb.PutRequest{Key: fmt.Appendf(nil, "large/%03d", i), Value: make([]byte, 1<<20)}); err != nil {
+		if _, err := kv.Put(within(t),
+			&pb.PutRequest{Key: fmt.Appendf(nil, "large/%03d", i), Value: make([]byte, 1<<20)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -200,9 +201,8 @@ func watched(t testing.TB, client pb.WatchClient, n int) (events []string) {
 	defer cancel()
 	stream, err := client.Watch(ctx, largeCalls...)
 	if err == nil {
-		err = stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{
-			Key: []byte("large/"), RangeEnd: []byte("large0"), StartRevision: 1,
-		}}})
+		create := &pb.WatchCreateRequest{Key: []byte("large/"), RangeEnd: []byte("large0"), StartRevision: 1}
+		err = stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}})
 	}
 	for err == nil && len(events) < n {
 		var resp *pb.WatchResponse
@@ -225,7 +225,8 @@ func TestUnreadStreamsBlockNothing(t *testing.T) {
 	kv := pb.NewKVClient(r.dial(t))
 	const keys, size = 400, 10 << 10 // values of which some fit into the smallest piece
 	for i := range keys {
-		if _, err := kv.Put(within(t), &pb.PutRequest{Key: fmt.Appendf(nil, "some/%03d", i), Value: make([]byte, size)}); err != nil {
+		if _, err := kv.Put(within(t),
+			&pb.PutRequest{Key: fmt.Appendf(nil, "some/%03d", i), Value: make([]byte, size)}); err != nil {
 			t.Fatal(err)
 		}
 	}

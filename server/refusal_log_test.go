@@ -134,7 +134,8 @@ func TestDenialsOfEachKindAreLogged(t *testing.T) {
 			t.Errorf("%s: permitted", name)
 		}
 		eventually(t, name+" is logged", func() bool {
-			return strings.Contains(log.String(), "denied a request") && strings.Contains(log.String(), "method=/etcdserverpb."+name)
+			return strings.Contains(log.String(), "denied a request") &&
+				strings.Contains(log.String(), "method=/etcdserverpb."+name)
 		})
 		if strings.Contains(log.String(), "secret") {
 			t.Errorf("%s: the log holds the key:\n%s", name, log.String())
@@ -146,7 +147,8 @@ func TestDenialsOfEachKindAreLogged(t *testing.T) {
 func TestFailedHandshakesAreLogged(t *testing.T) {
 	ca := tlstest.New(t)
 	revoked := clientConfig(t, ca, "mallory")
-	certs := serverCertificates(t, ca, transport.CertificateOptions{TrustedCAFile: ca.CAFile(), CRLFile: ca.Revoke(t, "mallory")})
+	certs := serverCertificates(t, ca,
+		transport.CertificateOptions{TrustedCAFile: ca.CAFile(), CRLFile: ca.Revoke(t, "mallory")})
 	var log logBuffer
 	r := serve(t, func(o *Options) {
 		o.Logger, o.Listeners = log.entry(), []*transport.Listener{listen(t, "https://127.0.0.1:0", certs)}
@@ -172,7 +174,8 @@ func TestFailedHandshakesAreLogged(t *testing.T) {
 		t.Fatal(err)
 	}
 	said := log.String()
-	if strings.Count(said, "handshake") != 1 || !strings.Contains(said, "revoked") || !strings.Contains(said, "mallory") {
+	if strings.Count(said, "handshake") != 1 || !strings.Contains(said, "revoked") ||
+		!strings.Contains(said, "mallory") {
 		t.Errorf("want one warning about mallory's certificate:\n%s", said)
 	}
 }

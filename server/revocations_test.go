@@ -69,7 +69,8 @@ func TestVersionsAndCipherSuites(t *testing.T) {
 		{transport.CertificateOptions{MinVersion: tls.VersionTLS13}, 0, 0, nil, tls.VersionTLS13},
 		{transport.CertificateOptions{MaxVersion: tls.VersionTLS12}, 0, 0, nil, tls.VersionTLS12},
 		{transport.CertificateOptions{MaxVersion: tls.VersionTLS12}, tls.VersionTLS13, 0, nil, 0},
-		{transport.CertificateOptions{CipherSuites: []uint16{gcm}}, 0, tls.VersionTLS12, []uint16{gcm}, tls.VersionTLS12},
+		{transport.CertificateOptions{CipherSuites: []uint16{gcm}}, 0, tls.VersionTLS12, []uint16{gcm},
+			tls.VersionTLS12},
 		{transport.CertificateOptions{CipherSuites: []uint16{gcm}}, 0, tls.VersionTLS12, []uint16{chacha}, 0},
 	} {
 		r := serve(t, func(o *Options) {
@@ -77,7 +78,8 @@ func TestVersionsAndCipherSuites(t *testing.T) {
 		})
 		conn, err := tls.Dial("tcp", r.addr().String(), &tls.Config{
 			RootCAs: ca.Client(t, "").RootCAs, NextProtos: []string{"h2"},
-			MinVersion: test.min, MaxVersion: test.max, CipherSuites: test.suites, //nolint:gosec // what the server refuses
+			// what the server refuses
+			MinVersion: test.min, MaxVersion: test.max, CipherSuites: test.suites, //nolint:gosec
 		})
 		if err != nil {
 			if test.want != 0 {

@@ -55,7 +55,9 @@ func TestMaintenance(t *testing.T) {
 	if err != nil || first.Hash == 0 {
 		t.Fatalf("%v, %v", first, err)
 	}
-	same(t, first, &pb.HashKVResponse{Header: headerAt(m, 4), Hash: first.Hash, HashRevision: 3, CompactRevision: first.CompactRevision})
+	same(t, first,
+		&pb.HashKVResponse{Header: headerAt(m, 4), Hash: first.Hash, HashRevision: 3,
+			CompactRevision: first.CompactRevision})
 	_, err = client.HashKV(ctx, &pb.HashKVRequest{Revision: 99})
 	sameStatus(t, err, rpctypes.ErrGRPCFutureRev)
 
@@ -106,7 +108,8 @@ func TestEveryMethodAnswers(t *testing.T) {
 }
 
 // invoke calls a method with an empty request and takes its first answer.
-func invoke(ctx context.Context, conn *grpc.ClientConn, service protoreflect.ServiceDescriptor, method protoreflect.MethodDescriptor) error {
+func invoke(ctx context.Context, conn *grpc.ClientConn, service protoreflect.ServiceDescriptor,
+	method protoreflect.MethodDescriptor) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	path := "/" + string(service.FullName()) + "/" + string(method.Name())
@@ -137,7 +140,8 @@ func TestReflection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := stream.Send(&reflectionpb.ServerReflectionRequest{MessageRequest: &reflectionpb.ServerReflectionRequest_ListServices{}}); err != nil {
+	list := &reflectionpb.ServerReflectionRequest_ListServices{}
+	if err := stream.Send(&reflectionpb.ServerReflectionRequest{MessageRequest: list}); err != nil {
 		t.Fatal(err)
 	}
 	resp, err := stream.Recv()
@@ -148,7 +152,8 @@ func TestReflection(t *testing.T) {
 	for _, s := range resp.GetListServicesResponse().GetService() {
 		names = append(names, s.Name)
 	}
-	for _, want := range []string{"etcdserverpb.KV", "etcdserverpb.Watch", "etcdserverpb.Lease", "etcdserverpb.Cluster", "etcdserverpb.Maintenance", "etcdserverpb.Auth", "grpc.health.v1.Health"} {
+	for _, want := range []string{"etcdserverpb.KV", "etcdserverpb.Watch", "etcdserverpb.Lease", "etcdserverpb.Cluster",
+		"etcdserverpb.Maintenance", "etcdserverpb.Auth", "grpc.health.v1.Health"} {
 		if !slices.Contains(names, want) {
 			t.Errorf("%s is not among %v", want, names)
 		}
@@ -222,7 +227,8 @@ func TestLeaseGrant(t *testing.T) {
 func TestMessageTooLarge(t *testing.T) {
 	r := serve(t, nil)
 	conn := r.dial(t)
-	_, err := pb.NewKVClient(conn).Put(within(t), &pb.PutRequest{Key: key, Value: make([]byte, DefaultMaxRequestBytes+grpcOverheadBytes)})
+	_, err := pb.NewKVClient(conn).Put(within(t),
+		&pb.PutRequest{Key: key, Value: make([]byte, DefaultMaxRequestBytes+grpcOverheadBytes)})
 	if status.Code(err) != codes.ResourceExhausted {
 		t.Errorf("got %v", err)
 	}
@@ -242,10 +248,14 @@ func TestPanicIsAnswered(t *testing.T) {
 	}
 	s.grpc.RegisterService(&grpc.ServiceDesc{
 		ServiceName: "broken", HandlerType: (*any)(nil),
-		Methods: []grpc.MethodDesc{{MethodName: "call", Handler: func(_ any, ctx context.Context, _ func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
-			return intercept(ctx, nil, &grpc.UnaryServerInfo{FullMethod: "/broken/call"}, func(context.Context, any) (any, error) { panic("as tested") })
-		}}},
-		Streams: []grpc.StreamDesc{{StreamName: "stream", ServerStreams: true, Handler: func(any, grpc.ServerStream) error { panic("as tested") }}},
+		Methods: []grpc.MethodDesc{{MethodName: "call",
+			Handler: func(_ any, ctx context.Context, _ func(any) error, intercept grpc.UnaryServerInterceptor) (any,
+				error) {
+				return intercept(ctx, nil, &grpc.UnaryServerInfo{FullMethod: "/broken/call"},
+					func(context.Context, any) (any, error) { panic("as tested") })
+			}}},
+		Streams: []grpc.StreamDesc{{StreamName: "stream", ServerStreams: true,
+			Handler: func(any, grpc.ServerStream) error { panic("as tested") }}},
 	}, nil)
 	conn := run(t, s, store).dial(t)
 	for _, method := range []string{"/broken/call", "/broken/stream"} {
@@ -265,7 +275,9 @@ func TestKeepAliveEnforcement(t *testing.T) {
 	frame := func(kind byte, payload string) string {
 		return string([]byte{0, 0, byte(len(payload)), kind, 0, 0, 0, 0, 0}) + payload
 	}
-	if _, err := io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"+frame(settings, "")+strings.Repeat(frame(ping, "12345678"), 10)); err != nil {
+	if _, err := io.WriteString(conn,
+		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"+frame(settings, "")+strings.Repeat(frame(ping, "12345678"),
+			10)); err != nil {
 		t.Fatal(err)
 	}
 	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {

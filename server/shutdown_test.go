@@ -86,22 +86,26 @@ func TestShutdownIsBounded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			entered, release := make(chan struct{}), make(chan struct{})
 			store := newStore(t)
-			s, err := New(store, Options{Logger: quiet(), Listeners: []*transport.Listener{listen(t, "127.0.0.1:0", nil)}, ShutdownTimeout: c.bound})
+			s, err := New(store,
+				Options{Logger: quiet(), Listeners: []*transport.Listener{listen(t, "127.0.0.1:0", nil)},
+					ShutdownTimeout: c.bound})
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.grpc.RegisterService(&grpc.ServiceDesc{ServiceName: "slow", HandlerType: (*any)(nil), Methods: []grpc.MethodDesc{{
-				MethodName: "call",
-				Handler: func(_ any, ctx context.Context, _ func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-					close(entered)
-					select {
-					case <-release:
-						return &pb.PutResponse{}, nil
-					case <-ctx.Done():
-						return nil, ctx.Err()
-					}
-				},
-			}}}, nil)
+			s.grpc.RegisterService(&grpc.ServiceDesc{ServiceName: "slow", HandlerType: (*any)(nil),
+				Methods: []grpc.MethodDesc{{
+					MethodName: "call",
+					Handler: func(_ any, ctx context.Context, _ func(any) error, _ grpc.UnaryServerInterceptor) (any,
+						error) {
+						close(entered)
+						select {
+						case <-release:
+							return &pb.PutResponse{}, nil
+						case <-ctx.Done():
+							return nil, ctx.Err()
+						}
+					},
+				}}}, nil)
 			r := run(t, s, store)
 			conn := r.dial(t)
 			answer := make(chan error, 1)

@@ -19,7 +19,8 @@ func startWithoutStore(t testing.TB) (*Starting, *Options) {
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	opts := Options{
-		Logger: quiet(), Gatherer: registry, Probes: NewProbes(), Listeners: []*transport.Listener{listen(t, "http://127.0.0.1:0", nil)},
+		Logger: quiet(), Gatherer: registry, Probes: NewProbes(), Listeners: []*transport.Listener{listen(t,
+			"http://127.0.0.1:0", nil)},
 	}
 	s, err := Start(opts)
 	if err != nil {
@@ -50,7 +51,8 @@ func TestAnswersBeforeTheStoreIsOpen(t *testing.T) {
 	r := &running{Server: &Server{opts: *opts}}
 	kv := pb.NewKVClient(r.dial(t))
 	_, err := kv.Range(within(t), &pb.RangeRequest{Key: key})
-	if got := status.Convert(err); got.Code() != codes.Unavailable || !strings.Contains(got.Message(), "3 of about 9 entries") {
+	if got := status.Convert(err); got.Code() != codes.Unavailable ||
+		!strings.Contains(got.Message(), "3 of about 9 entries") {
 		t.Errorf("%v", err)
 	}
 
@@ -74,7 +76,8 @@ func TestStartingCloses(t *testing.T) {
 	starting, opts := startWithoutStore(t)
 	r := &running{Server: &Server{opts: *opts}}
 	conn := r.dial(t)
-	if _, err := pb.NewKVClient(conn).Range(within(t), &pb.RangeRequest{Key: key}); status.Code(err) != codes.Unavailable {
+	if _, err := pb.NewKVClient(conn).Range(within(t),
+		&pb.RangeRequest{Key: key}); status.Code(err) != codes.Unavailable {
 		t.Errorf("%v", err)
 	}
 	starting.Close()

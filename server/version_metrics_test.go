@@ -25,8 +25,11 @@ func TestVersionMetrics(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"stele_build_info version": "dev", "stele_build_info commit": "unknown", "stele_build_info go_version": runtime.Version(),
-		"etcd_server_version server_version": "3.7.3", "etcd_server_go_version server_go_version": runtime.Version(),
+		"stele_build_info version":                 "dev",
+		"stele_build_info commit":                  "unknown",
+		"stele_build_info go_version":              runtime.Version(),
+		"etcd_server_version server_version":       "3.7.3",
+		"etcd_server_go_version server_go_version": runtime.Version(),
 	} {
 		if got[name] != want {
 			t.Errorf("%s is %q, want %q", name, got[name], want)

@@ -81,16 +81,20 @@ func TestWatchResponses(t *testing.T) {
 	w := watch(t, r)
 	w.send(&pb.WatchCreateRequest{Key: []byte("a"), PrevKv: true})
 	w.expect(&pb.WatchResponse{Header: headerAt(m, 3), WatchId: 0, Created: true})
-	w.send(&pb.WatchCreateRequest{Key: []byte("b"), WatchId: 7, Filters: []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NOPUT}})
+	w.send(&pb.WatchCreateRequest{Key: []byte("b"), WatchId: 7,
+		Filters: []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NOPUT}})
 	w.expect(&pb.WatchResponse{Header: headerAt(m, 3), WatchId: 7, Created: true})
 
 	// What cannot be created says why, and is told apart by the ID -1.
 	w.send(&pb.WatchCreateRequest{Key: []byte("a"), WatchId: 7})
-	w.expect(&pb.WatchResponse{Header: headerAt(m, 3), WatchId: -1, Created: true, Canceled: true, CancelReason: "mvcc: duplicate watch ID provided on the WatchStream"})
+	w.expect(&pb.WatchResponse{Header: headerAt(m, 3), WatchId: -1, Created: true, Canceled: true,
+		CancelReason: "mvcc: duplicate watch ID provided on the WatchStream"})
 	w.send(&pb.WatchCreateRequest{Key: []byte("b"), RangeEnd: []byte("a"), Fragment: true})
-	w.expect(&pb.WatchResponse{Header: headerAt(m, 3), WatchId: -1, Created: true, Canceled: true, CancelReason: "mvcc: watcher range is empty"})
+	w.expect(&pb.WatchResponse{Header: headerAt(m, 3), WatchId: -1, Created: true, Canceled: true,
+		CancelReason: "mvcc: watcher range is empty"})
 	w.send(&pb.WatchCreateRequest{Key: []byte("a"), StartRevision: -1})
-	w.expect(&pb.WatchResponse{Header: headerAt(m, 3), WatchId: -1, Created: true, Canceled: true, CancelReason: rpctypes.ErrCompacted.Error()})
+	w.expect(&pb.WatchResponse{Header: headerAt(m, 3), WatchId: -1, Created: true, Canceled: true,
+		CancelReason: rpctypes.ErrCompacted.Error()})
 	w.send(&pb.WatchCreateRequest{Key: []byte("a"), StartRevision: 2, WatchId: 9})
 	w.expect(&pb.WatchResponse{Header: headerAt(m, 3), WatchId: 9, Created: true})
 	noRevision := headerAt(m, 0)
@@ -118,7 +122,8 @@ func TestWatchResponses(t *testing.T) {
 	must(nil, w.CloseSend())
 	must(kv.DeleteRange(ctx, &pb.DeleteRangeRequest{Key: []byte("a")}))
 	w.expect(&pb.WatchResponse{Header: headerAt(m, 7), WatchId: 0, Events: []*mvccpb.Event{
-		{Type: mvccpb.Event_DELETE, Kv: &mvccpb.KeyValue{Key: []byte("a"), ModRevision: 7}, PrevKv: kvAt("a", "3", 2, 4, 3)},
+		{Type: mvccpb.Event_DELETE, Kv: &mvccpb.KeyValue{Key: []byte("a"), ModRevision: 7},
+			PrevKv: kvAt("a", "3", 2, 4, 3)},
 	}})
 }
 
@@ -155,7 +160,8 @@ func TestWatchFragments(t *testing.T) {
 
 	txn := &pb.TxnRequest{}
 	for i := range 100 {
-		txn.Success = append(txn.Success, opOf(&pb.PutRequest{Key: fmt.Appendf(nil, "a%03d", i), Value: make([]byte, 100*i%3000)}))
+		txn.Success = append(txn.Success,
+			opOf(&pb.PutRequest{Key: fmt.Appendf(nil, "a%03d", i), Value: make([]byte, 100*i%3000)}))
 	}
 	if _, err := kv.Txn(within(t), txn); err != nil {
 		t.Fatal(err)
@@ -222,7 +228,8 @@ func TestFragmentBoundaries(t *testing.T) {
 	}
 	want := errors.New("gone")
 	calls := 0
-	err := sendFragments(&pb.WatchResponse{Events: []*mvccpb.Event{event(50), event(50)}}, 10, func(*pb.WatchResponse) error { calls++; return want })
+	err := sendFragments(&pb.WatchResponse{Events: []*mvccpb.Event{event(50), event(50)}}, 10,
+		func(*pb.WatchResponse) error { calls++; return want })
 	if !errors.Is(err, want) || calls != 1 {
 		t.Errorf("%v after %d calls", err, calls)
 	}
@@ -233,12 +240,15 @@ func TestFragmentsAreAsLargeAsMayBe(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 300 {
 		limit := 100 + r.IntN(2000)
-		resp := &pb.WatchResponse{Header: &pb.ResponseHeader{ClusterId: r.Uint64(), MemberId: 1, Revision: 5}, WatchId: r.Int64N(1000)}
+		resp := &pb.WatchResponse{Header: &pb.ResponseHeader{ClusterId: r.Uint64(), MemberId: 1, Revision: 5},
+			WatchId: r.Int64N(1000)}
 		for range 2 + r.IntN(40) {
-			resp.Events = append(resp.Events, &mvccpb.Event{Kv: &mvccpb.KeyValue{Key: key, Value: make([]byte, r.IntN(300))}})
+			resp.Events = append(resp.Events,
+				&mvccpb.Event{Kv: &mvccpb.KeyValue{Key: key, Value: make([]byte, r.IntN(300))}})
 		}
 		var pieces []*pb.WatchResponse
-		if err := sendFragments(resp, limit, func(p *pb.WatchResponse) error { pieces = append(pieces, p); return nil }); err != nil {
+		if err := sendFragments(resp, limit,
+			func(p *pb.WatchResponse) error { pieces = append(pieces, p); return nil }); err != nil {
 			t.Fatal(err)
 		}
 		for i, p := range pieces {
@@ -265,7 +275,8 @@ func TestWatchRequestsWaitForTheirAnswers(t *testing.T) {
 	sent := make(chan error, 1)
 	go func() {
 		for range n {
-			req := &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: bytes.Repeat(key, 100)}}}
+			create := &pb.WatchCreateRequest{Key: bytes.Repeat(key, 100)}
+			req := &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}}
 			if err := w.Send(req); err != nil {
 				sent <- err
 				return

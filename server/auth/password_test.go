@@ -37,7 +37,8 @@ func TestCredentialsCostTheSame(t *testing.T) {
 		&authpb.User{Name: []byte("without"), Options: &authpb.UserAddOptions{NoPassword: true}},
 		&authpb.User{Name: []byte("empty")},
 		&authpb.User{Name: []byte("unsalted"), Password: unsalted},
-		&authpb.User{Name: []byte("days"), Password: []byte("$2a$31$wVvHAxrPqzjKlmNyEoIuUe3Rz7WYtG9sQkD5bLcXfMhJnTpB0v1S2")},
+		&authpb.User{Name: []byte("days"),
+			Password: []byte("$2a$31$wVvHAxrPqzjKlmNyEoIuUe3Rz7WYtG9sQkD5bLcXfMhJnTpB0v1S2")},
 	)
 	for _, test := range []struct {
 		user, password string

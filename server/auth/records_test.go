@@ -21,12 +21,14 @@ func TestMalformedRecords(t *testing.T) {
 		good []string
 		bad  []string
 	}{
-		RecordEnabled:    {[]string{"\x01"}, []string{"", "\x00", "\x03", "\x01\x01"}},
-		RecordRevision:   {[]string{"\x00\x00\x00\x00\x00\x00\x00\x05"}, []string{"", "\x05"}},
-		recordSecret:     {[]string{string(make([]byte, secretBytes))}, []string{"", "x"}},
-		UserPrefix + "u": {[]string{marshal(&authpb.User{Name: []byte("u")})}, []string{"", "\xff", marshal(&authpb.User{Name: []byte("v")})}},
-		RolePrefix + "r": {[]string{marshal(&authpb.Role{Name: []byte("r")})}, []string{"", "\xff", marshal(&authpb.Role{Name: []byte("s")})}},
-		"auth/enablee":   {nil, []string{"\x01"}},
+		RecordEnabled:  {[]string{"\x01"}, []string{"", "\x00", "\x03", "\x01\x01"}},
+		RecordRevision: {[]string{"\x00\x00\x00\x00\x00\x00\x00\x05"}, []string{"", "\x05"}},
+		recordSecret:   {[]string{string(make([]byte, secretBytes))}, []string{"", "x"}},
+		UserPrefix + "u": {[]string{marshal(&authpb.User{Name: []byte("u")})},
+			[]string{"", "\xff", marshal(&authpb.User{Name: []byte("v")})}},
+		RolePrefix + "r": {[]string{marshal(&authpb.Role{Name: []byte("r")})},
+			[]string{"", "\xff", marshal(&authpb.Role{Name: []byte("s")})}},
+		"auth/enablee": {nil, []string{"\x01"}},
 	} {
 		for i, value := range append(test.good, test.bad...) {
 			s := &State{users: map[string]*user{}, roles: map[string]*authpb.Role{}}

@@ -42,7 +42,8 @@ func TestSimpleTokens(t *testing.T) {
 	valid := func(what string, by *simple, st *State, token string, want bool) {
 		t.Helper()
 		id, err := by.Identify(st, token)
-		if want && (err != nil || id != Identity{User: "alice", Revision: 7, known: true}) || !want && !errors.Is(err, rpctypes.ErrGRPCInvalidAuthToken) {
+		if want && (err != nil || id != Identity{User: "alice", Revision: 7, known: true}) || !want &&
+			!errors.Is(err, rpctypes.ErrGRPCInvalidAuthToken) {
 			t.Errorf("%s: %v, %v", what, id, err)
 		}
 	}
@@ -76,7 +77,8 @@ func TestSimpleTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	forged := encoding.EncodeToString(append(bytes.Clone(raw[:sealedBytes]), "bob"...)) + "." + seal
-	for _, bad := range []string{"", ".", body, body + ".", "." + seal, seal + "." + body, token + "A", "A" + token, forged, "aaaaaaaaaaaaaaaa.1"} {
+	for _, bad := range []string{"", ".", body, body + ".", "." + seal, seal + "." + body, token + "A", "A" + token,
+		forged, "aaaaaaaaaaaaaaaa.1"} {
 		valid("forged: "+bad, other, st, bad, false)
 	}
 	if _, err := issuer.Issue(&State{Enabled: true, users: st.users}, "alice"); !errors.Is(err, ErrNoSecret) {
@@ -147,7 +149,8 @@ func TestJWT(t *testing.T) {
 		}
 		return tokens
 	}
-	for method, key := range map[string]crypto.Signer{"RS256": rsaKey, "PS512": rsaKey, "ES256": ecKey, "EdDSA": edKey} {
+	for method, key := range map[string]crypto.Signer{"RS256": rsaKey, "PS512": rsaKey, "ES256": ecKey,
+		"EdDSA": edKey} {
 		public, private := writePEM(t, key)
 		signer := make("jwt,sign-method=" + method + ",priv-key=" + private + ",ttl=1h")
 		verifier := make("jwt,sign-method=" + method + ",pub-key=" + public)
@@ -157,7 +160,8 @@ func TestJWT(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, tokens := range []Tokens{signer, verifier} {
-			if id, err := tokens.Identify(st, token); err != nil || (id != Identity{User: "alice", Revision: 7, known: true}) {
+			if id, err := tokens.Identify(st, token); err != nil ||
+				(id != Identity{User: "alice", Revision: 7, known: true}) {
 				t.Errorf("%s: %v, %v", method, id, err)
 			}
 			if _, err := tokens.Identify(st, token+"A"); !errors.Is(err, rpctypes.ErrGRPCInvalidAuthToken) {
@@ -208,7 +212,8 @@ func TestTokenOptions(t *testing.T) {
 		"jwt,sign-method=EdDSA,priv-key=" + private:                        "priv-key:",
 		"jwt,sign-method=ES256,pub-key=" + public + ",priv-key=" + private: "do not belong together",
 	} {
-		if _, err := NewTokens(specification, 0); !errors.Is(err, ErrTokenOptions) || !strings.Contains(err.Error(), want) {
+		if _, err := NewTokens(specification, 0); !errors.Is(err, ErrTokenOptions) ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", specification, err)
 		}
 	}

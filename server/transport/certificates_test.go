@@ -16,7 +16,8 @@ import (
 // Naming an authority is enough, as with etcd.
 func TestTrustedAuthorityAsksForCertificates(t *testing.T) {
 	ca := tlstest.New(t)
-	if got := serverCertificates(t, ca, CertificateOptions{TrustedCAFile: ca.CAFile()}).current().ClientAuth; got != tls.RequireAndVerifyClientCert {
+	if got := serverCertificates(t, ca,
+		CertificateOptions{TrustedCAFile: ca.CAFile()}).current().ClientAuth; got != tls.RequireAndVerifyClientCert {
 		t.Errorf("client certificates: %v", got)
 	}
 	if got := serverCertificates(t, ca, CertificateOptions{}).current().ClientAuth; got != tls.NoClientCert {
@@ -74,8 +75,10 @@ func TestUnreadableCertificatesAreLoggedOnceAMinute(t *testing.T) {
 	for _, e := range hook.AllEntries() {
 		messages = append(messages, e.Level.String()+" "+e.Message)
 	}
-	const unreadable = "warning cannot read the changed certificate files; serving with the previous ones; correct the files"
-	if want := []string{unreadable, "info read the changed certificate files", unreadable}; !slices.Equal(messages, want) {
+	const unreadable = "warning cannot read the changed certificate files; " +
+		"serving with the previous ones; correct the files"
+	if want := []string{unreadable, "info read the changed certificate files", unreadable}; !slices.Equal(messages,
+		want) {
 		t.Errorf("logged %q, want %q", messages, want)
 	}
 }
