@@ -14,17 +14,17 @@ import (
 	"github.com/stele-db/stele/test/internal/port"
 )
 
-// server is a database server that a page speaks of.
+// server is a database server that a page uses.
 type server struct {
-	// kind is that of scripts/databases, and port the one that the page shows.
+	// kind is its name in scripts/databases, and port the port on the page.
 	kind, port string
-	// second is a port of the page on which it starts a server itself, and free the real one.
+	// second is a port on the page for a server that the page starts itself, and free the port that replaces it.
 	second, free string
-	// env is what scripts/databases tells of it.
+	// env is the output of scripts/databases env.
 	env map[string]string
 }
 
-// databaseHost is where the pages have their databases.
+// databaseHost is the host of the databases on the pages.
 const databaseHost = "db.example"
 
 // startServers starts the servers whose ports are on the page. They end with the test.
@@ -58,7 +58,7 @@ func (s *server) start(t *testing.T) {
 	}
 	run := func(args ...string) error {
 		cmd := exec.Command(script, args...)
-		// However this process ends, the servers end with it.
+		// The servers end with this process, however it ends.
 		cmd.Env = append(os.Environ(), "DATABASES_OWNER="+strconv.Itoa(os.Getpid()))
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("scripts/databases %s: %w\n%s", strings.Join(args, " "), err, out)
@@ -85,7 +85,7 @@ func (s *server) start(t *testing.T) {
 	}
 }
 
-// files puts the certificates of the servers where the page has them.
+// files copies the certificates of the servers to the paths on the page.
 func (s *server) files(t *testing.T, dir string) {
 	t.Helper()
 	for name, from := range map[string]string{
@@ -101,7 +101,7 @@ func (s *server) files(t *testing.T, dir string) {
 	}
 }
 
-// real and shown replace the page's address of the server by the real one, and back.
+// real and shown replace the address on the page by that of the server, and vice versa.
 func (s *server) real(text string) string {
 	return strings.NewReplacer(databaseHost, "127.0.0.1", s.port, s.env["PORT_1"], s.second, s.free).Replace(text)
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// plainBlocks are the commands that are shown without their output, and where they are tested.
+// plainBlocks are the blocks of commands without output, and how they are tested.
 var plainBlocks = []struct{ commands, test string }{
 	{"go run ./cmd/stele", "TestPages runs the first block of the README"},
 	{"stele --endpoint=postgres://kube@db.example:5432/kube --datastore-password-file=password",
@@ -46,7 +46,7 @@ func TestPages(t *testing.T) {
 	if err := os.Symlink(stele.Binary(t, t.TempDir(), false), filepath.Join(tools, "stele")); err != nil {
 		t.Fatal(err)
 	}
-	// Without --endpoints etcdctl asks port 2379, which another program may have.
+	// etcdctl without --endpoints connects to port 2379, which another program may use.
 	wrapper := fmt.Sprintf("#!/bin/sh\ncase \"$*\" in *--endpoints*) ;; *) set -- --endpoints=$STELE_LISTEN_ADDRESS "+
 		"\"$@\" ;; esac\nexec %s \"$@\"\n", etcdctl)
 	if err := os.WriteFile(filepath.Join(tools, "etcdctl"), []byte(wrapper), 0o700); err != nil {
@@ -64,7 +64,7 @@ func TestPages(t *testing.T) {
 			}
 			for _, block := range p.plain {
 				if !isTestedElsewhere(block) {
-					t.Errorf("nothing tests %q: fence it as console, with its output", block)
+					t.Errorf("no test runs %q: fence it as console, with its output", block)
 				}
 			}
 			runPage(t, p, tools)
@@ -90,7 +90,7 @@ func runPage(t *testing.T, p *page, tools string) {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	env := []string{"PATH=" + tools + ":" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "LANG=C",
 		"TMPDIR=" + t.TempDir(), "STELE_LISTEN_ADDRESS=" + address, "STELE_SOURCE_QUIET=0s",
-		"STELE_BCRYPT_COST=4"} // a password of the default cost takes the race detector seconds
+		"STELE_BCRYPT_COST=4"} // hashing at the default cost takes seconds with the race detector
 	if filepath.Base(p.name) == "README.md" {
 		checkout(t, dir)
 	}
@@ -102,13 +102,13 @@ func runPage(t *testing.T, p *page, tools string) {
 		s.files(t, dir)
 	}
 	if len(servers) > 0 {
-		// What a page starts as another user has to find its files.
+		// A server that a page starts as another user must be able to read its files.
 		if err := os.Chmod(dir, 0o711); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { stopSecond(t, tools, dir) })
 	}
-	// The passwords of the administrators, for the servers' own tools.
+	// These are the administrators' passwords, for the servers' own tools.
 	env = append(env, "PGPASSWORD=admin", "MYSQL_PWD=admin")
 	s, err := newShell(dir, env)
 	if err != nil {
@@ -140,7 +140,7 @@ func runPage(t *testing.T, p *page, tools string) {
 	}
 }
 
-// checkout makes dir look like the repository, so that what is run there leaves no trace in it.
+// checkout copies the repository to dir, so that commands leave no files in the original.
 func checkout(t *testing.T, dir string) {
 	t.Helper()
 	from, err := filepath.Abs(root)
@@ -156,7 +156,7 @@ func checkout(t *testing.T, dir string) {
 	}
 }
 
-// Links between the pages lead somewhere.
+// TestLinks checks that the links between the pages have a target.
 func TestLinks(t *testing.T) {
 	paths, err := filepath.Glob(root + "/docs/*.md")
 	if err != nil {
@@ -178,7 +178,7 @@ func TestLinks(t *testing.T) {
 			}
 			there, err := os.ReadFile(linked)
 			if err != nil {
-				t.Errorf("%s links to %s, which is not there", path, m[1])
+				t.Errorf("%s links to %s, which does not exist", path, m[1])
 				continue
 			}
 			if anchor != "" && !hasHeading(string(there), anchor) {

@@ -7,10 +7,10 @@ import (
 	"github.com/stele-db/stele/test/internal/etcd"
 )
 
-// etcdAddress is where the pages have an etcd.
+// etcdAddress is the address of the etcd on the pages.
 const etcdAddress = "etcd.example:2379"
 
-// startEtcd starts an etcd if the page speaks of one, and returns its address. It ends with the test.
+// startEtcd starts an etcd if the page uses one, and returns its address. It ends with the test.
 func startEtcd(t *testing.T, p *page) string {
 	t.Helper()
 	for _, c := range p.commands {

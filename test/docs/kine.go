@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// kineSQL makes a table as kine has it: writes of clients, kine's own rows, and what a compaction at revision 3 has
-// left.
+// kineSQL creates a table of kine: writes of clients, kine's own rows, and the remaining rows after a compaction at
+// revision 3.
 const kineSQL = `
 CREATE TABLE kine (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, created INTEGER, deleted INTEGER,
   create_revision INTEGER, prev_revision INTEGER, lease INTEGER, value BLOB, old_value BLOB);
@@ -22,7 +22,7 @@ INSERT INTO kine VALUES
   (9, '/registry/pods/default/b', 0, 1, 3, 3, 0, NULL, 'b1');
 `
 
-// kineTable puts kine's default database into dir, for the page that imports it.
+// kineTable writes kine's default database to dir, for the page that imports it.
 func kineTable(t *testing.T, dir string) {
 	t.Helper()
 	path := filepath.Join(dir, "db", "state.db")

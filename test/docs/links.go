@@ -11,7 +11,7 @@ var (
 	separator = regexp.MustCompile(" ")
 )
 
-// hasHeading tells whether a page has a heading with that anchor, by the rule of the usual renderers.
+// hasHeading reports whether a page has a heading with that anchor, by the rule of the usual renderers.
 func hasHeading(page, anchor string) bool {
 	for line := range strings.Lines(page) {
 		title := strings.TrimLeft(line, "#")

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// page is what a file of the documentation tells the reader to type.
+// page is a parsed page of the documentation.
 type page struct {
 	name     string
 	commands []command
@@ -14,7 +14,7 @@ type page struct {
 	plain []string
 }
 
-// command is a line to type, and what it prints.
+// command is a command on a page, and its output.
 type command struct {
 	line   int
 	text   string
@@ -50,7 +50,7 @@ func readPage(path string) (*page, error) {
 	return p, nil
 }
 
-// matches tells whether got is what the page shows, trailing white space aside.
+// matches reports whether got is the output on the page, ignoring trailing white space.
 func matches(shown, got string) bool {
 	var pattern strings.Builder
 	pattern.WriteString(`\A`)

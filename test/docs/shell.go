@@ -13,23 +13,23 @@ import (
 	"time"
 )
 
-// shell is one bash, with everything that is started in it.
+// shell is one bash and all processes started in it.
 type shell struct {
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
 	lines chan string
 }
 
-// root is the top of the source tree.
+// root is the root of the source tree.
 const root = "../.."
 
 const endOfCommand = "--end-of-command--"
 
-// newShell starts a shell in dir. Nothing of the caller's environment gets in but what Go needs.
+// newShell starts a shell in dir. It gets only the variables of the caller's environment that Go needs.
 func newShell(dir string, env []string) (*shell, error) {
 	s := &shell{cmd: exec.Command("bash", "--norc", "--noprofile"), lines: make(chan string)}
 	s.cmd.Dir, s.cmd.Env = dir, env
-	// A group of its own, so that close reaches the servers in the background.
+	// The shell has its own process group, so that close reaches the servers in the background.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -54,15 +54,15 @@ func newShell(dir string, env []string) (*shell, error) {
 	return s, nil
 }
 
-// run types a command and returns what it printed. A command that ends with & is a server in the background: its
-// standard output is returned once it says how to connect, and what it logs is not part of it.
+// run runs a command and returns its output. A command that ends with & is a server in the background: its standard
+// output is returned once it prints how to connect, without its log.
 func (s *shell) run(text string, timeout time.Duration) (string, error) {
 	if server, background := strings.CutSuffix(strings.TrimSpace(text), "&"); background {
 		text = fmt.Sprintf("out=$(mktemp); %s >$out 2>&1 & until grep -q '  connect ' $out; do kill -0 $! || break; "+
 			"sleep 0.05; done; "+
 			"grep -v '^time=' $out; kill -0 $!", server)
 	}
-	// The command reads no input, or it would read the next one.
+	// The command reads no input, or it would read the next command.
 	if _, err := fmt.Fprintf(s.stdin, "{ %s\n} </dev/null; printf '\\n%s%%d\\n' $?\n", text, endOfCommand); err != nil {
 		return "", err
 	}
@@ -87,13 +87,13 @@ func (s *shell) run(text string, timeout time.Duration) (string, error) {
 	}
 }
 
-// close ends the shell and all that was started in it.
+// close ends the shell and all processes started in it.
 func (s *shell) close() {
 	_ = s.stdin.Close()
 	_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGTERM)
 	kill := time.AfterFunc(10*time.Second, func() { _ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) })
 	defer kill.Stop()
-	for range s.lines { // until the last process has closed its end
+	for range s.lines { // until the last process has closed its output
 	}
 	_ = s.cmd.Wait()
 }

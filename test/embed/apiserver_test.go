@@ -26,7 +26,7 @@ import (
 
 const patience = 2 * time.Minute
 
-// apiserver is a kube-apiserver whose store is the datastore of a program in the same directory.
+// apiserver is a kube-apiserver that uses the datastore of a program in the same directory.
 type apiserver struct {
 	t      *testing.T
 	dir    string
@@ -34,7 +34,7 @@ type apiserver struct {
 	client *http.Client
 }
 
-// start starts a process in the directory. It ends with the test, and with this process.
+// start starts a process in the directory. The process ends with the test, and with this process.
 func (a *apiserver) start(binary string, args ...string) *exec.Cmd {
 	a.t.Helper()
 	cmd := exec.Command(binary, args...)
@@ -63,7 +63,7 @@ func kill(cmd *exec.Cmd) {
 	_ = cmd.Wait()
 }
 
-// request is made until it succeeds with text in the answer, or the test's patience ends.
+// request repeats a request until it succeeds with text in the answer, or the test's time is over.
 func (a *apiserver) request(method, path, body, text string) {
 	a.t.Helper()
 	ctx, cancel := context.WithTimeout(a.t.Context(), patience)
@@ -95,8 +95,8 @@ func (a *apiserver) request(method, path, body, text string) {
 	}
 }
 
-// A real API server on the datastore's socket, with TLS, also after both were killed: the socket that is left behind
-// does not hinder the next start.
+// TestAPIServerOnTheSocket runs a real API server on the datastore's socket, with TLS, also after both were killed: the
+// remaining socket must not prevent the next start.
 func TestAPIServerOnTheSocket(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), "../kubernetes/build").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)

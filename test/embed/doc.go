@@ -1,6 +1,7 @@
-// Package embed compares a program that embeds kine with the same program that embeds Stele: its text is written once,
-// for kine, in the directory program, and the second binary is built from it with the import paths replaced and nothing
-// else. Both do what k3s does with its datastore, print what they see, and must print the same.
+// Package embed compares a program that embeds kine with the same program that embeds Stele.
 //
-// It is a module of its own because kine's dependencies are many.
+// The program, in the directory program, is written for kine. The second binary is built from it with only the import
+// paths replaced. Both use the datastore as k3s does, print what they read, and must print the same.
+//
+// It is a module of its own because kine has many dependencies.
 package embed

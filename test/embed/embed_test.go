@@ -18,7 +18,7 @@ const (
 	ours  = `"github.com/stele-db/stele/pkg/`
 )
 
-// build builds the program, with the imports as they are or replaced.
+// build builds the program, with or without replaced imports.
 func build(t *testing.T, name string, replace bool) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -35,7 +35,7 @@ func build(t *testing.T, name string, replace bool) string {
 	return binary
 }
 
-// overlay is a file for `go build -overlay` that replaces the import paths in the program's files.
+// overlay returns a file for `go build -overlay` that replaces the import paths in the program's files.
 func overlay(t *testing.T, dir string) string {
 	t.Helper()
 	files, err := filepath.Glob("program/*.go")
@@ -73,7 +73,8 @@ func overlay(t *testing.T, dir string) string {
 	return path
 }
 
-// run runs binary in an empty directory on the database, "" for the default one, and returns what it printed.
+// run runs binary in an empty directory on the database, or on the default one if endpoint is empty, and returns its
+// output.
 func run(t *testing.T, binary, endpoint string) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "embed") // short, for the socket in it

@@ -1,6 +1,6 @@
 package embed
 
-// What the second binary imports in the place of kine's packages, so that it is in go.mod.
+// These packages replace kine's in the second binary. They are imported here so that go.mod has them.
 import (
 	_ "github.com/stele-db/stele/pkg/client"
 	_ "github.com/stele-db/stele/pkg/endpoint"

@@ -7,5 +7,5 @@ import (
 	"github.com/stele-db/stele/drivers/drivertest/database"
 )
 
-// The databases of this package's tests end with it.
+// TestMain stops the databases of this package's tests at the end.
 func TestMain(m *testing.M) { os.Exit(database.Main(m)) }

@@ -37,8 +37,8 @@ func checkEventsExpire(t *testing.T, c *cluster) string {
 	return "DELETED after " + short(lived)
 }
 
-// checkEventsExpireAcrossRestarts kills the store twice: no event may be deleted early, and each must be deleted at the latest its TTL
-// after the store is back.
+// checkEventsExpireAcrossRestarts kills the store twice: no event may be deleted early, and each must be deleted at the
+// latest its TTL after the store is back.
 func checkEventsExpireAcrossRestarts(t *testing.T, c *cluster) string {
 	const first, down = 12 * time.Second, 3 * time.Second
 	earlier, later := newNamespace(t, c, "expiring-down"), newNamespace(t, c, "expiring-later")
@@ -58,8 +58,8 @@ func checkEventsExpireAcrossRestarts(t *testing.T, c *cluster) string {
 
 	lived, laterLived := (<-earlierEnded).Sub(begin), (<-laterEnded).Sub(laterBegin)
 	least, most := expiry()
-	// In etcd a lease begins again when the store starts. In Stele's mode ttl a start does not count pauses of the log, which may be
-	// jumps of the clock, so a key lives longer by its TTL at most.
+	// In etcd a lease begins again when the store starts. In Stele's mode ttl a start does not count pauses of the log,
+	// which may be jumps of the clock, so a key lives longer by its TTL at most.
 	most, mostWhileDown := most+up.Sub(laterBegin), most+up.Sub(begin)
 	if lived < least || lived > mostWhileDown {
 		t.Errorf("the event that ended while the store was down was deleted after %v, want %v to %v", lived, least,

@@ -9,22 +9,22 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// answers is what a server says about its history, versions aside, which kine does not store but for one key.
+// answers are a server's answers about its history. They have no versions, which kine stores for one key only.
 type answers struct {
 	revision int64
-	// lists are the keys at revisions from the compact one on, events those after it.
+	// lists are the keys at revisions from the compact one on, events the events after it.
 	lists  map[int64][]string
 	events []string
-	// noted is the answer for the key that kine keeps under another name, with its version.
-	noted string
+	// compactKey is the answer for the key that kine stores under another name, with its version.
+	compactKey string
 }
 
 func text(kv *mvccpb.KeyValue) string {
 	return fmt.Sprintf("%q=%q create %d mod %d lease %d", kv.Key, kv.Value, kv.CreateRevision, kv.ModRevision, kv.Lease)
 }
 
-// ask asks for all that a client can see of "/registry/" from the compact revision on.
-func ask(t *testing.T, c *clientv3.Client, compact int64) *answers {
+// collect reads all that a client can read of "/registry/" from the compact revision on.
+func collect(t *testing.T, c *clientv3.Client, compact int64) *answers {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -51,11 +51,11 @@ func ask(t *testing.T, c *clientv3.Client, compact int64) *answers {
 		t.Errorf("a list below the compact revision %d is answered", compact)
 	}
 	a.watch(ctx, t, c, compact+1)
-	noted, err := c.Get(ctx, "compact_rev_key")
-	if err != nil || len(noted.Kvs) != 1 {
-		t.Fatalf("compact_rev_key: %v, %v", noted, err)
+	compactKey, err := c.Get(ctx, "compact_rev_key")
+	if err != nil || len(compactKey.Kvs) != 1 {
+		t.Fatalf("compact_rev_key: %v, %v", compactKey, err)
 	}
-	a.noted = fmt.Sprintf("%s version %d", text(noted.Kvs[0]), noted.Kvs[0].Version)
+	a.compactKey = fmt.Sprintf("%s version %d", text(compactKey.Kvs[0]), compactKey.Kvs[0].Version)
 	return a
 }
 
@@ -69,14 +69,14 @@ func (a *answers) watch(ctx context.Context, t *testing.T, c *clientv3.Client, f
 			t.Fatalf("watch from %d: %v", from, err)
 		}
 		for _, e := range res.Events {
-			said := fmt.Sprintf("%s %q at %d", e.Type, e.Kv.Key, e.Kv.ModRevision)
+			event := fmt.Sprintf("%s %q at %d", e.Type, e.Kv.Key, e.Kv.ModRevision)
 			if e.Type == clientv3.EventTypePut {
-				said = text(e.Kv)
+				event = text(e.Kv)
 			}
 			if e.PrevKv != nil && e.PrevKv.ModRevision >= from {
-				said += fmt.Sprintf(", was %q at %d", e.PrevKv.Value, e.PrevKv.ModRevision)
+				event += fmt.Sprintf(", was %q at %d", e.PrevKv.Value, e.PrevKv.ModRevision)
 			}
-			a.events = append(a.events, said)
+			a.events = append(a.events, event)
 			if string(e.Kv.Key) == lastKey {
 				return
 			}

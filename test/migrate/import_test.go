@@ -16,7 +16,7 @@ import (
 
 var kinds = []string{stele.SQLite, database.Postgres, database.MariaDB}
 
-// run runs stele and returns what it printed on both outputs.
+// run runs stele and returns its output, of both streams.
 func run(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*patience) // a million rows take a while on a busy machine
@@ -27,7 +27,7 @@ func run(t *testing.T, args ...string) (string, error) {
 	return string(out), err
 }
 
-// TestImport lets kine write on each kind of database, and imports that into the same database and into others.
+// TestImport writes with kine to each kind of database, and imports that into the same database and into others.
 func TestImport(t *testing.T) {
 	for i, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
@@ -39,7 +39,7 @@ func TestImport(t *testing.T) {
 			fillGaps(t, dsn)
 			client, stop = kine(t, dsn)
 			compact := number(t, sqlOf(t, dsn), `SELECT prev_revision FROM kine WHERE name = 'compact_rev_key'`)
-			want := ask(t, client, compact)
+			want := collect(t, client, compact)
 			stop()
 			t.Logf("revision %d, compact revision %d, %d events, %d gap rows", want.revision, compact, len(want.events),
 				number(t, sqlOf(t, dsn), `SELECT COUNT(*) FROM kine WHERE name LIKE 'gap-%'`))
@@ -54,16 +54,17 @@ func TestImport(t *testing.T) {
 					compare(t, dsn, place(t, target), "ttl", compact, want)
 				})
 			}
-			t.Run("with leases of their own", func(t *testing.T) {
+			t.Run("in lease mode etcd", func(t *testing.T) {
 				compare(t, dsn, place(t, stele.SQLite), "etcd", compact, want)
 			})
-			// Last: then the database is Stele's.
+			// This subtest is the last, because the database is Stele's afterwards.
 			t.Run("in place", func(t *testing.T) { compare(t, "", dsn, "ttl", compact, want) })
 		})
 	}
 }
 
-// fillGaps adds what kine's FillSQL does: on SQLite no transaction loses an id, and elsewhere it may not have happened.
+// fillGaps adds the rows of kine's FillSQL: on SQLite no transaction loses an ID, and elsewhere kine may not have added
+// them.
 func fillGaps(t *testing.T, dsn string) {
 	t.Helper()
 	db := sqlOf(t, dsn)
@@ -77,7 +78,7 @@ func fillGaps(t *testing.T, dsn string) {
 	}
 }
 
-// refused starts Stele on kine's database.
+// refused checks that Stele does not start on kine's database.
 func refused(t *testing.T, dsn string) {
 	t.Helper()
 	out, err := run(t, "--endpoint", dsn, "--listen-address", "127.0.0.1:0")
@@ -86,7 +87,7 @@ func refused(t *testing.T, dsn string) {
 	}
 }
 
-// compare imports from source, "" for the target itself, and asks Stele what kine was asked.
+// compare imports from source, or in place if that is empty, and compares the answers with kine's.
 func compare(t *testing.T, source, target, mode string, compact int64, want *answers) {
 	t.Helper()
 	args := []string{"import", "--from=kine", "--endpoint", target, "--lease-mode", mode}
@@ -99,9 +100,9 @@ func compare(t *testing.T, source, target, mode string, compact int64, want *ans
 	}
 	t.Log(out)
 	server := stele.Start(t, stele.Options{Endpoint: target, Args: []string{"--lease-mode", mode}})
-	got := ask(t, connect.Client(t, server.Target), compact)
-	if got.revision != want.revision || got.noted != want.noted {
-		t.Errorf("revision %d and %s; of kine %d and %s", got.revision, got.noted, want.revision, want.noted)
+	got := collect(t, connect.Client(t, server.Target), compact)
+	if got.revision != want.revision || got.compactKey != want.compactKey {
+		t.Errorf("revision %d and %s; kine has %d and %s", got.revision, got.compactKey, want.revision, want.compactKey)
 	}
 	for at := compact; at <= want.revision; at++ {
 		if !slices.Equal(got.lists[at], want.lists[at]) {

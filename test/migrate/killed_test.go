@@ -14,25 +14,25 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// begin starts an import that does not have to end.
+// begin starts an import in the background.
 func begin(t *testing.T, source, target string) (*exec.Cmd, *bytes.Buffer) {
 	t.Helper()
-	said := &bytes.Buffer{}
+	output := &bytes.Buffer{}
 	cmd := exec.CommandContext(t.Context(), stele.Binary(t, t.TempDir(), false), "import", "--from=kine", "--source",
 		source, "--endpoint", target)
-	cmd.Stdout, cmd.Stderr = said, said
+	cmd.Stdout, cmd.Stderr = output, output
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	return cmd, said
+	return cmd, output
 }
 
-// until waits for a condition.
-func until(t *testing.T, what string, condition func() bool) {
+// await waits until condition returns true.
+func await(t *testing.T, name string, condition func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !condition(); {
 		if time.Now().After(deadline) {
-			t.Fatalf("it never came true that %s", what)
+			t.Fatalf("timeout: %s", name)
 		}
 		select {
 		case <-t.Context().Done():
@@ -42,7 +42,7 @@ func until(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// TestKilled kills an import at a quarter and at a half, interrupts it at three quarters, and lets it end then.
+// TestKilled kills an import at a quarter and at a half, interrupts it at three quarters, and then lets it complete.
 func TestKilled(t *testing.T) {
 	const rows = 40_000
 	source := filled(t, stele.SQLite, rows)
@@ -59,18 +59,18 @@ func TestKilled(t *testing.T) {
 				return n
 			}
 			for quarter := range int64(3) {
-				cmd, said := begin(t, source, target)
-				until(t, "rows are imported", func() bool { return written() > (quarter+1)*rows/4 })
+				cmd, output := begin(t, source, target)
+				await(t, "rows are imported", func() bool { return written() > (quarter+1)*rows/4 })
 				signal := os.Kill
 				if quarter == 2 {
 					signal = os.Interrupt
 				}
 				if err := cmd.Process.Signal(signal); err != nil {
-					t.Fatalf("%v: %v\n%s", signal, err, said)
+					t.Fatalf("%v: %v\n%s", signal, err, output)
 				}
 				if err := cmd.Wait(); err == nil || signal == os.Interrupt &&
-					!strings.Contains(said.String(), "interrupted: run the same command again") {
-					t.Fatalf("%v: the import ended with %v\n%s", signal, err, said)
+					!strings.Contains(output.String(), "interrupted: run the same command again") {
+					t.Fatalf("%v: the import ended with %v\n%s", signal, err, output)
 				}
 				for _, command := range [][]string{{"check"}, {"serve", "--listen-address", "127.0.0.1:0"}} {
 					out, err := run(t, append(command, "--endpoint", target)...)
@@ -102,7 +102,7 @@ func TestKilled(t *testing.T) {
 			change("changed")
 			if out, err := run(t, "import", "--from=kine", "--source", source, "--endpoint", target); err == nil ||
 				!strings.Contains(out, "--endpoint: what was imported is not what kine's table") {
-				t.Errorf("an import of which a part was changed since: %v\n%s", err, out)
+				t.Errorf("an import of which a part was changed afterwards: %v\n%s", err, out)
 			}
 			change(value)
 			out, err := run(t, "import", "--from=kine", "--source", source, "--endpoint", target)
@@ -121,14 +121,14 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// TestWrittenMeanwhile lets somebody write to the table while it is imported, as seldom as an idle cluster does.
+// TestWrittenMeanwhile writes to the table during its import, as rarely as an idle cluster.
 func TestWrittenMeanwhile(t *testing.T) {
 	const rows = 1000
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			source, target := filled(t, kind, rows), place(t, stele.SQLite)
 			db := sqlOf(t, source)
-			cmd, said := begin(t, source, target)
+			cmd, output := begin(t, source, target)
 			ended := make(chan error, 1)
 			go func() { ended <- cmd.Wait() }()
 			id, err := int64(rows), error(nil)
@@ -142,16 +142,16 @@ func TestWrittenMeanwhile(t *testing.T) {
 				select {
 				case err = <-ended:
 					writing = false
-				case <-time.After(time.Second): // a write now and then is what is tested
+				case <-time.After(time.Second): // the writes are as rare as those of an idle cluster
 				}
 			}
-			if err == nil || !strings.Contains(said.String(),
+			if err == nil || !strings.Contains(output.String(),
 				"was written while it was imported: stop what serves it, and run the same command again") {
-				t.Fatalf("an import of what is written: %v\n%s", err, said)
+				t.Fatalf("an import of a table in use: %v\n%s", err, output)
 			}
 			out, err := run(t, "import", "--from=kine", "--source", source, "--endpoint", target)
 			if err != nil || !strings.Contains(out, fmt.Sprintf("revision %d, ", id)) {
-				t.Errorf("when nobody writes any more: %v\n%s", err, out)
+				t.Errorf("after the writes have stopped: %v\n%s", err, out)
 			}
 		})
 	}

@@ -21,7 +21,7 @@ import (
 // patience bounds every wait.
 const patience = 2 * time.Minute
 
-// place is an empty database of a kind, which lives as long as t.
+// place returns the DSN of an empty database of a kind, which is removed after t.
 func place(t *testing.T, kind string) string {
 	t.Helper()
 	if kind == stele.SQLite {
@@ -30,7 +30,7 @@ func place(t *testing.T, kind string) string {
 	return database.Shared(t, kind).DSN(t)
 }
 
-// kine serves dsn inside this process until stop is called.
+// kine serves dsn in this process until stop is called.
 func kine(t *testing.T, dsn string) (client *clientv3.Client, stop func()) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "kine") // short, for the socket in it
@@ -45,7 +45,7 @@ func kine(t *testing.T, dsn string) (client *clientv3.Client, stop func()) {
 	served, err := endpoint.Listen(ctx, endpoint.Config{
 		Listener: "unix://" + filepath.Join(dir, "kine.sock"), Endpoint: dsn, WaitGroup: wg,
 		NotifyInterval: 5 * time.Second, EmulatedETCDVersion: "3.6.0",
-		// Compaction is for clients, and leaves little: otherwise a test would need thousands of revisions.
+		// Clients compact, and kine retains few revisions: otherwise a test would need thousands of revisions.
 		CompactInterval: 0, CompactTimeout: time.Minute, CompactMinRetain: 10, CompactBatchSize: 1000,
 		PollInterval: 50 * time.Millisecond, PollBatchSize: 500,
 	})
@@ -67,7 +67,7 @@ func kine(t *testing.T, dsn string) (client *clientv3.Client, stop func()) {
 	return client, stop
 }
 
-// sqlOf opens the database at dsn for statements of the test's own.
+// sqlOf opens the database at dsn for the test's own statements.
 func sqlOf(t *testing.T, dsn string) *sql.DB {
 	t.Helper()
 	var db *sql.DB
@@ -87,7 +87,7 @@ func sqlOf(t *testing.T, dsn string) *sql.DB {
 	return db
 }
 
-// number is the answer of a query.
+// number returns the result of a query.
 func number(t *testing.T, db *sql.DB, query string) (n int64) {
 	t.Helper()
 	if err := db.QueryRowContext(t.Context(), query).Scan(&n); err != nil {

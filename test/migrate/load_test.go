@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// The three transactions of Kubernetes' API server, which are all that kine knows.
+// create, update and remove are the three transactions of Kubernetes' API server, and the only ones that kine supports.
 
 func create(ctx context.Context, c *clientv3.Client, key, value string, lease clientv3.LeaseID) (int64, error) {
 	res, err := c.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", 0)).
@@ -38,8 +38,7 @@ func remove(ctx context.Context, c *clientv3.Client, key string, revision int64)
 	return err
 }
 
-// noteCompaction is what the API server writes down about a compaction, with the version that it expects. It returns
-// the next one.
+// noteCompaction records a compaction as the API server does, with the expected version. It returns the next version.
 func noteCompaction(ctx context.Context, c *clientv3.Client, version, revision int64) (int64, error) {
 	const key = "compact_rev_key"
 	res, err := c.Txn(ctx).If(clientv3.Compare(clientv3.Version(key), "=", version)).
@@ -50,9 +49,8 @@ func noteCompaction(ctx context.Context, c *clientv3.Client, version, revision i
 	return version + 1, nil
 }
 
-// load writes as the controllers of some clusters would: objects are created, updated and deleted, some of them with
-// leases, and several clients contend for the same names, which leaves gaps where the database gives ids to
-// transactions that fail.
+// load writes as the controllers of some clusters: it creates, updates and deletes objects, some of them with leases.
+// Several clients compete for the same names, which leaves gaps where the database gives IDs to failed transactions.
 func load(t *testing.T, c *clientv3.Client, rounds int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -87,7 +85,7 @@ func load(t *testing.T, c *clientv3.Client, rounds int) {
 	}
 }
 
-// write does one of the three things to a key, whatever it finds.
+// write creates, updates or deletes a key, depending on its state.
 func write(ctx context.Context, c *clientv3.Client, random *rand.Rand, key string, lease clientv3.LeaseID) error {
 	res, err := c.Get(ctx, key)
 	if err != nil {
@@ -105,17 +103,17 @@ func write(ctx context.Context, c *clientv3.Client, random *rand.Rand, key strin
 	return err
 }
 
-// history makes kine write a history with compactions in it.
+// history makes kine write a history with compactions.
 func history(t *testing.T, c *clientv3.Client) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	defer cancel()
-	// kine fills gaps only while somebody watches.
+	// kine fills gaps only while a client watches.
 	events := c.Watch(ctx, "/registry/", clientv3.WithPrefix())
 	watching.Go(func() {
-		for range events { // what comes is compared later
+		for range events { // the events are compared later
 		}
 	})
 	version := int64(0)
@@ -133,7 +131,7 @@ func history(t *testing.T, c *clientv3.Client) {
 		}
 	}
 	if version != 3 {
-		t.Fatalf("kine took %d of 3 notes about compactions", version)
+		t.Fatalf("kine accepted %d of 3 records of compactions", version)
 	}
 	load(t, c, 40)
 	if _, err := create(ctx, c, lastKey, "the end", clientv3.NoLease); err != nil {
@@ -141,5 +139,5 @@ func history(t *testing.T, c *clientv3.Client) {
 	}
 }
 
-// lastKey is written last.
+// lastKey is the last key written.
 const lastKey = "/registry/zz-last"

@@ -10,7 +10,7 @@ import (
 	"github.com/stele-db/stele/drivers/drivertest/database"
 )
 
-// tableRows is the size of a table that is made by SQL.
+// tableRows returns the size of a table that is filled by SQL.
 func tableRows(t *testing.T) int64 {
 	t.Helper()
 	text := os.Getenv("STELE_TEST_MIGRATE_ROWS")
@@ -24,8 +24,8 @@ func tableRows(t *testing.T) int64 {
 	return rows
 }
 
-// filled makes kine's table, by kine, and fills it up to id rows: each key is created and then updated nine times, with
-// values of 512 bytes. The first third is compacted, if superseded rows are left there too.
+// filled creates kine's table, by kine, and fills it up to rows IDs: each key is created and then updated nine times,
+// with values of 512 bytes. The first third is compacted, although superseded rows remain there too.
 func filled(t *testing.T, kind string, rows int64) string {
 	t.Helper()
 	dsn := place(t, kind)
@@ -35,7 +35,7 @@ func filled(t *testing.T, kind string, rows int64) string {
 	const columns = "(id, name, created, deleted, create_revision, prev_revision, lease, value)"
 	first := number(t, db, `SELECT MAX(id) + 1 FROM kine`)
 	keys := (rows - first + 1) / 10
-	// What is the same in all three: i is the id.
+	// These columns are the same in all three statements: i is the ID.
 	from := fmt.Sprintf("i, KEY, CASE WHEN i < %[1]d + %[2]d THEN 1 ELSE 0 END, 0, CASE WHEN i < %[1]d + %[2]d THEN "+
 		"NULL ELSE %[1]d + (i - %[1]d) %% %[2]d END, "+
 		"CASE WHEN i < %[1]d + %[2]d THEN 0 ELSE i - %[2]d END, 0, VALUE", first, keys)
@@ -71,7 +71,7 @@ func filled(t *testing.T, kind string, rows int64) string {
 	return dsn
 }
 
-// TestTime imports a large table, whose time is in the log.
+// TestTime imports a large table and logs the time.
 func TestTime(t *testing.T) {
 	rows := tableRows(t)
 	for _, kind := range kinds {

@@ -357,7 +357,7 @@ func (s *soak) sample(ctx context.Context) []sampled {
 	}
 }
 
-// judge compares the last third of the run with the middle one, which shows what grows with the number of revisions.
+// judge compares the last third of the run with the middle one, which shows name grows with the number of revisions.
 func (s *soak) judge(samples []sampled) {
 	third := len(samples) / 3
 	top := func(part []sampled) (top sampled) {
@@ -373,9 +373,9 @@ func (s *soak) judge(samples []sampled) {
 	if last.memory > memoryLimit {
 		s.t.Errorf("%d bytes resident, want at most %d", last.memory, memoryLimit)
 	}
-	bounded := func(what string, middle, last int64) {
+	bounded := func(name string, middle, last int64) {
 		if last > middle*5/4+16*mib {
-			s.t.Errorf("%s grows: %d bytes in the middle of the run, %d at its end", what, middle, last)
+			s.t.Errorf("%s grows: %d bytes in the middle of the run, %d at its end", name, middle, last)
 		}
 	}
 	bounded("memory", middle.memory, last.memory)

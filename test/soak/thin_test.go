@@ -21,8 +21,8 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// thinDisk is a file system on a sparse image whose own file system is too small for it: writes succeed, and syncs fail
-// once that is full.
+// thinDisk is a file system on a sparse image in a smaller file system: once that is full, writes succeed and syncs
+// fail.
 type thinDisk struct {
 	t                 *testing.T
 	pool, image, root string
@@ -51,7 +51,7 @@ func (d *thinDisk) mount() { d.t.Helper(); d.command("mount", "-o", "loop", d.im
 
 func (d *thinDisk) unmount() { d.t.Helper(); d.command("umount", d.root) }
 
-// free is what is left of the pool.
+// free returns the free space of the pool.
 func (d *thinDisk) free() uint64 {
 	d.t.Helper()
 	var st syscall.Statfs_t
@@ -69,9 +69,8 @@ func (d *thinDisk) enlarge() {
 	}
 }
 
-// TestThinDisk lets the disk below a running server refuse what it has accepted, for two seconds. Everything
-// acknowledged is there after the next mount, when nothing of it is left in memory. STELE_TEST_BINARY names another
-// server to see lose it.
+// TestThinDisk runs a server for two seconds on a disk that fails to store accepted writes. After the next mount, which
+// drops all caches, every acknowledged write must exist. STELE_TEST_BINARY names another server for comparison.
 func TestThinDisk(t *testing.T) {
 	d := newThinDisk(t, 56*mib)
 	opts := stele.Options{Dir: filepath.Join(d.root, "data"), Binary: os.Getenv("STELE_TEST_BINARY")}
@@ -112,7 +111,7 @@ func TestThinDisk(t *testing.T) {
 	w.verify(t, stele.Start(t, stele.Options{Dir: opts.Dir}))
 }
 
-// thinWriters put keys of their own, and remember which were acknowledged.
+// thinWriters put keys of their own, and record which puts were acknowledged.
 type thinWriters struct {
 	kv      pb.KVClient
 	running sync.WaitGroup

@@ -16,7 +16,7 @@ const (
 	next   = prefix + "/token-2"
 )
 
-// show prints all there is below prefix.
+// show prints all keys below prefix.
 func show(ctx context.Context, storage client.Client) error {
 	values, err := storage.List(ctx, prefix, 0)
 	if err != nil {
@@ -31,23 +31,23 @@ func show(ctx context.Context, storage client.Client) error {
 	return nil
 }
 
-// report prints an error as the programs look at it: by identity or by text.
-func report(what string, err error) {
+// report prints an error as k3s distinguishes it: by identity or by text.
+func report(operation string, err error) {
 	switch {
 	case err == nil:
-		fmt.Println(what, "done")
+		fmt.Println(operation, "done")
 	case errors.Is(err, client.ErrNotFound):
-		fmt.Println(what, "not found")
+		fmt.Println(operation, "not found")
 	case strings.HasSuffix(err.Error(), "doesnt match"):
-		fmt.Println(what, "another revision")
+		fmt.Println(operation, "another revision")
 	case errors.Is(err, rpctypes.ErrCompacted):
-		fmt.Println(what, "compacted")
+		fmt.Println(operation, "compacted")
 	default:
-		fmt.Println(what, err)
+		fmt.Println(operation, err)
 	}
 }
 
-// lock creates an empty key, and tries it again.
+// lock creates an empty key, and tries to create it again.
 func lock(ctx context.Context, storage client.Client) error {
 	_, err := storage.Get(ctx, key)
 	report("get:", err)
@@ -56,7 +56,7 @@ func lock(ctx context.Context, storage client.Client) error {
 	return show(ctx, storage)
 }
 
-// save replaces the value under the revision that was read.
+// save replaces the value at the revision that was read.
 func save(ctx context.Context, storage client.Client) error {
 	values, err := storage.List(ctx, prefix, 0)
 	if err != nil {
@@ -66,9 +66,9 @@ func save(ctx context.Context, storage client.Client) error {
 		return fmt.Errorf("%d values", len(values))
 	}
 	report("update:", storage.Update(ctx, key, values[0].Modified, []byte("certificates\x00\xff")))
-	report("update of what has changed:", storage.Update(ctx, key, values[0].Modified, []byte("others")))
-	report("delete what has changed:", storage.Delete(ctx, key, values[0].Modified))
-	report("update of what is not there:", storage.Update(ctx, next, values[0].Modified, nil))
+	report("update of a changed value:", storage.Update(ctx, key, values[0].Modified, []byte("others")))
+	report("deletion of a changed value:", storage.Delete(ctx, key, values[0].Modified))
+	report("update of a missing key:", storage.Update(ctx, next, values[0].Modified, nil))
 	report("put over it:", storage.Put(ctx, key, []byte("certificates")))
 	if err := show(ctx, storage); err != nil {
 		return err
@@ -99,11 +99,11 @@ func rotate(ctx context.Context, storage client.Client) error {
 	report("store:", storage.Create(ctx, next, value.Data))
 	report("delete:", storage.Delete(ctx, key, value.Modified))
 	_, err = storage.Get(ctx, key)
-	report("get what is deleted:", err)
+	report("get of a deleted key:", err)
 	return show(ctx, storage)
 }
 
-// compact is allowed; when it takes effect is the datastore's.
+// compact requests a compaction; the datastore decides when it takes effect.
 func compact(ctx context.Context, storage client.Client) error {
 	value, err := storage.Get(ctx, next)
 	if err != nil {

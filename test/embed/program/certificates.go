@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// writeCertificates makes ca.crt, server.crt and server.key in the working directory. Like k3s's, the certificate has
+// writeCertificates writes ca.crt, server.crt and server.key to the working directory. Like k3s's, the certificate has
 // the name of the socket.
 func writeCertificates() error {
 	template := func(name string) *x509.Certificate {

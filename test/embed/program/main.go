@@ -1,7 +1,7 @@
 // Command program embeds a datastore in the working directory, as k3s does.
 //
-//	program [DATABASE]        does what k3s does with it, prints what it sees, and ends
-//	program serve             serves with TLS until it is told to end
+//	program [DATABASE]        uses it as k3s does, prints what it reads, and exits
+//	program serve             serves with TLS until a signal
 package main
 
 import (
@@ -57,7 +57,7 @@ func embed(database string) error {
 	return newCluster(database).run(ctx)
 }
 
-// newCluster gives the defaults of kine's flags, because kine wants them to be given.
+// newCluster sets the defaults of kine's flags, because kine requires them.
 func newCluster(database string) *cluster {
 	return &cluster{datastore: endpoint.Config{
 		Endpoint:            database,
@@ -71,10 +71,10 @@ func newCluster(database string) *cluster {
 	}}
 }
 
-// certificate is what writeCertificates writes.
+// certificate names the files of writeCertificates.
 var certificate = tls.Config{CAFile: "ca.crt", CertFile: "server.crt", KeyFile: "server.key"}
 
-// cluster is k3s's, but for what has nothing to do with the datastore.
+// cluster is the part of k3s's cluster that uses the datastore.
 type cluster struct {
 	datastore endpoint.Config
 	etcd      endpoint.ETCDConfig
@@ -86,7 +86,7 @@ func (c *cluster) run(ctx context.Context) error {
 	}
 	configured := c.datastore
 
-	// First without TLS, to find out whether the cluster has certificates.
+	// k3s first starts without TLS, to find out whether the cluster has certificates.
 	bootstrap, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -108,7 +108,7 @@ func (c *cluster) run(ctx context.Context) error {
 		return fmt.Errorf("the socket is still there: %w", err)
 	}
 
-	// Then with TLS and metrics, in the same process, on the same data.
+	// Then it serves with TLS and metrics, in the same process, on the same data.
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
 	registry := prometheus.NewRegistry()
@@ -143,7 +143,7 @@ func (c *cluster) run(ctx context.Context) error {
 	return nil
 }
 
-// startStorage starts the datastore and keeps what it says.
+// startStorage starts the datastore and stores its configuration.
 func (c *cluster) startStorage(ctx context.Context) (err error) {
 	if c.etcd, err = endpoint.Listen(ctx, c.datastore); err != nil {
 		return err
@@ -170,7 +170,7 @@ func (c *cluster) with(ctx context.Context, step func(context.Context, client.Cl
 	return errors.Join(step(ctx, storage), storage.Close())
 }
 
-// again listens where something runs already: k3s puts what Listen returned into its configuration.
+// again calls Listen for a running datastore: k3s puts the result of Listen into its configuration.
 func (c *cluster) again(ctx context.Context) error {
 	for _, running := range []string{strings.Join(c.etcd.Endpoints, ","), "https://a:2379,https://b:2379"} {
 		c.datastore.Endpoint, c.datastore.BackendTLSConfig = running, c.etcd.TLSConfig

@@ -17,11 +17,11 @@ import (
 	"google.golang.org/grpc/resolver/manual"
 )
 
-// maxMessage lets clients send more than any server takes, so that it is the server that refuses.
+// maxMessage lets clients send more than any server accepts, so that the server refuses it.
 const maxMessage = 256 << 20
 
-// GRPC returns a connection to target ("127.0.0.1:2379", "unix:///run/stele.sock"), plain unless opts say otherwise,
-// that is closed at the end of the test.
+// GRPC returns a connection to target ("127.0.0.1:2379", "unix:///run/stele.sock") that is closed at the end of the
+// test. It is plain text unless opts say otherwise.
 func GRPC(t testing.TB, target string, opts ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()
 	conn, err := dial(target, opts...)
@@ -32,8 +32,8 @@ func GRPC(t testing.TB, target string, opts ...grpc.DialOption) *grpc.ClientConn
 	return conn
 }
 
-// RoundRobin returns a connection to all targets that sends each request to another one of those that are there, and
-// waits while none is. It is closed at the end of the test.
+// RoundRobin returns a connection that sends each request to another one of the reachable targets, and waits while
+// there is none. It is closed at the end of the test.
 func RoundRobin(t testing.TB, targets []string, opts ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()
 	addresses := make([]resolver.Address, len(targets))
@@ -54,7 +54,7 @@ func RoundRobin(t testing.TB, targets []string, opts ...grpc.DialOption) *grpc.C
 	return conn
 }
 
-// Client returns an etcd client of all targets, which takes turns, that is closed at the end of the test.
+// Client returns an etcd client that uses all targets in turn. It is closed at the end of the test.
 func Client(t testing.TB, targets ...string) *clientv3.Client {
 	t.Helper()
 	client, err := clientv3.New(clientv3.Config{
@@ -97,7 +97,7 @@ func Ready(ctx context.Context, target string, stopped <-chan struct{}, opts ...
 			return fmt.Errorf("not ready: %w (last: %w)", ctx.Err(), last)
 		case <-tick.C:
 		}
-		// Without this the connection would sit out its growing back-off while the server is long up.
+		// Without this the connection would wait for its growing back-off although the server is ready.
 		conn.ResetConnectBackoff()
 	}
 }

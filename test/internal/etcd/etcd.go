@@ -1,6 +1,7 @@
-// Package etcd runs etcd, the reference that Stele's answers are compared with, as one member on loopback, quietly. It
-// is a process of its own and built without the race detector, whatever the test has: 3.7 has a data race of its own in
-// the events that its watchers share, and would be several times slower.
+// Package etcd runs etcd, the reference for Stele's answers, as one member on loopback.
+//
+// It is a separate process, always built without the race detector: 3.7 has a data race in the events that its watchers
+// share, and would be several times slower.
 package etcd
 
 import (
@@ -13,19 +14,19 @@ import (
 	"github.com/stele-db/stele/test/internal/process"
 )
 
-// Options configure an etcd. The zero value is etcd's own defaults in a directory of the test, without fsync.
+// Options configure an etcd. The zero value means etcd's defaults, in a directory of the test and without fsync.
 type Options struct {
 	// Dir holds the data; empty is a directory that is removed after the test.
 	Dir string
 	// Args are added to the command line.
 	Args []string
-	// TLS are dial options for a server that Args make speak TLS.
+	// TLS are dial options for a server with TLS in its Args.
 	TLS []grpc.DialOption
 	// Fsync makes commits durable. The reference of a comparison does not need it, a benchmark does.
 	Fsync bool
 }
 
-// Server is an etcd: Launch, Kill, Stop and so on are those of process.Server.
+// Server is an etcd process. Launch, Kill, Stop and so on are methods of process.Server.
 type Server struct {
 	*process.Server
 	// Target is the client address for grpc and clientv3.
@@ -62,7 +63,7 @@ func Start(t testing.TB, opts Options) *Server {
 		Target: s.Target,
 		Dial:   opts.TLS,
 	})
-	// Its data is thrown away; and asked to stop it would end by the signal, which looks like a failure.
+	// SIGKILL suffices because the data is removed. After SIGTERM etcd exits by the signal, which looks like a failure.
 	t.Cleanup(func() { _ = s.Kill() })
 	if err := s.Launch(context.Background()); err != nil {
 		t.Fatalf("start etcd: %v", err)

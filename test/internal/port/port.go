@@ -1,4 +1,4 @@
-// Package port finds free TCP ports for servers that are told where to listen.
+// Package port finds free TCP ports for servers under test.
 package port
 
 import (
@@ -8,14 +8,14 @@ import (
 	"testing"
 )
 
-// The range lies below the ports that the kernel gives to outgoing connections, because a server that is killed and
-// restarted on its port must not find a client's connection on it.
+// The range is below the ports that the kernel assigns to outgoing connections: a server that is killed and restarted
+// on its port must not find a client's connection on it.
 const (
 	first = 15000
 	count = 16000
 )
 
-// Free returns "127.0.0.1:port" of a port that nobody listens on.
+// Free returns "127.0.0.1:port" with a port on which no process listens.
 func Free(t testing.TB) string {
 	t.Helper()
 	var last error

@@ -14,12 +14,12 @@ import (
 	"github.com/stele-db/stele/drivers/drivertest/database"
 )
 
-// RaceEnabled tells that the test was built with the race detector.
+// RaceEnabled is true if the test was built with the race detector.
 const RaceEnabled = raceEnabled
 
 // Program is a Go program to build.
 type Program struct {
-	// Name of the binary, unique among the programs of a test process.
+	// Name is the name of the binary, unique among the programs of a test process.
 	Name string
 	// Package is built in the module of Dir, which is relative to the directory of the tests' module.
 	Package, Dir string
@@ -34,7 +34,7 @@ var built struct {
 	once map[Program]func() (string, error)
 }
 
-// Binary builds p, the first time that a test process asks, and links (or copies) it into dir.
+// Binary builds p once per test process, and links (or copies) it into dir.
 func (p Program) Binary(t testing.TB, dir string) string {
 	t.Helper()
 	built.Lock()
@@ -55,7 +55,7 @@ func (p Program) Binary(t testing.TB, dir string) string {
 	return Link(t, path, dir)
 }
 
-// Link makes the binary at path available in dir as a file of its own.
+// Link links or copies the binary at path into dir.
 func Link(t testing.TB, path, dir string) string {
 	t.Helper()
 	own := filepath.Join(dir, filepath.Base(path))
@@ -65,7 +65,7 @@ func Link(t testing.TB, path, dir string) string {
 	return own
 }
 
-// build leaves the binary in the user's cache directory, where go build finds it up to date the next time.
+// build writes the binary to the user's cache directory, where go build finds it up to date the next time.
 func (p Program) build() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -97,7 +97,8 @@ func (p Program) build() (string, error) {
 	}
 	cmd.Dir = filepath.Join(root, "test", p.Dir)
 	if !p.Race {
-		// As it is released, and as all tests without the race detector are built, so that its packages are compiled once.
+		// As it is released, and as all tests without the race detector are built, so that its packages are compiled
+		// once.
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	}
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -113,7 +114,7 @@ func (p Program) build() (string, error) {
 	return own, nil
 }
 
-// sweep removes what test processes left behind that have ended.
+// sweep removes files of test processes that have ended.
 func sweep(path string) {
 	left, _ := filepath.Glob(path + "-[0-9]*")
 	for _, file := range left {

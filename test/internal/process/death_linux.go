@@ -2,8 +2,8 @@ package process
 
 import "syscall"
 
-// parentDeathSignal asks the kernel to kill the server when the thread that started it is gone. That is the end
-// of the test process: threads of a Go program stay, except those locked by a goroutine that has ended.
+// parentDeathSignal makes the kernel kill the server when the thread that started it ends. That is when the test
+// process ends: a Go program keeps its threads, except those locked by a goroutine that has ended.
 func parentDeathSignal() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }

@@ -5,12 +5,12 @@ import (
 	"sync"
 )
 
-// maxLog bounds what is kept of a server's output in memory: its beginning is dropped.
+// maxLog bounds the output of a server that is kept in memory: the beginning is dropped.
 const maxLog = 4 << 20
 
 var raceReport = []byte("WARNING: DATA RACE")
 
-// output collects what all processes of one server write.
+// output collects the output of all processes of one server.
 type output struct {
 	mu    sync.Mutex
 	data  []byte

@@ -17,7 +17,7 @@ import (
 	"github.com/stele-db/stele/test/internal/connect"
 )
 
-// Config says what to run.
+// Config is the command and the health check of a server.
 type Config struct {
 	// Binary and Args are the command line; Dir is the working directory.
 	Binary string
@@ -25,9 +25,9 @@ type Config struct {
 	Dir    string
 	// Env is added to the environment ("NAME=value").
 	Env []string
-	// Target is where the health service answers.
+	// Target is the address of the health service.
 	Target string
-	// Dial are options for connecting to it; none is plain text.
+	// Dial are options for connecting to Target; none means plain text.
 	Dial []grpc.DialOption
 	// ReadyTimeout bounds every start; 0 is 60 s.
 	ReadyTimeout time.Duration
@@ -35,8 +35,8 @@ type Config struct {
 	StopTimeout time.Duration
 }
 
-// Server is one server and, over time, several processes. Its methods may be called from any goroutine; starting and
-// ending it by one at a time.
+// Server is one server and, over time, several processes. Its methods may be called from any goroutine, but only one at
+// a time may start or stop it.
 type Server struct {
 	config Config
 	output output
@@ -48,7 +48,7 @@ type Server struct {
 type process struct {
 	cmd    *exec.Cmd
 	exited chan struct{}
-	// err is Wait's, to be read after exited was closed.
+	// err is the result of Wait, valid once exited is closed.
 	err error
 }
 
@@ -112,7 +112,7 @@ func (s *Server) WaitReady(ctx context.Context) error {
 	return nil
 }
 
-// Kill ends the process by SIGKILL and waits until it is gone. It is harmless if none is running.
+// Kill ends the process by SIGKILL and waits until it is gone. It does nothing if none is running.
 func (s *Server) Kill() error {
 	p := s.take()
 	if p == nil {
@@ -121,8 +121,8 @@ func (s *Server) Kill() error {
 	return p.kill()
 }
 
-// Stop ends the process by SIGTERM and waits until it is gone: an error is an exit code other than 0, or a process that
-// had to be killed after StopTimeout. It is harmless if none is running.
+// Stop ends the process by SIGTERM and waits until it is gone. It fails if the exit code is not 0, or if the process
+// had to be killed after StopTimeout. It does nothing if none is running.
 func (s *Server) Stop() error {
 	p := s.take()
 	if p == nil {
@@ -143,7 +143,7 @@ func (s *Server) Stop() error {
 	return nil
 }
 
-// Signal sends sig to the process, which stays the server's.
+// Signal sends sig to the process. The server keeps it as its process.
 func (s *Server) Signal(sig os.Signal) error {
 	p := s.running()
 	if p == nil {
@@ -152,7 +152,7 @@ func (s *Server) Signal(sig os.Signal) error {
 	return p.cmd.Process.Signal(sig)
 }
 
-// Exited is closed when the running process ends; nil if none is running.
+// Exited returns a channel that is closed when the running process ends; nil if none is running.
 func (s *Server) Exited() <-chan struct{} {
 	if p := s.running(); p != nil {
 		return p.exited
@@ -160,7 +160,7 @@ func (s *Server) Exited() <-chan struct{} {
 	return nil
 }
 
-// Pid is the process id, or 0 if none is running.
+// Pid returns the process ID, or 0 if none is running.
 func (s *Server) Pid() int {
 	if p := s.running(); p != nil {
 		return p.cmd.Process.Pid
@@ -168,7 +168,7 @@ func (s *Server) Pid() int {
 	return 0
 }
 
-// Logs is what the server's processes wrote, the oldest part of a very long output left out.
+// Logs returns the output of the server's processes; the beginning of a very long output is missing.
 func (s *Server) Logs() string { return s.output.String() }
 
 func (s *Server) running() *process {
@@ -197,7 +197,7 @@ func (s *Server) finish(t testing.TB) {
 	}
 }
 
-// dump lets the process write what its goroutines are doing, and end.
+// dump makes the process write the stacks of its goroutines and exit.
 func (p *process) dump() {
 	_ = p.cmd.Process.Signal(syscall.SIGQUIT)
 	select {

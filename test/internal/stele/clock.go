@@ -11,11 +11,11 @@ import (
 	"github.com/stele-db/stele/test/internal/process"
 )
 
-// Clock is the environment variable by which the clock of a [Shifted] binary is wrong ("-1h"). The monotonic clock is
-// right.
+// Clock is the environment variable with the offset of the clock of a [Shifted] binary ("-1h"). The monotonic clock is
+// correct.
 const Clock = "STELE_TEST_CLOCK"
 
-// What the shifted binary has in the place of the standard library's.
+// The replacements in the standard library of the shifted binary.
 const (
 	now     = "sec, nsec, mono := runtimeNow()\n"
 	shifted = now + "\tsec += testShift\n"
@@ -29,8 +29,8 @@ var testShift = func() int64 {
 	noImports = "import (\n"
 )
 
-// Shifted returns the path of a stele binary whose clock can be set wrong. A program made by Go asks the kernel for the
-// time by itself, so that no library can be put in between; it is built with another time.Now instead.
+// Shifted returns the path of a stele binary whose clock can be shifted. A Go program reads the clock without a library
+// that could be replaced, so the binary is built with another time.Now.
 func Shifted(t testing.TB) string {
 	t.Helper()
 	out, err := exec.Command("go", "env", "GOROOT").Output()
@@ -45,7 +45,7 @@ func Shifted(t testing.TB) string {
 	text := string(source)
 	_, body, _ := strings.Cut(text, "func Now() Time {")
 	if !strings.HasPrefix(strings.TrimSpace(body), strings.TrimSpace(now)) || !strings.Contains(text, noImports) {
-		t.Fatalf("time.Now of this version of Go is another one than is known here")
+		t.Fatalf("time.Now of this version of Go is unknown")
 	}
 	at := len(text) - len(body)
 	text = text[:at] + strings.Replace(body, now, shifted, 1) + shift

@@ -1,5 +1,6 @@
-// Package stele runs cmd/stele as a process: see package process for what it promises. The binary has the race
-// detector exactly when the test has it, unless Options say otherwise.
+// Package stele runs cmd/stele as a process: see package process for its guarantees.
+//
+// The binary has the race detector exactly if the test has it, unless Options say otherwise.
 //
 // Environment: STELE_TEST_BINARY names a binary to run instead of building one; STELE_TEST_DATABASE says where servers
 // store: sqlite (the default) is a file in the server's directory, and any kind of package database (postgres, mariadb,
@@ -23,21 +24,21 @@ import (
 	"github.com/stele-db/stele/test/internal/process"
 )
 
-// Options configure a server. The zero value listens on a free loopback port and stores in a SQLite file in a
+// Options configure a server. The zero value listens on a free loopback port and stores its data in a SQLite file in a
 // directory of the test.
 type Options struct {
 	// Dir holds the data; empty is a directory that is removed after the test.
 	Dir string
-	// Endpoint is the DSN; empty is an empty database of its own, as STELE_TEST_DATABASE says.
+	// Endpoint is the DSN; if empty, the server gets an empty database of its own, of the kind in STELE_TEST_DATABASE.
 	Endpoint string
-	// TLS are dial options for a server that Args make speak TLS.
+	// TLS are dial options for a server with TLS in its Args.
 	TLS []grpc.DialOption
 	// Socket listens on a unix socket instead of a port.
 	Socket bool
-	// Race builds with the race detector even if the test does without, and Plain without even if the test has it: for
-	// figures that mean something.
+	// Race builds with the race detector even if the test has none, and Plain without it even if the test has it, for
+	// meaningful figures.
 	Race, Plain bool
-	// Binary is run instead of one that is built from the tree.
+	// Binary is run instead of a binary built from the tree.
 	Binary string
 	// Args are added to the command line.
 	Args []string
@@ -49,7 +50,7 @@ type Options struct {
 	StopTimeout time.Duration
 }
 
-// Server is a stele server: Launch, Kill, Stop and so on are those of process.Server.
+// Server is a stele process. Launch, Kill, Stop and so on are methods of process.Server.
 type Server struct {
 	*process.Server
 	// Target is the client address for grpc and clientv3 ("127.0.0.1:port" or "unix:///path").
@@ -69,7 +70,7 @@ func New(t testing.TB, opts Options) *Server {
 		s.Dir = t.TempDir()
 	}
 	if opts.Socket {
-		// A socket's path has at most some hundred bytes; that of a test's directory can be longer.
+		// The path of a socket is limited to about 100 bytes, and a test's directory can exceed that.
 		dir, err := os.MkdirTemp("", "stele")
 		if err != nil {
 			t.Fatal(err)
@@ -96,7 +97,7 @@ func New(t testing.TB, opts Options) *Server {
 	return s
 }
 
-// Check lets `stele check` look for mistakes in the database.
+// Check runs `stele check` on the database.
 func (s *Server) Check(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -119,7 +120,7 @@ func Start(t testing.TB, opts Options) *Server {
 	return s
 }
 
-// Kind is STELE_TEST_DATABASE.
+// Kind returns STELE_TEST_DATABASE.
 func Kind() string {
 	if kind := os.Getenv("STELE_TEST_DATABASE"); kind != "" {
 		return kind
@@ -130,8 +131,8 @@ func Kind() string {
 // SQLite is the kind of database that needs no server.
 const SQLite = "sqlite"
 
-// Database makes an empty database of the kind that STELE_TEST_DATABASE names, which lives as long as t, and returns
-// its DSN. dir is for one that is a file.
+// Database creates an empty database of the kind in STELE_TEST_DATABASE, which is removed after t, and returns its DSN.
+// dir is the directory of a database that is a file.
 func Database(t testing.TB, dir string) string {
 	t.Helper()
 	if Kind() == SQLite {

@@ -15,7 +15,7 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// replicaCount is STELE_TEST_REPLICAS.
+// replicaCount returns STELE_TEST_REPLICAS.
 func replicaCount(t testing.TB) int {
 	t.Helper()
 	text := os.Getenv("STELE_TEST_REPLICAS")
@@ -32,7 +32,7 @@ func replicaCount(t testing.TB) int {
 // replicas are several servers on one database.
 type replicas []*stele.Server
 
-// startReplicas starts the first one first, so that it is called leader.
+// startReplicas starts n replicas. The first one starts first, so that it is called leader.
 func startReplicas(t testing.TB, n int, args []string) *Target {
 	t.Helper()
 	endpoint := stele.Database(t, t.TempDir())
@@ -54,7 +54,7 @@ func startReplicas(t testing.TB, n int, args []string) *Target {
 		grpc.WithUnaryInterceptor(subject.unary), grpc.WithStreamInterceptor(subject.stream)), subject)
 }
 
-// Launch starts all replicas at once.
+// Launch starts all replicas at the same time.
 func (r replicas) Launch(ctx context.Context) error {
 	return r.each(func(s *stele.Server) error { return s.Launch(ctx) })
 }
@@ -70,7 +70,7 @@ func (r replicas) each(do func(*stele.Server) error) error {
 	return g.Wait()
 }
 
-// Members is the number of members that MemberList names: replicas on a file do not register.
+// Members returns the number of members in MemberList: replicas on a file do not register.
 func (t *Target) Members() int {
 	if len(t.replicas) > 1 && stele.Kind() == stele.SQLite {
 		return 1
@@ -78,13 +78,13 @@ func (t *Target) Members() int {
 	return max(len(t.replicas), 1)
 }
 
-// CatchUp returns when every replica has applied what had been acknowledged before. One server always has.
+// CatchUp returns once every replica has applied all previously acknowledged writes. A single server always has.
 func (t *Target) CatchUp(ctx context.Context) error {
 	var g errgroup.Group
-	ctx = metadata.NewOutgoingContext(ctx, nil) // without anybody's token
+	ctx = metadata.NewOutgoingContext(ctx, nil) // without a token
 	for _, conn := range t.replicas {
 		g.Go(func() error {
-			// Linearizable, and permitted to everybody.
+			// An empty txn is linearizable, and every client may send it.
 			_, err := pb.NewKVClient(conn).Txn(ctx, &pb.TxnRequest{}, grpc.WaitForReady(true))
 			return err
 		})
@@ -92,7 +92,7 @@ func (t *Target) CatchUp(ctx context.Context) error {
 	return g.Wait()
 }
 
-// unary lets replicas catch up before a request whose answer may otherwise lag.
+// unary waits until replicas have caught up before a request whose answer may lag.
 func (t *Target) unary(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn,
 	call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	if mayLag(req) {
@@ -103,7 +103,7 @@ func (t *Target) unary(ctx context.Context, method string, req, reply any, conn 
 	return call(ctx, method, req, reply, conn, opts...)
 }
 
-// stream does the same for what is sent on a stream.
+// stream does the same for messages on a stream.
 func (t *Target) stream(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string,
 	open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	s, err := open(ctx, desc, conn, method, opts...)
@@ -124,18 +124,18 @@ func (s *catchingUp) SendMsg(m any) error {
 	return s.ClientStream.SendMsg(m)
 }
 
-// mayLag tells which requests are answered by what the replica has applied, without asking the database: with several
-// replicas the answer may be that of some milliseconds ago, in data, compact revision or header. Here, and only here,
-// stands what several replicas promise less than one. All other answers are compared as they come.
+// mayLag reports whether a replica answers a request from its applied state, without reading from the database. With
+// several replicas such an answer may be some milliseconds old, in data, compact revision or header. This is the only
+// exception for several replicas: all other answers are compared unchanged.
 func mayLag(m any) bool {
 	switch r := m.(type) {
 	case *pb.RangeRequest:
-		// The data at a revision is the same everywhere; its header and what was compacted may lag.
+		// The data at a revision is equal on all replicas; the header and the compact revision may lag.
 		return r.Serializable || r.Revision > 0
 	case *pb.TxnRequest:
 		return serializable(r)
 	case *pb.WatchRequest:
-		// As in etcd, a watcher is created, and "now" is, where its replica is. A progress request is linearizable.
+		// As in etcd, a watcher is created at the revision of its replica. A progress request is linearizable.
 		return r.GetProgressRequest() == nil
 	case *pb.HashKVRequest:
 		return r.Revision > 0
@@ -145,7 +145,7 @@ func mayLag(m any) bool {
 	return false
 }
 
-// serializable tells whether a transaction consists of serializable reads.
+// serializable reports whether a transaction consists of serializable reads.
 func serializable(r *pb.TxnRequest) bool {
 	if len(r.Success)+len(r.Failure) == 0 {
 		return false

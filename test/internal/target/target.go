@@ -1,9 +1,9 @@
-// Package target names the two servers of a comparison: the reference is etcd, the subject is Stele, and every test
-// that takes both runs the same requests against them.
+// Package target starts the two servers of a comparison: the reference is etcd, the subject is Stele. Tests run the
+// same requests on both.
 //
 // Environment: STELE_TEST_SUBJECT=etcd makes a second etcd the subject, which shows that a comparison is deterministic
-// and that its expectations are etcd's. STELE_TEST_DATABASE is where the subject stores: see package stele.
-// STELE_TEST_REPLICAS=n makes the subject n replicas on one database, each request going to another one of them.
+// and that its expectations are etcd's. STELE_TEST_DATABASE is the subject's database: see package stele.
+// STELE_TEST_REPLICAS=n makes the subject n replicas on one database, with each request on another replica.
 package target
 
 import (
@@ -20,20 +20,20 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// Process is what both kinds of server can do.
+// Process is the control of a server, of either kind.
 type Process interface {
 	Launch(ctx context.Context) error
 	Kill() error
 }
 
-// Target is a running server with plain clients, which send whatever they are given.
+// Target is a running server with plain clients, which do not validate requests.
 type Target struct {
 	// Name is "etcd" or "stele".
 	Name string
-	// Address is for grpc and clientv3: of the one server, or of that of several which started first and is called
+	// Address is the address for grpc and clientv3. Of several replicas it is that of the first one, which is called
 	// leader.
 	Address string
-	// Addresses are those of all replicas, Address the first.
+	// Addresses are the addresses of all replicas, beginning with Address.
 	Addresses []string
 	Process   Process
 	// replicas are connections to each of several replicas.
@@ -75,16 +75,16 @@ func Stele(t testing.TB, args ...string) *Target {
 	return newTarget(t, "stele", s.Target, s)
 }
 
-// SubjectIsEtcd tells that etcd is compared with itself.
+// SubjectIsEtcd reports whether etcd is compared with itself.
 func SubjectIsEtcd() bool { return os.Getenv("STELE_TEST_SUBJECT") == "etcd" }
 
-// Variant tells that the environment asks for another database than SQLite, or for several replicas. What a test
-// expects has been compared with etcd in the run without, so that it need not be again.
+// Variant reports whether the environment selects another database than SQLite, or several replicas. The run without
+// them compares the expectations with etcd, so that this run need not.
 func Variant() bool {
 	return stele.Kind() != stele.SQLite || os.Getenv("STELE_TEST_REPLICAS") != ""
 }
 
-// Of makes clients of a server that runs.
+// Of returns the clients of a running server.
 func Of(t testing.TB, name, address string, process Process) *Target {
 	t.Helper()
 	return newTarget(t, name, address, process)
@@ -100,7 +100,7 @@ func newTarget(t testing.TB, name, address string, process Process) *Target {
 	})
 }
 
-// withConn fills in the clients.
+// withConn sets the clients of t.
 func withConn(conn *grpc.ClientConn, t *Target) *Target {
 	t.Conn = conn
 	t.KV = pb.NewKVClient(conn)
@@ -117,7 +117,7 @@ func (t *Target) Client(tb testing.TB) *clientv3.Client {
 	return connect.Client(tb, t.Addresses...)
 }
 
-// Restart kills the server, or all replicas, as kill -9 does, and starts it again.
+// Restart kills the server, or all replicas, by SIGKILL, and starts it again.
 func (t *Target) Restart(ctx context.Context) error {
 	if err := t.Process.Kill(); err != nil {
 		return err

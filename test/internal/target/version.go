@@ -9,8 +9,8 @@ import (
 	"google.golang.org/grpc"
 )
 
-// AwaitStorageVersion returns once the server reports its own version (major.minor) as its storage's: a new etcd has
-// none, or 3.5.0 over HTTP, for its first seconds.
+// AwaitStorageVersion returns once the server reports its own version (major.minor) as the storage version. A new etcd
+// has none, or 3.5.0 over HTTP, for its first seconds.
 func (t *Target) AwaitStorageVersion(tb testing.TB) {
 	tb.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
