@@ -53,11 +53,12 @@ func (s *Store) Export(ctx context.Context, guard Guard) (*Export, error) {
 // ExportLog takes the state that a log holds. It writes nothing. Other processes may serve the log at the same time, in
 // any lease mode.
 func ExportLog(ctx context.Context, l log.Log) (*Export, error) {
-	st, leases, _, err := loadServed(ctx, l)
+	content, err := loadServed(ctx, l)
 	if err != nil {
 		return nil, err
 	}
-	return newExport(boundedLog{l, exportBatchTime}, lane{}, &st.snapshot, leases.ends(&st.control)), nil
+	snap := &content.st.snapshot
+	return newExport(boundedLog{l, exportBatchTime}, lane{}, snap, content.leases.ends(&snap.control)), nil
 }
 
 func newExport(l log.Log, in lane, snap *snapshot, ends leaseEnds) *Export {

@@ -37,13 +37,13 @@ func (m *Import) LiveLeases(ctx context.Context) ([]LeaseID, error) {
 	if err := m.Flush(ctx); err != nil {
 		return nil, err
 	}
-	st, _, _, err := loadLog(ctx, m.log)
+	content, err := loadLog(ctx, m.log)
 	if err != nil {
 		return nil, err
 	}
 	found := map[LeaseID]bool{}
 	var leases []LeaseID
-	st.keys.Scan(func(ki *keyIndex) bool {
+	content.st.keys.Scan(func(ki *keyIndex) bool {
 		if id := ki.newest().lease; id != 0 && !found[id] {
 			found[id] = true
 			leases = append(leases, id)

@@ -11,11 +11,8 @@ import (
 // HashKV hashes the history up to revision (0: the current one), as etcd's storage/mvcc/hash.go does. It covers the
 // keys and values that etcd's key bucket would hold, so both return the same hash for the same history.
 func (s *Store) HashKV(ctx context.Context, guard Guard, revision Revision) (*HashKVResult, error) {
-	if err := s.linearize(ctx); err != nil {
-		return nil, err
-	}
-	snap := s.snapshot()
-	if err := snap.pass(guard); err != nil {
+	snap, err := s.current(ctx, guard)
+	if err != nil {
 		return nil, err
 	}
 	if err := snap.checkRevision(revision); err != nil {
@@ -35,11 +32,8 @@ func (s *Store) HashKV(ctx context.Context, guard Guard, revision Revision) (*Ha
 
 // Hash hashes everything stored. It differs between stores with the same history, as etcd's does.
 func (s *Store) Hash(ctx context.Context, guard Guard) (hash uint32, revision Revision, err error) {
-	if err := s.linearize(ctx); err != nil {
-		return 0, 0, err
-	}
-	snap := s.snapshot()
-	if err := snap.pass(guard); err != nil {
+	snap, err := s.current(ctx, guard)
+	if err != nil {
 		return 0, 0, err
 	}
 	hash, err = s.hash(ctx, snap, snap.revision)

@@ -13,7 +13,7 @@ func (m *Import) Check(ctx context.Context) error {
 	if err := m.Flush(ctx); err != nil {
 		return err
 	}
-	_, _, _, err := loadLog(ctx, m.log)
+	_, err := loadLog(ctx, m.log)
 	return err
 }
 
@@ -42,7 +42,7 @@ func (m *Import) HashKV(ctx context.Context, revision, compact Revision,
 		case end.Head != m.head:
 			return sums, fmt.Errorf("%w: something else writes to it", ErrImportTarget)
 		case len(entries) == 0 || entries[0].Position != at+1:
-			return sums, fmt.Errorf("%w: nothing stands at position %d", log.ErrCorrupt, at+1)
+			return sums, fmt.Errorf("%w: there is no entry at position %d", log.ErrCorrupt, at+1)
 		}
 		if err := eachWrite(entries, h.Add); err != nil {
 			return sums, err

@@ -8,19 +8,11 @@ import (
 
 // Range reads keys. It asks the database for the head of the log first, unless the request is serializable.
 func (s *Store) Range(ctx context.Context, guard Guard, r *RangeRequest) (*RangeResult, error) {
-	if !r.Serializable {
-		if err := s.linearize(ctx); err != nil {
+	return read(ctx, s, guard, r.Serializable, func(ev *evaluation) (*RangeResult, error) {
+		if err := ev.st.checkRevision(r.Revision); err != nil {
 			return nil, err
 		}
-	}
-	return reread(ctx, s, func(snap *snapshot, a *answer) (*RangeResult, error) {
-		if err := snap.pass(guard); err != nil {
-			return nil, err
-		}
-		if err := snap.checkRevision(r.Revision); err != nil {
-			return nil, err
-		}
-		return snap.rangeKeys(r, a, s.reading(ctx, snap).loadRows)
+		return ev.st.rangeKeys(r, &ev.answer, ev.loadRows)
 	})
 }
 
@@ -44,51 +36,38 @@ func (s *Store) DeleteRange(ctx context.Context, guard Guard, r *DeleteRangeRequ
 // Txn runs a transaction. A transaction without writes in any branch is a read.
 func (s *Store) Txn(ctx context.Context, guard Guard, r *TxnRequest) (*TxnResult, error) {
 	size, writes := r.weigh()
+	evaluate := func(ev *evaluation) (*TxnResult, error) { return ev.txn(r) }
 	if !writes {
-		return s.readTxn(ctx, guard, r)
+		return read(ctx, s, guard, r.Serializable, evaluate)
 	}
 	s.prefetch(ctx, r)
 	c := call{guard: guard, alarms: alarmsBeforeGuard, cost: r.cost(), size: size}
-	return update(ctx, s, c, func(ev *evaluation) (*TxnResult, error) { return ev.txn(r) })
+	return update(ctx, s, c, evaluate)
 }
 
-func (s *Store) readTxn(ctx context.Context, guard Guard, r *TxnRequest) (*TxnResult, error) {
-	if !r.Serializable {
-		if err := s.linearize(ctx); err != nil {
-			return nil, err
-		}
-	}
-	return reread(ctx, s, func(snap *snapshot, a *answer) (*TxnResult, error) {
-		if err := snap.pass(guard); err != nil {
-			return nil, err
-		}
-		ev := s.reading(ctx, snap)
-		ev.answer = *a
-		result, err := ev.txn(r)
-		*a = ev.answer
-		return result, err
-	})
-}
-
-// reading returns an evaluation on a snapshot. It must not write.
-func (s *Store) reading(ctx context.Context, snap *snapshot) *evaluation {
-	d := &draft{st: &state{snapshot: *snap}, values: &s.values, lane: s.values.lanes.lists}
-	return d.evaluation(ctx)
-}
-
-// reread evaluates a read on the current snapshot and completes its answer. It starts over if a row was deleted
-// meanwhile.
-func reread[T any](ctx context.Context, s *Store, evaluate func(*snapshot, *answer) (T, error)) (result T, err error) {
+// read evaluates a read on the current snapshot and completes its answer. It starts over if a row was deleted
+// meanwhile. evaluate must not write.
+func read[T any](
+	ctx context.Context, s *Store, guard Guard, serializable bool, evaluate func(*evaluation) (T, error),
+) (result T, err error) {
 	for range maxRereads {
-		a := answer{bounded: true}
-		result, err = evaluate(s.snapshot(), &a)
-		if err == nil {
-			err = a.complete(ctx, &s.values, s.values.lanes.lists)
+		if !serializable {
+			if err := s.linearize(ctx); err != nil {
+				return result, err
+			}
 		}
-		if !errors.Is(err, errValueGone) {
+		serializable = false // a serializable read that starts over needs a newer state
+		snap := s.snapshot()
+		if err := snap.pass(guard); err != nil {
 			return result, err
 		}
-		if err := s.linearize(ctx); err != nil {
+		d := &draft{st: &state{snapshot: *snap}, values: &s.values, lane: s.values.lanes.lists}
+		ev := d.evaluation(ctx)
+		ev.bounded = true
+		if result, err = evaluate(ev); err == nil {
+			err = ev.complete(ctx, &s.values, s.values.lanes.lists)
+		}
+		if !errors.Is(err, errValueGone) {
 			return result, err
 		}
 	}

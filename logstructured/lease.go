@@ -36,11 +36,8 @@ func (s *Store) LeaseGrant(ctx context.Context, guard Guard, id LeaseID, ttl int
 
 // nameTTL answers LeaseGrant in [LeaseModeTTL]: it writes nothing, but is linearized like a grant that does.
 func (s *Store) nameTTL(ctx context.Context, guard Guard, id LeaseID, ttl int64) (*LeaseGrantResult, error) {
-	if err := s.linearize(ctx); err != nil {
-		return nil, err
-	}
-	snap := s.snapshot()
-	if err := snap.pass(guard); err != nil {
+	snap, err := s.current(ctx, guard)
+	if err != nil {
 		return nil, err
 	}
 	if err := s.alarms.Of(Records{&snap.control}).check(costOfLease); err != nil {

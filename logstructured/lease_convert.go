@@ -9,22 +9,22 @@ import (
 )
 
 // claimLeaseMode records the mode in an empty log, and returns an error if the log has another mode. st was read from
-// the log before; claimLeaseMode returns the state after the claim.
-func claimLeaseMode(ctx context.Context, l log.Log, st *state, mode LeaseMode) (*state, expiry, error) {
+// the log before; claimLeaseMode returns the content after the claim.
+func claimLeaseMode(ctx context.Context, l log.Log, st *state, mode LeaseMode) (loaded, error) {
 	if st.head != (log.Head{}) {
-		return nil, expiry{}, leaseModeMismatch(st.mode, mode)
+		return loaded{}, leaseModeMismatch(st.mode, mode)
 	}
 	claim := []log.Entry{recordEntry(st.revision, recordLeaseMode, []byte(mode))}
 	// Another replica that starts for the first time may do the same. The mode that the log then holds counts.
 	err := l.Append(ctx, log.Head{}, newAppendID(newReplicaTag()), claim)
 	if err != nil && !errors.Is(err, log.ErrConflict) {
-		return nil, expiry{}, fmt.Errorf("%w (record the lease mode)", err)
+		return loaded{}, fmt.Errorf("%w (record the lease mode)", err)
 	}
-	st, leases, _, err := loadServed(ctx, l)
-	if err == nil && st.mode != mode {
-		err = leaseModeMismatch(st.mode, mode)
+	content, err := loadServed(ctx, l)
+	if err == nil && content.st.mode != mode {
+		err = leaseModeMismatch(content.st.mode, mode)
 	}
-	return st, leases, err
+	return content, err
 }
 
 // ConvertLeases converts all leases to another mode and returns the number of keys that have one. Afterwards the store

@@ -19,26 +19,34 @@ import (
 // builds the index.
 const loadAhead = 8
 
+// loaded is the content of a log.
+type loaded struct {
+	st     *state
+	leases expiry
+	// end is the end of the log when the load began.
+	end log.End
+}
+
 // loadServed is loadLog for a log that will be served: it returns an error if the log holds an unfinished import.
-func loadServed(ctx context.Context, source log.Log) (st *state, leases expiry, end log.End, err error) {
-	st, leases, end, err = loadLog(ctx, source)
+func loadServed(ctx context.Context, source log.Log) (loaded, error) {
+	content, err := loadLog(ctx, source)
 	if err == nil {
-		err = st.unfinishedImport()
+		err = content.st.unfinishedImport()
 	}
-	return st, leases, end, err
+	return content, err
 }
 
-// loadLog loads the whole log. end is the end of the log when the load began.
-func loadLog(ctx context.Context, source log.Log) (st *state, leases expiry, end log.End, err error) {
-	if end, err = source.End(ctx); err != nil {
-		return nil, leases, end, fmt.Errorf("%w (read the log's end)", err)
+// loadLog reads the metadata of the whole log and builds the index from it.
+func loadLog(ctx context.Context, source log.Log) (loaded, error) {
+	end, err := source.End(ctx)
+	if err != nil {
+		return loaded{}, fmt.Errorf("%w (read the log's end)", err)
 	}
-	st, leases, err = load(ctx, source, end)
-	return st, leases, end, err
+	st, leases, err := load(ctx, source, end)
+	return loaded{st, leases, end}, err
 }
 
-// load reads the metadata of the whole log and builds the index from it. end is an earlier end of the log, which load
-// uses only to estimate the size of the index.
+// load is loadLog with an earlier end of the log, which it uses only to estimate the size of the index.
 func load(ctx context.Context, source log.Log, end log.End) (st *state, leases expiry, err error) {
 	leases.at = time.Now()
 	rows, err := estimateRows(ctx, source, end.Position)

@@ -26,11 +26,16 @@ type metrics struct {
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	const namespace = "stele"
+	var all []prometheus.Collector
 	counter := func(name, help string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help})
+		c := prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help})
+		all = append(all, c)
+		return c
 	}
 	gauge := func(name, help string) prometheus.Gauge {
-		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help})
+		g := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help})
+		all = append(all, g)
+		return g
 	}
 	m := &metrics{
 		appends: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -55,10 +60,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{
-		m.appends, m.entries, m.requests, m.conflicts, m.unknown, m.recoveries, m.damaged, m.expired, m.deleted,
-		m.revision, m.compactRevision, m.keys, m.indexBytes, m.watchers, m.events,
-	} {
+	for _, c := range append(all, m.appends) {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}

@@ -31,20 +31,19 @@ func Open(ctx context.Context, l log.Log, opts Options) (s *Store, err error) {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	start := time.Now()
-	st, leases, end, err := loadServed(ctx, reporting(l, opts.Loading))
+	content, err := loadServed(ctx, reporting(l, opts.Loading))
+	if err == nil && content.st.mode != opts.LeaseMode {
+		content, err = claimLeaseMode(ctx, l, content.st, opts.LeaseMode)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if st.mode != opts.LeaseMode {
-		if st, leases, err = claimLeaseMode(ctx, l, st, opts.LeaseMode); err != nil {
-			return nil, err
-		}
-	}
-	s = newStore(l, opts, m, end.ClusterID)
+	st := content.st
+	s = newStore(l, opts, m, content.end.ClusterID)
 	if size, err := l.Size(ctx); err == nil { // otherwise the first Status queries it
 		s.size.Store(&size)
 	}
-	s.writer = newWriter(s.shared, st, leases, start)
+	s.writer = newWriter(s.shared, st, content.leases, start)
 	s.hub.publish(s.writer.published)
 	s.applied.restart(s.writer.published.head)
 	m.published(s.writer.published)

@@ -85,8 +85,15 @@ func (s *Store) passHere(ctx context.Context, guard Guard) error {
 // Check returns the error of a guard on a state that is not older than the call. It is for handlers that act before the
 // store evaluates their request.
 func (s *Store) Check(ctx context.Context, guard Guard) error {
+	_, err := s.current(ctx, guard)
+	return err
+}
+
+// current returns a state that is not older than the call, if guard permits the request on it.
+func (s *Store) current(ctx context.Context, guard Guard) (*snapshot, error) {
 	if err := s.linearize(ctx); err != nil {
-		return err
+		return nil, err
 	}
-	return s.snapshot().pass(guard)
+	snap := s.snapshot()
+	return snap, snap.pass(guard)
 }
