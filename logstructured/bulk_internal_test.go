@@ -9,7 +9,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// TestHashesAreShared has three clients ask for one hash while it is being computed; the one that began leaves early.
+// TestHashesAreShared shares one computation among three clients that request the same hash. The client that started it
+// gives up early.
 func TestHashesAreShared(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -79,14 +80,14 @@ func TestHashesAreShared(t *testing.T) {
 	<-last
 	<-computation.Done()
 	if h.mu.Lock(); len(h.running) != 0 {
-		t.Error("a computation that nobody waits for can be joined")
+		t.Error("a computation without waiting requests can be joined")
 	}
 	h.mu.Unlock()
 }
 
-// TestAnswerTooLarge reads more than a message carries, of which only the sizes are there: it is refused before a value
-// is read.
-func TestAnswerTooLarge(t *testing.T) {
+// TestAnswerTooLargeIsRefusedBeforeItIsRead requests more than a message can carry. The rows have only sizes, so a read
+// of a value would fail.
+func TestAnswerTooLargeIsRefusedBeforeItIsRead(t *testing.T) {
 	st := newState()
 	for i := range 3 {
 		e := log.Entry{
@@ -104,11 +105,15 @@ func TestAnswerTooLarge(t *testing.T) {
 	}{
 		"everything": {RangeRequest{KeyRange: everything}, true},
 		"by value":   {RangeRequest{KeyRange: everything, SortTarget: SortByValue}, true},
-		"by version": {RangeRequest{KeyRange: everything, SortTarget: SortByVersion, SortOrder: SortDescend, Limit: 2}, true},
-		"the first":  {RangeRequest{KeyRange: everything, Limit: 1}, false},
-		"the least":  {RangeRequest{KeyRange: everything, SortTarget: SortByValue, SortOrder: SortAscend, Limit: 1}, false},
-		"keys":       {RangeRequest{KeyRange: everything, KeysOnly: true}, false},
-		"count":      {RangeRequest{KeyRange: everything, CountOnly: true}, false},
+		"by version": {RangeRequest{
+			KeyRange: everything, SortTarget: SortByVersion, SortOrder: SortDescend, Limit: 2,
+		}, true},
+		"the first": {RangeRequest{KeyRange: everything, Limit: 1}, false},
+		"the least": {RangeRequest{
+			KeyRange: everything, SortTarget: SortByValue, SortOrder: SortAscend, Limit: 1,
+		}, false},
+		"keys":  {RangeRequest{KeyRange: everything, KeysOnly: true}, false},
+		"count": {RangeRequest{KeyRange: everything, CountOnly: true}, false},
 	} {
 		var tooLarge *AnswerTooLargeError
 		_, err := snap.rangeKeys(&test.request, &answer{bounded: true}, load)

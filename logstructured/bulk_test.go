@@ -19,11 +19,11 @@ type scarceLog struct {
 	*memory.Log
 	connections chan struct{}
 
-	mu       sync.Mutex
-	goOn     chan struct{} // nil lets all calls through
-	underWay int
-	largest  int // the most bytes that one call answered with
-	asked    int // the number of positions of all calls
+	mu        sync.Mutex
+	goOn      chan struct{} // nil lets all calls through
+	underWay  int
+	largest   int // the most bytes that one call answered with
+	positions int // the number of positions of all calls
 }
 
 func newScarceLog() *scarceLog {
@@ -44,7 +44,7 @@ func (l *scarceLog) Values(ctx context.Context, positions []log.Position) (log.V
 	}
 	l.mu.Lock()
 	l.largest = max(l.largest, size)
-	l.asked += len(positions)
+	l.positions += len(positions)
 	goOn := l.goOn
 	if size > 1<<20 && goOn != nil {
 		l.underWay++
@@ -81,11 +81,11 @@ func (l *scarceLog) held() int {
 	return l.underWay
 }
 
-// questions returns the number of values asked for so far.
-func (l *scarceLog) questions() int {
+// valuesRead returns the number of values that were requested so far.
+func (l *scarceLog) valuesRead() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.asked
+	return l.positions
 }
 
 const (
@@ -113,9 +113,9 @@ func everyLarge(target ls.SortTarget) *ls.RangeRequest {
 	return &ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("large/"), End: []byte("large0")}, SortTarget: target}
 }
 
-// TestBulkReadsLeaveRoom has clients read everything at once, in any number and in any way, and keeps their reads
-// waiting: a small read that the cache cannot answer is answered all the same. Then all of them finish.
-func TestBulkReadsLeaveRoom(t *testing.T) {
+// TestSmallReadOvertakesBulkReads blocks many reads of everything, of each kind. A small read that the cache cannot
+// answer is answered meanwhile. Then all of them finish.
+func TestSmallReadOvertakesBulkReads(t *testing.T) {
 	l := newScarceLog()
 	r := startLarge(t, l, -1)
 	release := l.hold()
@@ -166,7 +166,7 @@ func TestBulkReadsLeaveRoom(t *testing.T) {
 	defer cancel()
 	res, err := r.Range(short, ls.Unguarded, &ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("small")}})
 	if err != nil || string(res.KVs[0].Value) != "value" {
-		t.Fatalf("a small read beside bulk reads: %v", err)
+		t.Fatalf("a small read during bulk reads: %v", err)
 	}
 	r.mustPut(t, "small", "another")
 	release()
@@ -176,20 +176,20 @@ func TestBulkReadsLeaveRoom(t *testing.T) {
 	}
 }
 
-// TestSortReadsEachValueOnce sorts what the cache does not hold.
+// TestSortReadsEachValueOnce sorts by values that are not cached.
 func TestSortReadsEachValueOnce(t *testing.T) {
 	l := newScarceLog()
 	r := startLarge(t, l, -1)
-	before := l.questions()
+	before := l.valuesRead()
 	if _, err := r.Range(testContext(t), ls.Unguarded, everyLarge(ls.SortByValue)); err != nil {
 		t.Fatal(err)
 	}
-	if n := l.questions() - before; n != largeKeys {
+	if n := l.valuesRead() - before; n != largeKeys {
 		t.Errorf("%d values were read, want %d", n, largeKeys)
 	}
 }
 
-// TestBulkReadStopsWithItsClient lets the client go while its first batch is being read.
+// TestBulkReadStopsWithItsClient cancels a read during its first batch. It must not start another batch.
 func TestBulkReadStopsWithItsClient(t *testing.T) {
 	for name, read := range map[string]func(context.Context, *ls.Store) error{
 		"list": func(ctx context.Context, s *ls.Store) error {
@@ -211,7 +211,7 @@ func TestBulkReadStopsWithItsClient(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := newScarceLog()
 			r := startLarge(t, l, -1)
-			before := l.questions()
+			before := l.valuesRead()
 			defer l.hold()()
 			ctx, cancel := context.WithCancel(testContext(t))
 			outcome := make(chan error, 1)
@@ -222,15 +222,15 @@ func TestBulkReadStopsWithItsClient(t *testing.T) {
 				t.Errorf("the outcome is %v", err)
 			}
 			eventually(t, "the connection is free", func() bool { return len(l.connections) == 0 })
-			if n := l.questions() - before; n > largeKeys/2 {
-				t.Errorf("%d of %d values were asked for", n, largeKeys)
+			if n := l.valuesRead() - before; n > largeKeys/2 {
+				t.Errorf("%d of %d values were read", n, largeKeys)
 			}
 		})
 	}
 }
 
-// TestHashLeavesTheCache hashes more than the cache holds: what clients read stays in it.
-func TestHashLeavesTheCache(t *testing.T) {
+// TestHashDoesNotEvictTheCache hashes more than the cache holds. The values that clients read stay cached.
+func TestHashDoesNotEvictTheCache(t *testing.T) {
 	l := newScarceLog()
 	r := startLarge(t, l, 4*largeValue)
 	small := &ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("small")}}
@@ -240,8 +240,8 @@ func TestHashLeavesTheCache(t *testing.T) {
 	if _, err := r.HashKV(testContext(t), ls.Unguarded, 0); err != nil {
 		t.Fatal(err)
 	}
-	before := l.questions()
-	if _, err := r.Range(testContext(t), ls.Unguarded, small); err != nil || l.questions() != before {
+	before := l.valuesRead()
+	if _, err := r.Range(testContext(t), ls.Unguarded, small); err != nil || l.valuesRead() != before {
 		t.Errorf("a value was read again after a hash (%v)", err)
 	}
 }

@@ -13,24 +13,37 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// mustCheck finds nothing wrong with a log.
+// checkAll checks a log with its values, and returns the problems that it reports.
+func checkAll(t testing.TB, l log.Log) (result *ls.CheckResult, problems []string) {
+	t.Helper()
+	result, err := ls.Check(testContext(t), l, ls.CheckOptions{Values: true}, func(p ls.Problem) {
+		problems = append(problems, p.String())
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result, problems
+}
+
+// mustCheck fails the test if a check of the log reports a problem.
 func mustCheck(t testing.TB, l log.Log) *ls.CheckResult {
 	t.Helper()
-	result, err := ls.Check(context.Background(), l, ls.CheckOptions{Values: true}, func(p ls.Problem) { t.Errorf("check: %s", p) })
+	report := func(p ls.Problem) { t.Errorf("check: %s", p) }
+	result, err := ls.Check(context.Background(), l, ls.CheckOptions{Values: true}, report)
 	if err != nil {
 		t.Fatalf("check: %v", err)
 	}
 	return result
 }
 
-// TestCheckOfRandomHistories finds nothing wrong with what a store wrote, before, while and after rows were deleted.
-func TestCheckOfRandomHistories(t *testing.T) {
+// TestCheckAcceptsRandomHistories checks the log of a store before, during and after the deletion of rows.
+func TestCheckAcceptsRandomHistories(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)
 	l := openSQLite(t, path)
 	defer l.Close()
 	opts := ls.Options{CompactRetention: time.Nanosecond}
-	run := &sequence{oracle: newOracle(), gen: &generator{chooser: testRand(t)}, store: startStore(t, openSQLite(t, path), opts)}
+	run := newSequence(t, startStore(t, openSQLite(t, path), opts))
 	for range 30 {
 		for range 20 {
 			run.step(t)
@@ -46,8 +59,8 @@ func TestCheckOfRandomHistories(t *testing.T) {
 	}
 }
 
-// TestCheckOfLeases converts leases there and back.
-func TestCheckOfLeases(t *testing.T) {
+// TestCheckAcceptsConvertedLeases converts leases to the other mode and back.
+func TestCheckAcceptsConvertedLeases(t *testing.T) {
 	t.Parallel()
 	db := new(memory.Database)
 	store := startStore(t, db.Open(), ls.Options{})
@@ -78,9 +91,9 @@ func TestCheckOfLeases(t *testing.T) {
 	mustCheck(t, db.Open())
 }
 
-// TestCheckFinds breaks a log without checksums in one place each. A store refuses to start on it, unless that takes
-// more than the start looks at.
-func TestCheckFinds(t *testing.T) {
+// TestCheckFindsViolations breaks one rule at a time in a log without checksums. A store refuses to start on the log if
+// the start checks that rule.
+func TestCheckFindsViolations(t *testing.T) {
 	t.Parallel()
 	db := new(memory.Database)
 	store := startStore(t, db.Open(), modeEtcd)
@@ -105,49 +118,72 @@ func TestCheckFinds(t *testing.T) {
 		t.Errorf("%+v", result)
 	}
 	whole := db.Content()
-	onlyCheck := map[string]bool{"a lease that is not there": true, "a revoked lease with keys": true, "rows that should be gone": true}
+	onlyCheck := map[string]bool{
+		"a lease that is not there": true, "a revoked lease with keys": true, "rows that should be gone": true,
+	}
 	for name, test := range map[string]struct {
 		change func(*memory.Content)
 		want   string
 	}{
-		"a row is missing":           {func(c *memory.Content) { c.Rows = slices.Delete(c.Rows, 4, 5) }, "position 5: is missing, beyond the deletion floor 0"},
-		"a revision is missing":      {func(c *memory.Content) { c.Rows, c.Floor = slices.Delete(c.Rows, 4, 5), 5 }, "has revision 5, after 3"},
-		"the newest row is missing":  {func(c *memory.Content) { c.Rows = c.Rows[:8] }, "the log's end is said to be 9/"},
-		"a revision goes back":       {func(c *memory.Content) { c.Rows[3].Revision = 1 }, "has revision 1, after 2"},
-		"a sub-revision comes twice": {func(c *memory.Content) { c.Rows[6].Sub = 0 }, "has sub-revision 0 of revision 5, after 0"},
-		"a version":                  {func(c *memory.Content) { c.Rows[3].Version = 7 }, "has version 7 and create revision 2, after 1 and 2"},
-		"a create revision":          {func(c *memory.Content) { c.Rows[3].CreateRevision = 3 }, "has version 2 and create revision 3, after 1 and 2"},
-		"a history from nowhere":     {func(c *memory.Content) { c.Rows[5].Version, c.Rows[5].CreateRevision = 2, 3 }, "has a history that is not there"},
-		"a created key that is old":  {func(c *memory.Content) { c.Rows[8].Version = 4 }, "creates a key with version 4"},
+		"a row is missing": {func(c *memory.Content) {
+			c.Rows = slices.Delete(c.Rows, 4, 5)
+		}, "position 5: is missing, beyond the deletion floor 0"},
+		"a revision is missing": {func(c *memory.Content) {
+			c.Rows, c.Floor = slices.Delete(c.Rows, 4, 5), 5
+		}, "has revision 5, after 3"},
+		"the newest row is missing": {func(c *memory.Content) {
+			c.Rows = c.Rows[:8]
+		}, "the log's end is said to be 9/"},
+		"a revision goes back": {func(c *memory.Content) { c.Rows[3].Revision = 1 }, "has revision 1, after 2"},
+		"a sub-revision comes twice": {func(c *memory.Content) {
+			c.Rows[6].Sub = 0
+		}, "has sub-revision 0 of revision 5, after 0"},
+		"a version": {func(c *memory.Content) {
+			c.Rows[3].Version = 7
+		}, "has version 7 and create revision 2, after 1 and 2"},
+		"a create revision": {func(c *memory.Content) {
+			c.Rows[3].CreateRevision = 3
+		}, "has version 2 and create revision 3, after 1 and 2"},
+		"a history from nowhere": {func(c *memory.Content) {
+			c.Rows[5].Version, c.Rows[5].CreateRevision = 2, 3
+		}, "has a history that is not there"},
+		"a created key that is old": {func(c *memory.Content) {
+			c.Rows[8].Version = 4
+		}, "creates a key with version 4"},
 		"a second deletion": {func(c *memory.Content) {
 			c.Rows[8].Kind, c.Rows[8].Version, c.Rows[8].CreateRevision = log.KindTombstone, 0, 0
 		}, "deletes a key that is deleted"},
-		"a lease that is not there": {func(c *memory.Content) { c.Rows[1].Lease = 8 }, "has lease 7, which was not granted"},
+		"a lease that is not there": {func(c *memory.Content) {
+			c.Rows[1].Lease = 8
+		}, "has lease 7, which was not granted"},
 		"a revoked lease with keys": {func(c *memory.Content) {
 			c.Rows[8] = log.Entry{Position: 9, ID: c.Rows[8].ID, Kind: log.KindLease, Lease: 7, Revision: 6}
 		}, "revokes lease 7, to which 1 keys belong"},
-		"an unknown kind":        {func(c *memory.Content) { c.Rows[8].Kind = 99 }, "is of kind 99"},
-		"times within an append": {func(c *memory.Content) { c.Rows[6].Time++ }, "has another time than the entry before it"},
-		"a floor beyond the end": {func(c *memory.Content) { c.Floor = 100 }, "the deletion floor 100 is beyond the end 9"},
-		"no append ID":           {func(c *memory.Content) { c.Rows[2].ID = 0 }, "has no append ID"},
+		"an unknown kind": {func(c *memory.Content) { c.Rows[8].Kind = 99 }, "is of kind 99"},
+		"times within an append": {func(c *memory.Content) {
+			c.Rows[6].Time++
+		}, "has another time than the entry before it"},
+		"a floor beyond the end": {func(c *memory.Content) {
+			c.Floor = 100
+		}, "the deletion floor 100 is beyond the end 9"},
+		"no append ID": {func(c *memory.Content) { c.Rows[2].ID = 0 }, "has no append ID"},
 		"a compaction of the future": {func(c *memory.Content) {
 			c.Rows[8] = log.Entry{Position: 9, ID: c.Rows[8].ID, Kind: log.KindCompaction, Revision: 50}
 		}, "compacts revision 50, beyond 6"},
 		"rows that should be gone": {func(c *memory.Content) {
-			c.Rows[8] = log.Entry{Position: 9, ID: c.Rows[8].ID, Kind: log.KindCompaction, Revision: 6, Time: log.Timestamp(time.Now().Add(-time.Hour).UnixMilli())}
+			anHourAgo := log.Timestamp(time.Now().Add(-time.Hour).UnixMilli())
+			c.Rows[8] = log.Entry{
+				Position: 9, ID: c.Rows[8].ID, Kind: log.KindCompaction, Revision: 6, Time: anHourAgo,
+			}
 		}, "2 rows of what was compacted at"},
 	} {
 		db.SetContent(whole)
 		db.Edit(test.change)
-		var problems []string
-		result, err := ls.Check(testContext(t), db.Open(), ls.CheckOptions{Values: true}, func(p ls.Problem) { problems = append(problems, p.String()) })
-		if err != nil {
-			t.Fatal(err)
-		}
+		result, problems := checkAll(t, db.Open())
 		if all := strings.Join(problems, "\n"); !strings.Contains(all, test.want) || result.Problems != len(problems) {
 			t.Errorf("%s: %s", name, fmt.Sprint(problems))
 		}
-		_, err = ls.Open(testContext(t), db.Open(), ls.Options{Logger: testLogger(t), LeaseMode: ls.LeaseModeEtcd})
+		_, err := ls.Open(testContext(t), db.Open(), ls.Options{Logger: testLogger(t), LeaseMode: ls.LeaseModeEtcd})
 		if onlyCheck[name] != (err == nil) {
 			t.Errorf("%s: the start returns %v", name, err)
 		}

@@ -29,11 +29,12 @@ var changes = map[string]func(*log.Entry){
 	"value's length":  func(e *log.Entry) { e.Value, e.ValueSize = nil, 0 },
 }
 
-// TestChecksum verifies an entry with one column changed, and in the place of another.
+// TestChecksum verifies an entry after a change of each column, and an entry in the place of another.
 func TestChecksum(t *testing.T) {
 	t.Parallel()
 	entry := log.Entry{
-		Kind: log.KindPut, Revision: 7, Sub: 1, Key: []byte("a"), Value: []byte("v"), ValueSize: 1, CreateRevision: 3, Version: 2, Lease: 9, Time: 1_800_000_000_000,
+		Kind: log.KindPut, Revision: 7, Sub: 1, Key: []byte("a"), Value: []byte("v"), ValueSize: 1,
+		CreateRevision: 3, Version: 2, Lease: 9, Time: 1_800_000_000_000,
 	}
 	entries := []log.Entry{entry, entry}
 	log.Seal(log.Head{Position: 4, ID: 1}, 77, entries)
@@ -64,7 +65,7 @@ func TestChecksum(t *testing.T) {
 	}
 }
 
-// TestStartRefusesDamage opens a store over one damaged row.
+// TestStartRefusesDamage opens a store on a log with one damaged row.
 func TestStartRefusesDamage(t *testing.T) {
 	t.Parallel()
 	db := new(memory.Database)
@@ -86,10 +87,7 @@ func TestStartRefusesDamage(t *testing.T) {
 		case !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), "position 2 "):
 			t.Errorf("%s: %v", name, err)
 		}
-		var problems []string
-		if _, err := ls.Check(testContext(t), db.Open(), ls.CheckOptions{Values: true}, func(p ls.Problem) { problems = append(problems, p.String()) }); err != nil {
-			t.Fatal(err)
-		}
+		_, problems := checkAll(t, db.Open())
 		if len(problems) == 0 || !strings.HasPrefix(problems[0], "position 2: is damaged: ") {
 			t.Errorf("%s: check reports %q", name, problems)
 		}
@@ -146,13 +144,14 @@ func TestDamagedValueIsNotServed(t *testing.T) {
 	}
 }
 
-// TestFollowerAppliesNoDamage has a replica meet a damaged row that another one has written, until it is repaired.
-func TestFollowerAppliesNoDamage(t *testing.T) {
+// TestFollowerDoesNotApplyDamage damages a row that another replica appended, and repairs it later.
+func TestFollowerDoesNotApplyDamage(t *testing.T) {
 	t.Parallel()
 	db := new(memory.Database)
 	follower := startStore(t, db.Open(), ls.Options{RequestTimeout: 200 * time.Millisecond})
 	follower.mustPut(t, "a", "v")
-	other := []log.Entry{{Kind: log.KindPut, Revision: 3, Key: []byte("a"), Value: []byte("w"), CreateRevision: 2, Version: 2}}
+	other := []log.Entry{put(3, "a", 2, 2)}
+	other[0].Value = []byte("w")
 	log.Seal(db.Content().Head, 99, other)
 	other[0].Value = []byte("x")
 	db.Edit(func(c *memory.Content) {
@@ -170,7 +169,7 @@ func TestFollowerAppliesNoDamage(t *testing.T) {
 		t.Error("a linearizable read was answered without the damaged row")
 	}
 	changeRow(db, 2, func(e *log.Entry) { e.Value = []byte("w") })
-	eventually(t, "the follower goes on", func() bool {
+	eventually(t, "the follower continues", func() bool {
 		r, err := follower.Range(testContext(t), ls.Unguarded, &ls.RangeRequest{KeyRange: everything})
 		return err == nil && string(r.KVs[0].Value) == "w"
 	})

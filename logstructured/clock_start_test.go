@@ -30,7 +30,7 @@ func (l clockedLog) Read(ctx context.Context, after log.Position, limit int) ([]
 	return entries, end, err
 }
 
-// TestTTLAcrossStartAfterClockJump starts a store on SQLite after the clock was set: a key that is young keeps its TTL.
+// TestTTLAcrossStartAfterClockJump starts a store on SQLite after the clock was set. A young key keeps its TTL.
 func TestTTLAcrossStartAfterClockJump(t *testing.T) {
 	t.Parallel()
 	for _, ahead := range []time.Duration{time.Hour, 10 * time.Second, -time.Hour} {
@@ -48,8 +48,8 @@ func TestTTLAcrossStartAfterClockJump(t *testing.T) {
 	}
 }
 
-// TestTTLOfReplicaThatStartsAfterClockJump sets the clock of a database with a running replica, and starts another:
-// neither lets a key expire early, nor does the one that was set up before the jump and has to read the log again.
+// TestTTLOfReplicaThatStartsAfterClockJump sets the clock of a database with a running replica, and starts another one.
+// No key expires early on either of them, nor on a replica that was opened before the jump and must load the log again.
 func TestTTLOfReplicaThatStartsAfterClockJump(t *testing.T) {
 	t.Parallel()
 	const ttl = 3 * time.Second
@@ -57,7 +57,9 @@ func TestTTLOfReplicaThatStartsAfterClockJump(t *testing.T) {
 		t.Run(fmt.Sprint(jumps), func(t *testing.T) {
 			t.Parallel()
 			db := new(memory.Database)
-			opts := ls.Options{PollInterval: time.Millisecond, CompactRetention: time.Nanosecond, RequestTimeout: patience}
+			opts := ls.Options{
+				PollInterval: time.Millisecond, CompactRetention: time.Nanosecond, RequestTimeout: patience,
+			}
 			running := startStore(t, db.Open(), opts)
 			asleep := newFaultyLog(db.Open())
 			rebuilt := startStore(t, asleep, opts)

@@ -21,7 +21,7 @@ func (l heldDefragment) Defragment(context.Context) error {
 	return nil
 }
 
-// Requests to defragment take one connection together, whatever their number.
+// TestDefragmentRunsOneAtATime sends many requests to defragment. They use one connection together.
 func TestDefragmentRunsOneAtATime(t *testing.T) {
 	t.Parallel()
 	log := heldDefragment{new(memory.Database).Open(), make(chan struct{}, 2), make(chan struct{})}

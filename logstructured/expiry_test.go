@@ -8,8 +8,9 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// What waits for its deadline is bounded by what there is, and not by how often it was written or granted.
-func TestExpiryForgetsWhatWasSuperseded(t *testing.T) {
+// TestExpiryDropsSupersededDeadlines bounds the deadlines by the number of keys and leases, however often they were
+// written or granted.
+func TestExpiryDropsSupersededDeadlines(t *testing.T) {
 	const often = 10 * leastShrink
 	st := newState()
 	apply := func(x *expiry, e log.Entry) {

@@ -26,9 +26,9 @@ const (
 	pageHeader = 64
 )
 
-// TestFlippedBit flips one bit of an SQLite file. The file is refused, or a read reports damage, or every answer is
-// what it was before.
-func TestFlippedBit(t *testing.T) {
+// TestFlippedBitIsDetected flips one bit of an SQLite file. The file is refused, or a read reports damage, or every
+// answer is the same as before.
+func TestFlippedBitIsDetected(t *testing.T) {
 	t.Parallel()
 	copies := flipCopies
 	if s := os.Getenv("STELE_TEST_FLIPS"); s != "" {
@@ -78,9 +78,9 @@ func TestFlippedBit(t *testing.T) {
 	t.Logf("%d copies: %v", copies, outcomes)
 }
 
-// TestHiddenRow reduces the number of rows that a page says it has. Their positions may be those of rows that a
-// compaction deleted.
-func TestHiddenRow(t *testing.T) {
+// TestHiddenRowIsDetected reduces the number of rows in the header of a page. The positions of the hidden rows could be
+// those of rows that a compaction deleted.
+func TestHiddenRowIsDetected(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)
 	writeVaried(t, path)
@@ -89,7 +89,8 @@ func TestHiddenRow(t *testing.T) {
 		t.Fatal(err)
 	}
 	for page := 1; ; page++ {
-		if at := page * pageSize; file[at] == 13 && file[at+4] > 2 { // a leaf of a table, and the low byte of its number of rows
+		// A leaf of a table, and the low byte of its number of rows.
+		if at := page * pageSize; file[at] == 13 && file[at+4] > 2 {
 			file[at+4]--
 			break
 		}
@@ -97,7 +98,8 @@ func TestHiddenRow(t *testing.T) {
 	if err := os.WriteFile(path, file, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := everythingIn(t, path); !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), "rows instead of") {
+	_, err = everythingIn(t, path)
+	if !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), "rows instead of") {
 		t.Errorf("the start returns %v", err)
 	}
 	l := openSQLite(t, path)
@@ -130,7 +132,9 @@ func writeVaried(t *testing.T, path string) {
 		}
 		if i == 300 {
 			if _, err := store.UpdateRecords(ctx, ls.Unguarded, func(ls.Records) ([]ls.RecordChange, error) {
-				return []ls.RecordChange{{Name: "auth/enabled", Value: []byte{1}}, {Name: "auth/users/root", Value: []byte("root")}}, nil
+				return []ls.RecordChange{
+					{Name: "auth/enabled", Value: []byte{1}}, {Name: "auth/users/root", Value: []byte("root")},
+				}, nil
 			}); err != nil {
 				t.Fatal(err)
 			}
@@ -146,7 +150,7 @@ func writeVaried(t *testing.T, path string) {
 	store.stop(t)
 }
 
-// everythingIn reads what a server answers from, values and history included.
+// everythingIn reads the state of a store, including values and history.
 func everythingIn(t *testing.T, path string) (answers string, err error) {
 	t.Helper()
 	l, err := sqlite.Open(t.Context(), path, sqlite.Options{Logger: testLogger(t)})
@@ -170,7 +174,8 @@ func everythingIn(t *testing.T, path string) (answers string, err error) {
 	_, err = x.Read(t.Context(), func(entries []log.Entry) error {
 		for i := range entries {
 			e := &entries[i]
-			fmt.Fprintln(&b, e.Kind, e.Revision, e.Sub, string(e.Key), e.CreateRevision, e.Version, e.Lease, len(e.Value), string(e.Value))
+			fmt.Fprintln(&b, e.Kind, e.Revision, e.Sub, string(e.Key), e.CreateRevision, e.Version, e.Lease,
+				len(e.Value), string(e.Value))
 		}
 		return nil
 	})

@@ -22,9 +22,8 @@ func (c *byteChooser) Intn(n int) int {
 	return choice % n
 }
 
-// FuzzTxn turns bytes into a sequence of requests and compares the store's answers with the oracle's; in the end the
-// whole history, also of a store that is opened anew on the same log. The log is one in memory, for a store is opened
-// for each input.
+// FuzzTxn turns bytes into a sequence of requests. It compares the answers of the store with those of the oracle, and
+// finally the whole history, also after reopening the log. The log is in memory, because each input opens a store.
 func FuzzTxn(f *testing.F) {
 	rnd := testRand(f)
 	for range 8 {
@@ -56,8 +55,8 @@ func FuzzTxn(f *testing.F) {
 	})
 }
 
-// FuzzKeyRange holds the store's idea of a range against the oracle's: any bytes as key and range end, in a range, a
-// count, a compare, a watch and a deletion.
+// FuzzKeyRange compares ranges of arbitrary keys and ends with the oracle: in a range, a count, a compare, a watch and
+// a deletion.
 func FuzzKeyRange(f *testing.F) {
 	f.Add([]byte("a"), []byte("b"), []byte("a"), []byte("aa"))
 	f.Add([]byte{0}, []byte{0}, []byte{0}, []byte{0xff})
@@ -69,7 +68,8 @@ func FuzzKeyRange(f *testing.F) {
 			return // an empty key is refused before it comes to the store
 		}
 		r := ls.KeyRange{Key: key, End: end}
-		run := &sequence{oracle: newOracle(), gen: &generator{}, store: startStore(t, new(memory.Database).Open(), ls.Options{PollInterval: time.Hour})}
+		store := startStore(t, new(memory.Database).Open(), ls.Options{PollInterval: time.Hour})
+		run := &sequence{oracle: newOracle(), gen: &generator{}, store: store}
 		stream := recordStream(t, run.store)
 		if len(end) == 0 || string(end) == "\x00" || string(key) < string(end) {
 			stream.create(ls.WatchRequest{KeyRange: r, ID: 1, StartRevision: 1, PrevKV: true}, -1)
@@ -86,8 +86,10 @@ func FuzzKeyRange(f *testing.F) {
 			&ls.RangeRequest{KeyRange: r, Limit: 1, Revision: 2},
 			&ls.TxnRequest{
 				Compares: []ls.Compare{{KeyRange: r, Target: ls.CompareVersion, Result: ls.CompareGreater}},
-				Success:  []ls.Op{&ls.DeleteRangeRequest{KeyRange: r, PrevKV: true}, &ls.RangeRequest{KeyRange: everything}},
-				Failure:  []ls.Op{&ls.PutRequest{Key: first}},
+				Success: []ls.Op{
+					&ls.DeleteRangeRequest{KeyRange: r, PrevKV: true}, &ls.RangeRequest{KeyRange: everything},
+				},
+				Failure: []ls.Op{&ls.PutRequest{Key: first}},
 			},
 			&ls.RangeRequest{KeyRange: everything},
 		} {
@@ -100,7 +102,7 @@ func FuzzKeyRange(f *testing.F) {
 	})
 }
 
-// TestFuzzChoicesRepeat makes sure that a failing input fails again: the same bytes must make the same requests.
+// TestFuzzChoicesRepeat makes the same requests from the same bytes, so that a failing input fails again.
 func TestFuzzChoicesRepeat(t *testing.T) {
 	t.Parallel()
 	data := make([]byte, 1000)

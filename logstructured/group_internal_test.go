@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// TestCompany holds a group that writes nothing back for the next request, and only if it may have lost to the append
-// before it.
-func TestCompany(t *testing.T) {
+// TestGroupWithoutWritesWaits delays a group that writes nothing until the next request, but only if the group may have
+// lost to the append before it.
+func TestGroupWithoutWritesWaits(t *testing.T) {
 	for _, test := range []struct {
 		name     string
 		requests int
@@ -34,6 +34,7 @@ func TestCompany(t *testing.T) {
 	}
 }
 
+// TestMoveLast moves requests to the end of a batch, in their order.
 func TestMoveLast(t *testing.T) {
 	for _, test := range []struct{ given, want string }{
 		{"", ""}, {"ab", "ab"}, {"A", "A"}, {"AB", "AB"}, {"Aab", "abA"}, {"aAbBc", "abcAB"}, {"abAB", "abAB"},

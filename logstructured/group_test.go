@@ -9,8 +9,8 @@ import (
 	ls "github.com/stele-db/stele/logstructured"
 )
 
-// TestGroupShrinks lets one client send transactions that write nothing after a time with many clients. They must not
-// wait for the clients that have gone.
+// TestGroupShrinks sends transactions that write nothing from one client, after a time with many clients. They must not
+// wait for clients that have gone.
 func TestGroupShrinks(t *testing.T) {
 	t.Parallel()
 	log := newFaultyLog(openSQLite(t, tempDatabase(t)))
@@ -45,13 +45,15 @@ func TestGroupShrinks(t *testing.T) {
 	}
 }
 
-// TestContendedUpdates lets clients of two replicas increase one counter by guarded puts. Each increase must take
-// effect once, whichever of the transactions that lost are answered together.
+// TestContendedUpdates increments one counter by compare-and-put from clients of two replicas. Each increment must take
+// effect once, however the losing transactions are grouped.
 func TestContendedUpdates(t *testing.T) {
 	t.Parallel()
 	const clients, increases = 8, 20
 	path := tempDatabase(t)
-	replicas := []*replica{startStore(t, openSQLite(t, path), ls.Options{}), startStore(t, openSQLite(t, path), ls.Options{})}
+	replicas := []*replica{
+		startStore(t, openSQLite(t, path), ls.Options{}), startStore(t, openSQLite(t, path), ls.Options{}),
+	}
 	key := ls.KeyRange{Key: []byte("counter")}
 	var wg sync.WaitGroup
 	for n := range clients {

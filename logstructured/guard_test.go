@@ -30,8 +30,8 @@ func setClosed(t *testing.T, r *replica, set bool) {
 	}
 }
 
-// TestGuards checks that a guard sees on every replica what was acknowledged on one, and that a refused request changes
-// nothing.
+// TestGuards checks that the guard of every replica sees what one replica acknowledged, and that a refused request
+// changes nothing.
 func TestGuards(t *testing.T) {
 	path := tempDatabase(t)
 	a := startStore(t, openSQLite(t, path), ls.Options{LeaseMode: ls.LeaseModeEtcd})
@@ -121,7 +121,8 @@ func TestGuards(t *testing.T) {
 			setClosed(t, b, false)
 		}
 		ws.Create(closed, ls.WatchRequest{KeyRange: key})
-		if resp, err := ws.Next(testContext(t)); err != nil || errors.Is(resp.Err, errClosed) != refused || resp.Canceled != refused {
+		resp, err := ws.Next(testContext(t))
+		if err != nil || errors.Is(resp.Err, errClosed) != refused || resp.Canceled != refused {
 			t.Errorf("watch: %+v, %v", resp, err)
 		}
 	}
@@ -176,7 +177,7 @@ func TestGuardIsRequired(t *testing.T) {
 	}
 }
 
-// A guard can look at the keys of leases.
+// TestGuardSeesLeases reads the keys of leases in a guard.
 func TestGuardSeesLeases(t *testing.T) {
 	s := startStore(t, openSQLite(t, tempDatabase(t)), ls.Options{LeaseMode: ls.LeaseModeEtcd})
 	ctx := testContext(t)
@@ -202,8 +203,8 @@ func TestGuardSeesLeases(t *testing.T) {
 	}
 }
 
-// What is derived from records is made once for each change of them.
-func TestDerived(t *testing.T) {
+// TestDerivedIsComputedOncePerChange counts how often a value is derived from records.
+func TestDerivedIsComputedOncePerChange(t *testing.T) {
 	s := startStore(t, openSQLite(t, tempDatabase(t)), ls.Options{})
 	made := 0
 	derived := ls.Derive(func(r ls.Records) bool {

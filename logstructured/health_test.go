@@ -12,7 +12,7 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// A failed sync ends the store, whichever call of the log reports it, and every request that waits gets an error.
+// TestFailedSyncEndsRun fails a sync in each call of the log. The store ends, and every waiting request gets an error.
 func TestFailedSyncEndsRun(t *testing.T) {
 	t.Parallel()
 	syncFailed := fmt.Errorf("pretended: %w", log.ErrSyncFailed)
@@ -41,7 +41,7 @@ func TestFailedSyncEndsRun(t *testing.T) {
 					t.Errorf("Run returned %v", err)
 				}
 			case <-time.After(patience):
-				t.Fatal("Run goes on")
+				t.Fatal("Run does not return")
 			}
 			if _, err := r.Put(testContext(t), ls.Unguarded,
 				&ls.PutRequest{Key: []byte("a"), Value: []byte("2")}); !errors.Is(err, ls.ErrStopped) {
@@ -51,7 +51,8 @@ func TestFailedSyncEndsRun(t *testing.T) {
 	}
 }
 
-// While the database is corrupt an alarm says so, writes and linearizable reads fail, and serializable ones go on.
+// TestCorruptDatabase reports an alarm while the database is corrupt. Writes and linearizable reads fail; serializable
+// reads continue.
 func TestCorruptDatabase(t *testing.T) {
 	t.Parallel()
 	l := newFaultyLog(openSQLite(t, tempDatabase(t)))

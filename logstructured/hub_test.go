@@ -58,8 +58,8 @@ func distinct(i int) KeyRange {
 	return KeyRange{Key: fmt.Appendf(nil, "/r/%06d/", i), End: fmt.Appendf(nil, "/r/%06d0", i)}
 }
 
-// TestMarkingTouchesMatches counts what a row costs among very many watchers, of which one or none match.
-func TestMarkingTouchesMatches(t *testing.T) {
+// TestMarkingVisitsMatchesOnly counts the work for a row among very many watchers, of which one or none match.
+func TestMarkingVisitsMatchesOnly(t *testing.T) {
 	const ranges, streams = 100_000, 20_000
 	s := hubStore(t)
 	all := make([]*WatchStream, streams)
@@ -92,8 +92,9 @@ func TestMarkingTouchesMatches(t *testing.T) {
 	}
 }
 
-// TestMarkingMarkedWatchers publishes rows for very many watchers that are not read: the second row costs nothing more.
-func TestMarkingMarkedWatchers(t *testing.T) {
+// TestMarkingSkipsMarkedWatchers publishes rows for very many watchers that are not read. The second row must cost
+// nothing more.
+func TestMarkingSkipsMarkedWatchers(t *testing.T) {
 	const watchers = 20_000
 	everything := KeyRange{Key: []byte{0}, End: []byte{0}}
 	for name, r := range map[string]func(i int) WatchRequest{
@@ -132,7 +133,7 @@ func TestMarkingMarkedWatchers(t *testing.T) {
 	}
 }
 
-// TestMarkingAndOldest compares the oldest unread revision with what the watchers have, in every slice of a round.
+// TestMarkingAndOldest compares the oldest unread revision with the watchers, in every slice of a round.
 func TestMarkingAndOldest(t *testing.T) {
 	s := hubStore(t)
 	h := s.hub
@@ -173,12 +174,13 @@ func TestMarkingAndOldest(t *testing.T) {
 	}
 	ws.Close()
 	if n := h.unread.Len(); n != 0 || h.oldest() != 5 || h.watchers.Load() != 0 {
-		t.Errorf("the stream is closed, and %d revisions are unread, the oldest %d; %d watchers", n, h.oldest(), h.watchers.Load())
+		t.Errorf("the stream is closed, and %d revisions are unread, the oldest %d; %d watchers",
+			n, h.oldest(), h.watchers.Load())
 	}
 }
 
-// FuzzRangeTree turns bytes into groups that come, go, and become idle, and compares searches with a walk over all
-// groups.
+// FuzzRangeTree turns bytes into groups that are added, removed and become idle. It compares searches with a walk over
+// all groups.
 func FuzzRangeTree(f *testing.F) {
 	for seed := range byte(8) {
 		data := make([]byte, 1000)
@@ -275,7 +277,8 @@ func (t *rangeTree) mustHold(tb testing.TB, watchers map[*watcher]bool) {
 			return
 		}
 		walk(g.left, g)
-		if g.parent != parent || parent != nil && parent.priority < g.priority || last != nil && last.compare(g.KeyRange) >= 0 || groups[g] != g.members {
+		if g.parent != parent || parent != nil && parent.priority < g.priority ||
+			last != nil && last.compare(g.KeyRange) >= 0 || groups[g] != g.members {
 			tb.Fatalf("%q with %d members is in the wrong place", g.KeyRange, g.members)
 		}
 		last = g
@@ -288,9 +291,9 @@ func (t *rangeTree) mustHold(tb testing.TB, watchers map[*watcher]bool) {
 	}
 }
 
-// TestPeriodicNotifications cancels watchers in the middle of a round of notifications: each of the others gets one, or
-// had an event.
-func TestPeriodicNotifications(t *testing.T) {
+// TestPeriodicNotificationsSurviveCancel cancels watchers during a round of notifications. Each other watcher gets one,
+// unless it had an event.
+func TestPeriodicNotificationsSurviveCancel(t *testing.T) {
 	for canceled := range WatchID(8) {
 		for after := range 8 {
 			s := hubStore(t)

@@ -39,7 +39,7 @@ func mustStartImport(t testing.TB, l log.Log, opts ls.ImportOptions) *ls.Import 
 	return m
 }
 
-// mustWrite hands over writes and flushes them.
+// mustWrite imports writes and flushes them.
 func mustWrite(t testing.TB, m *ls.Import, writes []log.Entry) {
 	t.Helper()
 	for _, e := range writes {
@@ -67,13 +67,13 @@ func hashWrites(t testing.TB, writes []log.Entry, status *ls.Status) hashkv.Sums
 	return h.Sums()
 }
 
-// TestImportOfRandomHistories copies what a store wrote, in two attempts, and finds the same in the copy.
-func TestImportOfRandomHistories(t *testing.T) {
+// TestImportCopiesRandomHistories copies the history of a store in two attempts, and compares the copy with it.
+func TestImportCopiesRandomHistories(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)
 	l := openSQLite(t, path)
 	defer l.Close()
-	run := &sequence{oracle: newOracle(), gen: &generator{chooser: testRand(t)}, store: startStore(t, openSQLite(t, path), ls.Options{})}
+	run := newSequence(t, startStore(t, openSQLite(t, path), ls.Options{}))
 	for range 15 {
 		for range 20 {
 			run.step(t)
@@ -113,7 +113,8 @@ func TestImportOfRandomHistories(t *testing.T) {
 		if got := hashWrites(t, writes, status); got != sums {
 			t.Errorf("the hashes of the writes are %+v; want %+v", got, sums)
 		}
-		if err := m.Finish(testContext(t), ls.ImportEnd{Revision: status.Revision, CompactRevision: status.CompactRevision}); err != nil {
+		end := ls.ImportEnd{Revision: status.Revision, CompactRevision: status.CompactRevision}
+		if err := m.Finish(testContext(t), end); err != nil {
 			t.Fatal(err)
 		}
 		mustCheck(t, db.Open())
@@ -131,15 +132,21 @@ func TestImportOfRandomHistories(t *testing.T) {
 }
 
 func put(revision ls.Revision, key string, create ls.Revision, version int64) log.Entry {
-	return log.Entry{Kind: log.KindPut, Revision: revision, Key: []byte(key), Value: []byte(key), CreateRevision: create, Version: version}
+	return log.Entry{
+		Kind: log.KindPut, Revision: revision, Key: []byte(key), Value: []byte(key),
+		CreateRevision: create, Version: version,
+	}
 }
 
-// TestImportJumps keeps revisions that have no write, and lets go of what that takes when they are compacted.
-func TestImportJumps(t *testing.T) {
+// TestImportKeepsRevisionsWithoutWrites keeps the revisions of a history with gaps. A compaction deletes the entries
+// that this takes.
+func TestImportKeepsRevisionsWithoutWrites(t *testing.T) {
 	t.Parallel()
 	db := new(memory.Database)
 	m := mustStartImport(t, db.Open(), ls.ImportOptions{Source: "a test", CompactRevision: 10})
-	mustWrite(t, m, []log.Entry{put(3, "a", 3, 1), put(7, "b", 2, 4), put(11, "a", 3, 2), put(15, "c", 15, 1), put(16, "a", 3, 3)})
+	mustWrite(t, m, []log.Entry{
+		put(3, "a", 3, 1), put(7, "b", 2, 4), put(11, "a", 3, 2), put(15, "c", 15, 1), put(16, "a", 3, 3),
+	})
 	if err := m.Finish(testContext(t), ls.ImportEnd{Revision: 20, CompactRevision: 10}); err != nil {
 		t.Fatal(err)
 	}
@@ -179,8 +186,8 @@ func TestImportJumps(t *testing.T) {
 	}
 }
 
-// TestImportIsWholeOrRefused opens a log between the beginning and the end of an import.
-func TestImportIsWholeOrRefused(t *testing.T) {
+// TestUnfinishedImportIsRefused opens a log between the beginning and the end of an import.
+func TestUnfinishedImportIsRefused(t *testing.T) {
 	t.Parallel()
 	db := new(memory.Database)
 	running := startStore(t, db.Open(), ls.Options{RequestTimeout: time.Second})
@@ -195,7 +202,8 @@ func TestImportIsWholeOrRefused(t *testing.T) {
 		_, err := ls.Open(testContext(t), db.Open(), ls.Options{Logger: testLogger(t)})
 		_, checked := ls.Check(testContext(t), db.Open(), ls.CheckOptions{}, func(ls.Problem) {})
 		for _, err := range []error{err, checked} {
-			if !errors.Is(err, ls.ErrImportUnfinished) || !strings.Contains(err.Error(), "run the `stele import` from a test again") {
+			if !errors.Is(err, ls.ErrImportUnfinished) ||
+				!strings.Contains(err.Error(), "run the `stele import` from a test again") {
 				t.Errorf("%s: %v", when, err)
 			}
 		}
@@ -234,8 +242,8 @@ func TestImportIsWholeOrRefused(t *testing.T) {
 	}
 }
 
-// TestImportRefuses writes that no store would make.
-func TestImportRefuses(t *testing.T) {
+// TestImportRefusesInvalidWrites imports writes that a store does not make.
+func TestImportRefusesInvalidWrites(t *testing.T) {
 	t.Parallel()
 	db := new(memory.Database)
 	m := mustStartImport(t, db.Open(), ls.ImportOptions{Source: "a test"})
@@ -255,7 +263,7 @@ func TestImportRefuses(t *testing.T) {
 		"the same again":            put(5, "a", 5, 1),
 	} {
 		if err := m.Write(testContext(t), e); err == nil {
-			t.Errorf("%s is taken", what)
+			t.Errorf("%s is accepted", what)
 		}
 	}
 	for what, end := range map[string]ls.ImportEnd{
@@ -264,7 +272,7 @@ func TestImportRefuses(t *testing.T) {
 		"leases where there are none": {Revision: 5, Leases: []ls.LeaseGrantResult{{ID: 1, TTL: 5}}},
 	} {
 		if err := m.Finish(testContext(t), end); err == nil {
-			t.Errorf("an end with %s is taken", what)
+			t.Errorf("an end with %s is accepted", what)
 		}
 	}
 	if err := m.Finish(testContext(t), ls.ImportEnd{Revision: 5}); err != nil {
@@ -272,8 +280,9 @@ func TestImportRefuses(t *testing.T) {
 	}
 }
 
-// TestImportOfLeases grants them at the end, so that their TTLs begin there; the history names one that had ended.
-func TestImportOfLeases(t *testing.T) {
+// TestImportGrantsLeasesAtItsEnd starts the TTLs of leases at the end of the import. The history names a lease that had
+// ended.
+func TestImportGrantsLeasesAtItsEnd(t *testing.T) {
 	t.Parallel()
 	db := new(memory.Database)
 	m := mustStartImport(t, db.Open(), ls.ImportOptions{Source: "a test", LeaseMode: ls.LeaseModeEtcd})

@@ -19,7 +19,7 @@ func heapBytes() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// The estimate of the memory of the index is right to within three tenths.
+// TestIndexBytes compares the estimated memory of the index with the heap. It must be right within three tenths.
 func TestIndexBytes(t *testing.T) {
 	put := func(st *state, key []byte) {
 		e := log.Entry{
@@ -32,7 +32,9 @@ func TestIndexBytes(t *testing.T) {
 		}
 	}
 	remove := func(st *state, key []byte) {
-		st.apply(&log.Entry{Kind: log.KindTombstone, Position: st.head.Position + 1, ID: 1, Revision: st.revision + 1, Key: key})
+		st.apply(&log.Entry{
+			Kind: log.KindTombstone, Position: st.head.Position + 1, ID: 1, Revision: st.revision + 1, Key: key,
+		})
 	}
 	compact := func(st *state) {
 		st.apply(&log.Entry{Kind: log.KindCompaction, Position: st.head.Position + 1, ID: 1, Revision: st.revision})
@@ -99,7 +101,9 @@ func TestIndexBytes(t *testing.T) {
 		{"leases with keys", func(st *state) {
 			st.setLeaseMode(LeaseModeEtcd)
 			for i := range many / 2 {
-				grant := log.Entry{Kind: log.KindLease, Position: st.head.Position + 1, ID: 1, Lease: LeaseID(i + 1), Version: 60}
+				grant := log.Entry{
+					Kind: log.KindLease, Position: st.head.Position + 1, ID: 1, Lease: LeaseID(i + 1), Version: 60,
+				}
 				st.apply(&grant)
 				leases.note(&grant, nil, time.Time{})
 				e := log.Entry{
@@ -134,12 +138,14 @@ func TestIndexBytes(t *testing.T) {
 	}
 }
 
-// What is counted as the index changes is what a look at all of it counts.
+// TestFootprintAgreesWithTheIndex compares the counts that each change updates with a count of the whole index.
 func TestFootprintAgreesWithTheIndex(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	st := newState()
 	next := func(kind log.Kind, name string) *log.Entry {
-		return &log.Entry{Kind: kind, Position: st.head.Position + 1, ID: 1, Revision: st.revision, Key: []byte(name), Version: 1}
+		return &log.Entry{
+			Kind: kind, Position: st.head.Position + 1, ID: 1, Revision: st.revision, Key: []byte(name), Version: 1,
+		}
 	}
 	write := func() {
 		name := fmt.Sprintf("key/%0*d", rnd.IntN(30), rnd.IntN(20))

@@ -29,8 +29,9 @@ func fill(t *testing.T, r *replica, name string) int {
 	return 0
 }
 
-// The index ends at its limit, with the alarm NOSPACE, and gives room back for what is deleted and compacted.
-func TestIndexLimit(t *testing.T) {
+// TestIndexLimitRefusesWrites fills the index up to its limit, which raises the alarm NOSPACE. Deletion and compaction
+// make room again.
+func TestIndexLimitRefusesWrites(t *testing.T) {
 	t.Parallel()
 	const limit = 2 << 20
 	r := startStore(t, openSQLite(t, tempDatabase(t)), ls.Options{MaxIndexBytes: limit})
@@ -74,7 +75,8 @@ func TestIndexLimit(t *testing.T) {
 	fill(t, r, "second")
 }
 
-// An index beyond its limit is served, so that keys can be deleted, but with the alarm.
+// TestIndexBeyondItsLimitAtTheStart serves an index beyond its limit, so that keys can be deleted, and raises the
+// alarm.
 func TestIndexBeyondItsLimitAtTheStart(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)
@@ -92,7 +94,7 @@ func TestIndexBeyondItsLimitAtTheStart(t *testing.T) {
 	}
 }
 
-// The replica with the lowest limit stops the others, which write what it has to keep.
+// TestIndexLimitHoldsForAllReplicas stops the writes of all replicas at the limit of the replica with the lowest one.
 func TestIndexLimitHoldsForAllReplicas(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)

@@ -40,10 +40,10 @@ func TestStanding(t *testing.T) {
 	select {
 	case <-moved:
 	default:
-		t.Error("whoever waits is not told of a restart")
+		t.Error("a restart does not wake the waiters")
 	}
 	if got, _ := a.standing(newest); got != ahead {
-		t.Errorf("after a restart, what had been applied before is %d", got)
+		t.Errorf("after a restart, the head applied before is %d", got)
 	}
 }
 
@@ -82,7 +82,7 @@ func TestClock(t *testing.T) {
 			t.Errorf("an append since just now is placed at %d, want %d", got, now())
 		}
 	}
-	// A slow answer leaves the clock behind; the time of an append is not cut down by that.
+	// After a slow answer the clock lags. The time of an append is not reduced by that.
 	var behind clock
 	behind.start(1_000_000, time.Now().Add(-400*time.Millisecond))
 	if got := behind.adjusted(1_000_350, time.Time{}); got != 1_000_350 {
@@ -91,10 +91,9 @@ func TestClock(t *testing.T) {
 	if got := behind.reading(time.Now()); got > 1_000_100 {
 		t.Errorf("after a slow answer the clock runs ahead: %d", got)
 	}
-	// The process was stopped between the question and the answer: whether the database was asked before or after that,
-	// nobody knows.
-	for _, told := range []log.Timestamp{now() - 60_000, now()} {
-		if jump := c.observe(told, time.Now().Add(-time.Minute)); jump != 0 || !near(c.reading(time.Now()), now()) {
+	// The process was stopped between the query and its answer. The database may have read its clock before or after.
+	for _, answer := range []log.Timestamp{now() - 60_000, now()} {
+		if jump := c.observe(answer, time.Now().Add(-time.Minute)); jump != 0 || !near(c.reading(time.Now()), now()) {
 			t.Errorf("a slow answer counts: jump %v, clock %d, want %d", jump, c.reading(time.Now()), now())
 		}
 	}
@@ -112,7 +111,7 @@ func TestTurns(t *testing.T) {
 	due()
 	mine.appendedBy(2)
 	mine.appendedBy(3)
-	mine.appendedBy(1) // its own, found out about later
+	mine.appendedBy(1) // its own append, found later
 	due()
 	mine.appended(time.Millisecond)
 	due(2, 3)
@@ -175,12 +174,12 @@ func TestTurnsAfterRest(t *testing.T) {
 	mine.conflicted(true)
 	mine.skip(1)
 	if len(mine.due) != 1 {
-		t.Error("after an append in vain a replica does not wait for the others")
+		t.Error("after conflicts a replica does not wait for the others")
 	}
 }
 
-// TestTurnEnds lets a third replica append all the time while one that is silent is waited for.
-func TestTurnEnds(t *testing.T) {
+// TestTurnEndsWhileOthersAppend lets a third replica append all the time during the turn of a silent replica.
+func TestTurnEndsWhileOthersAppend(t *testing.T) {
 	mine := turns{tag: 1}
 	mine.appendedBy(2)
 	mine.appendedBy(3)
@@ -208,11 +207,11 @@ func TestTurnsAfterAnOutage(t *testing.T) {
 	mine.appendedBy(2)
 	mine.appended(5 * time.Second)
 	if wait := mine.pollDelay(); wait > 10*time.Millisecond {
-		t.Errorf("after one append that took 5 s the log's end is looked at after %v", wait)
+		t.Errorf("after one append that took 5 s the log is polled after %v", wait)
 	}
 }
 
-// A request that does not wait for the deletion any more leaves nothing behind.
+// TestDeleterForgetsWaiters cancels a request that waits for a deletion.
 func TestDeleterForgetsWaiters(t *testing.T) {
 	d := newDeleter()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -9,7 +9,7 @@ import (
 	ls "github.com/stele-db/stele/logstructured"
 )
 
-// TestKeepAlivesTakeEffectInOrder submits keep-alives between other requests for the same lease and waits for them at
+// TestKeepAlivesTakeEffectInOrder submits keep-alives between other requests for the same lease, and waits for them at
 // the end.
 func TestKeepAlivesTakeEffectInOrder(t *testing.T) {
 	t.Parallel()
@@ -20,7 +20,8 @@ func TestKeepAlivesTakeEffectInOrder(t *testing.T) {
 		if _, err := store.LeaseGrant(ctx, ls.Unguarded, 7, 60); err != nil {
 			t.Fatal(err)
 		}
-		kept, again := store.SubmitLeaseKeepAlive(ctx, ls.Unguarded, 7), store.SubmitLeaseKeepAlive(ctx, ls.Unguarded, 7)
+		first := store.SubmitLeaseKeepAlive(ctx, ls.Unguarded, 7)
+		second := store.SubmitLeaseKeepAlive(ctx, ls.Unguarded, 7)
 		revoked, err := store.LeaseRevoke(ctx, ls.Unguarded, 7)
 		if err != nil {
 			t.Fatal(err)
@@ -29,7 +30,7 @@ func TestKeepAlivesTakeEffectInOrder(t *testing.T) {
 		if _, err := early(); !errors.Is(err, ls.ErrLeaseNotFound) {
 			t.Fatalf("a keep-alive before the grant: %v", err)
 		}
-		for _, wait := range []func() (*ls.LeaseGrantResult, error){kept, again} {
+		for _, wait := range []func() (*ls.LeaseGrantResult, error){first, second} {
 			if res, err := wait(); err != nil || res.TTL != 60 {
 				t.Fatalf("a keep-alive between grant and revocation: %+v, %v", res, err)
 			}
@@ -40,9 +41,9 @@ func TestKeepAlivesTakeEffectInOrder(t *testing.T) {
 	}
 }
 
-// TestLeaseOfAnotherReplica asks a replica that has not applied the revocation of another one: it evaluates the request
-// again after the conflict, and nothing of the first evaluation may be in the answer.
-func TestLeaseOfAnotherReplica(t *testing.T) {
+// TestKeepAliveIsEvaluatedAgainAfterConflict keeps a lease alive on a replica that has not applied its revocation. The
+// answer must hold nothing of the evaluation before the conflict.
+func TestKeepAliveIsEvaluatedAgainAfterConflict(t *testing.T) {
 	t.Parallel()
 	path, options := tempDatabase(t), ls.Options{LeaseMode: ls.LeaseModeEtcd}
 	one, other := startStore(t, openSQLite(t, path), options), startStore(t, openSQLite(t, path), options)
@@ -60,13 +61,14 @@ func TestLeaseOfAnotherReplica(t *testing.T) {
 			t.Fatal(err)
 		}
 		kept, err := other.LeaseKeepAlive(ctx, ls.Unguarded, id)
-		if want := (ls.LeaseGrantResult{ID: id, Revision: revoked}); !errors.Is(err, ls.ErrLeaseNotFound) || *kept != want {
+		want := ls.LeaseGrantResult{ID: id, Revision: revoked}
+		if !errors.Is(err, ls.ErrLeaseNotFound) || *kept != want {
 			t.Fatalf("a keep-alive: %+v, %v, want %+v", kept, err, want)
 		}
 	}
 }
 
-// TestRevocationIsLastOfItsGroup queues keep-alives behind a revocation while an append holds the writer up.
+// TestRevocationIsLastOfItsGroup queues keep-alives after a revocation during an append.
 func TestRevocationIsLastOfItsGroup(t *testing.T) {
 	t.Parallel()
 	log := newFaultyLog(openSQLite(t, tempDatabase(t)))

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestSortKeys sorts keys that are prefixes of each other, that hold NULs where shorter ones end, and that have long
-// prefixes in common.
+// TestSortKeys sorts keys that are prefixes of each other, keys with NULs where shorter ones end, and keys with long
+// common prefixes.
 func TestSortKeys(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for range 200 {

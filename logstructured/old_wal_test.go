@@ -14,9 +14,9 @@ import (
 // walMoments is the number of moments at which a copy is made and the write-ahead log is kept.
 const walMoments = 14
 
-// TestOldWALBesideCopy restores a copy of an SQLite file and leaves the write-ahead log of a later moment beside it.
-// SQLite applies the log to the copy. The result must be refused, or be the state of that later moment or of the copy:
-// never a mixture.
+// TestOldWALBesideCopy restores a copy of an SQLite file and leaves the write-ahead log of a later moment in place.
+// SQLite applies that log to the copy. The result must be refused, or be the state of the later moment or of the copy,
+// but not a mixture.
 func TestOldWALBesideCopy(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)
@@ -46,9 +46,9 @@ func TestOldWALBesideCopy(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if n%2 == 1 { // SQLite begins the log anew at an append after a checkpoint of all of it
+		if n%2 == 1 { // SQLite restarts the log at an append after a complete checkpoint
 			salt := walSalt(t, path)
-			eventually(t, "the write-ahead log begins anew", func() bool {
+			eventually(t, "the write-ahead log restarts", func() bool {
 				store.mustPut(t, "/registry/other", "value")
 				return walSalt(t, path) != salt
 			})
@@ -99,7 +99,7 @@ func TestOldWALBesideCopy(t *testing.T) {
 	}
 	t.Logf("%d moments: %v", len(moments), outcomes)
 	if outcomes["mixture"] > 0 || outcomes["refused"] == 0 {
-		t.Errorf("of a copy with an older log beside it came %v", outcomes)
+		t.Errorf("the outcomes of copies with an older log are %v", outcomes)
 	}
 }
 

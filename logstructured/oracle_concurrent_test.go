@@ -104,7 +104,7 @@ func replay(t *testing.T, o *oracle, calls []*call, lag bool) {
 	for _, c := range calls {
 		if c.err != nil {
 			if r, ok := c.op.(*ls.RangeRequest); lag && ok && r.Serializable && errors.Is(c.err, ls.ErrFutureRevision) {
-				continue // the replica had not got there, and nobody asked it to
+				continue // a serializable read, and the replica lagged
 			}
 			failed = append(failed, c)
 			continue
@@ -132,7 +132,8 @@ func replay(t *testing.T, o *oracle, calls []*call, lag bool) {
 	for _, c := range answered {
 		rev := c.revision()
 		if wrote(c.res) && rev != o.rev()+1 || !wrote(c.res) && rev != o.rev() {
-			t.Fatalf("%s\n  %s\n  follows revision %d: revisions must grow by one for each request that writes, and only then",
+			t.Fatalf("%s\n  %s\n  follows revision %d: "+
+				"revisions must grow by one for each request that writes, and only then",
 				requestText(c.op), resultText(c.res, nil), o.rev())
 		}
 		want := resultText(o.apply(c.op))
@@ -140,7 +141,8 @@ func replay(t *testing.T, o *oracle, calls []*call, lag bool) {
 	}
 	for _, c := range failed {
 		if !o.failsBetween(c.op, c.err, c.before, c.after) {
-			t.Fatalf("%s\n  failed with %v, which it does at no revision from %d to %d", requestText(c.op), c.err, c.before, c.after)
+			t.Fatalf("%s\n  failed with %v, which it does at no revision from %d to %d",
+				requestText(c.op), c.err, c.before, c.after)
 		}
 	}
 }
@@ -157,8 +159,8 @@ func (o *oracle) failsBetween(op ls.Op, err error, from, through int64) bool {
 	return false
 }
 
-// TestOracleConcurrent lets many clients send random transactions at once, valid and failing ones, to a log that is
-// slow enough for them to share appends. The order of their revisions must explain every answer.
+// TestOracleConcurrent sends random valid and failing transactions from many clients at once, to a log that is slow
+// enough for them to share appends. The order of their revisions must explain every answer.
 func TestOracleConcurrent(t *testing.T) {
 	t.Parallel()
 	rnd := testRand(t)
@@ -204,8 +206,8 @@ func TestOracleConcurrent(t *testing.T) {
 	compareHistory(t, run.oracle, startStore(t, openSQLite(t, path), ls.Options{}))
 }
 
-// TestOracleBadRequestFailsAlone puts failing requests of every kind into one batch with good ones: an append is held
-// up while they queue behind it.
+// TestOracleBadRequestFailsAlone queues failing requests of every kind with valid ones during an append, so that they
+// form one batch.
 func TestOracleBadRequestFailsAlone(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
@@ -233,10 +235,16 @@ func TestOracleBadRequestFailsAlone(t *testing.T) {
 		op   ls.Op
 		want error
 	}{
-		{&ls.TxnRequest{Success: []ls.Op{put, &ls.RangeRequest{KeyRange: everything, Revision: 1000}}}, ls.ErrFutureRevision},
+		{&ls.TxnRequest{Success: []ls.Op{
+			put, &ls.RangeRequest{KeyRange: everything, Revision: 1000},
+		}}, ls.ErrFutureRevision},
 		{&ls.TxnRequest{Success: []ls.Op{put, &ls.RangeRequest{KeyRange: everything, Revision: 7}}}, ls.ErrCompacted},
-		{&ls.TxnRequest{Success: []ls.Op{put, &ls.PutRequest{Key: []byte("missing"), IgnoreValue: true}}}, ls.ErrKeyNotFound},
-		{&ls.TxnRequest{Success: []ls.Op{put, &ls.TxnRequest{Success: []ls.Op{&ls.PutRequest{Key: []byte("missing"), IgnoreLease: true}}}}}, ls.ErrKeyNotFound},
+		{&ls.TxnRequest{Success: []ls.Op{
+			put, &ls.PutRequest{Key: []byte("missing"), IgnoreValue: true},
+		}}, ls.ErrKeyNotFound},
+		{&ls.TxnRequest{Success: []ls.Op{
+			put, &ls.TxnRequest{Success: []ls.Op{&ls.PutRequest{Key: []byte("missing"), IgnoreLease: true}}},
+		}}, ls.ErrKeyNotFound},
 		{&ls.TxnRequest{Success: []ls.Op{
 			put, &ls.DeleteRangeRequest{KeyRange: ls.KeyRange{Key: []byte("key"), End: []byte{0}}},
 			&ls.TxnRequest{Success: []ls.Op{&ls.PutRequest{Key: []byte("key"), IgnoreValue: true}}},

@@ -28,9 +28,8 @@ func notWritten(err error) bool {
 	return true
 }
 
-// TestFaultUnknownOutcomes lets appends fail in every way around the moment that they reach the database, and sees that
-// the store finds out what became of them: the client gets one definite answer, and the key was written as often as it
-// says.
+// TestFaultUnknownOutcomes fails appends in every way before and after they reach the database. The store must find the
+// outcome: the client gets one definite answer, and the key is written as often as the answers say.
 func TestFaultUnknownOutcomes(t *testing.T) {
 	t.Parallel()
 	var failOnce = func(then func(context.Context, *realAppend) error) faults {
@@ -64,11 +63,14 @@ func TestFaultUnknownOutcomes(t *testing.T) {
 			for i := range 5 {
 				l.fail(f)
 				op := &ls.TxnRequest{
-					Compares: []ls.Compare{{KeyRange: ls.KeyRange{Key: []byte("key")}, Target: ls.CompareVersion, Number: int64(i)}},
-					Success:  []ls.Op{&ls.PutRequest{Key: []byte("key"), Value: fmt.Append(nil, i), PrevKV: true}},
+					Compares: []ls.Compare{{
+						KeyRange: ls.KeyRange{Key: []byte("key")}, Target: ls.CompareVersion, Number: int64(i),
+					}},
+					Success: []ls.Op{&ls.PutRequest{Key: []byte("key"), Value: fmt.Append(nil, i), PrevKV: true}},
 				}
 				want := resultText(o.apply(op))
-				mustMatch(t, "a compare-and-put with unknown outcome", resultText(store.apply(testContext(t), op)), want)
+				got := resultText(store.apply(testContext(t), op))
+				mustMatch(t, "a compare-and-put with unknown outcome", got, want)
 			}
 			l.late.Wait()
 			compareHistory(t, o, store)
@@ -76,9 +78,9 @@ func TestFaultUnknownOutcomes(t *testing.T) {
 	}
 }
 
-// TestFaultUnknownMetByAnotherReplica has another store write while an append's outcome is unknown: it has failed for
-// good then, and is evaluated again.
-func TestFaultUnknownMetByAnotherReplica(t *testing.T) {
+// TestUnknownOutcomeAfterConflictIsFailure appends from another store while the outcome of an append is unknown. That
+// append has then failed, and its request is evaluated again.
+func TestUnknownOutcomeAfterConflictIsFailure(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)
 	other := startStore(t, openSQLite(t, path), ls.Options{})
@@ -96,20 +98,23 @@ func TestFaultUnknownMetByAnotherReplica(t *testing.T) {
 		return err
 	}})
 	res, err := store.Txn(testContext(t), ls.Unguarded, &ls.TxnRequest{
-		Compares: []ls.Compare{{KeyRange: ls.KeyRange{Key: []byte("key")}, Target: ls.CompareValue, Value: []byte("first")}},
-		Success:  []ls.Op{&ls.PutRequest{Key: []byte("key"), Value: []byte("third")}},
-		Failure:  []ls.Op{&ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("key")}}},
+		Compares: []ls.Compare{{
+			KeyRange: ls.KeyRange{Key: []byte("key")}, Target: ls.CompareValue, Value: []byte("first"),
+		}},
+		Success: []ls.Op{&ls.PutRequest{Key: []byte("key"), Value: []byte("third")}},
+		Failure: []ls.Op{&ls.RangeRequest{KeyRange: ls.KeyRange{Key: []byte("key")}}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `Txn{rev=3 succeeded=false Range{rev=3 more=false count=1 ("key"="second" create=2 mod=3 version=2 lease=0)}}`
+	want := `Txn{rev=3 succeeded=false Range{rev=3 more=false count=1 ` +
+		`("key"="second" create=2 mod=3 version=2 lease=0)}}`
 	mustMatch(t, "a transaction overtaken by another replica", resultText(res, nil), want)
 }
 
-// TestFaultsUnderLoad lets everything fail at random while clients count keys up by compare-and-put. Afterwards the log
-// must hold each acknowledged write once, under the revision that was answered, none that was promised not to be there,
-// and no write twice.
+// TestFaultsUnderLoad fails calls at random while clients increment keys by compare-and-put. Afterwards the log must
+// hold each acknowledged write once, at the revision of its answer, no write that was reported as failed, and no write
+// twice.
 func TestFaultsUnderLoad(t *testing.T) {
 	t.Parallel()
 	rnd := testRand(t)
@@ -187,7 +192,7 @@ func TestFaultsUnderLoad(t *testing.T) {
 	wg.Wait()
 	l.heal()
 	l.late.Wait()
-	// A write after all the others brings the store up to the log's end.
+	// A last write brings the store up to the head of the log.
 	last := store.mustPut(t, "last", "")
 	stream.synced(t, int64(last))
 
@@ -213,7 +218,7 @@ func TestFaultsUnderLoad(t *testing.T) {
 			case w.err == nil && rev != w.revision:
 				t.Errorf("%q was acknowledged at revision %d and is at %d", w.value, w.revision, rev)
 			case w.err != nil && notWritten(w.err) && there:
-				t.Errorf("%q is there, though its client was told: %v", w.value, w.err)
+				t.Errorf("%q is in the log, but its client got: %v", w.value, w.err)
 			}
 			outcome := "acknowledged"
 			if w.err != nil {
@@ -224,7 +229,7 @@ func TestFaultsUnderLoad(t *testing.T) {
 	}
 	t.Logf("%d written, outcomes %v", len(written), outcomes)
 	if outcomes["acknowledged"] < clients || outcomes[log.ErrNoSpace.Error()] == 0 {
-		t.Errorf("the test does not reach what it is for")
+		t.Errorf("the test did not reach its purpose")
 	}
 
 	// What a fresh store reads is the same again.
@@ -238,7 +243,7 @@ func TestFaultsUnderLoad(t *testing.T) {
 		n += len(r.Events)
 	}
 	if n != len(written) {
-		t.Errorf("%d events before, %d after opening anew", len(written), n)
+		t.Errorf("%d events before, %d after reopening", len(written), n)
 	}
 }
 
@@ -254,9 +259,9 @@ func (d *lockedDice) Intn(n int) int {
 	return d.rnd.Intn(n)
 }
 
-// TestFaultReadsGoOn takes the database away: what needs it fails with a clear error, what does not goes on, and when
-// it is back everything does, without help.
-func TestFaultReadsGoOn(t *testing.T) {
+// TestSerializableReadsContinueInOutage makes the database unreachable. Requests that need it fail with a clear error,
+// and the others succeed. All succeed once it is reachable again.
+func TestSerializableReadsContinueInOutage(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name  string
@@ -287,7 +292,7 @@ func TestFaultReadsGoOn(t *testing.T) {
 				_, err = store.Range(ctx, ls.Unguarded, r)
 				if err == nil {
 					t.Errorf("a linearizable read succeeded without the database: %s", requestText(r))
-				} else if !errors.Is(err, ls.ErrUnavailable) && !errors.Is(err, ls.ErrTimeout) && !errors.Is(err, c.write) {
+				} else if !isAny(err, ls.ErrUnavailable, ls.ErrTimeout, c.write) {
 					t.Errorf("a linearizable read: %v", err)
 				}
 			}
@@ -318,9 +323,9 @@ func TestFaultReadsGoOn(t *testing.T) {
 	}
 }
 
-// TestFaultNeverAnswered hangs every call to the database. Requests end all the same, at the store's own limit or their
-// client's.
-func TestFaultNeverAnswered(t *testing.T) {
+// TestRequestsEndWhileDatabaseHangs blocks every call to the database. Requests end by the timeout of the store or of
+// their client.
+func TestRequestsEndWhileDatabaseHangs(t *testing.T) {
 	t.Parallel()
 	l := newFaultyLog(openSQLite(t, tempDatabase(t)))
 	store := startStore(t, l, ls.Options{RequestTimeout: 200 * time.Millisecond})
@@ -342,8 +347,8 @@ func TestFaultNeverAnswered(t *testing.T) {
 			t.Errorf("range: %v", err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		if _, err := store.Put(ctx, ls.Unguarded,
-			&ls.PutRequest{Key: fmt.Append(nil, i)}); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, ls.ErrTimeout) && !errors.Is(err, log.ErrUnknown) {
+		_, err := store.Put(ctx, ls.Unguarded, &ls.PutRequest{Key: fmt.Append(nil, i)})
+		if !isAny(err, context.DeadlineExceeded, ls.ErrTimeout, log.ErrUnknown) {
 			t.Errorf("put with a deadline: %v", err)
 		}
 		cancel()
@@ -358,9 +363,9 @@ func TestFaultNeverAnswered(t *testing.T) {
 	})
 }
 
-// TestFaultShutdownUnderLoad stops a store in the middle of everything, with a database that answers late: every waiter
-// is told, the log is closed, and nothing is left running.
-func TestFaultShutdownUnderLoad(t *testing.T) { // not parallel: it counts goroutines
+// TestShutdownUnderLoad stops a store under load, with a database that answers late. Every waiter gets an error, the
+// log is closed, and no goroutine is left.
+func TestShutdownUnderLoad(t *testing.T) { // not parallel: it counts goroutines
 	before := runtime.NumGoroutine()
 	path := tempDatabase(t)
 	l := newFaultyLog(openSQLite(t, path))
@@ -425,7 +430,9 @@ func TestFaultShutdownUnderLoad(t *testing.T) { // not parallel: it counts gorou
 		&ls.RangeRequest{KeyRange: everything}); !errors.Is(err, ls.ErrStopped) {
 		t.Errorf("range after Run has returned: %v", err)
 	}
-	eventually(t, fmt.Sprintf("no more goroutines run than the %d before", before), func() bool { return runtime.NumGoroutine() <= before })
+	eventually(t, fmt.Sprintf("no more goroutines run than the %d before", before), func() bool {
+		return runtime.NumGoroutine() <= before
+	})
 
 	reopened := startStore(t, openSQLite(t, path), ls.Options{})
 	res, err := reopened.Range(testContext(t), ls.Unguarded, &ls.RangeRequest{KeyRange: everything, KeysOnly: true})
@@ -440,9 +447,9 @@ func TestFaultShutdownUnderLoad(t *testing.T) { // not parallel: it counts gorou
 	}
 }
 
-// TestLargeBehindOthers lets another replica be faster than each large append. Small requests get past the large one,
-// which goes on being tried, and needs only one append that others let pass.
-func TestLargeBehindOthers(t *testing.T) {
+// TestLargeAppendAmongConflicts lets another replica win every race against a large append. Small requests overtake it,
+// and it succeeds with the first turn of this replica.
+func TestLargeAppendAmongConflicts(t *testing.T) {
 	db := new(memory.Database)
 	other := startStore(t, db.Open(), ls.Options{})
 	l := newFaultyLog(db.Open())
@@ -452,14 +459,14 @@ func TestLargeBehindOthers(t *testing.T) {
 		_, err := r.Put(ctx, ls.Unguarded, &ls.PutRequest{Key: []byte(key), Value: bytes.Repeat([]byte("v"), size)})
 		return err
 	}
-	var inVain atomic.Int64
+	var conflicts atomic.Int64
 	l.fail(faults{append: func(ctx context.Context, a *realAppend) error {
 		size := 0
 		for i := range a.entries {
 			size += len(a.entries[i].Value)
 		}
 		if size > 512<<10 {
-			inVain.Add(1)
+			conflicts.Add(1)
 			if err := put(other, "other", 1); err != nil {
 				return err
 			}
@@ -468,7 +475,7 @@ func TestLargeBehindOthers(t *testing.T) {
 	}})
 	large := make(chan error, 1)
 	go func() { large <- put(store, "large", 1<<20) }()
-	eventually(t, "the large append is in vain", func() bool { return inVain.Load() > 0 })
+	eventually(t, "the large append conflicts", func() bool { return conflicts.Load() > 0 })
 	for n := range 100 {
 		if err := put(store, fmt.Sprint("small", n), 1024); err != nil {
 			t.Fatal(err)
@@ -476,7 +483,7 @@ func TestLargeBehindOthers(t *testing.T) {
 	}
 	select {
 	case err := <-large:
-		t.Fatalf("the large append came in: %v", err)
+		t.Fatalf("the large append succeeded: %v", err)
 	default:
 	}
 	l.heal()

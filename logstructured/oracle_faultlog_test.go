@@ -13,7 +13,7 @@ import (
 type faultyLog struct {
 	log.Log
 	faults atomic.Pointer[faults]
-	// late are the appends that a test let go on after they had been answered.
+	// late counts the appends that continue after the store got an answer.
 	late sync.WaitGroup
 
 	appends, appended atomic.Int64
@@ -22,8 +22,8 @@ type faultyLog struct {
 // faults are called before the real operation; nil is no fault. An error is returned in its place.
 type faults struct {
 	end, read, values, remove, confirm func(context.Context) error
-	// asked is called once the log's end is known, before the store is told.
-	asked func()
+	// afterEnd is called between the answer of End and its return to the store.
+	afterEnd func()
 	// append decides by itself whether, and when, the real append happens.
 	append func(context.Context, *realAppend) error
 }
@@ -58,8 +58,8 @@ func (l *faultyLog) End(ctx context.Context) (log.End, error) {
 		return log.End{}, err
 	}
 	end, err := l.Log.End(ctx)
-	if f.asked != nil {
-		f.asked()
+	if f.afterEnd != nil {
+		f.afterEnd()
 	}
 	return end, err
 }

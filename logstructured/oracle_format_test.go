@@ -3,6 +3,7 @@ package logstructured_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,8 +19,9 @@ import (
 func requestText(op ls.Op) string {
 	switch r := op.(type) {
 	case *ls.RangeRequest:
-		return fmt.Sprintf("Range{%s rev=%d limit=%d sort=%d/%d serializable=%v keysOnly=%v countOnly=%v mod=%d..%d create=%d..%d}",
-			rangeText(r.KeyRange), r.Revision, r.Limit, r.SortTarget, r.SortOrder, r.Serializable, r.KeysOnly, r.CountOnly,
+		return fmt.Sprintf("Range{%s rev=%d limit=%d sort=%d/%d serializable=%v keysOnly=%v countOnly=%v "+
+			"mod=%d..%d create=%d..%d}", rangeText(r.KeyRange), r.Revision, r.Limit, r.SortTarget, r.SortOrder,
+			r.Serializable, r.KeysOnly, r.CountOnly,
 			r.MinModRevision, r.MaxModRevision, r.MinCreateRevision, r.MaxCreateRevision)
 	case *ls.PutRequest:
 		return fmt.Sprintf("Put{%q=%s lease=%d prevKV=%v ignoreValue=%v ignoreLease=%v}",
@@ -30,7 +32,8 @@ func requestText(op ls.Op) string {
 		var b strings.Builder
 		b.WriteString("Txn{if")
 		for _, c := range r.Compares {
-			fmt.Fprintf(&b, " (%s target=%d result=%d %d %s)", rangeText(c.KeyRange), c.Target, c.Result, c.Number, valueText(c.Value))
+			fmt.Fprintf(&b, " (%s target=%d result=%d %d %s)",
+				rangeText(c.KeyRange), c.Target, c.Result, c.Number, valueText(c.Value))
 		}
 		for i, branch := range [][]ls.Op{r.Success, r.Failure} {
 			b.WriteString([]string{"; then", "; else"}[i])
@@ -82,8 +85,14 @@ func resultText(res ls.OpResult, err error) string {
 
 // sentinels are the errors that the store may answer a request with.
 var sentinels = []error{
-	ls.ErrCompacted, ls.ErrFutureRevision, ls.ErrKeyNotFound, ls.ErrLeaseNotFound, ls.ErrLeaseExists, ls.ErrLeaseTTLTooLarge, log.ErrTooLarge,
-	log.ErrNoSpace, log.ErrReadOnly, log.ErrUnknown, ls.ErrUnavailable, ls.ErrTimeout, ls.ErrStopped,
+	ls.ErrCompacted, ls.ErrFutureRevision, ls.ErrKeyNotFound, ls.ErrLeaseNotFound, ls.ErrLeaseExists,
+	ls.ErrLeaseTTLTooLarge, log.ErrTooLarge, log.ErrNoSpace, log.ErrReadOnly, log.ErrUnknown, ls.ErrUnavailable,
+	ls.ErrTimeout, ls.ErrStopped,
+}
+
+// isAny reports whether err is one of the errors.
+func isAny(err error, of ...error) bool {
+	return slices.ContainsFunc(of, func(one error) bool { return errors.Is(err, one) })
 }
 
 func sentinelOf(err error) error {

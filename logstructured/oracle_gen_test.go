@@ -14,14 +14,16 @@ type chooser interface {
 
 // testKeys are few, so that operations meet, and awkward, so that no byte is taken for anything but itself.
 var testKeys = [][]byte{
-	[]byte("\x00"), []byte("\x00\x00"), []byte("\x01"), []byte("a"), []byte("a\x00"), []byte("a\xff"), []byte("aa"), []byte("ab"),
-	[]byte("b"), []byte("b/"), []byte("b/1"), []byte("b/2"), []byte("b0"), []byte("'; --"), []byte("%_\\"), []byte("\xc3\x28"), []byte("\xe2\x82\xac"),
+	[]byte("\x00"), []byte("\x00\x00"), []byte("\x01"), []byte("a"), []byte("a\x00"), []byte("a\xff"), []byte("aa"),
+	[]byte("ab"), []byte("b"), []byte("b/"), []byte("b/1"), []byte("b/2"), []byte("b0"), []byte("'; --"),
+	[]byte("%_\\"), []byte("\xc3\x28"), []byte("\xe2\x82\xac"),
 	[]byte("z"), []byte("\xff"), []byte("\xff\xff"),
 }
 
 // testValues include those that sort and compare in ways a text column would not.
 var testValues = [][]byte{
-	nil, []byte("1"), []byte("2"), []byte("10"), []byte("a"), []byte("A"), {0}, {0, 0}, {0xff}, bytes.Repeat([]byte("v"), 300),
+	nil, []byte("1"), []byte("2"), []byte("10"), []byte("a"), []byte("A"), {0}, {0, 0}, {0xff},
+	bytes.Repeat([]byte("v"), 300),
 }
 
 // generator makes requests that a server would let pass.
@@ -82,7 +84,9 @@ func (g *generator) rangeRequest(inTxn bool) *ls.RangeRequest {
 	r.KeysOnly = g.chance(15)
 	r.CountOnly = g.chance(10)
 	r.Serializable = !inTxn && g.chance(20)
-	for _, bound := range []*ls.Revision{&r.MinModRevision, &r.MaxModRevision, &r.MinCreateRevision, &r.MaxCreateRevision} {
+	for _, bound := range []*ls.Revision{
+		&r.MinModRevision, &r.MaxModRevision, &r.MinCreateRevision, &r.MaxCreateRevision,
+	} {
 		if g.chance(7) {
 			*bound = g.revision()
 		}

@@ -46,7 +46,7 @@ func tempDatabase(t testing.TB) string {
 	return filepath.Join(dir, "state.db")
 }
 
-// testLogger is silent unless asked: a store under fault injection has a lot to say.
+// testLogger is silent by default, because a store under fault injection logs a lot.
 func testLogger(t testing.TB) *logrus.Entry {
 	logger := logrus.New()
 	logger.SetOutput(io.Discard)
@@ -177,7 +177,7 @@ func eventually(t testing.TB, what string, condition func() bool) {
 	for !condition() {
 		select {
 		case <-deadline:
-			t.Fatalf("it never came true that %s", what)
+			t.Fatalf("timeout: not true that %s", what)
 		case <-time.After(2 * time.Millisecond):
 		}
 	}

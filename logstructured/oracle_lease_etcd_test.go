@@ -82,7 +82,8 @@ func TestLeasesOfTheirOwn(t *testing.T) {
 		t.Helper()
 		mustMatch(t, "the lease of most", leaseText(t, r, 8), fmt.Sprintf(`%d s ["a" "b"] at 10`, ls.MaxLeaseTTL))
 		mustMatch(t, "the random lease", leaseText(t, r, random), `100 s ["moves"] at 10`)
-		if ids, revision, err := r.Leases(testContext(t), ls.Unguarded); err != nil || revision != 10 || !slices.Contains(ids, 8) || !slices.Contains(ids, random) {
+		ids, revision, err := r.Leases(testContext(t), ls.Unguarded)
+		if err != nil || revision != 10 || !slices.Contains(ids, 8) || !slices.Contains(ids, random) {
 			t.Errorf("leases %v at %d, %v", ids, revision, err)
 		}
 	}
@@ -103,9 +104,9 @@ func TestLeasesOfTheirOwn(t *testing.T) {
 	}
 }
 
-// TestLeasesExpire lets a lease end of which another replica knows, while one that is kept alive on yet another goes
-// on.
-func TestLeasesExpire(t *testing.T) {
+// TestLeaseExpiresOnAnotherReplica lets a lease that another replica granted expire. A lease that is kept alive through
+// a third replica continues.
+func TestLeaseExpiresOnAnotherReplica(t *testing.T) {
 	t.Parallel()
 	replicas := startReplicas(t, 3, modeEtcd)
 	mustGrant(t, replicas[0], 1, 2)
@@ -132,8 +133,8 @@ func TestLeasesExpire(t *testing.T) {
 	}
 }
 
-// TestLeaseAfterOutage gives holders a whole TTL to keep their leases alive after a time in which nobody could.
-func TestLeaseAfterOutage(t *testing.T) {
+// TestOutageExtendsLeases extends leases by a whole TTL after a time in which their clients could not keep them alive.
+func TestOutageExtendsLeases(t *testing.T) {
 	t.Parallel()
 	db := new(memory.Database)
 	l := newFaultyLog(db.Open())
@@ -167,9 +168,9 @@ func TestLeaseAfterOutage(t *testing.T) {
 	}
 }
 
-// TestLeasesAtOnce has many holders on several replicas: all keep-alives that come at once are one entry, and the
-// entries that others replaced go.
-func TestLeasesAtOnce(t *testing.T) {
+// TestConcurrentKeepAlivesShareEntries keeps many leases alive at once through several replicas. Concurrent keep-alives
+// share one entry, and superseded entries are deleted.
+func TestConcurrentKeepAlivesShareEntries(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)
 	opts := ls.Options{LeaseMode: ls.LeaseModeEtcd, CompactRetention: time.Nanosecond}
@@ -205,7 +206,8 @@ func TestLeasesAtOnce(t *testing.T) {
 	}
 	before := kinds()
 	if n := before[log.KindKeepAlive]; n == 0 || n > leases*(rounds-1)/2 || before[log.KindLease] != leases {
-		t.Errorf("%d leases that were kept alive %d times are %d entries, and the keep-alives %d", leases, rounds-1, before[log.KindLease], n)
+		t.Errorf("%d leases that were kept alive %d times are %d entries, and the keep-alives %d",
+			leases, rounds-1, before[log.KindLease], n)
 	}
 	for i := range ls.LeaseID(leases) {
 		if i != 100 {
@@ -218,14 +220,16 @@ func TestLeasesAtOnce(t *testing.T) {
 	if _, err := store.Compact(testContext(t), ls.Unguarded, store.mustPut(t, "key", ""), false); err != nil {
 		t.Fatal(err)
 	}
-	// One lease, what kept it alive last, the mode, a key and the compaction; the tombstones of leases go as well.
-	want := map[log.Kind]int{log.KindPut: 1, log.KindLease: 1, log.KindKeepAlive: 1, log.KindRecord: 1, log.KindCompaction: 1}
-	eventually(t, "what is dead has been deleted", func() bool { return maps.Equal(kinds(), want) })
+	// One lease, its newest keep-alive, the mode, a key and the compaction.
+	want := map[log.Kind]int{
+		log.KindPut: 1, log.KindLease: 1, log.KindKeepAlive: 1, log.KindRecord: 1, log.KindCompaction: 1,
+	}
+	eventually(t, "garbage has been deleted", func() bool { return maps.Equal(kinds(), want) })
 	mustMatch(t, "the last lease", leaseText(t, startStore(t, openSQLite(t, path), opts), 101), `1000 s [] at 2`)
 }
 
-// TestLeaseModes opens logs in the other mode, and converts them.
-func TestLeaseModes(t *testing.T) {
+// TestLeaseModeConversion opens logs in the other lease mode, and converts them.
+func TestLeaseModeConversion(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)
 	store := startStore(t, openSQLite(t, path), ls.Options{})
@@ -245,7 +249,8 @@ func TestLeaseModes(t *testing.T) {
 	}
 	open := func(mode ls.LeaseMode, want error) {
 		t.Helper()
-		if _, err := ls.Open(t.Context(), openSQLite(t, path), ls.Options{LeaseMode: mode, Logger: testLogger(t)}); !errors.Is(err, want) {
+		opts := ls.Options{LeaseMode: mode, Logger: testLogger(t)}
+		if _, err := ls.Open(t.Context(), openSQLite(t, path), opts); !errors.Is(err, want) {
 			t.Errorf("open in mode %s: %v", mode, err)
 		}
 	}
@@ -259,7 +264,7 @@ func TestLeaseModes(t *testing.T) {
 	open(ls.LeaseModeTTL, ls.ErrLeaseModeMismatch)
 	if _, err := other.Range(testContext(t), ls.Unguarded,
 		&ls.RangeRequest{KeyRange: everything}); !errors.Is(err, ls.ErrUnavailable) && !errors.Is(err, ls.ErrTimeout) {
-		t.Errorf("a replica of the former mode reads: %v", err)
+		t.Errorf("a replica of the previous mode reads: %v", err)
 	}
 	other.stop(t)
 
@@ -279,7 +284,8 @@ func TestLeaseModes(t *testing.T) {
 	}
 	for i, longest := range []int64{100, 100, 200, 500, 0} {
 		kv := res.KVs[i]
-		if kv.Lease > longest || kv.Lease < longest-60 || longest > 0 && (kv.ModRevision != 8 || string(kv.Value) != "v" || kv.Version != 2) {
+		if kv.Lease > longest || kv.Lease < longest-60 ||
+			longest > 0 && (kv.ModRevision != 8 || string(kv.Value) != "v" || kv.Version != 2) {
 			t.Errorf("%s", kv)
 		}
 	}

@@ -70,9 +70,9 @@ func TestLeaseExpires(t *testing.T) {
 
 	res, err := store.Range(testContext(t), ls.Unguarded, &ls.RangeRequest{KeyRange: everything, KeysOnly: true})
 	if err != nil || len(res.KVs) != 2 || string(res.KVs[0].Key) != "detached" || string(res.KVs[1].Key) != "lasting" {
-		t.Errorf("what is left: %s", resultText(res, err))
+		t.Errorf("the remaining keys: %s", resultText(res, err))
 	}
-	// What expires at once goes in one revision, in key order; revisions grow by one all the same.
+	// Keys that expire together are deleted in one revision, in key order.
 	if res.Revision < 7+1 || res.Revision > 7+3 {
 		t.Errorf("revision %d after 6 writes and the expiry of 3 keys", res.Revision)
 	}
@@ -105,8 +105,7 @@ func deletedKeys(r *ls.WatchResponse) (text string) {
 	return text
 }
 
-// TestLeaseRewriteExtends writes a key again and again for longer than its TTL, in each of the ways that keep its
-// lease.
+// TestLeaseRewriteExtends writes a key for longer than its TTL, in each of the ways that keep its lease.
 func TestLeaseRewriteExtends(t *testing.T) {
 	t.Parallel()
 	store := startStore(t, openSQLite(t, tempDatabase(t)), ls.Options{})
@@ -132,7 +131,7 @@ func TestLeaseRewriteExtends(t *testing.T) {
 	}
 }
 
-// TestLeaseSurvivesReopen closes the store before keys expire and opens it before and after their time.
+// TestLeaseSurvivesReopen closes the store before keys expire, and opens it before and after they do.
 func TestLeaseSurvivesReopen(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)
@@ -155,11 +154,11 @@ func TestLeaseSurvivesReopen(t *testing.T) {
 	}
 	res, err := store.Range(testContext(t), ls.Unguarded, &ls.RangeRequest{KeyRange: everything})
 	if time.Since(last) < 100*time.Second && (err != nil || res.Count != 1) {
-		t.Errorf("what is left: %s", resultText(res, err))
+		t.Errorf("the remaining keys: %s", resultText(res, err))
 	}
 }
 
-// TestLeaseSweptByReplicas lets three stores sweep the same keys.
+// TestLeaseSweptByReplicas sweeps the same keys with three stores.
 func TestLeaseSweptByReplicas(t *testing.T) {
 	t.Parallel()
 	replicas := startReplicas(t, 3, ls.Options{})
@@ -215,8 +214,8 @@ func TestLeaseGrantInModeTTL(t *testing.T) {
 	}
 }
 
-// TestExpiryBesideWatchCreations keeps the writer busy with looking at the log: keys expire all the same.
-func TestExpiryBesideWatchCreations(t *testing.T) {
+// TestKeysExpireDuringWatchCreations keeps the writer busy with polling the log. Keys must still expire.
+func TestKeysExpireDuringWatchCreations(t *testing.T) {
 	t.Parallel()
 	store := startStore(t, new(memory.Database).Open(), ls.Options{PollInterval: patience})
 	if _, err := store.Put(testContext(t), ls.Unguarded, &ls.PutRequest{Key: []byte("k"), Lease: 2}); err != nil {

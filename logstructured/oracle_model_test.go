@@ -345,7 +345,8 @@ func (o *oracle) readAt(r *ls.RangeRequest, now map[string]*mvccpb.KeyValue, hea
 				lease = 0 // etcd 3.7 answers from its index, which has no leases, unless it needs the values to sort.
 			}
 			kv = &mvccpb.KeyValue{
-				Key: kv.Key, CreateRevision: kv.CreateRevision, ModRevision: kv.ModRevision, Version: kv.Version, Lease: lease,
+				Key: kv.Key, CreateRevision: kv.CreateRevision, ModRevision: kv.ModRevision,
+				Version: kv.Version, Lease: lease,
 			}
 		}
 		res.KVs = append(res.KVs, kv)
@@ -353,7 +354,8 @@ func (o *oracle) readAt(r *ls.RangeRequest, now map[string]*mvccpb.KeyValue, hea
 	return res, nil
 }
 
-// sortKVs orders as asked. Keys that compare equal come as etcd's sort leaves them, which is the standard library's.
+// sortKVs sorts as requested. Keys that compare equal come in the order of etcd's sort, which is the standard
+// library's.
 func sortKVs(kvs []*mvccpb.KeyValue, r *ls.RangeRequest) {
 	if r.SortTarget == ls.SortByKey && r.SortOrder != ls.SortDescend {
 		return

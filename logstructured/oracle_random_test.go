@@ -15,8 +15,8 @@ import (
 // everything is a range over the whole key space.
 var everything = ls.KeyRange{Key: []byte{0}, End: []byte{0}}
 
-// TestOracleSequence runs random requests, one after the other, against a store and the oracle, and compares every
-// answer; from time to time the whole readable history; and the same again after opening the store anew.
+// TestOracleSequence sends random requests, one after the other, to a store and to the oracle. It compares every
+// answer, from time to time the whole readable history, and the same after reopening the store.
 func TestOracleSequence(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -27,7 +27,9 @@ func TestOracleSequence(t *testing.T) {
 		{"everything cached", 700, ls.Options{}},
 		// Without a cache each answer is read from the database, which takes its time.
 		{"nothing cached", 250, ls.Options{ValueCacheBytes: -1}},
-		{"little cached, rows deleted at once", 300, ls.Options{ValueCacheBytes: 2048, CompactRetention: time.Nanosecond}},
+		{"little cached, rows deleted at once", 300, ls.Options{
+			ValueCacheBytes: 2048, CompactRetention: time.Nanosecond,
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -58,6 +60,11 @@ type sequence struct {
 	store  *replica
 	// log is what was requested so far, the newest last, for failures.
 	log []string
+}
+
+// newSequence returns a sequence of random requests to store.
+func newSequence(t testing.TB, store *replica) *sequence {
+	return &sequence{oracle: newOracle(), gen: &generator{chooser: testRand(t)}, store: store}
 }
 
 // step sends one random request to both and compares the answers.
@@ -134,8 +141,9 @@ func compareHistory(t testing.TB, o *oracle, store *replica) {
 	}
 	for rev := max(1, o.compacted-2); rev <= o.rev()+1; rev++ {
 		op := &ls.RangeRequest{KeyRange: everything, Revision: ls.Revision(rev)}
+		what := fmt.Sprintf("all keys at revision %d of %d, compacted %d", rev, o.rev(), o.compacted)
 		want := resultText(o.apply(op))
-		mustMatch(t, fmt.Sprintf("all keys at revision %d of %d, compacted %d", rev, o.rev(), o.compacted), resultText(store.apply(ctx, op)), want)
+		mustMatch(t, what, resultText(store.apply(ctx, op)), want)
 	}
 	compareHashes(t, o, store)
 }
@@ -150,18 +158,20 @@ func compareHashes(t testing.TB, o *oracle, store *replica) {
 		if err != nil {
 			t.Fatalf("hash at revision %d of %d, compacted %d: %v", rev, o.rev(), o.compacted, err)
 		}
-		if comparable && got.Hash != want || int64(got.Revision) != o.rev() || int64(got.HashRevision) != rev || int64(got.CompactRevision) != o.compacted {
-			t.Fatalf("hash at revision %d of %d, compacted %d: store %+v, oracle %d", rev, o.rev(), o.compacted, *got, want)
+		if comparable && got.Hash != want || int64(got.Revision) != o.rev() ||
+			int64(got.HashRevision) != rev || int64(got.CompactRevision) != o.compacted {
+			t.Fatalf("hash at revision %d of %d, compacted %d: store %+v, oracle %d",
+				rev, o.rev(), o.compacted, *got, want)
 		}
 	}
 }
 
-// TestOracleHashSurvivesReopen hashes before and after the index was built anew and dead rows were deleted.
+// TestOracleHashSurvivesReopen hashes before and after the index is rebuilt and rows are deleted.
 func TestOracleHashSurvivesReopen(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)
 	opts := ls.Options{CompactRetention: time.Nanosecond}
-	run := &sequence{oracle: newOracle(), gen: &generator{chooser: testRand(t)}, store: startStore(t, openSQLite(t, path), opts)}
+	run := newSequence(t, startStore(t, openSQLite(t, path), opts))
 	for range 200 {
 		run.step(t)
 	}
@@ -183,8 +193,8 @@ func TestOracleHashSurvivesReopen(t *testing.T) {
 	run.compareHistory(t)
 }
 
-// TestOracleCompactionDeletesRows counts what a physical compaction leaves in the database: the live keys, the history
-// above the compact revision, and little else.
+// TestOracleCompactionDeletesRows counts the rows that a physical compaction leaves: the live keys, the history above
+// the compact revision, and few more.
 func TestOracleCompactionDeletesRows(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)
@@ -209,7 +219,10 @@ func TestOracleCompactionDeletesRows(t *testing.T) {
 	deadline := time.Now().Add(patience)
 	for rows := 0; rows < 4 || rows > 6; {
 		rows = 0
-		if _, err := l.Scan(t.Context(), 0, func(entries []log.Entry) error { rows += len(entries); return nil }); err != nil {
+		if _, err := l.Scan(t.Context(), 0, func(entries []log.Entry) error {
+			rows += len(entries)
+			return nil
+		}); err != nil {
 			t.Fatal(err)
 		}
 		if rows < 4 || time.Now().After(deadline) {
@@ -218,9 +231,9 @@ func TestOracleCompactionDeletesRows(t *testing.T) {
 	}
 }
 
-// TestOracleRetention keeps the rows that a compaction made unreachable for as long as it is told, though nobody can
-// read them.
-func TestOracleRetention(t *testing.T) {
+// TestRetentionKeepsCompactedRows keeps compacted rows in the database until their retention ends, although no client
+// can read them.
+func TestRetentionKeepsCompactedRows(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)
 	l := openSQLite(t, path)
@@ -242,7 +255,7 @@ func TestOracleRetention(t *testing.T) {
 	}
 	for i, found := range values.Found {
 		if !found {
-			t.Fatalf("row %d of [1 2 19] is gone before its retention is over", i)
+			t.Fatalf("row %d of [1 2 19] is gone before its retention has ended", i)
 		}
 	}
 }

@@ -14,10 +14,9 @@ import (
 // errDatabase is a failure that a driver has no sentinel for: the statement did not reach the database.
 var errDatabase = errors.New("connection refused")
 
-// TestOracleFailureIsNotSeenBeforeItsCause deletes a key while others update it, and lets the append with the tombstone
-// fail. An update that was evaluated behind the delete, in the same batch, found no key; but since the delete never
-// happened, nobody may be told so.
-func TestOracleFailureIsNotSeenBeforeItsCause(t *testing.T) {
+// TestFailedDeleteIsNotVisible deletes a key while clients update it, and fails the append of the tombstone. An update
+// of the same batch was evaluated without the key. Its client must not learn that, because the delete did not happen.
+func TestFailedDeleteIsNotVisible(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
 	l := newFaultyLog(openSQLite(t, tempDatabase(t)))

@@ -15,8 +15,8 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// TestOutageIsLoggedOnceAMinute has the cause of an outage change: the log has the current one each minute, and the end
-// at once.
+// TestOutageIsLoggedOnceAMinute changes the cause of an outage. Each minute the log shows the current cause, and the
+// end at once.
 func TestOutageIsLoggedOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		logger, hook := logtest.NewNullLogger()
@@ -25,7 +25,8 @@ func TestOutageIsLoggedOnceAMinute(t *testing.T) {
 		h := &health{logger: logrus.NewEntry(logger), damages: damages}
 		cause := errors.New("connection refused")
 		for range 250 { // in 150 seconds
-			if time.Sleep(600 * time.Millisecond); len(hook.AllEntries()) == 2 { //nolint:forbidigo // the clock is synctest's
+			time.Sleep(600 * time.Millisecond) //nolint:forbidigo // the clock is synctest's
+			if len(hook.AllEntries()) == 2 {
 				cause = fmt.Errorf("wrong password: %w", log.ErrCorrupt)
 			}
 			h.observe(t.Context(), cause)
@@ -34,7 +35,8 @@ func TestOutageIsLoggedOnceAMinute(t *testing.T) {
 		want := []string{
 			"error the database does not answer; trying again until it does connection refused <nil>",
 			"error the database does not answer; trying again until it does connection refused 1m0s",
-			"error the database is corrupt; refusing all writes and linearizable reads, with the alarm CORRUPT wrong password: database is corrupt 2m0s",
+			"error the database is corrupt; refusing all writes and linearizable reads, with the alarm CORRUPT " +
+				"wrong password: database is corrupt 2m0s",
 			"info the database answers again <nil> <nil>",
 		}
 		entries := hook.AllEntries()
@@ -42,7 +44,8 @@ func TestOutageIsLoggedOnceAMinute(t *testing.T) {
 			t.Fatalf("%d lines, want %d: %v", len(entries), len(want), entries)
 		}
 		for i, e := range entries {
-			if got := fmt.Sprint(e.Level, " ", e.Message, " ", e.Data[logrus.ErrorKey], " ", e.Data["for"]); got != want[i] {
+			got := fmt.Sprint(e.Level, " ", e.Message, " ", e.Data[logrus.ErrorKey], " ", e.Data["for"])
+			if got != want[i] {
 				t.Errorf("line %d is %q, want %q", i+1, got, want[i])
 			}
 		}

@@ -8,12 +8,14 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// TestPresenceAcrossClockJumps sets the database's clock while three replicas run, of which one is killed: the killed
-// one leaves the list after the usual time, and the others stay in it.
+// TestPresenceAcrossClockJumps sets the clock of the database while three replicas run and one of them is killed. The
+// killed replica leaves the list after the usual time, and the others stay in it.
 func TestPresenceAcrossClockJumps(t *testing.T) {
 	t.Parallel()
 	const self, running, killed = 1, 2, 3
-	for name, jump := range map[string]time.Duration{"none": 0, "an hour ahead": time.Hour, "an hour back": -time.Hour, "a second back": -time.Second} {
+	for name, jump := range map[string]time.Duration{
+		"none": 0, "an hour ahead": time.Hour, "an hour back": -time.Hour, "a second back": -time.Second,
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var observer, late presences

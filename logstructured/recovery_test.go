@@ -42,9 +42,9 @@ func untilCompacted(t *testing.T, ws *ls.WatchStream) ls.Revision {
 	}
 }
 
-// TestRecoveryOfTwoEnds restores a database from a backup under two replicas that have seen different ends of it, while
-// a third one that has seen nothing passes both before either looks.
-func TestRecoveryOfTwoEnds(t *testing.T) {
+// TestRecoveryOfReplicasAtDifferentHeads restores a backup under two replicas that have applied different heads. A
+// third replica passes both heads before either of them polls.
+func TestRecoveryOfReplicasAtDifferentHeads(t *testing.T) {
 	t.Parallel()
 	db := new(memory.Database)
 	opts := ls.Options{ValueCacheBytes: -1, PollInterval: time.Millisecond}
@@ -77,7 +77,7 @@ func TestRecoveryOfTwoEnds(t *testing.T) {
 		c.mustPut(t, fmt.Sprint("new-", i), "new")
 	}
 	if c.Revision() <= served {
-		t.Fatal("the writer did not pass what had been served")
+		t.Fatal("the writer did not pass the served revision")
 	}
 	logs[0].heal()
 	logs[1].heal()
@@ -85,7 +85,8 @@ func TestRecoveryOfTwoEnds(t *testing.T) {
 	replicas := []*replica{a, b, c}
 	for i, ws := range watches {
 		if compacted := untilCompacted(t, ws); compacted <= served+1000 {
-			t.Errorf("watch %d is canceled with compact revision %d, after revision %d had been served", i, compacted, served)
+			t.Errorf("watch %d is canceled with compact revision %d, after revision %d was served",
+				i, compacted, served)
 		}
 	}
 	revision := a.mustPut(t, "after", "all")
@@ -95,7 +96,8 @@ func TestRecoveryOfTwoEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 		if res.Revision != revision || len(res.KVs) != 10+100+1 || r.Term() < 2 {
-			t.Errorf("replica %d: revision %d, %d keys, term %d; want %d, 111, more than 1", i, res.Revision, len(res.KVs), r.Term(), revision)
+			t.Errorf("replica %d: revision %d, %d keys, term %d; want %d, 111, more than 1",
+				i, res.Revision, len(res.KVs), r.Term(), revision)
 		}
 		for _, kv := range res.KVs {
 			if string(kv.Value) == "lost" {
@@ -109,7 +111,7 @@ func TestRecoveryOfTwoEnds(t *testing.T) {
 			}
 		}
 	}
-	// The term is in the log: who starts now has it too.
+	// The log holds the term, so a replica that starts now has it too.
 	if d := startStore(t, db.Open(), opts); d.Term() != a.Term() || d.Revision() != revision {
 		t.Errorf("a new replica: term %d and revision %d, want %d and %d", d.Term(), d.Revision(), a.Term(), revision)
 	}
@@ -124,8 +126,8 @@ func TestRecoveryOfTwoEnds(t *testing.T) {
 	}
 }
 
-// TestRecoveryAtTheSamePosition restores a backup and appends exactly as much as was lost: the position is the same,
-// its entry is not.
+// TestRecoveryAtTheSamePosition restores a backup and appends as many entries as were lost. The position of the head is
+// the same, but its append ID differs.
 func TestRecoveryAtTheSamePosition(t *testing.T) {
 	t.Parallel()
 	db := new(memory.Database)
@@ -156,9 +158,9 @@ func TestRecoveryAtTheSamePosition(t *testing.T) {
 	}
 }
 
-// TestRecoveryKeepsItsHandsOff has deletions of a lost history under way: they must not hit the rows that stand at
-// their positions now.
-func TestRecoveryKeepsItsHandsOff(t *testing.T) {
+// TestRecoveryDropsPendingDeletions restores a backup while deletions of the lost history are pending. They must not
+// delete the rows that are now at their positions.
+func TestRecoveryDropsPendingDeletions(t *testing.T) {
 	t.Parallel()
 	db := new(memory.Database)
 	opts := ls.Options{CompactRetention: 50 * time.Millisecond}
@@ -181,7 +183,8 @@ func TestRecoveryKeepsItsHandsOff(t *testing.T) {
 	}
 	// The deletions are tried before anything else is.
 	var removals atomic.Int64
-	l.fail(faults{read: lookAway.read, end: lookAway.end, append: lookAway.append, remove: func(context.Context) error { removals.Add(1); return nil }})
+	remove := func(context.Context) error { removals.Add(1); return nil }
+	l.fail(faults{read: lookAway.read, end: lookAway.end, append: lookAway.append, remove: remove})
 	eventually(t, "deletions are tried", func() bool { return removals.Load() > 2 })
 	l.heal()
 	eventually(t, "the recovery is noticed", func() bool { return a.Term() == 2 })
@@ -191,8 +194,8 @@ func TestRecoveryKeepsItsHandsOff(t *testing.T) {
 	}
 }
 
-// TestRecoveryBehindTheFloor lets a replica sleep until what it has applied last is deleted: no reason for a jump,
-// unless what is left is of another history.
+// TestRecoveryBehindTheFloor stops a replica until its newest applied entry is deleted. The revision jumps only if the
+// remaining rows belong to another history.
 func TestRecoveryBehindTheFloor(t *testing.T) {
 	t.Parallel()
 	for _, restored := range []bool{false, true} {
@@ -227,7 +230,7 @@ func TestRecoveryBehindTheFloor(t *testing.T) {
 	}
 }
 
-// TestUnknownOutcomeIsConfirmed acknowledges a write that was found in the log only once that is known to be durable.
+// TestUnknownOutcomeIsConfirmed acknowledges a write that was found in the log only after it is known to be durable.
 func TestUnknownOutcomeIsConfirmed(t *testing.T) {
 	t.Parallel()
 	l := newFaultyLog(openSQLite(t, tempDatabase(t)))
@@ -251,7 +254,7 @@ func TestUnknownOutcomeIsConfirmed(t *testing.T) {
 		_, err := store.Put(testContext(t), ls.Unguarded, &ls.PutRequest{Key: []byte("k")})
 		acknowledged <- err
 	}()
-	eventually(t, "confirmation is asked for", func() bool { return refusals.Load() > 2 })
+	eventually(t, "Confirm is called", func() bool { return refusals.Load() > 2 })
 	select {
 	case err := <-acknowledged:
 		t.Fatalf("acknowledged (%v) before it was confirmed", err)
@@ -266,8 +269,8 @@ func TestUnknownOutcomeIsConfirmed(t *testing.T) {
 	}
 }
 
-// TestUnknownKind is of a database to which a later version of the program has written what this one does not know.
-func TestUnknownKind(t *testing.T) {
+// TestUnknownKindStopsAppends opens a log with an entry of a kind that only a later version knows.
+func TestUnknownKindStopsAppends(t *testing.T) {
 	t.Parallel()
 	db := new(memory.Database)
 	store := startStore(t, db.Open(), ls.Options{RequestTimeout: time.Second})
@@ -295,7 +298,7 @@ func TestUnknownKind(t *testing.T) {
 	}
 }
 
-// TestTTLAcrossClockJumps sets the database's clock an hour ahead and two hours back: keys live as long as they should.
+// TestTTLAcrossClockJumps sets the clock of the database an hour ahead and two hours back. Keys keep their TTLs.
 func TestTTLAcrossClockJumps(t *testing.T) {
 	t.Parallel()
 	db := new(memory.Database)
@@ -329,8 +332,8 @@ func TestTTLAcrossClockJumps(t *testing.T) {
 	}
 }
 
-// TestUnknownOutcomeBehindTheFloor lets an append of the sweeper end unknown, and what became of it be deleted before
-// it can be found out.
+// TestUnknownOutcomeBehindTheFloor loses the outcome of an append of the sweeper, and deletes its entries before the
+// outcome can be found.
 func TestUnknownOutcomeBehindTheFloor(t *testing.T) {
 	t.Parallel()
 	db := new(memory.Database)

@@ -14,9 +14,9 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// TestFullDatabase has a database that answers reads and has room for small writes only. The store says so until there
-// is room again, which it finds out by itself.
-func TestFullDatabase(t *testing.T) {
+// TestFullDiskIsReported has a database that answers reads and takes small writes only. The store reports the full disk
+// until there is room again.
+func TestFullDiskIsReported(t *testing.T) {
 	t.Parallel()
 	source := newFaultyLog(openSQLite(t, tempDatabase(t)))
 	r := startStore(t, source, ls.Options{RequestTimeout: patience})
@@ -39,7 +39,8 @@ func TestFullDatabase(t *testing.T) {
 	}
 	full := func(when string) {
 		t.Helper()
-		if err := r.Refused(); !errors.Is(err, log.ErrNoSpace) || !strings.Contains(err.Error(), "disk of the database is full") {
+		err := r.Refused()
+		if !errors.Is(err, log.ErrNoSpace) || !strings.Contains(err.Error(), "disk of the database is full") {
 			t.Errorf("%s: refused: %v", when, err)
 		}
 		if !r.Full() || !slices.Contains(r.AppliedAlarms(), ls.Alarm{Type: ls.AlarmNoSpace, Member: 7}) {
@@ -65,8 +66,9 @@ func TestFullDatabase(t *testing.T) {
 	}
 }
 
-// TestRefusedWrites has a database that takes no writes for another reason: a moment of that is not reported.
-func TestRefusedWrites(t *testing.T) {
+// TestRefusedWritesAreReported has a database that takes no writes for another reason. The store reports it only after
+// a while.
+func TestRefusedWritesAreReported(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)
 	source := newFaultyLog(openSQLite(t, path))

@@ -12,9 +12,9 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// TestReplicaSequenceUnderFaults sends random requests, one after the other, each through any of three stores whose
-// logs fail now and then. A request that failed for want of the database is sent again; every answer must be the
-// oracle's, and so must the history in the end: nothing that was undone leaves a trace, compactions above all.
+// TestReplicaSequenceUnderFaults sends random requests, one after the other, through any of three stores whose logs
+// fail at times. A request that failed because of the database is sent again. Every answer and the final history must
+// be those of the oracle, so nothing that was undone leaves a trace.
 func TestReplicaSequenceUnderFaults(t *testing.T) {
 	t.Parallel()
 	rnd := testRand(t)
@@ -27,7 +27,8 @@ func TestReplicaSequenceUnderFaults(t *testing.T) {
 		}
 		return nil
 	}
-	f := faults{end: failure, read: failure, values: failure, remove: failure, append: func(ctx context.Context, a *realAppend) error {
+	f := faults{end: failure, read: failure, values: failure, remove: failure}
+	f.append = func(ctx context.Context, a *realAppend) error {
 		switch dice.Intn(12) {
 		case 0, 1:
 			return errDatabase
@@ -40,7 +41,7 @@ func TestReplicaSequenceUnderFaults(t *testing.T) {
 			return log.ErrUnknown
 		}
 		return a.now(ctx)
-	}}
+	}
 	var replicas []*replica
 	for range 3 {
 		l := newFaultyLog(openSQLite(t, path))
@@ -80,9 +81,10 @@ func TestReplicaSequenceUnderFaults(t *testing.T) {
 		got := do()
 		for ; got == resultText(nil, ls.ErrUnavailable) || got == resultText(nil, log.ErrUnknown); got = do() {
 			retries++
-			// With no retention to speak of, what shows the outcome may be deleted before it was looked at. Then the
-			// revision tells.
-			if got == resultText(nil, log.ErrUnknown) && o.rev() > before && int64(currentRevision(t, store)) == o.rev() {
+			// Almost without retention, the entries that show the outcome may be deleted before they are read. Then the
+			// revision shows it.
+			if got == resultText(nil, log.ErrUnknown) && o.rev() > before &&
+				int64(currentRevision(t, store)) == o.rev() {
 				got = want
 				break
 			}
@@ -96,7 +98,7 @@ func TestReplicaSequenceUnderFaults(t *testing.T) {
 	}
 	t.Logf("%d retries, revision %d", retries, o.rev())
 	if retries == 0 {
-		t.Error("nothing failed: the test does not reach what it is for")
+		t.Error("nothing failed: the test did not reach its purpose")
 	}
 	for _, r := range replicas {
 		r.stop(t)
@@ -119,9 +121,8 @@ func currentRevision(t *testing.T, store *replica) ls.Revision {
 	}
 }
 
-// TestReplicaBehindTheFloor cuts a store off while others write, delete, compact and remove the rows. When it is back
-// it must build its index anew, and tell its watchers: those that had seen what was compacted go on, and the others are
-// cancelled.
+// TestReplicaBehindTheFloor disconnects a store while others write, delete, compact and delete rows. Once connected it
+// must rebuild its index. Watchers that had seen the compacted revisions continue, and the others are canceled.
 func TestReplicaBehindTheFloor(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)
@@ -129,7 +130,7 @@ func TestReplicaBehindTheFloor(t *testing.T) {
 	l := newFaultyLog(openSQLite(t, path))
 	cutOff := startStore(t, l, opts)
 	other := startStore(t, openSQLite(t, path), ls.Options{CompactRetention: time.Nanosecond})
-	run := &sequence{oracle: newOracle(), gen: &generator{chooser: testRand(t)}, store: other}
+	run := newSequence(t, other)
 	for range 100 {
 		run.step(t)
 	}
@@ -137,7 +138,7 @@ func TestReplicaBehindTheFloor(t *testing.T) {
 		t.Fatal(err)
 	}
 	stream := recordStream(t, cutOff)
-	// The first two will have missed what is compacted; the third may not have.
+	// The first two miss compacted revisions; the third may not.
 	begin := ls.Revision(run.oracle.rev() + 1)
 	stream.create(ls.WatchRequest{KeyRange: everything, ID: 1}, -1)
 	stream.create(ls.WatchRequest{KeyRange: everything, ID: 2, StartRevision: begin + 1}, -1)
@@ -145,7 +146,7 @@ func TestReplicaBehindTheFloor(t *testing.T) {
 	eventually(t, "all watchers are created", func() bool { return len(stream.recorded()) == 3 })
 
 	l.failAll(errDatabase)
-	// Only what the first store has not seen is written, deleted and compacted now.
+	// From now on all writes, deletions and compactions are unknown to the first store.
 	for run.oracle.rev() < int64(begin)+40 {
 		run.step(t)
 	}
@@ -171,7 +172,7 @@ func TestReplicaBehindTheFloor(t *testing.T) {
 		}
 	}
 	if compactions[1] == 0 || compactions[2] == 0 {
-		t.Errorf("watchers that missed what was compacted must be cancelled: %v", compactions)
+		t.Errorf("watchers that missed compacted revisions must be canceled: %v", compactions)
 	}
 	var all []int64
 	for _, c := range compactions {

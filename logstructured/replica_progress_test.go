@@ -9,9 +9,8 @@ import (
 	ls "github.com/stele-db/stele/logstructured"
 )
 
-// TestReplicaProgressIsCurrent asks for progress on one store after a write through another one. While the answer to a
-// former request is on its way from the database, which it left before the write, the new request must not be content
-// with it.
+// TestReplicaProgressIsCurrent requests progress on one store after a write through another one. The answer to an
+// earlier query of the head, from before the write, must not answer the new request.
 func TestReplicaProgressIsCurrent(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)
@@ -24,11 +23,11 @@ func TestReplicaProgressIsCurrent(t *testing.T) {
 	nextResponse(t, ws)
 
 	for range 5 {
-		asked, release := make(chan struct{}), make(chan struct{})
+		answered, release := make(chan struct{}), make(chan struct{})
 		var once sync.Once
-		log.fail(faults{asked: func() { once.Do(func() { close(asked); <-release }) }})
+		log.fail(faults{afterEnd: func() { once.Do(func() { close(answered); <-release }) }})
 		ws.RequestProgress()
-		<-asked
+		<-answered
 		rev := other.mustPut(t, "key", "value")
 		ws.RequestProgress()
 		close(release)
@@ -36,7 +35,8 @@ func TestReplicaProgressIsCurrent(t *testing.T) {
 		for {
 			r, err := ws.Next(ctx)
 			if err != nil {
-				t.Fatalf("no progress up to revision %d, which was acknowledged elsewhere before it was asked for: %v", rev, err)
+				t.Fatalf("no progress up to revision %d, which another replica acknowledged before the request: %v",
+					rev, err)
 			}
 			if r.Revision >= rev {
 				break

@@ -22,8 +22,8 @@ func startReplicas(t testing.TB, n int, opts ls.Options) []*replica {
 	return replicas
 }
 
-// TestReplicaConcurrentWrites sends random transactions through three stores at once. One order of all must explain
-// every answer of each of them, and every store must end with the same history.
+// TestReplicaConcurrentWrites sends random transactions through three stores at once. One order of all of them must
+// explain every answer, and every store must end with the same history.
 func TestReplicaConcurrentWrites(t *testing.T) {
 	t.Parallel()
 	replicas := startReplicas(t, 3, ls.Options{})
@@ -38,7 +38,7 @@ func TestReplicaConcurrentWrites(t *testing.T) {
 	}
 }
 
-// TestReplicaReadsAreLinearizable writes through one store and at once reads through another.
+// TestReplicaReadsAreLinearizable writes through one store and then reads through another one.
 func TestReplicaReadsAreLinearizable(t *testing.T) {
 	t.Parallel()
 	replicas := startReplicas(t, 2, ls.Options{})
@@ -61,13 +61,15 @@ func TestReplicaReadsAreLinearizable(t *testing.T) {
 			}
 			kv = kvsText(res.KVs)
 		}
-		if want := fmt.Sprintf(" (%q=%q create=2 mod=%d version=%d lease=0)", "key", fmt.Sprint(i), rev, i+1); kv != want {
+		want := fmt.Sprintf(" (%q=%q create=2 mod=%d version=%d lease=0)", "key", fmt.Sprint(i), rev, i+1)
+		if kv != want {
 			t.Fatalf("the other replica read%s, want%s", kv, want)
 		}
 	}
 }
 
-// TestReplicaFailuresAreCurrent asks one store for what fails only in the state before the other's acknowledged write.
+// TestReplicaFailuresAreCurrent sends requests to one store that fail only in the state before the acknowledged write
+// of another one.
 func TestReplicaFailuresAreCurrent(t *testing.T) {
 	t.Parallel()
 	replicas := startReplicas(t, 2, ls.Options{PollInterval: patience})
@@ -97,15 +99,15 @@ func TestReplicaFailuresAreCurrent(t *testing.T) {
 		if _, err := other.Compact(ctx, ls.Unguarded, rev, false); err != nil {
 			t.Errorf("compaction at revision %d, just acknowledged elsewhere: %v", rev, err)
 		}
-		if _, err := writer.Txn(ctx, ls.Unguarded,
-			&ls.TxnRequest{Success: []ls.Op{&ls.RangeRequest{KeyRange: everything, Revision: rev - 1}}}); !errors.Is(err, ls.ErrCompacted) {
+		past := &ls.TxnRequest{Success: []ls.Op{&ls.RangeRequest{KeyRange: everything, Revision: rev - 1}}}
+		if _, err := writer.Txn(ctx, ls.Unguarded, past); !errors.Is(err, ls.ErrCompacted) {
 			t.Errorf("txn with a range below a revision that was just compacted elsewhere: %v", err)
 		}
 	}
 }
 
-// TestReplicaReadsAtRevisionsAreLinearizable reads through a store that does not follow by itself at a revision that it
-// has applied: the header shows what the other store has acknowledged, and what that one has compacted cannot be read.
+// TestReplicaReadsAtRevisionsAreLinearizable reads at an applied revision, through a store that does not follow by
+// itself. The header shows what the other store has acknowledged, and revisions that it has compacted cannot be read.
 func TestReplicaReadsAtRevisionsAreLinearizable(t *testing.T) {
 	t.Parallel()
 	replicas := startReplicas(t, 2, ls.Options{PollInterval: patience})
@@ -142,7 +144,8 @@ func TestReplicaReadsAtRevisionsAreLinearizable(t *testing.T) {
 		}
 		acknowledged := writer.mustPut(t, "key", "value")
 		if header, err := read(applied); err != nil || header < acknowledged {
-			t.Errorf("%s at revision %d: header revision %d, after %d had been acknowledged elsewhere: %v", what, applied, header, acknowledged, err)
+			t.Errorf("%s at revision %d: header revision %d, after another replica acknowledged %d: %v",
+				what, applied, header, acknowledged, err)
 		}
 		if _, err := writer.Compact(ctx, ls.Unguarded, acknowledged, false); err != nil {
 			t.Fatal(err)
@@ -158,7 +161,7 @@ func TestReplicaReadsAtRevisionsAreLinearizable(t *testing.T) {
 }
 
 // TestReplicaSeesWholeRevisions writes and deletes thousands of keys in one revision, more than a follower reads at
-// once, and looks at another replica all the while: it must see all of them or none.
+// once. Another replica must always see all of them or none.
 func TestReplicaSeesWholeRevisions(t *testing.T) {
 	t.Parallel()
 	const keys = 1700
@@ -196,7 +199,7 @@ func TestReplicaSeesWholeRevisions(t *testing.T) {
 	stream.verify(t, o, nil)
 }
 
-// TestReplicaWatchesOthers lets a stream of one store see, once and in order, what was written through all three.
+// TestReplicaWatchesOthers watches, on one store, the writes through all three. Each event comes once and in order.
 func TestReplicaWatchesOthers(t *testing.T) {
 	t.Parallel()
 	replicas := startReplicas(t, 3, ls.Options{})
@@ -218,14 +221,14 @@ func TestReplicaWatchesOthers(t *testing.T) {
 	}
 }
 
-// TestReplicaCompactionIsSeen compacts through one store with rows deleted at once while another one is stopped, which
-// on its return must build its index from what is left, and while a third follows.
+// TestReplicaCompactionIsSeen compacts through one store, with rows deleted at once, while a second store follows and a
+// third one is stopped. The third one must build its index from the remaining rows.
 func TestReplicaCompactionIsSeen(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)
 	opts := ls.Options{CompactRetention: 1, ValueCacheBytes: -1}
 	first, second := startStore(t, openSQLite(t, path), opts), startStore(t, openSQLite(t, path), opts)
-	run := &sequence{oracle: newOracle(), gen: &generator{chooser: testRand(t)}, store: first}
+	run := newSequence(t, first)
 	for round := range 6 {
 		run.store = []*replica{first, second}[round%2]
 		for range scaled(t, 60) {

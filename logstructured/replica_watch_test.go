@@ -11,8 +11,8 @@ import (
 	ls "github.com/stele-db/stele/logstructured"
 )
 
-// TestReplicaWatchCreationIsCurrent creates watchers on a store that does not follow by itself, right after the other
-// store has acknowledged a write or a compaction.
+// TestReplicaWatchCreationIsCurrent creates watchers on a store that does not follow by itself, right after another
+// store acknowledged a write or a compaction.
 func TestReplicaWatchCreationIsCurrent(t *testing.T) {
 	t.Parallel()
 	replicas := startReplicas(t, 2, ls.Options{PollInterval: patience})
@@ -41,8 +41,8 @@ func TestReplicaWatchCreationIsCurrent(t *testing.T) {
 	}
 }
 
-// TestWatchCreationWaitsForTheDatabase creates watchers while the database does not tell the end of the log. The
-// stream's other watcher gets its events; calls are carried out in order once the database answers.
+// TestWatchCreationWaitsForTheDatabase creates watchers while the database does not return its head. Other watchers of
+// the stream get their events. The calls are carried out in order once the database answers.
 func TestWatchCreationWaitsForTheDatabase(t *testing.T) {
 	t.Parallel()
 	log := newFaultyLog(openSQLite(t, tempDatabase(t)))
@@ -71,21 +71,20 @@ func TestWatchCreationWaitsForTheDatabase(t *testing.T) {
 	}
 }
 
-// TestWatchCreationsShareAQuestion creates many watchers while the database answers one question for the end of the
-// log.
-func TestWatchCreationsShareAQuestion(t *testing.T) {
+// TestWatchCreationsShareAQuery creates many watchers while the database answers one query of the head.
+func TestWatchCreationsShareAQuery(t *testing.T) {
 	t.Parallel()
 	log := newFaultyLog(openSQLite(t, tempDatabase(t)))
 	store := startStore(t, log, ls.Options{})
 	ws := store.NewWatchStream()
 	defer ws.Close()
-	asked, release := make(chan struct{}), make(chan struct{})
+	answered, release := make(chan struct{}), make(chan struct{})
 	var first sync.Once
 	var questions atomic.Int64
-	log.fail(faults{asked: func() { questions.Add(1); first.Do(func() { close(asked); <-release }) }})
+	log.fail(faults{afterEnd: func() { questions.Add(1); first.Do(func() { close(answered); <-release }) }})
 	const watchers = 500
 	ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: everything})
-	<-asked
+	<-answered
 	for range watchers - 1 {
 		ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: everything})
 	}
@@ -100,8 +99,8 @@ func TestWatchCreationsShareAQuestion(t *testing.T) {
 	}
 }
 
-// TestWatchCreationOverARestore creates a watcher on a replica that knows the end of the log but cannot read up to it,
-// before the database loses that end.
+// TestWatchCreationOverARestore creates a watcher on a replica that knows the head of the log but cannot read up to it,
+// before the database loses that head.
 func TestWatchCreationOverARestore(t *testing.T) {
 	t.Parallel()
 	db := new(memory.Database)
@@ -110,11 +109,11 @@ func TestWatchCreationOverARestore(t *testing.T) {
 	store, other := startStore(t, log, opts), startStore(t, db.Open(), opts)
 	store.mustPut(t, "key", "kept")
 	saved := db.Content()
-	told := make(chan struct{})
+	known := make(chan struct{})
 	var once sync.Once
 	log.fail(faults{
-		read:  func(context.Context) error { return errDatabase },
-		asked: func() { once.Do(func() { close(told) }) },
+		read:     func(context.Context) error { return errDatabase },
+		afterEnd: func() { once.Do(func() { close(known) }) },
 	})
 	for range 10 {
 		other.mustPut(t, "key", "lost")
@@ -122,10 +121,10 @@ func TestWatchCreationOverARestore(t *testing.T) {
 	ws := store.NewWatchStream()
 	defer ws.Close()
 	ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: everything})
-	<-told
+	<-known
 	other.stop(t)
 	db.SetContent(saved)
-	store.mustPut(t, "key", "new") // a state without the end that was told
+	store.mustPut(t, "key", "new") // a state without the head that End returned
 	log.heal()
 	if r := nextResponse(t, ws); !r.Created || r.Canceled {
 		t.Errorf("%+v", r)

@@ -2,8 +2,8 @@ package logstructured
 
 import "testing"
 
-// admitted makes rows with values of a KiB that nobody has read, and admits them in their order.
-func admitted(v *values, n int) []*row {
+// inserted makes rows with unread values of a KiB, and inserts them in their order.
+func inserted(v *values, n int) []*row {
 	rows := make([]*row, n)
 	for i := range rows {
 		rows[i] = &row{}
@@ -24,11 +24,11 @@ func kept(rows []*row) (n int) {
 	return n
 }
 
-// The newest values are those that are read most.
+// TestCacheKeepsTheNewest keeps the newest values, which are read most.
 func TestCacheKeepsTheNewest(t *testing.T) {
 	const room = 100
 	v := &values{budget: room * (1<<10 + cachedValueOverhead)}
-	rows := admitted(v, 1000)
+	rows := inserted(v, 1000)
 	if n := kept(rows[1000-room:]); n < room*95/100 || kept(rows) != room {
 		t.Errorf("of the newest %d of 1000 values %d are kept, and %d in all", room, n, kept(rows))
 	}
@@ -37,20 +37,20 @@ func TestCacheKeepsTheNewest(t *testing.T) {
 func TestCacheKeepsWhatIsRead(t *testing.T) {
 	const room = 100
 	v := &values{budget: room * (1<<10 + cachedValueOverhead)}
-	read := admitted(v, 10)
+	read := inserted(v, 10)
 	for range 100 {
 		for _, r := range read {
 			if _, ok := r.cached(); !ok {
 				t.Fatal("a value that is read again and again was dropped")
 			}
 		}
-		admitted(v, room/4)
+		inserted(v, room/4)
 	}
 	if v.size > v.budget {
 		t.Errorf("%d bytes are kept, the budget is %d", v.size, v.budget)
 	}
 	v.forget(read)
-	admitted(v, 2*room)
+	inserted(v, 2*room)
 	if kept(read) != 0 || v.size > v.budget {
 		t.Errorf("forgotten values are there, or %d bytes of %d are used", v.size, v.budget)
 	}

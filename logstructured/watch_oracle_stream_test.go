@@ -25,7 +25,7 @@ type recordedStream struct {
 	watchers map[ls.WatchID]*recordedWatcher
 	// responses of the whole stream, in order.
 	responses []*ls.WatchResponse
-	// progress are the requests for progress: the revision known when it was asked for, and how many responses there
+	// progress are the requests for progress: the revision known at the request, and how many responses there
 	// had been.
 	progress []progressRequest
 	// hold blocks the reader while a test holds it.
@@ -38,7 +38,7 @@ type progressRequest struct {
 	responses int
 }
 
-// recordedWatcher is what the stream's owner knows about a watcher.
+// recordedWatcher holds what the client knows about a watcher.
 type recordedWatcher struct {
 	request ls.WatchRequest
 	// before is the current revision before Create was called, compacted the compact revision known by then.
@@ -104,7 +104,7 @@ func (s *recordedStream) requestProgress() int {
 	return before
 }
 
-// synced waits until the stream has told everything up to a revision.
+// synced waits until the stream has returned all events up to a revision.
 func (s *recordedStream) synced(t testing.TB, revision int64) {
 	t.Helper()
 	before := s.requestProgress() // the answer to an earlier request is not the one to wait for
@@ -121,15 +121,16 @@ func (s *recordedStream) recorded() []*ls.WatchResponse {
 	return slices.Clone(s.responses)
 }
 
-// cursor follows what one watcher has been told.
+// cursor follows the responses to one watcher.
 type cursor struct {
 	*recordedWatcher
 	created bool
-	// start is the first revision that it must be told about.
+	// start is the first revision whose events it must get.
 	start int64
-	// told is the revision up to which everything has been told for certain: that of the newest event or notification.
-	told  int64
-	ended bool
+	// complete is the revision up to which the watcher has certainly got all events: that of the newest event or
+	// notification.
+	complete int64
+	ended    bool
 	// compactedAway is set when it ended by a compaction: its ID stays taken until the client cancels it, as in etcd.
 	compactedAway bool
 	// expected are the events that it should see, from start to the end of the test; next is the first not seen yet.
@@ -137,7 +138,7 @@ type cursor struct {
 	next     int
 }
 
-// verify compares all that the stream was told with what the oracle knows.
+// verify compares the responses of the stream with the events of the oracle.
 func (s *recordedStream) verify(t testing.TB, o *oracle, compactions []int64) (events int) {
 	t.Helper()
 	cursors := map[ls.WatchID]*cursor{}
@@ -181,12 +182,12 @@ func (s *recordedStream) verify(t testing.TB, o *oracle, compactions []int64) (e
 			c.end(r, compactions, fail)
 		case len(r.Events) == 0:
 			if !c.request.ProgressNotify {
-				fail("a notification that nobody asked for")
+				fail("a notification that was not requested")
 			}
 			if c.next < len(c.expected) && c.expected[c.next].rev <= int64(r.Revision) {
 				fail("progress overtook the event of revision %d", c.expected[c.next].rev)
 			}
-			c.told = max(c.told, int64(r.Revision))
+			c.complete = max(c.complete, int64(r.Revision))
 		default:
 			events += len(r.Events)
 			c.advance(o, r, fail)
@@ -197,9 +198,10 @@ func (s *recordedStream) verify(t testing.TB, o *oracle, compactions []int64) (e
 		case !c.created:
 			t.Fatalf("watcher %d was never created", id)
 		case c.canceled && !c.ended:
-			t.Fatalf("watcher %d was canceled and never told", id)
+			t.Fatalf("watcher %d was canceled without a response", id)
 		case !c.ended && c.next < len(c.expected):
-			t.Fatalf("watcher %d %+v missed the event of revision %d and %d more", id, c.request, c.expected[c.next].rev, len(c.expected)-c.next-1)
+			t.Fatalf("watcher %d %+v missed the event of revision %d and %d more",
+				id, c.request, c.expected[c.next].rev, len(c.expected)-c.next-1)
 		}
 	}
 	for _, p := range s.progress {
@@ -212,7 +214,7 @@ func (s *recordedStream) verify(t testing.TB, o *oracle, compactions []int64) (e
 	return events
 }
 
-// firstRevision is that of the first event that a watcher is told about, 0 if there is none.
+// firstRevision returns the revision of the first event of a watcher, 0 if there is none.
 func firstRevision(responses []*ls.WatchResponse, id ls.WatchID) int64 {
 	for _, r := range responses {
 		if r.WatchID == id && len(r.Events) > 0 {
@@ -234,7 +236,7 @@ func (c *cursor) open(o *oracle, r *ls.WatchResponse, first int64, fail func(str
 			c.start = first
 		}
 	}
-	c.told = c.start - 1
+	c.complete = c.start - 1
 	for _, e := range o.eventsFrom(c.start) {
 		dropped := c.request.NoPut
 		if e.delete {
@@ -258,12 +260,12 @@ func (c *cursor) end(r *ls.WatchResponse, compactions []int64, fail func(string,
 	c.ended, c.compactedAway = true, compacted != 0
 	switch {
 	case compacted == 0 && !c.canceled:
-		fail("nobody canceled the watcher")
+		fail("the watcher was not canceled")
 	case compacted == 0:
 	case !slices.Contains(compactions, compacted):
 		fail("nothing was compacted at this revision")
-	case c.told+1 >= compacted:
-		fail("the watcher had been told everything up to %d and needs nothing that was compacted", c.told)
+	case c.complete+1 >= compacted:
+		fail("the watcher had all events up to %d and needs no compacted revision", c.complete)
 	case r.Revision != 0 || r.Err != nil:
 		fail("a watcher canceled by compaction has header revision 0 and no reason")
 	}
@@ -292,7 +294,7 @@ func (c *cursor) advance(o *oracle, r *ls.WatchResponse, fail func(string, ...an
 	if c.next < len(c.expected) && c.expected[c.next].rev == last {
 		fail("revision %d was split", last)
 	}
-	c.told = max(c.told, last)
+	c.complete = max(c.complete, last)
 }
 
 func (c *cursor) checkPrev(o *oracle, ev *mvccpb.Event, want oracleEvent, fail func(string, ...any)) {
@@ -300,7 +302,7 @@ func (c *cursor) checkPrev(o *oracle, ev *mvccpb.Event, want oracleEvent, fail f
 	case ev.PrevKv == nil && want.prev != nil && c.request.PrevKV && want.rev > o.compacted:
 		fail("the previous value of %q is missing though it was not compacted", want.kv.Key)
 	case ev.PrevKv != nil && !c.request.PrevKV:
-		fail("a previous value that nobody asked for")
+		fail("a previous value that was not requested")
 	case ev.PrevKv != nil && kvText(ev.PrevKv) != kvText(want.prev):
 		fail("previous value %s, the oracle has %s", kvText(ev.PrevKv), kvText(want.prev))
 	}
@@ -315,7 +317,8 @@ func eventText(deleted bool, kv *mvccpb.KeyValue) string {
 
 func responseText(r *ls.WatchResponse) string {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "{id=%d rev=%d created=%v canceled=%v err=%v compact=%d", r.WatchID, r.Revision, r.Created, r.Canceled, r.Err, r.CompactRevision)
+	fmt.Fprintf(&b, "{id=%d rev=%d created=%v canceled=%v err=%v compact=%d",
+		r.WatchID, r.Revision, r.Created, r.Canceled, r.Err, r.CompactRevision)
 	for i, ev := range r.Events {
 		if i == 8 {
 			fmt.Fprintf(&b, " and %d more", len(r.Events)-i)

@@ -13,8 +13,8 @@ import (
 	ls "github.com/stele-db/stele/logstructured"
 )
 
-// TestWatchOracle creates and cancels random watchers on several streams, some of which are not read for long, while
-// random requests and compactions run. What each stream was told must be what the oracle knows.
+// TestWatchOracle creates and cancels random watchers on several streams, of which some are rarely read, during random
+// requests and compactions. The events of each stream must be those of the oracle.
 func TestWatchOracle(t *testing.T) {
 	t.Parallel()
 	cached := ls.Options{ProgressInterval: 20 * time.Millisecond}
@@ -22,10 +22,12 @@ func TestWatchOracle(t *testing.T) {
 		ls.Options
 		slice int
 	}{
-		"cached":                         {Options: cached},
-		"marked in slices of one":        {Options: cached, slice: 1},
-		"marked in slices of twenty":     {Options: cached, slice: 20},
-		"uncached, rows deleted at once": {Options: ls.Options{ProgressInterval: 20 * time.Millisecond, ValueCacheBytes: -1, CompactRetention: time.Nanosecond}},
+		"cached":                     {Options: cached},
+		"marked in slices of one":    {Options: cached, slice: 1},
+		"marked in slices of twenty": {Options: cached, slice: 20},
+		"uncached, rows deleted at once": {Options: ls.Options{
+			ProgressInterval: 20 * time.Millisecond, ValueCacheBytes: -1, CompactRetention: time.Nanosecond,
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -34,13 +36,15 @@ func TestWatchOracle(t *testing.T) {
 			if c.slice > 0 {
 				store.SetMarkSlice(c.slice)
 			}
-			run := &sequence{oracle: newOracle(), gen: &generator{chooser: rnd, leases: []ls.LeaseID{100_000}}, store: store}
+			gen := &generator{chooser: rnd, leases: []ls.LeaseID{100_000}}
+			run := &sequence{oracle: newOracle(), gen: gen, store: store}
 			var (
 				wg        sync.WaitGroup
 				compacted atomic.Int64
 				finished  = make(chan struct{})
 				streams   []*recordedStream
-				steps     []chan struct{} // what the streams' owners live by: a clock would run differently on each machine
+				// steps take the place of a clock for the streams' readers, because clocks differ between machines.
+				steps []chan struct{}
 			)
 			compacted.Store(-1)
 			for range 5 {
@@ -81,7 +85,8 @@ func TestWatchOracle(t *testing.T) {
 				events += s.verify(t, run.oracle, compactions)
 				watchers += len(s.watchers)
 			}
-			t.Logf("%d events of %d delivered to %d watchers, %d compactions", events, len(run.oracle.events), watchers, len(compactions))
+			t.Logf("%d events of %d delivered to %d watchers, %d compactions",
+				events, len(run.oracle.events), watchers, len(compactions))
 			if events < len(run.oracle.events) {
 				t.Errorf("so few events prove little")
 			}
@@ -129,8 +134,12 @@ func await(step <-chan struct{}, steps int, finished <-chan struct{}) bool {
 }
 
 func (g *generator) watchRequest(id ls.WatchID) ls.WatchRequest {
-	r := ls.WatchRequest{KeyRange: g.keyRange(), ID: id, PrevKV: g.chance(50), ProgressNotify: g.chance(30), NoPut: g.chance(15), NoDelete: g.chance(15)}
-	for len(r.End) > 0 && string(r.End) != "\x00" && string(r.Key) >= string(r.End) { // an empty range is refused, which is another test's affair
+	r := ls.WatchRequest{
+		KeyRange: g.keyRange(), ID: id, PrevKV: g.chance(50), ProgressNotify: g.chance(30),
+		NoPut: g.chance(15), NoDelete: g.chance(15),
+	}
+	// Another test covers empty ranges, which are refused.
+	for len(r.End) > 0 && string(r.End) != "\x00" && string(r.Key) >= string(r.End) {
 		r.KeyRange = g.keyRange()
 	}
 	switch g.Intn(4) {
@@ -160,7 +169,7 @@ func mustRespond(t testing.TB, ws *ls.WatchStream, want string) {
 	mustMatch(t, "watch response", responseText(nextResponse(t, ws)), want)
 }
 
-// TestWatchCreateAndCancel walks through what a stream answers besides events.
+// TestWatchCreateAndCancel checks the responses of a stream other than events.
 func TestWatchCreateAndCancel(t *testing.T) {
 	t.Parallel()
 	store := startStore(t, openSQLite(t, tempDatabase(t)), ls.Options{})
@@ -227,15 +236,16 @@ func TestWatchCreateAndCancel(t *testing.T) {
 	store.mustPut(t, "key", "12")
 	for r := nextResponse(t, ws); ; r = nextResponse(t, ws) {
 		if r.WatchID == ls.InvalidWatchID {
-			continue // the progress asked for above, if it waited for watcher 22
+			continue // the progress requested above, if it waited for watcher 22
 		}
-		mustMatch(t, "a start in the future", responseText(r), "{id=22 rev=12 created=false canceled=false err=<nil> compact=0 PUT@12}")
+		mustMatch(t, "a start in the future", responseText(r),
+			"{id=22 rev=12 created=false canceled=false err=<nil> compact=0 PUT@12}")
 		break
 	}
 }
 
-// TestWatchEnds has Next return when its context ends, the stream is closed, or the store stops.
-func TestWatchEnds(t *testing.T) {
+// TestNextReturnsAtTheEnd ends Next by its context, the close of the stream, and the stop of the store.
+func TestNextReturnsAtTheEnd(t *testing.T) {
 	t.Parallel()
 	store := startStore(t, openSQLite(t, tempDatabase(t)), ls.Options{})
 	ws := store.NewWatchStream()
@@ -275,8 +285,8 @@ func TestWatchEnds(t *testing.T) {
 	mustEnd(next(ws, t.Context()), ls.ErrStopped)
 }
 
-// TestWatchFromTheCompactRevision starts at the compact revision itself, which is allowed, when what happened there was
-// a delete: its tombstone must outlive the compaction, also for a store that is opened anew.
+// TestWatchFromTheCompactRevision starts at the compact revision itself, which is allowed and was a delete. Its
+// tombstone must outlive the compaction, also in a store that is reopened.
 func TestWatchFromTheCompactRevision(t *testing.T) {
 	t.Parallel()
 	path := tempDatabase(t)

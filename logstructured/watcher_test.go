@@ -9,7 +9,7 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-// TestChangesFromIndex compares the rows that watchers of few keys take from the index with those in the history, also
+// TestChangesFromIndex compares the rows that watchers of few keys take from the index with those of the history, also
 // after a compaction.
 func TestChangesFromIndex(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
@@ -22,7 +22,9 @@ func TestChangesFromIndex(t *testing.T) {
 			revision := st.revision + 1
 			for sub := range int64(1 + random.IntN(5)) {
 				k := fmt.Appendf(nil, "%03d", int64(random.IntN(60))*5+sub)
-				e := log.Entry{Kind: log.KindPut, Key: k, Revision: revision, Sub: sub, CreateRevision: revision, Version: 1}
+				e := log.Entry{
+					Kind: log.KindPut, Key: k, Revision: revision, Sub: sub, CreateRevision: revision, Version: 1,
+				}
 				if ki := st.snapshot.get(k); ki != nil && !ki.newest().tombstone() {
 					e.Kind, e.CreateRevision, e.Version = log.KindTombstone, 0, 0
 				}
@@ -33,7 +35,8 @@ func TestChangesFromIndex(t *testing.T) {
 		}
 		if round%10 == 5 {
 			position++
-			st.apply(&log.Entry{Kind: log.KindCompaction, Position: position, Revision: st.revision - Revision(random.IntN(500))})
+			compact := st.revision - Revision(random.IntN(500))
+			st.apply(&log.Entry{Kind: log.KindCompaction, Position: position, Revision: compact})
 			for more := true; more; {
 				_, more = st.trim(512, nil)
 			}
