@@ -42,8 +42,8 @@ func (s *Store) Hash(ctx context.Context, guard Guard) (hash uint32, revision Re
 
 // hashed returns the rows that a hash at revision covers, in the order of their revisions: all rows above the compact
 // revision, and of the rows up to it those that are still current at revision. If no key is live at revision, etcd does
-// not filter, and the rows that were current at the compact revision count too. [hashkv.Selection] applies the same rule
-// to histories without an index.
+// not filter, and the rows that were current at the compact revision count too. [hashkv.Selection] applies the same
+// rule to histories without an index.
 func (s *snapshot) hashed(revision Revision) []*row {
 	var rows []*row
 	live := false
