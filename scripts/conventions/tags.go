@@ -11,7 +11,7 @@ import (
 var (
 	tagName    = regexp.MustCompile(`\w+`)
 	configTags = regexp.MustCompile(`build-tags: \[(.*)\]`)
-	scriptTags = regexp.MustCompile(`--build-tags (\S+)`)
+	scriptTags = regexp.MustCompile(`-tags (\S+)`)
 )
 
 // platformTags are set by Go itself.
