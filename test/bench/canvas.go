@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// canvas is the inside of an SVG file.
+// canvas is the content of an SVG file.
 type canvas struct{ out strings.Builder }
 
 // marker is the shape of a line's points.
@@ -25,13 +25,13 @@ func (c *canvas) text(x, y float64, anchor, text string) {
 		html.EscapeString(text))
 }
 
-// rule is a thin straight line.
+// rule draws a thin straight line.
 func (c *canvas) rule(x1, y1, x2, y2 float64, color string) {
 	fmt.Fprintf(&c.out, `<line x1="%s" y1="%s" x2="%s" y2="%s" stroke="%s"/>`+"\n", number(x1), number(y1), number(x2),
 		number(y2), color)
 }
 
-// stroke is the line through the points.
+// stroke draws the line through the points.
 func (c *canvas) stroke(points [][2]float64, l look) {
 	var path []string
 	for _, p := range points {

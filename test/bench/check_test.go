@@ -18,25 +18,25 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// liar is a server that keeps nothing and gets one thing wrong.
+// liar is a server that stores nothing and has one fault.
 type liar struct {
 	pb.UnimplementedKVServer
 	pb.UnimplementedWatchServer
 
-	// loseEvery acknowledges that one in so many puts without counting it; eventLoss does not send that one in so
-	// many events, eventTwice sends it twice. 0 is never.
+	// loseEvery loses one of so many puts, which it acknowledges; eventLoss does not send one of so many events,
+	// eventTwice sends it twice. 0 means never.
 	loseEvery, eventLoss, eventTwice int64
-	// short leaves a key out of lists.
+	// short omits a key from lists.
 	short int
-	// wrongKey sends events of other keys than were written, noPrev sends none of the previous values, stale answers
-	// gets as of an older revision.
+	// wrongKey sends events of other keys than were written, noPrev sends no previous values, stale answers gets from
+	// an older revision.
 	wrongKey, noPrev, stale bool
 
 	mu       sync.Mutex
 	puts     int64
 	revision int64
 	streams  []liarStream
-	// kvs is what transactions have stored.
+	// kvs holds the keys that transactions have stored.
 	kvs map[string]*mvccpb.KeyValue
 }
 
@@ -71,7 +71,7 @@ func (l *liar) send(e *mvccpb.Event) {
 	}
 }
 
-// Txn is the mix's: a put or a deletion of the one key that is compared.
+// Txn handles the transactions of the mix: a put or a deletion of the one key that is compared.
 func (l *liar) Txn(_ context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -105,7 +105,7 @@ func (l *liar) Txn(_ context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error)
 	return &pb.TxnResponse{Succeeded: true, Header: &pb.ResponseHeader{Revision: l.revision}}, nil
 }
 
-// stored answers a get, a list of objects, or the count of a prefix, all of them for the mix.
+// stored answers a get, a list of objects, or the count of a prefix, all of the mix.
 func (l *liar) stored(r *pb.RangeRequest, resp *pb.RangeResponse) {
 	resp.Count = 0
 	if r.CountOnly {
@@ -201,7 +201,7 @@ func (l *liar) serve(t *testing.T) *client {
 	return c
 }
 
-// measureLiar runs w against l for a moment, waits arrive for late events, and returns what measure says.
+// measureLiar runs w against l for a moment, waits arrive for late events, and returns the result of measure.
 func measureLiar(t *testing.T, l *liar, w workload, arrive time.Duration) (result, error) {
 	t.Helper()
 	c := l.serve(t)
@@ -267,7 +267,7 @@ func TestMeasureRefusesWrongAnswers(t *testing.T) {
 	}
 }
 
-// TestSurvived: a server that came back without something has no figure.
+// TestSurvived checks that a server without all its objects after a restart has no figure.
 func TestSurvived(t *testing.T) {
 	set := newObjectSet("/registry/objects/", 3)
 	for _, c := range []struct {
@@ -301,7 +301,7 @@ func TestSurvived(t *testing.T) {
 	}
 }
 
-// TestNothingDone: a slot without any operation is repeated, and is a failure if that does not help.
+// TestNothingDone checks that a slot without any operation is repeated, and fails if there is none again.
 func TestNothingDone(t *testing.T) {
 	for answersAt, want := range map[int]string{1: "", 3: "", 4: errNothingDone.Error()} {
 		tries := 0

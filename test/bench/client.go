@@ -19,17 +19,17 @@ import (
 // client is a fixed set of connections to one server, or to the replicas of one.
 type client struct {
 	conns []*grpc.ClientConn
-	// replicas is how many addresses the connections go to.
+	// replicas is the number of addresses of the connections.
 	replicas int
 }
 
-// newClient makes at least so many connections: as many to each of the addresses.
+// newClient makes at least the given number of connections, and as many to each address.
 func newClient(addresses []string, connections int) (*client, error) {
 	c := &client{replicas: len(addresses)}
 	for n := 0; n < connections || n%len(addresses) != 0; n++ {
 		conn, err := grpc.NewClient("passthrough:///"+addresses[n%len(addresses)],
 			grpc.WithTransportCredentials(insecure.NewCredentials()),
-			// A server that is only starting is tried again soon.
+			// The client soon retries a server that is only starting.
 			grpc.WithConnectParams(grpc.ConnectParams{
 				Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, MaxDelay: 20 * time.Millisecond},
 				MinConnectTimeout: time.Second,
@@ -52,19 +52,19 @@ func (c *client) close() error {
 	return errors.Join(errs...)
 }
 
-// replica is the index of the replica that the n-th client talks to.
+// replica returns the index of the replica of the n-th client.
 func (c *client) replica(n int) int { return n % c.replicas }
 
-// conn is the connection of the n-th client.
+// conn returns the connection of the n-th client.
 func (c *client) conn(n int) *grpc.ClientConn { return c.conns[n%len(c.conns)] }
 
-// kv is the stub of the n-th client.
+// kv returns the stub of the n-th client.
 func (c *client) kv(n int) pb.KVClient { return pb.NewKVClient(c.conn(n)) }
 
 // rawMessage receives an answer without decoding it.
 type rawMessage struct{ data []byte }
 
-// codec is protobuf's, except that it leaves a rawMessage as it came.
+// codec is protobuf's, except that it leaves a rawMessage encoded.
 type codec struct{ encoding.CodecV2 }
 
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
@@ -76,7 +76,7 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	return c.CodecV2.Unmarshal(data, v)
 }
 
-// rangeRaw asks for r and scans the answer.
+// rangeRaw sends r and scans the answer.
 func (c *client) rangeRaw(ctx context.Context, n int, r *pb.RangeRequest, buf *rawMessage) (rangeAnswer, error) {
 	if err := c.conn(n).Invoke(ctx, pb.KV_Range_FullMethodName, r, buf); err != nil {
 		return rangeAnswer{}, err
@@ -84,7 +84,7 @@ func (c *client) rangeRaw(ctx context.Context, n int, r *pb.RangeRequest, buf *r
 	return scanRange(buf.data)
 }
 
-// revision asks for the current revision, by a linearizable read of a key that does not exist, as kube-apiserver does.
+// revision returns the current revision, by a linearizable read of a key that does not exist, as kube-apiserver does.
 func revision(ctx context.Context, kv pb.KVClient) (int64, error) {
 	resp, err := kv.Range(ctx, &pb.RangeRequest{Key: []byte("/registry/bench"), Limit: 1})
 	if err != nil {
@@ -93,7 +93,7 @@ func revision(ctx context.Context, kv pb.KVClient) (int64, error) {
 	return resp.Header.GetRevision(), nil
 }
 
-// count asks how many keys have prefix; if there are replicas, it is the last one that says so.
+// count returns the number of keys with prefix, of replicas through the last one.
 func (c *client) count(ctx context.Context, prefix string) (int64, error) {
 	resp, err := c.kv(c.replicas-1).Range(ctx, &pb.RangeRequest{
 		Key: []byte(prefix), RangeEnd: prefixEnd(prefix), CountOnly: true,
@@ -104,7 +104,7 @@ func (c *client) count(ctx context.Context, prefix string) (int64, error) {
 	return resp.Count, nil
 }
 
-// prefixEnd is the range end of all keys with prefix, whose last byte is not 0xff.
+// prefixEnd returns the range end of all keys with prefix, whose last byte is not 0xff.
 func prefixEnd(prefix string) []byte {
 	end := []byte(prefix)
 	end[len(end)-1]++

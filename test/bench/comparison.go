@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// comparison is servers that run side by side. A run makes one comparison after the other, so that servers of one
-// (replicas that poll, say) do not disturb those of the next.
+// comparison is a group of servers that run side by side. A run makes one comparison after the other, so that the
+// servers of one (polling replicas, for example) do not disturb the next.
 type comparison struct {
 	name, title string
 	// servers are names of contenders, in the order of the first round.
@@ -18,7 +18,7 @@ type comparison struct {
 	workloads *regexp.Regexp
 }
 
-// databaseWorkloads leaves out what differs little between databases, so that all of them fit into a quarter of an
+// databaseWorkloads omits workloads that differ little between databases, so that all databases take a quarter of an
 // hour.
 var (
 	databaseWorkloads = regexp.MustCompile(`^(get-64|list-500.*|list-10000.*|watch-latency|mix-64|txn-64|put-.*)$`)
@@ -26,8 +26,8 @@ var (
 	allWorkloads      = regexp.MustCompile("")
 )
 
-// comparisons are those that have a name, in the order of a whole run. Against what each server is measured is in
-// [report.references].
+// comparisons are the comparisons with a name, in the order of a whole run. [report.references] has the servers against
+// which each is measured.
 var comparisons = []comparison{
 	{"sqlite", "SQLite", []string{"stele", "etcd", "kine", "kine-unsynced", floor}, allWorkloads},
 	{"postgres", "PostgreSQL", []string{"stele-postgres", "etcd", "kine-postgres", floor}, databaseWorkloads},
@@ -41,8 +41,8 @@ var comparisons = []comparison{
 // everything is the name of all comparisons.
 const everything = "all"
 
-// parseServers reads a list of names of servers and comparisons. The servers named one by one make a comparison of
-// their own, which comes first. baseline adds the other build of each Stele that there is one of.
+// parseServers parses a list of names of servers and comparisons. Servers named one by one form a comparison, which
+// comes first. baseline adds the other build of each Stele that is alone on its database.
 func parseServers(list string, baseline bool) ([]comparison, error) {
 	single := comparison{name: "servers", title: "Servers", workloads: allWorkloads}
 	var named []comparison
@@ -86,7 +86,7 @@ func withBaselines(servers []string) []string {
 	return out
 }
 
-// serverNames is what -servers takes.
+// serverNames describes the values of -servers.
 func serverNames() string {
 	names := []string{everything}
 	for _, c := range comparisons {

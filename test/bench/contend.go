@@ -9,8 +9,8 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
-// contendWorkload has all clients update one key: each gets it, and puts it if its revision is still the same, until
-// the put takes effect. One operation is one put that took effect.
+// contendWorkload lets all clients update one key: each gets it, and puts it if its revision is unchanged, until the
+// put takes effect. One operation is one put that took effect.
 func contendWorkload(clients int) workload {
 	return workload{
 		name:  fmt.Sprintf("contend-%d", clients),

@@ -16,24 +16,24 @@ import (
 // contender is a server that can be compared.
 type contender struct {
 	name string
-	// title is how reports call it.
+	// title is its name in reports.
 	title string
-	// durable tells whether every acknowledged write was synced.
+	// durable is true if the server syncs every acknowledged write.
 	durable bool
-	// database is what scripts/databases calls the kind of its database server; empty if it needs none.
+	// database is the kind of its database server in scripts/databases; empty if it needs none.
 	database string
-	// gaps tells that revisions come from the database's own counter, which may skip some: the revision may move by
-	// more than the writes.
+	// gaps is true if revisions come from the database's own counter, which may skip some: the revision may grow by
+	// more than the number of writes.
 	gaps bool
 	// only, if not nil, selects the workloads that it serves.
 	only *regexp.Regexp
-	// batches tells that it takes transactions of many puts, by which much is stored in little time.
+	// batches is true if the server accepts transactions of many puts, by which objects are stored quickly.
 	batches bool
-	// replicas is how many processes share the database; 0 is 1.
+	// replicas is the number of processes that share the database; 0 means 1.
 	replicas int
 	// pkg is the main package to build, in the module at source.
 	pkg string
-	// cgo is CGO_ENABLED: each server is built as its own makers build it.
+	// cgo is CGO_ENABLED: each server is built as its own project builds it.
 	cgo    string
 	source func(settings) string
 	// binary, if not nil and not empty, is run instead of building one.
@@ -43,19 +43,19 @@ type contender struct {
 
 // place is where a process of a contender runs.
 type place struct {
-	// dir is for its data.
+	// dir is the directory of its data.
 	dir string
-	// address is where it listens; peer is a second free address, for those that insist on one.
+	// address is its listen address; peer is a second free address, for servers that require one.
 	address, peer string
 	// dsn is its database, if the contender has one.
 	dsn string
-	// replica is its number among those that share the database, from 1.
+	// replica is its number among the processes that share the database, from 1.
 	replica int
 }
 
 func (c contender) processes() int { return max(1, c.replicas) }
 
-// floor is the name of the contender that nothing which speaks etcd's API can beat.
+// floor is the name of the contender that no server of etcd's API can be faster than.
 const floor = "grpc"
 
 const (
@@ -63,7 +63,7 @@ const (
 	mariadb  = "mariadb"
 )
 
-// databaseTitles is how reports call the kinds of scripts/databases.
+// databaseTitles are the names in reports of the kinds of scripts/databases.
 var databaseTitles = map[string]string{postgres: "PostgreSQL", mariadb: "MariaDB"}
 
 func benchModule(settings) string { return "." }
@@ -86,7 +86,7 @@ func stele(c contender) contender {
 	return c
 }
 
-// baselineSuffix makes the name of another build of Stele out of the name of Stele.
+// baselineSuffix is appended to the name of Stele for another build of it.
 const baselineSuffix = "-baseline"
 
 func baselineBinary(s settings) string { return s.baseline }
@@ -100,7 +100,7 @@ func kine(c contender, endpoint func(place) string, options ...string) contender
 	return c
 }
 
-// kineSQLite: the parameters are kine's own defaults but for the synchronous level.
+// kineSQLite returns kine's default parameters with another synchronous level.
 func kineSQLite(synchronous string) func(place) string {
 	return func(p place) string {
 		return "sqlite://" + filepath.Join(p.dir, "state.db") +
@@ -109,13 +109,13 @@ func kineSQLite(synchronous string) func(place) string {
 	}
 }
 
-// kinePool bounds kine's connections: without a bound it opens one for each of 256 clients, more than the server takes,
-// and keeps only 20 of them, so that most requests would log in anew. Much less than that, and it hangs on Postgres:
-// requests wait for a connection that others hold, until their deadline (seen with 64 clients on 20 connections and
-// with 256 on 64).
+// kinePool bounds kine's connections. Without a bound kine opens one for each of 256 clients, more than the server
+// accepts, and keeps only 20 of them, so that most requests open a new one. With much lower bounds kine hangs on
+// Postgres: requests wait until their deadline for connections that others hold (seen with 64 clients on 20 connections
+// and with 256 on 64).
 var kinePool = []string{"--datastore-max-open-connections", "300", "--datastore-max-idle-connections", "300"}
 
-// onDatabase is the contenders on a database server.
+// onDatabase returns the contenders on a database server.
 func onDatabase(kind string) []contender {
 	title := databaseTitles[kind]
 	all := []contender{
@@ -140,8 +140,8 @@ var contenders = append([]contender{
 		name: "etcd", title: "etcd", durable: true, batches: true,
 		pkg: "go.etcd.io/etcd/server/v3", cgo: "0", source: benchModule,
 		args: func(p place) []string {
-			// Everything that bears on speed and durability stays at etcd's default. A million keys are more than its
-			// default quota.
+			// All settings that affect speed and durability keep etcd's defaults. A million keys exceed its default
+			// quota.
 			return []string{
 				"--quota-backend-bytes", strconv.Itoa(8 << 30),
 				"--name", "bench", "--data-dir", filepath.Join(p.dir, "etcd"), "--log-level", "error",
@@ -184,7 +184,7 @@ func findContender(name string) (contender, bool) {
 	return contender{}, false
 }
 
-// build puts c's binary into dir and returns its path and version. What was built already is not built again.
+// build builds c's binary in dir and returns its path and version. It builds each binary once.
 func (c contender) build(ctx context.Context, s settings, dir string) (path, version string, err error) {
 	if c.binary != nil {
 		if given := c.binary(s); given != "" {
@@ -213,7 +213,7 @@ func (c contender) build(ctx context.Context, s settings, dir string) (path, ver
 	return path, version, nil
 }
 
-// gitVersion names the commit in dir; not to know it is no reason to stop.
+// gitVersion returns the name of the commit in dir, or "" if that is unknown.
 func gitVersion(ctx context.Context, dir string) string {
 	cmd := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty")
 	cmd.Dir = dir

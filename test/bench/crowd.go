@@ -11,11 +11,11 @@ import (
 	"google.golang.org/grpc"
 )
 
-// perCrowdStream is how many watchers each stream of a crowd has.
+// perCrowdStream is the number of watchers on each stream of a crowd.
 const perCrowdStream = 5
 
-// openCrowd creates s.watchers watchers, each of a range of its own that nothing is written to, on a fifth as many
-// streams. They last until ctx ends.
+// openCrowd creates s.watchers watchers on a fifth as many streams, each of a range of its own without writes. They
+// last until ctx ends.
 func (s *slot) openCrowd(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(64)
@@ -56,7 +56,7 @@ func (s *slot) openCrowd(ctx context.Context) error {
 	return g.Wait()
 }
 
-// watchedPutWorkload puts new keys, each of which one watcher sees, beside a crowd or without it.
+// watchedPutWorkload puts new keys, each of which one watcher receives, with or without a crowd.
 func watchedPutWorkload(clients int, crowded bool) workload {
 	put := putWorkload(clients)
 	name, title := put.name+"-watched", put.title+", with one watcher"
@@ -93,8 +93,8 @@ func watchedPutWorkload(clients int, crowded bool) workload {
 	}
 }
 
-// deleteWorkload deletes as many keys as a crowd has watchers by one request, which is the only operation, beside the
-// crowd or without it. The watchers are those of other keys.
+// deleteWorkload deletes as many keys as a crowd has watchers in one request, which is the only operation, with or
+// without the crowd. The watchers watch other keys.
 func deleteWorkload(crowded bool) workload {
 	w := workload{name: "delete", title: "Deletion of as many keys as a crowd has watchers", unit: "request",
 		crowd: true, paced: true}

@@ -16,7 +16,7 @@ import (
 // databaseServer is a private database server of one contender, started by scripts/databases.
 type databaseServer struct {
 	script string
-	// dir is what the script knows the server by.
+	// dir identifies the server to the script.
 	dir string
 	// root has the server's files.
 	root string
@@ -24,15 +24,15 @@ type databaseServer struct {
 	dsn  string
 }
 
-// startDatabase starts a server of the kind, with its files below runDir, which must be on a disk. Its socket is in
-// there too, whose path must be short.
+// startDatabase starts a server of the kind, with its files below runDir, which must be on a disk. The server's socket
+// is there too, so that its path must be short.
 func startDatabase(ctx context.Context, s settings, kind, runDir, dir string) (_ *databaseServer, err error) {
 	script, err := filepath.Abs(filepath.Join(s.source, "scripts", "databases"))
 	if err != nil {
 		return nil, err
 	}
 	d := &databaseServer{script: script, dir: dir}
-	// Another user runs the server if this one is root, and has temporary files of its own.
+	// Another user runs the server if this process runs as root, and has temporary files of its own.
 	files := filepath.Join(runDir, "db")
 	if err := os.MkdirAll(files, 0o755); err != nil {
 		return nil, err
@@ -44,10 +44,10 @@ func startDatabase(ctx context.Context, s settings, kind, runDir, dir string) (_
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, script, "start", kind, dir)
-	// The script stops the server should this process be killed before it can.
+	// The script stops the server if this process is killed.
 	cmd.Env = append(os.Environ(), "TMPDIR="+files, "DATABASES_OWNER="+strconv.Itoa(os.Getpid()))
 	cmd.SysProcAttr = ownGroup()
-	// The script cleans up behind itself when it is asked to end.
+	// The script cleans up after SIGTERM.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	if err := runQuietly(cmd, dir+".log"); err != nil {
 		return nil, err
@@ -80,7 +80,7 @@ func startDatabase(ctx context.Context, s settings, kind, runDir, dir string) (_
 	return d, nil
 }
 
-// in is the server's DSN with another database.
+// in returns the server's DSN with another database.
 func (d *databaseServer) in(database string) string {
 	user, address, _ := strings.Cut(d.dsn, "@")
 	address, options, found := strings.Cut(address, "?")
@@ -91,7 +91,7 @@ func (d *databaseServer) in(database string) string {
 	return user + "@" + host + "/" + database + options
 }
 
-// version is what the server's program says of itself.
+// version returns the version that the server's program prints.
 func (d *databaseServer) version(ctx context.Context) string {
 	program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", d.pid))
 	if err != nil {
@@ -110,7 +110,7 @@ func (d *databaseServer) usage() (usage, error) {
 	return u, err
 }
 
-// stop ends the server and removes its files. It is not to be interrupted.
+// stop ends the server and removes its files. It must not be interrupted.
 func (d *databaseServer) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -119,8 +119,8 @@ func (d *databaseServer) stop() error {
 	return runQuietly(cmd, d.dir+".log")
 }
 
-// runQuietly runs cmd with its output in the file log. It is a file and no pipe, since what the script starts keeps it
-// open.
+// runQuietly runs cmd with its output in the file log. A pipe would stay open, because the processes that the script
+// starts keep it.
 func runQuietly(cmd *exec.Cmd, log string) (err error) {
 	f, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o644)
 	if err != nil {

@@ -57,7 +57,7 @@ func TestDatabases(t *testing.T) {
 	line(t, stdout.String(), "x stele-mariadb")
 }
 
-// onText calls do, in a goroutine, when something with the text is written.
+// onText calls do, in a goroutine, when a text that contains text is written.
 type onText struct {
 	text string
 	do   func()
@@ -70,7 +70,7 @@ func (o onText) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestInterruption: whenever a run is interrupted, nothing of it stays.
+// TestInterruption checks that an interrupted run leaves no processes and files.
 func TestInterruption(t *testing.T) {
 	t.Parallel()
 	c, _ := findContender("stele-postgres")
@@ -87,7 +87,7 @@ func TestInterruption(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = os.RemoveAll(parent) })
-		// The user that runs the database must come through.
+		// The user that runs the database must have access.
 		if err := os.Chmod(parent, 0o711); err != nil {
 			t.Fatal(err)
 		}
@@ -115,8 +115,8 @@ func TestInterruption(t *testing.T) {
 	}
 }
 
-// processesIn is the command lines that name dir, but for this process's and that of the script which waits for this
-// process to end.
+// processesIn returns the command lines that contain dir, except those of this process and of the script that waits for
+// its end.
 func processesIn(t *testing.T, dir string) []string {
 	t.Helper()
 	var found []string

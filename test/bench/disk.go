@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fileSystem names the file system of dir and tells whether it is on a disk: a sync to memory costs nothing, and a
-// benchmark of durable writes on it is worth as much.
+// fileSystem returns the name of the file system of dir and whether it is on a disk: a sync to memory costs nothing, so
+// that figures of durable writes there are worthless.
 func fileSystem(dir string) (name string, disk bool, err error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
@@ -37,7 +37,7 @@ func fileSystem(dir string) (name string, disk bool, err error) {
 	return fmt.Sprintf("type %#x", st.Type), true, nil
 }
 
-// makeRunDir makes an empty directory on a disk, below parent or, if that is empty, below the first of the usual
+// makeRunDir creates an empty directory on a disk, below parent or, if that is empty, below the first of the usual
 // places that is on a disk.
 func makeRunDir(parent string) (string, error) {
 	if parent != "" {
@@ -61,8 +61,8 @@ func makeRunDir(parent string) (string, error) {
 	return "", errors.New("no temporary directory is on a disk: choose one with -dir")
 }
 
-// syncLatency returns the median time of appending 4 KiB to a file in dir and syncing it: the floor under
-// every durable write here.
+// syncLatency returns the median time of appending 4 KiB to a file in dir and syncing it. No durable write can be
+// faster.
 func syncLatency(dir string) (_ time.Duration, err error) {
 	f, err := os.CreateTemp(dir, "sync-")
 	if err != nil {
@@ -87,8 +87,8 @@ func syncLatency(dir string) (_ time.Duration, err error) {
 	return percentile(times, 50), nil
 }
 
-// flushDisk writes back what the file system of dir holds in memory, so that one server's
-// unsynced pages are not written in the next one's time.
+// flushDisk writes back the dirty pages of the file system of dir, so that one server's unsynced pages are not written
+// during the next one's measurement.
 func flushDisk(dir string) (err error) {
 	f, err := os.Open(dir)
 	if err != nil {
@@ -98,8 +98,8 @@ func flushDisk(dir string) (err error) {
 	return unix.Syncfs(int(f.Fd()))
 }
 
-// deviceWritten is the number of bytes that the device of dir was told to write since the system started, by whoever,
-// or 0 if the file system is on no single device that counts.
+// deviceWritten returns the number of bytes that all processes have written to the device of dir since the system
+// started, or 0 if the file system has no single device with a counter.
 func deviceWritten(dir string) (int64, error) {
 	var st unix.Stat_t
 	if err := unix.Stat(dir, &st); err != nil {
@@ -114,7 +114,7 @@ func deviceWritten(dir string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	// The seventh number is sectors of 512 bytes, whatever the device's are; see the kernel's
+	// The seventh number is the number of sectors of 512 bytes, on every device; see the kernel's
 	// Documentation/block/stat.rst.
 	fields := strings.Fields(string(text))
 	if len(fields) < 7 {
@@ -124,7 +124,7 @@ func deviceWritten(dir string) (int64, error) {
 	return sectors * 512, err
 }
 
-// diskSize is the number of bytes that dir's files take on the disk.
+// diskSize returns the number of bytes of dir's files on the disk.
 func diskSize(dir string) (int64, error) {
 	var total int64
 	err := filepath.Walk(dir, func(path string, info os.FileInfo, err error) error {

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// busyFor is how long the machine is looked at.
+// busyFor is how long the load of the machine is measured.
 const busyFor = 2 * time.Second
 
-// busy is the part of the processors' time, 0 to 1, that is taken while nothing is measured: what others took from the
-// measurement. The load average would count the measurement before this one too.
+// busy returns the part of the processors' time, 0 to 1, that other processes take while nothing is measured. The load
+// average would count the previous measurement too.
 func busy() (float64, error) {
 	idle, all, err := processorTime()
 	if err != nil {
@@ -26,8 +26,7 @@ func busy() (float64, error) {
 	return 1 - float64(idleThen-idle)/float64(max(1, allThen-all)), nil
 }
 
-// processorTime reads the time, in ticks, that all processors together were idle, and that has passed for them. See
-// proc(5).
+// processorTime returns the idle time and the total time of all processors, in ticks. See proc(5).
 func processorTime() (idle, all int64, err error) {
 	text, err := os.ReadFile("/proc/stat")
 	if err != nil {

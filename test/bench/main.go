@@ -24,25 +24,25 @@ func main() {
 	}
 }
 
-// invocation is what the arguments ask for.
+// invocation is the parsed command line.
 type invocation struct {
 	settings
 	comparisons []comparison
-	// markdown and json are files for reports beside the tables on standard output, plots is a directory for SVG files;
-	// empty is none.
+	// markdown and json are files for reports in addition to the tables on standard output, plots is a directory for
+	// SVG files; empty means none.
 	markdown, json, plots string
-	// render is JSON of earlier runs, separated by commas: if it is not empty, nothing is measured, and the reports are
-	// made from that.
+	// render names JSON files of earlier runs, separated by commas. If it is not empty, the reports are made from them
+	// without measuring.
 	render string
 	// docs is the page whose summary is replaced, if not empty.
 	docs string
-	// base, if not empty, is the revision of Stele that this one is to be compared with; nothing else is done then.
+	// base is the revision of Stele to compare with; if it is not empty, the benchmark only does that.
 	base string
-	// keep leaves the servers' data behind.
+	// keep keeps the servers' data.
 	keep bool
 }
 
-// command does what the arguments say. It fails if any slot failed: a benchmark of errors is none.
+// command runs the command line. It fails if any slot failed.
 func command(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
 	v, err := parse(args, stderr)
 	if err != nil {
@@ -75,11 +75,11 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 	if failed > 0 {
 		err = errors.Join(err, fmt.Errorf("%d failures, listed above", failed))
 	}
-	// What was measured is written even if something failed later.
+	// Completed measurements are written even if something failed later.
 	return errors.Join(err, v.write(reports))
 }
 
-// write makes the files that were asked for.
+// write writes the requested files.
 func (v *invocation) write(reports []*report) error {
 	return errors.Join(
 		writeFile(v.markdown, func(w io.Writer) error {
@@ -95,8 +95,7 @@ func (v *invocation) write(reports []*report) error {
 		writePage(v.docs, reports))
 }
 
-// compare makes the comparisons, each in a directory below dir, and prints the table of each to stdout when it is
-// there.
+// compare makes the comparisons, each in a directory below dir, and prints each table to stdout when it is complete.
 func (v *invocation) compare(ctx context.Context, dir string, stdout, stderr io.Writer) ([]*report, error) {
 	var reports []*report
 	for _, c := range v.comparisons {
@@ -228,7 +227,7 @@ func parse(args []string, stderr io.Writer) (*invocation, error) {
 	return v, s.validate()
 }
 
-// writeFile writes to the file name, or nothing if that is empty.
+// writeFile writes to the file name; it does nothing if that is empty.
 func writeFile(name string, write func(io.Writer) error) (err error) {
 	if name == "" {
 		return nil

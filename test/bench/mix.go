@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// mixWorkload is the requests of a kube-apiserver, in its proportions, while watchers follow what they change: each
-// watcher is on a stream of its own and has a prefix of its own, among which the clients are dealt out. One operation
-// is one request.
+// mixWorkload sends the requests of a kube-apiserver, in its proportions, while watchers receive the changes. Each
+// watcher has a stream and a prefix of its own, and the clients are distributed over the prefixes. One operation is one
+// request.
 func mixWorkload(clients, watchers int) workload {
 	return workload{
 		name:  fmt.Sprintf("mix-%d", clients),
@@ -49,7 +49,7 @@ func mixWorkload(clients, watchers int) workload {
 			parts := make([][]time.Duration, watchers)
 			for n := range m.prefixes {
 				p := &m.prefixes[n]
-				if p.told != p.wrote.Load() {
+				if p.received != p.wrote.Load() {
 					return sample{}, fmt.Errorf("the watcher of %s saw other changes than were acknowledged", p.name)
 				}
 				got.writes += p.writes.Load()
@@ -66,10 +66,10 @@ type mixLoad struct {
 	slot     *slot
 	measured span
 	prefixes []mixPrefix
-	// puts numbers the puts, whose values carry the number; sent is when that was, of the first of them.
+	// puts numbers the puts, whose values contain the number; sent has the times of the first of them.
 	puts atomic.Uint64
 	sent []atomic.Int64
-	// keys numbers the keys, live is how many there are.
+	// keys numbers the keys; live is the number of existing keys.
 	keys atomic.Uint64
 	live atomic.Int64
 }
@@ -78,17 +78,18 @@ type mixLoad struct {
 type mixPrefix struct {
 	name   string
 	stream *watchStream
-	// writes were acknowledged; wrote is the sum of the fingerprints of what they changed.
+	// writes is the number of acknowledged writes; wrote is the sum of the fingerprints of their changes.
 	writes atomic.Int64
 	wrote  atomic.Uint64
-	// events is how many came. The rest is the receiving goroutine's own: told is the sum of their fingerprints.
+	// events is the number of received events. The receiving goroutine owns the rest: received is the sum of their
+	// fingerprints.
 	events    atomic.Int64
-	told      uint64
+	received  uint64
 	revision  int64
 	latencies []time.Duration
 }
 
-// fingerprint tells changes apart. Since the revisions of a watcher's events must rise, equal sums mean the same
+// fingerprint identifies a change. Since the revisions of a watcher's events must increase, equal sums mean the same
 // changes, each of them once.
 func fingerprint(key []byte, revision int64, deleted bool) uint64 {
 	h := fnv.New64a()
@@ -100,13 +101,13 @@ func fingerprint(key []byte, revision int64, deleted bool) uint64 {
 	return mix(n)
 }
 
-// acknowledged notes a write of the key at the revision.
+// acknowledged records a write of the key at the revision.
 func (p *mixPrefix) acknowledged(key []byte, revision int64, deleted bool) {
 	p.wrote.Add(fingerprint(key, revision, deleted))
 	p.writes.Add(1)
 }
 
-// sending numbers a value that is about to be sent.
+// sending numbers a value before it is sent.
 func (m *mixLoad) sending(value []byte) {
 	n := m.puts.Add(1) - 1
 	numberValue(value, n)
@@ -141,7 +142,7 @@ func (m *mixLoad) event(p *mixPrefix, e watchEvent, now time.Time) error {
 		return fmt.Errorf("the event of revision %d: created %t, with the previous value %t", e.modRevision,
 			created, e.hasPrev)
 	}
-	p.told += fingerprint(e.key, e.modRevision, e.deleted)
+	p.received += fingerprint(e.key, e.modRevision, e.deleted)
 	p.events.Add(1)
 	if e.deleted {
 		return nil
@@ -157,7 +158,7 @@ func (m *mixLoad) event(p *mixPrefix, e watchEvent, now time.Time) error {
 	return nil
 }
 
-// wait returns when as many events have come as writes were acknowledged.
+// wait returns when the number of events has reached the number of acknowledged writes.
 func (m *mixLoad) wait(ctx context.Context) error {
 	return m.slot.arrival(ctx, func() (missing int64) {
 		for n := range m.prefixes {

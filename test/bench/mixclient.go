@@ -8,7 +8,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
-// Of a thousand requests of a kube-apiserver so many were seen to be of each kind; the rest are updates.
+// These are the numbers of each kind among a thousand requests of a kube-apiserver; the rest are updates.
 const (
 	mixGets    = 360
 	mixLists   = 20
@@ -16,7 +16,7 @@ const (
 	mixDeletes = 100
 )
 
-// mixClient is a client that owns some objects, so that it knows what the server must answer.
+// mixClient is a client that owns some objects, so that it knows the right answers.
 type mixClient struct {
 	load    *mixLoad
 	prefix  *mixPrefix
@@ -38,7 +38,7 @@ type mixObject struct {
 func (m *mixLoad) newClient(n int) func(context.Context) error {
 	c := &mixClient{
 		load: m, prefix: &m.prefixes[n%len(m.prefixes)], n: n, kv: m.slot.client.kv(n),
-		// The same requests for every server, as far as its pace allows.
+		// Every server gets the same requests, as far as its pace allows.
 		random: rand.New(rand.NewPCG(uint64(n), 1)), txns: newObjectTxns(), get: &pb.RangeRequest{Limit: 1},
 		list: m.slot.listPages(n, listPage, m.slot.objects),
 	}
@@ -64,7 +64,7 @@ func (c *mixClient) step(ctx context.Context) error {
 	return c.update(ctx, i)
 }
 
-// read gets the object that was written last; it must be as this client has left it.
+// read gets the object that was written last and compares it with this client's last write.
 func (c *mixClient) read(ctx context.Context) error {
 	o := c.objects[len(c.objects)-1]
 	c.get.Key = o.key
@@ -111,7 +111,7 @@ func (c *mixClient) remove(ctx context.Context, i int) error {
 	return nil
 }
 
-// commit sends txn for o and notes what it wrote.
+// commit sends txn for o and records the write.
 func (c *mixClient) commit(ctx context.Context, txn *pb.TxnRequest, o *mixObject, deletes bool) error {
 	revision, err := c.txns.commit(ctx, c.kv, txn, o.key, o.revision)
 	if err != nil {

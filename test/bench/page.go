@@ -41,9 +41,8 @@ func readReports(files []string) ([]*report, error) {
 	return out, nil
 }
 
-// writePage replaces the summary in the page file. It writes the plots and the appendix with all figures into a
-// directory that has the page's name without its extension. It refuses reports with failures, because wrong answers are
-// no figures.
+// writePage replaces the summary in the page file. It writes the plots and the appendix with all figures to a directory
+// with the page's name without its extension. It refuses reports with failures.
 func writePage(file string, reports []*report) error {
 	if file == "" {
 		return nil
@@ -77,7 +76,7 @@ func writePage(file string, reports []*report) error {
 	return os.WriteFile(file, []byte(changed), 0o644)
 }
 
-// removePlots removes those of earlier runs from dir, which may have drawn what the next one does not.
+// removePlots removes the plots of earlier runs from dir, because the next run may not replace all of them.
 func removePlots(dir string) error {
 	for _, kind := range []string{"throughput-*.svg", "latency-*.svg"} {
 		found, err := filepath.Glob(filepath.Join(dir, kind))
@@ -178,7 +177,7 @@ func section(reports []*report) string {
 	return strings.TrimRight(out.String(), "\n") + "\n"
 }
 
-// pageTables are those of a page: less wide than those of a run, with a row for each workload.
+// pageTables returns the tables of a page: narrower than those of a run, with a row for each workload.
 func (r *report) pageTables() []table {
 	if len(r.Restarts) > 0 {
 		return []table{r.restartTable()}
@@ -187,7 +186,7 @@ func (r *report) pageTables() []table {
 	return append(tables, r.tables()[1])
 }
 
-// rates has the throughput (of paced workloads the p99) of each server, and how the first one compares.
+// rates returns the throughput (of paced workloads the p99) of each server, and the ratios of the first one.
 func (r *report) rates() table {
 	against := r.references()
 	t := table{heading: []string{"operations/s"}}
@@ -229,7 +228,7 @@ func (r *report) rates() table {
 	return t
 }
 
-// costs has what an operation costs each server.
+// costs returns the costs of an operation on each server.
 func (r *report) costs() table {
 	t := table{heading: []string{"p99; CPU of an operation; bytes written for a write of 1 KiB"}}
 	for _, s := range r.Servers {

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// sweptReport has a workload with several numbers of clients, latencies, and gRPC alone.
+// sweptReport returns a report with a workload with several numbers of clients, latencies, and gRPC alone.
 func sweptReport() *report {
 	r := &report{Name: "sqlite", Title: "SQLite", Conditions: conditions{Rounds: 2, Duration: "1s"}}
 	for _, name := range []string{"stele", "etcd", floor} {
@@ -46,8 +46,8 @@ func restartReport() *report {
 	return r
 }
 
-// TestPage: the JSON of runs becomes the measured section of a page, with its plots beside it, and nothing else of the
-// page changes.
+// TestPage checks that the JSON of runs becomes the measured section of a page with its plots, and that the rest of the
+// page is unchanged.
 func TestPage(t *testing.T) {
 	dir := t.TempDir()
 	page, bench, restart := filepath.Join(dir, "speed.md"), filepath.Join(dir, "bench.json"),
@@ -61,7 +61,7 @@ func TestPage(t *testing.T) {
 	if err := os.WriteFile(page, []byte(before+sectionBegin+"\nold\n"+sectionEnd+after), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// What an earlier run drew and this one does not is gone, what is not the benchmark's own stays.
+	// Old plots of the benchmark are removed, other files are not.
 	stale, other := filepath.Join(dir, "speed", "latency-mongodb.svg"), filepath.Join(dir, "speed", "logo.svg")
 	if err := os.Mkdir(filepath.Dir(stale), 0o700); err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// TestSummary holds that the summary has the workloads that every comparison with etcd and kine has.
+// TestSummary checks that the summary has the workloads that every comparison with etcd and kine has.
 func TestSummary(t *testing.T) {
 	var reports []*report
 	for _, database := range []string{"", "-postgres"} {
@@ -157,7 +157,7 @@ func TestPageIsLeftAlone(t *testing.T) {
 	}
 }
 
-// TestSVG: the plots are XML, with all points inside the picture, titles and units on the axes, and a legend.
+// TestSVG checks that the plots are XML with all points inside the picture, titles and units on the axes, and a legend.
 func TestSVG(t *testing.T) {
 	plots := sweptReport().plots()
 	if len(plots) != 2 {

@@ -43,7 +43,7 @@ func newValue() []byte {
 func numberValue(value []byte, n uint64) { binary.LittleEndian.PutUint64(value, n) }
 func valueNumber(value []byte) uint64    { return binary.LittleEndian.Uint64(value) }
 
-// objectSet is what is stored before the reads are measured, the same on every server.
+// objectSet is the set of objects that are stored before the reads, the same on every server.
 type objectSet struct {
 	prefix string
 	// keys are sorted.

@@ -8,15 +8,16 @@ import (
 	"strconv"
 )
 
-// figure is panels side by side that share a legend.
+// figure is a row of panels that share a legend.
 type figure struct {
 	panels []panel
 }
 
-// panel is axes with lines. The x axis is always logarithmic, the y axis too if logY is set; otherwise it begins at 0.
+// panel is a pair of axes with lines. The x axis is always logarithmic; the y axis is if logY is set, otherwise it
+// begins at 0.
 type panel struct {
 	title, xLabel, yLabel string
-	// xTicks are where the x axis has marks.
+	// xTicks are the marks of the x axis.
 	xTicks []tick
 	logY   bool
 	lines  []series
@@ -27,7 +28,7 @@ type tick struct {
 	label string
 }
 
-// series is what one server gave.
+// series is the line of one server.
 type series struct {
 	name   string
 	look   look
@@ -37,14 +38,13 @@ type series struct {
 // point is a figure at x; low and high are its extremes, or the same as y.
 type point struct{ x, y, low, high float64 }
 
-// look is how a line is told from others, in colour and without.
+// look is the appearance of a line, which is distinct with and without colour.
 type look struct {
 	color, dash string
 	marker      marker
 }
 
-// Sizes in pixels, which is how all of SVG's are meant here. The width of a letter is what sans-serif fonts need on
-// average.
+// Sizes are in pixels, the unit of all sizes in the SVG. The width of a letter is the average of sans-serif fonts.
 const (
 	plotWidth, plotHeight             = 250.0, 190.0
 	leftMargin, rightMargin           = 62.0, 14.0
@@ -62,7 +62,7 @@ func (f figure) writeSVG(w io.Writer) error {
 	fmt.Fprintf(&c.out, `<svg xmlns="http://www.w3.org/2000/svg" width="%[1]s" height="%[2]s" `+
 		`viewBox="0 0 %[1]s %[2]s" font-family="Helvetica, Arial, 'DejaVu Sans', sans-serif" font-size="12">`+"\n",
 		number(f.width()), number(height))
-	// Readers with dark pages get a page too.
+	// The background is white, because viewers may have a dark page.
 	fmt.Fprintf(&c.out, `<rect width="100%%" height="100%%" fill="#ffffff"/>`+"\n")
 	for i, row := range rows {
 		x, y := legendStart, legendHeight*(float64(i)+0.5)+4
@@ -85,7 +85,7 @@ func (f figure) width() float64 {
 	return float64(len(f.panels)) * (leftMargin + plotWidth + rightMargin)
 }
 
-// legend is the lines of all panels, each once, in rows that fit.
+// legend returns the lines of all panels, each once, in rows that fit.
 func (f figure) legend() [][]series {
 	var rows [][]series
 	seen := map[string]bool{}
@@ -107,7 +107,7 @@ func (f figure) legend() [][]series {
 	return rows
 }
 
-// draw puts p's axes with their upper left corner at left, top.
+// draw draws p's axes with their upper left corner at left, top.
 func (p panel) draw(c *canvas, left, top float64) {
 	low, high, ticks := p.yAxis()
 	y := func(v float64) float64 {
@@ -157,7 +157,7 @@ func (p panel) xRange() (first, last float64) {
 	return p.xTicks[0].at, p.xTicks[len(p.xTicks)-1].at
 }
 
-// yAxis is the range of the y axis and its marks.
+// yAxis returns the range of the y axis and its marks.
 func (p panel) yAxis() (low, high float64, ticks []tick) {
 	low, high = math.Inf(1), math.Inf(-1)
 	for _, l := range p.lines {
@@ -173,7 +173,8 @@ func (p panel) yAxis() (low, high float64, ticks []tick) {
 		}
 		return 0, top, ticks
 	}
-	// From one of 1, 2, 5 of a decade to another; marks at whole decades only if there are many.
+	// The range extends from a multiple of 1, 2 or 5 of a decade to another; if there are many, only whole decades have
+	// marks.
 	first, last := 1/niceStep(1/low), niceStep(high)
 	if first >= last {
 		last *= 10
@@ -190,7 +191,7 @@ func (p panel) yAxis() (low, high float64, ticks []tick) {
 	return first, last, ticks
 }
 
-// niceStep is the smallest of 1, 2, 5, 10, 20 ... and their fractions that is not below least.
+// niceStep returns the smallest of 1, 2, 5, 10, 20 ... and their fractions that is not below least.
 func niceStep(least float64) float64 {
 	decade := math.Pow(10, math.Floor(math.Log10(least)))
 	for _, n := range []float64{1, 2, 5} {
@@ -201,7 +202,7 @@ func niceStep(least float64) float64 {
 	return 10 * decade
 }
 
-// short is v as the label of an axis.
+// short returns v as the label of an axis.
 func short(v float64) string {
 	if v >= 1000 {
 		return strconv.FormatFloat(v/1000, 'g', 4, 64) + "k"

@@ -11,21 +11,22 @@ import (
 	"strings"
 )
 
-// plot is a figure of a report and what it is called.
+// plot is a figure of a report with its file name and caption.
 type plot struct {
-	// file is its name, without a directory; caption says what is on it.
+	// file is the file name without a directory; caption describes the plot.
 	file, caption string
 	figure
 }
 
-// sweepTitles are the panels of throughput, by what ofSweep finds before the number of clients.
+// sweepTitles are the titles of the panels of throughput, by the part of the workload's name before the number of
+// clients.
 var sweepTitles = []struct{ of, title string }{
 	{"get", "Linearizable get"},
 	{"txn", "Create, update, delete"},
 	{"put", "Put of a new key"},
 }
 
-// plots are those that r has figures for.
+// plots returns the plots for which r has figures.
 func (r *report) plots() []plot {
 	var out []plot
 	if f := r.throughput(); len(f.panels) > 0 {
@@ -40,7 +41,7 @@ func (r *report) plots() []plot {
 	return out
 }
 
-// throughput has a panel for each workload that ran with several numbers of clients.
+// throughput returns a panel for each workload that ran with several numbers of clients.
 func (r *report) throughput() figure {
 	var f figure
 	for _, of := range sweepTitles {
@@ -76,7 +77,7 @@ func (r *report) throughput() figure {
 	return f
 }
 
-// percentiles has a panel for each of the workloads that ran with 64 clients.
+// percentiles returns a panel for each workload that ran with 64 clients.
 func (r *report) percentiles() figure {
 	var f figure
 	for _, of := range sweepTitles {
@@ -88,7 +89,7 @@ func (r *report) percentiles() figure {
 				continue
 			}
 			for i, us := range row.Median.Curve {
-				// The tail is what matters: each 9 more takes as much room as the one before.
+				// The axis emphasizes the tail: each further 9 takes as much room as the previous one.
 				ms := us / 1000
 				byServer[row.Server] = append(byServer[row.Server], point{
 					100 / (100 - curvePercentiles[i]), ms, ms, ms,
@@ -106,7 +107,7 @@ func (r *report) percentiles() figure {
 		if len(p.xTicks) < 2 {
 			continue
 		}
-		// Between two marks, or the lines would leave the axes.
+		// The axis ends between two marks, or the lines would leave it.
 		end := p.xTicks[len(p.xTicks)-1].at * 1.0001
 		for server, points := range byServer {
 			byServer[server] = slices.DeleteFunc(points, func(at point) bool { return at.x > end })
@@ -117,7 +118,7 @@ func (r *report) percentiles() figure {
 	return f
 }
 
-// lines are those of byServer, in the order of the servers.
+// lines returns the lines of byServer, in the order of the servers.
 func (r *report) lines(byServer map[string][]point) []series {
 	var out []series
 	for i, s := range r.Servers {
@@ -131,7 +132,8 @@ func (r *report) lines(byServer map[string][]point) []series {
 	return out
 }
 
-// lookOf is the same for a server in all plots. The colours are Okabe and Ito's, which nearly everybody can tell apart.
+// lookOf returns the look of a server, which is the same in all plots. The colours are Okabe and Ito's, which most
+// readers with colour blindness can distinguish.
 func lookOf(server string, place int) look {
 	const blue, orange, green, sky, pink, grey = "#0072b2", "#d55e00", "#009e73", "#56b4e9", "#cc79a7", "#777777"
 	switch {
@@ -153,7 +155,7 @@ func lookOf(server string, place int) look {
 	return look{blue, "", circle}
 }
 
-// writePlots draws what reports have figures for into dir.
+// writePlots draws the plots of all reports into dir.
 func writePlots(dir string, reports []*report) error {
 	if dir == "" {
 		return nil

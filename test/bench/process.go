@@ -23,18 +23,18 @@ const (
 type process struct {
 	pid     int
 	address string
-	// dir holds its data, and nothing else.
+	// dir holds only the process's data.
 	dir string
-	// log is the file with all that it printed.
+	// log is the file with the process's output.
 	log    string
 	cmd    *exec.Cmd
 	exited chan struct{}
 	err    error // Wait's, to be read after exited was closed
 }
 
-// launch starts binary as c on a free loopback port with its data directory below dir, made if it is not there, behind
-// the command wrapper if that is not empty. Database and replica of the place are given. It does not wait until the
-// server is ready.
+// launch starts binary as c on a free loopback port, with the command wrapper in front unless that is empty. Its data
+// directory is below dir, and is created if it is missing. at gives the database and the replica. launch does not wait
+// until the server is ready.
 func launch(c contender, binary, dir string, at place, wrapper ...string) (_ *process, err error) {
 	p := &process{dir: filepath.Join(dir, "data"), log: filepath.Join(dir, "log"), exited: make(chan struct{})}
 	if err := os.MkdirAll(p.dir, 0o700); err != nil {
@@ -67,10 +67,10 @@ func launch(c contender, binary, dir string, at place, wrapper ...string) (_ *pr
 	return p, nil
 }
 
-// ownGroup keeps the terminal's Ctrl-C from a child: this process ends its children itself, in order.
+// ownGroup keeps the terminal's Ctrl-C from a child: this process ends its children in order.
 func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
-// freeAddresses returns two loopback addresses that nobody listens on.
+// freeAddresses returns two loopback addresses on which no process listens.
 func freeAddresses() (string, string, error) {
 	var addresses [2]string
 	for i := range addresses {
@@ -84,7 +84,7 @@ func freeAddresses() (string, string, error) {
 	return addresses[0], addresses[1], nil
 }
 
-// stop ends the process gracefully, and by force if that takes too long. Both are aimed at its pid.
+// stop ends the process gracefully, and by SIGKILL if that takes too long. Both signals go to its pid.
 func (p *process) stop() error {
 	select {
 	case <-p.exited:
@@ -104,7 +104,7 @@ func (p *process) stop() error {
 	}
 }
 
-// kill ends the process at once.
+// kill ends the process by SIGKILL.
 func (p *process) kill() error {
 	select {
 	case <-p.exited:
@@ -116,7 +116,7 @@ func (p *process) kill() error {
 	return err
 }
 
-// lastWords is the end of what the server printed.
+// lastWords returns the end of the server's output.
 func (p *process) lastWords() string {
 	const enough = 2000
 	out, err := os.ReadFile(p.log)
@@ -126,7 +126,7 @@ func (p *process) lastWords() string {
 	return string(out[max(0, len(out)-enough):])
 }
 
-// waitReady returns when the server that kv asks answers a linearizable read.
+// waitReady returns when the server of kv answers a linearizable read.
 func (p *process) waitReady(ctx context.Context, kv pb.KVClient) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()

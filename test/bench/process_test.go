@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// ownProcess is the test's process, to have one whose usage can be read.
+// ownProcess returns the test's process, as a process whose usage can be read.
 func ownProcess() *process { return &process{pid: os.Getpid(), exited: make(chan struct{})} }
 
 func TestUsage(t *testing.T) {
@@ -52,7 +52,7 @@ func TestUsage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Others write too.
+	// Other processes write too.
 	if got := deviceAfter - deviceBefore; deviceBefore > 0 && got < size {
 		t.Errorf("the disk counted %d bytes for a write of %d", got, size)
 	}
@@ -68,7 +68,7 @@ func TestUsage(t *testing.T) {
 		t.Fatal(err)
 	}
 	own += time.Duration(children.Utime.Nano() + children.Stime.Nano())
-	// Both count the same, but /proc counts ended children in steps of 10 ms.
+	// Both figures count the same, but /proc counts ended children in steps of 10 ms.
 	if difference := own - after.cpu; difference.Abs().Milliseconds() > 200 {
 		t.Errorf("usageOf says %s of CPU time, getrusage %s", after.cpu, own)
 	}

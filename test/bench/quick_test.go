@@ -10,10 +10,10 @@ import (
 	"testing"
 )
 
-// TestQuickRun runs everything but kine, which takes minutes to build.
+// TestQuickRun runs all servers but kine, which takes minutes to build.
 func TestQuickRun(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "report.json")
-	// What others here have with other numbers of clients and watchers is left out.
+	// Workloads that differ only in the number of clients or watchers run once.
 	chosen := regexp.MustCompile(
 		`^(get|list|count|watch-latency|watch-fanout-1000-streams|mix|txn-64|put-1$|put-64|delete)`)
 	var stdout, stderr strings.Builder
@@ -100,7 +100,7 @@ func TestRestart(t *testing.T) {
 	line(t, stdout.String(), "etcd: etcd", "250", "(")
 }
 
-// TestSweep: each kind has all numbers of clients once, in order, and what has no number is as it was.
+// TestSweep checks that each kind of workload has all numbers of clients once, in order, and that others are unchanged.
 func TestSweep(t *testing.T) {
 	names := func(of []workload) string {
 		var out []string
@@ -123,7 +123,7 @@ func TestSweep(t *testing.T) {
 	if got, want := len(selectWorkloads(s, allWorkloads)), len(workloads)-crowds+15-6; got != want {
 		t.Errorf("%d workloads instead of %d", got, want)
 	}
-	// What is updated comes last.
+	// The workloads on updated objects come last.
 	if all := selectWorkloads(s, allWorkloads); names(all[len(all)-2:]) != "list-500-updated list-10000-updated" {
 		t.Errorf("the last are %s", names(all[len(all)-2:]))
 	}

@@ -8,7 +8,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
-// set is the set of objects that a read workload reads.
+// set returns the objects that a read workload reads.
 func (s *slot) set(large bool) objectSet {
 	if large {
 		return s.large
@@ -16,7 +16,7 @@ func (s *slot) set(large bool) objectSet {
 	return s.objects
 }
 
-// largeSuffix tells the workloads on the large set apart.
+// largeSuffix returns the suffix of the names of workloads on the large set.
 func largeSuffix(large bool) string {
 	if large {
 		return "-large"
@@ -31,7 +31,7 @@ func ofLarge(large bool) string {
 	return ""
 }
 
-// getWorkload reads single keys, linearizably.
+// getWorkload reads single keys with linearizable reads.
 func getWorkload(clients int) workload {
 	return workload{
 		name:  fmt.Sprintf("get-%d", clients),
@@ -56,8 +56,8 @@ func getWorkload(clients int) workload {
 	}
 }
 
-// listWorkload reads pages of objects with their values, starting anywhere, as kube-apiserver does when it continues a
-// list.
+// listWorkload reads pages of objects with their values, starting at random keys, as kube-apiserver does when it
+// continues a list.
 func listWorkload(name string, page, clients int, large bool) workload {
 	return workload{
 		name: name + largeSuffix(large), title: fmt.Sprintf("List of %d objects with values, %d clients%s", page,
@@ -70,11 +70,11 @@ func listWorkload(name string, page, clients int, large bool) workload {
 	}
 }
 
-// listPages is the n-th client's listing of one page after the other, anywhere in set.
+// listPages returns the requests of the n-th client: pages that start at random keys of set.
 func (s *slot) listPages(n, page int, set objectSet) func(context.Context) error {
 	req, buf := &pb.RangeRequest{RangeEnd: prefixEnd(set.prefix), Limit: int64(page)}, &rawMessage{}
 	return func(ctx context.Context) error {
-		// At least one object is left behind the page, so that each answer has to count.
+		// At least one object follows the page, so that the server has to count for each answer.
 		first := rand.IntN(len(set.keys) - page)
 		req.Key = append(req.Key[:0], set.keys[first]...)
 		a, err := s.client.rangeRaw(ctx, n, req, buf)

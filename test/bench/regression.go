@@ -6,12 +6,12 @@ import (
 	"slices"
 )
 
-// aspect is a figure of which two builds of Stele are compared.
+// aspect is a figure by which two builds of Stele are compared.
 type aspect struct {
 	name string
-	// cost is the figure of a slot such that less is better; 0 is none.
+	// cost returns the figure of a slot, of which less is better; 0 means none.
 	cost func(row, result) float64
-	// tolerance is the median change that is not worth a word, as a share.
+	// tolerance is the median change that is not reported, as a share.
 	tolerance float64
 }
 
@@ -28,24 +28,24 @@ var aspects = []aspect{
 	{"bytes per write", func(_ row, r result) float64 { return r.DiskBytes }, 0.10},
 }
 
-// leastPairs is how many pairs of rounds a verdict needs: of fewer, chance alone would put all on one side too often.
+// leastPairs is the number of pairs of rounds that a verdict needs: with fewer, all could be on one side by chance.
 const leastPairs = 7
 
-// significance bounds how probable the pairs' verdict may be if both builds were the same.
+// significance bounds the probability of the verdict if both builds were the same.
 const significance = 0.01
 
-// verdict is what the pairs of rounds say of one aspect. Ratios are costs of the new build by those of the base: above
-// 1 is worse.
+// verdict is the result of the pairs of rounds for one aspect. Ratios are the costs of the new build divided by those
+// of the base: above 1 is worse.
 type verdict struct {
 	median, low, high float64 // low and high are the quartiles
 	pairs             int
-	// worse and better are clear: at most one of them is true.
+	// worse and better are clear changes: at most one of them is true.
 	worse, better bool
 }
 
-// judge decides by the pairs: nearly all of them must lie on one side (a sign test), and by a median beyond the
-// tolerance. A machine that is busy for some rounds makes the pairs differ and so keeps quiet; it does not put them on
-// one side.
+// judge decides by the pairs: nearly all of them must be on one side (a sign test), and the median must exceed the
+// tolerance. A machine that is busy for some rounds makes the pairs differ, which prevents a verdict; it does not move
+// them to one side.
 func judge(ratios []float64, tolerance float64) verdict {
 	sorted := slices.Clone(ratios)
 	slices.Sort(sorted)
@@ -67,7 +67,7 @@ func judge(ratios []float64, tolerance float64) verdict {
 	return v
 }
 
-// signTest is the probability of at least k heads in n throws of a fair coin.
+// signTest returns the probability of at least k heads in n throws of a fair coin.
 func signTest(k, n int) float64 {
 	sum, choose := 0.0, 1.0 // n over i
 	for i := 0; i <= n; i++ {
@@ -125,8 +125,8 @@ func (r *report) changes() []change {
 	return out
 }
 
-// onlyTwice keeps of again what is worse there and was worse in first too: what chance makes look worse once, it hardly
-// does twice.
+// onlyTwice returns the changes of again that are worse in both measurements: an aspect is rarely worse twice by
+// chance.
 func onlyTwice(first, again []change) []change {
 	return slices.DeleteFunc(again, func(c change) bool {
 		return !c.worse || !slices.ContainsFunc(first, func(f change) bool {

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// samples are n ratios around the given one; noise is the standard deviation of their logarithm, and outliers are pairs
-// in which the new build was disturbed and took three times as long.
+// samples returns n ratios around the given one. noise is the standard deviation of their logarithm, and outliers is
+// the number of pairs in which the new build was disturbed and took three times as long.
 func samples(random *rand.Rand, n int, around, noise float64, outliers int) []float64 {
 	out := make([]float64, n)
 	for i := range out {
@@ -30,7 +30,7 @@ func TestJudge(t *testing.T) {
 		what          string
 		around, noise float64
 		outliers      int
-		// how often it may be called worse, as a share.
+		// least and most bound how often the judge may report worse, as a share.
 		least, most float64
 	}{
 		{"the same build on a quiet machine", 1, 0.03, 0, 0, 0},
@@ -86,7 +86,7 @@ func TestSignTest(t *testing.T) {
 	}
 }
 
-// TestChanges: which figures are held against which, and what happens to those that are worse once or twice.
+// TestChanges checks which figures are compared, and the changes that are worse once or twice.
 func TestChanges(t *testing.T) {
 	mine, _ := findContender("stele")
 	base, _ := findContender("stele" + baselineSuffix)
@@ -113,7 +113,7 @@ func TestChanges(t *testing.T) {
 			better = append(better, c.workload+" "+c.aspect)
 		}
 	}
-	// The rate of paced writes is given.
+	// The rate of paced writes is fixed.
 	if got, want := strings.Join(worse, ", "), "put-64 time per operation, watch-latency p99"; got != want {
 		t.Errorf("worse: %s, want %s", got, want)
 	}
@@ -128,7 +128,7 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-// TestBuildRevision builds what was committed and not what lies in the working tree.
+// TestBuildRevision checks that the build uses the committed files, not those of the working tree.
 func TestBuildRevision(t *testing.T) {
 	repository := t.TempDir()
 	write := func(name, content string) {
@@ -155,7 +155,7 @@ func TestBuildRevision(t *testing.T) {
 		}
 	}
 	write("cmd/stele/main.go", "package main\n\nfunc main() { print(\"not committed\") }\n")
-	// As from a directory below, where the benchmark's module is.
+	// The benchmark's module is in a directory below the root, too.
 	binary, err := buildRevision(t.Context(), filepath.Join(repository, "cmd", ".."), "HEAD", t.TempDir())
 	if err != nil {
 		t.Fatal(err)

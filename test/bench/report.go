@@ -15,16 +15,16 @@ type row struct {
 	Title    string `json:"title"`
 	Unit     string `json:"unit"`
 	Server   string `json:"server"`
-	// Rounds are in order. Median is taken of each figure by itself, over the rounds without error.
+	// Rounds are in order. Median has the median of each figure over the rounds without error.
 	Rounds []result `json:"rounds"`
 	Median result   `json:"median"`
-	// Than maps another server's name to how many times better this one is: by rate, or, if the rate is given
-	// (Paced), by p99.
+	// Than maps another server's name to how many times better this one is: by rate, or by p99 if the rate is fixed
+	// (Paced).
 	Than  map[string]ratio `json:"better_than"`
 	Paced bool             `json:"paced,omitempty"`
 }
 
-// serverRow is what is known of a server beside the workloads. Sizes are in bytes.
+// serverRow holds the figures of a server that do not belong to a workload. Sizes are in bytes.
 type serverRow struct {
 	Name    string `json:"name"`
 	Title   string `json:"title"`
@@ -32,21 +32,21 @@ type serverRow struct {
 	Durable bool   `json:"durable"`
 	// Replicas share one database; 1 for all others.
 	Replicas int `json:"replicas"`
-	// SyncsPerWrite was counted by strace with one client; nil is not counted.
+	// SyncsPerWrite was counted by strace with one client; nil means not counted.
 	SyncsPerWrite *float64 `json:"syncs_per_write,omitempty"`
 	StartMillis   float64  `json:"start_ms"`
-	// Resident size when started, with the objects stored, and at the end, when there are KeysEnd keys and
-	// the files take DiskEnd on the disk. A fast server has stored more by then.
+	// The resident sizes are those after the start, with the objects stored, and at the end, when there are KeysEnd
+	// keys and the files take DiskEnd on the disk. A fast server has stored more by then.
 	RSSIdle    int64 `json:"rss_idle"`
 	RSSObjects int64 `json:"rss_objects"`
 	RSSEnd     int64 `json:"rss_end"`
 	KeysEnd    int64 `json:"keys_end"`
 	DiskEnd    int64 `json:"disk_end"`
-	// Error says why the server took no part.
+	// Error is the reason why the server was left out.
 	Error string `json:"error,omitempty"`
 }
 
-// conditions are what a figure means nothing without.
+// conditions are the conditions of the measurement.
 type conditions struct {
 	Started time.Time `json:"started"`
 	Seconds float64   `json:"seconds"`
@@ -57,7 +57,8 @@ type conditions struct {
 	Database   string  `json:"database,omitempty"`
 	FileSystem string  `json:"file_system"`
 	SyncMicros float64 `json:"sync_us"`
-	// Others is the part of the processors' time, 0 to 1, that others took just before the servers were started.
+	// Others is the part of the processors' time, 0 to 1, that other processes took just before the servers were
+	// started.
 	Others      float64 `json:"others"`
 	Rounds      int     `json:"rounds"`
 	Duration    string  `json:"duration"`
@@ -67,14 +68,14 @@ type conditions struct {
 	WatchRate   int     `json:"watch_rate"`
 }
 
-// report is all that a comparison found.
+// report is the result of a comparison.
 type report struct {
 	Name       string       `json:"name"`
 	Title      string       `json:"title"`
 	Conditions conditions   `json:"conditions"`
 	Servers    []*serverRow `json:"servers"`
 	Rows       []*row       `json:"rows"`
-	// Restarts are there instead of rows if restarts were measured.
+	// Restarts replace the rows if restarts were measured.
 	Restarts []*restartRow `json:"restarts,omitempty"`
 }
 
@@ -104,7 +105,7 @@ func newReport(s settings, of comparison, dir string) (*report, error) {
 	return &report{Name: of.name, Title: of.title, Conditions: c}, nil
 }
 
-// server returns the row of c, made if it is new.
+// server returns the row of c, and adds it if it is missing.
 func (r *report) server(c contender, version string) *serverRow {
 	for _, s := range r.Servers {
 		if s.Name == c.name {
@@ -162,7 +163,7 @@ func figures(rounds []result, f func(result) float64) []float64 {
 	return out
 }
 
-// row is the row of the workload on the server, nil if there is none with a figure.
+// row returns the row of the workload on the server, or nil if there is none with a figure.
 func (r *report) row(workload, server string) *row {
 	for _, found := range r.Rows {
 		if found.Workload == workload && found.Server == server && found.Median.Rate > 0 {
@@ -172,7 +173,7 @@ func (r *report) row(workload, server string) *row {
 	return nil
 }
 
-// workloads is a row of each workload, in order.
+// workloads returns one row of each workload, in order.
 func (r *report) workloads() []*row {
 	var out []*row
 	for _, candidate := range r.Rows {
@@ -183,7 +184,7 @@ func (r *report) workloads() []*row {
 	return out
 }
 
-// hasFloor tells whether gRPC alone took part.
+// hasFloor reports whether gRPC alone took part.
 func (r *report) hasFloor() bool {
 	return slices.ContainsFunc(r.Servers, func(s *serverRow) bool { return s.Name == floor })
 }

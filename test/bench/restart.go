@@ -16,24 +16,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// restartServers are those whose restarts are measured unless others are asked for.
+// restartServers are the default servers whose restarts are measured.
 const restartServers = "stele,stele-postgres,etcd"
 
-// restartRow is what a server with so many keys took to start again after SIGKILL.
+// restartRow has the restarts of a server with a number of keys after SIGKILL.
 type restartRow struct {
 	Server  string `json:"server"`
 	Title   string `json:"title"`
 	Version string `json:"version"`
 	Keys    int    `json:"keys"`
-	// StoreSeconds is what storing the keys took.
+	// StoreSeconds is the time to store the keys.
 	StoreSeconds float64 `json:"store_seconds"`
-	// Warm and Dropped are milliseconds from starting the process to its answer to a linearizable read, in each round:
-	// with the files in the page cache, and without. Of a database server, which is not restarted, the files are
-	// dropped but not what its own memory holds.
+	// Warm and Dropped are milliseconds from the start of the process to its answer to a linearizable read, in each
+	// round: with the files in the page cache, and without. A database server is not restarted: its files are dropped,
+	// but not its own memory.
 	Warm    []float64 `json:"warm_ms"`
 	Dropped []float64 `json:"dropped_ms"`
-	// Resident size with the keys just stored, and after the last start; Database is the part of a database server at
-	// the end. Disk is what the files take.
+	// The resident sizes are those with the keys just stored, and after the last start; Database is the part of a
+	// database server at the end. Disk is the size of the files.
 	RSSStored   int64  `json:"rss_stored"`
 	RSSStarted  int64  `json:"rss_started"`
 	RSSDatabase int64  `json:"rss_database,omitempty"`
@@ -41,7 +41,7 @@ type restartRow struct {
 	Error       string `json:"error,omitempty"`
 }
 
-// parseRestarts reads a list of numbers of keys.
+// parseRestarts parses a list of numbers of keys.
 func parseRestarts(list string) ([]int, error) {
 	if list == "" {
 		return nil, nil
@@ -57,7 +57,7 @@ func parseRestarts(list string) ([]int, error) {
 	return out, nil
 }
 
-// restartComparison is the servers of all comparisons, one after the other.
+// restartComparison returns the servers of all comparisons as one comparison.
 func restartComparison(of []comparison) (comparison, error) {
 	out := comparison{name: "restart", title: "Restart"}
 	for _, c := range of {
@@ -74,7 +74,7 @@ func restartComparison(of []comparison) (comparison, error) {
 	return out, nil
 }
 
-// restart measures the restarts of every server with every number of keys. One that fails is in the report.
+// restart measures the restarts of every server with every number of keys. Failures are in the report.
 func (b *bench) restart(ctx context.Context) (err error) {
 	selected, err := selectContenders(b.servers)
 	if err != nil {
@@ -108,7 +108,7 @@ func (r restartRow) String() string {
 		r.StoreSeconds, median(r.Warm), median(r.Dropped), megabytes(r.RSSStarted))
 }
 
-// restartOf fills row in.
+// restartOf measures one row.
 func (b *bench) restartOf(ctx context.Context, c contender, set objectSet, row *restartRow) (err error) {
 	binary, version, err := c.build(ctx, b.settings, filepath.Join(b.runDir, "bin"))
 	if err != nil {
@@ -174,8 +174,8 @@ func (b *bench) restartOf(ctx context.Context, c contender, set objectSet, row *
 	return err
 }
 
-// startAgain kills t's processes and starts them on the same data, and returns how many milliseconds the start took.
-// With drop the files are not in the page cache then.
+// startAgain kills t's processes and starts them on the same data, and returns the milliseconds of the start. If drop
+// is true, the files are dropped from the page cache before.
 func (b *bench) startAgain(ctx context.Context, t *target, binary, dir string, drop bool) (float64, error) {
 	if err := t.kill(); err != nil {
 		return 0, err
@@ -201,7 +201,7 @@ func (b *bench) startAgain(ctx context.Context, t *target, binary, dir string, d
 	return float64(time.Since(began)) / float64(time.Millisecond), nil
 }
 
-// survived checks that all that was acknowledged is there: the revision, the number of keys, and some of them.
+// survived checks that all acknowledged writes exist: the revision, the number of keys, and some of them.
 func survived(ctx context.Context, c *client, set objectSet, before int64) error {
 	after, err := revision(ctx, c.kv(0))
 	if err != nil {
@@ -227,7 +227,7 @@ func survived(ctx context.Context, c *client, set objectSet, before int64) error
 	return nil
 }
 
-// dropPages asks the kernel to forget its copies of dir's files. What another process has mapped stays.
+// dropPages makes the kernel drop its cached pages of dir's files, except pages that another process has mapped.
 func dropPages(dir string) error {
 	return filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
 		if errors.Is(err, os.ErrNotExist) || err == nil && !entry.Type().IsRegular() {
@@ -247,7 +247,7 @@ func dropPages(dir string) error {
 	})
 }
 
-// restartTable lays the rows out for people.
+// restartTable formats the rows.
 func (r *report) restartTable() table {
 	out := table{heading: []string{"server", "keys", "start s (extremes)", "without page cache s (extremes)",
 		"RSS after start MB", "of it the database's", "RSS when stored MB", "disk MB", "stored in s"}}

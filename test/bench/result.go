@@ -8,34 +8,34 @@ import (
 	"time"
 )
 
-// result is what one slot gave. Its zero figures mean: not measured.
+// result is the outcome of one slot. Figures that are 0 were not measured.
 type result struct {
-	// Rate is operations a second.
+	// Rate is the number of operations per second.
 	Rate float64 `json:"rate"`
 	// P50 and P99 are latencies in microseconds.
 	P50 float64 `json:"p50_us"`
 	P99 float64 `json:"p99_us"`
-	// Curve is the latencies at the percentiles of curvePercentiles, as many of them as there were operations for.
+	// Curve has the latencies at curvePercentiles, as many of them as there were enough operations for.
 	Curve []float64 `json:"curve_us,omitempty"`
-	// WatchP99 is from sending a write to its event, where P99 is something else.
+	// WatchP99 is the time from sending a write to its event, unless P99 is that.
 	WatchP99 float64 `json:"watch_p99_us,omitempty"`
-	// ServerCPU and ClientCPU are microseconds an operation; DatabaseCPU is the part of ServerCPU that a database
+	// ServerCPU and ClientCPU are microseconds per operation; DatabaseCPU is the part of ServerCPU that a database
 	// server took.
 	ServerCPU   float64 `json:"server_cpu_us"`
 	DatabaseCPU float64 `json:"database_cpu_us,omitempty"`
 	ClientCPU   float64 `json:"client_cpu_us"`
-	// DiskBytes is what was written to the disk, in bytes for each write that the server acknowledged.
+	// DiskBytes is the number of bytes written to the disk per acknowledged write.
 	DiskBytes float64 `json:"disk_bytes_per_write,omitempty"`
-	// LeastShare is the share (0 to 1) of the acknowledged writes that went through the replica with the fewest; 0 is
-	// not counted. Clients are spread evenly, and each goes on when its write was acknowledged.
+	// LeastShare is the share (0 to 1) of the acknowledged writes that went through the replica with the fewest; 0
+	// means not counted. Clients are spread evenly, and each continues when its write was acknowledged.
 	LeastShare float64 `json:"least_share,omitempty"`
-	// Attempts is how many attempts an operation took, where the clients try until they succeed.
+	// Attempts is the number of attempts per operation, if the clients retry until they succeed.
 	Attempts float64 `json:"attempts,omitempty"`
 	Note     string  `json:"note,omitempty"`
 	Error    string  `json:"error,omitempty"`
 }
 
-// errNothingDone means that there is nothing to make a figure of.
+// errNothingDone means that there is no operation to measure.
 var errNothingDone = errors.New("no operation was completed")
 
 func newResult(s settings, got sample, server usage, client time.Duration) (result, error) {
@@ -60,7 +60,7 @@ func newResult(s settings, got sample, server usage, client time.Duration) (resu
 	return r, nil
 }
 
-// leastShare is the result's figure of that name.
+// leastShare returns LeastShare of a sample.
 func leastShare(got sample, c *client) float64 {
 	if c.replicas == 1 || got.writes == 0 || len(got.byClient) < c.replicas {
 		return 0
@@ -85,7 +85,7 @@ func (r result) String() string {
 	return strings.TrimSpace(text + "  " + r.remark())
 }
 
-// remark is what to know beside the figures.
+// remark returns the remark in the table.
 func (r result) remark() string {
 	var all []string
 	if r.WatchP99 > 0 {
@@ -103,8 +103,8 @@ func (r result) remark() string {
 	return strings.Join(all, "; ")
 }
 
-// medianResult is the median of every figure over the rounds without error, but the smallest share of all; with no such
-// round it has the first error.
+// medianResult returns the median of every figure over the rounds without error, but the smallest least share. Without
+// such a round it returns the first error.
 func medianResult(rounds []result) result {
 	var good []result
 	var m result
@@ -134,10 +134,10 @@ func medianResult(rounds []result) result {
 	return m
 }
 
-// curvePercentiles are what curves are drawn through.
+// curvePercentiles are the percentiles of curves.
 var curvePercentiles = []float64{50, 75, 90, 95, 99, 99.5, 99.9}
 
-// curve is the latencies at curvePercentiles, in microseconds, as far as there are some operations beyond them.
+// curve returns the latencies at curvePercentiles, in microseconds, up to those with some operations beyond them.
 func curve(sorted []time.Duration) []float64 {
 	const beyond = 4
 	var out []float64
@@ -150,7 +150,7 @@ func curve(sorted []time.Duration) []float64 {
 	return out
 }
 
-// medianCurve is the median of the rounds at each percentile that all of them reach.
+// medianCurve returns the median of the rounds at each percentile that all of them reach.
 func medianCurve(rounds []result) []float64 {
 	var out []float64
 	for i := range curvePercentiles {

@@ -14,10 +14,10 @@ import (
 	"time"
 )
 
-// checkWorkloads are those that a change of Stele is judged by, unless others are asked for.
+// checkWorkloads are the default workloads by which a change of Stele is judged.
 const checkWorkloads = `^(get-64|list-500|count|watch-latency|watch-fanout|mix-64|txn-64|put-1|put-64|put-256)$`
 
-// forCheck sets what was not given to what a verdict needs: many short rounds tell more than a few long ones.
+// forCheck sets the settings that were not given: for a verdict many short rounds are better than a few long ones.
 func (s *settings) forCheck(given map[string]bool) {
 	for name, set := range map[string]func(){
 		"rounds":      func() { s.rounds = 11 },
@@ -32,11 +32,11 @@ func (s *settings) forCheck(given map[string]bool) {
 	}
 }
 
-// errRegression means that Stele got slower or costlier.
+// errRegression means that Stele became slower or costlier.
 var errRegression = errors.New("clearly slower or costlier than the base")
 
-// checkRegressions compares the Stele of v with the one of the revision v.base. What looks worse is measured once more,
-// on fresh servers: it fails with errRegression if something is worse both times.
+// checkRegressions compares the Stele of v with that of the revision v.base. Aspects that look worse are measured once
+// more on fresh servers: it returns errRegression if one is worse both times.
 func (v *invocation) checkRegressions(ctx context.Context, dir string, stdout, stderr io.Writer) error {
 	if v.rounds < leastPairs {
 		return fmt.Errorf("-rounds %d: a verdict needs at least %d", v.rounds, leastPairs)
@@ -94,7 +94,7 @@ func (v *invocation) changes(ctx context.Context, dir string, stderr io.Writer) 
 	return out, nil
 }
 
-// workloadsWorse names the workloads that are worse, each once.
+// workloadsWorse returns the names of the workloads that are worse, each once.
 func workloadsWorse(changes []change) []string {
 	var out []string
 	for _, c := range changes {
@@ -105,8 +105,8 @@ func workloadsWorse(changes []change) []string {
 	return out
 }
 
-// buildRevision builds Stele as it is at the revision of the repository source, below dir, and returns the binary. The
-// repository and its working tree stay as they are.
+// buildRevision builds Stele at the revision of the repository source, below dir, and returns the binary. It does not
+// change the repository and its working tree.
 func buildRevision(ctx context.Context, source, revision, dir string) (string, error) {
 	tree := filepath.Join(dir, "tree")
 	if err := os.MkdirAll(tree, 0o755); err != nil {
@@ -124,7 +124,7 @@ func buildRevision(ctx context.Context, source, revision, dir string) (string, e
 		in      string
 		command []string
 	}{
-		// What begins with a dash would be an option.
+		// A revision that begins with a dash would be an option.
 		{source, []string{"git", "rev-parse", "--verify", "--quiet", "--end-of-options", revision + "^{commit}"}},
 		{source, []string{"git", "-c", "core.autocrlf=false", "archive", "--output", archive, revision, ":/"}},
 		{tree, []string{"tar", "-xf", archive}},

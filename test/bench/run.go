@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Storing objects may take seedTimeout and as much as seedEach for each of them: a server that needs longer takes no
-// part. tail is how long a slot may take beyond its planned duration.
+// Storing objects may take seedTimeout and seedEach for each of them: a slower server is left out. tail is how long a
+// slot may exceed its planned duration.
 const (
 	seedTimeout = 30 * time.Second
 	seedEach    = 5 * time.Millisecond
@@ -21,11 +21,11 @@ const (
 // bench is one comparison.
 type bench struct {
 	settings
-	// what is compared.
+	// comparison is the comparison to make.
 	comparison
-	// dir is the comparison's own directory; runDir is that of all, which is above it.
+	// dir is the comparison's own directory; runDir is that of all comparisons, which contains it.
 	dir, runDir string
-	// progress tells a person what is going on.
+	// progress receives messages about the progress.
 	progress io.Writer
 	targets  []*target
 	objects  objectSet
@@ -33,8 +33,8 @@ type bench struct {
 	report   *report
 }
 
-// run builds and starts all servers, measures, and stops them. A failed slot is in the report; an
-// error means that there is no report worth reading.
+// run builds and starts all servers, measures, and stops them. A failed slot is in the report; an error means that the
+// report is useless.
 func (b *bench) run(ctx context.Context) (err error) {
 	selected, err := selectContenders(b.servers)
 	if err != nil {
@@ -72,7 +72,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 		}
 	}
 	if len(after) > 0 {
-		// Those without transactions of many puts would take an hour, and have no rows.
+		// Servers without transactions of many puts would take an hour, and have no rows.
 		seeded = slices.DeleteFunc(seeded, func(t *target) bool { return !t.batches })
 		for _, t := range seeded {
 			if err := b.update(ctx, t); err != nil {
@@ -95,7 +95,7 @@ func (b *bench) work(ctx context.Context, of []workload, targets []*target) erro
 		})
 		for round := range b.rounds {
 			for i := range able {
-				// Whoever comes first changes from round to round.
+				// The first server changes from round to round.
 				t := able[(i+round)%len(able)]
 				result := b.slot(ctx, w, t)
 				if err := ctx.Err(); err != nil {
@@ -139,9 +139,9 @@ func (b *bench) prepare(ctx context.Context, c contender) error {
 	return nil
 }
 
-// seedAll stores the objects in every target and returns those that have them. One that acknowledges objects and then
-// lacks them takes no part, and the report says so: kine, for one, answers a put that waited too long for SQLite's lock
-// as done.
+// seedAll stores the objects in every target and returns the targets that have them. A target that lacks acknowledged
+// objects is left out, and the report names it: kine, for example, acknowledges a put that waited too long for SQLite's
+// lock.
 func (b *bench) seedAll(ctx context.Context) ([]*target, error) {
 	var seeded []*target
 	for _, t := range b.targets {
@@ -187,8 +187,8 @@ func (b *bench) seed(ctx context.Context, t *target) error {
 	return nil
 }
 
-// slot measures w on t once. A slot in which nothing was completed at all is repeated, twice: on a busy machine a
-// server may get no CPU for as long as a short slot takes.
+// slot measures w on t once. It repeats a slot without any completed operation, twice: on a busy machine a server may
+// get no CPU for the time of a short slot.
 func (b *bench) slot(ctx context.Context, w workload, t *target) result {
 	for try := 1; ; try++ {
 		r, err := b.try(ctx, w, t)
@@ -242,7 +242,7 @@ func (b *bench) measure(ctx context.Context, w workload, t *target, s *slot) (re
 	case <-ctx.Done():
 		return result{}, ctx.Err()
 	}
-	// What is not yet on the disk has not been counted.
+	// Data that is not yet on the disk has not been counted.
 	if err := flushDisk(b.dir); err != nil {
 		return result{}, err
 	}
@@ -258,7 +258,7 @@ func (b *bench) measure(ctx context.Context, w workload, t *target, s *slot) (re
 	return r, err
 }
 
-// footprint notes what t takes at the end.
+// footprint records the sizes of t at the end.
 func (b *bench) footprint(ctx context.Context, t *target) error {
 	u, err := t.usage(b.dir)
 	if err != nil {

@@ -6,39 +6,39 @@ import (
 	"time"
 )
 
-// settings are what the flags say.
+// settings are the values of the flags.
 type settings struct {
-	// dir is the parent of the run's directory; empty is the first of the usual places that is on a disk.
+	// dir is the parent of the run's directory; empty means the first of the usual places that is on a disk.
 	dir string
 	// source is the root of Stele's source tree; binary, if set, is run instead of building it.
 	source, binary string
-	// baseline, if set, is another build of Stele, which takes part beside each Stele that is alone on its database.
+	// baseline, if set, is another build of Stele, which runs together with each Stele that is alone on its database.
 	baseline string
-	// rounds is how often every workload runs on every server.
+	// rounds is the number of rounds in which every workload runs on every server.
 	rounds int
-	// warmup precedes the measured duration; settle follows it, so that a server's background work is
-	// charged to whom it belongs.
+	// warmup precedes the measured duration; settle follows it, so that a server's background work is charged to that
+	// server.
 	warmup, duration, settle time.Duration
-	// connections are shared by all clients of a server.
+	// connections is the number of connections to a server, which all clients share.
 	connections int
-	// objects are stored before anything is measured; large, if not 0, is a second set for the list and count
-	// workloads that need many.
+	// objects is the number of objects that are stored before the measurement; large, if not 0, is that of a second set
+	// for list and count workloads.
 	objects, large int
-	// watchers is the size of the crowd, for the workloads that need one; 0 leaves them out.
+	// watchers is the size of the crowd, for the workloads that need one; 0 omits them.
 	watchers int
-	// watchRate is the writes a second of the watch latency workload.
+	// watchRate is the number of writes per second of the watch latency workload.
 	watchRate int
-	// arrive is how long events may come after the last write before they count as lost.
+	// arrive is how long after the last write events may arrive before they count as lost.
 	arrive time.Duration
 	// restarts are the numbers of keys with which restarts are measured, instead of any workload.
 	restarts []int
-	// sweep adds workloads with more numbers of clients.
+	// sweep adds workloads with other numbers of clients.
 	sweep bool
-	// syncWrites is how many writes the sync count makes; 0 leaves it out.
+	// syncWrites is the number of writes for the sync count; 0 omits it.
 	syncWrites int
 }
 
-// Payload: what an object of Kubernetes looks like from the store.
+// The payload has the sizes of an object of Kubernetes in the store.
 const (
 	keySize   = 60
 	valueSize = 1024
@@ -60,7 +60,7 @@ func defaultSettings() settings {
 	}
 }
 
-// quicken cuts s to a run of seconds a server: enough to see that everything works, not enough to quote.
+// quicken reduces s to a run of seconds per server, which shows that everything works but gives no figures to quote.
 func (s *settings) quicken() {
 	s.rounds = 1
 	s.warmup = 100 * time.Millisecond

@@ -1,3 +1,4 @@
-// Package etcdctl uses Stele through etcd's own tools, etcdctl and etcdutl, beside an etcd: what they print is
-// compared, and an etcd goes on with what they saved.
+// Package etcdctl uses Stele and an etcd through etcd's own tools, etcdctl and etcdutl, and compares the output.
+//
+// An etcd also restores snapshots of Stele.
 package etcdctl

@@ -22,7 +22,7 @@ import (
 
 const commandTimeout = 60 * time.Second
 
-// TestSession compares what etcdctl prints and its exit code.
+// TestSession compares etcdctl's output and exit code.
 func TestSession(t *testing.T) {
 	t.Parallel()
 	etcdctl := tool(t, "etcdctl")
@@ -47,11 +47,11 @@ func TestSession(t *testing.T) {
 	}
 }
 
-// terminal is where a session is typed.
+// terminal is the state of a session on one server.
 type terminal struct {
 	*target.Target
 	dir string
-	// lease is the ID of the newest one.
+	// lease is the ID of the newest lease.
 	lease string
 }
 
@@ -60,7 +60,7 @@ func newTerminal(t *testing.T, server *target.Target) *terminal {
 	return &terminal{Target: server, dir: t.TempDir()}
 }
 
-// fill replaces what a person would have copied from the screen.
+// fill replaces placeholders by values of earlier output.
 func (s *terminal) fill(ctx context.Context, t *testing.T, args string) []string {
 	t.Helper()
 	fields := strings.Fields(args)
@@ -82,7 +82,7 @@ func (s *terminal) fill(ctx context.Context, t *testing.T, args string) []string
 
 var grantedLease = regexp.MustCompile(`lease ([0-9a-f]{16}) granted`)
 
-// run returns the output and the exit code, without what may differ.
+// run returns the output and the exit code, without parts that may differ.
 func (c command) run(t *testing.T, etcdctl string, server *terminal) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), commandTimeout)
@@ -136,7 +136,7 @@ func (c command) run(t *testing.T, etcdctl string, server *terminal) string {
 		plain(failure.String(), server))
 }
 
-// endpoints are all replicas, but for what answers once for each endpoint.
+// endpoints returns all replicas, or one if the command prints one answer per endpoint.
 func (c command) endpoints(server *terminal) string {
 	for _, each := range []string{"endpoint", "defrag", "snapshot", "move-leader"} {
 		if strings.HasPrefix(c.args, each) {
@@ -176,8 +176,8 @@ func plain(text string, server *terminal) string {
 	return strings.Replace(text, strings.Repeat(member, server.Members()), member, 1)
 }
 
-// replacements make two servers look alike. What they hide besides is deliberate: Stele has no quota, so that Status
-// has no dbSizeQuota, and no peers, so that its member has no peer URL.
+// replacements remove the differences between the servers. Two of them are deliberate: Stele has no quota, so that
+// Status has no dbSizeQuota, and no peers, so that its member has no peer URL.
 var replacements = []struct {
 	pattern *regexp.Regexp
 	by      string
@@ -203,7 +203,7 @@ var replacements = []struct {
 	{regexp.MustCompile(`remaining\(\d+s\)`), `remaining(TIME)`},
 	// endpoint status in fields.
 	{regexp.MustCompile(`"(DBSize|DBSizeInUse|DBSizeQuota|Leader|RaftIndex|RaftAppliedIndex)" : \d+`), `"$1" : N`},
-	// Both kinds of white space that the text form of a message has.
+	// The text form of a message has two kinds of white space.
 	{regexp.MustCompile(`memberID:\d+ +alarm:`), `memberID:N alarm:`},
 	{regexp.MustCompile(`Leadership transferred from \w+ to \w+`), `Leadership transferred from ID to ID`},
 }

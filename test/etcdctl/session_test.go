@@ -6,13 +6,13 @@ import pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 type command struct {
 	args  string
 	stdin string
-	// background calls go on until they have printed lines lines.
+	// lines is the number of lines after which a background call ends.
 	lines int
-	// alarm is raised before.
+	// alarm is raised before the call.
 	alarm pb.AlarmType
 }
 
-// session is what a person might type. Both servers begin empty, so that revisions are the same.
+// session is a sequence of calls. Both servers begin empty, so that revisions are equal.
 var session = []command{
 	{args: "put foo bar"},
 	{args: "put foo baz --prev-kv"},

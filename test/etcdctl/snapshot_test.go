@@ -46,8 +46,8 @@ func call(ctx context.Context, t *testing.T, program string, args ...string) str
 	return out.String()
 }
 
-// TestSnapshot writes a random history, saves it with etcdctl, restores it with etcdutl, and compares what an etcd
-// makes of it with what Stele says: in both modes of leases, with and without a compaction.
+// TestSnapshot writes a random history, saves it with etcdctl, restores it with etcdutl, and compares the restored etcd
+// with Stele: in both lease modes, with and without a compaction.
 func TestSnapshot(t *testing.T) {
 	etcdutl, etcdctl := tool(t, "etcdutl"), tool(t, "etcdctl")
 	for _, mode := range []string{"ttl", "etcd"} {
@@ -92,7 +92,7 @@ func must[T any](t *testing.T, answer T, err error) T {
 	return answer
 }
 
-// grant makes leases, one of them without keys; in mode ttl a TTL is one.
+// grant grants leases, one of them without keys; in mode ttl a TTL is a lease.
 func (h *history) grant() {
 	if h.mode == "ttl" {
 		h.leases = []int64{1000, 2000, 86400}
@@ -220,7 +220,7 @@ func (h *history) hash(server *target.Target, revision int64) uint32 {
 	return a.Hash
 }
 
-// compareLeases finds for each key with a lease the lease, and for each lease the time that it must last.
+// compareLeases compares the leases of the keys, and the remaining TTL of each lease.
 func (h *history) compareLeases(restored *target.Target) {
 	h.Helper()
 	leased := map[int64][]string{}
@@ -232,7 +232,7 @@ func (h *history) compareLeases(restored *target.Target) {
 	if len(h.leases) > 0 && len(leased) == 0 {
 		h.Fatal("no key has a lease")
 	}
-	if h.mode == "etcd" { // those without keys are there, too
+	if h.mode == "etcd" { // leases without keys exist too
 		for _, id := range h.leases {
 			leased[id] = append([]string(nil), leased[id]...)
 		}
@@ -262,7 +262,7 @@ func (h *history) compareLeases(restored *target.Target) {
 	}
 }
 
-// TestSnapshotNeedsRoom lets the directory for temporary files be missing.
+// TestSnapshotNeedsRoom checks a snapshot without a directory for temporary files.
 func TestSnapshotNeedsRoom(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), snapshotTimeout)
 	defer cancel()
@@ -274,11 +274,11 @@ func TestSnapshotNeedsRoom(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 	if _, err := os.Stat(path); err == nil {
-		t.Error("there is a snapshot")
+		t.Error("the snapshot succeeded")
 	}
 }
 
-// TestExport compares what `stele export` writes beside a running server.
+// TestExport compares the output of `stele export` with a running server.
 func TestExport(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), snapshotTimeout)
@@ -293,7 +293,7 @@ func TestExport(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "snapshot.db")
 	out := call(ctx, t, stele.Binary(t, t.TempDir(), false), "export", "--endpoint", endpoint, path)
 	if want := fmt.Sprintf("revision %d", h.revision); !strings.Contains(out, want) {
-		t.Errorf("%q does not say %q", out, want)
+		t.Errorf("%q does not contain %q", out, want)
 	}
 	h.compare(tool(t, "etcdutl"), path)
 }

@@ -11,11 +11,11 @@ import (
 	"github.com/stele-db/stele/test/internal/target"
 )
 
-// cheapPasswords keeps the race detector from making a password take seconds.
+// cheapPasswords makes hashing fast, which takes seconds with the race detector.
 const cheapPasswords = "--bcrypt-cost=4"
 
-// TestSnapshotOfUsers restores the snapshot of a server with users into an etcd, which must know them, their passwords
-// and what they may do.
+// TestSnapshotOfUsers restores the snapshot of a server with users into an etcd, which must have the same users,
+// passwords and permissions.
 func TestSnapshotOfUsers(t *testing.T) {
 	t.Parallel()
 	etcdutl, etcdctl := tool(t, "etcdutl"), tool(t, "etcdctl")

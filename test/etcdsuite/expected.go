@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// expectation says that a test fails, and why.
+// expectation is a test that is expected to fail, with the reason.
 type expectation struct {
 	suite, test string
-	// targets are where it fails: process (any server that is a process of its own, etcd too), stele (all databases),
-	// or the names of databases. One with a question mark fails at times.
+	// targets are where it fails: process (any server that is a separate process, including etcd), stele (all
+	// databases), or the names of databases. A question mark marks a target on which it fails at times.
 	targets []string
 	reason  string
 }
@@ -66,7 +66,7 @@ func (e expectations) unexpected(failed []string) []string {
 	return slices.DeleteFunc(slices.Clone(failed), expected)
 }
 
-// passed returns the expectations that did not come true on a target.
+// passed returns the expectations that were not met on a target.
 func (e expectations) passed(target string, failed []string) expectations {
 	return slices.DeleteFunc(slices.Clone(e), func(x expectation) bool {
 		_, atTimes := x.on(target)
@@ -90,7 +90,7 @@ func (x expectation) on(target string) (always, atTimes bool) {
 	return always, atTimes
 }
 
-// foreign returns why a test cannot pass on any server that is a process of its own.
+// foreign returns why a test cannot pass on any server that is a separate process.
 func (e expectations) foreign(suite, test string) (reason string, ok bool) {
 	for _, x := range e {
 		if x.suite == suite && x.test == test && slices.Contains(x.targets, "process") {

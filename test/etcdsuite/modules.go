@@ -2,7 +2,7 @@
 
 package etcdsuite
 
-// The packages whose tests are run, so that go.mod has what they need.
+// These are the packages whose tests run. They are imported so that go.mod has their dependencies.
 import (
 	_ "go.etcd.io/etcd/etcdctl/v3/ctlv3"
 	_ "go.etcd.io/etcd/etcdutl/v3/etcdutl"

@@ -40,7 +40,7 @@ var suites = []suite{
 
 // source is a patched copy of etcd's tests.
 type source struct {
-	// dir has the copy in tests, a go.mod that says so, and the programs that were built.
+	// dir has the copy in tests, a go.mod for it, and the built programs.
 	dir string
 }
 
@@ -57,7 +57,7 @@ func newSource(dir string) (*source, error) {
 	if err := makeWritable(s.tests()); err != nil {
 		return nil, err
 	}
-	// It tests a library of the client, whose module is not everywhere.
+	// The test needs a library of the client whose module is not published everywhere.
 	if err := os.Remove(filepath.Join(s.tests(), "integration", "cache_test.go")); err != nil {
 		return nil, err
 	}
@@ -147,7 +147,7 @@ func (s *source) list(p suite, binary string) ([]string, error) {
 	return strings.Fields(string(out)), nil
 }
 
-// output runs a command and adds what it printed to its error.
+// output runs a command and adds its output to the error.
 func output(cmd *exec.Cmd) error {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return errors.Join(fmt.Errorf("%s: %w", cmd, err), errors.New(string(out)))

@@ -51,7 +51,7 @@ const launch = `
 // A replacement is of a text that occurs once.
 type replacement struct{ old, new string }
 
-// replacements are what else changes in the file integration.
+// replacements are the other changes of the file integration.
 var replacements = []replacement{
 	{"import (\n", "import (\n\t\"errors\"\n\n\t\"github.com/stele-db/stele/test/etcdsuite/member\"\n"},
 	{"type Member struct {\n", "type Member struct {\n\tconfig MemberConfig\n"},
@@ -67,7 +67,7 @@ var replacements = []replacement{
 	{"if isMembersEqual(resp.Members, membs) {", "if m.Server.Matches(resp.Members, membs) {"},
 }
 
-// unused are the imports of what only the replaced body uses.
+// unused are the imports that only the replaced body needs.
 var unused = []string{
 	"crypto/tls", "log", "net/http/httptest", "github.com/soheilhy/cmux", "go.etcd.io/etcd/client/pkg/v3/tlsutil",
 	"go.etcd.io/etcd/server/v3/etcdserver/api/etcdhttp", "go.etcd.io/etcd/server/v3/etcdserver/api/v3client",
@@ -117,7 +117,7 @@ func replaceAll(changes ...replacement) func(string) (string, error) {
 	}
 }
 
-// replaceLaunch replaces what is between the signature of Member.Launch and its closing brace.
+// replaceLaunch replaces the body of Member.Launch.
 func replaceLaunch(text string) (string, error) {
 	const signature = "func (m *Member) Launch() error {"
 	before, after, found := strings.Cut(text, signature)

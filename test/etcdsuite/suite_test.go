@@ -136,7 +136,7 @@ func (r *runner) count(outcome string) {
 	r.counts[outcome]++
 }
 
-// outcome is what came of a test.
+// outcome is the result of a test.
 type outcome struct {
 	// failed are the tests that failed and have no failed tests below them.
 	failed []string

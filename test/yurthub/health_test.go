@@ -14,7 +14,7 @@ import (
 	"github.com/stele-db/stele/test/internal/target"
 )
 
-// yurthub asks the health service of the whole server on the connection of its client, every 10 s.
+// TestHealth checks the health of the whole server on the client's connection, as yurthub does every 10 s.
 func TestHealth(t *testing.T) {
 	each(t, nil, func(t *testing.T, s *target.Target) {
 		h := open(t, s)
@@ -45,7 +45,7 @@ func TestHealth(t *testing.T) {
 		if status, err := check(grpc.WaitForReady(true)); err != nil || status != serving {
 			t.Fatalf("health after a restart is %v, %v", status, err)
 		}
-		// The storage of yurthub finds back by itself.
+		// yurthub's storage reconnects without a restart.
 		var got []byte
 		var err error
 		for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {

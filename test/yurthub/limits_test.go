@@ -14,8 +14,8 @@ import (
 	"github.com/stele-db/stele/test/internal/target"
 )
 
-// A nested transaction counts for the one around it: an object costs one operation, and the deepest one two comparisons
-// and two puts more.
+// TestManyObjects checks the limit of operations. A nested transaction counts for its parent: an object costs one
+// operation, and the deepest one also two comparisons and two puts.
 func TestManyObjects(t *testing.T) {
 	list := func(n int) map[string]uint64 {
 		versions := map[string]uint64{}
@@ -63,8 +63,8 @@ func TestManyObjects(t *testing.T) {
 	})
 }
 
-// yurthub sends and takes messages of up to 100 MiB, and waits 5 s. Each object of a list is in both branches of its
-// transaction.
+// TestLargeList writes a large list. yurthub sends and receives messages of up to 100 MiB, and waits 5 s. Each object
+// of a list is in both branches of its transaction.
 func TestLargeList(t *testing.T) {
 	const objects, size = 49, 1 << 20
 	if kind := stele.Kind(); kind == database.MariaDB || kind == database.Galera {
@@ -97,7 +97,7 @@ func TestTooLarge(t *testing.T) {
 	each(t, nil, func(t *testing.T, s *target.Target) {
 		h := open(t, s)
 		key := h.key(t, "nginx")
-		// Above etcd's limit of a request, and above that of a message.
+		// The sizes exceed etcd's limit of a request, and that of a message.
 		for _, size := range []int{1700_000, 3 << 20} {
 			err := h.Create(key, pod(t, "nginx", 1, size))
 			if err == nil || !strings.Contains(err.Error(), "larger than max") &&
@@ -105,7 +105,7 @@ func TestTooLarge(t *testing.T) {
 				t.Errorf("an object of %d bytes is answered with %v", size, err)
 			}
 			if e := h.entry(t, key); e != (entry{}) {
-				t.Errorf("and left something: %d bytes", len(e.value))
+				t.Errorf("the refused object has %d bytes", len(e.value))
 			}
 		}
 	})

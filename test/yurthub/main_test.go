@@ -43,7 +43,7 @@ const (
 
 var pods = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
 
-// hub is a yurthub's storage, with a client that looks at what it wrote.
+// hub is a yurthub's storage, with a client that reads its keys.
 type hub struct {
 	storage.Store
 	client *clientv3.Client
@@ -69,7 +69,7 @@ func open(t *testing.T, s *target.Target) *hub {
 	return &hub{store, s.Client(t)}
 }
 
-// key is that of a pod, and of all pods in the namespace if name is empty.
+// key returns the key of a pod, or of all pods in the namespace if name is empty.
 func (h *hub) key(t *testing.T, name string) storage.Key {
 	t.Helper()
 	return h.keyOf(t, component, pods, name)
@@ -87,7 +87,7 @@ func (h *hub) keyOf(t *testing.T, component string, gvr schema.GroupVersionResou
 	return key
 }
 
-// pod is an object with a resource version; padding makes it larger.
+// pod returns an object with a resource version; padding makes it larger.
 func pod(t *testing.T, name string, version uint64, padding int) []byte {
 	t.Helper()
 	object, err := json.Marshal(map[string]any{
@@ -104,8 +104,8 @@ func pod(t *testing.T, name string, version uint64, padding int) []byte {
 	return object
 }
 
-// entry is what the store has for an object: the value of its key and of its mirror, and the revisions that wrote them;
-// 0 where there is none.
+// entry is the state of an object in the store: the values of its key and of its mirror, and the revisions that wrote
+// them; 0 if there is none.
 type entry struct {
 	value, mirror             string
 	revision, mirrorRevision  int64
@@ -130,7 +130,7 @@ func (h *hub) entry(t *testing.T, key storage.Key) entry {
 	return e
 }
 
-// requireEntry tells that the store has the object of that version, written in one revision.
+// requireEntry checks that the store has the object with that version, written in one revision.
 func (h *hub) requireEntry(t *testing.T, key storage.Key, value []byte, version uint64) entry {
 	t.Helper()
 	e := h.entry(t, key)

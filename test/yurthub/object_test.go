@@ -20,7 +20,7 @@ func TestCreate(t *testing.T) {
 		}
 		written := h.requireEntry(t, key, first, 100)
 		if err := h.Create(key, pod(t, "nginx", 200, 0)); !errors.Is(err, storage.ErrKeyExists) {
-			t.Fatalf("creating what exists answers %v", err)
+			t.Fatalf("creating an existing object: %v", err)
 		}
 		if now := h.requireEntry(t, key, first, 100); now != written {
 			t.Fatalf("a refused creation changed %+v to %+v", written, now)
@@ -37,10 +37,10 @@ func TestUpdate(t *testing.T) {
 		h := open(t, s)
 		key := h.key(t, "nginx")
 		if _, err := h.Update(key, pod(t, "nginx", 1, 0), 1); !errors.Is(err, storage.ErrStorageNotFound) {
-			t.Fatalf("updating what does not exist answers %v", err)
+			t.Fatalf("updating a missing object: %v", err)
 		}
 		if e := h.entry(t, key); e != (entry{}) {
-			t.Fatalf("and left %+v", e)
+			t.Fatalf("the refused update left %+v", e)
 		}
 		current := pod(t, "nginx", 9, 0)
 		if err := h.Create(key, current); err != nil {
@@ -58,7 +58,7 @@ func TestUpdate(t *testing.T) {
 			for _, stale := range []uint64{version, version - 1, 1} {
 				got, err := h.Update(key, pod(t, "nginx", stale, 0), stale)
 				if !errors.Is(err, storage.ErrUpdateConflict) || !bytes.Equal(got, current) {
-					t.Fatalf("the update from %d to %d answers %q, %v, want a conflict and what is stored", version,
+					t.Fatalf("the update from %d to %d answers %q, %v, want a conflict and the stored object", version,
 						stale, got, err)
 				}
 			}
@@ -82,7 +82,7 @@ func TestDelete(t *testing.T) {
 		}
 		changes.step(t, map[string]bool{key.Key(): false, mirror + key.Key(): false})
 		if _, err := h.Get(key); !errors.Is(err, storage.ErrStorageNotFound) {
-			t.Fatalf("get of what was deleted answers %v", err)
+			t.Fatalf("get of a deleted object: %v", err)
 		}
 		if err := h.Delete(key); err != nil {
 			t.Fatalf("deleting it again: %v", err)
@@ -95,7 +95,7 @@ func TestList(t *testing.T) {
 	each(t, nil, func(t *testing.T, s *target.Target) {
 		h := open(t, s)
 		if _, err := h.List(h.key(t, "")); !errors.Is(err, storage.ErrStorageNotFound) {
-			t.Fatalf("a list of nothing answers %v", err)
+			t.Fatalf("an empty list: %v", err)
 		}
 		var want [][]byte
 		for _, name := range []string{"a", "b", "c"} {

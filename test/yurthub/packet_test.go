@@ -6,14 +6,14 @@ import (
 	"strings"
 	"testing"
 
-	_ "github.com/go-sql-driver/mysql" // the driver of what raisePacket opens
+	_ "github.com/go-sql-driver/mysql" // the driver for raisePacket
 
 	"github.com/stele-db/stele/drivers/drivertest/database"
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// raisePacket sets max_allowed_packet, without which Stele refuses at its start to take requests of that size. It stays
-// so until the server of the tests ends.
+// raisePacket sets max_allowed_packet until the test's database server ends. Without it, Stele refuses requests of that
+// size at its start.
 func raisePacket(t *testing.T, bytes int) {
 	t.Helper()
 	server := database.Shared(t, stele.Kind())

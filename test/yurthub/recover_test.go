@@ -17,7 +17,7 @@ import (
 
 var endpoints = schema.GroupVersionResource{Version: "v1", Resource: "endpoints"}
 
-// A yurthub that starts reads, keys only, which objects of its pool are in the store.
+// TestRecover starts a yurthub, which reads the keys of its pool's objects from the store.
 func TestRecover(t *testing.T) {
 	client := fake.NewClientset()
 	client.Resources = []*metav1.APIResourceList{

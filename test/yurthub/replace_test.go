@@ -61,9 +61,9 @@ func TestReplace(t *testing.T) {
 			t.Errorf("an object of the same version changed %+v to %+v", same, now)
 		}
 		if e := h.entry(t, h.key(t, "gone")); e != (entry{}) {
-			t.Errorf("what is not in the new list is still there: %+v", e)
+			t.Errorf("an object that is not in the new list still exists: %+v", e)
 		}
-		// The one that was replaced is what yurthub remembers to delete, so "new" stays.
+		// yurthub deletes the objects of the last replacement, so "new" remains.
 		if err := h.DeleteComponentResources(component); err != nil {
 			t.Fatal(err)
 		}
@@ -72,7 +72,7 @@ func TestReplace(t *testing.T) {
 	})
 }
 
-// Whoever reads while lists are replaced sees one list or another.
+// TestReplaceIsAtomic reads while lists are replaced: every read returns one list or another.
 func TestReplaceIsAtomic(t *testing.T) {
 	const rounds, size = 40, 20
 	each(t, nil, func(t *testing.T, s *target.Target) {

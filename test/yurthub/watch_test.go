@@ -9,7 +9,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// changes are what happens to all keys, as a watcher sees it.
+// changes are the events of all keys, as a watcher receives them.
 type changes struct{ responses clientv3.WatchChan }
 
 // watch begins with the next change.
@@ -24,8 +24,7 @@ func (h *hub) watch(t *testing.T) *changes {
 	return &changes{h.client.Watch(ctx, "/", clientv3.WithPrefix(), clientv3.WithRev(now.Header.Revision+1))}
 }
 
-// step is the next response: the keys in it, with true for what was put and false for what was deleted, all in one
-// revision.
+// step checks the next response: the keys in it, with true for a put and false for a deletion, all in one revision.
 func (c *changes) step(t *testing.T, want map[string]bool) {
 	t.Helper()
 	r := c.next(t)
@@ -42,7 +41,7 @@ func (c *changes) step(t *testing.T, want map[string]bool) {
 	}
 }
 
-// none tells that nothing has happened: the next change is one that it makes.
+// none checks that there was no event: the next one is that of its own put.
 func (c *changes) none(t *testing.T, h *hub) {
 	t.Helper()
 	if _, err := h.client.Put(t.Context(), "/end", ""); err != nil {

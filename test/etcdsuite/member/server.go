@@ -51,13 +51,13 @@ type Server struct {
 	isolated bool
 }
 
-// identity is what the server says of itself.
+// identity is the server's answer about itself.
 type identity struct {
 	id      types.ID
 	version *semver.Version
 }
 
-// identities are those of all members, by their data directories: a server that has users does not answer Status.
+// identities are the identities of all members, by data directory: a server that has users does not answer Status.
 var identities sync.Map
 
 // isolated are the members that do not know of each other, in the order in which they were launched.
