@@ -48,7 +48,7 @@ const (
 	// SpaceReturned means that Defragment after Delete makes the database smaller.
 	SpaceReturned Category = "space returned"
 	// AppendsDuringDelete means that appends continue while rows are deleted.
-	AppendsDuringDelete Category = "delete lets appends through"
+	AppendsDuringDelete Category = "appends during delete"
 )
 
 type suite struct{ Harness }

@@ -7,7 +7,23 @@ import (
 
 // Run runs the conformance suite against a driver.
 func Run(t *testing.T, h Harness) {
-	s := suite{h}
+	for _, test := range (suite{h}).tests() {
+		if len(h.Only) > 0 && !slices.Contains(h.Only, test.name) {
+			continue
+		}
+		t.Run(test.name, func(t *testing.T) {
+			// Each test has a database of its own, and most of them mostly wait. The few that measure or are large run
+			// alone.
+			if !alone[test.name] {
+				t.Parallel()
+			}
+			test.run(t)
+		})
+	}
+}
+
+// tests returns the tests for what the harness provides.
+func (s suite) tests() []test {
 	tests := []test{
 		{"FreshLog", s.freshLog},
 		{"AppendStoresAllFields", s.appendStoresAllFields},
@@ -43,7 +59,7 @@ func Run(t *testing.T, h Harness) {
 		{"ReopenDuringTraffic", s.reopenDuringTraffic},
 		{"BusyLeavesRoom", s.busyLeavesRoom},
 	}
-	if h.Through != nil {
+	if s.Through != nil {
 		tests = append(tests, []test{
 			{"RequestDropped", s.requestDropped},
 			{"AnswerSwallowed", s.answerSwallowed},
@@ -56,7 +72,7 @@ func Run(t *testing.T, h Harness) {
 			{"CloseInSilence", s.closeInSilence},
 		}...)
 	}
-	if h.Registers {
+	if s.Registers {
 		tests = append(tests, []test{
 			{"Register", s.register},
 			{"RegisterAnyBytes", s.registerAnyBytes},
@@ -64,29 +80,17 @@ func Run(t *testing.T, h Harness) {
 			{"RegisterTogether", s.registerTogether},
 		}...)
 	}
-	if h.Notifies {
+	if s.Notifies {
 		tests = append(tests, []test{
 			{"Listen", s.listen},
 			{"ListenIgnoresOwn", s.listenIgnoresOwn},
 			{"ListenEnds", s.listenEnds},
 		}...)
 	}
-	if h.Notifies && h.Through != nil {
+	if s.Notifies && s.Through != nil {
 		tests = append(tests, test{"ListenReportsLostConnection", s.listenReportsLostConnection})
 	}
-	for _, test := range tests {
-		if len(h.Only) > 0 && !slices.Contains(h.Only, test.name) {
-			continue
-		}
-		t.Run(test.name, func(t *testing.T) {
-			// Each test has a database of its own, and most of them mostly wait. The few that measure or are large run
-			// alone.
-			if !alone[test.name] {
-				t.Parallel()
-			}
-			test.run(t)
-		})
-	}
+	return tests
 }
 
 var alone = map[string]bool{

@@ -7,6 +7,7 @@ package memory
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -57,6 +58,23 @@ type Log struct {
 	bulk chan struct{}
 }
 
+// call runs f as a call of the log. Its error names the operation.
+func (l *Log) call(ctx context.Context, op string, f func(context.Context) error) error {
+	if err := l.calls.Run(ctx, f); err != nil {
+		return fmt.Errorf("memory: %s: %w", op, err)
+	}
+	return nil
+}
+
+// locked runs f as a call that holds the lock of the database throughout.
+func (l *Log) locked(ctx context.Context, op string, f func(*Database) error) error {
+	return l.call(ctx, op, func(context.Context) error {
+		l.db.mu.Lock()
+		defer l.db.mu.Unlock()
+		return f(l.db)
+	})
+}
+
 // bulkCalls bounds the concurrent calls of Scan and Values of one log.
 const bulkCalls = 8
 
@@ -100,13 +118,12 @@ func (db *Database) snapshot() (content, log.End) {
 	return c, db.end(&c)
 }
 
-// holds reports whether the log contains the entry that head names. The zero Head is in every log.
-func (c *content) holds(head log.Head) bool {
-	if head == (log.Head{}) {
-		return true
+// check returns [log.ErrConflict] if the log does not contain the entry that head names. The zero Head is in every log.
+func (c *content) check(head log.Head) error {
+	if e, ok := c.rows.Get(head.Position); head == (log.Head{}) || ok && e.ID == head.ID {
+		return nil
 	}
-	e, ok := c.rows.Get(head.Position)
-	return ok && e.ID == head.ID
+	return fmt.Errorf("%w: %v is not there", log.ErrConflict, head)
 }
 
 // Content is the content of a [Database] at one moment. Its entries share their slices with the database: replace a

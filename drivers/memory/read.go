@@ -16,33 +16,28 @@ const (
 )
 
 // End implements [log.Log].
-func (l *Log) End(ctx context.Context) (log.End, error) {
-	_, done, err := l.calls.Begin(ctx)
-	if err != nil {
-		return log.End{}, fmt.Errorf("memory: end: %w", err)
-	}
-	defer done()
-	l.db.mu.Lock()
-	defer l.db.mu.Unlock()
-	return l.db.end(&l.db.content), nil
+func (l *Log) End(ctx context.Context) (end log.End, err error) {
+	err = l.locked(ctx, "end", func(db *Database) error {
+		end = db.end(&db.content)
+		return nil
+	})
+	return end, err
 }
 
 // Read implements [log.Log].
-func (l *Log) Read(ctx context.Context, after log.Position, limit int) ([]log.Entry, log.End, error) {
-	_, done, err := l.calls.Begin(ctx)
-	if err != nil {
-		return nil, log.End{}, fmt.Errorf("memory: read: %w", err)
-	}
-	defer done()
-	c, end := l.db.snapshot()
-	var entries []log.Entry
-	bytes := 0
-	c.rows.Ascend(after+1, func(_ log.Position, e *log.Entry) bool {
-		entries = append(entries, *e)
-		bytes += len(e.Key) + len(e.Value)
-		return len(entries) < limit && bytes < readBytes
+func (l *Log) Read(ctx context.Context, after log.Position, limit int) (entries []log.Entry, end log.End, err error) {
+	err = l.call(ctx, "read", func(context.Context) error {
+		var c content
+		c, end = l.db.snapshot()
+		bytes := 0
+		c.rows.Ascend(after+1, func(_ log.Position, e *log.Entry) bool {
+			entries = append(entries, *e)
+			bytes += len(e.Key) + len(e.Value)
+			return len(entries) < limit && bytes < readBytes
+		})
+		return nil
 	})
-	return entries, end, nil
+	return entries, end, err
 }
 
 // Scan implements [log.Log].
@@ -96,13 +91,10 @@ func (l *Log) Values(ctx context.Context, positions []log.Position) (log.Values,
 }
 
 // Size implements [log.Log].
-func (l *Log) Size(ctx context.Context) (log.Size, error) {
-	_, done, err := l.calls.Begin(ctx)
-	if err != nil {
-		return log.Size{}, fmt.Errorf("memory: size: %w", err)
-	}
-	defer done()
-	l.db.mu.Lock()
-	defer l.db.mu.Unlock()
-	return log.Size{Total: l.db.bytes + l.db.freed, InUse: l.db.bytes}, nil
+func (l *Log) Size(ctx context.Context) (size log.Size, err error) {
+	err = l.locked(ctx, "size", func(db *Database) error {
+		size = log.Size{Total: db.bytes + db.freed, InUse: db.bytes}
+		return nil
+	})
+	return size, err
 }

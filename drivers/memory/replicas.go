@@ -11,42 +11,32 @@ import (
 )
 
 // Register implements [log.Registry].
-func (l *Log) Register(ctx context.Context, self log.Replica) ([]log.Replica, error) {
-	_, done, err := l.calls.Begin(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("memory: register: %w", err)
-	}
-	defer done()
-	db := l.db
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	if db.replicas == nil {
-		db.replicas = map[uint64]log.Replica{}
-	}
-	now := db.now()
-	self.ClientURLs, self.Since, self.Seen = slices.Clone(self.ClientURLs), now, now
-	if before, ok := db.replicas[self.ID]; ok {
-		self.Since = before.Since
-	}
-	db.replicas[self.ID] = self
-	replicas := slices.Collect(maps.Values(db.replicas))
-	slices.SortFunc(replicas, log.Replica.Compare)
-	return replicas, nil
+func (l *Log) Register(ctx context.Context, self log.Replica) (replicas []log.Replica, err error) {
+	err = l.locked(ctx, "register", func(db *Database) error {
+		if db.replicas == nil {
+			db.replicas = map[uint64]log.Replica{}
+		}
+		now := db.now()
+		self.ClientURLs, self.Since, self.Seen = slices.Clone(self.ClientURLs), now, now
+		if before, ok := db.replicas[self.ID]; ok {
+			self.Since = before.Since
+		}
+		db.replicas[self.ID] = self
+		replicas = slices.Collect(maps.Values(db.replicas))
+		slices.SortFunc(replicas, log.Replica.Compare)
+		return nil
+	})
+	return replicas, err
 }
 
 // Unregister implements [log.Registry].
 func (l *Log) Unregister(ctx context.Context, id uint64, seen log.Timestamp) error {
-	_, done, err := l.calls.Begin(ctx)
-	if err != nil {
-		return fmt.Errorf("memory: unregister: %w", err)
-	}
-	defer done()
-	l.db.mu.Lock()
-	defer l.db.mu.Unlock()
-	if seen == 0 || l.db.replicas[id].Seen == seen {
-		delete(l.db.replicas, id)
-	}
-	return nil
+	return l.locked(ctx, "unregister", func(db *Database) error {
+		if seen == 0 || db.replicas[id].Seen == seen {
+			delete(db.replicas, id)
+		}
+		return nil
+	})
 }
 
 // Listen implements [log.Notifier].
