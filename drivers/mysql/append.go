@@ -28,7 +28,7 @@ func (l *Log) Append(ctx context.Context, head log.Head, id log.AppendID, entrie
 	return translate("append", err)
 }
 
-// appending is an append of sealed entries after head.
+// appending is an append of sealed entries after head. It implements [attempt].
 type appending struct {
 	w       *writer
 	head    log.Head
@@ -36,7 +36,7 @@ type appending struct {
 	entries []log.Entry
 }
 
-// run attempts the append once, and returns its time.
+// run implements [attempt].
 func (a appending) run(ctx context.Context) (log.Timestamp, error) {
 	if a.w.fits(a.entries) {
 		return a.runAtOnce(ctx)
@@ -106,23 +106,40 @@ func (a appending) conflict(err error) error {
 	return fmt.Errorf("%w: it is not %v: %w", log.ErrConflict, a.head, err)
 }
 
-// lost reports whether the entry of another append follows the head, so that this append has failed.
-func (a appending) lost(ctx context.Context) bool {
-	other, ok := a.next(ctx)
-	return ok && other != a.id
-}
-
-// next returns the ID of the entry after the head, if such an entry is visible.
-func (a appending) next(ctx context.Context) (id log.AppendID, ok bool) {
+// lost reports whether the entry of another append is visible after the head, so that this append has failed.
+func (a appending) lost(ctx context.Context) (lost bool) {
 	first := arguments(int64(a.head.Position) + 1)
 	err := a.w.s.query(ctx, a.w.sql.entryAt, first, func(row []driver.Value) error {
-		if row[0] != nil {
-			id, ok = log.AppendID(integer(row[0])), true
-		}
+		lost = row[0] != nil && log.AppendID(integer(row[0])) != a.id
 		return nil
 	})
-	return id, ok && err == nil
+	return lost && err == nil
 }
+
+// usable implements [attempt].
+func (a appending) usable() bool { return a.w.s.IsValid() }
+
+// lagged implements [attempt]. On a Galera node its query waits until the node has caught up.
+func (a appending) lagged(ctx context.Context) bool {
+	var newest log.Head
+	err := a.w.s.query(ctx, a.w.sql.newest, []driver.NamedValue{}, func(row []driver.Value) error {
+		newest = log.Head{Position: log.Position(integer(row[0])), ID: log.AppendID(integer(row[1]))}
+		return nil
+	})
+	return err == nil && newest == a.head
+}
+
+// retried implements [attempt]. A conflict with an entry of our own ID, or with none that is visible, may be a conflict
+// with the first attempt.
+func (a appending) retried(ctx context.Context, err error) error {
+	if !errors.Is(err, log.ErrConflict) || a.lost(ctx) {
+		return err
+	}
+	return fmt.Errorf("%w: %v may be followed by it: %w", log.ErrUnknown, a.head, errTriedAgain)
+}
+
+// errTriedAgain is the reason why the outcome of an append is unknown although a retry of it conflicted.
+var errTriedAgain = errors.New("it was tried again")
 
 // Confirm implements [log.Log].
 func (l *Log) Confirm(ctx context.Context, head log.Head) error {

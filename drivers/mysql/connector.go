@@ -127,7 +127,7 @@ func (c *connector) connect(ctx context.Context, n int) (*session, error) {
 		return nil, err
 	}
 	c.passwords.Accepted(password)
-	if err := c.prepareSession(ctx, s); err != nil {
+	if err := s.initialize(ctx, c.syncWait); err != nil {
 		_ = s.Close()
 		return nil, err
 	}

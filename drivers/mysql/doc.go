@@ -14,12 +14,13 @@
 //     entry and is never returned.
 //   - An append that does not fit into one statement is a transaction that begins with the conditional INSERT. Nothing
 //     takes effect before COMMIT, so until COMMIT is sent every error is a definite failure.
-//   - Sessions do not depend on the server's defaults (connector.go): strict mode, READ COMMITTED, UTC, bytes instead
+//   - Sessions do not depend on the server's defaults (settings.go): strict mode, READ COMMITTED, UTC, bytes instead
 //     of characters.
 //   - Times come from the server's clock (UTC_TIMESTAMP), which is the same for all rows of a statement.
 //   - Statements that append are sent once. Neither this package nor the driver repeats one whose outcome is unknown,
 //     with one exception on TiDB (see below).
 //   - Errors of the server are classified by number (errors.go). An error that is not classified is [log.ErrUnknown].
+//   - The differences between MySQL, Galera and TiDB are in engines (engine.go). Each connection has one.
 //
 // # Galera
 //

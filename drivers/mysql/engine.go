@@ -2,9 +2,6 @@ package mysql
 
 import (
 	"context"
-	"database/sql/driver"
-	"errors"
-	"fmt"
 
 	"github.com/stele-db/stele/logstructured/log"
 )
@@ -16,47 +13,35 @@ type engine interface {
 	// is the connector's.
 	settings(has map[string]string, syncWait int) []setting
 	// append runs a, and runs it again where the engine ends an append that another attempt may complete.
-	append(ctx context.Context, a appending) (log.Timestamp, error)
-	// optimize runs an OPTIMIZE TABLE.
-	optimize(ctx context.Context, s *session, statement string) error
+	append(ctx context.Context, a attempt) (log.Timestamp, error)
+	// optimized returns the outcome of OPTIMIZE TABLE, which returned err.
+	optimized(err error) error
 	// unsynced warns of a server that does not sync its log at each commit.
 	unsynced() string
 }
 
-// engineOf returns the engine of a server with these variables.
-func engineOf(variables map[string]string) engine {
-	if isOn(variables["wsrep_on"]) {
-		return galera{}
-	}
-	if len(present(variables, tiDBSettings)) > 0 {
-		return tiDB{}
-	}
-	return innoDB{}
+// setting is a session variable and its value in SQL.
+type setting struct{ name, value string }
+
+// attempt is an append as an engine sees it.
+type attempt interface {
+	// run sends the append once, and returns its time.
+	run(ctx context.Context) (log.Timestamp, error)
+	// usable reports whether the append can be sent again on the same connection.
+	usable() bool
+	// lagged reports whether the newest row is the append's head after all.
+	lagged(ctx context.Context) bool
+	// retried turns the error of a second attempt into the outcome of the append.
+	retried(ctx context.Context, err error) error
 }
 
-// innoDB is the engine of MySQL and MariaDB.
-type innoDB struct{}
-
-func (innoDB) settings(map[string]string, int) []setting { return nil }
-
-func (innoDB) append(ctx context.Context, a appending) (log.Timestamp, error) { return a.run(ctx) }
-
-func (innoDB) optimize(ctx context.Context, s *session, statement string) error {
-	var failed error
-	err := s.query(ctx, statement, nil, func(row []driver.Value) error {
-		// The columns are Table, Op, Msg_type, Msg_text. InnoDB reports as a note that it recreates the table.
-		if len(row) == 4 && text(row[2]) == "error" {
-			failed = errors.Join(failed, errors.New(text(row[3])))
+// present returns the settings whose variables the server has.
+func present(variables map[string]string, all []setting) []setting {
+	var found []setting
+	for _, s := range all {
+		if _, ok := variables[s.name]; ok {
+			found = append(found, s)
 		}
-		return nil
-	})
-	if err == nil && failed != nil {
-		err = fmt.Errorf("optimize: %w", failed)
 	}
-	return err
-}
-
-func (innoDB) unsynced() string {
-	return "THE DATABASE DOES NOT SYNC ITS LOG AT EACH COMMIT: " +
-		"acknowledged writes are LOST when the machine loses power; set innodb_flush_log_at_trx_commit = 1"
+	return found
 }

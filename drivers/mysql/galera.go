@@ -2,7 +2,6 @@ package mysql
 
 import (
 	"context"
-	"database/sql/driver"
 	"errors"
 	"strconv"
 
@@ -31,27 +30,15 @@ func (galera) settings(_ map[string]string, syncWait int) []setting {
 // lagTries bounds how often an append is tried again because its node was behind the cluster.
 const lagTries = 5
 
-func (galera) append(ctx context.Context, a appending) (log.Timestamp, error) {
+// append repeats an append whose precondition failed only because the node lagged behind the cluster. Checking after
+// the failure is safe, because a conflict is a definite failure; waiting before each INSERT would cost every append a
+// round trip through the cluster.
+func (galera) append(ctx context.Context, a attempt) (log.Timestamp, error) {
 	at, err := a.run(ctx)
-	for try := 0; try < lagTries && errors.Is(err, log.ErrConflict) && lagged(ctx, a); try++ {
+	for try := 0; try < lagTries && errors.Is(err, log.ErrConflict) && a.usable() && a.lagged(ctx); try++ {
 		at, err = a.run(ctx)
 	}
 	return at, err
-}
-
-// lagged reports whether the precondition of a failed only because the node lagged behind the cluster. Its query waits
-// until the node has caught up. Checking after the failure is safe, because a conflict is a definite failure; waiting
-// before each INSERT would cost every append a round trip through the cluster.
-func lagged(ctx context.Context, a appending) bool {
-	if !a.w.s.IsValid() {
-		return false
-	}
-	var newest log.Head
-	err := a.w.s.query(ctx, a.w.sql.newest, []driver.NamedValue{}, func(row []driver.Value) error {
-		newest = log.Head{Position: log.Position(integer(row[0])), ID: log.AppendID(integer(row[1]))}
-		return nil
-	})
-	return err == nil && newest == a.head
 }
 
 func (galera) unsynced() string {

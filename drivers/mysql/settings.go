@@ -7,9 +7,6 @@ import (
 	"strings"
 )
 
-// setting is a session variable and its value in SQL.
-type setting struct{ name, value string }
-
 // sessionSettings are set in every session, as far as the server has them.
 var sessionSettings = []setting{
 	// All servers have these, and the driver depends on their values.
@@ -42,22 +39,23 @@ var sessionSettings = []setting{
 	{"information_schema_stats_expiry", "0"},
 }
 
-// present returns the settings whose variables the server has.
-func present(variables map[string]string, all []setting) []setting {
-	var found []setting
-	for _, s := range all {
-		if _, ok := variables[s.name]; ok {
-			found = append(found, s)
-		}
+// engineOf returns the engine of a server with these variables.
+func engineOf(variables map[string]string) engine {
+	switch {
+	case isOn(variables["wsrep_on"]):
+		return galera{}
+	case len(present(variables, tiDBSettings)) > 0:
+		return tiDB{}
 	}
-	return found
+	return innoDB{}
 }
 
 // idleSession is how long the server keeps a connection without statements, in seconds.
 const idleSession = "28800"
 
-// prepareSession makes the session independent of the server's defaults.
-func (c *connector) prepareSession(ctx context.Context, s *session) error {
+// initialize chooses the session's engine and makes the session independent of the server's defaults. syncWait is the
+// connector's.
+func (s *session) initialize(ctx context.Context, syncWait int) error {
 	if err := s.liftLimits(ctx); err != nil {
 		return err
 	}
@@ -73,7 +71,7 @@ func (c *connector) prepareSession(ctx context.Context, s *session) error {
 	s.readOnly = !slices.Contains([]string{"", "0", "OFF"}, strings.ToUpper(has["read_only"]))
 	// SET NAMES binary: parameters are bytes that the server must not convert.
 	set := []string{"NAMES binary"}
-	for _, setting := range append(present(has, sessionSettings), s.engine.settings(has, c.syncWait)...) {
+	for _, setting := range append(present(has, sessionSettings), s.engine.settings(has, syncWait)...) {
 		set = append(set, "SESSION "+setting.name+" = "+setting.value)
 	}
 	if err := s.execute(ctx, "SET "+strings.Join(set, ", ")); err != nil {

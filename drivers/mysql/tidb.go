@@ -3,7 +3,6 @@ package mysql
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/stele-db/stele/logstructured/log"
 )
@@ -27,18 +26,11 @@ func (tiDB) settings(has map[string]string, _ int) []setting { return present(ha
 // contendedTries bounds the retries of an append that TiDB ended because of a transaction that left no row.
 const contendedTries = 10
 
-// errTriedAgain is the reason why the outcome of an append is unknown although a retry of it conflicted.
-var errTriedAgain = errors.New("it was tried again")
-
-func (tiDB) append(ctx context.Context, a appending) (log.Timestamp, error) {
+func (tiDB) append(ctx context.Context, a attempt) (log.Timestamp, error) {
 	at, err := a.run(ctx)
-	for try := 0; try < contendedTries && unresolvedWriteConflict(err) && a.w.s.IsValid(); try++ {
-		if at, err = a.run(ctx); errors.Is(err, log.ErrConflict) {
-			// An entry with our own ID comes from our previous attempt.
-			if other, ok := a.next(ctx); !ok || other == a.id {
-				err = fmt.Errorf("%w: %v may be followed by it: %w", log.ErrUnknown, a.head, errTriedAgain)
-			}
-		}
+	for try := 0; try < contendedTries && unresolvedWriteConflict(err) && a.usable(); try++ {
+		at, err = a.run(ctx)
+		err = a.retried(ctx, err)
 	}
 	return at, err
 }
@@ -50,9 +42,8 @@ func unresolvedWriteConflict(err error) bool {
 	return isNumber(err, errTiKVWriteConflict) && !errors.Is(err, log.ErrConflict)
 }
 
-// optimize succeeds where TiDB does not support the statement, because TiKV reclaims space by itself.
-func (tiDB) optimize(ctx context.Context, s *session, statement string) error {
-	err := innoDB{}.optimize(ctx, s, statement)
+// optimized ignores that TiDB does not support the statement, because TiKV reclaims space by itself.
+func (tiDB) optimized(err error) error {
 	if isNumber(err, errTiDBUnsupported) {
 		return nil
 	}

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/stele-db/stele/drivers/internal/lifetime"
@@ -89,6 +90,25 @@ func (l *Log) yieldWriter(ctx context.Context) error {
 	}
 }
 
+// openReader opens a connection for reading.
+func (l *Log) openReader() (*reader, error) {
+	c, err := openConn(l.cfg.path, readWrite, l.cfg.vfs)
+	if err != nil {
+		return nil, err
+	}
+	var r *reader
+	if err = l.configure(c, readerCacheKiB); err == nil {
+		err = c.exec(`PRAGMA query_only = 1`)
+	}
+	if err == nil {
+		r, err = newReader(c)
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	return r, nil
+}
+
 // read runs f with a connection of the class from, and retries while the database is busy. Readers of a WAL find it
 // busy only while it is being recovered or removed. f must reset all statements, or return an error.
 func (l *Log) read(ctx context.Context, from class, f func(*reader) error) error {
@@ -106,7 +126,7 @@ func (l *Log) read(ctx context.Context, from class, f func(*reader) error) error
 	}
 	return retryBusy(ctx, l.cfg.busyTimeout, func() (err error) {
 		if r == nil {
-			if r, err = l.newReader(); err != nil {
+			if r, err = l.openReader(); err != nil {
 				return err
 			}
 		}

@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"errors"
 	"slices"
 	"time"
 
@@ -27,45 +26,28 @@ type reader struct {
 	value               *stmt
 }
 
-// rowSQL are the columns of an entry without its value, in the order of [stmt.entry].
-const rowSQL = `position, id, time, kind, revision, sub, key, create_revision, version, lease, checksum`
-
-func (l *Log) newReader() (*reader, error) {
-	c, err := openConn(l.cfg.path, readWrite, l.cfg.vfs)
-	if err != nil {
-		return nil, err
-	}
+// newReader prepares the statements on a connection.
+func newReader(c *conn) (*reader, error) {
 	r := &reader{c: c}
-	err = func() error {
-		if err := l.configure(c, readerCacheKiB); err != nil {
-			return err
+	var err error
+	for _, s := range []struct {
+		stmt **stmt
+		sql  string
+	}{
+		{&r.begin, `BEGIN`},
+		{&r.commit, `COMMIT`},
+		{&r.end, endSQL},
+		{&r.read, `SELECT ` + rowSQL + `, value
+			FROM stele_log WHERE position > ? ORDER BY position LIMIT ?`},
+		// A scan does not read the value of a put: the row's header contains its length.
+		{&r.scanRows, `SELECT ` + rowSQL + `,
+			CASE kind WHEN 1 THEN NULL ELSE value END, length(value)
+			FROM stele_log WHERE position > ? ORDER BY position`},
+		{&r.value, `SELECT value, id, checksum FROM stele_log WHERE position = ?`},
+	} {
+		if *s.stmt, err = c.prepare(s.sql); err != nil {
+			return nil, err
 		}
-		if err := c.exec(`PRAGMA query_only = 1`); err != nil {
-			return err
-		}
-		for _, s := range []struct {
-			stmt **stmt
-			sql  string
-		}{
-			{&r.begin, `BEGIN`},
-			{&r.commit, `COMMIT`},
-			{&r.end, endSQL},
-			{&r.read, `SELECT ` + rowSQL + `, value
-				FROM stele_log WHERE position > ? ORDER BY position LIMIT ?`},
-			// A scan does not read the value of a put: the row's header contains its length.
-			{&r.scanRows, `SELECT ` + rowSQL + `,
-				CASE kind WHEN 1 THEN NULL ELSE value END, length(value)
-				FROM stele_log WHERE position > ? ORDER BY position`},
-			{&r.value, `SELECT value, id, checksum FROM stele_log WHERE position = ?`},
-		} {
-			if *s.stmt, err = c.prepare(s.sql); err != nil {
-				return err
-			}
-		}
-		return nil
-	}()
-	if err != nil {
-		return nil, errors.Join(err, c.close())
 	}
 	return r, nil
 }

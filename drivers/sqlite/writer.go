@@ -174,6 +174,9 @@ func (w *writer) stands(head log.Head) error {
 	return nil
 }
 
+// rowSQL are the columns of an entry without its value, in the order of [stmt.entry].
+const rowSQL = `position, id, time, kind, revision, sub, key, create_revision, version, lease, checksum`
+
 // endSQL reads the end of the log. The newest row is at the right edge of the table, and its value is not read. Two
 // subqueries are cheaper than a join. The clock is not read in SQL, where it would take a third of the query's time.
 const endSQL = `SELECT

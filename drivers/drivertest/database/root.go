@@ -27,5 +27,6 @@ func findRoot() (string, error) {
 			}
 		}
 	}
-	return "", errors.New("no directory above " + working + " has scripts/databases: run the tests inside the repository")
+	return "", errors.New(
+		"no directory above " + working + " has scripts/databases: run the tests inside the repository")
 }
