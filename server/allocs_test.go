@@ -11,9 +11,9 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
-// TestAllocations holds each operation, from etcd's message to etcd's answer and with the commit on SQLite, to a budget
-// of allocations. What grpc allocates around it comes on top. A budget may be raised for a reason, and is lowered when
-// less will do. (The race detector allocates too.)
+// TestAllocations compares the allocations of each operation with its budget. An operation is everything from etcd's
+// request to etcd's response, with the commit on SQLite but without gRPC. A budget may be raised for a reason, and is
+// lowered when an operation needs less. (The race detector allocates, too.)
 func TestAllocations(t *testing.T) {
 	store := newStore(t)
 	kv := &kvServer{member: newMember(store, &Options{Name: "a"}), maxRequestBytes: DefaultMaxRequestBytes,

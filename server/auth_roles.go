@@ -39,8 +39,8 @@ func (s *authServer) RoleDelete(ctx context.Context, r *pb.AuthRoleDeleteRequest
 }
 
 func (s *authServer) RoleGrantPermission(
-	ctx context.Context, r *pb.AuthRoleGrantPermissionRequest) (*pb.AuthRoleGrantPermissionResponse, error,
-) {
+	ctx context.Context, r *pb.AuthRoleGrantPermissionRequest,
+) (*pb.AuthRoleGrantPermissionResponse, error) {
 	resp := &pb.AuthRoleGrantPermissionResponse{}
 	err := s.extend(ctx, r, &resp.Header, func(st *auth.State) (auth.Changes, error) {
 		return st.GrantPermission(r.Name, r.Perm)
@@ -49,8 +49,8 @@ func (s *authServer) RoleGrantPermission(
 }
 
 func (s *authServer) RoleRevokePermission(
-	ctx context.Context, r *pb.AuthRoleRevokePermissionRequest) (*pb.AuthRoleRevokePermissionResponse, error,
-) {
+	ctx context.Context, r *pb.AuthRoleRevokePermissionRequest,
+) (*pb.AuthRoleRevokePermissionResponse, error) {
 	resp := &pb.AuthRoleRevokePermissionResponse{}
 	err := s.edit(ctx, r, &resp.Header, func(st *auth.State) (auth.Changes, error) {
 		return st.RevokePermission(r.Role, r.Key, r.RangeEnd)

@@ -61,8 +61,8 @@ func (s *authServer) UserDelete(ctx context.Context, r *pb.AuthUserDeleteRequest
 }
 
 func (s *authServer) UserChangePassword(
-	ctx context.Context, r *pb.AuthUserChangePasswordRequest) (*pb.AuthUserChangePasswordResponse, error,
-) {
+	ctx context.Context, r *pb.AuthUserChangePasswordRequest,
+) (*pb.AuthUserChangePasswordResponse, error) {
 	var hash []byte
 	var invalid error // of a hash that the client sent; reported only to clients that may make the request
 	if r.Password != "" {
@@ -84,8 +84,8 @@ func (s *authServer) UserChangePassword(
 }
 
 func (s *authServer) UserGrantRole(
-	ctx context.Context, r *pb.AuthUserGrantRoleRequest) (*pb.AuthUserGrantRoleResponse, error,
-) {
+	ctx context.Context, r *pb.AuthUserGrantRoleRequest,
+) (*pb.AuthUserGrantRoleResponse, error) {
 	resp := &pb.AuthUserGrantRoleResponse{}
 	err := s.extend(ctx, r, &resp.Header, func(st *auth.State) (auth.Changes, error) {
 		return st.GrantRole(r.User, r.Role)
@@ -94,8 +94,8 @@ func (s *authServer) UserGrantRole(
 }
 
 func (s *authServer) UserRevokeRole(
-	ctx context.Context, r *pb.AuthUserRevokeRoleRequest) (*pb.AuthUserRevokeRoleResponse, error,
-) {
+	ctx context.Context, r *pb.AuthUserRevokeRoleRequest,
+) (*pb.AuthUserRevokeRoleResponse, error) {
 	resp := &pb.AuthUserRevokeRoleResponse{}
 	err := s.edit(ctx, r, &resp.Header, func(st *auth.State) (auth.Changes, error) {
 		return st.RevokeRole(r.Name, r.Role)

@@ -16,8 +16,8 @@ import (
 	"github.com/stele-db/stele/server/auth"
 )
 
-// As long as auth is disabled, a request pays nothing for it.
-func TestDisabledAuthIsFree(t *testing.T) {
+// While auth is disabled, checking a request allocates nothing.
+func TestDisabledAuthCostsNothing(t *testing.T) {
 	r := serve(t, nil)
 	a, ctx := r.watch.auth, metadata.NewIncomingContext(t.Context(), metadata.Pairs("token", "t"))
 	put := &pb.PutRequest{Key: []byte("k")}
@@ -46,8 +46,8 @@ func addRoot(ctx context.Context, t *testing.T, client pb.AuthClient) {
 	}
 }
 
-// Every request of etcd's services has its place among the permissions: root may send it, and only what is in open
-// anybody.
+// The rules know every request of etcd's services. Root may send all of them, and a client without an identity only
+// those in open.
 func TestEveryRequestIsPermittedToRoot(t *testing.T) {
 	r := serve(t, nil)
 	client := pb.NewAuthClient(r.dial(t))
@@ -58,7 +58,7 @@ func TestEveryRequestIsPermittedToRoot(t *testing.T) {
 	}
 	st := r.watch.auth.current()
 	at := logstructured.Moment{Records: r.watch.store.Records()}
-	// Nobody's own user is nobody; a transaction of nothing reads nothing.
+	// An empty request names the empty user, and an empty transaction reads nothing.
 	open := []proto.Message{&pb.AuthStatusRequest{}, &pb.AuthUserGetRequest{}, &pb.TxnRequest{}}
 	requests := 0
 	for i := range pb.File_rpc_proto.Services().Len() {
@@ -94,8 +94,8 @@ func TestEveryRequestIsPermittedToRoot(t *testing.T) {
 	sameStatus(t, permit(st, st.Certificate(auth.Root), &pb.ResponseHeader{}, at), rpctypes.ErrGRPCPermissionDenied)
 }
 
-// A request that was begun before auth was enabled is checked all the same.
-func TestAuthIsEnabledMeanwhile(t *testing.T) {
+// A request that began before auth was enabled is checked.
+func TestRequestIsCheckedIfAuthIsEnabledConcurrently(t *testing.T) {
 	r := serve(t, nil)
 	client := pb.NewAuthClient(r.dial(t))
 	ctx := within(t)
@@ -116,8 +116,8 @@ func TestAuthIsEnabledMeanwhile(t *testing.T) {
 	}
 }
 
-// While a record of users and roles is malformed every request is refused, whether auth was enabled or not.
-func TestMalformedAuthRefusesAll(t *testing.T) {
+// While a record of users and roles is malformed, every request is refused, whether or not auth was enabled.
+func TestMalformedAuthRecordRefusesAllRequests(t *testing.T) {
 	for name, enabled := range map[string]bool{auth.RecordEnabled: true, auth.RecordRevision: false,
 		auth.UserPrefix + auth.Root: false} {
 		t.Run(name, func(t *testing.T) {

@@ -12,13 +12,14 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
-// benchClients is how many requests are under way at once, over benchConns connections.
+// benchClients is the number of concurrent requests, over benchConns connections.
 const (
 	benchClients = 64
 	benchConns   = 8
 )
 
-// benchmark calls op from benchClients goroutines. The clients' cost is part of what is measured: compare, don't quote.
+// benchmark calls op from benchClients goroutines. The result includes the cost of the clients, so it serves only to
+// compare versions.
 func benchmark(b *testing.B, op func(kv pb.KVClient, i int64) error) {
 	r := serve(b, nil)
 	var clients []pb.KVClient
@@ -48,7 +49,8 @@ func benchmark(b *testing.B, op func(kv pb.KVClient, i int64) error) {
 	})
 }
 
-// cpuTime is what the process has used so far: on a machine with other work it says more than the clock.
+// cpuTime returns the processor time that the process has used. Other work on the machine changes it less than the
+// elapsed time.
 func cpuTime(b *testing.B) time.Duration {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {

@@ -163,8 +163,8 @@ func (m *mailbox) claim(resp any) int64 {
 // interceptUnaryAnswer makes a large response hold room until it has been sent. If its handler took no room, it waits
 // for room here.
 func interceptUnaryAnswer(
-	ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error,
-) {
+	ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler,
+) (any, error) {
 	resp, err := handler(ctx, req)
 	if err != nil {
 		return nil, err

@@ -66,8 +66,8 @@ func TestClientCertificates(t *testing.T) {
 	}
 }
 
-// New connections get the new certificate; a broken one is not used.
-func TestCertificatesAreReadAgain(t *testing.T) {
+// New connections get the new certificate. A malformed one is not used.
+func TestChangedCertificatesAreReloaded(t *testing.T) {
 	ca := tlstest.New(t)
 	certs := serverCertificates(t, ca, transport.CertificateOptions{CheckInterval: time.Millisecond})
 	r := serve(t, func(o *Options) { o.Listeners = []*transport.Listener{listen(t, "https://127.0.0.1:0", certs)} })

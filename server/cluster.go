@@ -59,8 +59,8 @@ func (s *clusterServer) MemberUpdate(ctx context.Context, r *pb.MemberUpdateRequ
 
 // MemberPromote always fails, because there are no learners. The errors are etcd's.
 func (s *clusterServer) MemberPromote(
-	ctx context.Context, r *pb.MemberPromoteRequest) (*pb.MemberPromoteResponse, error,
-) {
+	ctx context.Context, r *pb.MemberPromoteRequest,
+) (*pb.MemberPromoteResponse, error) {
 	return nil, cmp.Or(s.checkMember(ctx, r, r.ID), rpctypes.ErrGRPCMemberNotLearner)
 }
 

@@ -10,8 +10,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Buffers are used again with what was in them; nothing of it may be sent.
-func TestCodecOfUsedBuffers(t *testing.T) {
+// Buffers are reused without being cleared. Their previous contents must not be sent.
+func TestCodecOverwritesReusedBuffers(t *testing.T) {
 	c := newCodec()
 	for i := range 200 {
 		size := rand.IntN(1 << (4 + rand.IntN(16)))

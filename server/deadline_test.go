@@ -40,12 +40,12 @@ type expiringStream struct {
 
 func (s expiringStream) Context() context.Context { return s.ctx }
 
-// TestDeadlineOfWaiting checks the status of streams, and of requests that wait, after the deadline of their client.
+// TestStatusAfterClientDeadline checks the status of streams, and of requests that wait, after their client's deadline.
 // The server sets the deadline, because the client would answer itself after one of its own.
-func TestDeadlineOfWaiting(t *testing.T) {
+func TestStatusAfterClientDeadline(t *testing.T) {
 	store, stop := startStoreOn(t, openLog(t), logstructured.Options{LeaseMode: logstructured.LeaseModeEtcd})
 	t.Cleanup(stop)
-	// deadline passes for the requests that begin while it is not nil.
+	// If deadline is not nil, a request that begins has a deadline that passes when the channel is closed.
 	var deadline atomic.Pointer[chan struct{}]
 	limit := func(ctx context.Context) context.Context {
 		if done := deadline.Load(); done != nil {
@@ -112,7 +112,7 @@ func TestDeadlineOfWaiting(t *testing.T) {
 	}
 }
 
-// receive returns the error of a stream's first answer.
+// receive returns the error of the first response of a stream.
 func receive[M any](stream interface{ Recv() (*M, error) }, err error) error {
 	if err != nil {
 		return err

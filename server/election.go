@@ -25,8 +25,8 @@ var (
 
 // Campaign waits until the client leads. The client leads as long as its key exists.
 func (s *electionServer) Campaign(
-	ctx context.Context, r *v3electionpb.CampaignRequest) (*v3electionpb.CampaignResponse, error,
-) {
+	ctx context.Context, r *v3electionpb.CampaignRequest,
+) (*v3electionpb.CampaignResponse, error) {
 	own, err := s.open(ctx, r.Name, r.Lease, r.Value)
 	if err != nil {
 		return nil, err
@@ -46,8 +46,8 @@ func (s *electionServer) Campaign(
 }
 
 func (s *electionServer) Proclaim(
-	ctx context.Context, r *v3electionpb.ProclaimRequest) (*v3electionpb.ProclaimResponse, error,
-) {
+	ctx context.Context, r *v3electionpb.ProclaimRequest,
+) (*v3electionpb.ProclaimResponse, error) {
 	if r.Leader == nil {
 		return nil, errNoLeaderField
 	}
@@ -59,8 +59,8 @@ func (s *electionServer) Proclaim(
 }
 
 func (s *electionServer) proclaim(
-	ctx context.Context, leader *v3electionpb.LeaderKey, value []byte) (*pb.ResponseHeader, error,
-) {
+	ctx context.Context, leader *v3electionpb.LeaderKey, value []byte,
+) (*pb.ResponseHeader, error) {
 	put := &pb.PutRequest{Key: leader.Key, Value: value, Lease: leader.Lease}
 	resp, err := s.kv.Txn(ctx, &pb.TxnRequest{
 		Compare: []*pb.Compare{createdAt(leader.Key, leader.Rev)},
@@ -76,8 +76,8 @@ func (s *electionServer) proclaim(
 }
 
 func (s *electionServer) Leader(
-	ctx context.Context, r *v3electionpb.LeaderRequest) (*v3electionpb.LeaderResponse, error,
-) {
+	ctx context.Context, r *v3electionpb.LeaderRequest,
+) (*v3electionpb.LeaderResponse, error) {
 	resp, err := s.kv.first(ctx, below(sessionPrefix(r.Name), pb.RangeRequest_ASCEND))
 	if err != nil {
 		return nil, err
@@ -89,8 +89,8 @@ func (s *electionServer) Leader(
 }
 
 func (s *electionServer) Resign(
-	ctx context.Context, r *v3electionpb.ResignRequest) (*v3electionpb.ResignResponse, error,
-) {
+	ctx context.Context, r *v3electionpb.ResignRequest,
+) (*v3electionpb.ResignResponse, error) {
 	if r.Leader == nil {
 		return nil, errNoLeaderField
 	}

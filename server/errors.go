@@ -46,11 +46,11 @@ var statuses = []struct {
 
 // The errors of requests that lease mode ttl cannot serve. They name the flag, which the store does not know.
 var (
-	errLeaseMode = status.Error(codes.FailedPrecondition, "stele: this server runs with --lease-mode=ttl, where a lease "+
-		"is only a TTL: it cannot be chosen, kept alive, revoked or listed; "+
+	errLeaseMode = status.Error(codes.FailedPrecondition, "stele: this server runs with --lease-mode=ttl, "+
+		"where a lease is only a TTL: it cannot be chosen, kept alive, revoked or listed; "+
 		"locks, elections and service registries need --lease-mode=etcd")
-	errLeaseIdentity = status.Error(codes.FailedPrecondition, "stele: this server runs with --lease-mode=ttl, where all "+
-		"leases with the same TTL have the same ID: a key that is named after its lease is not unique; "+
+	errLeaseIdentity = status.Error(codes.FailedPrecondition, "stele: this server runs with --lease-mode=ttl, "+
+		"where all leases with the same TTL have the same ID: a key that is named after its lease is not unique; "+
 		"locks, elections and service registries need --lease-mode=etcd")
 )
 

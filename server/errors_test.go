@@ -14,7 +14,7 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-func TestEveryErrorHasItsStatus(t *testing.T) {
+func TestStatusOfEveryError(t *testing.T) {
 	for _, c := range []struct {
 		err  error
 		code codes.Code
@@ -46,13 +46,13 @@ func TestEveryErrorHasItsStatus(t *testing.T) {
 			"etcdserver: the database refuses further connections: " +
 				"its user, the database or the server is limited to too few",
 		},
-		// The more telling of two.
+		// Of two errors, the one that the client can act on.
 		{errors.Join(logstructured.ErrUnavailable, log.ErrNoSpace), codes.ResourceExhausted,
 			"etcdserver: mvcc: database space exceeded"},
 		{errors.Join(logstructured.ErrUnavailable, log.ErrUnknown), codes.Unavailable,
 			"etcdserver: the database did not confirm the write, which may have taken effect"},
 		{errors.Join(log.ErrUnknown, context.DeadlineExceeded), codes.Unavailable, "etcdserver: request timed out"},
-		// What nobody thought of is not taken for something else.
+		// An unexpected error is not mapped to another one.
 		{errors.New("surprise"), codes.Internal, "etcdserver: internal error: surprise"},
 		{status.Error(codes.Aborted, "kept"), codes.Aborted, "kept"},
 	} {

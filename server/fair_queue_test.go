@@ -22,7 +22,7 @@ func ready(c chan struct{}) bool {
 	}
 }
 
-// Each release lets the next client run, whatever number of requests another one has.
+// Each release runs a request of the next client, however many requests another client has.
 func TestFairQueueTakesTurns(t *testing.T) {
 	q := newFairQueue(1, 3, 4)
 	enter := func(client string) chan struct{} {
@@ -69,15 +69,15 @@ func TestFairQueueTakesTurns(t *testing.T) {
 	}
 }
 
-// A request whose client goes away leaves the queue, also in the moment in which its turn comes.
+// A request whose client disconnects leaves the queue, even if it becomes ready at the same time.
 func TestFairQueueForgetsClientsThatLeave(t *testing.T) {
 	q := newFairQueue(1, 1, 1)
 	if err := q.acquire(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
-	gone, cancel := context.WithCancelCause(t.Context())
+	canceled, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("gone"))
-	if err := q.acquire(gone, "b"); err == nil || err.Error() != "gone" {
+	if err := q.acquire(canceled, "b"); err == nil || err.Error() != "gone" {
 		t.Errorf("a client that has gone: %v", err)
 	}
 	c, err := q.enter("b")

@@ -20,7 +20,7 @@ import (
 	"github.com/stele-db/stele/server/transport"
 )
 
-// patience bounds everything that a test waits for.
+// patience bounds every wait of a test.
 const patience = 20 * time.Second
 
 func quiet() *logrus.Entry {
@@ -29,7 +29,7 @@ func quiet() *logrus.Entry {
 	return logrus.NewEntry(l)
 }
 
-// within is a context that ends with the test or when its patience does.
+// within returns a context that ends after patience, or with the test.
 func within(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -183,7 +183,7 @@ func put(t testing.TB, kv pb.KVServer, key, value string) *pb.PutResponse {
 	return resp
 }
 
-// sameStatus compares an error with the one that etcd gives, by code and message.
+// sameStatus compares the code and message of an error with etcd's.
 func sameStatus(t testing.TB, got, want error) {
 	t.Helper()
 	g, w := status.Convert(got), status.Convert(want)
@@ -222,7 +222,7 @@ func delOp(key, end string) *pb.DeleteRangeRequest {
 	return &pb.DeleteRangeRequest{Key: []byte(key), RangeEnd: []byte(end)}
 }
 
-// interruptedStream takes the messages of a RangeStream without a network, and does something after each.
+// interruptedStream receives the messages of a RangeStream without a network, and calls a function after each.
 type interruptedStream struct {
 	pb.KV_RangeStreamServer
 	t      testing.TB
@@ -251,7 +251,7 @@ func eventually(t testing.TB, what string, holds func() bool) {
 	}
 }
 
-// len returns how many streams there are.
+// len returns the number of open streams.
 func (s *streamSet) len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

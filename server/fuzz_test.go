@@ -10,7 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// What a client may be answered for a request that is wrong. Anything else is a mistake of the server's.
+// The codes with which an invalid request may be refused. Any other code is a fault of the server.
 var refusals = map[codes.Code]bool{codes.InvalidArgument: true, codes.OutOfRange: true, codes.NotFound: true}
 
 // fuzzKV returns a service whose store has a little history, and whose limits are near.

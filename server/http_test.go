@@ -15,7 +15,7 @@ import (
 	"github.com/stele-db/stele/server/transport"
 )
 
-// reply is what a test compares of an HTTP response.
+// reply is the part of an HTTP response that tests compare.
 type reply struct {
 	status      int
 	contentType string
@@ -103,13 +103,13 @@ func TestMetrics(t *testing.T) {
 }
 
 // Two servers of one process may share a registry.
-func TestTwoServersOneRegistry(t *testing.T) {
+func TestServersShareRegistry(t *testing.T) {
 	var first Options
 	r := serve(t, func(o *Options) { first = *o })
 	serveStore(t, r.store, func(o *Options) { o.Registerer, o.Gatherer = first.Registerer, first.Gatherer })
 }
 
-func TestHealthOfAStoppedStore(t *testing.T) {
+func TestHealthOfStoppedStore(t *testing.T) {
 	store, stop := startStore(t)
 	r := serveStore(t, store, nil)
 	stop()
@@ -126,9 +126,9 @@ func TestHealthOfAStoppedStore(t *testing.T) {
 	}
 }
 
-// HTTP clients that offer HTTP/2 and HTTP/1.1 reach the endpoints by either, and gRPC clients that look like them are
-// served.
-func TestTLSClientsOfBothKinds(t *testing.T) {
+// HTTP clients that offer HTTP/2 and HTTP/1.1 reach the endpoints with either protocol. gRPC clients that also offer
+// HTTP/1.1 are served, too.
+func TestTLSClientsOfGRPCAndHTTP(t *testing.T) {
 	ca := tlstest.New(t)
 	r := serve(t, func(o *Options) {
 		o.Listeners = []*transport.Listener{listen(t, "https://127.0.0.1:0",

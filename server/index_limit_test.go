@@ -11,7 +11,7 @@ import (
 	"github.com/stele-db/stele/logstructured"
 )
 
-// Users and roles are not written beyond the limit of the index, which holds them, but can be deleted.
+// Users and roles count towards the limit of the index. At the limit they cannot be added, but can be deleted.
 func TestIndexLimitBoundsUsersAndRoles(t *testing.T) {
 	store, err := logstructured.Open(t.Context(), openLog(t), logstructured.Options{Logger: quiet(), MaxIndexBytes: 1})
 	if err != nil {

@@ -156,12 +156,12 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServe
 	}
 	req := toRange(r)
 	sorted := req.SortTarget != logstructured.SortByKey
-	chunk, left := int64(firstChunk), int64(math.MaxInt64)
+	chunk, remaining := int64(firstChunk), int64(math.MaxInt64)
 	switch {
 	case r.CountOnly:
-		left = 0
+		remaining = 0
 	case r.Limit > 0:
-		left = r.Limit
+		remaining = r.Limit
 	case r.Limit < 0 && sorted:
 		// etcd sends everything in one message; without a sort target the client sees no difference.
 		chunk = math.MaxInt64
@@ -178,7 +178,7 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServe
 		sent   int64
 	)
 	for {
-		req.Limit = min(chunk, left)
+		req.Limit = min(chunk, remaining)
 		result, err := s.readChunk(stream.Context(), r, req)
 		if err != nil {
 			return toStatus(err)
@@ -191,12 +191,12 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServe
 			req.Serializable = true // the applied state is at least as new as for the first message
 		}
 		n := int64(len(result.KVs))
-		left -= n
+		remaining -= n
 		if result.More {
 			req.Key = append(bytes.Clone(result.KVs[n-1].Key), 0)
 		}
 		out := &pb.RangeResponse{Kvs: result.KVs}
-		last := r.CountOnly || !result.More || left <= 0
+		last := r.CountOnly || !result.More || remaining <= 0
 		if last {
 			out.Header = s.header(pinned)
 			out.More = result.More

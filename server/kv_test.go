@@ -23,7 +23,7 @@ func same(t testing.TB, got, want proto.Message) {
 	}
 }
 
-// header is what every answer of s carries at a revision.
+// headerAt returns the header of a response of s at a revision.
 func headerAt(s *member, revision int64) *pb.ResponseHeader {
 	return &pb.ResponseHeader{ClusterId: s.clusterID, MemberId: s.memberID, Revision: revision,
 		RaftTerm: s.store.Term()}
@@ -34,7 +34,7 @@ func kvAt(key, value string, create, mod, version int64) *mvccpb.KeyValue {
 		Version: version}
 }
 
-func TestSession(t *testing.T) {
+func TestKVResponses(t *testing.T) {
 	r := serve(t, nil)
 	kv, m := pb.NewKVClient(r.dial(t)), r.watch.member
 	// As kube-apiserver sends it.
@@ -118,8 +118,8 @@ func TestSession(t *testing.T) {
 	}
 }
 
-// The merge of a stream's messages is the answer to the same Range; header, more and count come last.
-func TestRangeStreamMergesToRange(t *testing.T) {
+// The merged messages of a stream equal the response of Range. Header, More and Count are in the last message.
+func TestRangeStreamMergesIntoRange(t *testing.T) {
 	r := serve(t, func(o *Options) { o.MaxRequestBytes = 16 << 10 })
 	kv, ctx := pb.NewKVClient(r.dial(t)), within(t)
 	for i := range 300 {
@@ -236,8 +236,8 @@ func TestRangeStreamSortsEachMessage(t *testing.T) {
 	}
 }
 
-// A stream stays at its revision whatever is written meanwhile.
-func TestRangeStreamIsPinned(t *testing.T) {
+// A stream reads at one revision, although keys change before its next message.
+func TestRangeStreamReadsOneRevision(t *testing.T) {
 	kv := newKV(t)
 	for i := range 100 {
 		put(t, kv, fmt.Sprintf("key-%03d", i), "old")
@@ -261,7 +261,7 @@ func TestRangeStreamIsPinned(t *testing.T) {
 }
 
 // Numbers outside an enumeration must not become members of it.
-func TestCompareOutsideTheEnumeration(t *testing.T) {
+func TestCompareOutsideEnumeration(t *testing.T) {
 	for _, c := range []struct {
 		in   *pb.Compare
 		want logstructured.Compare
@@ -278,7 +278,7 @@ func TestCompareOutsideTheEnumeration(t *testing.T) {
 			logstructured.Compare{Target: logstructured.CompareModRevision, Result: logstructured.CompareGreater,
 				Number: 7}},
 		{&pb.Compare{TargetUnion: &pb.Compare_Version{Version: 7}}, logstructured.Compare{Number: 7}},
-		// A union of another target is no union.
+		// A union of another target counts as unset.
 		{&pb.Compare{TargetUnion: &pb.Compare_Lease{Lease: 7}}, logstructured.Compare{}},
 		{&pb.Compare{Target: pb.Compare_VALUE, TargetUnion: &pb.Compare_Lease{Lease: 7}},
 			logstructured.Compare{Target: logstructured.CompareValue}},

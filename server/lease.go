@@ -49,8 +49,8 @@ func (s *leaseServer) LeaseRevoke(ctx context.Context, r *pb.LeaseRevokeRequest)
 }
 
 func (s *leaseServer) LeaseTimeToLive(
-	ctx context.Context, r *pb.LeaseTimeToLiveRequest) (*pb.LeaseTimeToLiveResponse, error,
-) {
+	ctx context.Context, r *pb.LeaseTimeToLiveRequest,
+) (*pb.LeaseTimeToLiveResponse, error) {
 	type result = *logstructured.LeaseTimeToLiveResult
 	lease, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (result, error) {
 		return s.store.LeaseTimeToLive(ctx, guard, logstructured.LeaseID(r.ID), r.Keys)
@@ -87,8 +87,8 @@ func (s *leaseServer) LeaseLeases(ctx context.Context, r *pb.LeaseLeasesRequest)
 	return resp, nil
 }
 
-// keptAlive waits for the response to a keep-alive.
-type keptAlive func() (*pb.LeaseKeepAliveResponse, error)
+// keepAliveResult waits for the response to a keep-alive.
+type keepAliveResult func() (*pb.LeaseKeepAliveResponse, error)
 
 // LeaseKeepAlive applies the keep-alives of a stream in the order of the requests, and answers in that order. Like
 // Watch, it receives in a separate goroutine.
@@ -100,7 +100,7 @@ func (s *leaseServer) LeaseKeepAlive(stream pb.Lease_LeaseKeepAliveServer) error
 		return err
 	}
 	defer remove()
-	answers := make(chan keptAlive, maxKeepAlives)
+	answers := make(chan keepAliveResult, maxKeepAlives)
 	s.streams.receivers.Go(func() {
 		if err := s.receiveKeepAlives(ctx, stream, answers); err != nil {
 			cancel(err)
@@ -143,7 +143,7 @@ func keepAliveError(ctx context.Context) error {
 // receiveKeepAlives submits each keep-alive when it is received, so that they are queued in the order of the requests.
 // It sends to answers the functions that wait for the responses.
 func (s *leaseServer) receiveKeepAlives(
-	ctx context.Context, stream pb.Lease_LeaseKeepAliveServer, answers chan<- keptAlive,
+	ctx context.Context, stream pb.Lease_LeaseKeepAliveServer, answers chan<- keepAliveResult,
 ) error {
 	for {
 		req, err := stream.Recv()
@@ -163,7 +163,7 @@ func (s *leaseServer) receiveKeepAlives(
 	}
 }
 
-func (s *leaseServer) submitKeepAlive(ctx context.Context, r *pb.LeaseKeepAliveRequest) keptAlive {
+func (s *leaseServer) submitKeepAlive(ctx context.Context, r *pb.LeaseKeepAliveRequest) keepAliveResult {
 	wait := submitted(ctx, s.auth, r, func(guard logstructured.Guard) func() (*logstructured.LeaseGrantResult, error) {
 		return s.store.SubmitLeaseKeepAlive(ctx, guard, logstructured.LeaseID(r.ID))
 	})

@@ -24,7 +24,7 @@ import (
 	"github.com/stele-db/stele/server/transport"
 )
 
-// allocated returns the bytes that were allocated while run ran, whether they have been freed or not.
+// allocated returns the number of bytes that were allocated during run, whether or not they have been freed.
 func allocated(run func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -33,10 +33,10 @@ func allocated(run func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// endless is JSON whose one string does not end before its reader has read n bytes.
+// endless is a JSON document with a string that is longer than n bytes.
 type endless struct {
-	start *strings.Reader
-	left  int
+	start     *strings.Reader
+	remaining int
 }
 
 func newEndless(n int) *endless { return &endless{strings.NewReader(`{"key":"`), n} }
@@ -45,18 +45,18 @@ func (e *endless) Read(p []byte) (int, error) {
 	if n, err := e.start.Read(p); err == nil {
 		return n, nil
 	}
-	if e.left == 0 {
+	if e.remaining == 0 {
 		return 0, io.EOF
 	}
-	n := min(len(p), e.left)
+	n := min(len(p), e.remaining)
 	for i := range p[:n] {
 		p[i] = 'A'
 	}
-	e.left -= n
+	e.remaining -= n
 	return n, nil
 }
 
-// The gateway stops reading a body that no request could have.
+// The gateway stops reading a body that is larger than any valid request.
 func TestGatewayRefusesLargeBody(t *testing.T) {
 	r := serve(t, nil)
 	for _, path := range []string{"/v3/kv/put", "/v3beta/kv/put", "/v3/watch", "/v3/lease/keepalive", "/version"} {
@@ -70,18 +70,18 @@ func TestGatewayRefusesLargeBody(t *testing.T) {
 				_, _ = io.CopyBuffer(struct{ io.Writer }{conn}, struct{ io.Reader }{body}, make([]byte, 32<<10))
 				awaitClose(t, conn)
 			})
-			t.Logf("%d KiB were allocated for %d KiB of body", got>>10, (size-body.left)>>10)
+			t.Logf("%d KiB were allocated for %d KiB of body", got>>10, (size-body.remaining)>>10)
 			if got > 48<<20 {
 				t.Errorf("%d MiB were allocated", got>>20)
 			}
-			if body.left == 0 {
+			if body.remaining == 0 {
 				t.Error("the whole body was read")
 			}
 		})
 	}
 }
 
-// awaitClose reads what the server answers until it closes the connection.
+// awaitClose reads until the server closes the connection.
 func awaitClose(t testing.TB, conn net.Conn) {
 	t.Helper()
 	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
@@ -93,7 +93,7 @@ func awaitClose(t testing.TB, conn net.Conn) {
 	}
 }
 
-// A body of the largest size that gRPC takes is taken as JSON too, and one beyond it has etcd's error.
+// The gateway accepts a message of the largest size that gRPC accepts. A larger one gets etcd's error.
 func TestGatewayBodyLimit(t *testing.T) {
 	r := serve(t, func(o *Options) { o.MaxRequestBytes = 64 << 10 })
 	for size, want := range map[int]string{
@@ -115,8 +115,8 @@ func TestGatewayBodyLimit(t *testing.T) {
 	}
 }
 
-// Connections end whose header, body or preface does not arrive in time.
-func TestRequestsThatNeverArrive(t *testing.T) {
+// The server closes connections whose header, body or preface does not arrive in time.
+func TestIncompleteRequestsTimeOut(t *testing.T) {
 	ca := tlstest.New(t)
 	r := serve(t, func(o *Options) {
 		o.HandshakeTimeout, o.BodyTimeout = 300*time.Millisecond, 300*time.Millisecond
@@ -162,7 +162,7 @@ func TestRequestsThatNeverArrive(t *testing.T) {
 	})
 }
 
-// The deadline for a body does not end the watch that it asks for.
+// The deadline for a request's body does not end a watch.
 func TestGatewayWatchOutlivesDeadlines(t *testing.T) {
 	r := serve(t, func(o *Options) { o.HandshakeTimeout, o.BodyTimeout = 200*time.Millisecond, 200*time.Millisecond })
 	const create = `{"create_request":{"key":"Zm9v"}}`
@@ -194,8 +194,8 @@ func awaitLine(t testing.TB, lines *bufio.Reader, want string) {
 	}
 }
 
-// An answer over HTTP that the client does not read ends with its connection.
-func TestUnreadHTTPAnswerEnds(t *testing.T) {
+// The server closes the connection of an HTTP client that does not read its response.
+func TestUnreadHTTPResponseTimesOut(t *testing.T) {
 	failed := make(chan error, 1)
 	limits := httpLimits{body: 1, bodyTimeout: time.Minute, writeTimeout: 50 * time.Millisecond}
 	s := httptest.NewServer(limits.handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -222,7 +222,7 @@ func TestUnreadHTTPAnswerEnds(t *testing.T) {
 	}
 }
 
-// The stream beyond the limit begins when another one has ended.
+// A stream beyond the limit begins when another one has ended.
 func TestMaxConcurrentStreams(t *testing.T) {
 	r := serve(t, func(o *Options) { o.MaxConcurrentStreams = 3 })
 	conn := r.dial(t)
@@ -248,7 +248,7 @@ func TestMaxConcurrentStreams(t *testing.T) {
 	}
 }
 
-// Header lists are bounded after they were decompressed.
+// The limit applies to header lists after decompression.
 func TestHeaderListLimit(t *testing.T) {
 	r := serve(t, nil)
 	conn := connect(t, r)

@@ -25,8 +25,8 @@ import (
 	"github.com/stele-db/stele/server/auth"
 )
 
-// behind returns the store of one replica, and a connection to another replica on the same log, which follows it only
-// when it must.
+// behind returns the store of one replica, and a connection to another replica on the same log. The second replica
+// applies entries of the first one only when a request needs them.
 func behind(t *testing.T, mode logstructured.LeaseMode) (ahead *logstructured.Store, conn *grpc.ClientConn) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "state.db")
@@ -50,7 +50,7 @@ func putThrough(t *testing.T, store *logstructured.Store) int64 {
 	return int64(result.Revision)
 }
 
-// ask sends a request to a method ("etcdserverpb.KV/Range") and returns its first answer.
+// ask sends a request to a method ("etcdserverpb.KV/Range") and returns its first response.
 func ask(ctx context.Context, t *testing.T, conn *grpc.ClientConn, method string, request proto.Message) (proto.Message,
 	error) {
 	t.Helper()
@@ -70,7 +70,7 @@ func ask(ctx context.Context, t *testing.T, conn *grpc.ClientConn, method string
 	return answer, stream.RecvMsg(answer)
 }
 
-// answerTo returns an empty answer of a method.
+// answerTo returns an empty response of a method.
 func answerTo(t *testing.T, method string) proto.Message {
 	t.Helper()
 	service, name := filepath.Split(method)
@@ -86,8 +86,8 @@ func answerTo(t *testing.T, method string) proto.Message {
 	return kind.New().Interface()
 }
 
-// question is a request to a method.
-type question struct {
+// methodRequest is a request to a method.
+type methodRequest struct {
 	method  string
 	request proto.Message
 }
@@ -106,11 +106,11 @@ func createWatch(r *pb.WatchCreateRequest) *pb.WatchRequest {
 // old is a revision that both replicas have applied.
 const old = 2
 
-// linearized are requests whose answers show a state that is not older than they are, in an order in which they
-// succeed.
-func linearized() []question {
+// linearized returns the requests whose responses must show a state that is at least as new as the request, in an order
+// in which they succeed.
+func linearized() []methodRequest {
 	lease, leader := int64(7), &v3electionpb.LeaderKey{}
-	return []question{
+	return []methodRequest{
 		{kvService + "Range", &pb.RangeRequest{Key: key}},
 		{kvService + "Range", &pb.RangeRequest{Key: key, Revision: old}},
 		{kvService + "RangeStream", &pb.RangeRequest{Key: key}},
@@ -168,7 +168,7 @@ func linearized() []question {
 	}
 }
 
-// withoutRevision are the methods whose answers are about the replica that is asked, or have no revision.
+// withoutRevision are the methods whose responses describe the replica itself, or have no revision.
 var withoutRevision = []string{
 	"etcdserverpb.Maintenance/Status", "etcdserverpb.Maintenance/Snapshot",
 	"etcdserverpb.Maintenance/Defragment", "etcdserverpb.Maintenance/MoveLeader",
@@ -176,15 +176,16 @@ var withoutRevision = []string{
 	"etcdserverpb.Cluster/MemberUpdate", "etcdserverpb.Cluster/MemberPromote",
 }
 
-// TestAnswersAreCurrent sends each linearized request to one replica right after the other one has acknowledged a
-// write. No header is older than that. Every method of etcd's services is here or among those without a revision.
-func TestAnswersAreCurrent(t *testing.T) {
+// TestLinearizedResponsesAreCurrent sends each linearized request to one replica right after the other one has
+// acknowledged a write. No header may be older than the write. Every method of etcd's services is here or in
+// withoutRevision.
+func TestLinearizedResponsesAreCurrent(t *testing.T) {
 	ahead, conn := behind(t, logstructured.LeaseModeEtcd)
 	ctx := within(t)
-	asked := slices.Clone(withoutRevision)
+	methods := slices.Clone(withoutRevision)
 	leader := &v3electionpb.LeaderKey{}
 	for _, q := range linearized() {
-		asked = append(asked, q.method)
+		methods = append(methods, q.method)
 		switch r := q.request.(type) {
 		case *v3electionpb.ProclaimRequest:
 			r.Leader = leader
@@ -219,15 +220,15 @@ func TestAnswersAreCurrent(t *testing.T) {
 			names = append(names, s.StreamName)
 		}
 		for _, name := range names {
-			if method := service.ServiceName + "/" + name; !slices.Contains(asked, method) {
-				t.Errorf("%s was not asked", method)
+			if method := service.ServiceName + "/" + name; !slices.Contains(methods, method) {
+				t.Errorf("%s was not methods", method)
 			}
 		}
 	}
 }
 
 // In mode ttl a grant stores nothing.
-func TestGrantOfTTLIsCurrent(t *testing.T) {
+func TestLeaseGrantInModeTTLIsCurrent(t *testing.T) {
 	ahead, conn := behind(t, logstructured.LeaseModeTTL)
 	acknowledged := putThrough(t, ahead)
 	granted, err := pb.NewLeaseClient(conn).LeaseGrant(within(t), &pb.LeaseGrantRequest{TTL: 60})
@@ -236,25 +237,25 @@ func TestGrantOfTTLIsCurrent(t *testing.T) {
 	}
 }
 
-// TestCompactedByAnotherReplica reads at a revision that one replica has applied and another one has just compacted,
-// and at one that only the other one has applied.
-func TestCompactedByAnotherReplica(t *testing.T) {
+// TestReadOfRevisionCompactedByAnotherReplica reads at a revision that the replica has applied and another one has just
+// compacted, and at one that only the other replica has applied.
+func TestReadOfRevisionCompactedByAnotherReplica(t *testing.T) {
 	ahead, conn := behind(t, logstructured.LeaseModeTTL)
 	ctx := within(t)
 	kv := pb.NewKVClient(conn)
-	for _, read := range []func(rev int64) question{
-		func(rev int64) question {
-			return question{kvService + "Range", &pb.RangeRequest{Key: key, Revision: rev}}
+	for _, read := range []func(rev int64) methodRequest{
+		func(rev int64) methodRequest {
+			return methodRequest{kvService + "Range", &pb.RangeRequest{Key: key, Revision: rev}}
 		},
-		func(rev int64) question {
-			return question{kvService + "RangeStream", &pb.RangeRequest{Key: key, Revision: rev}}
+		func(rev int64) methodRequest {
+			return methodRequest{kvService + "RangeStream", &pb.RangeRequest{Key: key, Revision: rev}}
 		},
-		func(rev int64) question {
-			return question{kvService + "Txn",
+		func(rev int64) methodRequest {
+			return methodRequest{kvService + "Txn",
 				&pb.TxnRequest{Success: opsOf(&pb.RangeRequest{Key: key, Revision: rev})}}
 		},
-		func(rev int64) question {
-			return question{maintenanceService + "HashKV", &pb.HashKVRequest{Revision: rev}}
+		func(rev int64) methodRequest {
+			return methodRequest{maintenanceService + "HashKV", &pb.HashKVRequest{Revision: rev}}
 		},
 	} {
 		applied := putThrough(t, ahead)
@@ -275,9 +276,9 @@ func TestCompactedByAnotherReplica(t *testing.T) {
 	}
 }
 
-// TestRevokedThroughAnotherReplica takes a permission away through one replica. On another one nothing linearized
-// passes by it any more.
-func TestRevokedThroughAnotherReplica(t *testing.T) {
+// TestPermissionRevokedByAnotherReplica revokes a permission on one replica. Another replica must then refuse every
+// linearized request that needs it.
+func TestPermissionRevokedByAnotherReplica(t *testing.T) {
 	ahead, conn := behind(t, logstructured.LeaseModeEtcd)
 	root := pb.NewAuthClient(serveStore(t, ahead, nil).dial(t))
 	ctx := within(t)
@@ -300,7 +301,7 @@ func TestRevokedThroughAnotherReplica(t *testing.T) {
 		return metadata.AppendToOutgoingContext(ctx, rpctypes.TokenFieldNameGRPC, answer.Token)
 	}
 	asRoot, asReader := token(auth.Root), token("reader")
-	for _, q := range []question{
+	for _, q := range []methodRequest{
 		{kvService + "Range", &pb.RangeRequest{Key: key, Revision: old}},
 		{kvService + "RangeStream", &pb.RangeRequest{Key: key, Revision: old}},
 		{kvService + "Txn", &pb.TxnRequest{Success: opsOf(&pb.RangeRequest{Key: key, Revision: old})}},
@@ -316,7 +317,7 @@ func TestRevokedThroughAnotherReplica(t *testing.T) {
 			t.Errorf("%s passes with a permission that was revoked through another replica", q.method)
 		}
 	}
-	for _, q := range []question{
+	for _, q := range []methodRequest{
 		{maintenanceService + "Alarm", &pb.AlarmRequest{}},
 		{"etcdserverpb.Cluster/MemberList", &pb.MemberListRequest{Linearizable: true}},
 	} {
@@ -331,7 +332,7 @@ func TestRevokedThroughAnotherReplica(t *testing.T) {
 	}
 }
 
-// refusal is the error of an answer, or the reason why a watch was refused.
+// refusal returns the error of a request, or the reason why a watch was refused.
 func refusal(answer proto.Message, err error) error {
 	if w, ok := answer.(*pb.WatchResponse); ok && err == nil && w.Canceled {
 		return errors.New(w.CancelReason)

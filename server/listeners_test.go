@@ -18,7 +18,7 @@ import (
 	"github.com/stele-db/stele/server/transport"
 )
 
-func TestUnixSocket(t *testing.T) {
+func TestUnixSocketIsReplacedAndRemoved(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "stele.sock")
 	// A process that was killed leaves its socket behind.
 	stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
@@ -75,7 +75,7 @@ func TestSeveralListeners(t *testing.T) {
 	}}})
 }
 
-// connect opens a connection that says nothing.
+// connect opens a connection and sends nothing.
 func connect(t testing.TB, r *running) net.Conn {
 	t.Helper()
 	conn, err := net.Dial(r.addr().Network(), r.addr().String())
@@ -98,8 +98,8 @@ func ended(t testing.TB, conn net.Conn) {
 	}
 }
 
-// Clients that connect and say nothing keep nobody else from being served, and go.
-func TestSilentConnections(t *testing.T) {
+// Clients that connect and send nothing do not delay other clients, and are disconnected.
+func TestSilentConnectionsAreClosed(t *testing.T) {
 	r := serve(t, func(o *Options) {
 		o.MaxHandshakes = 3
 		o.HandshakeTimeout = 500 * time.Millisecond
@@ -116,8 +116,8 @@ func TestSilentConnections(t *testing.T) {
 	}
 }
 
-// However the first bytes arrive, they are all passed on.
-func TestFirstBytesOneByOne(t *testing.T) {
+// The bytes that were read to detect the protocol are passed on, even if they arrive one by one.
+func TestProtocolDetectionOfSlowClients(t *testing.T) {
 	r := serve(t, nil)
 	for _, method := range []string{"GET", "POST", "PUT", "P", "PR", "PROPFIND"} {
 		conn := connect(t, r)

@@ -16,8 +16,8 @@ import (
 	"github.com/stele-db/stele/logstructured"
 )
 
-// Clients raise alarms of the two types that exist, for replicas that exist.
-func TestInventedAlarmsAreRefused(t *testing.T) {
+// Clients can raise alarms only of existing types, for existing replicas.
+func TestUnknownAlarmsAreRefused(t *testing.T) {
 	r := serve(t, nil)
 	client := pb.NewMaintenanceClient(r.dial(t))
 	ctx := within(t)
@@ -47,8 +47,8 @@ func TestInventedAlarmsAreRefused(t *testing.T) {
 	}
 }
 
-// Alarms that clients of older versions invented fill neither Status nor /health.
-func TestInventedAlarmsOfTheLog(t *testing.T) {
+// Status and /health list a bounded number of the alarms that older versions accepted.
+func TestUnknownAlarmsOfLogAreBounded(t *testing.T) {
 	r := serve(t, nil)
 	client := pb.NewMaintenanceClient(r.dial(t))
 	ctx := within(t)

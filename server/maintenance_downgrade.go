@@ -67,8 +67,8 @@ func (s *maintenanceServer) updateRecords(
 }
 
 func (s *maintenanceServer) downgraded(
-	from string, revision logstructured.Revision, err error) (*pb.DowngradeResponse, error,
-) {
+	from string, revision logstructured.Revision, err error,
+) (*pb.DowngradeResponse, error) {
 	if err != nil {
 		return nil, toStatus(err)
 	}

@@ -31,8 +31,8 @@ func receiveSnapshot(stream pb.Maintenance_SnapshotClient) (size int, err error)
 	}
 }
 
-// A client that does not read its snapshot loses its slot to one that waits, with an error that says so.
-func TestSnapshotSlotsOfClientsThatDoNotRead(t *testing.T) {
+// A client that does not read its snapshot loses its slot to a waiting client, with an error that gives the reason.
+func TestStalledClientLosesSnapshotSlot(t *testing.T) {
 	temporary := t.TempDir()
 	t.Setenv("TMPDIR", temporary)
 	store := newStore(t)
@@ -88,7 +88,7 @@ func TestSnapshotSlotsOfClientsThatDoNotRead(t *testing.T) {
 	}
 }
 
-// A client that finds no slot is refused after a while.
+// A client that waits for a slot for too long is refused.
 func TestSnapshotWaitIsBounded(t *testing.T) {
 	slots := newSnapshotSlots()
 	slots.wait = time.Millisecond
@@ -103,7 +103,7 @@ func TestSnapshotWaitIsBounded(t *testing.T) {
 }
 
 // A slow client keeps its slot as long as it reads, and one that does not read loses it sooner if another waits.
-func TestSlowSnapshotGoesOn(t *testing.T) {
+func TestSlowSnapshotKeepsSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var group sync.WaitGroup
 		slots := newSnapshotSlots()

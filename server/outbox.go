@@ -184,8 +184,8 @@ func (a *outboxes) stalled(now time.Time) (worst *mailbox) {
 	var most int64
 	for m := range a.conns {
 		held := m.unary.size() + m.stream.size()
-		if n := m.written.Load(); held == 0 || n-m.seen >= stallBytes || m.since.IsZero() {
-			m.seen, m.since = n, now
+		if n := m.written.Load(); held == 0 || n-m.writtenThen >= stallBytes || m.since.IsZero() {
+			m.writtenThen, m.since = n, now
 		}
 		if held > most && now.Sub(m.since) >= a.stall {
 			worst, most = m, held
@@ -205,10 +205,10 @@ type mailbox struct {
 	// evict closes the connection.
 	evict func()
 
-	// since is when the connection had last written stallBytes, and seen the value of written then. Both are guarded by
-	// outboxes.mu.
-	seen  int64
-	since time.Time
+	// since is when the connection had last written stallBytes, and writtenThen the value of written then. Both are
+	// guarded by outboxes.mu.
+	writtenThen int64
+	since       time.Time
 }
 
 // open creates the outboxes of a connection with the given limits. evict closes the connection.

@@ -66,7 +66,7 @@ func manyPuts(n int) []*pb.RequestOp {
 	return ops
 }
 
-// plainSet is the model: the same rules with the simplest means.
+// plainSet is the model: a simple implementation of the same rules.
 type plainSet struct {
 	puts map[string]bool
 	dels []*pb.DeleteRangeRequest
@@ -128,7 +128,7 @@ func plainOverlaps(ops []*pb.RequestOp) (plainSet, bool) {
 	return set, true
 }
 
-func TestOverlapsAgreeWithTheModel(t *testing.T) {
+func TestOverlapsMatchModel(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	letter := func() string { return string(rune('a' + r.IntN(24))) }
 	var ops func(depth int) []*pb.RequestOp
@@ -167,8 +167,8 @@ func TestOverlapsAgreeWithTheModel(t *testing.T) {
 	}
 }
 
-// A transaction within the limits must not keep a server busy: as many operations as fit into a message, below as many
-// levels as the budget leaves.
+// A transaction within the limits must not occupy a processor for long. This one has as many operations as fit into a
+// message, nested as deeply as the budget permits.
 func BenchmarkOverlapsOfAHugeTransaction(b *testing.B) {
 	const width, levels = 36, 9
 	var ops []*pb.RequestOp

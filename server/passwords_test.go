@@ -17,8 +17,8 @@ import (
 	"github.com/stele-db/stele/server/transport"
 )
 
-// Passwords are hashed by a bounded number of requests at a time.
-func TestPasswordsRunBounded(t *testing.T) {
+// A bounded number of requests hash passwords at a time.
+func TestPasswordHashingIsBounded(t *testing.T) {
 	p := newPasswords()
 	p.wait = patience
 	bound := int32(p.queue.free)
@@ -47,9 +47,9 @@ func TestPasswordsRunBounded(t *testing.T) {
 	}
 }
 
-// While others take all places, a request waits for a bounded time, and is not evaluated after it. No request but those
-// with passwords waits.
-func TestPasswordsWait(t *testing.T) {
+// A request waits for a bounded time until it may hash a password, and is not evaluated afterwards. Requests without
+// passwords do not wait.
+func TestWaitForPasswordHashingIsBounded(t *testing.T) {
 	store := newStore(t)
 	listeners := []*transport.Listener{listen(t, "http://127.0.0.1:0", nil)}
 	s, err := New(store, Options{Logger: quiet(), BcryptCost: 4, Listeners: listeners})

@@ -55,7 +55,7 @@ func TestRefusalsAreLogged(t *testing.T) {
 	if _, err := client.UserAdd(ctx, &pb.AuthUserAddRequest{Name: "alice", Password: "pass"}); err != nil {
 		t.Fatal(err)
 	}
-	// A mistake in a request is not a denial.
+	// An invalid request is not a denial.
 	_, err := client.UserAdd(ctx, &pb.AuthUserAddRequest{})
 	sameStatus(t, err, rpctypes.ErrGRPCUserEmpty)
 	if _, err := client.AuthEnable(ctx, &pb.AuthEnableRequest{}); err != nil {
@@ -77,25 +77,25 @@ func TestRefusalsAreLogged(t *testing.T) {
 		_, err := kv.Put(alice, &pb.PutRequest{Key: []byte("secret-key"), Value: []byte("secret-value")})
 		sameStatus(t, err, rpctypes.ErrGRPCPermissionDenied)
 	}
-	said := log.String()
+	logged := log.String()
 	for _, want := range []string{
 		"refused a login", "denied a request", "user=alice", "client=127.0.0.1", "method=/etcdserverpb.KV/Put",
 	} {
-		if !strings.Contains(said, want) {
-			t.Errorf("the log lacks %q:\n%s", want, said)
+		if !strings.Contains(logged, want) {
+			t.Errorf("the log lacks %q:\n%s", want, logged)
 		}
 	}
-	if strings.Count(said, "refused a login") != 1 || strings.Count(said, "denied a request") != 1 {
-		t.Errorf("not one warning of each kind:\n%s", said)
+	if strings.Count(logged, "refused a login") != 1 || strings.Count(logged, "denied a request") != 1 {
+		t.Errorf("not one warning of each kind:\n%s", logged)
 	}
 	for _, secret := range []string{"secret", "password=", "wrong-password", resp.Token} {
-		if strings.Contains(said, secret) {
-			t.Errorf("the log holds %q:\n%s", secret, said)
+		if strings.Contains(logged, secret) {
+			t.Errorf("the log holds %q:\n%s", secret, logged)
 		}
 	}
 }
 
-// Requests without a user and watches are denied in ways of their own.
+// Requests without a user, and watches, are denied with other errors.
 func TestDenialsOfEachKindAreLogged(t *testing.T) {
 	for name, send := range map[string]func(ctx context.Context, r *running) error{
 		"KV/Range": func(ctx context.Context, r *running) error {
@@ -143,7 +143,7 @@ func TestDenialsOfEachKindAreLogged(t *testing.T) {
 	}
 }
 
-// A handshake that fails is logged with its reason; a client that only connects is not.
+// A failed handshake is logged with its reason. A client that connects and disconnects is not logged.
 func TestFailedHandshakesAreLogged(t *testing.T) {
 	ca := tlstest.New(t)
 	revoked := clientConfig(t, ca, "mallory")
@@ -173,14 +173,14 @@ func TestFailedHandshakesAreLogged(t *testing.T) {
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}
-	said := log.String()
-	if strings.Count(said, "handshake") != 1 || !strings.Contains(said, "revoked") ||
-		!strings.Contains(said, "mallory") {
-		t.Errorf("want one warning about mallory's certificate:\n%s", said)
+	logged := log.String()
+	if strings.Count(logged, "handshake") != 1 || !strings.Contains(logged, "revoked") ||
+		!strings.Contains(logged, "mallory") {
+		t.Errorf("want one warning about mallory's certificate:\n%s", logged)
 	}
 }
 
-// The log and the memory of a warner are bounded, and a warning is repeated after the period with a count.
+// A warner's memory and log lines are bounded. After the period it repeats a warning with a count.
 func TestWarnerIsBounded(t *testing.T) {
 	var log logBuffer
 	w := newWarner(log.entry())
@@ -192,8 +192,8 @@ func TestWarnerIsBounded(t *testing.T) {
 	for i := range 2 * maxWarnings {
 		warn(fmt.Sprintf("10.0.%d.%d", i/256, i%256))
 	}
-	if lines := strings.Count(log.String(), "\n"); lines != maxWarnings || len(w.seen) != maxWarnings {
-		t.Errorf("%d lines, %d remembered, want %d", lines, len(w.seen), maxWarnings)
+	if lines := strings.Count(log.String(), "\n"); lines != maxWarnings || len(w.warnings) != maxWarnings {
+		t.Errorf("%d lines, %d remembered, want %d", lines, len(w.warnings), maxWarnings)
 	}
 	if len(log.String()) > maxWarnings*1000 {
 		t.Errorf("%d bytes of log", len(log.String()))
@@ -206,7 +206,7 @@ func TestWarnerIsBounded(t *testing.T) {
 	}
 	warn("2001:db8::1")
 	warn("2001:db8::2") // of the same network
-	if lines := strings.Count(log.String(), "\n"); lines != maxWarnings+2 || len(w.seen) != 2 {
-		t.Errorf("%d lines, %d remembered after the period", lines, len(w.seen))
+	if lines := strings.Count(log.String(), "\n"); lines != maxWarnings+2 || len(w.warnings) != 2 {
+		t.Errorf("%d lines, %d remembered after the period", lines, len(w.warnings))
 	}
 }

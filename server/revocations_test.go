@@ -14,8 +14,8 @@ import (
 	"github.com/stele-db/stele/server/transport"
 )
 
-// Revoked certificates are refused from the next handshake on, also where the client resumes a session.
-func TestRevokedClientCertificates(t *testing.T) {
+// Revoked certificates are refused from the next handshake on, even if the client resumes a session.
+func TestRevokedClientCertificatesAreRefused(t *testing.T) {
 	ca := tlstest.New(t)
 	alice, bob := clientConfig(t, ca, "alice"), clientConfig(t, ca, "bob")
 	certs := serverCertificates(t, ca, transport.CertificateOptions{
@@ -40,7 +40,7 @@ func TestRevokedClientCertificates(t *testing.T) {
 	ca.Revoke(t, "alice", "bob")
 	eventually(t, "the new list is used", func() bool { return status.Code(get(alice)) == codes.Unavailable })
 
-	// A list that cannot be read revokes what the last good one did.
+	// While the list cannot be read, the previous one applies.
 	if err := os.WriteFile(ca.File("revoked.crl"), []byte("-----BEGIN X509 CRL-----\nhalf of it"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestRevokedClientCertificates(t *testing.T) {
 	eventually(t, "the repaired list is used", func() bool { return get(alice) == nil })
 }
 
-// The client and the server agree on a version and a cipher suite of both, or on none.
+// A handshake succeeds only with a version and a cipher suite that the client and the server both allow.
 func TestVersionsAndCipherSuites(t *testing.T) {
 	ca := tlstest.New(t)
 	const gcm, chacha = tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256

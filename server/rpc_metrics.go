@@ -99,8 +99,8 @@ func (m *methodMetrics) ended(err error) {
 }
 
 func (c calls) interceptUnary(
-	ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error,
-) {
+	ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler,
+) (any, error) {
 	method := c[info.FullMethod]
 	if method == nil {
 		return handler(ctx, req)

@@ -85,8 +85,8 @@ func TestAuthIsDisabled(t *testing.T) {
 	sameStatus(t, err, rpctypes.ErrGRPCAuthNotEnabled)
 }
 
-// TestEveryMethodAnswers checks that no method of etcd's services answers an empty request with Unimplemented.
-func TestEveryMethodAnswers(t *testing.T) {
+// TestEveryMethodIsImplemented checks that no method of etcd's services returns Unimplemented for an empty request.
+func TestEveryMethodIsImplemented(t *testing.T) {
 	r := serve(t, nil)
 	conn := r.dial(t)
 	methods := 0
@@ -107,7 +107,7 @@ func TestEveryMethodAnswers(t *testing.T) {
 	}
 }
 
-// invoke calls a method with an empty request and takes its first answer.
+// invoke calls a method with an empty request and receives its first response.
 func invoke(ctx context.Context, conn *grpc.ClientConn, service protoreflect.ServiceDescriptor,
 	method protoreflect.MethodDescriptor) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -158,7 +158,7 @@ func TestReflection(t *testing.T) {
 			t.Errorf("%s is not among %v", want, names)
 		}
 	}
-	// A client resolves each service with all that its file imports.
+	// A client can resolve each service, and all imports of its file.
 	files := map[string]bool{}
 	fetch := func(request *reflectionpb.ServerReflectionRequest) (imports []string) {
 		if err := stream.Send(request); err != nil {
@@ -223,7 +223,7 @@ func TestLeaseGrant(t *testing.T) {
 	sameStatus(t, err, rpctypes.ErrGRPCLeaseTTLTooLarge)
 }
 
-// A message over the limit and the overhead does not reach a handler.
+// gRPC refuses a message that is larger than the limit and the overhead.
 func TestMessageTooLarge(t *testing.T) {
 	r := serve(t, nil)
 	conn := r.dial(t)
@@ -239,8 +239,8 @@ func TestMessageTooLarge(t *testing.T) {
 	}
 }
 
-// A panic is answered, and the server goes on.
-func TestPanicIsAnswered(t *testing.T) {
+// A panic of a handler fails the request, and the server continues.
+func TestPanicReturnsInternal(t *testing.T) {
 	store := newStore(t)
 	s, err := New(store, Options{Logger: quiet(), Listeners: []*transport.Listener{listen(t, "127.0.0.1:0", nil)}})
 	if err != nil {
@@ -267,7 +267,7 @@ func TestPanicIsAnswered(t *testing.T) {
 	}
 }
 
-// Clients that ping more often than allowed are sent away.
+// Clients that ping more often than allowed are disconnected.
 func TestKeepAliveEnforcement(t *testing.T) {
 	r := serve(t, nil)
 	conn := connect(t, r)

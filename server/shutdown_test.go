@@ -19,7 +19,7 @@ import (
 	"github.com/stele-db/stele/server/transport"
 )
 
-// Every write that was answered before or during a stop is there, and none of the connections hangs.
+// Every write that was acknowledged before or during a stop is stored, and no connection hangs.
 func TestRequestsInFlightFinish(t *testing.T) {
 	store := newStore(t)
 	r := serveStore(t, store, nil)
@@ -74,7 +74,7 @@ func TestRequestsInFlightFinish(t *testing.T) {
 	}
 }
 
-// A handler that is under way when the server stops is waited for, and cut off when it takes too long.
+// A stop waits for running handlers, and cancels them after the timeout.
 func TestShutdownIsBounded(t *testing.T) {
 	for name, c := range map[string]struct {
 		bound time.Duration
@@ -140,7 +140,7 @@ func TestShutdownIsBounded(t *testing.T) {
 	}
 }
 
-// Health says so first, and those who watch it are not waited for.
+// The health service reports a stop first. A stop does not wait for health watches.
 func TestHealthService(t *testing.T) {
 	r := serve(t, nil)
 	client := healthpb.NewHealthClient(r.dial(t))
@@ -178,8 +178,8 @@ func TestHealthService(t *testing.T) {
 	}
 }
 
-// A stop before anything was served is one, too.
-func TestStopAtOnce(t *testing.T) {
+// Run returns if its context has already ended.
+func TestStopBeforeServing(t *testing.T) {
 	store := newStore(t)
 	s, err := New(store, Options{Logger: quiet(), Listeners: []*transport.Listener{listen(t, "127.0.0.1:0", nil)}})
 	if err != nil {
@@ -195,7 +195,7 @@ func TestStopAtOnce(t *testing.T) {
 	}
 }
 
-func TestOptionsThatCannotBeUsed(t *testing.T) {
+func TestInvalidOptionsAreRefused(t *testing.T) {
 	store := newStore(t)
 	l := listen(t, "127.0.0.1:0", nil)
 	defer l.Close()

@@ -14,7 +14,7 @@ import (
 	"github.com/stele-db/stele/server/transport"
 )
 
-// startWithoutStore answers on a free port until the end of the test, unless a server takes over.
+// startWithoutStore starts answering on a free port. It stops at the end of the test unless a server takes over.
 func startWithoutStore(t testing.TB) (*Starting, *Options) {
 	t.Helper()
 	registry := prometheus.NewRegistry()
@@ -29,9 +29,9 @@ func startWithoutStore(t testing.TB) (*Starting, *Options) {
 	return s, &opts
 }
 
-// TestAnswersBeforeTheStoreIsOpen checks that no request waits for the store, and that the server then takes over the
+// TestResponsesBeforeStoreIsOpen checks that no request waits for the store, and that the server then takes over the
 // port and its clients.
-func TestAnswersBeforeTheStoreIsOpen(t *testing.T) {
+func TestResponsesBeforeStoreIsOpen(t *testing.T) {
 	starting, opts := startWithoutStore(t)
 	url := opts.Listeners[0].URL()
 	opts.Probes.Report("the index is being built: 3 of about 9 entries")
@@ -71,8 +71,8 @@ func TestAnswersBeforeTheStoreIsOpen(t *testing.T) {
 	}
 }
 
-// TestStartingCloses checks that nothing is left when the store cannot be opened.
-func TestStartingCloses(t *testing.T) {
+// TestCloseOfStartingServerFreesListeners closes a server whose store could not be opened.
+func TestCloseOfStartingServerFreesListeners(t *testing.T) {
 	starting, opts := startWithoutStore(t)
 	r := &running{Server: &Server{opts: *opts}}
 	conn := r.dial(t)

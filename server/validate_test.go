@@ -48,7 +48,7 @@ func nest(depth int, ops ...*pb.RequestOp) *pb.TxnRequest {
 
 var key = []byte("k")
 
-func TestRefusals(t *testing.T) {
+func TestInvalidRequestsAreRefused(t *testing.T) {
 	get := &pb.RangeRequest{Key: key}
 	compare := &pb.Compare{Key: key}
 	huge := make([]byte, DefaultMaxRequestBytes)
@@ -162,8 +162,8 @@ func slicesOf[T any](n int, v T) []T {
 	return out
 }
 
-// What is just within the rules passes.
-func TestAtTheLimits(t *testing.T) {
+// Requests that are just within the limits are accepted.
+func TestRequestsAtLimitsAreAccepted(t *testing.T) {
 	get := &pb.RangeRequest{Key: key}
 	kv := newKV(t)
 	for name, req := range map[string]any{
@@ -191,7 +191,7 @@ func TestAtTheLimits(t *testing.T) {
 	}
 }
 
-// sizeInEtcdsLog is what etcd compares with its limit.
+// sizeInEtcdsLog returns the size that etcd compares with its limit.
 func sizeInEtcdsLog(req any) int {
 	r := &pb.InternalRaftRequest{Header: &pb.RequestHeader{ID: 1 << 63}}
 	switch req := req.(type) {
@@ -205,7 +205,7 @@ func sizeInEtcdsLog(req any) int {
 	return proto.Size(r)
 }
 
-func TestRequestSizeIsEtcds(t *testing.T) {
+func TestRequestSizeMatchesEtcd(t *testing.T) {
 	const limit = 4096
 	kv := newKV(t)
 	kv.maxRequestBytes = limit
@@ -249,8 +249,8 @@ func TestRequestSizeIsEtcds(t *testing.T) {
 	}
 }
 
-// The cheap bound must never be below the size, or a request over the limit would pass.
-func TestBoundsAreBounds(t *testing.T) {
+// The cheap bound must not be below the size, or a request above the limit would be accepted.
+func TestSizeBoundsAreNotBelowSize(t *testing.T) {
 	worst := &pb.RangeRequest{
 		Key: key, RangeEnd: key, Limit: -1, Revision: -1, SortOrder: -1, SortTarget: -1,
 		Serializable: true, KeysOnly: true, CountOnly: true,

@@ -24,20 +24,20 @@ type warner struct {
 	logger *logrus.Entry
 	now    func() time.Time
 
-	mu   sync.Mutex
-	seen map[warningKey]*warned
+	mu       sync.Mutex
+	warnings map[warningKey]*warning
 }
 
 type warningKey struct{ kind, client string }
 
-// warned records when a warning was last logged, and how many were suppressed since.
-type warned struct {
+// warning records when a warning was last logged, and how many were suppressed since.
+type warning struct {
 	at       time.Time
 	repeated int
 }
 
 func newWarner(logger *logrus.Entry) *warner {
-	return &warner{logger: logger, now: time.Now, seen: make(map[warningKey]*warned)}
+	return &warner{logger: logger, now: time.Now, warnings: make(map[warningKey]*warning)}
 }
 
 // warn logs message about a client host, unless it has logged that kind of warning about that client within
@@ -66,19 +66,19 @@ func (w *warner) due(key warningKey) (repeated int, due bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.now()
-	if last := w.seen[key]; last != nil {
+	if last := w.warnings[key]; last != nil {
 		if now.Sub(last.at) < warningPeriod {
 			last.repeated++
 			return 0, false
 		}
 		repeated = last.repeated
-	} else if len(w.seen) >= maxWarnings {
-		maps.DeleteFunc(w.seen, func(_ warningKey, last *warned) bool { return now.Sub(last.at) >= warningPeriod })
-		if len(w.seen) >= maxWarnings {
+	} else if len(w.warnings) >= maxWarnings {
+		maps.DeleteFunc(w.warnings, func(_ warningKey, last *warning) bool { return now.Sub(last.at) >= warningPeriod })
+		if len(w.warnings) >= maxWarnings {
 			return 0, false
 		}
 	}
-	w.seen[key] = &warned{at: now}
+	w.warnings[key] = &warning{at: now}
 	return repeated, true
 }
 

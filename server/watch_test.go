@@ -85,7 +85,7 @@ func TestWatchResponses(t *testing.T) {
 		Filters: []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NOPUT}})
 	w.expect(&pb.WatchResponse{Header: headerAt(m, 3), WatchId: 7, Created: true})
 
-	// What cannot be created says why, and is told apart by the ID -1.
+	// A failed creation has a reason and the ID -1.
 	w.send(&pb.WatchCreateRequest{Key: []byte("a"), WatchId: 7})
 	w.expect(&pb.WatchResponse{Header: headerAt(m, 3), WatchId: -1, Created: true, Canceled: true,
 		CancelReason: "mvcc: duplicate watch ID provided on the WatchStream"})
@@ -100,7 +100,7 @@ func TestWatchResponses(t *testing.T) {
 	noRevision := headerAt(m, 0)
 	w.expect(&pb.WatchResponse{Header: noRevision, WatchId: 9, Canceled: true, CompactRevision: 3})
 
-	// Requests that say nothing are passed over, and cancelling what does not exist is not answered.
+	// Empty requests are ignored, and so is the cancellation of an unknown watcher.
 	must(nil, w.Send(&pb.WatchRequest{}))
 	w.send(&pb.WatchCancelRequest{WatchId: 99})
 
@@ -118,7 +118,7 @@ func TestWatchResponses(t *testing.T) {
 	w.send(&pb.WatchCancelRequest{WatchId: 7})
 	w.expect(&pb.WatchResponse{Header: headerAt(m, 6), WatchId: 7, Canceled: true})
 
-	// A client that has nothing more to ask still gets its events.
+	// A client that has closed its sending side still gets its events.
 	must(nil, w.CloseSend())
 	must(kv.DeleteRange(ctx, &pb.DeleteRangeRequest{Key: []byte("a")}))
 	w.expect(&pb.WatchResponse{Header: headerAt(m, 7), WatchId: 0, Events: []*mvccpb.Event{
@@ -142,13 +142,13 @@ func TestWatchProgressNotify(t *testing.T) {
 	}
 }
 
-// A large revision is cut into marked pieces for who asked for them, and left whole for who did not.
+// A large response is split for a watcher that requested fragments, and not for another one.
 func TestWatchFragments(t *testing.T) {
 	r := serve(t, func(o *Options) { o.MaxRequestBytes = 1000 << 10 })
 	r.watch.fragmentBytes = 10_000
 	kv := pb.NewKVClient(r.dial(t))
 	whole, pieces := watch(t, r), watch(t, r)
-	// A failed creation and one without fragments beside it: the flag belongs to its own watcher.
+	// A failed creation and one without fragments: the flag applies to one watcher only.
 	pieces.send(&pb.WatchCreateRequest{Key: []byte("b"), RangeEnd: []byte("a"), Fragment: true})
 	pieces.send(&pb.WatchCreateRequest{Key: []byte("other")})
 	pieces.send(&pb.WatchCreateRequest{Key: []byte("a"), RangeEnd: []byte("b"), Fragment: true, WatchId: 5})
@@ -190,7 +190,7 @@ func TestWatchFragments(t *testing.T) {
 	}
 }
 
-// The cut is etcd's: measured in bytes of the message, at least one event each.
+// A response is split as in etcd: by the size of the message, with at least one event in each piece.
 func TestFragmentBoundaries(t *testing.T) {
 	event := func(n int) *mvccpb.Event { return &mvccpb.Event{Kv: &mvccpb.KeyValue{Value: make([]byte, n)}} }
 	for name, c := range map[string]struct {
@@ -235,8 +235,8 @@ func TestFragmentBoundaries(t *testing.T) {
 	}
 }
 
-// Each piece is under the limit, and holds as many events as etcd would put into it.
-func TestFragmentsAreAsLargeAsMayBe(t *testing.T) {
+// Each piece is below the limit, and has as many events as in etcd.
+func TestFragmentsAreMaximal(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 300 {
 		limit := 100 + r.IntN(2000)
@@ -266,9 +266,9 @@ func TestFragmentsAreAsLargeAsMayBe(t *testing.T) {
 	}
 }
 
-// A client that asks without reading must not be able to fill the server's memory, and what it asked for is still
-// answered.
-func TestWatchRequestsWaitForTheirAnswers(t *testing.T) {
+// A client that sends requests without reading responses cannot fill the server's memory. All requests are answered
+// once it reads.
+func TestUnreadWatchResponsesBlockRequests(t *testing.T) {
 	r := serve(t, nil)
 	w := watch(t, r)
 	const n = 3000
@@ -294,7 +294,7 @@ func TestWatchRequestsWaitForTheirAnswers(t *testing.T) {
 	}
 }
 
-func TestWatchEndsWithItsClient(t *testing.T) {
+func TestCanceledClientEndsWatchStream(t *testing.T) {
 	r := serve(t, nil)
 	ctx, cancel := context.WithCancel(within(t))
 	stream, err := pb.NewWatchClient(r.dial(t)).Watch(ctx)
@@ -313,8 +313,8 @@ func TestWatchEndsWithItsClient(t *testing.T) {
 	r.watch.streams.wait()
 }
 
-// Watchers are told when the server stops, at once.
-func TestWatchersAreToldOfAStop(t *testing.T) {
+// Watch streams end as soon as the server stops.
+func TestStopEndsWatchStreams(t *testing.T) {
 	r := serve(t, nil)
 	w := watch(t, r)
 	w.send(&pb.WatchCreateRequest{Key: key})
@@ -333,8 +333,8 @@ func TestWatchersAreToldOfAStop(t *testing.T) {
 	}
 }
 
-// The same when it is the store that stops.
-func TestWatchersAreToldOfAStoppedStore(t *testing.T) {
+// Watch streams end when the store stops, and other requests fail.
+func TestStoppedStoreEndsWatchStreams(t *testing.T) {
 	store, stop := startStore(t)
 	r := serveStore(t, store, nil)
 	w := watch(t, r)

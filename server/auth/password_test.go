@@ -18,8 +18,8 @@ func stateOf(users ...*authpb.User) *State {
 	return s
 }
 
-// What a user proves its identity by costs the same work, whether or not it exists and has a password.
-func TestCredentialsCostTheSame(t *testing.T) {
+// Checking a password costs the same comparison, whether or not the user exists and has a password.
+func TestUnknownUsersCostSameComparison(t *testing.T) {
 	const configured = bcrypt.MinCost
 	hash := func(cost int) []byte {
 		h, err := Hash("secret", cost)
@@ -77,20 +77,20 @@ func TestCredentialsCostTheSame(t *testing.T) {
 	}
 }
 
-// A password that was checked need not be checked again, unless the user has another one by now.
+// A password that matched a credential need not be checked again unless the user's password has changed.
 func TestSameCredential(t *testing.T) {
 	first, second := []byte("1"), []byte("2")
 	u := &authpb.User{Name: []byte("a"), Password: first}
 	credential := func() Credential { return Credential{hash: u.Password} }
-	proven := credential()
-	if !proven.Same(credential()) {
+	checked := credential()
+	if !checked.Same(credential()) {
 		t.Error("the same one differs")
 	}
 	u.Password = second
-	if proven.Same(credential()) {
-		t.Error("another password counts as proven")
+	if checked.Same(credential()) {
+		t.Error("another password counts as checked")
 	}
 	if (Credential{}).Same(Credential{}) {
-		t.Error("nothing counts as proven")
+		t.Error("nothing counts as checked")
 	}
 }

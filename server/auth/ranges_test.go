@@ -38,18 +38,18 @@ func TestRanges(t *testing.T) {
 		if end != "" && end != "\x00" && end <= key {
 			continue // empty: see below
 		}
-		// Each key of the list stands for itself, and the one after it for those up to the next.
+		// k+"\x00\x00\x01" stands for the keys between k and the next key of the list.
 		want := true
 		for _, k := range keys {
 			for _, k := range []string{k, k + "\x00\x00\x01"} {
 				if !in(k, key, end) {
 					continue
 				}
-				held := false
+				covered := false
 				for _, g := range granted {
-					held = held || in(k, g[0], g[1])
+					covered = covered || in(k, g[0], g[1])
 				}
-				want = want && held
+				want = want && covered
 			}
 		}
 		if got := rs.contain([]byte(key), []byte(end)); got != want {

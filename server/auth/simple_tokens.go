@@ -91,11 +91,11 @@ func (t *simple) use(token string, issued time.Time) bool {
 	now := t.now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	since, seen := t.used[token]
-	if !seen {
-		since = issued
+	lastUse, used := t.used[token]
+	if !used {
+		lastUse = issued
 	}
-	if now.Sub(since) > t.ttl {
+	if now.Sub(lastUse) > t.ttl {
 		delete(t.used, token)
 		return false
 	}

@@ -86,8 +86,8 @@ func TestSimpleTokens(t *testing.T) {
 	}
 }
 
-// What is remembered of tokens goes when they have ended.
-func TestSimpleTokensAreForgotten(t *testing.T) {
+// The times of last use are removed when tokens have expired.
+func TestExpiredSimpleTokensAreRemoved(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	tokens := newSimple(time.Minute, func() time.Time { return now })
 	st := stateWith("secret", map[string]string{"alice": "hash"})

@@ -13,8 +13,8 @@ import (
 	"github.com/stele-db/stele/pkg/tls/tlstest"
 )
 
-// Naming an authority is enough, as with etcd.
-func TestTrustedAuthorityAsksForCertificates(t *testing.T) {
+// As in etcd, setting a CA file makes client certificates compulsory.
+func TestTrustedCARequiresClientCertificates(t *testing.T) {
 	ca := tlstest.New(t)
 	if got := serverCertificates(t, ca,
 		CertificateOptions{TrustedCAFile: ca.CAFile()}).current().ClientAuth; got != tls.RequireAndVerifyClientCert {
@@ -25,7 +25,7 @@ func TestTrustedAuthorityAsksForCertificates(t *testing.T) {
 	}
 }
 
-func TestCertificateFilesThatCannotBeUsed(t *testing.T) {
+func TestInvalidCertificateFilesAreRefused(t *testing.T) {
 	ca := tlstest.New(t)
 	server, other := ca.Issue(t, "server"), ca.Issue(t, "other")
 	certFile, keyFile := server.CertFile, server.KeyFile
@@ -46,7 +46,7 @@ func TestCertificateFilesThatCannotBeUsed(t *testing.T) {
 	}
 }
 
-// TestUnreadableCertificatesAreLoggedOnceAMinute has a key that does not match, while connections arrive.
+// TestUnreadableCertificatesAreLoggedOnceAMinute replaces the key by one that does not match while connections arrive.
 func TestUnreadableCertificatesAreLoggedOnceAMinute(t *testing.T) {
 	ca := tlstest.New(t)
 	cert := ca.Issue(t, "server")

@@ -2,7 +2,7 @@ package transport
 
 import "testing"
 
-// maxConnections leaves the process its own files.
+// The limit of connections leaves the reserved descriptors free.
 func TestMaxConnections(t *testing.T) {
 	for _, c := range []struct {
 		limit          uint64

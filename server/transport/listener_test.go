@@ -40,7 +40,7 @@ func TestListenAddresses(t *testing.T) {
 	}
 }
 
-func TestAddressesThatCannotBeUsed(t *testing.T) {
+func TestInvalidAddressesAreRefused(t *testing.T) {
 	taken := listen(t, "127.0.0.1:0", nil)
 	defer taken.Close()
 	dir := t.TempDir()

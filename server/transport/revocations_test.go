@@ -31,7 +31,7 @@ func TestRevocationCoversResumedSessions(t *testing.T) {
 	}
 }
 
-func TestRevocationListForms(t *testing.T) {
+func TestRevocationListFormats(t *testing.T) {
 	ca := tlstest.New(t)
 	ca.Issue(t, "alice")
 	ca.Issue(t, "bob")
