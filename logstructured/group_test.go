@@ -1,7 +1,6 @@
 package logstructured_test
 
 import (
-	"context"
 	"fmt"
 	"sync"
 	"testing"
@@ -15,19 +14,12 @@ func TestGroupShrinks(t *testing.T) {
 	t.Parallel()
 	log := newFaultyLog(openSQLite(t, tempDatabase(t)))
 	store := startStore(t, log, ls.Options{})
-	release, held := make(chan struct{}), make(chan struct{})
-	var once sync.Once
-	log.fail(faults{append: func(ctx context.Context, a *realAppend) error {
-		once.Do(func() { close(held); <-release })
-		return a.now(ctx)
-	}})
+	release := holdUp(t, log, store)
 	var writes sync.WaitGroup
-	writes.Go(func() { store.mustPut(t, "holds up", "") })
-	<-held
 	for n := range 64 {
 		writes.Go(func() { store.mustPut(t, fmt.Sprint(n), "") })
 	}
-	close(release)
+	release()
 	writes.Wait()
 
 	create := &ls.TxnRequest{

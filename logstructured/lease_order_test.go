@@ -1,7 +1,6 @@
 package logstructured_test
 
 import (
-	"context"
 	"errors"
 	"sync"
 	"testing"
@@ -80,15 +79,8 @@ func TestRevocationIsLastOfItsGroup(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	release, held := make(chan struct{}), make(chan struct{})
-	var once sync.Once
-	log.fail(faults{append: func(ctx context.Context, a *realAppend) error {
-		once.Do(func() { close(held); <-release })
-		return a.now(ctx)
-	}})
+	release := holdUp(t, log, store)
 	var requests sync.WaitGroup
-	requests.Go(func() { store.mustPut(t, "holds up", "") })
-	<-held
 	for id := range ls.LeaseID(leases) {
 		requests.Go(func() {
 			if _, err := store.LeaseRevoke(ctx, ls.Unguarded, id+1); err != nil {
@@ -107,7 +99,7 @@ func TestRevocationIsLastOfItsGroup(t *testing.T) {
 		put <- err
 	}()
 	eventually(t, "all requests are queued", func() bool { return store.Queued() == 2*leases+1 })
-	close(release)
+	release()
 	for i, wait := range waits {
 		if res, err := wait(); err != nil || res.TTL != 60 {
 			t.Errorf("keep lease %d alive: %+v, %v", i+1, res, err)

@@ -220,15 +220,8 @@ func TestOracleBadRequestFailsAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	release, held := make(chan struct{}), make(chan struct{})
-	var once sync.Once
-	log.fail(faults{append: func(ctx context.Context, a *realAppend) error {
-		once.Do(func() { close(held); <-release })
-		return a.now(ctx)
-	}})
+	release := holdUp(t, log, store)
 	var wg sync.WaitGroup
-	wg.Go(func() { store.mustPut(t, "holds up", "") })
-	<-held
 
 	put := &ls.PutRequest{Key: []byte("never written"), Value: []byte("x")}
 	bad := []struct {
@@ -264,7 +257,7 @@ func TestOracleBadRequestFailsAlone(t *testing.T) {
 			}
 		})
 	}
-	close(release)
+	release()
 	wg.Wait()
 
 	slices.Sort(revisions)

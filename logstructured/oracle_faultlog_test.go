@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"testing"
 	"time"
 
 	"github.com/stele-db/stele/logstructured/log"
@@ -132,4 +133,22 @@ func (l *faultyLog) Delete(ctx context.Context, guard log.Head, positions []log.
 func (l *faultyLog) Close() error {
 	l.late.Wait()
 	return l.Log.Close()
+}
+
+// holdUp blocks the append of a put, so that later requests queue, until release is called.
+func holdUp(t testing.TB, l *faultyLog, store *replica) (release func()) {
+	t.Helper()
+	gate, held := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	l.fail(faults{append: func(ctx context.Context, a *realAppend) error {
+		once.Do(func() { close(held); <-gate })
+		return a.now(ctx)
+	}})
+	var put sync.WaitGroup
+	put.Go(func() { store.mustPut(t, "holds up", "") })
+	<-held
+	return func() {
+		close(gate)
+		put.Wait()
+	}
 }

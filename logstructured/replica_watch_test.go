@@ -80,8 +80,8 @@ func TestWatchCreationsShareAQuery(t *testing.T) {
 	defer ws.Close()
 	answered, release := make(chan struct{}), make(chan struct{})
 	var first sync.Once
-	var questions atomic.Int64
-	log.fail(faults{afterEnd: func() { questions.Add(1); first.Do(func() { close(answered); <-release }) }})
+	var queries atomic.Int64
+	log.fail(faults{afterEnd: func() { queries.Add(1); first.Do(func() { close(answered); <-release }) }})
 	const watchers = 500
 	ws.Create(ls.Unguarded, ls.WatchRequest{KeyRange: everything})
 	<-answered
@@ -94,8 +94,8 @@ func TestWatchCreationsShareAQuery(t *testing.T) {
 			t.Fatalf("response %d: %+v", i, r)
 		}
 	}
-	if n := questions.Load(); n > 3 {
-		t.Errorf("%d questions for %d watchers", n, watchers)
+	if n := queries.Load(); n > 3 {
+		t.Errorf("%d queries for %d watchers", n, watchers)
 	}
 }
 
