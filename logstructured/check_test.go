@@ -133,7 +133,7 @@ func TestCheckFindsViolations(t *testing.T) {
 		}, "has revision 5, after 3"},
 		"the newest row is missing": {func(c *memory.Content) {
 			c.Rows = c.Rows[:8]
-		}, "the log's end is said to be 9/"},
+		}, "the database reports head 9/"},
 		"a revision goes back": {func(c *memory.Content) { c.Rows[3].Revision = 1 }, "has revision 1, after 2"},
 		"a sub-revision comes twice": {func(c *memory.Content) {
 			c.Rows[6].Sub = 0
@@ -165,7 +165,7 @@ func TestCheckFindsViolations(t *testing.T) {
 		}, "has another time than the entry before it"},
 		"a floor beyond the end": {func(c *memory.Content) {
 			c.Floor = 100
-		}, "the deletion floor 100 is beyond the end 9"},
+		}, "the deletion floor 100 is beyond the head 9"},
 		"no append ID": {func(c *memory.Content) { c.Rows[2].ID = 0 }, "has no append ID"},
 		"a compaction of the future": {func(c *memory.Content) {
 			c.Rows[8] = log.Entry{Position: 9, ID: c.Rows[8].ID, Kind: log.KindCompaction, Revision: 50}

@@ -40,7 +40,7 @@ func loadServed(ctx context.Context, source log.Log) (loaded, error) {
 func loadLog(ctx context.Context, source log.Log) (loaded, error) {
 	end, err := source.End(ctx)
 	if err != nil {
-		return loaded{}, fmt.Errorf("%w (read the log's end)", err)
+		return loaded{}, fmt.Errorf("%w (read the head of the log)", err)
 	}
 	st, leases, err := load(ctx, source, end)
 	return loaded{st, leases, end}, err

@@ -14,7 +14,7 @@ func reporting(l log.Log, report func(read, end log.Position)) log.Log {
 	return &reportingLog{Log: l, report: report}
 }
 
-// reportingLog reports the position that a scan has read, and the position of the log's end when it was last queried.
+// reportingLog reports the position that a scan has read, and the position of the log's head when it was last queried.
 // Only one goroutine uses it.
 type reportingLog struct {
 	log.Log

@@ -173,13 +173,13 @@ func (c *rules) end(end log.End, compact Revision) {
 		}
 	}
 	if head := c.previous.Head; head != end.Head {
-		c.problem(0, "the log's end is said to be %s, and is %s", end.Head, head)
+		c.problem(0, "the database reports head %s, and the newest entry is %s", end.Head, head)
 	}
 	if end.Rows != 0 && end.Rows != c.rows {
 		c.problem(0, "there are %d rows instead of %d", c.rows, end.Rows)
 	}
 	if end.Floor > end.Position {
-		c.problem(0, "the deletion floor %d is beyond the end %d", end.Floor, end.Position)
+		c.problem(0, "the deletion floor %d is beyond the head %d", end.Floor, end.Position)
 	}
 	if end.ClusterID == 0 {
 		c.problem(0, "the cluster ID is 0")

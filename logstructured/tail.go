@@ -103,7 +103,7 @@ func headsOf(entries []log.Entry) []log.Head {
 	return heads
 }
 
-// complete returns how many of the entries belong to complete appends: all of them if they reach the log's end, and
+// complete returns how many of the entries belong to complete appends: all of them if they reach the log's head, and
 // otherwise all except the entries of the last append.
 func complete(entries []log.Entry, end log.Head) int {
 	n := len(entries)

@@ -5,7 +5,7 @@ import "errors"
 // Errors of a [Log].
 var (
 	// ErrConflict means that the precondition of an append no longer holds; nothing was written.
-	ErrConflict = errors.New("append conflict: the log's end has moved")
+	ErrConflict = errors.New("append conflict: the head of the log has moved")
 	// ErrUnknown means that an append may or may not take place, now or later.
 	ErrUnknown = errors.New("append outcome unknown")
 	// ErrNoSpace means that the database has no space for the write; nothing was written.
