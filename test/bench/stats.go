@@ -32,15 +32,15 @@ func median(values []float64) float64 {
 	return (sorted[mid-1] + sorted[mid]) / 2
 }
 
-// ratio compares two servers by the pairs of one round each: what disturbs the machine for longer
-// than a round disturbs both.
+// ratio compares two servers by pairs of their rounds: a disturbance of the machine that is longer than a round affects
+// both.
 type ratio struct {
 	Median float64 `json:"median"`
 	Min    float64 `json:"min"`
 	Max    float64 `json:"max"`
 }
 
-// pairedRatio divides mine by theirs, round by round. Rounds that either of them lacks (0) do not count; it reports
+// pairedRatio divides mine by theirs, round by round. Rounds that either of them lacks (0) do not count; it returns
 // false if none is left.
 func pairedRatio(mine, theirs []float64) (ratio, bool) {
 	var ratios []float64

@@ -47,7 +47,7 @@ func TestMedian(t *testing.T) {
 }
 
 func TestPairedRatio(t *testing.T) {
-	// The machine was half as fast in the second round: the pairs do not care.
+	// The machine was half as fast in the second round, which does not affect the pairs.
 	got, ok := pairedRatio([]float64{200, 100, 240}, []float64{100, 50, 80})
 	if want := (ratio{Median: 2, Min: 2, Max: 3}); !ok || got != want {
 		t.Errorf("got %+v, %t, want %+v", got, ok, want)

@@ -19,9 +19,9 @@ import (
 // syncCall matches a line of `strace -f -ttt` that enters a sync: pid, seconds since the epoch, call.
 var syncCall = regexp.MustCompile(`(?m)^\d+ +(\d+\.\d+) (?:fsync|fdatasync|sync_file_range|msync)\(`)
 
-// countSyncs runs t's server under strace for a moment, or its database if it has one, and returns how many syncs are
-// made for a single write when the writes come one at a time: at least 1 if acknowledged means durable. It returns nil
-// if there is no strace here.
+// countSyncs runs t's server, or its database if it has one, under strace for a moment, and returns the number of syncs
+// per write when writes are sent one by one: at least 1 if acknowledged writes are durable. It returns nil if strace is
+// missing.
 func (b *bench) countSyncs(ctx context.Context, t *target, binary string) (_ *float64, err error) {
 	strace, err := exec.LookPath("strace")
 	if errors.Is(err, exec.ErrNotFound) || b.syncWrites == 0 || t.processes() > 1 {
@@ -72,11 +72,10 @@ func (b *bench) countSyncs(ctx context.Context, t *target, binary string) (_ *fl
 	return &perWrite, os.RemoveAll(dir)
 }
 
-// errNotAttached means that strace may not look at a process, or has ended.
+// errNotAttached means that strace may not trace a process, or has ended.
 var errNotAttached = errors.New("strace cannot attach")
 
-// attach has the command, an strace, follow the process pid and all that descend from it, until the function that it
-// returns is called.
+// attach traces the process pid and its descendants with the command, an strace, until the returned function is called.
 func attach(ctx context.Context, command []string, pid int) (detach func() error, err error) {
 	members := family(pid)
 	for _, member := range members {
@@ -124,7 +123,7 @@ func attach(ctx context.Context, command []string, pid int) (detach func() error
 
 const attachTimeout = 10 * time.Second
 
-// traced tells whether all threads of the processes have a tracer; processes that ended since do not count.
+// traced reports whether all threads of the processes have a tracer; processes that have ended do not count.
 func traced(pids []int) bool {
 	for _, pid := range pids {
 		threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))

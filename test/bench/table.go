@@ -8,13 +8,13 @@ import (
 	"unicode/utf8"
 )
 
-// table is cells with a heading; the first column is text, the others are figures.
+// table is a heading and rows of cells; the first column is text, the others are figures.
 type table struct {
 	heading []string
 	rows    [][]string
 }
 
-// tables lays r out for people: the workloads, then the servers.
+// tables formats r: the workloads, then the servers.
 func (r *report) tables() []table {
 	if len(r.Restarts) > 0 {
 		return []table{r.restartTable()}
@@ -53,8 +53,8 @@ func (r *report) tables() []table {
 	return []table{work, servers}
 }
 
-// references are the servers that ratios are given against: the durable ones after the first, which is the one in
-// question, but not those that are replicas, which are held to one that is alone.
+// references returns the servers that ratios refer to: the durable ones after the first, except replicas, which are
+// compared with a single server.
 func (r *report) references() []*serverRow {
 	var out []*serverRow
 	for i, s := range r.Servers {
@@ -65,7 +65,7 @@ func (r *report) references() []*serverRow {
 	return out
 }
 
-// ofDatabase ends the heading of the servers' CPU if some of it is a database's.
+// ofDatabase returns the end of the heading of the servers' CPU if a database is part of it.
 func (r *report) ofDatabase() string {
 	if r.Conditions.Database == "" {
 		return ""
@@ -116,7 +116,7 @@ func (r *report) cells(row *row, against []*serverRow) []string {
 		cpu, fmt.Sprintf("%.1f", m.ClientCPU), disk, strings.Join(remarks, "; "))
 }
 
-// than is how many times better row is than that of the server, "-" if that is not known. row may be nil.
+// than returns how many times better row is than that of the server, "-" if that is unknown. row may be nil.
 func (row *row) than(server string) string {
 	if row == nil {
 		return "-"
@@ -133,7 +133,7 @@ func (row *row) than(server string) string {
 	return fmt.Sprintf("%.2f (%.2f-%.2f)", than.Median, than.Min, than.Max)
 }
 
-// share is how much of the rate of gRPC alone row reaches. row may be nil.
+// share returns the ratio of row's rate to that of gRPC alone. row may be nil.
 func (row *row) share() string {
 	if row == nil {
 		return "-"
@@ -145,7 +145,7 @@ func (row *row) share() string {
 	return fmt.Sprintf("%.0f %%", 100*than.Median)
 }
 
-// latency is us in milliseconds, "-" if there was none to measure: no operation began and ended in the measured time.
+// latency formats us in milliseconds, "-" if no operation began and ended in the measured time.
 func latency(us float64) string {
 	if us == 0 {
 		return "-"
@@ -157,10 +157,10 @@ func milliseconds(us float64) string { return strings.TrimPrefix(latency(us)+" m
 
 func megabytes(n int64) string { return fmt.Sprintf("%.1f", float64(n)/1e6) }
 
-// tooBusy is the part of the CPUs' time that others may take.
+// tooBusy is the part of the CPUs' time that other processes may take.
 const tooBusy = 0.1
 
-// preamble says under which conditions the figures hold.
+// preamble returns the conditions of the figures.
 func (r *report) preamble() []string {
 	c := r.Conditions
 	lines := []string{fmt.Sprintf("%s, %d CPUs shared by servers and client, Linux %s, %s; data on %s, a 4 KiB "+

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// exampleReport has three servers and two workloads; one slot failed, one server is not durable.
+// exampleReport returns a report of three servers and two workloads; one slot failed, one server is not durable.
 func exampleReport() *report {
 	one := 1.0
 	r := &report{Conditions: conditions{Rounds: 2, Duration: "1s"}}
@@ -69,7 +69,7 @@ func TestText(t *testing.T) {
 	if strings.Join(fields, " ") != strings.Join(want, " ") {
 		t.Errorf("got %q, want %q", fields, want)
 	}
-	// Where the rate is given, the ratio is that of the p99.
+	// If the rate is fixed, the ratio is that of the p99.
 	if got := line(t, text, "  stele  ", "500 "); !strings.Contains(got, "4.00 (4.00-4.00)") {
 		t.Errorf("the latency ratio is missing: %s", got)
 	}
@@ -82,7 +82,7 @@ func TestText(t *testing.T) {
 	}
 }
 
-// TestReplicasText: replicas are held to the one that is alone, and not to each other.
+// TestReplicasText checks that replicas are compared with the single server, and not with each other.
 func TestReplicasText(t *testing.T) {
 	r := &report{Title: "Replicas", Conditions: conditions{Database: "PostgreSQL 15"}}
 	for i, name := range []string{"stele-postgres-2", "stele-postgres-3", "stele-postgres"} {

@@ -21,7 +21,7 @@ type target struct {
 	slots  int
 }
 
-// launch starts all processes of t, which has a database if it needs one, with their data below dir, and waits until
+// launch starts all processes of t, whose database runs if it needs one, with their data below dir, and waits until
 // they are ready.
 func (t *target) launch(ctx context.Context, binary, dir string, connections int) error {
 	var addresses []string
@@ -48,7 +48,7 @@ func (t *target) launch(ctx context.Context, binary, dir string, connections int
 	return g.Wait()
 }
 
-// kill ends t's processes as a power cut would, but not its database. They can be launched again.
+// kill ends t's processes by SIGKILL, but not its database. They can be launched again.
 func (t *target) kill() error {
 	var errs []error
 	if t.client != nil {
@@ -62,9 +62,9 @@ func (t *target) kill() error {
 	return errors.Join(errs...)
 }
 
-// usage is that of all processes, the database's included. What dir's device has written takes the place of what the
-// processes were charged with, where it is known: the kernel charges a process with all of a large page for a change to
-// a part of it, a hundred times what goes to the disk when Postgres fills its log.
+// usage returns the usage of all processes, including the database's. If the device of dir has a counter, its bytes
+// replace those of the processes: the kernel charges a process with all of a large page for a change to a part of it,
+// which is a hundred times the written bytes when Postgres fills its log.
 func (t *target) usage(dir string) (usage, error) {
 	sum, err := t.processUsage()
 	if err != nil {
@@ -93,7 +93,7 @@ func (t *target) processUsage() (usage, error) {
 	return sum.plus(u), err
 }
 
-// diskSize is the number of bytes that its files take.
+// diskSize returns the number of bytes of its files.
 func (t *target) diskSize() (int64, error) {
 	var sum int64
 	var dirs []string
@@ -113,7 +113,7 @@ func (t *target) diskSize() (int64, error) {
 	return sum, nil
 }
 
-// stop ends all that was started, also of a target that is not complete.
+// stop ends all processes, also of an incomplete target.
 func (t *target) stop() error {
 	var errs []error
 	if t.client != nil {

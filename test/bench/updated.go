@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// updates is how often every object of the large set is updated before what was measured without history is measured
-// again with it.
+// updates is how often every object of the large set is updated before the workloads without history are measured
+// again.
 const updates = 10
 
-// batch is the puts of one transaction, where many keys are to be stored soon.
+// batch is the number of puts of one transaction that stores objects.
 const batch = 100
 
-// updated is the workload w of the large set, after the updates.
+// updated returns the workload w of the large set, after the updates.
 func updated(w workload) workload {
 	w.name = strings.TrimSuffix(w.name, largeSuffix(true)) + "-updated"
 	w.title += fmt.Sprintf(", each object updated %d times", updates)
@@ -26,7 +26,7 @@ func updated(w workload) workload {
 	return w
 }
 
-// update puts every object of the large set anew, time after time, and checks what is there then.
+// update repeatedly puts every object of the large set, and checks the objects afterwards.
 func (b *bench) update(ctx context.Context, t *target) error {
 	_, _ = fmt.Fprintf(b.progress, "updating %d objects %d times in %s\n", len(b.large.keys), updates, t.title)
 	for n := range updates {
@@ -84,7 +84,7 @@ func storeBatches(ctx context.Context, c *client, set objectSet, number uint64) 
 	return stored(ctx, c, set)
 }
 
-// stored checks that the objects of set are there.
+// stored checks that the objects of set exist.
 func stored(ctx context.Context, c *client, set objectSet) error {
 	have, err := c.count(ctx, set.prefix)
 	if err == nil && have != int64(len(set.keys)) {

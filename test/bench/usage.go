@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// usage is what processes have consumed since they started, and their resident size now.
+// usage is the consumption of processes since they started, and their current resident size.
 type usage struct {
 	cpu time.Duration
 	// database is the part of cpu that a database server took.
@@ -34,12 +34,12 @@ func (u usage) plus(v usage) usage {
 	}
 }
 
-// userHZ is the unit of the times in /proc/PID/stat; Linux shows 100 on every architecture that Go runs on.
+// userHZ is the unit of the times in /proc/PID/stat: Linux shows 100 on every architecture that Go supports.
 const userHZ = 100
 
-// usageOf reads the clock and /proc, see proc(5), of one process. Children that ended and were waited for count too:
-// Linux adds them up. The times in /proc are rounded down to 10 ms for each process: each of the many processes of
-// PostgreSQL may take less in a short run.
+// usageOf reads the clock and /proc of one process, see proc(5). Linux includes the children that ended and were waited
+// for. The times in /proc are rounded down to 10 ms for each process: each of the many processes of PostgreSQL may take
+// less in a short run.
 func usageOf(pid int) (usage, error) {
 	var u usage
 	root := "/proc/" + strconv.Itoa(pid)
@@ -47,7 +47,7 @@ func usageOf(pid int) (usage, error) {
 	if err != nil {
 		return u, err
 	}
-	// The command's name is in parentheses and may hold anything; the fields after it are numbered from 3.
+	// The command's name is in parentheses and may contain any character; the fields after it are numbered from 3.
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	if len(fields) < 22 {
 		return u, fmt.Errorf("%s/stat has %d fields", root, len(fields))
@@ -68,14 +68,14 @@ func usageOf(pid int) (usage, error) {
 	}
 	u.cpu += time.Duration(ticks) * time.Second / userHZ
 	u.rss = pages * int64(os.Getpagesize())
-	// Those of children that ended are in it as well.
+	// The number includes children that have ended.
 	u.written, err = numberIn(root+"/io", "write_bytes:")
 	return u, err
 }
 
 // cpuOf returns the CPU time of a process without its children, to the nanosecond.
 func cpuOf(pid int) (time.Duration, error) {
-	// CPUCLOCK_SCHED, the scheduler's clock, of the whole process: clock_getcpuclockid(3) makes the same number.
+	// CPUCLOCK_SCHED is the scheduler's clock of the whole process: clock_getcpuclockid(3) computes the same number.
 	const scheduler = 2
 	var t unix.Timespec
 	err := unix.ClockGettime(int32(^pid)<<3|scheduler, &t)
@@ -85,11 +85,12 @@ func cpuOf(pid int) (time.Duration, error) {
 	return time.Duration(t.Nano()), err
 }
 
-// usageOfFamily is that of pid and all that descend from it. The resident size shares out what several of them map.
+// usageOfFamily returns the usage of pid and its descendants. The resident size divides shared pages among their
+// processes.
 func usageOfFamily(pid int) (usage, error) {
 	for try := 1; ; try++ {
 		u, err := usageOfMembers(family(pid))
-		// One that ends meanwhile is its parent's from then on, whose figures were read before.
+		// A process that ends meanwhile counts for its parent, whose figures were read before.
 		if gone := errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH); !gone || try == 10 {
 			return u, err
 		}
@@ -114,7 +115,7 @@ func usageOfMembers(members []int) (usage, error) {
 	return sum, nil
 }
 
-// family is pid and the processes that descend from it and live.
+// family returns pid and its living descendants.
 func family(pid int) []int {
 	members := []int{pid}
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
@@ -129,7 +130,7 @@ func family(pid int) []int {
 	return members
 }
 
-// numberIn reads the number that follows label at the start of a line.
+// numberIn returns the number that follows label at the start of a line.
 func numberIn(file, label string) (int64, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -144,7 +145,7 @@ func numberIn(file, label string) (int64, error) {
 	return 0, fmt.Errorf("%s has no %s", file, label)
 }
 
-// ownCPU is the CPU time of this process.
+// ownCPU returns the CPU time of this process.
 func ownCPU() (time.Duration, error) {
 	var r syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {

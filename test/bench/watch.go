@@ -25,8 +25,8 @@ type watcherState struct {
 	revision int64
 }
 
-// openWatch opens a stream on the n-th client's connection and returns once all its watchers are created. They ask for
-// previous values, as those of kube-apiserver do.
+// openWatch opens a stream on the n-th client's connection and returns once all its watchers are created. They request
+// previous values, as kube-apiserver's do.
 func openWatch(ctx context.Context, c *client, n int, prefix string, watchers int) (*watchStream, error) {
 	desc := &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}
 	stream, err := c.conn(n).NewStream(ctx, desc, pb.Watch_Watch_FullMethodName)
@@ -38,7 +38,7 @@ func openWatch(ctx context.Context, c *client, n int, prefix string, watchers in
 		CreateRequest: &pb.WatchCreateRequest{Key: []byte(prefix), RangeEnd: prefixEnd(prefix), PrevKv: true},
 	}}
 	for asked, answered := 0, 0; answered < watchers; answered++ {
-		// So few are under way that neither side fills the other's window.
+		// The number of pending creations is so small that neither side fills the other's window.
 		for ; asked < watchers && asked < answered+100; asked++ {
 			if err := stream.SendMsg(create); err != nil {
 				return nil, err
@@ -64,7 +64,7 @@ func openWatch(ctx context.Context, c *client, n int, prefix string, watchers in
 	return w, nil
 }
 
-// unlessOver is err, or nil once ctx has ended: that is how a slot ends its streams.
+// unlessOver returns err, or nil once ctx has ended, because that is how a slot ends its streams.
 func unlessOver(ctx context.Context, err error) error {
 	select {
 	case <-ctx.Done():
@@ -74,7 +74,7 @@ func unlessOver(ctx context.Context, err error) error {
 	}
 }
 
-// receive calls f for every event, with the time when it came, until ctx ends.
+// receive calls f for every event, with the time of its arrival, until ctx ends.
 func (w *watchStream) receive(ctx context.Context, f func(number uint64, now time.Time)) error {
 	for {
 		if err := w.stream.RecvMsg(&w.buf); err != nil {
@@ -107,12 +107,12 @@ func (w *watchStream) receive(ctx context.Context, f func(number uint64, now tim
 // watchWrites makes the writes of one slot that watchers wait for. Write number n carries n in its value.
 type watchWrites struct {
 	slot *slot
-	// sent is when write n was sent, left how many watchers have yet to see it.
+	// sent has the time of write n, left the number of watchers that have not received it.
 	sent []atomic.Int64
 	left []atomic.Int64
 	next atomic.Int64
 	done atomic.Int64
-	// missing is the number of events of acknowledged and pending writes that have not come.
+	// missing is the number of events of acknowledged and pending writes that have not arrived.
 	missing atomic.Int64
 }
 
@@ -123,7 +123,8 @@ func newWatchWrites(s *slot) *watchWrites {
 	return &watchWrites{slot: s, sent: make([]atomic.Int64, maxWatchWrites), left: make([]atomic.Int64, maxWatchWrites)}
 }
 
-// put makes the next write, which watchers many watchers will see. It reports false when there is no number left.
+// put makes the next write, which the given number of watchers will receive. It returns false if there is no number
+// left.
 func (w *watchWrites) put(ctx context.Context, kv pb.KVClient, req *pb.PutRequest, watchers int) (bool, error) {
 	n := w.next.Add(1) - 1
 	if n >= maxWatchWrites {
@@ -141,13 +142,13 @@ func (w *watchWrites) put(ctx context.Context, kv pb.KVClient, req *pb.PutReques
 	return true, nil
 }
 
-// arrived notes an event; it returns when its write was sent and whether this was the last watcher to see it.
+// arrived records an event. It returns when its write was sent and whether this was the last watcher to receive it.
 func (w *watchWrites) arrived(n uint64) (sent time.Time, last bool) {
 	w.missing.Add(-1)
 	return time.Unix(0, w.sent[n].Load()), w.left[n].Add(-1) == 0
 }
 
-// wait returns when all events have come.
+// wait returns when all events have arrived.
 func (w *watchWrites) wait(ctx context.Context) error { return w.slot.arrival(ctx, w.missing.Load) }
 
 // arrival returns when no event is missing.

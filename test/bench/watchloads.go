@@ -46,8 +46,8 @@ func watchLatencyWorkload(watchers int) workload {
 	}
 }
 
-// paced calls write s.watchRate times a second until the given time, from so many writers that
-// none of them is waited for unless the server falls behind.
+// paced calls write s.watchRate times a second until the given time, from so many writers that the rate only drops if
+// the server falls behind.
 func (s *slot) paced(ctx context.Context, writers int, until time.Time,
 	write func(pb.KVClient, *pb.PutRequest) error) error {
 	due := make(chan struct{})
@@ -86,8 +86,8 @@ func (s *slot) paced(ctx context.Context, writers int, until time.Time,
 	return g.Wait()
 }
 
-// watchFanOutWorkload writes as fast as all watchers can see it: at most window writes are on their way to any
-// watcher. The latency is from sending a write to its last event. One operation is one event.
+// watchFanOutWorkload writes as fast as all watchers receive: at most window writes are in flight to any watcher. The
+// latency is from sending a write to its last event. One operation is one event.
 func watchFanOutWorkload(name string, streams, perStream, window int) workload {
 	const writers = 4
 	watchers := streams * perStream
@@ -116,7 +116,7 @@ func watchFanOutWorkload(name string, streams, perStream, window int) workload {
 			err := s.watched(ctx, writes, streams, perStream, onEvent, func(ctx context.Context) error {
 				measured = s.span()
 				g, ctx := errgroup.WithContext(ctx)
-				// An event that never comes must not hold up the writers for longer than that.
+				// A missing event must not block the writers for longer than that.
 				writing, cancel := context.WithDeadline(ctx, measured.until)
 				defer cancel()
 				for n := range writers {

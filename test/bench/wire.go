@@ -4,8 +4,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// The scanners below pick out of an encoded answer what the checks need. Decoding a list of 500 objects would cost the
-// client more than the server spends on it, on the same cores.
+// The scanners below extract from an encoded answer the fields that the checks need. Decoding a list of 500 objects
+// would cost the client more than the server, on the same cores.
 
 // Field numbers of rpc.proto and kv.proto.
 const (
@@ -48,7 +48,7 @@ func fields(message []byte, f func(num protowire.Number, number uint64, data []b
 // rangeAnswer is a scanned RangeResponse. firstKey aliases the answer.
 type rangeAnswer struct {
 	revision, count int64
-	// modRevision is the first key's.
+	// modRevision is the mod revision of the first key.
 	modRevision int64
 	kvs         int
 	more        bool

@@ -9,17 +9,17 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// workload is one thing to measure.
+// workload is a kind of load to measure.
 type workload struct {
 	name, title string
-	// unit is what one operation is.
+	// unit is the unit of an operation.
 	unit string
-	// large tells that it needs the large set of objects.
+	// large is true if the workload needs the large set of objects.
 	large bool
-	// updated tells that it needs the large set after every object was updated: it comes last, since the servers are
-	// different then.
+	// updated is true if the workload needs the large set after every object was updated. It comes last, because the
+	// servers are different then.
 	updated bool
-	// paced tells that its rate is given, so that servers differ in latency only.
+	// paced is true if the rate is fixed, so that servers differ only in latency.
 	paced bool
 	// crowd is set for workloads that need very many watchers, and servers that take transactions of many puts.
 	crowd bool
@@ -30,30 +30,31 @@ type workload struct {
 type slot struct {
 	settings
 	client *client
-	// prefix is new for each slot; what the slot writes is under it.
+	// prefix is new for each slot; the slot writes below it.
 	prefix string
-	// gaps is the contender's.
+	// gaps is the contender's gaps.
 	gaps    bool
 	objects objectSet
 	large   objectSet
 }
 
-// sample is what a slot found.
+// sample is the raw result of a slot.
 type sample struct {
 	// ops were completed in the measured duration; latencies are theirs, sorted.
 	ops       int64
 	latencies []time.Duration
-	// total also has the operations of the warmup, and those that ended late; byClient is the part of each client, if
+	// total includes the operations of the warmup, and those that ended late; byClient is the part of each client, if
 	// clients were counted.
 	total    int64
 	byClient []int64
-	// writes were acknowledged: the revision must have moved by so many. live keys must be under the slot's prefix.
+	// writes is the number of acknowledged writes, by which the revision must have grown. live is the number of keys
+	// under the slot's prefix.
 	writes, live int64
-	// attempts is how often the clients tried to make all of total; 0 if an operation is one request.
+	// attempts is the number of attempts for all of total; 0 if an operation is one request.
 	attempts int64
-	// watch is from sending a write to receiving its event, sorted, where that is not what latencies are.
+	// watch has the times from sending a write to receiving its event, sorted, unless latencies are these.
 	watch []time.Duration
-	// note says what a reader of the row must know.
+	// note is a remark for the reader of the row.
 	note string
 }
 
@@ -67,7 +68,7 @@ func (s *slot) span() span {
 
 func (s span) holds(t time.Time) bool { return !t.Before(s.from) && t.Before(s.until) }
 
-// closedLoop runs clients that each send their next operation when the answer to the last one has come.
+// closedLoop runs clients, each of which sends its next operation after the answer to the last one.
 func (s *slot) closedLoop(ctx context.Context, clients int,
 	newClient func(n int) func(context.Context) error) (sample, error) {
 	g, ctx := errgroup.WithContext(ctx)
@@ -105,8 +106,8 @@ func (s *slot) closedLoop(ctx context.Context, clients int,
 	return out, nil
 }
 
-// check compares what the server says now with what it acknowledged; before is its revision when the slot began. Of
-// replicas, the first tells the revision and the last the keys.
+// check compares the state of the server with the acknowledged writes; before is its revision at the beginning of the
+// slot. Of replicas, the first answers the revision and the last the keys.
 func (s *slot) check(ctx context.Context, before int64, got sample) error {
 	after, err := revision(ctx, s.client.kv(0))
 	if err != nil {
@@ -163,8 +164,8 @@ var sweepClients = []int{1, 4, 16, 64, 256}
 
 var ofSweep = regexp.MustCompile(`^(get|txn|put)-(\d+)$`)
 
-// sweep is the workloads of all, but each that ofSweep selects with every number of clients, in the place of the first
-// of its kind.
+// sweep returns all workloads, but each that ofSweep selects with every number of clients, in place of the first of its
+// kind.
 func sweep(all []workload) []workload {
 	kinds := map[string]func(int) workload{"get": getWorkload, "txn": txnWorkload, "put": putWorkload}
 	var out []workload
@@ -184,8 +185,8 @@ func sweep(all []workload) []workload {
 	return out
 }
 
-// selectWorkloads returns those whose names match, reads first: they then see the same objects on every server,
-// however many writes it manages later.
+// selectWorkloads returns the workloads whose names match, reads first: they then read the same objects on every
+// server, regardless of the number of writes later.
 func selectWorkloads(s settings, names *regexp.Regexp) []workload {
 	from := workloads
 	if s.sweep {

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// putWorkload puts new keys. New ones, because that is one row for kine too, which serves a put of an
-// existing key by a failed insert, a read and another insert.
+// putWorkload puts new keys. A put of a new key is one row for kine too, which serves a put of an existing key by a
+// failed insert, a read and another insert.
 func putWorkload(clients int) workload {
 	return workload{
 		name: fmt.Sprintf("put-%d", clients), title: fmt.Sprintf("Put of a new key, %d clients", clients), unit: "put",
@@ -32,7 +32,7 @@ func putWorkload(clients int) workload {
 	}
 }
 
-// errNotSucceeded means that a guarded transaction took the branch that it must not take here.
+// errNotSucceeded means that a guarded transaction took the wrong branch.
 var errNotSucceeded = errors.New("the transaction's compare failed")
 
 // txnWorkload has every client create, update and delete objects of its own in turn, with the
@@ -78,7 +78,7 @@ func newObjectTxns() *objectTxns {
 	return t
 }
 
-// commit sends one of t for the key, whose mod revision must be the given one (0 if it is not there), and returns the
+// commit sends one of t for the key, whose mod revision must be the given one (0 if it does not exist), and returns the
 // revision of the write.
 func (t *objectTxns) commit(ctx context.Context, kv pb.KVClient, txn *pb.TxnRequest, key []byte,
 	modRevision int64) (int64, error) {
@@ -94,7 +94,7 @@ func (t *objectTxns) commit(ctx context.Context, kv pb.KVClient, txn *pb.TxnRequ
 	return resp.Header.Revision, nil
 }
 
-// objectClient walks through the life of one object after the other.
+// objectClient creates, updates and deletes one object after the other.
 type objectClient struct {
 	kv     pb.KVClient
 	prefix string
@@ -129,7 +129,7 @@ func (c *objectClient) step(ctx context.Context) (err error) {
 	return nil
 }
 
-// store puts the objects of set, before anything is measured.
+// store puts the objects of set before the measurement.
 func store(ctx context.Context, c *client, set objectSet) error {
 	const clients = 16 // more only make kine's writers starve each other
 	var next atomic.Int64
