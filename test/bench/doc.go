@@ -12,8 +12,8 @@
 //   - Equal databases. Each server that needs a database server has one of its own, with the same settings, and the
 //     resources of the database count as the server's.
 //   - Equal durability. A row whose server does not sync each commit is labelled, and strace counts the syncs.
-//   - Right answers. The revision must have grown by exactly the acknowledged writes, every event must have arrived once
-//     and in order, every list must be complete; otherwise the slot is a failure, not a figure.
+//   - Right answers. The revision must have grown by exactly the acknowledged writes, every event must have arrived
+//     once and in order, every list must be complete; otherwise the slot is a failure, not a figure.
 //   - A cheap client. Requests are prepared and reused, big answers are scanned and not decoded.
 //
 // Terms: a contender is a server that can be compared, alone or as several replicas; a comparison is a group of

@@ -49,7 +49,7 @@ func checkCaches(t *testing.T, c *cluster) string {
 		len(now.passed), short(time.Since(c.api.begin)), now.unanswered)
 }
 
-// compared are the comparisons of caches with the store, by resource, and what else came of them.
+// compared holds the comparisons of caches with the store, by resource, and their failures.
 type compared struct {
 	passed             map[string]float64
 	failed, unanswered float64

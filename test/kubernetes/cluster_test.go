@@ -19,12 +19,13 @@ import (
 	"github.com/stele-db/stele/test/internal/port"
 )
 
-// How the control plane is set up. What is not named here is the default of the program.
+// The settings of the control plane. All others are the programs' defaults.
 const (
 	nodes = 50
 	// eventTTL is how long events live. The API server adds up to a twentieth to the lease.
 	eventTTL = 30 * time.Second
-	// compactInterval is how often the API server compacts, to what was the revision the time before.
+	// compactInterval is the interval of the API server's compactions, each of which compacts to the revision of the
+	// previous one.
 	compactInterval = 20 * time.Second
 	// checkPeriod is how often the API server compares each watch cache with the store, or up to half as much more.
 	checkPeriod = 20 * time.Second
@@ -87,7 +88,7 @@ func newCluster(t *testing.T, s *store, logs string) *cluster {
 // binary is the path of a program.
 func (c *cluster) binary(name string) string { return filepath.Join(c.bin, name) }
 
-// spawn starts a program; name is what its log is called.
+// spawn starts a program whose log has the given name.
 func (c *cluster) spawn(t *testing.T, name, binary string, env []string, args ...string) *program {
 	t.Helper()
 	p := spawn(t, c.life, c.logs, name, c.binary(binary), env, args...)
@@ -149,7 +150,7 @@ func (c *cluster) startAPIServer(t *testing.T, n int) *apiServer {
 // advertised is the address that the nth API server announces: of the block that is for documentation.
 func advertised(n int) string { return fmt.Sprintf("192.0.2.%d", n) }
 
-// ready tells whether an API server says that it is.
+// ready returns nil if the API server reports that it is ready.
 func (a *apiServer) ready(ctx context.Context) error {
 	if err := a.check(); err != nil {
 		return stop{err}
@@ -197,7 +198,7 @@ func (c *cluster) startNodes(t *testing.T, name, group string) *program {
 	)
 }
 
-// kubectl runs kubectl and returns what it printed.
+// kubectl runs kubectl and returns its output.
 func (c *cluster) kubectl(ctx context.Context, args ...string) (string, error) {
 	return output(ctx, c.binary("kubectl"), append([]string{"--kubeconfig", c.api.kubeconfig}, args...)...)
 }
@@ -220,7 +221,7 @@ func await(t testing.TB, within time.Duration, condition func(ctx context.Contex
 		if err == nil {
 			return time.Since(begin)
 		}
-		// The deadline itself says less than what was wrong before.
+		// The last error says more than the deadline.
 		if last == nil || ctx.Err() == nil {
 			last = err
 		}

@@ -27,11 +27,11 @@ func version(t *testing.T, text string) int64 {
 	return n
 }
 
-// cacheCompaction is how often the API server asks what was compacted, so as to drop what its caches have of it.
+// cacheCompaction is the interval at which the API server reads the compact revision to trim its caches.
 const cacheCompaction = 15 * time.Second
 
-// checkCompaction waits until the API server has compacted a revision. From then on, at once, the store does not read
-// it any more, nor does the API server list what it asks the store for; its caches follow.
+// checkCompaction waits until the API server has compacted a revision. The store immediately refuses to read it, and so
+// does the API server for lists from the store; its caches follow.
 func checkCompaction(t *testing.T, c *cluster) string {
 	namespace := newNamespace(t, c, "compacted")
 	kinds := []schema.GroupVersionResource{uncached, cached}
@@ -87,7 +87,7 @@ func checkCompaction(t *testing.T, c *cluster) string {
 		}
 		measured += fmt.Sprintf(" for %s after %s", resource.Resource, short(time.Since(compacted)))
 	}
-	// A list of what is there works as ever.
+	// A list of the current objects succeeds as before.
 	list, err := c.api.dynamic.Resource(cached).Namespace(namespace).List(t.Context(), metav1.ListOptions{})
 	if err != nil || len(list.Items) < 11 {
 		t.Errorf("the list after the compaction: %v, %v", list, err)

@@ -15,7 +15,7 @@ import (
 	toolswatch "k8s.io/client-go/tools/watch"
 )
 
-// expirySlack is how much later than its lease an event may go: a store looks for leases that have run out twice a
+// expirySlack is how much later than its lease an event may be deleted: a store looks for expired leases twice a
 // second, and this machine may be busy.
 const expirySlack = 5 * time.Second
 
@@ -93,9 +93,9 @@ func newEvent(namespace, name string) *corev1.Event {
 	}
 }
 
-// watchExpiry sends when an event of a namespace was deleted, as a watch tells: never is the zero time. The watch goes
-// on if the store is away. Something else happens in the namespace now and then: a watch that has seen nothing since
-// the last compaction but one could not go on where it was.
+// watchExpiry sends the time at which an event of a namespace was deleted, as a watch shows it, or the zero time if it
+// was not. The watch is restarted if the store is unreachable. Other events are created meanwhile: a watch without
+// events since the last compaction but one could not be resumed.
 func watchExpiry(t *testing.T, c *cluster, namespace, name string) <-chan time.Time {
 	t.Helper()
 	client := c.api.client.CoreV1().Events(namespace)
@@ -132,7 +132,7 @@ func watchExpiry(t *testing.T, c *cluster, namespace, name string) <-chan time.T
 	})
 	wg.Go(func() {
 		for i := 0; ctx.Err() == nil; i++ {
-			// It may fail: the store may be away.
+			// The request may fail while the store is unreachable.
 			_, _ = client.Create(ctx, newEvent(namespace, fmt.Sprint("meanwhile-", i)), metav1.CreateOptions{})
 			select {
 			case <-ctx.Done():
@@ -164,7 +164,7 @@ func restart(t *testing.T, c *cluster, down time.Duration) {
 	}
 }
 
-// wait returns at a time: for what is about the time itself, and no condition.
+// wait returns at the given time, for checks of the time itself.
 func wait(t *testing.T, until time.Time) {
 	t.Helper()
 	timer := time.NewTimer(time.Until(until))

@@ -23,9 +23,9 @@ const (
 	between = 2 * time.Second
 )
 
-// checkKills kills the store again and again while objects are written and all pods are replaced: nothing that was
-// acknowledged may be lost, a watch must end with what is there, and the controllers with what they were told. Of
-// several replicas it kills one after the other, each of which stays away for a while.
+// checkKills kills the store repeatedly while objects are written and all pods are replaced. No acknowledged write may
+// be lost, and watches and controllers must reach the final state. Of several replicas it kills one after the other,
+// each of which stays down for a while.
 func checkKills(t *testing.T, c *cluster) string {
 	namespace := newNamespace(t, c, "load")
 	informer, stopInformer := watchLoad(t, c, namespace)
@@ -88,8 +88,8 @@ func checkKills(t *testing.T, c *cluster) string {
 	return fmt.Sprintf("%d kills, %v; %d pods replaced meanwhile", kills, l, scaledPods)
 }
 
-// nudge changes something in pods that kwok has to do with: what it has asked for without an answer it does not ask for
-// again, as a kubelet would, until it hears of the pod.
+// nudge changes pods that kwok manages: unlike a kubelet, kwok does not repeat a request without an answer until the
+// pod changes.
 func nudge(ctx context.Context, c *cluster) error {
 	select {
 	case <-ctx.Done():
@@ -112,7 +112,7 @@ func nudge(ctx context.Context, c *cluster) error {
 	return nil
 }
 
-// watchLoad watches the objects of the load as controllers do, and returns a function that says what it knows.
+// watchLoad watches the objects of the load as controllers do, and returns a function that returns the watched state.
 func watchLoad(t *testing.T, c *cluster, namespace string) (content func() map[string]string, end func()) {
 	t.Helper()
 	client := c.api.client.CoreV1().ConfigMaps(namespace)

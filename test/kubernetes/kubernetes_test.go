@@ -21,7 +21,7 @@ func TestControlPlane(t *testing.T) {
 	}
 }
 
-// controlPlane runs all checks in one set-up, in an order in which they do not disturb what others measure.
+// controlPlane runs all checks in one set-up, in an order in which they do not disturb each other.
 func controlPlane(t *testing.T, r *report, setup string) {
 	s := startStore(t, setup)
 	logs := logDir(t, setup)
@@ -58,27 +58,27 @@ func controlPlane(t *testing.T, r *report, setup string) {
 	one("object too large refused", checkLargeObjects)
 	one("namespace deletion", checkNamespaceDeletion)
 
-	// These wait most of the time, so that they run at once. What says whether a node is ready must not change
-	// meanwhile: it would have to wait for the node all over again.
-	beside := func(t *testing.T, name string, do func(t *testing.T, c *cluster) string) {
+	// These checks mostly wait, so they run in parallel. The readiness of a node must not change meanwhile, which would
+	// restart its wait.
+	inParallel := func(t *testing.T, name string, do func(t *testing.T, c *cluster) string) {
 		r.check(t, setup, name, true, func(st *testing.T) string { return do(st, c) })
 	}
 	t.Run("meanwhile", func(t *testing.T) {
-		beside(t, "compaction", checkCompaction)
-		beside(t, "events expire", checkEventsExpire)
-		beside(t, "second API server", checkSecondAPIServer)
-		beside(t, "node heartbeats", checkHeartbeats)
-		beside(t, "API server identity", checkIdentity)
-		beside(t, "controller manager taken over", func(t *testing.T, c *cluster) string {
+		inParallel(t, "compaction", checkCompaction)
+		inParallel(t, "events expire", checkEventsExpire)
+		inParallel(t, "second API server", checkSecondAPIServer)
+		inParallel(t, "node heartbeats", checkHeartbeats)
+		inParallel(t, "API server identity", checkIdentity)
+		inParallel(t, "controller manager taken over", func(t *testing.T, c *cluster) string {
 			return checkTakeover(t, c, controllerManager)
 		})
-		beside(t, "scheduler taken over", func(t *testing.T, c *cluster) string {
+		inParallel(t, "scheduler taken over", func(t *testing.T, c *cluster) string {
 			return checkTakeover(t, c, scheduler)
 		})
 	})
 	t.Run("then", func(t *testing.T) {
-		beside(t, "node not ready", checkNotReady)
-		beside(t, "events expire across restarts", checkEventsExpireAcrossRestarts)
+		inParallel(t, "node not ready", checkNotReady)
+		inParallel(t, "events expire across restarts", checkEventsExpireAcrossRestarts)
 	})
 	one("store killed under load", checkKills)
 	one("caches consistent", checkCaches)

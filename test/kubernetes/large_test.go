@@ -12,14 +12,14 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// Sizes of an object, in bytes: etcd takes requests of 1.5 MiB, and with them of what Kubernetes has itself.
+// Sizes of an object, in bytes: etcd accepts requests of 1.5 MiB, which include Kubernetes' own fields.
 const (
 	acceptedSize = 1_500_000
 	refusedSize  = 1_700_000
 )
 
-// checkLargeObjects writes objects that are just small enough and just too large. They are of a kind of the test's own:
-// the API server lets no object of its own become so large.
+// checkLargeObjects writes objects just below and just above the limit. They are of a custom resource, because the API
+// server limits its own objects to less.
 func checkLargeObjects(t *testing.T, c *cluster) string {
 	blobs := schema.GroupVersionResource{Group: "stele.test", Version: "v1", Resource: "blobs"}
 	definition := &unstructured.Unstructured{Object: map[string]any{

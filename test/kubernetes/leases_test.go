@@ -81,7 +81,7 @@ func checkNotReady(t *testing.T, c *cluster) string {
 	return fmt.Sprintf("NotReady after %s, ready again after %s", short(took), short(back))
 }
 
-// tainted tells whether a node keeps new pods away.
+// tainted returns nil if the node has a taint that keeps new pods away.
 func tainted(node *corev1.Node) error {
 	for _, taint := range node.Spec.Taints {
 		if taint.Key == corev1.TaintNodeUnreachable {
@@ -91,7 +91,7 @@ func tainted(node *corev1.Node) error {
 	return fmt.Errorf("the node has no taint but %v", node.Spec.Taints)
 }
 
-// leader is who holds the Lease of a program.
+// leader returns the Lease of a program.
 func leader(ctx context.Context, c *cluster, name string) (*coordinationv1.Lease, error) {
 	lease, err := c.api.client.CoordinationV1().Leases(metav1.NamespaceSystem).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
@@ -145,7 +145,7 @@ func checkTakeover(t *testing.T, c *cluster, name string) string {
 	return "after " + short(took)
 }
 
-// checkIdentity waits for the Lease by which the API server tells that it is there, to be renewed twice.
+// checkIdentity waits until the API server has renewed its identity Lease twice.
 func checkIdentity(t *testing.T, c *cluster) string {
 	var renewed []time.Time
 	await(t, 5*heartbeat, func(ctx context.Context) error {

@@ -14,8 +14,7 @@ import (
 	"k8s.io/client-go/dynamic"
 )
 
-// The two kinds of resource there are for the store: the API server caches one, and asks the store for the other
-// whatever is asked of it.
+// The store has two kinds of resources: the API server caches one, and always reads the other from the store.
 var (
 	cached   = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
 	uncached = schema.GroupVersionResource{Version: "v1", Resource: "events"}
@@ -73,9 +72,9 @@ func checkConsistentLists(t *testing.T, c *cluster) string {
 	return percentiles(took)
 }
 
-// checkFreshCache lists right after each write: the API server answers from its cache, as soon as that has what was
-// written. Every other write is of another resource, so that the cache cannot know that it is fresh until the store
-// tells it that there was nothing.
+// checkFreshCache lists right after each write: the API server answers from its cache as soon as that includes the
+// write. Every other write is of another resource, so that the cache knows that it is fresh only after a progress
+// notification of the store.
 func checkFreshCache(t *testing.T, c *cluster) string {
 	const metric = "apiserver_watch_cache_read_wait_seconds"
 	namespace := newNamespace(t, c, "fresh")
@@ -161,7 +160,7 @@ func checkPagedLists(t *testing.T, c *cluster) string {
 			if selector.Continue = list.GetContinue(); selector.Continue == "" {
 				break
 			}
-			// One comes where the next page is, and one that is there goes.
+			// One object is added on the next page, and one is removed.
 			create(fmt.Sprintf("object-%03d-late", page*pages+1))
 			if err := client.Delete(t.Context(), fmt.Sprintf("object-%03d", page*pages+2),
 				metav1.DeleteOptions{}); err != nil {
@@ -180,7 +179,7 @@ func checkPagedLists(t *testing.T, c *cluster) string {
 	return short(time.Since(begin))
 }
 
-// remaining is what the first page of all objects says to remain.
+// remaining returns the remaining item count of the first page of all objects.
 func remaining(t *testing.T, client dynamic.ResourceInterface, limit int64) int64 {
 	t.Helper()
 	list, err := client.List(t.Context(), metav1.ListOptions{Limit: limit})

@@ -21,19 +21,19 @@ const (
 	contentKey      = "content"
 )
 
-// load creates, updates and deletes objects, and knows of each what must be there.
+// load creates, updates and deletes objects, and records the expected state of each.
 type load struct {
 	client typedcorev1.ConfigMapInterface
 
 	mu sync.Mutex
 	// acknowledged is the content of each object that is there.
 	acknowledged map[string]string
-	// requests and unknown count the requests, and those without an answer that says what became of them.
+	// requests counts the requests, unknown those without a conclusive answer.
 	requests, unknown int
 	// last is when the last request succeeded, gap the longest time between two.
 	last time.Time
 	gap  time.Duration
-	// lost are the objects that were not what they had to be.
+	// lost has an error for each object that was not in the expected state.
 	lost []error
 }
 
@@ -58,8 +58,8 @@ func (l *load) run(ctx context.Context) {
 	wg.Wait()
 }
 
-// write changes one object and keeps what the answer says. It ends by itself even if nothing answers, so that the
-// outcome is always known.
+// write changes one object and records the answer. It is not canceled with the load, so that the outcome is always
+// known.
 func (l *load) write(name, content string, remove bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
@@ -80,7 +80,7 @@ func (l *load) write(name, content string, remove bool) {
 	case err == nil:
 		l.keep(name, content, !remove)
 	case apierrors.IsNotFound(err) || apierrors.IsAlreadyExists(err) || apierrors.IsConflict(err):
-		// Only this writer writes it, and it knew what was there.
+		// No other writer changes the object, and its state was known.
 		l.fail(fmt.Errorf("%s, which was %q (there: %t): %w", name, before, exists, err))
 		fallthrough
 	default:
@@ -153,7 +153,7 @@ func (l *load) count(err error) {
 	l.last = time.Now()
 }
 
-// check compares what is there with what must be. It must be called when the load does not run.
+// check compares the objects with the expected states. The load must have stopped.
 func (l *load) check(t *testing.T, content map[string]string) {
 	t.Helper()
 	for _, err := range l.lost {
@@ -174,7 +174,7 @@ func (l *load) check(t *testing.T, content map[string]string) {
 	}
 }
 
-// String says what the load was.
+// String summarizes the load.
 func (l *load) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -37,7 +37,7 @@ var build = sync.OnceValues(func() (string, error) {
 	return dir, cmd.Run()
 })
 
-// output runs a command and returns what it wrote; an error has what it wrote as its error output.
+// output runs a command and returns its output; an error contains its error output.
 func output(ctx context.Context, binary string, args ...string) (string, error) {
 	out, err := exec.CommandContext(ctx, binary, args...).Output()
 	if failed := (*exec.ExitError)(nil); errors.As(err, &failed) {

@@ -29,9 +29,9 @@ var (
 
 const movedNamespace = "moved"
 
-// before is what clients of an API server knew when its store was moved.
+// before is the state that clients of an API server knew when its store was moved.
 type before struct {
-	// from is a resource version of events, and history what a watch from there shows; then what there was at from.
+	// from is a resource version of events, history the events of a watch from there, followed by the objects at from.
 	from    string
 	history []seen
 	then    map[string]string
@@ -40,7 +40,7 @@ type before struct {
 	// objects are all of the namespace, by resource and name.
 	objects map[string]string
 	newest  int64
-	// watching is an informer that goes on through the move.
+	// watching is an informer that continues through the move.
 	watching *watching
 }
 
@@ -67,7 +67,7 @@ func prepare(t *testing.T, c *cluster) *before {
 	return b
 }
 
-// finish takes note of what is there when the API server is about to end.
+// finish records the objects when the API server is about to end.
 func (b *before) finish(t *testing.T, c *cluster) {
 	t.Helper()
 	b.objects = map[string]string{}
@@ -83,7 +83,7 @@ func (b *before) finish(t *testing.T, c *cluster) {
 	b.watching.mark()
 }
 
-// compare is what must hold when an API server has started on the copy.
+// compare checks the state after an API server has started on the copy.
 func (b *before) compare(t *testing.T, c *cluster) {
 	t.Helper()
 	for _, resource := range moved {
@@ -123,7 +123,7 @@ func (b *before) compare(t *testing.T, c *cluster) {
 	}
 }
 
-// write changes what was moved: what is out of date is refused, and resource versions go on.
+// write changes moved objects: outdated updates are refused, and resource versions rise.
 func (b *before) write(t *testing.T, c *cluster) {
 	t.Helper()
 	client := c.api.dynamic.Resource(cached).Namespace(movedNamespace)
@@ -285,14 +285,14 @@ func (w *watching) show(what string, object any) {
 	w.shown = append(w.shown, what+" "+name)
 }
 
-// mark forgets what was shown.
+// mark forgets the events so far.
 func (w *watching) mark() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.shown = nil
 }
 
-// since is what was shown since the mark and should not have been.
+// since returns the unexpected events since the mark.
 func (w *watching) since() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

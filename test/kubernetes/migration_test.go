@@ -21,8 +21,8 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// TestMigration runs an API server on a kine or an etcd, moves what that holds to Stele, and lets an API server go on
-// there.
+// TestMigration runs an API server on a kine or an etcd, migrates the store to Stele, and continues with an API server
+// on Stele.
 func TestMigration(t *testing.T) {
 	programs(t)
 	for _, from := range []struct {
@@ -68,7 +68,7 @@ func (m *migration) end() {
 	m.c.api.kill()
 }
 
-// run runs stele and returns what it printed.
+// run runs stele, which must succeed.
 func (m *migration) run(args ...string) {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(m.t.Context(), time.Minute)
@@ -80,7 +80,7 @@ func (m *migration) run(args ...string) {
 	m.t.Logf("%s", bytes.TrimSpace(out))
 }
 
-// goOn starts Stele on the copy, and an API server at the address of the former one.
+// goOn starts Stele on the copy, and an API server at the address of the previous store.
 func (m *migration) goOn(args ...string) {
 	m.t.Helper()
 	m.run("check", "--endpoint", m.endpoint)

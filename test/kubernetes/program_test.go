@@ -69,7 +69,7 @@ func (p *program) kill() {
 	<-p.exited
 }
 
-// check tells whether the process still runs, or was killed by the test.
+// check returns an error if the process has ended and the test did not kill it.
 func (p *program) check() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -15,8 +15,8 @@ import (
 // resultsDir is where the results are kept, and the logs of a set-up that failed.
 const resultsDir = "results"
 
-// reference is what etcd 3.7 was measured with, another day on another machine, by check: to know the order of
-// magnitude. The set-up etcd measures it here and now.
+// reference has measurements of etcd 3.7 on another machine, by check, for the order of magnitude. The set-up etcd
+// measures it on this machine.
 var reference = map[string]string{
 	"API server ready":         "2.5 s",
 	"deployments":              "0.8 s",
@@ -29,15 +29,15 @@ var reference = map[string]string{
 	"object too large refused": "refused",
 }
 
-// result is what a check of a set-up came to.
+// result is the result of a check in a set-up.
 type result struct {
 	Setup string `json:"setup"`
 	Check string `json:"check"`
 	// Result is "ok" or "FAILED".
 	Result string `json:"result"`
-	// Seconds is how long the check took, with what it prepared.
+	// Seconds is the time of the check, including its preparation.
 	Seconds float64 `json:"seconds"`
-	// Measured says what was measured: "p50 11 ms, p95 49 ms".
+	// Measured is the measurement: "p50 11 ms, p95 49 ms".
 	Measured  string `json:"measured,omitempty"`
 	Reference string `json:"reference,omitempty"`
 }
@@ -48,8 +48,8 @@ type report struct {
 	results []result
 }
 
-// check runs one check as a subtest and keeps its result. It returns what was measured. With parallel it runs beside
-// the other parallel ones of the same t.Run.
+// check runs one check as a subtest and records its result. It returns the measurement. With parallel it runs in
+// parallel with the other such checks of the same t.Run.
 func (r *report) check(t *testing.T, setup, name string, parallel bool, do func(t *testing.T) (measured string)) bool {
 	t.Helper()
 	// The order of the table is that of the checks, not that of their ends.
@@ -126,7 +126,7 @@ func (r *report) table() string {
 	return text.String()
 }
 
-// percentiles are for what was measured: "p50 3 ms, p95 9 ms".
+// percentiles formats durations: "p50 3 ms, p95 9 ms".
 func percentiles(durations []time.Duration) string {
 	if len(durations) == 0 {
 		return "nothing measured"

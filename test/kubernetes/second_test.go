@@ -70,7 +70,7 @@ func agree(t *testing.T, c *cluster, second *apiServer) {
 	}
 }
 
-// endpoints tells whether the service of the API servers has these addresses.
+// endpoints returns nil if the service of the API servers has these addresses.
 func endpoints(ctx context.Context, a *apiServer, want ...string) error {
 	list, err := a.client.DiscoveryV1().EndpointSlices(metav1.NamespaceDefault).
 		List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=kubernetes"})

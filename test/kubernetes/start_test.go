@@ -74,7 +74,7 @@ func checkNodesReady(t *testing.T, c *cluster) string {
 			return err
 		})
 	}
-	// What pods need before they can be created.
+	// Pods cannot be created before these exist.
 	await(t, time.Minute, func(ctx context.Context) error {
 		_, err := c.api.client.CoreV1().ServiceAccounts(metav1.NamespaceDefault).Get(ctx, "default",
 			metav1.GetOptions{})
@@ -110,7 +110,7 @@ func createNodes(t *testing.T, c *cluster) {
 	}
 }
 
-// nodesReady tells whether want nodes are ready.
+// nodesReady returns nil if want nodes are ready.
 func nodesReady(ctx context.Context, c *cluster, want int) error {
 	list, err := c.api.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {

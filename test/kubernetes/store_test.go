@@ -14,7 +14,7 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// The set-ups: what the API server stores in.
+// The set-ups are named after the API server's store.
 const (
 	onSQLite   = "sqlite"
 	onPostgres = "postgres"
@@ -23,9 +23,8 @@ const (
 	onEtcd     = "etcd"
 )
 
-// progressNotify is how an etcd is set up for Kubernetes, and the default of Stele: so that the caches of what does not
-// change know that they are not old. The API server could not compare them with the store otherwise, once it has
-// compacted.
+// progressNotify is the setting of an etcd for Kubernetes, and the default of Stele. It keeps the caches of unchanged
+// objects fresh: otherwise the API server could not compare them with the store after a compaction.
 const progressNotify = "--watch-progress-notify-interval=5s"
 
 // server is one process of the store.
@@ -35,7 +34,7 @@ type server interface {
 	Logs() string
 }
 
-// store is what the API server stores in: one server, or several replicas.
+// store is the API server's store: one server, or several replicas.
 type store struct {
 	servers []server
 	// targets are the addresses of the servers.
@@ -95,7 +94,7 @@ func (s *store) each(do func(server) error) error {
 	return g.Wait()
 }
 
-// logs is what the servers wrote.
+// logs returns the servers' output.
 func (s *store) logs() string {
 	var text strings.Builder
 	for i, one := range s.servers {

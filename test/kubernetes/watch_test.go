@@ -14,7 +14,7 @@ import (
 	"k8s.io/client-go/dynamic"
 )
 
-// seen is an event as it is compared: what happened to which object, and at which resource version.
+// seen is the part of an event that is compared: its type, object and resource version.
 type seen struct {
 	kind          watch.EventType
 	name, version string

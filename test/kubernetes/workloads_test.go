@@ -61,7 +61,7 @@ func checkScale(t *testing.T, c *cluster) string {
 	return fmt.Sprintf("%d pods in %s", scaledPods, short(time.Since(begin)))
 }
 
-// scale says how many pods a deployment shall have.
+// scale sets the number of pods of a deployment.
 func scale(t *testing.T, c *cluster, name string, replicas int) {
 	t.Helper()
 	patch := fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas)
@@ -101,7 +101,7 @@ func restartAll(t *testing.T, c *cluster) {
 	})
 }
 
-// rolled tells whether all pods run and none of them is one of before.
+// rolled returns nil if all pods run and none of them existed before.
 func rolled(ctx context.Context, c *cluster, before map[string]bool) error {
 	list, err := c.api.client.CoreV1().Pods(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -135,7 +135,7 @@ func podNames(t *testing.T, c *cluster) map[string]bool {
 	return names
 }
 
-// running tells whether the pods of the run are want, and all of them run.
+// running returns nil if the run has want pods, and all of them run.
 func running(ctx context.Context, c *cluster, want int) error {
 	list, err := c.api.client.CoreV1().Pods(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{})
 	if err != nil {

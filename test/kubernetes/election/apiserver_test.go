@@ -101,8 +101,8 @@ func (a *apiServer) awaitReady(t *testing.T, exited <-chan struct{}) {
 	}
 }
 
-// binaries has kube-apiserver: what STELE_TEST_KUBERNETES_BIN names, or what is built, which takes minutes the first
-// time.
+// binaries returns the directory of kube-apiserver: that in STELE_TEST_KUBERNETES_BIN, or a new build, which takes
+// minutes the first time.
 func binaries(t *testing.T) string {
 	t.Helper()
 	if dir := os.Getenv("STELE_TEST_KUBERNETES_BIN"); dir != "" {

@@ -7,14 +7,15 @@ import (
 	"time"
 )
 
-// term is the time in which a candidate led: until it said that it does not any more, or, if it was killed, until its
-// last change.
+// term is the time in which a candidate led: until it reported that it stopped or, if it was killed, until its last
+// change.
 type term struct {
 	id         string
 	begin, end time.Time
 }
 
-// check tells whether no two led at once: by the clock of the machine, and by the revisions of what they wrote.
+// check returns an error if two candidates led at the same time, by the clock of the machine and by the revisions of
+// their writes.
 func check(history []event) error {
 	var terms []*term
 	current := map[string]*term{}
@@ -45,7 +46,7 @@ func check(history []event) error {
 	return checkWrites(writes)
 }
 
-// checkWrites tells whether each leader's changes follow all of those before it, none lost.
+// checkWrites returns an error unless each leader's changes follow all previous ones, none lost.
 func checkWrites(writes []event) error {
 	for i, next := range byRevision(writes)[min(1, len(writes)):] {
 		if before := writes[i]; next.Epoch < before.Epoch || next.Epoch == before.Epoch && next.ID != before.ID {
@@ -61,7 +62,7 @@ func byRevision(writes []event) []event {
 	return writes
 }
 
-// checkSequence tells whether each change was made to what the one before it has left.
+// checkSequence returns an error unless each change was made to the result of the previous one.
 func checkSequence(writes []event) error {
 	for i, next := range byRevision(writes)[min(1, len(writes)):] {
 		before := writes[i]

@@ -10,9 +10,9 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// takeover is how long the election takes at most after a leader has died: a candidate that looked just before the last
-// renewal sees it one period later, counts the duration from then, and looks again after one period. client-go makes a
-// period up to 2.2 times as long, by chance.
+// takeover is the longest time of an election after the death of a leader. A candidate that read the Lease just before
+// the last renewal sees it one period later, counts the duration from then, and reads again after one period. client-go
+// randomly extends a period up to 2.2 times.
 const takeover = leaseDuration + 2*(retryPeriod*22/10)
 
 // TestElection has two candidates, of which one leads, whatever is killed.

@@ -1,9 +1,9 @@
-// Command election is an application of which one process at a time may work: it elects a leader by client-go, with a
-// Lease, as its documentation says. The work is a record that only the leader may change, and changes all the time.
+// Command election is an application of which only one process at a time may work. It elects a leader by client-go,
+// with a Lease, as client-go documents. The work is a record that only the leader may change, and changes continuously.
 //
-// The record is fenced: it has the epoch of the leader that wrote it (how often the Lease had changed hands), a leader
-// with a lower epoch leaves it alone, and every change compares the resource version. What the process does is on its
-// standard output, a line of JSON each.
+// The record is fenced: it has the epoch of the leader that wrote it (the number of transitions of the Lease), a leader
+// with a lower epoch does not change it, and every change compares the resource version. The process writes its actions
+// to standard output, one line of JSON each.
 package main
 
 import (
@@ -138,6 +138,6 @@ type worker struct {
 
 func (w *worker) say(e event) {
 	e.Time, e.ID = time.Now(), w.id
-	// Nobody reads it any more when it fails: then there is nobody to tell either.
+	// If this fails, no process reads the output any more.
 	_ = w.out.Encode(e)
 }

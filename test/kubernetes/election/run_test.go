@@ -89,7 +89,7 @@ func (c *candidates) nextLeader(t *testing.T, begin time.Time, within time.Durat
 	})
 }
 
-// leaderSince tells whether one began to lead since then.
+// leaderSince returns the event of a candidate that began to lead since begin.
 func (c *candidates) leaderSince(begin time.Time) (event, bool) {
 	for _, e := range c.events() {
 		if e.Event == leading && e.Time.After(begin) {

@@ -18,7 +18,7 @@ const (
 	requestTimeout = time.Second
 )
 
-// errFenced says that a later leader has written the record.
+// errFenced means that a later leader has written the record.
 var errFenced = errors.New("the record is of a later leader")
 
 // lead works until ctx ends, which is when this process is not the leader any more.
@@ -46,7 +46,7 @@ func (w *worker) lead(ctx context.Context) {
 type leader struct {
 	*worker
 	epoch int64
-	// record is what is stored; nil when that is not known.
+	// record is the stored record; nil if it is unknown.
 	record *corev1.ConfigMap
 }
 

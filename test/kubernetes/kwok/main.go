@@ -1,5 +1,5 @@
-// Command kwok prints the stages (what a fake node and its pods do, and when) that kwok has built in, as one YAML file
-// for kwok's --config. kwok itself, which this module pins as a tool, starts without any.
+// Command kwok prints kwok's built-in stages as one YAML file for kwok's --config. Stages define the actions of a fake
+// node and its pods. kwok itself, which this module pins as a tool, starts without any.
 package main
 
 import (

@@ -18,7 +18,7 @@ import (
 // directory. Each must succeed.
 const page = root + "/docs/kubernetes.md"
 
-// prelude ends what the page has started. An API server whose store is gone would take minutes to end by itself.
+// prelude ends the programs that the page has started. An API server without its store would take minutes to end.
 const prelude = `set -euxo pipefail
 trap 'exit 1' TERM INT
 trap 'kill -KILL $(jobs -p) 2>/dev/null || true; wait || true' EXIT

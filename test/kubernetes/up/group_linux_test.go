@@ -2,8 +2,8 @@ package up
 
 import "syscall"
 
-// group makes a process group, so that what the test sends reaches one process, and ends the script when the thread of
-// its start is gone, which is the end of the test process.
+// group makes a process group, so that signals of the test reach one process. It ends the script when the thread that
+// started it ends, which is when the test process ends.
 func group() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 }

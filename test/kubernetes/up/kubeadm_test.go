@@ -14,8 +14,8 @@ import (
 // kubernetesVersion is that of the module of kubeadm, which would ask the internet for the newest one.
 const kubernetesVersion = "v1.36.3"
 
-// TestKubeadm asks kubeadm about the configuration of the page: whether it is valid, whether Stele will do as an
-// external etcd, and how it would start an API server. It changes nothing on this machine.
+// TestKubeadm checks the page's configuration with kubeadm: that it is valid, that Stele is accepted as an external
+// etcd, and how kubeadm would start an API server. It changes nothing on this machine.
 func TestKubeadm(t *testing.T) {
 	dir := t.TempDir()
 	certificates := exec.Command("bash", "-euo", "pipefail", "-c", blocks(t, "bash")[1])
@@ -55,7 +55,7 @@ func TestKubeadm(t *testing.T) {
 	}
 	kubeadm("config", "validate", "--config", config)
 
-	// What else this machine lacks is only warned about.
+	// Other missing requirements of this machine are only warnings.
 	preflight := func() string {
 		return kubeadm("init", "phase", "preflight", "--dry-run", "--ignore-preflight-errors=all", "--config", config)
 	}

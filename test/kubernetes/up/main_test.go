@@ -53,7 +53,7 @@ func link(t *testing.T, from, to string) {
 	}
 }
 
-// environment is that of this process, without what would change a program.
+// environment returns this process's environment without variables that would affect a program.
 func environment(add ...string) []string {
 	var env []string
 	for _, variable := range os.Environ() {

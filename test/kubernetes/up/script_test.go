@@ -53,7 +53,7 @@ func (p *plane) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// run runs the script and returns what it printed.
+// run runs the script and returns its output.
 func (p *plane) run(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	out, err := p.command(append(args, p.args...)...).CombinedOutput()
@@ -127,7 +127,7 @@ func (s *script) wait(t *testing.T) int {
 	return s.cmd.ProcessState.ExitCode()
 }
 
-// processes are the ids of what runs, by name.
+// processes returns the IDs of the running processes, by name.
 func (p *plane) processes(t *testing.T) map[string]int {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(p.dir, "run", "*.pid"))
@@ -153,7 +153,7 @@ func (p *plane) processes(t *testing.T) map[string]int {
 	return pids
 }
 
-// requireGone tells that the processes have ended, and that none is recorded.
+// requireGone checks that the processes have ended, and that none is recorded.
 func (p *plane) requireGone(t *testing.T, pids map[string]int) {
 	t.Helper()
 	for name, pid := range pids {
@@ -166,7 +166,7 @@ func (p *plane) requireGone(t *testing.T, pids map[string]int) {
 	}
 }
 
-// alive tells whether a process runs; one that only nobody has waited for yet does not.
+// alive returns nil if a process runs; a zombie does not.
 func alive(pid int) error {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

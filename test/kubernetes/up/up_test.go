@@ -13,7 +13,8 @@ import (
 	"github.com/stele-db/stele/test/internal/port"
 )
 
-// TestUp starts a control plane, does what the script says, and goes on with the same data after a stop.
+// TestUp starts a control plane, runs the commands that the script prints, and continues with the same data after a
+// stop.
 func TestUp(t *testing.T) {
 	p := newPlane(t)
 	begin := time.Now()
@@ -77,7 +78,7 @@ func printed(out string) []string {
 	return lines
 }
 
-// shell types lines, which must succeed, and returns what they printed.
+// shell runs lines, which must succeed, and returns their output.
 func shell(t *testing.T, lines []string) string {
 	t.Helper()
 	cmd := exec.Command("timeout", "180", "bash", "-euxo", "pipefail", "-c", strings.Join(lines, "\n"))
@@ -113,7 +114,7 @@ func TestEnds(t *testing.T) {
 	p.requireGone(t, pids)
 }
 
-// TestRefused has what cannot start, with the words that say how to mend it.
+// TestRefused runs invalid configurations and checks that the error names the fix.
 func TestRefused(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

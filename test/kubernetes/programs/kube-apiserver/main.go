@@ -1,12 +1,12 @@
 //go:build controlplane
 
-// Command kube-apiserver is the one of Kubernetes, all of it, and two settings more that have no flag there. A test
-// needs them:
+// Command kube-apiserver is Kubernetes' kube-apiserver with two additional settings, which the tests need:
 //
-//   - STELE_TEST_HOST is the name of the host that this API server believes to be on: two of one host would have one identity.
-//   - STELE_TEST_CHECK_PERIOD is how often the watch caches are compared with the store ("20s"); it is 5 minutes otherwise.
+//   - STELE_TEST_HOST replaces the name of the host, because two API servers on one host would have one identity.
+//   - STELE_TEST_CHECK_PERIOD is the interval at which the watch caches are compared with the store ("20s"); the default
+//     is 5 minutes.
 //
-// The build tag keeps it from linters, which would have to compile all of Kubernetes before they look at it.
+// The build tag excludes it from linters, which would have to compile all of Kubernetes.
 package main
 
 import (
