@@ -61,7 +61,7 @@ func (a appending) runAtOnce(ctx context.Context) (log.Timestamp, error) {
 // insertFirst runs a conditional INSERT of the first entries.
 func (a appending) insertFirst(ctx context.Context, insert *insert, entries []log.Entry) (driver.Result, error) {
 	w := a.w
-	w.begin(guardParameters + rowParameters*len(entries))
+	w.begin(headParameters + rowParameters*len(entries))
 	w.add(int64(a.head.Position), int64(a.head.ID))
 	w.addEntries(a.head.Position, a.id, 0, entries)
 	return insert.ExecContext(ctx, w.args)

@@ -18,11 +18,11 @@ const newestSQL = `(SELECT position, id FROM {prefix}_log ORDER BY position DESC
 // implies read_only. Later versions of MariaDB have several read-only values.
 const writableSQL = `CAST(@@global.read_only AS CHAR) IN ('0', 'OFF')`
 
-// guardSQL computes the position of an append's first row and so checks the append's precondition. Parameters: position
+// firstPositionSQL computes the position of an append's first row and so checks the append's precondition. Parameters: position
 // and id of the head, and the position of the row. If the log has another head, the result is the position of the
 // sentinel, so that the INSERT fails in every SQL mode. On a read-only server it is NULL, which fails with an error of
 // its own (1048); in a mode that turns NULL into 0, the INSERT fails with the sentinel's error.
-const guardSQL = `IF(` + writableSQL + `,
+const firstPositionSQL = `IF(` + writableSQL + `,
 	IF((SELECT newest.position = ? AND newest.id = ? FROM ` + newestSQL + `), ?, 0), NULL)`
 
 // insertSQL begins an append. LAST_INSERT_ID(x) evaluates to x and returns it in the server's answer, so that the
@@ -30,19 +30,19 @@ const guardSQL = `IF(` + writableSQL + `,
 const (
 	insertSQL = `INSERT INTO {prefix}_log (position, id, time, kind, revision, sub, ` + "`key`" + `,
 	create_revision, version, lease, value, checksum) VALUES `
-	guardedRowSQL = `(` + guardSQL + `, ?, LAST_INSERT_ID(` + nowSQL + `), ?, ?, ?, ?, ?, ?, ?, ?, ` + checksumSQL + `)`
-	timedRowSQL   = `(?, ?, ` + nowSQL + `, ?, ?, ?, ?, ?, ?, ?, ?, ` + checksumSQL + `)`
-	plainRowSQL   = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ` + checksumSQL + `)`
+	firstRowSQL = `(` + firstPositionSQL + `, ?, LAST_INSERT_ID(` + nowSQL + `), ?, ?, ?, ?, ?, ?, ?, ?, ` + checksumSQL + `)`
+	timedRowSQL = `(?, ?, ` + nowSQL + `, ?, ?, ?, ?, ?, ?, ?, ?, ` + checksumSQL + `)`
+	plainRowSQL = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ` + checksumSQL + `)`
 )
 
 // checksumSQL combines a checksum with the row's time, which precedes it in the row; see log.Checksum.At.
 const checksumSQL = `CAST(? ^ ((time ^ (time >> 32)) << 32) AS SIGNED)`
 
 const (
-	guardParameters = 2 // in addition to the row's own
-	rowParameters   = 11
+	headParameters = 2 // in addition to the row's own
+	rowParameters  = 11
 	// maxRows is the largest INSERT that the protocol's limit of 65535 parameters allows.
-	maxRows = (65535 - guardParameters) / rowParameters
+	maxRows = (65535 - headParameters) / rowParameters
 )
 
 // endSQL reads the end of the log: the newest row and the row of the store table. Subqueries need no temporary table; a
@@ -92,7 +92,7 @@ const (
 
 // statements holds the SQL statements with the table prefix filled in.
 type statements struct {
-	insert, guardedRow, timedRow, plainRow   string
+	insert, firstRow, timedRow, plainRow     string
 	end, read, scan, newest, entryAt, timeAt string
 	raiseFloor, confirm                      string
 	values, remove                           []list
@@ -110,7 +110,7 @@ var listSizes = []int{1, 8, 64, 512, 4096}
 
 func newStatements(cfg *config) statements {
 	s := statements{
-		insert: cfg.sql(insertSQL), guardedRow: cfg.sql(guardedRowSQL), timedRow: timedRowSQL, plainRow: plainRowSQL,
+		insert: cfg.sql(insertSQL), firstRow: cfg.sql(firstRowSQL), timedRow: timedRowSQL, plainRow: plainRowSQL,
 		end: cfg.sql(endSQL), read: cfg.sql(readSQL), scan: cfg.sql(scanSQL),
 		newest: cfg.sql(newestRow), entryAt: cfg.sql(entryAtSQL), timeAt: cfg.sql(timeSQL),
 		raiseFloor: cfg.sql(raiseFloorSQL), confirm: cfg.sql(confirmSQL),

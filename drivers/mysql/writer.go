@@ -157,7 +157,7 @@ func (w *writer) conditionalInsert(ctx context.Context, rows int) (*insert, erro
 		delete(w.inserts, oldest)
 		w.rows -= oldest
 	}
-	p, err := w.s.prepare(ctx, w.sql.inserts(rows, w.sql.guardedRow, w.sql.timedRow))
+	p, err := w.s.prepare(ctx, w.sql.inserts(rows, w.sql.firstRow, w.sql.timedRow))
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ func (l *Log) Append(ctx context.Context, head log.Head, id log.AppendID, entrie
 	if err := retryBusy(ctx, l.cfg.busyTimeout, w.begin.run); err != nil {
 		return l.translate("append", err)
 	}
-	if err := w.check(head); err != nil {
+	if err := w.checkHead(head); err != nil {
 		return l.translate("append", err)
 	}
 	if index, err := w.c.walIndex(); err == nil {
@@ -85,7 +85,7 @@ func (l *Log) commitFailed(w *writer, head log.Head, err error) error {
 // Confirm implements [log.Log].
 func (l *Log) Confirm(ctx context.Context, head log.Head) error {
 	if err := l.write(ctx, func(w *writer) error {
-		if err := w.stands(head); err != nil {
+		if err := w.checkEntry(head); err != nil {
 			return err
 		}
 		return w.touch.run()

@@ -11,7 +11,7 @@ import (
 // Delete implements [log.Log].
 func (l *Log) Delete(ctx context.Context, guard log.Head, positions []log.Position, floor log.Position) error {
 	err := l.write(ctx, func(w *writer) error {
-		if err := w.stands(guard); err != nil {
+		if err := w.checkEntry(guard); err != nil {
 			return err
 		}
 		w.raiseFloor.bindInt64(1, int64(floor))
@@ -26,7 +26,7 @@ func (l *Log) Delete(ctx context.Context, guard log.Head, positions []log.Positi
 	}
 	for len(positions) > 0 {
 		if err := l.write(ctx, func(w *writer) (err error) {
-			if err := w.stands(guard); err != nil {
+			if err := w.checkEntry(guard); err != nil {
 				return err
 			}
 			positions, err = w.deleteSome(positions)

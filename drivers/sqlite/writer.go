@@ -12,10 +12,10 @@ import (
 type writer struct {
 	c                       *conn
 	begin, commit, rollback *stmt
-	guard, touch            *stmt
+	readEnd, touch          *stmt
 	inserts                 []insert // in descending order of size
 	deleteRow, raiseFloor   *stmt
-	standing                *stmt
+	entryAt                 *stmt
 }
 
 // insert is a prepared INSERT of a number of rows.
@@ -37,11 +37,11 @@ func newWriter(c *conn) (*writer, error) {
 		{&w.begin, `BEGIN IMMEDIATE`},
 		{&w.commit, `COMMIT`},
 		{&w.rollback, `ROLLBACK`},
-		{&w.guard, endSQL},
+		{&w.readEnd, endSQL},
 		{&w.touch, `UPDATE stele_store SET settled = settled + 1`},
 		{&w.raiseFloor, `UPDATE stele_store SET floor = ?1 WHERE floor < ?1`},
 		{&w.deleteRow, `DELETE FROM stele_log WHERE position = ?`},
-		{&w.standing, `SELECT 1 FROM stele_log WHERE position = ? AND id = ?`},
+		{&w.entryAt, `SELECT 1 FROM stele_log WHERE position = ? AND id = ?`},
 	} {
 		if *s.stmt, err = c.prepare(s.sql); err != nil {
 			return nil, err
@@ -83,8 +83,8 @@ const (
 	insertColumns = 9
 )
 
-// check returns ErrConflict if the head of the log is not head.
-func (w *writer) check(head log.Head) error {
+// checkHead returns ErrConflict if the head of the log is not head.
+func (w *writer) checkHead(head log.Head) error {
 	end, err := w.end()
 	if err == nil && end != head {
 		err = fmt.Errorf("%w: it is %v, not %v", log.ErrConflict, end, head)
@@ -94,17 +94,17 @@ func (w *writer) check(head log.Head) error {
 
 // end reads the head of the log in the write transaction.
 func (w *writer) end() (log.Head, error) {
-	row, err := w.guard.step()
+	row, err := w.readEnd.step()
 	if err != nil {
 		return log.Head{}, err
 	}
 	if !row {
 		return log.Head{}, errNoStore
 	}
-	defer w.guard.reset()
+	defer w.readEnd.reset()
 	return log.Head{
-		Position: log.Position(w.guard.int64(0)),
-		ID:       log.AppendID(w.guard.int64(1)),
+		Position: log.Position(w.readEnd.int64(0)),
+		ID:       log.AppendID(w.readEnd.int64(1)),
 	}, nil
 }
 
@@ -147,7 +147,7 @@ func (w *writer) settle(head log.Head) error {
 	if err := w.begin.run(); err != nil {
 		return err
 	}
-	if err := w.check(head); err != nil {
+	if err := w.checkHead(head); err != nil {
 		return err
 	}
 	if err := w.touch.run(); err != nil {
@@ -156,21 +156,21 @@ func (w *writer) settle(head log.Head) error {
 	return w.commit.run()
 }
 
-// stands returns ErrConflict if the log does not contain the entry that head names. The zero head is in every log.
-func (w *writer) stands(head log.Head) error {
+// checkEntry returns ErrConflict if the log does not contain the entry that head names. The zero head is in every log.
+func (w *writer) checkEntry(head log.Head) error {
 	if head == (log.Head{}) {
 		return nil
 	}
-	w.standing.bindInt64(1, int64(head.Position))
-	w.standing.bindInt64(2, int64(head.ID))
-	row, err := w.standing.step()
+	w.entryAt.bindInt64(1, int64(head.Position))
+	w.entryAt.bindInt64(2, int64(head.ID))
+	row, err := w.entryAt.step()
 	if err != nil {
 		return err
 	}
 	if !row {
 		return fmt.Errorf("%w: %v is not there", log.ErrConflict, head)
 	}
-	w.standing.reset()
+	w.entryAt.reset()
 	return nil
 }
 
