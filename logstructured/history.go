@@ -23,8 +23,8 @@ func (s *snapshot) changes(r KeyRange, from Revision) []*row {
 		return history // the index may lack rows before the compact revision
 	}
 	keys := 1
-	if !r.single() {
-		if keys = s.keys.Len() - rank(s.keys, r.Key); !r.fromKey() {
+	if !r.Single() {
+		if keys = s.keys.Len() - rank(s.keys, r.Key); !r.FromKey() {
 			keys = rank(s.keys, r.End) - rank(s.keys, r.Key)
 		}
 	}

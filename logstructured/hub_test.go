@@ -241,7 +241,7 @@ func FuzzRangeTree(f *testing.F) {
 			k := key()
 			want := map[*watchGroup]bool{}
 			for w, idle := range watchers {
-				if idle && w.contains(k) {
+				if idle && w.Contains(k) {
 					want[w.group] = true
 				}
 			}
@@ -265,7 +265,7 @@ func (t *rangeTree) mustHold(tb testing.TB, watchers map[*watcher]bool) {
 	tb.Helper()
 	groups := map[*watchGroup]int{}
 	for w := range watchers {
-		if !w.single() {
+		if !w.Single() {
 			groups[w.group]++
 		}
 	}
@@ -278,7 +278,7 @@ func (t *rangeTree) mustHold(tb testing.TB, watchers map[*watcher]bool) {
 		}
 		walk(g.left, g)
 		if g.parent != parent || parent != nil && parent.priority < g.priority ||
-			last != nil && last.compare(g.KeyRange) >= 0 || groups[g] != g.members {
+			last != nil && last.Compare(g.KeyRange) >= 0 || groups[g] != g.members {
 			tb.Fatalf("%q with %d members is in the wrong place", g.KeyRange, g.members)
 		}
 		last = g

@@ -148,13 +148,13 @@ func (v *view) get(key []byte) *keyIndex {
 
 // ascend calls fn with the history of every key in r, in key order, until fn returns false.
 func (v *view) ascend(r KeyRange, fn func(*keyIndex) bool) {
-	if r.single() {
+	if r.Single() {
 		if ki := v.get(r.Key); ki != nil {
 			fn(ki)
 		}
 		return
 	}
-	toEnd := r.fromKey()
+	toEnd := r.FromKey()
 	v.keys.Ascend(&keyIndex{key: r.Key}, func(ki *keyIndex) bool {
 		if !toEnd && bytes.Compare(ki.key, r.End) >= 0 {
 			return false
@@ -165,7 +165,7 @@ func (v *view) ascend(r KeyRange, fn func(*keyIndex) bool) {
 
 // rows returns the live rows of r at revision in key order, at most limit of them (0: all), and how many there are.
 func (v *view) rows(r KeyRange, revision Revision, limit int) (rows []*row, count int64) {
-	if current := revision >= v.revision; current && limit > 0 && !r.single() {
+	if current := revision >= v.revision; current && limit > 0 && !r.Single() {
 		v.ascend(r, func(ki *keyIndex) bool {
 			if newest := ki.newest(); !newest.tombstone() {
 				rows = append(rows, newest)
@@ -206,17 +206,17 @@ func (v *view) count(r KeyRange, revision Revision) (count int64) {
 // countCurrent counts in O(log² n): the keys in the range, as a difference of two ranks, less the deleted keys among
 // them.
 func (v *view) countCurrent(r KeyRange) int64 {
-	if r.single() {
+	if r.Single() {
 		if ki := v.get(r.Key); ki != nil && !ki.newest().tombstone() {
 			return 1
 		}
 		return 0
 	}
-	if !r.fromKey() && bytes.Compare(r.Key, r.End) >= 0 {
+	if !r.FromKey() && bytes.Compare(r.Key, r.End) >= 0 {
 		return 0
 	}
 	between := func(t *tree) int {
-		if r.fromKey() {
+		if r.FromKey() {
 			return t.Len() - rank(t, r.Key)
 		}
 		return rank(t, r.End) - rank(t, r.Key)

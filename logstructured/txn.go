@@ -125,7 +125,7 @@ func (ev *evaluation) check(t *TxnRequest, branches []bool) (used int, err error
 		case *PutRequest:
 			err = ev.checkPut(op, t.Compares)
 		case *DeleteRangeRequest:
-			if !op.single() {
+			if !op.Single() {
 				ev.deleted = append(ev.deleted, op.KeyRange)
 			}
 		case *TxnRequest:
@@ -167,7 +167,7 @@ func (ev *evaluation) checkPut(p *PutRequest, compares []Compare) error {
 
 // deletes reports whether an operation that was already checked deletes key.
 func (ev *evaluation) deletes(key []byte) bool {
-	return slices.ContainsFunc(ev.deleted, func(r KeyRange) bool { return r.contains(key) })
+	return slices.ContainsFunc(ev.deleted, func(r KeyRange) bool { return r.Contains(key) })
 }
 
 // run carries out the operations. No operation should fail after a write; [writer.evaluate] handles it if one does.

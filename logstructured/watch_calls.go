@@ -97,7 +97,7 @@ func (ws *WatchStream) create(r WatchRequest, guard Guard, snap *snapshot) *Watc
 		response.Err = ErrCompacted
 	case refusal != nil:
 		response.Err = refusal
-	case !r.single() && !r.fromKey() && bytes.Compare(r.Key, r.End) >= 0:
+	case !r.Single() && !r.FromKey() && bytes.Compare(r.Key, r.End) >= 0:
 		response.Err = ErrEmptyWatchRange
 	case r.ID != 0 && ws.watchers[r.ID] != nil:
 		response.Err = ErrDuplicateWatchID

@@ -179,7 +179,7 @@ func (w *watcher) match(snap *snapshot, from Revision) (rows []*row, next Revisi
 			}
 			last = r.revision
 		}
-		if !w.contains(r.key) || w.drops(r) {
+		if !w.Contains(r.key) || w.drops(r) {
 			continue
 		}
 		if len(rows) == 0 || rows[len(rows)-1].revision != r.revision {

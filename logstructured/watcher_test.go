@@ -48,14 +48,14 @@ func TestChangesFromIndex(t *testing.T) {
 			case 0:
 				r.End = []byte{0}
 			case 1:
-				if r.End = key(); r.compare(KeyRange{Key: r.End}) > 0 {
+				if r.End = key(); r.Compare(KeyRange{Key: r.End}) > 0 {
 					r.Key, r.End = r.End, r.Key
 				}
 			}
 			from := Revision(1 + random.Int64N(int64(snap.revision)))
 			inRange := func(rows []*row) (out []*row) {
 				for _, row := range rows {
-					if r.contains(row.key) {
+					if r.Contains(row.key) {
 						out = append(out, row)
 					}
 				}

@@ -30,14 +30,14 @@ type watchGroup struct {
 // join adds a member to the group of range r, which it creates if necessary.
 func (x *watchIndex) join(r KeyRange) *watchGroup {
 	var g *watchGroup
-	if r.single() {
+	if r.Single() {
 		g = x.keys[string(r.Key)]
 	} else {
 		g = x.ranges.find(r)
 	}
 	if g == nil {
 		g = &watchGroup{KeyRange: r}
-		if !r.single() {
+		if !r.Single() {
 			x.ranges.insert(g)
 		} else {
 			if x.keys == nil {
@@ -55,7 +55,7 @@ func (x *watchIndex) leave(g *watchGroup) {
 	if g.members--; g.members > 0 {
 		return
 	}
-	if g.single() {
+	if g.Single() {
 		delete(x.keys, string(g.Key))
 	} else {
 		x.ranges.remove(g)
@@ -95,18 +95,11 @@ func (x *watchIndex) match(key []byte, found []*watchGroup) (_ []*watchGroup, vi
 // keep the tree balanced whatever the order of insertions (a treap).
 type rangeTree struct{ root *watchGroup }
 
-func (r KeyRange) compare(other KeyRange) int {
-	if c := bytes.Compare(r.Key, other.Key); c != 0 {
-		return c
-	}
-	return bytes.Compare(r.End, other.End)
-}
-
 // find returns the group of range r, or nil.
 func (t *rangeTree) find(r KeyRange) *watchGroup {
 	n := t.root
 	for n != nil {
-		switch c := r.compare(n.KeyRange); {
+		switch c := r.Compare(n.KeyRange); {
 		case c < 0:
 			n = n.left
 		case c > 0:
@@ -149,7 +142,7 @@ func split(n *watchGroup, r KeyRange) (before, after *watchGroup) {
 	if n == nil {
 		return nil, nil
 	}
-	if n.compare(r) < 0 {
+	if n.Compare(r) < 0 {
 		n.right, after = split(n.right, r)
 		n.update()
 		return n, after
@@ -206,9 +199,9 @@ func (n *watchGroup) refresh() {
 // further returns the group whose range ends later.
 func further(a, b *watchGroup) *watchGroup {
 	switch {
-	case b == nil || a != nil && a.fromKey():
+	case b == nil || a != nil && a.FromKey():
 		return a
-	case a == nil || b.fromKey() || bytes.Compare(a.End, b.End) < 0:
+	case a == nil || b.FromKey() || bytes.Compare(a.End, b.End) < 0:
 		return b
 	}
 	return a
@@ -216,7 +209,7 @@ func further(a, b *watchGroup) *watchGroup {
 
 // reaches reports whether the range ends after key.
 func (n *watchGroup) reaches(key []byte) bool {
-	return n != nil && (n.fromKey() || bytes.Compare(key, n.End) < 0)
+	return n != nil && (n.FromKey() || bytes.Compare(key, n.End) < 0)
 }
 
 // stab appends to found the groups of the subtree with idle watchers whose range holds key, until found is full. It

@@ -8,6 +8,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb"
 
+	"github.com/stele-db/stele/internal/keyrange"
 	"github.com/stele-db/stele/logstructured"
 )
 
@@ -143,7 +144,7 @@ func (s *electionServer) firstPut(
 	ctx context.Context, prefix []byte, from int64,
 ) (kv *mvccpb.KeyValue, err error) {
 	r := &pb.WatchCreateRequest{
-		Key: prefix, RangeEnd: prefixEnd(prefix), StartRevision: from + 1,
+		Key: prefix, RangeEnd: keyrange.Prefix(prefix).End, StartRevision: from + 1,
 		Filters: []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NODELETE},
 	}
 	err = s.watch(ctx, r, func(_ int64, ev *mvccpb.Event) error {

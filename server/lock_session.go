@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/stele-db/stele/internal/keyrange"
 	"github.com/stele-db/stele/logstructured"
 )
 
@@ -98,16 +99,9 @@ func (c *lockSessions) awaitEarlier(ctx context.Context, prefix []byte, revision
 // below returns a request for the key below prefix that was created first (or last, if order is descending).
 func below(prefix []byte, order pb.RangeRequest_SortOrder) *pb.RangeRequest {
 	return &pb.RangeRequest{
-		Key: prefix, RangeEnd: prefixEnd(prefix), Limit: 1,
+		Key: prefix, RangeEnd: keyrange.Prefix(prefix).End, Limit: 1,
 		SortTarget: pb.RangeRequest_CREATE, SortOrder: order,
 	}
-}
-
-// prefixEnd returns the end of the range of all keys with the given prefix, which must end in a slash.
-func prefixEnd(prefix []byte) []byte {
-	end := append([]byte{}, prefix...)
-	end[len(end)-1]++
-	return end
 }
 
 func (c *lockSessions) awaitDelete(ctx context.Context, key []byte, from int64) error {

@@ -2,17 +2,17 @@ package server
 
 import (
 	"bytes"
-	"slices"
-	"sort"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
+	"github.com/stele-db/stele/internal/keyrange"
 )
 
 // writeSet holds the keys that the operations of a branch may write, nested transactions included.
 type writeSet struct {
 	puts map[string]struct{}
-	dels intervals
+	dels keyrange.Set
 }
 
 // checkOverlaps refuses two puts of one key, and a put of a key that is also deleted, among operations that run
@@ -61,10 +61,12 @@ func writesOf(ops []*pb.RequestOp) (writeSet, error) {
 	set := writeSet{puts: map[string]struct{}{}}
 	for _, op := range ops {
 		if del := op.GetRequestDeleteRange(); del != nil {
-			set.dels = append(set.dels, deleted(del))
+			if r := (keyrange.Range{Key: del.Key, End: del.RangeEnd}); !r.FromKey() {
+				set.dels = append(set.dels, r)
+			}
 		}
 	}
-	set.dels = set.dels.normalize()
+	set.dels = keyrange.NewSet(set.dels)
 
 	for _, op := range ops {
 		txn := op.GetRequestTxn()
@@ -80,18 +82,18 @@ func writesOf(ops []*pb.RequestOp) (writeSet, error) {
 			return set, err
 		}
 		either := union(success.puts, failure.puts)
-		if set.dels.containsAny(either) || intersect(set.puts, either) {
+		if containsAny(set.dels, either) || intersect(set.puts, either) {
 			return set, rpctypes.ErrGRPCDuplicateKey
 		}
 		set.puts = union(set.puts, either)
-		set.dels = merge(set.dels, merge(success.dels, failure.dels))
+		set.dels = set.dels.Union(success.dels).Union(failure.dels)
 	}
 	for _, op := range ops {
 		put := op.GetRequestPut()
 		if put == nil {
 			continue
 		}
-		if _, dup := set.puts[string(put.Key)]; dup || set.dels.contains(put.Key) {
+		if _, dup := set.puts[string(put.Key)]; dup || set.dels.Contains(put.Key) {
 			return set, rpctypes.ErrGRPCDuplicateKey
 		}
 		set.puts[string(put.Key)] = struct{}{}
@@ -122,101 +124,15 @@ func intersect(a, b map[string]struct{}) bool {
 	return false
 }
 
-// interval contains the keys k with begin <= k < end, or only the key begin if end is nil.
-type interval struct{ begin, end []byte }
-
-func deleted(r *pb.DeleteRangeRequest) interval {
-	if len(r.RangeEnd) == 0 {
-		return interval{begin: r.Key}
-	}
-	return interval{begin: r.Key, end: r.RangeEnd}
-}
-
-func (iv interval) empty() bool { return iv.end != nil && bytes.Compare(iv.begin, iv.end) >= 0 }
-
-// contains reports whether iv contains k. k must not be less than begin.
-func (iv interval) contains(k []byte) bool {
-	if iv.end == nil {
-		return bytes.Equal(iv.begin, k)
-	}
-	return bytes.Compare(k, iv.end) < 0
-}
-
-// before reports whether iv ends before the key k. k must not be less than begin.
-func (iv interval) before(k []byte) bool { return !iv.contains(k) }
-
-// reaches reports whether iv ends where o ends or later. Both must contain the begin of o.
-func (iv interval) reaches(o interval) bool {
-	switch {
-	case o.end == nil:
-		return true
-	case iv.end == nil:
-		return false
-	}
-	return bytes.Compare(iv.end, o.end) >= 0
-}
-
-// intervals is a set of keys: sorted, disjoint intervals, none of them empty.
-type intervals []interval
-
-// normalize turns any intervals into a set, in place.
-func (s intervals) normalize() intervals {
-	if len(s) == 0 {
-		return nil
-	}
-	s = slices.DeleteFunc(s, interval.empty)
-	slices.SortFunc(s, func(a, b interval) int { return bytes.Compare(a.begin, b.begin) })
-	return s.coalesce()
-}
-
-// coalesce joins overlapping intervals, which must be sorted, in place.
-func (s intervals) coalesce() intervals {
-	out := s[:0]
-	for _, iv := range s {
-		if n := len(out); n > 0 && !out[n-1].before(iv.begin) {
-			if !out[n-1].reaches(iv) {
-				out[n-1].end = iv.end
-			}
-			continue
-		}
-		out = append(out, iv)
-	}
-	return out
-}
-
-func (s intervals) contains(k []byte) bool {
-	i := sort.Search(len(s), func(i int) bool { return bytes.Compare(s[i].begin, k) > 0 })
-	return i > 0 && s[i-1].contains(k)
-}
-
-func (s intervals) containsAny(keys map[string]struct{}) bool {
-	if len(s) == 0 {
+// containsAny reports whether set holds one of the keys.
+func containsAny(set keyrange.Set, keys map[string]struct{}) bool {
+	if len(set) == 0 {
 		return false
 	}
 	for k := range keys {
-		if s.contains([]byte(k)) {
+		if set.Contains([]byte(k)) {
 			return true
 		}
 	}
 	return false
-}
-
-// merge returns the union of two sets.
-func merge(a, b intervals) intervals {
-	if len(a) == 0 {
-		return b
-	}
-	if len(b) == 0 {
-		return a
-	}
-	out := make(intervals, 0, len(a)+len(b))
-	for len(a) > 0 && len(b) > 0 {
-		if bytes.Compare(a[0].begin, b[0].begin) <= 0 {
-			out, a = append(out, a[0]), a[1:]
-		} else {
-			out, b = append(out, b[0]), b[1:]
-		}
-	}
-	out = append(append(out, a...), b...)
-	return out.coalesce()
 }

@@ -9,6 +9,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
 
+	"github.com/stele-db/stele/internal/keyrange"
 	"github.com/stele-db/stele/pkg/tls"
 )
 
@@ -82,8 +83,8 @@ func New(config Config) (Client, error) {
 }
 
 func (c *client) List(ctx context.Context, key string, rev int) ([]Value, error) {
-	begin, end := prefix(key)
-	resp, err := c.kv.Range(ctx, &pb.RangeRequest{Key: begin, RangeEnd: end, Revision: int64(rev)})
+	keys := keyrange.Prefix([]byte(key))
+	resp, err := c.kv.Range(ctx, &pb.RangeRequest{Key: keys.Key, RangeEnd: keys.End, Revision: int64(rev)})
 	if err != nil {
 		return nil, toError(ctx, err)
 	}
@@ -179,23 +180,6 @@ func (c *client) ifModified(ctx context.Context, key string, revision int64, op 
 
 func put(key string, value []byte) *pb.RequestOp {
 	return &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: []byte(key), Value: value}}}
-}
-
-// prefix returns the range of the keys that begin with key. A zero byte as the end means the end of all keys.
-func prefix(key string) (begin, end []byte) {
-	if key == "" {
-		return []byte{0}, []byte{0}
-	}
-	end = []byte(key)
-	for len(end) > 0 {
-		last := len(end) - 1
-		if end[last] < 0xff {
-			end[last]++
-			return []byte(key), end
-		}
-		end = end[:last]
-	}
-	return []byte(key), []byte{0}
 }
 
 // toError translates an error of the server to etcd's error, and returns the error of ctx if that has ended.

@@ -9,6 +9,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/stele-db/stele/internal/keyrange"
 	"github.com/stele-db/stele/logstructured"
 )
 
@@ -176,7 +177,7 @@ func (s *State) GrantPermission(role string, p *authpb.Permission) (Changes, err
 	if p == nil {
 		return nil, rpctypes.ErrGRPCPermissionNotGiven
 	}
-	if _, ok := toRange(p.Key, p.RangeEnd); !ok {
+	if len(p.Key) == 0 || (keyrange.Range{Key: p.Key, End: p.RangeEnd}).Empty() {
 		return nil, rpctypes.ErrGRPCInvalidAuthMgmt
 	}
 	r := s.roles[role]

@@ -6,6 +6,8 @@ import (
 
 	"go.etcd.io/etcd/api/v3/authpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
+	"github.com/stele-db/stele/internal/keyrange"
 )
 
 // Root is the name of the user that must exist before auth can be enabled, and of the role that has all permissions.
@@ -34,7 +36,7 @@ type user struct {
 	*authpb.User
 	state       *State
 	once        sync.Once
-	read, write ranges
+	read, write keyrange.Set
 }
 
 // Identity identifies the client of a request. The zero value is a client without an identity.
@@ -125,12 +127,12 @@ func (s *State) Admin(id Identity) error {
 
 // Read returns an error unless id may read all keys of a range, in etcd's notation.
 func (s *State) Read(id Identity, key, end []byte) error {
-	return s.may(id, func(u *user) bool { return u.read.contain(key, end) })
+	return s.may(id, func(u *user) bool { return u.read.Covers(keyrange.Range{Key: key, End: end}) })
 }
 
 // Write returns an error unless id may write all keys of a range.
 func (s *State) Write(id Identity, key, end []byte) error {
-	return s.may(id, func(u *user) bool { return u.write.contain(key, end) })
+	return s.may(id, func(u *user) bool { return u.write.Covers(keyrange.Range{Key: key, End: end}) })
 }
 
 func (s *State) may(id Identity, granted func(*user) bool) error {
@@ -173,13 +175,17 @@ func (u *user) collect() {
 			continue
 		}
 		for _, p := range r.KeyPermission {
+			keys := keyrange.Range{Key: p.Key, End: p.RangeEnd}
+			if len(keys.Key) == 0 {
+				continue
+			}
 			if p.PermType == authpb.Permission_READ || p.PermType == authpb.Permission_READWRITE {
-				u.read = u.read.add(p.Key, p.RangeEnd)
+				u.read = append(u.read, keys)
 			}
 			if p.PermType == authpb.Permission_WRITE || p.PermType == authpb.Permission_READWRITE {
-				u.write = u.write.add(p.Key, p.RangeEnd)
+				u.write = append(u.write, keys)
 			}
 		}
 	}
-	u.read, u.write = u.read.merge(), u.write.merge()
+	u.read, u.write = keyrange.NewSet(u.read), keyrange.NewSet(u.write)
 }

@@ -1,4 +1,4 @@
-package auth
+package keyrange
 
 import (
 	"fmt"
@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// A range is permitted exactly if each of its keys is. The keys are few, and made so that ranges touch, overlap and
-// leave gaps.
-func TestRanges(t *testing.T) {
+// TestSetCoversRangesOfItsKeys checks that a set covers a range exactly if it holds each of its keys. The keys are few,
+// and made so that ranges touch, overlap and leave gaps.
+func TestSetCoversRangesOfItsKeys(t *testing.T) {
 	keys := []string{"a", "a\x00", "a\x00\x00", "b", "b\x00", "c", "c\x00", "d", "\xff", "\xff\x00"}
 	bounds := []string{"", "\x00", "a", "a\x00", "b", "b\x00", "c", "d", "\xff"}
 	random := rand.New(rand.NewPCG(7, 7))
@@ -22,18 +22,22 @@ func TestRanges(t *testing.T) {
 		}
 		return key <= k && k < end
 	}
-	permitted := 0
+	covered := 0
 	for range 4_000 {
-		var rs ranges
+		var ranges, others []Range
 		var text string
 		var granted [][2]string
 		for range random.IntN(5) {
 			key, end := anyRange()
 			granted = append(granted, [2]string{key, end})
-			rs = rs.add([]byte(key), []byte(end))
+			if r := (Range{[]byte(key), []byte(end)}); random.IntN(2) == 0 {
+				ranges = append(ranges, r)
+			} else {
+				others = append(others, r)
+			}
 			text += fmt.Sprintf("%q-%q ", key, end)
 		}
-		rs = rs.merge()
+		set := NewSet(ranges).Union(NewSet(others))
 		key, end := anyRange()
 		if end != "" && end != "\x00" && end <= key {
 			continue // empty: see below
@@ -45,34 +49,37 @@ func TestRanges(t *testing.T) {
 				if !in(k, key, end) {
 					continue
 				}
-				covered := false
+				held := false
 				for _, g := range granted {
-					covered = covered || in(k, g[0], g[1])
+					held = held || in(k, g[0], g[1])
 				}
-				want = want && covered
+				if set.Contains([]byte(k)) != held {
+					t.Fatalf("%scontains %q: %v, want %v", text, k, !held, held)
+				}
+				want = want && held
 			}
 		}
-		if got := rs.contain([]byte(key), []byte(end)); got != want {
+		if got := set.Covers(Range{[]byte(key), []byte(end)}); got != want {
 			t.Fatalf("%swith %q-%q: %v, want %v", text, key, end, got, want)
 		}
 		if want {
-			permitted++
+			covered++
 		}
 	}
-	if permitted < 200 {
-		t.Errorf("only %d were permitted", permitted)
+	if covered < 200 {
+		t.Errorf("only %d were covered", covered)
 	}
-	var rs ranges
-	if rs = rs.add(nil, []byte{0}).add([]byte("b"), []byte("a")).merge(); len(rs) != 0 {
-		t.Errorf("permissions on nothing became %q", rs)
+	if set := NewSet([]Range{{[]byte("b"), []byte("a")}}); len(set) != 0 {
+		t.Errorf("an empty range became %q", set)
 	}
-	if rs.contain([]byte("b"), []byte("a")) {
-		t.Error("without permissions an empty range is permitted")
+	empty := Range{[]byte("b"), []byte("a")}
+	if Set(nil).Covers(empty) {
+		t.Error("an empty set covers an empty range")
 	}
-	rs = rs.add([]byte("b"), []byte("d")).merge()
+	set := NewSet([]Range{{[]byte("b"), []byte("d")}})
 	for key, want := range map[string]bool{"a": false, "b": true, "c": true, "d": false} {
-		if got := rs.contain([]byte(key), []byte("a")); got != want {
-			t.Errorf("the empty range from %q is permitted: %v, want %v", key, got, want)
+		if got := set.Covers(Range{[]byte(key), []byte("a")}); got != want {
+			t.Errorf("the empty range from %q is covered: %v, want %v", key, got, want)
 		}
 	}
 }
