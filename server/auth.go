@@ -86,11 +86,10 @@ func (s *authServer) AuthDisable(ctx context.Context, r *pb.AuthDisableRequest) 
 
 func (s *authServer) AuthStatus(ctx context.Context, r *pb.AuthStatusRequest) (*pb.AuthStatusResponse, error) {
 	resp := &pb.AuthStatusResponse{}
-	err := s.edit(ctx, r, &resp.Header, func(st *auth.State) (auth.Changes, error) {
+	return respond(resp, s.edit(ctx, r, &resp.Header, func(st *auth.State) (auth.Changes, error) {
 		resp.Enabled, resp.AuthRevision = st.Enabled, st.Revision()
 		return nil, nil
-	})
-	return respond(resp, err)
+	}))
 }
 
 // Authenticate checks the password on a state that is at least as new as the request.

@@ -16,20 +16,18 @@ func (s *authServer) RoleAdd(ctx context.Context, r *pb.AuthRoleAddRequest) (*pb
 
 func (s *authServer) RoleGet(ctx context.Context, r *pb.AuthRoleGetRequest) (*pb.AuthRoleGetResponse, error) {
 	resp := &pb.AuthRoleGetResponse{}
-	err := s.edit(ctx, r, &resp.Header, func(st *auth.State) (_ auth.Changes, err error) {
+	return respond(resp, s.edit(ctx, r, &resp.Header, func(st *auth.State) (_ auth.Changes, err error) {
 		resp.Perm, err = st.Role(r.Role)
 		return nil, err
-	})
-	return respond(resp, err)
+	}))
 }
 
 func (s *authServer) RoleList(ctx context.Context, r *pb.AuthRoleListRequest) (*pb.AuthRoleListResponse, error) {
 	resp := &pb.AuthRoleListResponse{}
-	err := s.edit(ctx, r, &resp.Header, func(st *auth.State) (auth.Changes, error) {
+	return respond(resp, s.edit(ctx, r, &resp.Header, func(st *auth.State) (auth.Changes, error) {
 		resp.Roles = st.Roles()
 		return nil, nil
-	})
-	return respond(resp, err)
+	}))
 }
 
 func (s *authServer) RoleDelete(ctx context.Context, r *pb.AuthRoleDeleteRequest) (*pb.AuthRoleDeleteResponse, error) {
@@ -42,18 +40,16 @@ func (s *authServer) RoleGrantPermission(
 	ctx context.Context, r *pb.AuthRoleGrantPermissionRequest,
 ) (*pb.AuthRoleGrantPermissionResponse, error) {
 	resp := &pb.AuthRoleGrantPermissionResponse{}
-	err := s.extend(ctx, r, &resp.Header, func(st *auth.State) (auth.Changes, error) {
+	return respond(resp, s.extend(ctx, r, &resp.Header, func(st *auth.State) (auth.Changes, error) {
 		return st.GrantPermission(r.Name, r.Perm)
-	})
-	return respond(resp, err)
+	}))
 }
 
 func (s *authServer) RoleRevokePermission(
 	ctx context.Context, r *pb.AuthRoleRevokePermissionRequest,
 ) (*pb.AuthRoleRevokePermissionResponse, error) {
 	resp := &pb.AuthRoleRevokePermissionResponse{}
-	err := s.edit(ctx, r, &resp.Header, func(st *auth.State) (auth.Changes, error) {
+	return respond(resp, s.edit(ctx, r, &resp.Header, func(st *auth.State) (auth.Changes, error) {
 		return st.RevokePermission(r.Role, r.Key, r.RangeEnd)
-	})
-	return respond(resp, err)
+	}))
 }

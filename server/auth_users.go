@@ -30,28 +30,25 @@ func (s *authServer) UserAdd(ctx context.Context, r *pb.AuthUserAddRequest) (*pb
 		}
 	}
 	resp := &pb.AuthUserAddResponse{}
-	err = s.extend(ctx, r, &resp.Header, func(st *auth.State) (auth.Changes, error) {
+	return respond(resp, s.extend(ctx, r, &resp.Header, func(st *auth.State) (auth.Changes, error) {
 		return st.AddUser(r.Name, hash, r.Options)
-	})
-	return respond(resp, err)
+	}))
 }
 
 func (s *authServer) UserGet(ctx context.Context, r *pb.AuthUserGetRequest) (*pb.AuthUserGetResponse, error) {
 	resp := &pb.AuthUserGetResponse{}
-	err := s.edit(ctx, r, &resp.Header, func(st *auth.State) (_ auth.Changes, err error) {
+	return respond(resp, s.edit(ctx, r, &resp.Header, func(st *auth.State) (_ auth.Changes, err error) {
 		resp.Roles, err = st.User(r.Name)
 		return nil, err
-	})
-	return respond(resp, err)
+	}))
 }
 
 func (s *authServer) UserList(ctx context.Context, r *pb.AuthUserListRequest) (*pb.AuthUserListResponse, error) {
 	resp := &pb.AuthUserListResponse{}
-	err := s.edit(ctx, r, &resp.Header, func(st *auth.State) (auth.Changes, error) {
+	return respond(resp, s.edit(ctx, r, &resp.Header, func(st *auth.State) (auth.Changes, error) {
 		resp.Users = st.Users()
 		return nil, nil
-	})
-	return respond(resp, err)
+	}))
 }
 
 func (s *authServer) UserDelete(ctx context.Context, r *pb.AuthUserDeleteRequest) (*pb.AuthUserDeleteResponse, error) {
@@ -74,31 +71,28 @@ func (s *authServer) UserChangePassword(
 		hash, invalid = auth.DecodeHash(r.HashedPassword, s.auth.bcryptCost)
 	}
 	resp := &pb.AuthUserChangePasswordResponse{}
-	err := s.edit(ctx, r, &resp.Header, func(st *auth.State) (auth.Changes, error) {
+	return respond(resp, s.edit(ctx, r, &resp.Header, func(st *auth.State) (auth.Changes, error) {
 		if invalid != nil {
 			return nil, invalid
 		}
 		return st.ChangePassword(r.Name, hash)
-	})
-	return respond(resp, err)
+	}))
 }
 
 func (s *authServer) UserGrantRole(
 	ctx context.Context, r *pb.AuthUserGrantRoleRequest,
 ) (*pb.AuthUserGrantRoleResponse, error) {
 	resp := &pb.AuthUserGrantRoleResponse{}
-	err := s.extend(ctx, r, &resp.Header, func(st *auth.State) (auth.Changes, error) {
+	return respond(resp, s.extend(ctx, r, &resp.Header, func(st *auth.State) (auth.Changes, error) {
 		return st.GrantRole(r.User, r.Role)
-	})
-	return respond(resp, err)
+	}))
 }
 
 func (s *authServer) UserRevokeRole(
 	ctx context.Context, r *pb.AuthUserRevokeRoleRequest,
 ) (*pb.AuthUserRevokeRoleResponse, error) {
 	resp := &pb.AuthUserRevokeRoleResponse{}
-	err := s.edit(ctx, r, &resp.Header, func(st *auth.State) (auth.Changes, error) {
+	return respond(resp, s.edit(ctx, r, &resp.Header, func(st *auth.State) (auth.Changes, error) {
 		return st.RevokeRole(r.Name, r.Role)
-	})
-	return respond(resp, err)
+	}))
 }

@@ -7,8 +7,6 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-
-	"github.com/stele-db/stele/logstructured/log"
 )
 
 // clusterServer is etcd's Cluster service: the members are the replicas on the database.
@@ -70,7 +68,7 @@ func (s *clusterServer) checkMember(ctx context.Context, r any, id uint64) error
 	if err != nil {
 		return toStatus(err)
 	}
-	if !slices.ContainsFunc(replicas, func(replica log.Replica) bool { return replica.ID == id }) {
+	if !contains(replicas, id) {
 		return rpctypes.ErrGRPCMemberNotFound
 	}
 	return nil

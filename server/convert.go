@@ -148,27 +148,27 @@ type (
 	}
 )
 
-// newRange, newPut, newDeleteRange and newTxn return the response and its header, which the caller has to fill in.
+// newRange, newPut, newDeleteRange and newTxn return a response whose header the caller has to fill in.
 
-func newRange(r *logstructured.RangeResult) (*pb.RangeResponse, *pb.ResponseHeader) {
+func newRange(r *logstructured.RangeResult) *pb.RangeResponse {
 	a := &rangeAnswer{}
 	a.Header, a.Kvs, a.More, a.Count = &a.header, r.KVs, r.More, r.Count
-	return &a.RangeResponse, &a.header
+	return &a.RangeResponse
 }
 
-func newPut(r *logstructured.PutResult) (*pb.PutResponse, *pb.ResponseHeader) {
+func newPut(r *logstructured.PutResult) *pb.PutResponse {
 	a := &putAnswer{}
 	a.Header, a.PrevKv = &a.header, r.PrevKV
-	return &a.PutResponse, &a.header
+	return &a.PutResponse
 }
 
-func newDeleteRange(r *logstructured.DeleteRangeResult) (*pb.DeleteRangeResponse, *pb.ResponseHeader) {
+func newDeleteRange(r *logstructured.DeleteRangeResult) *pb.DeleteRangeResponse {
 	a := &deleteRangeAnswer{}
 	a.Header, a.Deleted, a.PrevKvs = &a.header, r.Deleted, r.PrevKVs
-	return &a.DeleteRangeResponse, &a.header
+	return &a.DeleteRangeResponse
 }
 
-func newTxn(r *logstructured.TxnResult) (*pb.TxnResponse, *pb.ResponseHeader) {
+func newTxn(r *logstructured.TxnResult) *pb.TxnResponse {
 	a := &txnAnswer{}
 	a.Header, a.Succeeded = &a.header, r.Succeeded
 	if len(r.Results) > 0 {
@@ -177,7 +177,7 @@ func newTxn(r *logstructured.TxnResult) (*pb.TxnResponse, *pb.ResponseHeader) {
 			a.Responses[i] = newOp(result)
 		}
 	}
-	return &a.TxnResponse, &a.header
+	return &a.TxnResponse
 }
 
 // newOp returns the response to an operation inside a transaction. Its header has only the revision, and the header of
@@ -186,20 +186,19 @@ func newOp(result logstructured.OpResult) *pb.ResponseOp {
 	op := &pb.ResponseOp{}
 	switch r := result.(type) {
 	case *logstructured.RangeResult:
-		resp, header := newRange(r)
-		header.Revision = int64(r.Revision)
+		resp := newRange(r)
+		resp.Header.Revision = int64(r.Revision)
 		op.Response = &pb.ResponseOp_ResponseRange{ResponseRange: resp}
 	case *logstructured.PutResult:
-		resp, header := newPut(r)
-		header.Revision = int64(r.Revision)
+		resp := newPut(r)
+		resp.Header.Revision = int64(r.Revision)
 		op.Response = &pb.ResponseOp_ResponsePut{ResponsePut: resp}
 	case *logstructured.DeleteRangeResult:
-		resp, header := newDeleteRange(r)
-		header.Revision = int64(r.Revision)
+		resp := newDeleteRange(r)
+		resp.Header.Revision = int64(r.Revision)
 		op.Response = &pb.ResponseOp_ResponseDeleteRange{ResponseDeleteRange: resp}
 	case *logstructured.TxnResult:
-		resp, _ := newTxn(r)
-		op.Response = &pb.ResponseOp_ResponseTxn{ResponseTxn: resp}
+		op.Response = &pb.ResponseOp_ResponseTxn{ResponseTxn: newTxn(r)}
 	}
 	return op
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -73,23 +74,12 @@ func (q *fairQueue) leave(client string, ready chan struct{}) {
 		return
 	default:
 	}
-	own := q.queues[client]
-	for i, other := range own {
-		if other == ready {
-			own = append(own[:i:i], own[i+1:]...)
-			break
-		}
-	}
 	q.waiting--
+	own := slices.DeleteFunc(q.queues[client], func(other chan struct{}) bool { return other == ready })
 	q.queues[client] = own
 	if len(own) == 0 {
 		delete(q.queues, client)
-		for i, other := range q.order {
-			if other == client {
-				q.order = append(q.order[:i:i], q.order[i+1:]...)
-				break
-			}
-		}
+		q.order = slices.DeleteFunc(q.order, func(other string) bool { return other == client })
 	}
 }
 

@@ -45,8 +45,8 @@ func (s *kvServer) read(ctx context.Context, r *pb.RangeRequest, budget *unaryBu
 	if err != nil {
 		return nil, err
 	}
-	resp, header := newRange(result)
-	s.setHeader(header, result.Revision)
+	resp := newRange(result)
+	s.setHeader(resp.Header, result.Revision)
 	return resp, nil
 }
 
@@ -64,8 +64,8 @@ func (s *kvServer) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse, 
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	resp, header := newPut(result)
-	s.setHeader(header, result.Revision)
+	resp := newPut(result)
+	s.setHeader(resp.Header, result.Revision)
 	return resp, nil
 }
 
@@ -84,8 +84,8 @@ func (s *kvServer) DeleteRange(ctx context.Context, r *pb.DeleteRangeRequest) (*
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	resp, header := newDeleteRange(deleted)
-	s.setHeader(header, deleted.Revision)
+	resp := newDeleteRange(deleted)
+	s.setHeader(resp.Header, deleted.Revision)
 	return resp, nil
 }
 
@@ -113,8 +113,8 @@ func (s *kvServer) txn(ctx context.Context, r *pb.TxnRequest, budget *unaryBudge
 	if err != nil {
 		return nil, err
 	}
-	resp, header := newTxn(result)
-	s.setHeader(header, result.Revision)
+	resp := newTxn(result)
+	s.setHeader(resp.Header, result.Revision)
 	return resp, nil
 }
 

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"slices"
 
 	"github.com/sirupsen/logrus"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -11,7 +10,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/stele-db/stele/logstructured"
-	"github.com/stele-db/stele/logstructured/log"
 	"github.com/stele-db/stele/pkg/version"
 )
 
@@ -108,7 +106,7 @@ func (s *maintenanceServer) MoveLeader(ctx context.Context, r *pb.MoveLeaderRequ
 		return nil, rpctypes.ErrGRPCNotLeader
 	case r.TargetID == s.memberID:
 		return &pb.MoveLeaderResponse{}, nil
-	case !slices.ContainsFunc(replicas, func(replica log.Replica) bool { return replica.ID == r.TargetID }):
+	case !contains(replicas, r.TargetID):
 		return nil, rpctypes.ErrGRPCBadLeaderTransferee
 	}
 	return nil, errMoveLeader

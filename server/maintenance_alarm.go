@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"slices"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -10,7 +9,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/stele-db/stele/logstructured"
-	"github.com/stele-db/stele/logstructured/log"
 )
 
 // Alarm lists, raises or clears alarms. Alarms are shared by all replicas.
@@ -74,7 +72,7 @@ func (s *maintenanceServer) checkAlarm(ctx context.Context, r *pb.AlarmRequest, 
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(replicas, func(replica log.Replica) bool { return replica.ID == a.Member }) {
+		if contains(replicas, a.Member) {
 			return nil
 		}
 	}

@@ -63,3 +63,8 @@ func (m *member) header(revision logstructured.Revision) *pb.ResponseHeader {
 	m.setHeader(h, revision)
 	return h
 }
+
+// contains reports whether one of the replicas has the given ID.
+func contains(replicas []log.Replica, id uint64) bool {
+	return slices.ContainsFunc(replicas, func(r log.Replica) bool { return r.ID == id })
+}
