@@ -53,6 +53,18 @@ func New(store *logstructured.Store, opts Options) (*Server, error) {
 	return newServer(starting, store)
 }
 
+// Server prepares the server of a store, which takes ownership of the listeners. From then on clients wait until it
+// runs. The store must be open, and must stay open until the server's Run returns. registerer receives the server's
+// metrics; nil registers none.
+func (s *Starting) Server(store *logstructured.Store, registerer prometheus.Registerer) (*Server, error) {
+	s.opts.Registerer = registerer
+	server, err := newServer(s, store)
+	if err == nil && s.dispatch != nil {
+		s.leave()
+	}
+	return server, err
+}
+
 func newServer(starting *Starting, store *logstructured.Store) (*Server, error) {
 	opts := starting.opts
 	m := newMember(store, &opts)
@@ -100,6 +112,34 @@ func newServer(starting *Starting, store *logstructured.Store) (*Server, error) 
 	s.http = newHTTPServer(&opts, newHTTPHandler(m, &opts, s.grpc, s.gateway))
 	s.dispatch.SetQueues(s.queues)
 	return s, nil
+}
+
+// register registers etcd's services, health and reflection with the gRPC server. The caller's gRPC server keeps its
+// own health service, and reflection is left to the caller.
+func (s *Server) register(m *member) {
+	kv := &kvServer{member: m, maxRequestBytes: s.opts.MaxRequestBytes, maxTxnOps: s.opts.MaxTxnOps}
+	lease := &leaseServer{member: m, streams: s.streams}
+	sessions := lockSessions{member: m, kv: kv, lease: lease, streams: s.streams}
+	pb.RegisterKVServer(s.grpc, kv)
+	pb.RegisterWatchServer(s.grpc, s.watch)
+	pb.RegisterLeaseServer(s.grpc, lease)
+	v3lockpb.RegisterLockServer(s.grpc, &lockServer{lockSessions: sessions})
+	v3electionpb.RegisterElectionServer(s.grpc, &electionServer{lockSessions: sessions})
+	pb.RegisterClusterServer(s.grpc, &clusterServer{member: m})
+	pb.RegisterMaintenanceServer(s.grpc, &maintenanceServer{
+		member: m, logger: s.opts.Logger, streams: s.streams, snapshots: s.snapshots,
+	})
+	pb.RegisterAuthServer(s.grpc, &authServer{
+		member: m, logger: s.opts.Logger, passwords: s.passwords, maxRequestBytes: s.opts.MaxRequestBytes,
+	})
+	if s.opts.GRPCServer == nil {
+		healthpb.RegisterHealthServer(s.grpc, s.health)
+		registerReflection(s.grpc)
+		return
+	}
+	if _, ok := s.grpc.GetServiceInfo()[healthpb.Health_ServiceDesc.ServiceName]; !ok {
+		healthpb.RegisterHealthServer(s.grpc, s.health)
+	}
 }
 
 // registered registers c. If another server of this process has registered the same collector, it returns the existing
@@ -154,6 +194,28 @@ func (s *Server) serveOwn(group *errgroup.Group) {
 	})
 }
 
+// serveInjected serves the caller's gRPC server on the listeners, of which it takes ownership. The caller may also
+// serve it on other listeners, and stop it.
+func (s *Server) serveInjected(group *errgroup.Group) {
+	for _, l := range s.opts.Listeners {
+		group.Go(func() error {
+			limited := transport.LimitConnections(l.Listener, s.opts.maxConnections())
+			if err := s.grpc.Serve(limited); !errors.Is(err, grpc.ErrServerStopped) {
+				return err
+			}
+			return nil
+		})
+	}
+}
+
+// served returns nil if err means that the server was stopped.
+func served(err error) error {
+	if errors.Is(err, grpc.ErrServerStopped) || errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
 // shutdown stops the servers. It returns when no request is in flight, at the latest shortly after ctx ends.
 func (s *Server) shutdown(ctx context.Context) {
 	s.health.Shutdown()
@@ -193,67 +255,5 @@ func (s *Server) drain(ctx context.Context) {
 	case <-ctx.Done():
 		s.grpc.Stop()
 		<-drained
-	}
-}
-
-// Server prepares the server of a store, which takes ownership of the listeners. From then on clients wait until it
-// runs. The store must be open, and must stay open until the server's Run returns. registerer receives the server's
-// metrics; nil registers none.
-func (s *Starting) Server(store *logstructured.Store, registerer prometheus.Registerer) (*Server, error) {
-	s.opts.Registerer = registerer
-	server, err := newServer(s, store)
-	if err == nil && s.dispatch != nil {
-		s.leave()
-	}
-	return server, err
-}
-
-// served returns nil if err means that the server was stopped.
-func served(err error) error {
-	if errors.Is(err, grpc.ErrServerStopped) || errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return err
-}
-
-// register registers etcd's services, health and reflection with the gRPC server. The caller's gRPC server keeps its
-// own health service, and reflection is left to the caller.
-func (s *Server) register(m *member) {
-	kv := &kvServer{member: m, maxRequestBytes: s.opts.MaxRequestBytes, maxTxnOps: s.opts.MaxTxnOps}
-	lease := &leaseServer{member: m, streams: s.streams}
-	sessions := lockSessions{member: m, kv: kv, lease: lease, streams: s.streams}
-	pb.RegisterKVServer(s.grpc, kv)
-	pb.RegisterWatchServer(s.grpc, s.watch)
-	pb.RegisterLeaseServer(s.grpc, lease)
-	v3lockpb.RegisterLockServer(s.grpc, &lockServer{lockSessions: sessions})
-	v3electionpb.RegisterElectionServer(s.grpc, &electionServer{lockSessions: sessions})
-	pb.RegisterClusterServer(s.grpc, &clusterServer{member: m})
-	pb.RegisterMaintenanceServer(s.grpc, &maintenanceServer{
-		member: m, logger: s.opts.Logger, streams: s.streams, snapshots: s.snapshots,
-	})
-	pb.RegisterAuthServer(s.grpc, &authServer{
-		member: m, logger: s.opts.Logger, passwords: s.passwords, maxRequestBytes: s.opts.MaxRequestBytes,
-	})
-	if s.opts.GRPCServer == nil {
-		healthpb.RegisterHealthServer(s.grpc, s.health)
-		registerReflection(s.grpc)
-		return
-	}
-	if _, ok := s.grpc.GetServiceInfo()[healthpb.Health_ServiceDesc.ServiceName]; !ok {
-		healthpb.RegisterHealthServer(s.grpc, s.health)
-	}
-}
-
-// serveInjected serves the caller's gRPC server on the listeners, of which it takes ownership. The caller may also
-// serve it on other listeners, and stop it.
-func (s *Server) serveInjected(group *errgroup.Group) {
-	for _, l := range s.opts.Listeners {
-		group.Go(func() error {
-			limited := transport.LimitConnections(l.Listener, s.opts.maxConnections())
-			if err := s.grpc.Serve(limited); !errors.Is(err, grpc.ErrServerStopped) {
-				return err
-			}
-			return nil
-		})
 	}
 }
