@@ -156,16 +156,7 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServe
 	}
 	req := toRange(r)
 	sorted := req.SortTarget != logstructured.SortByKey
-	chunk, remaining := int64(firstChunk), int64(math.MaxInt64)
-	switch {
-	case r.CountOnly:
-		remaining = 0
-	case r.Limit > 0:
-		remaining = r.Limit
-	case r.Limit < 0 && sorted:
-		// etcd sends everything in one message; without a sort target the client sees no difference.
-		chunk = math.MaxInt64
-	}
+	chunk, remaining := streamLimits(r)
 	budget := newStreamBudget(stream.Context())
 	if budget != nil {
 		defer budget.drop()
@@ -221,6 +212,20 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServe
 			chunk = n // there was no room for more
 		}
 	}
+}
+
+// streamLimits returns how many keys the first message of a stream and all its messages together may have.
+func streamLimits(r *pb.RangeRequest) (first, all int64) {
+	switch {
+	case r.CountOnly:
+		return firstChunk, 0
+	case r.Limit > 0:
+		return firstChunk, r.Limit
+	case r.Limit < 0 && r.SortTarget != pb.RangeRequest_KEY:
+		// etcd sends everything in one message; without a sort target the client sees no difference.
+		return math.MaxInt64, math.MaxInt64
+	}
+	return firstChunk, math.MaxInt64
 }
 
 // readChunk reads the keys of one message of a stream.

@@ -78,8 +78,8 @@ func TestVersionsAndCipherSuites(t *testing.T) {
 		})
 		conn, err := tls.Dial("tcp", r.addr().String(), &tls.Config{
 			RootCAs: ca.Client(t, "").RootCAs, NextProtos: []string{"h2"},
-			// what the server refuses
-			MinVersion: test.min, MaxVersion: test.max, CipherSuites: test.suites, //nolint:gosec
+			MinVersion: test.min, MaxVersion: test.max, //nolint:gosec // the server must refuse old versions
+			CipherSuites: test.suites,
 		})
 		if err != nil {
 			if test.want != 0 {
