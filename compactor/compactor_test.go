@@ -147,7 +147,8 @@ func TestCompactedByAnotherReplicaCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := logrus.New()
 		log.SetOutput(&out)
-		store := &clockStore{start: time.Now(), rate: time.Hour * 1000, fail: func(int) error { return logstructured.ErrCompacted }}
+		store := &clockStore{start: time.Now(), rate: time.Hour * 1000,
+			fail: func(int) error { return logstructured.ErrCompacted }}
 		store.start = store.start.Add(-500 * 1000 * time.Hour)
 		c := &Compactor{Store: store, Logger: logrus.NewEntry(log), Schedule: Interval{Every: time.Minute, Retain: 10}}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)

@@ -28,7 +28,8 @@ func TestConfigurationIsLogged(t *testing.T) {
 // TestConfiguredHidesPasswords checks that the password of an endpoint of any form stays out of the log.
 func TestConfiguredHidesPasswords(t *testing.T) {
 	for _, endpoint := range []string{
-		"postgres://u:hunter2@h/d?sslmode=disable", "mysql://u:hunter2@tcp(h)/d", "postgres://u:hunter2@[/d", "u:hunter2@h",
+		"postgres://u:hunter2@h/d?sslmode=disable", "mysql://u:hunter2@tcp(h)/d", "postgres://u:hunter2@[/d",
+		"u:hunter2@h",
 		"postgres://h/d?user=u&password=hunter2",
 	} {
 		cfg := &config{}

@@ -58,7 +58,8 @@ func TestDatabaseOptions(t *testing.T) {
 	// Negative values, which mean "no limit" in kine, are no error. Package endpoint treats them as unset.
 	opts, said = databaseOptions(t, "hunter2", "--endpoint=postgres://u@h/d", "--skip-verify",
 		"--datastore-max-open-connections=-1",
-		"--datastore-max-idle-connections=-1", "--datastore-connection-max-lifetime=-1s", "--datastore-connection-max-idle-time=-1s")
+		"--datastore-max-idle-connections=-1", "--datastore-connection-max-lifetime=-1s",
+		"--datastore-connection-max-idle-time=-1s")
 	if want := (connect.Options{Password: "hunter2", TLS: connect.TLS{SkipVerify: true},
 		Pool: connect.Pool{MaxOpen: -1, MaxIdle: -1, MaxLifetime: -time.Second,
 			MaxIdleTime: -time.Second}}); opts != want || said != "" {

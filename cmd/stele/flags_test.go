@@ -40,7 +40,8 @@ var kineCommandLine = []string{
 // have their own tests.)
 var kineHonoured = []string{
 	"listen-address", "endpoint", "log-format", "metrics-bind-address", "datastore-poll-interval",
-	"metrics-ignore-tls-config", "metrics-enable-profiling", "watch-progress-notify-interval", "compact-interval", "compact-interval-jitter",
+	"metrics-ignore-tls-config", "metrics-enable-profiling", "watch-progress-notify-interval", "compact-interval",
+	"compact-interval-jitter",
 	"compact-timeout", "compact-min-retain", "debug",
 	"ca-file", "cert-file", "key-file", "skip-verify",
 	"datastore-max-idle-connections", "datastore-max-open-connections",

@@ -14,8 +14,12 @@ import (
 
 // kineSQL creates a table of kine with two keys, one of them deleted, after a compaction at revision 2.
 const kineSQL = `
-CREATE TABLE kine (id INTEGER PRIMARY KEY, name TEXT, created INTEGER, deleted INTEGER, create_revision INTEGER, prev_revision INTEGER, lease INTEGER, value BLOB, old_value BLOB);
-INSERT INTO kine VALUES (1, 'compact_rev_key', 1, 0, NULL, 2, 0, '', NULL), (3, '/a', 0, 0, 2, 2, 0, 'a2', 'a1'), (4, '/b', 1, 0, NULL, 0, 3600, 'b', NULL),
+CREATE TABLE kine (id INTEGER PRIMARY KEY, name TEXT, created INTEGER, deleted INTEGER, create_revision INTEGER,
+  prev_revision INTEGER, lease INTEGER, value BLOB, old_value BLOB);
+INSERT INTO kine VALUES
+  (1, 'compact_rev_key', 1, 0, NULL, 2, 0, '', NULL),
+  (3, '/a', 0, 0, 2, 2, 0, 'a2', 'a1'),
+  (4, '/b', 1, 0, NULL, 0, 3600, 'b', NULL),
   (5, 'gap-5', 0, 1, 0, 0, 0, NULL, NULL), (6, '/b', 0, 1, 4, 4, 0, NULL, 'b');`
 
 // makeKine creates kine's default database in dir.
@@ -95,7 +99,8 @@ func TestBesideKine(t *testing.T) {
 func TestImportMistakes(t *testing.T) {
 	dir := t.TempDir()
 	makeKine(t, dir,
-		`CREATE TABLE kine AS SELECT 2 AS id, '/a' AS name, 1 AS created, 0 AS deleted, 0 AS create_revision, 0 AS prev_revision, 0 AS lease, '' AS value, '' AS old_value`)
+		`CREATE TABLE kine AS SELECT 2 AS id, '/a' AS name, 1 AS created, 0 AS deleted, 0 AS create_revision,
+		0 AS prev_revision, 0 AS lease, '' AS value, '' AS old_value`)
 	for args, want := range map[string]string{
 		"":                              "--from is missing: write what to import from, such as --from=",
 		"--from=consul":                 `--from: "consul" is not `,
@@ -117,7 +122,8 @@ func TestImportMistakes(t *testing.T) {
 			strings.Fields(strings.Replace(args, "--from=kine", "--from=kine --source=db/state.db", 1))...)...)
 		code := p.wait()
 		said := p.stdout.String() + p.stderr.String()
-		if code != 1 || !strings.Contains(said, want) || strings.Contains(said, "hunter2") || strings.Count(said, "\n") != 1 {
+		if code != 1 || !strings.Contains(said, want) || strings.Contains(said, "hunter2") ||
+			strings.Count(said, "\n") != 1 {
 			t.Errorf("stele import %s: exit code %d, want 1 and %q: %s", args, code, want, said)
 		}
 	}

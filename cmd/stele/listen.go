@@ -57,8 +57,8 @@ func (c *config) listen(ctx context.Context, certs *transport.Certificates) (*tr
 	return l, nil
 }
 
-// local reports whether only this machine can connect to address. It accepts an invalid address, which [transport.Listen]
-// rejects.
+// local reports whether only this machine can connect to address. It accepts an invalid address, which
+// [transport.Listen] rejects.
 func local(ctx context.Context, address string) bool {
 	scheme, rest, found := strings.Cut(address, "://")
 	if !found {

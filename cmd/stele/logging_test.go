@@ -17,7 +17,8 @@ func TestJSONLogHasDurationsWithUnits(t *testing.T) {
 	}
 	log.WithField("after", 1500*time.Millisecond).WithField("keys", 3).Info("the database answers again")
 	var fields map[string]any
-	if err := json.Unmarshal([]byte(out.String()), &fields); err != nil || fields["after"] != "1.5s" || fields["keys"] != 3.0 {
+	if err := json.Unmarshal([]byte(out.String()), &fields); err != nil || fields["after"] != "1.5s" ||
+		fields["keys"] != 3.0 {
 		t.Errorf("%s: %v", out.String(), err)
 	}
 }

@@ -276,7 +276,8 @@ func TestSocketInUse(t *testing.T) {
 	if code := second.wait(); code != 1 {
 		t.Errorf("exit code %d", code)
 	}
-	if said := second.stderr.String(); !strings.Contains(said, "--listen-address") || !strings.Contains(said, "in use") {
+	if said := second.stderr.String(); !strings.Contains(said, "--listen-address") ||
+		!strings.Contains(said, "in use") {
 		t.Errorf("said %q", said)
 	}
 	if left, err := os.ReadDir(other); err != nil || len(left) > 0 {

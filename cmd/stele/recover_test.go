@@ -39,7 +39,8 @@ func TestRecover(t *testing.T) {
 		if err != nil || resp.Count != 1 || resp.Header.RaftTerm != 2 {
 			t.Errorf("%v, %v", resp, err)
 		}
-		if _, err := p.kv().Range(testContext(t), &pb.RangeRequest{Key: []byte("a"), Revision: seen}); status.Code(err) != codes.OutOfRange {
+		request := &pb.RangeRequest{Key: []byte("a"), Revision: seen}
+		if _, err := p.kv().Range(testContext(t), request); status.Code(err) != codes.OutOfRange {
 			t.Errorf("a read of what was lost: %v", err)
 		}
 		p.stop()

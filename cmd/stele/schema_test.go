@@ -10,7 +10,8 @@ import (
 func TestSchema(t *testing.T) {
 	dir := t.TempDir()
 	p := launch(t, dir, nil, "schema", "--print", "--endpoint=sqlite://state.db")
-	if code := p.wait(); code != 0 || !strings.Contains(p.stdout.String(), "CREATE TABLE stele_log") || p.stderr.String() != "" {
+	if code := p.wait(); code != 0 || !strings.Contains(p.stdout.String(), "CREATE TABLE stele_log") ||
+		p.stderr.String() != "" {
 		t.Errorf("exit code %d", code)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {

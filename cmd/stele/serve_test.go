@@ -66,11 +66,13 @@ func TestWithoutArgumentsItServesAndSaysWhereAndHow(t *testing.T) {
 		t.Error(err)
 	}
 	var v map[string]string
-	if err := json.Unmarshal([]byte(fetch(t, http.DefaultClient, url+"/version")), &v); err != nil || v["etcdserver"] != version.Etcd {
+	if err := json.Unmarshal([]byte(fetch(t, http.DefaultClient, url+"/version")), &v); err != nil ||
+		v["etcdserver"] != version.Etcd {
 		t.Errorf("/version: %v %v", v, err)
 	}
 	fetch(t, http.DefaultClient, url+"/readyz")
-	if metrics := fetch(t, http.DefaultClient, url+"/metrics"); !strings.Contains(metrics, "process_resident_memory_bytes") {
+	metrics := fetch(t, http.DefaultClient, url+"/metrics")
+	if !strings.Contains(metrics, "process_resident_memory_bytes") {
 		t.Errorf("/metrics lacks the process's own: %.300s", metrics)
 	}
 	p.stop()
@@ -84,7 +86,9 @@ func TestSIGTERMTellsWatchersAndKeepsEverything(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	create := &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: []byte("k")}}}
+	create := &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{
+		CreateRequest: &pb.WatchCreateRequest{Key: []byte("k")},
+	}}
 	if err := watch.Send(create); err != nil {
 		t.Fatal(err)
 	}
@@ -229,7 +233,8 @@ func TestKineUnitFileWorksAndWarns(t *testing.T) {
 	}
 	for line := range strings.Lines(logged) {
 		var fields map[string]any
-		if err := json.Unmarshal([]byte(line), &fields); err != nil || fields["message"] == nil || fields["severity"] == nil {
+		if err := json.Unmarshal([]byte(line), &fields); err != nil || fields["message"] == nil ||
+			fields["severity"] == nil {
 			t.Errorf("--log-format=json wrote %q", line)
 		}
 	}
@@ -257,14 +262,16 @@ func TestLimitsAreFlags(t *testing.T) {
 	kv := p.kv()
 	_, err := kv.Put(testContext(t), &pb.PutRequest{Key: []byte("k"), Value: make([]byte, 1001)},
 		grpc.WaitForReady(true))
-	if status.Code(err) != codes.InvalidArgument || !strings.Contains(status.Convert(err).Message(), "request is too large") {
+	if status.Code(err) != codes.InvalidArgument ||
+		!strings.Contains(status.Convert(err).Message(), "request is too large") {
 		t.Errorf("a request of 1001 bytes: %v", err)
 	}
 	op := func(key string) *pb.RequestOp {
 		return &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: []byte(key)}}}
 	}
 	_, err = kv.Txn(testContext(t), &pb.TxnRequest{Success: []*pb.RequestOp{op("a"), op("b"), op("c")}})
-	if status.Code(err) != codes.InvalidArgument || !strings.Contains(status.Convert(err).Message(), "too many operations") {
+	if status.Code(err) != codes.InvalidArgument ||
+		!strings.Contains(status.Convert(err).Message(), "too many operations") {
 		t.Errorf("three operations: %v", err)
 	}
 	if got := revisionOf(t, kv); got != 1 {
@@ -280,7 +287,9 @@ func TestMemberListShowsNameAndURLs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(resp.Members) != 1 || resp.Members[0].Name != "one" || strings.Join(resp.Members[0].ClientURLs, ",") != "http://stele.example:2379,unix:,unixs:///run/stele.sock" { // etcd's format
+	if len(resp.Members) != 1 || resp.Members[0].Name != "one" ||
+		// etcd's format
+		strings.Join(resp.Members[0].ClientURLs, ",") != "http://stele.example:2379,unix:,unixs:///run/stele.sock" {
 		t.Errorf("members %v", resp.Members)
 	}
 }
@@ -330,7 +339,8 @@ func TestKeepAliveFlags(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := conn.Write([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")); err != nil {
+	const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+	if _, err := conn.Write([]byte(preface)); err != nil {
 		t.Fatal(err)
 	}
 	if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {

@@ -183,7 +183,8 @@ func TestMistakesWithServers(t *testing.T) {
 					}
 					newer.admin(t, "UPDATE stele_schema SET version = 1000, compatible = 1000")
 				},
-				args: []string{"--endpoint=" + newer.endpoint(newer.user+":"+newer.password)}, want: []string{"--endpoint", "newer version", "1000"}},
+				args: []string{"--endpoint=" + newer.endpoint(newer.user+":"+newer.password)},
+				want: []string{"--endpoint", "newer version", "1000"}},
 		} {
 			if test.before != nil {
 				test.before()
@@ -274,7 +275,8 @@ func TestStartBeforeTheServer(t *testing.T) {
 		s.Restart(t, 1)
 		put(t, p.kv(), "k", "v")
 		p.stop()
-		if n := strings.Count(p.stderr.String(), "retrying until it succeeds"); n > 5 || strings.Contains(p.said()+stopped.said()+once.said(), a.password) {
+		if n := strings.Count(p.stderr.String(), "retrying until it succeeds"); n > 5 ||
+			strings.Contains(p.said()+stopped.said()+once.said(), a.password) {
 			t.Errorf("said %d times that it tries, or the password", n)
 		}
 	})
@@ -293,7 +295,8 @@ func TestSchemaByAnAdministrator(t *testing.T) {
 		a.admin(t, tables)
 		if s.Kind == database.Postgres {
 			a.admin(t,
-				"GRANT SELECT, INSERT, UPDATE, DELETE ON stele_log, stele_head, stele_replica TO "+a.user+"; GRANT SELECT ON stele_schema TO "+a.user)
+				"GRANT SELECT, INSERT, UPDATE, DELETE ON stele_log, stele_head, stele_replica TO "+a.user+
+					"; GRANT SELECT ON stele_schema TO "+a.user)
 		}
 		env := []string{"STELE_DATASTORE_PASSWORD=" + a.password}
 		for _, args := range [][]string{{"schema", endpoint}, {"--listen-address=127.0.0.1:0", endpoint}} {

@@ -27,7 +27,8 @@ func TestTLS(t *testing.T) {
 	trusting := ca.Client(t, "")
 	trusting.ServerName = "localhost"
 	creds := credentials.NewTLS(trusting)
-	for _, address := range []string{"0.0.0.0:0", "https://127.0.0.1:0", "http://127.0.0.1:0", "unix://" + sockets + "/s"} {
+	for _, address := range []string{"0.0.0.0:0", "https://127.0.0.1:0", "http://127.0.0.1:0",
+		"unix://" + sockets + "/s"} {
 		p := launch(t, t.TempDir(), nil, "--listen-address="+address,
 			"--server-cert-file="+serving.CertFile, "--server-key-file="+serving.KeyFile)
 		if url := p.url(); !strings.HasPrefix(url, "https://127.0.0.1:") && !strings.HasPrefix(url, "unixs://") {
@@ -101,7 +102,8 @@ func TestMetricsMayIgnoreTLS(t *testing.T) {
 	serving := tlstest.New(t).Issue(t, "server")
 	p := start(t, t.TempDir(), "--server-cert-file="+serving.CertFile, "--server-key-file="+serving.KeyFile,
 		"--metrics-bind-address=127.0.0.1:0", "--metrics-ignore-tls-config")
-	if got := fetch(t, http.DefaultClient, "http://"+metricsAddress(t, p)+"/metrics"); !strings.Contains(got, "go_goroutines") {
+	got := fetch(t, http.DefaultClient, "http://"+metricsAddress(t, p)+"/metrics")
+	if !strings.Contains(got, "go_goroutines") {
 		t.Errorf("metrics: %.200s", got)
 	}
 }
@@ -109,12 +111,14 @@ func TestMetricsMayIgnoreTLS(t *testing.T) {
 func TestProfilesAreServedOnlyWhenAskedFor(t *testing.T) {
 	const path = "/debug/pprof/goroutine?debug=1"
 	p := start(t, t.TempDir(), "--metrics-bind-address=127.0.0.1:0", "--metrics-enable-profiling")
-	if got := fetch(t, http.DefaultClient, "http://"+metricsAddress(t, p)+path); !strings.Contains(got, "goroutine profile:") {
+	got := fetch(t, http.DefaultClient, "http://"+metricsAddress(t, p)+path)
+	if !strings.Contains(got, "goroutine profile:") {
 		t.Errorf("profile: %.200s", got)
 	}
 	var vars struct{ Memstats struct{ Mallocs int64 } }
 	shown := fetch(t, http.DefaultClient, "http://"+metricsAddress(t, p)+"/debug/vars")
-	if err := json.Unmarshal([]byte(shown), &vars); err != nil || vars.Memstats.Mallocs == 0 || strings.Contains(shown, "cmdline") {
+	if err := json.Unmarshal([]byte(shown), &vars); err != nil || vars.Memstats.Mallocs == 0 ||
+		strings.Contains(shown, "cmdline") {
 		t.Errorf("variables: %v, %.200s", err, shown)
 	}
 	p = start(t, t.TempDir(), "--metrics-bind-address=127.0.0.1:0")

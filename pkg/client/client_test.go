@@ -79,7 +79,8 @@ func TestValues(t *testing.T) {
 	get := func(key, data string, modified int64) {
 		t.Helper()
 		value, err := c.Get(ctx, key)
-		if want := (client.Value{Key: []byte(key), Data: []byte(data), Modified: modified}); err != nil || fmt.Sprint(value) != fmt.Sprint(want) {
+		if want := (client.Value{Key: []byte(key), Data: []byte(data), Modified: modified}); err != nil ||
+			fmt.Sprint(value) != fmt.Sprint(want) {
 			t.Errorf("%s: %v, %v; want %v", key, value, err, want)
 		}
 	}
@@ -241,7 +242,8 @@ func TestContexts(t *testing.T) {
 	if _, err := nobody.Get(t.Context(), "k"); status.Code(err) != codes.Unavailable {
 		t.Errorf("get: %v", err)
 	}
-	if err := nobody.Put(t.Context(), "k", nil); status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "nobody") {
+	if err := nobody.Put(t.Context(), "k", nil); status.Code(err) != codes.Unavailable ||
+		!strings.Contains(err.Error(), "nobody") {
 		t.Errorf("put: %v", err)
 	}
 	if err := nobody.Close(); err != nil {

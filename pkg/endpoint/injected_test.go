@@ -55,14 +55,17 @@ func TestInjectedServer(t *testing.T) {
 	if err != nil || len(got.Kvs) != 1 || string(got.Kvs[0].Value) != "v" {
 		t.Errorf("on the caller's listener: %v, %v", got, err)
 	}
-	if answer, err := healthpb.NewHealthClient(conn).Check(within(t), &healthpb.HealthCheckRequest{}); err != nil || answer.Status != healthpb.HealthCheckResponse_SERVING {
+	if answer, err := healthpb.NewHealthClient(conn).Check(within(t), &healthpb.HealthCheckRequest{}); err != nil ||
+		answer.Status != healthpb.HealthCheckResponse_SERVING {
 		t.Errorf("health: %v, %v", answer, err)
 	}
 	watch, err := pb.NewWatchClient(conn).Watch(within(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := watch.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: []byte("k")}}}); err != nil {
+	create := &pb.WatchCreateRequest{Key: []byte("k")}
+	request := &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}}
+	if err := watch.Send(request); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := watch.Recv(); err != nil {
@@ -106,14 +109,16 @@ func TestInjectedServerThatHasTheServices(t *testing.T) {
 	healthpb.RegisterHealthServer(injected, mine)
 	s := start(t, Config{GRPCServer: injected, Listener: "tcp://127.0.0.1:0"})
 	registry := prometheus.NewRegistry()
-	if _, err := tryStart(t, Config{GRPCServer: injected, MetricsRegisterer: registry}); !errors.Is(err, server.ErrServiceRegistered) {
+	_, err := tryStart(t, Config{GRPCServer: injected, MetricsRegisterer: registry})
+	if !errors.Is(err, server.ErrServiceRegistered) {
 		t.Errorf("the second time: %v", err)
 	}
 	if left := names(t, registry); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 	put(t, s.client(), "k", "v")
-	if _, err := healthpb.NewHealthClient(dial(t, s)).Check(within(t), &healthpb.HealthCheckRequest{Service: "mine"}); err != nil {
+	request := &healthpb.HealthCheckRequest{Service: "mine"}
+	if _, err := healthpb.NewHealthClient(dial(t, s)).Check(within(t), request); err != nil {
 		t.Errorf("the caller's health service: %v", err)
 	}
 }

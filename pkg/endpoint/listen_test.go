@@ -90,7 +90,8 @@ func TestListeners(t *testing.T) {
 	} {
 		t.Run(test.listener, func(t *testing.T) {
 			s := start(t, Config{Listener: test.listener, ServerTLSConfig: test.tls})
-			if len(s.Endpoints) != 1 || !strings.HasPrefix(s.Endpoints[0], test.prefix) || strings.HasSuffix(s.Endpoints[0], ":0") {
+			if len(s.Endpoints) != 1 || !strings.HasPrefix(s.Endpoints[0], test.prefix) ||
+				strings.HasSuffix(s.Endpoints[0], ":0") {
 				t.Fatalf("endpoints %q, want %s...", s.Endpoints, test.prefix)
 			}
 			if wanted := (tls.Config{CAFile: test.tls.CAFile}); s.TLSConfig != wanted {
@@ -111,16 +112,19 @@ func TestListeners(t *testing.T) {
 func TestExternalDatastore(t *testing.T) {
 	files := tls.Config{CAFile: "ca", CertFile: "cert", KeyFile: "key"}
 	t.Chdir(shortDir(t))
-	for _, endpoint := range []string{"http://10.0.0.1:2379", "https://a:2379,https://b:2379,https://c:2379", "unix://kine.sock", "unixs://kine.sock"} {
+	for _, endpoint := range []string{"http://10.0.0.1:2379", "https://a:2379,https://b:2379,https://c:2379",
+		"unix://kine.sock", "unixs://kine.sock"} {
 		var wg sync.WaitGroup
 		etcd, err := Listen(t.Context(), Config{Endpoint: endpoint, BackendTLSConfig: files, WaitGroup: &wg})
 		wg.Wait() // returns at once, because Listen starts nothing
-		if wanted := (ETCDConfig{Endpoints: strings.Split(endpoint, ","), TLSConfig: files, LeaderElect: true}); err != nil || !reflect.DeepEqual(etcd, wanted) {
+		wanted := ETCDConfig{Endpoints: strings.Split(endpoint, ","), TLSConfig: files, LeaderElect: true}
+		if err != nil || !reflect.DeepEqual(etcd, wanted) {
 			t.Errorf("%s: %+v, %v", endpoint, etcd, err)
 		}
 	}
 	for _, endpoint := range []string{"http://a:2379,postgres://user:hunter2@b/c", "https://a:2379,"} {
-		if _, err := Listen(t.Context(), Config{Endpoint: endpoint}); err == nil || strings.Contains(err.Error(), "hunter2") {
+		if _, err := Listen(t.Context(), Config{Endpoint: endpoint}); err == nil ||
+			strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", endpoint, err)
 		}
 	}
@@ -207,7 +211,9 @@ func TestNotifyAndCompactInterval(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: []byte("k"), ProgressNotify: true}}}); err != nil {
+	create := &pb.WatchCreateRequest{Key: []byte("k"), ProgressNotify: true}
+	request := &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}}
+	if err := stream.Send(request); err != nil {
 		t.Fatal(err)
 	}
 	for progress := false; !progress; {
@@ -279,7 +285,8 @@ func TestAdvertisedURLIsAbsolute(t *testing.T) {
 
 func TestNegativePoolCountsAsNotSaid(t *testing.T) {
 	t.Parallel()
-	if got := normalizePool(ConnectionPoolConfig{MaxOpen: -1, MaxIdle: -1, MaxLifetime: -1, MaxIdleTime: -1}); got != (ConnectionPoolConfig{}) {
+	negative := ConnectionPoolConfig{MaxOpen: -1, MaxIdle: -1, MaxLifetime: -1, MaxIdleTime: -1}
+	if got := normalizePool(negative); got != (ConnectionPoolConfig{}) {
 		t.Errorf("%+v", got)
 	}
 	said := ConnectionPoolConfig{MaxOpen: 7, MaxIdle: 3, MaxLifetime: time.Hour, MaxIdleTime: time.Minute}

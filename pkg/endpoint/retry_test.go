@@ -39,7 +39,8 @@ func TestStartWaitsForTheDatabase(t *testing.T) {
 		if n := strings.Count(said, "connection refused"); n < 5 || n > 6 {
 			t.Errorf("said %d times", n)
 		}
-		if !strings.Contains(said, "postgres://db.example:5432/stele") || !strings.Contains(said, "opened the database") || strings.Contains(said, "hunter2") {
+		if !strings.Contains(said, "postgres://db.example:5432/stele") ||
+			!strings.Contains(said, "opened the database") || strings.Contains(said, "hunter2") {
 			t.Error("does not say which database, or when, or too much")
 		}
 		if t.Failed() {
@@ -53,7 +54,11 @@ func TestStartSaysThatItTakesLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out output
 		logger := logTo(&out)
-		if err := retry(t.Context(), logger, away, 0, func() error { time.Sleep(remindEvery + time.Second); return nil }); err != nil { //nolint:forbidigo // the clock is synctest's
+		slow := func() error {
+			time.Sleep(remindEvery + time.Second) //nolint:forbidigo // the clock is synctest's
+			return nil
+		}
+		if err := retry(t.Context(), logger, away, 0, slow); err != nil {
 			t.Error(err)
 		}
 		if !strings.Contains(out.String(), "still opening") || strings.Contains(out.String(), "hunter2") {
@@ -91,7 +96,8 @@ func TestStartBoundsUnknownHosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
 		err := retry(t.Context(), logTo(io.Discard), away, 0, func() error { return unknown })
-		if took := time.Since(begin); !errors.Is(err, unknown) || took < unknownHostTime || took > unknownHostTime+lastRetry {
+		if took := time.Since(begin); !errors.Is(err, unknown) || took < unknownHostTime ||
+			took > unknownHostTime+lastRetry {
 			t.Errorf("%v after %v", err, took)
 		}
 	})

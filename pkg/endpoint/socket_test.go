@@ -34,7 +34,8 @@ func TestLiveSocketIsNotStolen(t *testing.T) {
 	path := filepath.Join(shortDir(t), "s")
 	foreign := listenUnix(t, path)
 	begin := time.Now()
-	if _, err := tryStart(t, Config{Listener: "unix://" + path}); !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), path) {
+	if _, err := tryStart(t, Config{Listener: "unix://" + path}); !errors.Is(err, syscall.EADDRINUSE) ||
+		!strings.Contains(err.Error(), path) {
 		t.Errorf("foreign: %v", err)
 	}
 	if took := time.Since(begin); took > patience/4 {
@@ -92,7 +93,9 @@ func TestListenAgainOnAPort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: []byte("k")}}}); err != nil {
+	create := &pb.WatchCreateRequest{Key: []byte("k")}
+	request := &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}}
+	if err := stream.Send(request); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := stream.Recv(); err != nil {

@@ -21,7 +21,8 @@ var subject = regexp.MustCompile(`^[a-z0-9.][\w./*-]*(, [a-z0-9.][\w./*-]*)*: \S
 // check.
 func checkSubjects() ([]string, error) {
 	if _, missing := git("merge-base", "--is-ancestor", baseCommit, "HEAD"); missing != nil {
-		fmt.Fprintf(os.Stderr, "conventions: no subject is checked, because commit %s is not in the history\n", baseCommit)
+		fmt.Fprintf(os.Stderr, "conventions: no subject is checked, because commit %s is not in the history\n",
+			baseCommit)
 		return nil, nil //nolint:nilerr // not a failure, see above
 	}
 	log, err := git("log", "--no-merges", "--format=%h %s", baseCommit+"..HEAD")

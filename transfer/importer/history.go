@@ -211,9 +211,9 @@ func (h *history) compare(ctx context.Context, first *Contents) (second *Content
 		return nil, err
 	}
 	if want := h.hash.Sums(); copied != want {
-		return nil, fmt.Errorf("what was imported is not what %s holds: HashKV %d and %d at the current and the compact "+
-			"revision instead of %d and %d: %w", h.source.Name(), copied.Current, copied.Compacted, want.Current,
-			want.Compacted, ErrTargetChanged)
+		return nil, fmt.Errorf("what was imported is not what %s holds: "+
+			"HashKV %d and %d at the current and the compact revision instead of %d and %d: %w",
+			h.source.Name(), copied.Current, copied.Compacted, want.Current, want.Compacted, ErrTargetChanged)
 	}
 	return second, nil
 }

@@ -15,8 +15,9 @@ import (
 	"github.com/stele-db/stele/logstructured/log"
 )
 
-const tableSQL = `CREATE TABLE kine (id INTEGER PRIMARY KEY, name TEXT, created INTEGER, deleted INTEGER, create_revision INTEGER, prev_revision INTEGER,
-  lease INTEGER, value BLOB, old_value BLOB); INSERT INTO kine VALUES (1, 'compact_rev_key', 1, 0, NULL, 0, 0, '', NULL)`
+const tableSQL = `CREATE TABLE kine (id INTEGER PRIMARY KEY, name TEXT, created INTEGER, deleted INTEGER,
+  create_revision INTEGER, prev_revision INTEGER, lease INTEGER, value BLOB, old_value BLOB);
+  INSERT INTO kine VALUES (1, 'compact_rev_key', 1, 0, NULL, 0, 0, '', NULL)`
 
 func quiet() *logrus.Entry {
 	logger := logrus.New()
@@ -51,7 +52,8 @@ func TestRead(t *testing.T) {
 	const rows = 2*pageRows + 500
 	large := bytes.Repeat([]byte{0xff, 0}, pageBytes/4)
 	execute(t, db, `WITH RECURSIVE n(i) AS (VALUES(2) UNION ALL SELECT i + 1 FROM n WHERE i < ?)
-		INSERT INTO kine SELECT i, CAST(x'6bff' || i AS TEXT), 1, 0, NULL, 0, 0, CASE WHEN i % 500 = 0 THEN ? ELSE 'v' END, NULL FROM n`, rows, large)
+		INSERT INTO kine SELECT i, CAST(x'6bff' || i AS TEXT), 1, 0, NULL, 0, 0,
+			CASE WHEN i % 500 = 0 THEN ? ELSE 'v' END, NULL FROM n`, rows, large)
 	table, err := Open(t.Context(), path, Options{Options: drivers.Options{Logger: quiet()}})
 	if err != nil {
 		t.Fatal(err)
@@ -71,7 +73,8 @@ func TestRead(t *testing.T) {
 			want = string(large)
 		}
 		if e.Revision != next || string(e.Key) != fmt.Sprintf("k\xff%d", next) || string(e.Value) != want {
-			return fmt.Errorf("revision %d, key %q and a value of %d bytes; want revision %d", e.Revision, e.Key, len(e.Value), next)
+			return fmt.Errorf("revision %d, key %q and a value of %d bytes; want revision %d", e.Revision, e.Key,
+				len(e.Value), next)
 		}
 		next++
 		return nil
@@ -97,8 +100,10 @@ func TestOpenRefuses(t *testing.T) {
 	for _, test := range []struct {
 		path, table string
 		kine        bool
-	}{{path, "other", true}, {path, "empty", true}, {path, "missing", true}, {path, `"x" WHERE 1; --`, false}, {path + "2", "", false}} {
-		table, err := Open(t.Context(), test.path, Options{Options: drivers.Options{Logger: quiet()}, Table: test.table})
+	}{{path, "other", true}, {path, "empty", true}, {path, "missing", true}, {path, `"x" WHERE 1; --`, false},
+		{path + "2", "", false}} {
+		table, err := Open(t.Context(), test.path,
+			Options{Options: drivers.Options{Logger: quiet()}, Table: test.table})
 		if err == nil || table != nil || errors.Is(err, ErrNotKine) != test.kine {
 			t.Errorf("%s in %s: %v, %v", test.table, test.path, table, err)
 		}

@@ -16,7 +16,8 @@ import (
 
 func put(main, sub int64, key, value string, create, version, lease int64) Revision {
 	return Revision{Main: main, Sub: sub, KV: &mvccpb.KeyValue{
-		Key: []byte(key), Value: []byte(value), CreateRevision: create, ModRevision: main, Version: version, Lease: lease,
+		Key: []byte(key), Value: []byte(value), CreateRevision: create, ModRevision: main, Version: version,
+		Lease: lease,
 	}}
 }
 
@@ -74,19 +75,22 @@ func read(t *testing.T, f *File, main, sub int64) (all []Revision) {
 
 func TestRoundTrip(t *testing.T) {
 	history := []Revision{
-		put(2, 0, "a", "v\x00\xff", 2, 1, 0), tombstone(3, 0, "a"), put(4, 0, "b", "", 4, 1, -7), put(4, 1, "a", "w", 4, 1, 60),
+		put(2, 0, "a", "v\x00\xff", 2, 1, 0), tombstone(3, 0, "a"), put(4, 0, "b", "", 4, 1, -7),
+		put(4, 1, "a", "w", 4, 1, 60),
 		put(9, 0, "b", "x", 4, 2, 0), tombstone(9, 1, "a"),
 	}
 	m := Meta{
 		Revision: 12, CompactRevision: 3, Index: 17, Term: 2, StorageVersion: "3.7.0", ClusterVersion: "3.7.0",
 		Leases: []Lease{{60, 60, 60}, {1 << 62, 100, 9}, {-7, 5, 5}},
 		Auth: Auth{
-			Enabled: true, Revision: 5, Users: []Item{{"root", []byte("u")}, {"zoe", []byte("z")}}, Roles: []Item{{"root", []byte("r")}},
+			Enabled: true, Revision: 5, Users: []Item{{"root", []byte("u")}, {"zoe", []byte("z")}},
+			Roles: []Item{{"root", []byte("r")}},
 		},
 	}
 	path := write(t, m, history...)
 	f := open(t, path, OpenOptions{})
-	if got := f.Info(); got.Revision != 12 || got.CompactRevision != 3 || got.Term != 2 || got.ConsistentIndex != 17 || !got.Verified ||
+	if got := f.Info(); got.Revision != 12 || got.CompactRevision != 3 || got.Term != 2 || got.ConsistentIndex != 17 ||
+		!got.Verified ||
 		got.StorageVersion != "3.7.0" || got.ClusterVersion != "3.7.0" {
 		t.Errorf("%+v", got)
 	}
