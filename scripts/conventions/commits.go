@@ -10,7 +10,7 @@ import (
 
 const (
 	// baseCommit is the last commit whose subject is not checked, nor are those before it.
-	baseCommit = "6525597"
+	baseCommit = "46e24e8"
 	maxSubject = 72
 )
 
