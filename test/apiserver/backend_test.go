@@ -27,7 +27,7 @@ import (
 	"github.com/stele-db/stele/test/apiserver/internal/server"
 )
 
-// TestBackend goes the way by which the API server makes its storage: from a configuration, with checks and metrics.
+// TestBackend creates the storage as the API server does: from a configuration, with checks and metrics.
 func TestBackend(t *testing.T) {
 	t.Run("TLS", testTLS)
 	t.Run("Checks", testChecks)
@@ -225,7 +225,7 @@ func testPreflight(t *testing.T) {
 	}
 }
 
-// testHTTPHealth lets the API server read what /health answers.
+// testHTTPHealth checks /health with the API server's code.
 func testHTTPHealth(t *testing.T) {
 	for _, url := range server.Start(t, server.Options{}).Endpoints {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/health", http.NoBody)
@@ -247,8 +247,7 @@ func testHTTPHealth(t *testing.T) {
 	}
 }
 
-// testBackendCompaction lets the API server compact every second: what is older answers 410 then, and what is newer
-// does not.
+// testBackendCompaction lets the API server compact every second: older revisions then answer 410, newer ones do not.
 func testBackendCompaction(t *testing.T) {
 	config := backendConfig(server.Start(t, server.Options{}))
 	config.CompactionInterval = time.Second

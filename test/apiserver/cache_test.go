@@ -93,7 +93,7 @@ var cacheTests = append([]cacheTest{
 		storagetesting.RunTestNamespaceScopedWatch(e.ctx, e.T, e)
 	}},
 	{name: "DeleteTriggerWatch", run: func(e *cacheEnv) { storagetesting.RunTestDeleteTriggerWatch(e.ctx, e.T, e) }},
-	// A cache does not compact what it holds: the second half of the test is skipped.
+	// A cache does not compact its content: the second half of the test is skipped.
 	{name: "WatchFromZero", run: func(e *cacheEnv) { storagetesting.RunTestWatchFromZero(e.ctx, e.T, e, nil) }},
 	{name: "WatchFromNonZero", run: func(e *cacheEnv) { storagetesting.RunTestWatchFromNonZero(e.ctx, e.T, e) }},
 	{name: "DelayedWatchDelivery", run: func(e *cacheEnv) {
@@ -146,7 +146,7 @@ var cacheCompactions = append(listVariants(func(bool, bool) []cacheTest {
 	storagetesting.RunTestCompactRevision(e.ctx, e.T, e, increaseRevision(e.client.Client), e.compact())
 }})
 
-// listVariants are tests of lists with each combination of the gates that say where lists are answered from.
+// listVariants returns tests of lists with each combination of the gates that select the source of lists.
 func listVariants(tests func(consistent, snapshots bool) []cacheTest) []cacheTest {
 	var all []cacheTest
 	for _, consistent := range consistentLists {

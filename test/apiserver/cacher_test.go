@@ -21,7 +21,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// cacheEnv is what a test of the watch cache runs in.
+// cacheEnv is the environment of a test of the watch cache.
 type cacheEnv struct {
 	*testing.T
 	*cacher.CacheDelegator
@@ -34,7 +34,7 @@ type cacheEnv struct {
 	clock *compactionClock
 }
 
-// cacheLayout is what caches of different resources differ in. The zero value has objects in namespaces, and no index.
+// cacheLayout has the differences between caches of resources. The zero value has objects in namespaces, and no index.
 type cacheLayout struct {
 	clusterScoped, indexed bool
 }
@@ -100,7 +100,7 @@ func keyFunc(l cacheLayout) func(runtime.Object) (string, error) {
 	}
 }
 
-// podAttributes are what pods are selected by.
+// podAttributes returns the labels and fields by which pods are selected.
 func podAttributes(object runtime.Object) (labels.Set, fields.Set, error) {
 	pod, ok := object.(*example.Pod)
 	if !ok {

@@ -12,7 +12,7 @@ import (
 	storagetesting "k8s.io/apiserver/pkg/storage/testing"
 )
 
-// stored checks an object as it stands in the server: readable, and without what only readers are told.
+// stored checks an object as stored in the server: readable, and without the fields that are set on reads.
 func stored(client *clientv3.Client, codec runtime.Codec) storagetesting.KeyValidation {
 	return func(ctx context.Context, t *testing.T, key string) {
 		t.Helper()
@@ -43,8 +43,8 @@ func unchecked(context.Context, *testing.T, string) {}
 // largestPage is that of the etcd3 store.
 const largestPage = 10000
 
-// reads checks how many values a list has read, and in how many requests: pages begin with the size that was asked for
-// and double.
+// reads checks the number of values that a list has read, and the number of requests: pages begin with the requested
+// size and double.
 func (e *storeEnv) reads() storagetesting.CallsValidation {
 	recorder, ok := e.client.KV.(*storagetesting.KVRecorder)
 	if !ok {
@@ -70,7 +70,7 @@ func (e *storeEnv) reads() storagetesting.CallsValidation {
 
 func uncheckedReads(*testing.T, uint64, uint64) {}
 
-// increaseRevision writes beside what the store sees, and returns the new revision.
+// increaseRevision writes a key outside the store, and returns the new revision.
 func increaseRevision(client *clientv3.Client) storagetesting.IncreaseRVFunc {
 	return func(ctx context.Context, t *testing.T) int64 {
 		t.Helper()
@@ -90,7 +90,8 @@ func compact(client *clientv3.Client, store storage.Interface, then func()) stor
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Nobody has compacted under this prefix, or somebody once: then the first attempt only tells how often.
+		// If another client has compacted under this prefix before, the first attempt fails and returns the number of
+		// compactions.
 		var times, compacted int64
 		for range 2 {
 			times, _, compacted, err = etcd3.Compact(ctx, client, times, int64(revision))

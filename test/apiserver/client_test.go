@@ -48,11 +48,11 @@ func (s *servers) of(which serverKind, t *testing.T) *server.Server {
 	}
 }
 
-// serverKind is what a test needs of the server.
+// serverKind is a test's requirement of the server.
 type serverKind int
 
 const (
-	// shared is any server, at any revision, that nobody else writes to at the time.
+	// shared is any server, at any revision, to which no other client writes meanwhile.
 	shared serverKind = iota
 	// fresh is at revision 1.
 	fresh
@@ -63,8 +63,7 @@ const (
 // prefixes counts the prefixes that tests were given.
 var prefixes atomic.Int64
 
-// newClient returns a client as the API server makes it, whose keys have a prefix that nobody else uses, and whose
-// reads are counted.
+// newClient returns a client as the API server makes it, with a unique prefix of keys, which counts its reads.
 func newClient(t *testing.T, s *server.Server) *kubernetes.Client {
 	t.Helper()
 	c, err := kubernetes.New(clientv3.Config{
@@ -89,8 +88,8 @@ func newClient(t *testing.T, s *server.Server) *kubernetes.Client {
 	return c
 }
 
-// awaitProgressRequests returns when the API server's code has found out that the server can be asked for the progress
-// of a watch. It asks in the background, and until then lists go another way.
+// awaitProgressRequests returns when the API server's code has found that the server supports progress requests. It
+// checks that in the background, and serves lists from the store until then.
 func awaitProgressRequests(t *testing.T, c *kubernetes.Client) {
 	t.Helper()
 	feature.DefaultFeatureSupportChecker.CheckClient(t.Context(), c, storage.RequestWatchProgress)

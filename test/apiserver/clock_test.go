@@ -8,11 +8,10 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// compactionPeriod is how often a cache looks whether its store was compacted. Nothing else in it waits that long.
+// compactionPeriod is the interval at which a cache checks for compactions of its store. No other timer is that long.
 const compactionPeriod = 15 * time.Second
 
-// compactionClock is the real clock, but for the timer by which a cache looks for compactions: that one runs out when
-// the test says so.
+// compactionClock is the real clock, except for the timer of a cache's checks for compactions, which the test fires.
 type compactionClock struct {
 	clock.RealClock
 	mu    sync.Mutex
@@ -30,8 +29,7 @@ func (c *compactionClock) NewTimer(d time.Duration) clock.Timer {
 	return c.timer
 }
 
-// pass lets the timer run out, and returns when the cache has done what it does then. A cache that does not look has no
-// timer.
+// pass fires the timer, and returns when the cache has finished its check. A cache without checks has no timer.
 func (c *compactionClock) pass(t *testing.T) {
 	t.Helper()
 	if !watchesCompactions() {

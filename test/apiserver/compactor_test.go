@@ -11,7 +11,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 )
 
-// TestCompactor runs the API server's compactor, whose minutes pass when the test says so.
+// TestCompactor runs the API server's compactor with a clock that the test advances.
 func TestCompactor(t *testing.T) {
 	on := &servers{t: t}
 	t.Run("Cycles", func(t *testing.T) { testCycles(t, newClient(t, on.of(shared, t)).Client) })

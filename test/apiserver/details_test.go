@@ -20,7 +20,7 @@ import (
 	"github.com/stele-db/stele/test/apiserver/internal/server"
 )
 
-// TestDetails asks what the store relies on and the shared tests do not ask.
+// TestDetails tests properties that the store relies on and the shared tests omit.
 func TestDetails(t *testing.T) {
 	on := &servers{t: t}
 	t.Run("CurrentResourceVersion", func(t *testing.T) {
@@ -88,8 +88,8 @@ func testStats(t *testing.T, s *server.Server) {
 	}
 }
 
-// testFutureWatchList wants a watch that begins with a list at a revision that is not there yet to tell so, and when to
-// come back.
+// testFutureWatchList checks that a watch which begins with a list at a future revision fails with the delay of a
+// retry.
 func testFutureWatchList(e *storeEnv) {
 	current, err := e.GetCurrentResourceVersion(e.ctx)
 	if err != nil {
@@ -130,7 +130,7 @@ func (c *countedLeases) Grant(ctx context.Context, ttl int64) (*clientv3.LeaseGr
 
 // testLeases wants a lease to be used for as many objects as is configured, and every object to have one.
 func testLeases(t *testing.T) {
-	// On a server of its own, so that what expires moves no other test's revision.
+	// The test has its own server, so that expiries raise no other test's revision.
 	client := newClient(t, server.Start(t, server.Options{}))
 	leases := &countedLeases{Lease: client.Lease}
 	client.Lease = leases
@@ -158,7 +158,7 @@ func testLeases(t *testing.T) {
 	}
 }
 
-// testRestart kills the server below a cache: watches go on where they were, without a gap and without an event twice.
+// testRestart kills the server below a cache: watches continue without a gap and without duplicate events.
 func testRestart(t *testing.T) {
 	s := server.Start(t, server.Options{})
 	e := newCacheEnv(t, newClient(t, s), cacheLayout{})

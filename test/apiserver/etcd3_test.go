@@ -40,7 +40,7 @@ func newPodList() runtime.Object { return &example.PodList{} }
 
 // layout is where a store keeps its objects, and how.
 type layout struct {
-	// prefix comes before the keys of all resources.
+	// prefix precedes the keys of all resources.
 	prefix string
 	// resourcePrefix of pods; empty is "/pods/".
 	resourcePrefix string
@@ -67,7 +67,7 @@ func newStore(t *testing.T, client *kubernetes.Client, l layout) storage.Interfa
 	return store
 }
 
-// storeEnv is what a test of the store runs in.
+// storeEnv is the environment of a test of the store.
 type storeEnv struct {
 	*testing.T
 	transforming

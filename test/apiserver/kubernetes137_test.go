@@ -69,7 +69,7 @@ func record(c *kubernetes.Client) {
 	c.Kubernetes = lists
 }
 
-// readsOf is how often the client has read since it was last asked.
+// readsOf returns the number of the client's reads since its last call.
 func readsOf(r *storagetesting.KVRecorder) uint64 {
 	return r.GetReadsAndReset() + r.GetStreamReadsAndReset()
 }
@@ -102,7 +102,7 @@ var consistentLists = []bool{true}
 
 func listFromStore(*cacheTest) {}
 
-// UpdateTransformer lets the store use what modify makes of the transformer of the tests.
+// UpdateTransformer replaces the tests' transformer by the result of modify.
 func (s transforming) UpdateTransformer(modify storagetesting.TransformerModifier) func() {
 	return s.transformer.use(modify(newPrefixTransformer()))
 }

@@ -20,7 +20,7 @@ func record(c *kubernetes.Client) {
 	c.Kubernetes = storagetesting.NewKubernetesRecorder(c.Kubernetes)
 }
 
-// readsOf is how often the client has read since it was last asked.
+// readsOf returns the number of the client's reads since its last call.
 func readsOf(r *storagetesting.KVRecorder) uint64 { return r.GetReadsAndReset() }
 
 // releaseTests are those that differ from release to release of Kubernetes.

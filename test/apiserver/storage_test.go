@@ -12,8 +12,7 @@ import (
 	featuregatetesting "k8s.io/component-base/featuregate/testing"
 )
 
-// TestStorage runs what Kubernetes asks of its storage. Compactions come last: they take the history of all prefixes
-// away.
+// TestStorage runs Kubernetes' storage tests. Compactions come last, because they remove the history of all prefixes.
 func TestStorage(t *testing.T) {
 	on := &servers{t: t}
 	t.Run("etcd3", func(t *testing.T) { runStoreTests(t, on, storeTests) })
@@ -34,7 +33,7 @@ func (g gates) set(t *testing.T) {
 	}
 }
 
-// watchesCompactions tells whether stores follow the compactions of other API servers.
+// watchesCompactions reports whether stores follow the compactions of other API servers.
 func watchesCompactions() bool {
 	return utilfeature.DefaultFeatureGate.Enabled(features.ListFromCacheSnapshot)
 }

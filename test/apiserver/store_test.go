@@ -156,7 +156,7 @@ var storeCompactions = []storeTest{
 		storagetesting.RunTestListInconsistentContinuation(e.ctx, e.T, e, e.compact())
 	}},
 	{name: "WatchFromZero", run: func(e *storeEnv) { storagetesting.RunTestWatchFromZero(e.ctx, e.T, e, e.compact()) }},
-	// What another API server compacts is seen only with snapshots.
+	// Only stores with snapshots notice compactions of other API servers.
 	{name: "CompactRevision", gates: gates{features.ListFromCacheSnapshot: true}, run: func(e *storeEnv) {
 		storagetesting.RunTestCompactRevision(e.ctx, e.T, e, increaseRevision(e.client.Client), e.compact())
 	}},

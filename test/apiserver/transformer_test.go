@@ -39,7 +39,7 @@ func (s *switchable) TransformToStorage(ctx context.Context, data []byte, dataCt
 	return (*s.current.Load()).TransformToStorage(ctx, data, dataCtx)
 }
 
-// valuePrefix is what the transformer of the tests puts before every value.
+// valuePrefix is the prefix that the tests' transformer adds to every value.
 const valuePrefix = "test!"
 
 func newPrefixTransformer() *storagetesting.PrefixTransformer {
@@ -52,12 +52,12 @@ type transforming struct {
 	transformer *switchable
 }
 
-// UpdatePrefixTransformer lets the store use what modify makes of the transformer of the tests.
+// UpdatePrefixTransformer replaces the tests' transformer by the result of modify.
 func (s transforming) UpdatePrefixTransformer(modify storagetesting.PrefixTransformerModifier) func() {
 	return s.transformer.use(modify(newPrefixTransformer()))
 }
 
-// unreadable fails to read what was written.
+// unreadable fails to read stored values.
 type unreadable struct{ value.Transformer }
 
 var errUnreadable = errors.New("unreadable on purpose")

@@ -12,7 +12,7 @@ import (
 // benchmarks are calls of etcd's benchmark tool.
 var benchmarks = []struct {
 	args string
-	// leases says that the benchmark needs leases as etcd has them.
+	// leases is true if the benchmark needs etcd's leases.
 	leases bool
 	// requests is how many requests the report counts; 0 is any number.
 	requests int

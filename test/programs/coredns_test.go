@@ -82,7 +82,7 @@ func written(t *testing.T, name string, content []byte) string {
 	return path
 }
 
-// TestCoreDNS asks a CoreDNS for records while they are put, expire, are deleted, and after a restart of the server.
+// TestCoreDNS queries a CoreDNS while records are put, expire and are deleted, and after a restart of the server.
 func TestCoreDNS(t *testing.T) {
 	long(t)
 	program := process.Program{Name: "coredns", Package: ".", Dir: "programs/coredns"}.Binary(t, t.TempDir())
@@ -153,7 +153,7 @@ func startCoreDNS(t *testing.T, program, etcd string) coreDNS {
 	return dns
 }
 
-// until asks for the addresses of a name until an answer is as wanted.
+// until queries the addresses of a name until wanted accepts an answer.
 func (d coreDNS) until(t *testing.T, name string, wanted func(answer string) bool) {
 	t.Helper()
 	var answer string

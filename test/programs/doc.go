@@ -1,5 +1,7 @@
-// Package programs runs programs of other projects, each of a pinned version, on Stele beside etcd. A program passes
-// when it does on Stele what it does on etcd; docs/programs.md lists the results. Each program has a file of its own.
+// Package programs runs pinned versions of other projects' programs on Stele and on etcd.
+//
+// A program passes if it behaves the same on both; docs/programs.md lists the results. Each program has a file of its
+// own.
 //
 // Programs come from Debian, npm and the Go module proxy. A Go program whose dependencies are heavy has a module of its
 // own in a directory below this one.

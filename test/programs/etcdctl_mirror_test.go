@@ -119,7 +119,7 @@ func (m *mirror) write(t *testing.T, n int) {
 	}
 }
 
-// check waits until each mirror has what its flags make of the source.
+// check waits until each mirror equals the source as changed by its flags.
 func (m *mirror) check(t *testing.T, copies []*clientv3.Client) {
 	t.Helper()
 	source := contents(t, m.client)

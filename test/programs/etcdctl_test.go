@@ -41,7 +41,7 @@ func TestCheckDatascale(t *testing.T) {
 	})
 }
 
-// verdict returns what is left of a check's output without its progress bar.
+// verdict returns a check's output without its progress bar.
 func verdict(out string) string {
 	if at := strings.LastIndex(out, " p/s"); at >= 0 {
 		return out[at+len(" p/s"):]

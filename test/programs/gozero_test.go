@@ -18,8 +18,7 @@ func goZero(t *testing.T) string {
 	return process.Program{Name: "gozero", Package: ".", Dir: "programs/gozero"}.Binary(t, t.TempDir())
 }
 
-// TestGoZeroDiscovery publishes services and restarts the server: a subscriber goes on seeing all of them, and follows
-// changes.
+// TestGoZeroDiscovery publishes services and restarts the server: a subscriber keeps all of them, and receives changes.
 func TestGoZeroDiscovery(t *testing.T) {
 	program := goZero(t)
 	onEach(t, []string{modeEtcd}, func(t *testing.T, server *target.Target) {

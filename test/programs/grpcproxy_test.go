@@ -129,7 +129,7 @@ const (
 	hashes = "hashes"
 )
 
-// unequal is what differs between two servers.
+// unequal are the parts that differ between two servers.
 var unequal = []struct {
 	pattern *regexp.Regexp
 	by      string
@@ -142,7 +142,7 @@ var unequal = []struct {
 	{regexp.MustCompile(`took = [0-9.]+[mµ]?s`), "took TIME"},
 }
 
-// TestProxySession compares what etcdctl prints through a proxy of etcd and of Stele.
+// TestProxySession compares the output of etcdctl through a proxy of etcd and of Stele.
 func TestProxySession(t *testing.T) {
 	t.Parallel()
 	etcd, ctl := etcdProgram(t), etcdctl(t)

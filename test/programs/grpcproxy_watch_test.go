@@ -54,7 +54,7 @@ const (
 	lastKey = "k5/last"
 )
 
-// proxyWorkload is what goes through one proxy.
+// proxyWorkload is the workload of one proxy.
 type proxyWorkload struct {
 	address string
 
@@ -270,8 +270,8 @@ func TestProxyCompaction(t *testing.T) {
 		if r.CompactRevision != 4 || r.Err() == nil || r.Err().Error() != rpctypes.ErrCompacted.Error() {
 			t.Errorf("compact revision %d, error %v", r.CompactRevision, r.Err())
 		}
-		// Of another range: the proxy lets a watcher of the same range join the canceled one, if it has not removed
-		// that yet.
+		// The watcher has another range, because the proxy lets a watcher of the same range join the canceled one until
+		// it has removed that.
 		if r := <-client.Watch(ctx, "k", clientv3.WithRev(4), clientv3.WithPrefix()); r.Err() != nil ||
 			len(r.Events) != 3 {
 			t.Errorf("%d events, error %v", len(r.Events), r.Err())

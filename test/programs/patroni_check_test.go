@@ -93,7 +93,7 @@ func (c *patroniCluster) failover() time.Duration {
 	return time.Duration(c.TTL+c.LoopWait)*time.Second + patroniSlack
 }
 
-// checkRestart kills the server and starts it again at once. The leader must keep its role.
+// checkRestart kills the server and restarts it immediately. The leader must keep its role.
 func (c *patroniCluster) checkRestart(server *target.Target) {
 	leader := c.awaitLeader(time.Minute)
 	keepsRole := c.keepsRole(leader)

@@ -78,7 +78,7 @@ func (p tool) run(t *testing.T, args ...string) string {
 	return r.Out
 }
 
-// start runs the tool beside the test, which kills it when it ends.
+// start runs the tool in the background. The test kills it at its end.
 func (p tool) start(t *testing.T, args ...string) *job {
 	t.Helper()
 	j := &job{name: p.line(args), cmd: exec.Command(string(p), args...), exited: make(chan struct{})}
@@ -106,7 +106,7 @@ func (p tool) line(args []string) string {
 	return filepath.Base(string(p)) + " " + strings.Join(args, " ")
 }
 
-// job is a tool that runs beside the test.
+// job is a tool that runs in the background.
 type job struct {
 	name         string
 	cmd          *exec.Cmd

@@ -29,8 +29,7 @@ func sameTranscripts(t *testing.T, modes []string, session func(t *testing.T, se
 	})
 }
 
-// output runs a program for at most two minutes and returns what it prints to its standard output. The test fails when
-// the program does.
+// output runs a program for at most two minutes and returns its standard output. The test fails if the program does.
 func output(t *testing.T, dir, program string, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

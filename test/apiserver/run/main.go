@@ -42,7 +42,7 @@ func main() {
 	}
 }
 
-// run runs all targets, writes the table to out and tells whether all is well.
+// run runs all targets, writes the table to out, and reports whether all passed.
 func run(ctx context.Context, out io.Writer, next bool, only string, timeout time.Duration,
 	targets []string) (bool, error) {
 	dir, err := os.MkdirTemp("", "stele-apiserver-run-")
@@ -83,7 +83,7 @@ func runTarget(ctx context.Context, out io.Writer, binary, only string, timeout 
 	kind, replicas, _ := strings.Cut(target, ":")
 	tests := exec.CommandContext(ctx, binary, "-test.v=test2json", "-test.run="+only, "-test.timeout="+timeout.String())
 	tests.Env = append(os.Environ(), "STELE_TEST_DATABASE="+kind, "STELE_TEST_REPLICAS="+replicas)
-	// Asked to end it stops what it has started.
+	// SIGTERM makes the test process stop its servers.
 	tests.Cancel = func() error { return tests.Process.Signal(syscall.SIGTERM) }
 	tests.WaitDelay = time.Minute
 	// It ends by itself when the tests have, also when it is the terminal that interrupts.
@@ -94,7 +94,7 @@ func runTarget(ctx context.Context, out io.Writer, binary, only string, timeout 
 	if err != nil {
 		return nil, err
 	}
-	// What the clients log belongs to the test that runs, and is shown when that fails.
+	// The logs of the clients belong to the running test, and are shown if it fails.
 	tests.Stderr = tests.Stdout
 	convert.Stdin = text
 	events, err := convert.StdoutPipe()
@@ -112,7 +112,7 @@ func runTarget(ctx context.Context, out io.Writer, binary, only string, timeout 
 	}
 	r := follow(events, out)
 	if err := convert.Wait(); err != nil {
-		// Nobody reads what the tests write.
+		// No process reads the tests' output.
 		_ = text.Close()
 		_ = tests.Wait()
 		return nil, fmt.Errorf("go tool test2json: %w", err)

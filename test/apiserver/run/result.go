@@ -19,7 +19,7 @@ const (
 	unfinished = "unfinished"
 )
 
-// result is what came of the tests of one target.
+// result is the result of the tests of one target.
 type result struct {
 	target string
 	// outcome of every test without tests below it.
@@ -34,7 +34,7 @@ type event struct {
 	Action, Test, Output string
 }
 
-// follow reads the events of a run to its end, and writes what the tests that failed had written.
+// follow reads the events of a run to its end, and writes the output of failed tests.
 func follow(events io.Reader, out io.Writer) *result {
 	outcome := map[string]string{}
 	written := map[string][]string{}
@@ -47,7 +47,7 @@ func follow(events io.Reader, out io.Writer) *result {
 		}
 		switch {
 		case e.Test == "":
-			// What no test has written: a panic, a timeout.
+			// This output belongs to no test: a panic or a timeout.
 			if e.Action == "output" && !ending(e.Output) {
 				_, _ = io.WriteString(out, e.Output)
 			}
@@ -73,7 +73,7 @@ func follow(events io.Reader, out io.Writer) *result {
 	return &result{outcome: leaves(outcome)}
 }
 
-// ending tells whether a line is how every run of tests ends.
+// ending reports whether a line is part of the end of every test run.
 func ending(line string) bool {
 	return line == "PASS\n" || line == "FAIL\n"
 }
@@ -108,7 +108,7 @@ func (r *result) count(outcome string) int {
 	return n
 }
 
-// ok tells whether tests have run, and none failed.
+// ok reports whether tests ran and none failed.
 func (r *result) ok() bool {
 	return r.failed == nil && r.count(pass) > 0 && r.count(fail)+r.count(unfinished) == 0
 }
@@ -142,7 +142,7 @@ func orMissing(outcome string) string {
 // reference is the target that the others are compared with.
 const reference = "etcd"
 
-// report writes the table and tells whether all is well.
+// report writes the table and reports whether all passed.
 func report(out io.Writer, results []*result) bool {
 	ok := true
 	var etcd *result

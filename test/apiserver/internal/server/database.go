@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// Kinds of what the tests run against, beside those of scripts/databases.
+// These kinds of servers are not in scripts/databases.
 const (
 	// SQLite is stele on a file.
 	SQLite = "sqlite"

@@ -1,6 +1,6 @@
 // Package server starts the servers for the storage tests, as separate processes.
 //
-// These are one or several replicas of stele, on a SQLite file or on a database server of scripts/databases, or an etcd.
+// These are an etcd, or one or several replicas of stele on a SQLite file or on a database server of scripts/databases.
 //
 //   - STELE_TEST_DATABASE is sqlite (the default), postgres, mariadb or another kind of scripts/databases; or etcd.
 //   - STELE_TEST_REPLICAS is the number of stele processes on one database.

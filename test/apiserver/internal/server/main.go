@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// shared is what the tests of this process have in common, until [Main] ends.
+// shared is the state that the tests of this process share, until [Main] ends.
 var shared struct {
 	sync.Mutex
 	dir       string
@@ -19,8 +19,7 @@ var shared struct {
 	processes map[*process]bool
 }
 
-// Main runs the tests and returns the exit code: a TestMain calls os.Exit with it. Nothing that was started, and no
-// file, stays behind, also when the process is asked to end.
+// Main runs the tests and returns the exit code for os.Exit. It leaves no process and no file, also after SIGTERM.
 func Main(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "stele-apiserver-")
 	if err != nil {
@@ -41,7 +40,7 @@ func Main(m *testing.M) int {
 	return max(code, cleanup())
 }
 
-// cleanup ends what is still there.
+// cleanup ends the remaining processes.
 func cleanup() int {
 	shared.Lock()
 	defer shared.Unlock()

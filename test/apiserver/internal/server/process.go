@@ -18,7 +18,7 @@ const (
 	stopTimeout  = 30 * time.Second
 )
 
-// process is one server. What it writes is shown when its test fails.
+// process is one server. Its output is shown if its test fails.
 type process struct {
 	name   string
 	cmd    *exec.Cmd
@@ -123,7 +123,7 @@ func (p *process) kill() {
 	<-p.exited
 }
 
-// maxOutput bounds what is kept of a server's log: its end.
+// maxOutput bounds the end of a server's log that is kept.
 const maxOutput = 64 << 10
 
 type output struct {

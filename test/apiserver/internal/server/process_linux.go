@@ -2,7 +2,7 @@ package server
 
 import "syscall"
 
-// withParent lets the kernel end a process when the test process is gone, however it ended.
+// withParent makes the kernel end a process when the test process has ended, for any reason.
 func withParent() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }

@@ -17,7 +17,7 @@ import (
 
 // Options configure a server. The zero value is one with its defaults, in plain text.
 type Options struct {
-	// Args are added to the command line of stele or etcd: both have etcd's names for what is used here.
+	// Args are added to the command line of stele or etcd: both have etcd's names for these flags.
 	Args []string
 	// TLS is the certificate of the server, whose clients must have one of the same authority.
 	TLS *TLS
@@ -138,7 +138,7 @@ func replicas(t testing.TB) int {
 	return n
 }
 
-// program returns the path of stele or etcd, which is built when it is first asked for.
+// program returns the path of stele or etcd, which it builds on the first call.
 func program(t testing.TB, name string) string {
 	t.Helper()
 	if path := os.Getenv("STELE_TEST_BINARY"); path != "" && name != Etcd {
@@ -167,7 +167,7 @@ func program(t testing.TB, name string) string {
 // on its port.
 const firstPort, ports = 15000, 16000
 
-// freePort returns a loopback address that nobody listens on.
+// freePort returns a loopback address on which no process listens.
 func freePort(t testing.TB) string {
 	t.Helper()
 	var last error

@@ -3,8 +3,8 @@
 // Command kube-apiserver is Kubernetes' kube-apiserver with two additional settings, which the tests need:
 //
 //   - STELE_TEST_HOST replaces the name of the host, because two API servers on one host would have one identity.
-//   - STELE_TEST_CHECK_PERIOD is the interval at which the watch caches are compared with the store ("20s"); the default
-//     is 5 minutes.
+//   - STELE_TEST_CHECK_PERIOD is the interval at which the watch caches are compared with the store ("20s"); the
+//     default is 5 minutes.
 //
 // The build tag excludes it from linters, which would have to compile all of Kubernetes.
 package main
