@@ -18,10 +18,10 @@ const newestSQL = `(SELECT position, id FROM {prefix}_log ORDER BY position DESC
 // implies read_only. Later versions of MariaDB have several read-only values.
 const writableSQL = `CAST(@@global.read_only AS CHAR) IN ('0', 'OFF')`
 
-// firstPositionSQL computes the position of an append's first row and so checks the append's precondition. Parameters: position
-// and id of the head, and the position of the row. If the log has another head, the result is the position of the
-// sentinel, so that the INSERT fails in every SQL mode. On a read-only server it is NULL, which fails with an error of
-// its own (1048); in a mode that turns NULL into 0, the INSERT fails with the sentinel's error.
+// firstPositionSQL computes the position of an append's first row and so checks the append's precondition. Parameters:
+// position and id of the head, and the position of the row. If the log has another head, the result is the position of
+// the sentinel, so that the INSERT fails in every SQL mode. On a read-only server it is NULL, which fails with an error
+// of its own (1048); in a mode that turns NULL into 0, the INSERT fails with the sentinel's error.
 const firstPositionSQL = `IF(` + writableSQL + `,
 	IF((SELECT newest.position = ? AND newest.id = ? FROM ` + newestSQL + `), ?, 0), NULL)`
 
@@ -30,7 +30,8 @@ const firstPositionSQL = `IF(` + writableSQL + `,
 const (
 	insertSQL = `INSERT INTO {prefix}_log (position, id, time, kind, revision, sub, ` + "`key`" + `,
 	create_revision, version, lease, value, checksum) VALUES `
-	firstRowSQL = `(` + firstPositionSQL + `, ?, LAST_INSERT_ID(` + nowSQL + `), ?, ?, ?, ?, ?, ?, ?, ?, ` + checksumSQL + `)`
+	firstRowSQL = `(` + firstPositionSQL + `, ?, LAST_INSERT_ID(` + nowSQL + `), ?, ?, ?, ?, ?, ?, ?, ?, ` +
+		checksumSQL + `)`
 	timedRowSQL = `(?, ?, ` + nowSQL + `, ?, ?, ?, ?, ?, ?, ?, ?, ` + checksumSQL + `)`
 	plainRowSQL = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ` + checksumSQL + `)`
 )
