@@ -13,7 +13,6 @@ import (
 
 	"go.etcd.io/bbolt"
 	bbolterrors "go.etcd.io/bbolt/errors"
-	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/server/v3/lease/leasepb"
 	"google.golang.org/protobuf/proto"
@@ -265,19 +264,6 @@ func (f *File) Auth() (*Auth, error) {
 		})
 	}
 	return auth, err
-}
-
-// Alarms returns the alarms that were raised, which name members of the cluster that made the snapshot.
-func (f *File) Alarms() (alarms []*etcdserverpb.AlarmMember, err error) {
-	err = f.each(bucketAlarm, func(k, _ []byte) error {
-		alarm := &etcdserverpb.AlarmMember{}
-		if err := proto.Unmarshal(k, alarm); err != nil {
-			return fmt.Errorf("%w: an alarm: %w", ErrCorrupt, err)
-		}
-		alarms = append(alarms, alarm)
-		return nil
-	})
-	return alarms, err
 }
 
 // each calls fn with each item of a bucket, which may be missing.

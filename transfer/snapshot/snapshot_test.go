@@ -115,9 +115,6 @@ func TestRoundTrip(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(auth, &m.Auth) {
 		t.Errorf("auth %v, %v, want %v", auth, err, m.Auth)
 	}
-	if alarms, err := f.Alarms(); err != nil || len(alarms) != 0 {
-		t.Errorf("%v, %v", alarms, err)
-	}
 	if _, err := Create(path); !errors.Is(err, os.ErrExist) {
 		t.Errorf("wrote over a file: %v", err)
 	}
