@@ -75,7 +75,8 @@ func (a appending) insertRest(ctx context.Context, done int, at log.Timestamp) (
 			_ = prepared.Close()
 		}
 	}()
-	for n := 0; done < len(a.entries); done += n {
+	var n int
+	for ; done < len(a.entries); done += n {
 		n = w.chunk(a.entries[done:], chunkRows)
 		if n != rows {
 			if prepared != nil {

@@ -10,7 +10,7 @@ import (
 
 const (
 	// baseCommit is the last commit whose subject is not checked, nor are those before it.
-	baseCommit = "46e24e8"
+	baseCommit = "2d7477a"
 	maxSubject = 72
 )
 

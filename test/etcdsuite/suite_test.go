@@ -23,7 +23,7 @@ import (
 
 const (
 	etcdTarget = "etcd"
-	// testTimeout ends a test that hangs. The longest take a minute if the machine is idle, and twice that if it is not.
+	// testTimeout ends a test that hangs. The longest take a minute on an idle machine, and twice that on a busy one.
 	testTimeout = 3 * time.Minute
 )
 

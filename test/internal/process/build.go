@@ -96,10 +96,11 @@ func (p Program) build() (string, error) {
 		return "", err
 	}
 	cmd.Dir = filepath.Join(root, "test", p.Dir)
-	if !p.Race {
-		// As it is released, and as all tests without the race detector are built, so that its packages are compiled
-		// once.
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	// As it is released, and as all tests without the race detector are built, so that its packages are compiled
+	// once.
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if p.Race {
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=1") // the race detector needs it
 	}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w\n%s", err, out)
