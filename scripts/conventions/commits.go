@@ -10,7 +10,7 @@ import (
 
 const (
 	// baseCommit is the last commit whose subject is not checked, nor are those before it.
-	baseCommit = "2d7477a"
+	baseCommit = "366bc75"
 	maxSubject = 72
 )
 
