@@ -10,7 +10,7 @@ import (
 
 const (
 	// baseCommit is the last commit whose subject is not checked, nor are those before it.
-	baseCommit = "366bc75"
+	baseCommit = "63abbed"
 	maxSubject = 72
 )
 
