@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// checkCaches waits until the API server has compared all its watch caches with the store once more, after all that
-// happened. If one differed, ever, it would have ended by a panic.
+// checkCaches waits until the API server has compared every watch cache with the store once more. It fails the test if
+// a cache has ever differed from the store, which makes the API server panic, or if another program has panicked.
 func checkCaches(t *testing.T, c *cluster) string {
 	before := consistency(t, c)
 	await(t, 5*checkPeriod, func(context.Context) error {

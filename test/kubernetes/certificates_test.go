@@ -13,8 +13,8 @@ import (
 // authority signs the certificates of one control plane.
 type authority struct{ *tlstest.Authority }
 
-// client makes NAME.crt and NAME.key for a user of Kubernetes, and NAME.conf, the kubeconfig with them, for the API
-// server at address.
+// client issues a certificate for a user of Kubernetes and returns the path of a kubeconfig with it. The kubeconfig is
+// for the API server at address. The files are NAME.crt, NAME.key and NAME.conf.
 func (a authority) client(t testing.TB, name, address, user string, groups ...string) (kubeconfig string) {
 	t.Helper()
 	files := a.Sign(t, name, &x509.Certificate{

@@ -22,38 +22,39 @@ import (
 // The settings of the control plane. All others are the programs' defaults.
 const (
 	nodes = 50
-	// eventTTL is how long events live. The API server adds up to a twentieth to the lease.
+	// eventTTL is the TTL of events. The API server adds up to a twentieth to their leases.
 	eventTTL = 30 * time.Second
-	// compactInterval is the interval of the API server's compactions, each of which compacts to the revision of the
-	// previous one.
+	// compactInterval is the interval of the API server's compactions. Each of them compacts to the revision at the
+	// time of the previous one.
 	compactInterval = 20 * time.Second
-	// checkPeriod is how often the API server compares each watch cache with the store, or up to half as much more.
+	// checkPeriod is the interval at which the API server compares each watch cache with the store. The API server
+	// randomly extends it by up to a half.
 	checkPeriod = 20 * time.Second
-	// gracePeriod is after how long without a heartbeat a node is not ready. Nodes send one every 10 s.
+	// gracePeriod is the time without a heartbeat after which a node is not ready. Nodes send one every 10 s.
 	gracePeriod = 40 * time.Second
-	// leaseDuration is how long a leader that is dead remains the leader: the default of the programs.
+	// leaseDuration is how long a dead leader keeps its Lease: the default of the programs.
 	leaseDuration = 15 * time.Second
 )
 
 // cluster is a control plane on a store.
 type cluster struct {
-	// life is the test that all programs end with; checks are parts of it.
+	// life is the test at whose end all programs end. The checks are its subtests.
 	life  testing.TB
 	store *store
 	bin   string
 	logs  string
 	certs authority
 	api   *apiServer
-	// leaders are the first candidates, which lead until they are killed, by the name of the program.
+	// leaders has the first candidate of each program, by name. It leads until it is killed.
 	leaders map[string]*program
-	// address is that of the next API server; empty is a free one. args are added to its command line.
+	// address is the address of the next API server; empty means a free one. args are added to its command line.
 	address string
 	args    []string
-	// stopping is the kwok of the node that stops.
+	// stopping is the kwok that checkNotReady kills, so that one node stops sending heartbeats.
 	stopping *program
 
 	mu sync.Mutex
-	// started are all programs, those included that were killed.
+	// started has all programs, including the killed ones.
 	started runs
 }
 
@@ -64,19 +65,19 @@ type apiServer struct {
 	kubeconfig string
 	config     *rest.Config
 	client     kubernetes.Interface
-	// identity is the name of its Lease, of the first API server.
+	// identity is the name of the Lease of the first API server; other API servers leave it empty.
 	identity string
 	begin    time.Time
 	dynamic  dynamic.Interface
 }
 
-// The programs that elect a leader, by the name of their Lease.
+// The programs that elect a leader. Each has the name of its Lease.
 const (
 	controllerManager = "kube-controller-manager"
 	scheduler         = "kube-scheduler"
 )
 
-// newCluster prepares a control plane on s, whose programs are started by the checks. Logs go to the directory logs.
+// newCluster prepares a control plane on s. The checks start its programs. Logs go to the directory logs.
 func newCluster(t *testing.T, s *store, logs string) *cluster {
 	t.Helper()
 	c := &cluster{life: t, store: s, bin: programs(t), logs: logs, certs: authority{tlstest.New(t)},
@@ -85,7 +86,7 @@ func newCluster(t *testing.T, s *store, logs string) *cluster {
 	return c
 }
 
-// binary is the path of a program.
+// binary returns the path of a program.
 func (c *cluster) binary(name string) string { return filepath.Join(c.bin, name) }
 
 // spawn starts a program whose log has the given name.
@@ -112,7 +113,7 @@ func (c *cluster) startAPIServer(t *testing.T, n int) *apiServer {
 	args := []string{
 		"--etcd-servers=" + c.store.urls(),
 		"--bind-address=127.0.0.1", "--secure-port=" + portOf(address),
-		// Only recorded: a loopback address is refused.
+		// The API server only records this address. It refuses a loopback address.
 		"--advertise-address=" + advertised(n),
 		"--client-ca-file=" + serving.CAFile,
 		"--tls-cert-file=" + serving.CertFile, "--tls-private-key-file=" + serving.KeyFile,
@@ -136,7 +137,7 @@ func (c *cluster) startAPIServer(t *testing.T, n int) *apiServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config.QPS = -1 // the test is many clients in one
+	config.QPS = -1 // the test stands for many clients
 	a.config = config
 	if a.client, err = kubernetes.NewForConfig(config); err != nil {
 		t.Fatal(err)
@@ -147,7 +148,7 @@ func (c *cluster) startAPIServer(t *testing.T, n int) *apiServer {
 	return a
 }
 
-// advertised is the address that the nth API server announces: of the block that is for documentation.
+// advertised returns the address that the nth API server announces, from a block reserved for documentation.
 func advertised(n int) string { return fmt.Sprintf("192.0.2.%d", n) }
 
 // ready returns nil if the API server reports that it is ready.
@@ -173,7 +174,7 @@ func (c *cluster) startCandidate(t *testing.T, name string, n int) *program {
 		"--kubeconfig=" + conf, "--authentication-kubeconfig=" + conf, "--authorization-kubeconfig=" + conf,
 		"--bind-address=127.0.0.1", "--secure-port=" + portOf(address), "--cert-dir=" + c.certs.File(""),
 		"--leader-elect=true", "--leader-elect-lease-duration=" + leaseDuration.String(),
-		// Without its own brake, so that it is the store that is measured.
+		// The client must not limit its requests, so that the checks measure the store.
 		"--kube-api-qps=1000", "--kube-api-burst=2000",
 	}
 	if name == controllerManager {
@@ -187,13 +188,13 @@ func (c *cluster) startCandidate(t *testing.T, name string, n int) *program {
 	return c.spawn(t, fmt.Sprintf("%s-%d", name, n), name, nil, args...)
 }
 
-// startNodes starts a kwok for the nodes of a group, see createNodes; name is that of its log.
+// startNodes starts a kwok for the nodes of a group (see createNodes). name is the end of its log's name.
 func (c *cluster) startNodes(t *testing.T, name, group string) *program {
 	t.Helper()
 	return c.spawn(t, "kwok-"+name, "kwok", nil,
 		"--kubeconfig="+c.api.kubeconfig, "--config="+c.binary("kwok-stages.yaml"),
 		"--manage-all-nodes=false", "--manage-nodes-with-label-selector="+groupLabel+"="+group,
-		"--node-lease-duration-seconds=40", // renewed every 10 s
+		"--node-lease-duration-seconds=40", // kwok renews a Lease every 10 s
 		"--cidr=10.64.0.0/16", "--node-ip=192.0.2.100",
 	)
 }
@@ -203,11 +204,11 @@ func (c *cluster) kubectl(ctx context.Context, args ...string) (string, error) {
 	return output(ctx, c.binary("kubectl"), append([]string{"--kubeconfig", c.api.kubeconfig}, args...)...)
 }
 
-// stop is an error that waiting does not mend.
+// stop is an error that ends await, because waiting cannot fix it.
 type stop struct{ error }
 
-// await calls condition until it returns nil, and fails the test with its last error at the deadline. It returns how
-// long it took.
+// await calls condition until it returns nil, and returns how long that took. At the deadline it fails the test with
+// the last error of condition.
 func await(t testing.TB, within time.Duration, condition func(ctx context.Context) error) time.Duration {
 	t.Helper()
 	begin := time.Now()
@@ -236,8 +237,8 @@ func await(t testing.TB, within time.Duration, condition func(ctx context.Contex
 	}
 }
 
-// programs builds the programs, which takes minutes the first time, and returns the directory.
-// STELE_TEST_KUBERNETES_BIN names one that has them.
+// programs returns the directory of the programs. It builds them, which takes minutes the first time, unless
+// STELE_TEST_KUBERNETES_BIN names a directory that has them.
 func programs(t testing.TB) string {
 	t.Helper()
 	dir := os.Getenv("STELE_TEST_KUBERNETES_BIN")

@@ -17,7 +17,7 @@ import (
 	"github.com/stele-db/stele/test/internal/connect"
 )
 
-// version is a resource version as the revision that it is.
+// version returns a resource version as a revision.
 func version(t *testing.T, text string) int64 {
 	t.Helper()
 	n, err := strconv.ParseInt(text, 10, 64)
@@ -30,8 +30,8 @@ func version(t *testing.T, text string) int64 {
 // cacheCompaction is the interval at which the API server reads the compact revision to trim its caches.
 const cacheCompaction = 15 * time.Second
 
-// checkCompaction waits until the API server has compacted a revision. The store immediately refuses to read it, and so
-// does the API server for lists from the store; its caches follow.
+// checkCompaction waits until the API server has compacted a revision. The store then refuses to read that revision,
+// and so does the API server for lists from the store. Its caches follow later.
 func checkCompaction(t *testing.T, c *cluster) string {
 	namespace := newNamespace(t, c, "compacted")
 	kinds := []schema.GroupVersionResource{uncached, cached}
@@ -95,7 +95,7 @@ func checkCompaction(t *testing.T, c *cluster) string {
 	return measured
 }
 
-// awaitCompaction returns once the store does not read a revision any more.
+// awaitCompaction returns when the store refuses to read a revision.
 func awaitCompaction(t *testing.T, store *clientv3.Client, revision int64) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*compactInterval)

@@ -15,16 +15,17 @@ import (
 	toolswatch "k8s.io/client-go/tools/watch"
 )
 
-// expirySlack is how much later than its lease an event may be deleted: a store looks for expired leases twice a
+// expirySlack is how long after the end of its lease an event may be deleted. A store checks for expired leases twice a
 // second, and this machine may be busy.
 const expirySlack = 5 * time.Second
 
-// expiry is how long an event may live: until its lease, which the API server makes a twentieth longer, has run out.
+// expiry returns the shortest and the longest life of an event. The API server's leases last up to a twentieth longer
+// than the TTL.
 func expiry() (least, most time.Duration) {
 	return eventTTL, eventTTL*105/100 + expirySlack
 }
 
-// checkEventsExpire creates an event and waits for the end of it.
+// checkEventsExpire creates an event and waits until it is deleted.
 func checkEventsExpire(t *testing.T, c *cluster) string {
 	namespace := newNamespace(t, c, "expiring")
 	ended := watchExpiry(t, c, namespace, "undisturbed")
@@ -37,29 +38,29 @@ func checkEventsExpire(t *testing.T, c *cluster) string {
 	return "DELETED after " + short(lived)
 }
 
-// checkEventsExpireAcrossRestarts kills the store twice: no event may be deleted early, and each must be deleted at the
-// latest its TTL after the store is back.
+// checkEventsExpireAcrossRestarts kills the store twice. No event may be deleted early, and each must be deleted at
+// most its TTL after the store is back.
 func checkEventsExpireAcrossRestarts(t *testing.T, c *cluster) string {
 	const first, down = 12 * time.Second, 3 * time.Second
 	earlier, later := newNamespace(t, c, "expiring-down"), newNamespace(t, c, "expiring-later")
 	earlierEnded, laterEnded := watchExpiry(t, c, earlier, "ends-while-down"),
 		watchExpiry(t, c, later, "survives-restarts")
 	begin := createEvent(t, c, earlier, "ends-while-down")
-	// The second one gets a lease of its own, because that of the first is too old by then.
+	// The second event gets its own lease, because the lease of the first is too old by then.
 	wait(t, begin.Add(eventTTL*2/10))
 	laterBegin := createEvent(t, c, later, "survives-restarts")
 
 	wait(t, begin.Add(first))
 	restart(t, c, 0)
-	// The lease of the first ends in between.
+	// The lease of the first event ends while the store is down.
 	wait(t, begin.Add(eventTTL-500*time.Millisecond))
 	restart(t, c, down)
 	up := time.Now()
 
 	lived, laterLived := (<-earlierEnded).Sub(begin), (<-laterEnded).Sub(laterBegin)
 	least, most := expiry()
-	// In etcd a lease begins again when the store starts. In Stele's mode ttl a start does not count pauses of the log,
-	// which may be jumps of the clock, so a key lives longer by its TTL at most.
+	// When etcd starts, a lease begins again. Stele in mode ttl does not count pauses of the log before a start, which
+	// may be jumps of the clock. In both, a key lives longer by at most its TTL.
 	most, mostWhileDown := most+up.Sub(laterBegin), most+up.Sub(begin)
 	if lived < least || lived > mostWhileDown {
 		t.Errorf("the event that ended while the store was down was deleted after %v, want %v to %v", lived, least,
@@ -75,7 +76,7 @@ func checkEventsExpireAcrossRestarts(t *testing.T, c *cluster) string {
 		short(begin.Add(lived).Sub(up)))
 }
 
-// createEvent creates an event and returns when.
+// createEvent creates an event and returns the time before.
 func createEvent(t *testing.T, c *cluster, namespace, name string) time.Time {
 	t.Helper()
 	begin := time.Now()
@@ -93,9 +94,9 @@ func newEvent(namespace, name string) *corev1.Event {
 	}
 }
 
-// watchExpiry sends the time at which an event of a namespace was deleted, as a watch shows it, or the zero time if it
-// was not. The watch is restarted if the store is unreachable. Other events are created meanwhile: a watch without
-// events since the last compaction but one could not be resumed.
+// watchExpiry sends the time at which a watch shows the deletion of an event, or closes the channel without it. The
+// watch resumes after the store was unreachable. It cannot resume if it has received no event since the last compaction
+// but one, so watchExpiry keeps creating other events.
 func watchExpiry(t *testing.T, c *cluster, namespace, name string) <-chan time.Time {
 	t.Helper()
 	client := c.api.client.CoreV1().Events(namespace)
@@ -143,7 +144,7 @@ func watchExpiry(t *testing.T, c *cluster, namespace, name string) <-chan time.T
 	return ended
 }
 
-// gone fails the test if an event is still there.
+// gone fails the test if an event still exists.
 func gone(t *testing.T, c *cluster, namespace, name string) {
 	t.Helper()
 	_, err := c.api.client.CoreV1().Events(namespace).Get(t.Context(), name, metav1.GetOptions{})
@@ -152,7 +153,7 @@ func gone(t *testing.T, c *cluster, namespace, name string) {
 	}
 }
 
-// restart kills the store, all replicas of it, and starts it again after a while.
+// restart kills all servers of the store, and starts them again after the time down.
 func restart(t *testing.T, c *cluster, down time.Duration) {
 	t.Helper()
 	if err := c.store.kill(); err != nil {
@@ -164,7 +165,7 @@ func restart(t *testing.T, c *cluster, down time.Duration) {
 	}
 }
 
-// wait returns at the given time, for checks of the time itself.
+// wait returns at the given time.
 func wait(t *testing.T, until time.Time) {
 	t.Helper()
 	timer := time.NewTimer(time.Until(until))

@@ -2,8 +2,8 @@ package kubernetes
 
 import "syscall"
 
-// group makes a process the first of a group of its own. The kernel kills it when the thread that started it ends:
-// threads of a Go program stay until the program ends, but for those that a goroutine had locked.
+// group puts a process into its own process group. The kernel kills the process when the thread that started it ends.
+// Threads of a Go program last as long as the program, except those that a goroutine had locked.
 func group() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

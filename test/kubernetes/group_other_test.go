@@ -4,5 +4,5 @@ package kubernetes
 
 import "syscall"
 
-// group makes a process the first of a group of its own.
+// group puts a process into its own process group.
 func group() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

@@ -17,15 +17,15 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// kills is how often the store is killed, between is how long it is there in between.
+// kills is the number of times that checkKills kills a server, between the pause before each.
 const (
 	kills   = 6
 	between = 2 * time.Second
 )
 
 // checkKills kills the store repeatedly while objects are written and all pods are replaced. No acknowledged write may
-// be lost, and watches and controllers must reach the final state. Of several replicas it kills one after the other,
-// each of which stays down for a while.
+// be lost, and watches and controllers must reach the final state. If there are several replicas, it kills one after
+// the other, and each stays down for a while.
 func checkKills(t *testing.T, c *cluster) string {
 	namespace := newNamespace(t, c, "load")
 	informer, stopInformer := watchLoad(t, c, namespace)
@@ -88,8 +88,8 @@ func checkKills(t *testing.T, c *cluster) string {
 	return fmt.Sprintf("%d kills, %v; %d pods replaced meanwhile", kills, l, scaledPods)
 }
 
-// nudge changes pods that kwok manages: unlike a kubelet, kwok does not repeat a request without an answer until the
-// pod changes.
+// nudge changes pods that kwok manages. Unlike a kubelet, kwok repeats an unanswered request only after the pod has
+// changed.
 func nudge(ctx context.Context, c *cluster) error {
 	select {
 	case <-ctx.Done():
@@ -106,13 +106,13 @@ func nudge(ctx context.Context, c *cluster) error {
 		if pod.Spec.NodeName == "" || pod.Status.Phase == corev1.PodRunning && pod.DeletionTimestamp == nil {
 			continue
 		}
-		// It may be gone, and may be the next time.
+		// The pod may be gone. The next call repeats a failed request.
 		_, _ = client.Patch(ctx, pod.Name, types.MergePatchType, patch, metav1.PatchOptions{})
 	}
 	return nil
 }
 
-// watchLoad watches the objects of the load as controllers do, and returns a function that returns the watched state.
+// watchLoad watches the objects of the load as controllers do. content returns the watched state.
 func watchLoad(t *testing.T, c *cluster, namespace string) (content func() map[string]string, end func()) {
 	t.Helper()
 	client := c.api.client.CoreV1().ConfigMaps(namespace)

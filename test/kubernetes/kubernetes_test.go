@@ -25,7 +25,7 @@ func TestControlPlane(t *testing.T) {
 func controlPlane(t *testing.T, r *report, setup string) {
 	s := startStore(t, setup)
 	logs := logDir(t, setup)
-	// Cleanups run last first: the programs end before the logs are kept.
+	// Cleanups run in reverse order: the programs end before the logs are kept.
 	t.Cleanup(func() {
 		if t.Failed() {
 			write(t, filepath.Join(logs, "store.log"), []byte(s.logs()))
@@ -58,8 +58,8 @@ func controlPlane(t *testing.T, r *report, setup string) {
 	one("object too large refused", checkLargeObjects)
 	one("namespace deletion", checkNamespaceDeletion)
 
-	// These checks mostly wait, so they run in parallel. The readiness of a node must not change meanwhile, which would
-	// restart its wait.
+	// These checks mostly wait, so they run in parallel. checkNotReady comes later, because a takeover of the controller
+	// manager would restart the grace period of its node.
 	inParallel := func(t *testing.T, name string, do func(t *testing.T, c *cluster) string) {
 		r.check(t, setup, name, true, func(st *testing.T) string { return do(st, c) })
 	}
@@ -85,7 +85,7 @@ func controlPlane(t *testing.T, r *report, setup string) {
 	one("no program ended by itself", checkAlive)
 }
 
-// logDir is an empty directory for the logs of a set-up.
+// logDir returns an empty directory for the logs of a set-up.
 func logDir(t *testing.T, setup string) string {
 	t.Helper()
 	dir, err := filepath.Abs(filepath.Join(resultsDir, "logs-"+setup))

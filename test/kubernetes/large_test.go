@@ -18,7 +18,7 @@ const (
 	refusedSize  = 1_700_000
 )
 
-// checkLargeObjects writes objects just below and just above the limit. They are of a custom resource, because the API
+// checkLargeObjects writes objects just below and just above the limit. They are custom resources, because the API
 // server limits its own objects to less.
 func checkLargeObjects(t *testing.T, c *cluster) string {
 	blobs := schema.GroupVersionResource{Group: "stele.test", Version: "v1", Resource: "blobs"}

@@ -56,8 +56,8 @@ func checkHeartbeats(t *testing.T, c *cluster) string {
 	return fmt.Sprintf("%d nodes, every %s", nodes, percentiles(between))
 }
 
-// checkNotReady ends the heartbeats of one node: it is not ready when its grace period has passed, and ready when they
-// come again.
+// checkNotReady stops the heartbeats of one node. The node must be not ready when its grace period has passed, and
+// ready when the heartbeats resume.
 func checkNotReady(t *testing.T, c *cluster) string {
 	name := fmt.Sprintf("node-%02d", nodes-1)
 	c.stopping.kill()
@@ -71,7 +71,7 @@ func checkNotReady(t *testing.T, c *cluster) string {
 		}
 		return tainted(node)
 	})
-	// The last heartbeat may have been just before the next.
+	// The node may have sent its last heartbeat almost a period before the kill.
 	if took < gracePeriod-heartbeat {
 		t.Errorf("the node was not ready after %v, its grace period is %v", took, gracePeriod)
 	}
@@ -103,8 +103,8 @@ func leader(ctx context.Context, c *cluster, name string) (*coordinationv1.Lease
 	return lease, nil
 }
 
-// checkTakeover kills the leader of controllerManager or scheduler: the other candidate leads when the leader's time is
-// over, and does its work.
+// checkTakeover kills the leader of controllerManager or scheduler. The other candidate must lead once the leader's
+// Lease has expired, and must do its work.
 func checkTakeover(t *testing.T, c *cluster, name string) string {
 	before, err := leader(t.Context(), c, name)
 	if err != nil {

@@ -14,13 +14,13 @@ import (
 	"k8s.io/client-go/dynamic"
 )
 
-// The store has two kinds of resources: the API server caches one, and always reads the other from the store.
+// The API server caches the first resource, and always reads the second one from the store.
 var (
 	cached   = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
 	uncached = schema.GroupVersionResource{Version: "v1", Resource: "events"}
 )
 
-// newObject is the smallest object of a resource.
+// newObject returns the smallest object of a resource.
 func newObject(resource schema.GroupVersionResource, namespace, name string) *unstructured.Unstructured {
 	object := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1",
@@ -34,7 +34,7 @@ func newObject(resource schema.GroupVersionResource, namespace, name string) *un
 	return object
 }
 
-// checkConsistentLists lists all pods a hundred times while something is written all the time.
+// checkConsistentLists lists all pods a hundred times during continuous writes.
 func checkConsistentLists(t *testing.T, c *cluster) string {
 	namespace := newNamespace(t, c, "lists")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -72,9 +72,9 @@ func checkConsistentLists(t *testing.T, c *cluster) string {
 	return percentiles(took)
 }
 
-// checkFreshCache lists right after each write: the API server answers from its cache as soon as that includes the
-// write. Every other write is of another resource, so that the cache knows that it is fresh only after a progress
-// notification of the store.
+// checkFreshCache lists right after each write. The API server answers from its cache once the cache includes the
+// write. Every second write is to another resource, so that only a progress notification of the store shows that the
+// cache is fresh.
 func checkFreshCache(t *testing.T, c *cluster) string {
 	const metric = "apiserver_watch_cache_read_wait_seconds"
 	namespace := newNamespace(t, c, "fresh")
@@ -102,8 +102,7 @@ func checkFreshCache(t *testing.T, c *cluster) string {
 				found++
 			}
 		}
-		// Every pod has one object more in its namespace: the certificate of the cluster, once the controllers have put
-		// it there.
+		// The controllers add one more object to each namespace, the certificate of the cluster, at any time.
 		if found != 1 || len(list.Items) < i+1 {
 			t.Fatalf("a list after the write of %s has %d objects, it %d times", created.Name, len(list.Items), found)
 		}
@@ -118,7 +117,7 @@ func checkFreshCache(t *testing.T, c *cluster) string {
 	return fmt.Sprintf("mean %s; the list %s", short(mean), percentiles(took))
 }
 
-// checkPagedLists reads pages while objects come and go: they are all of the revision of the first.
+// checkPagedLists reads pages while objects are created and deleted. All pages must have the revision of the first.
 func checkPagedLists(t *testing.T, c *cluster) string {
 	const total, page = 130, 50
 	namespace := newNamespace(t, c, "pages")

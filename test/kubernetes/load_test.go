@@ -14,7 +14,7 @@ import (
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 )
 
-// The load: some writers, each of which has objects of its own.
+// The load: several writers, each of which has its own objects.
 const (
 	writers         = 6
 	objectsOfWriter = 20
@@ -26,14 +26,14 @@ type load struct {
 	client typedcorev1.ConfigMapInterface
 
 	mu sync.Mutex
-	// acknowledged is the content of each object that is there.
+	// acknowledged is the content of each existing object.
 	acknowledged map[string]string
-	// requests counts the requests, unknown those without a conclusive answer.
+	// requests is the number of requests, unknown the number of those without a conclusive answer.
 	requests, unknown int
-	// last is when the last request succeeded, gap the longest time between two.
+	// last is the time of the last successful request, gap the longest time between two.
 	last time.Time
 	gap  time.Duration
-	// lost has an error for each object that was not in the expected state.
+	// lost has an error for each object that was not in its expected state.
 	lost []error
 }
 
@@ -50,7 +50,7 @@ func (l *load) run(ctx context.Context) {
 		wg.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
 				name := fmt.Sprintf("writer-%d-%d", w, i%objectsOfWriter)
-				// Three rounds of the objects: created, updated, deleted.
+				// The writer creates, updates and deletes its objects in turn, one round each.
 				l.write(name, fmt.Sprint(i), i/objectsOfWriter%3 == 2)
 			}
 		})
@@ -58,7 +58,7 @@ func (l *load) run(ctx context.Context) {
 	wg.Wait()
 }
 
-// write changes one object and records the answer. It is not canceled with the load, so that the outcome is always
+// write changes one object and records the answer. The end of the load does not cancel it, so that the outcome is
 // known.
 func (l *load) write(name, content string, remove bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
@@ -88,7 +88,8 @@ func (l *load) write(name, content string, remove bool) {
 	}
 }
 
-// settle reads an object whose write had no answer, until the read has one: it must be as before or as written.
+// settle reads an object after a write without an answer, until it gets an answer. The object must be as before the
+// write or as written.
 func (l *load) settle(ctx context.Context, name, content string, remove bool) {
 	before, existed := l.known(name)
 	for {
@@ -182,7 +183,7 @@ func (l *load) String() string {
 		l.unknown, short(l.gap))
 }
 
-// newConfigMap is an object of the load.
+// newConfigMap returns an object of the load.
 func newConfigMap(name, content string) *corev1.ConfigMap {
 	return &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"load": "yes"}},

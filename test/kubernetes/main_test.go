@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// Checks that run at the same time wait most of it: all of them may.
+	// Parallel checks mostly wait, so all of them may run at once.
 	if err := flag.Set("test.parallel", "16"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	os.Exit(database.Main(m))
 }
 
-// build runs ./build, once.
+// build runs ./build once.
 var build = sync.OnceValues(func() (string, error) {
 	dir, err := filepath.Abs("bin")
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// metrics are those of an API server at one moment.
+// metrics are the metrics of an API server at one moment.
 type metrics map[string]*dto.MetricFamily
 
 func scrape(t *testing.T, a *apiServer) metrics {
@@ -26,7 +26,7 @@ func scrape(t *testing.T, a *apiServer) metrics {
 	return families
 }
 
-// histogram is the sum and the count of a histogram for a resource.
+// histogram returns the sum and the count of a histogram for a resource.
 func (m metrics) histogram(name, resource string) (sum float64, count uint64) {
 	for _, metric := range m[name].GetMetric() {
 		if label(metric, "resource") == resource {

@@ -23,28 +23,28 @@ var (
 	}
 	things = schema.GroupVersionResource{Group: "stele.test", Version: "v1", Resource: "things"}
 	leases = schema.GroupVersionResource{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"}
-	// moved are the resources that are looked at.
+	// moved are the resources that compare compares.
 	moved = []schema.GroupVersionResource{cached, uncached, things, leases}
 )
 
 const movedNamespace = "moved"
 
-// before is the state that clients of an API server knew when its store was moved.
+// before is the state that clients of an API server knew before the move of its store.
 type before struct {
-	// from is a resource version of events, history the events of a watch from there, followed by the objects at from.
+	// from is a resource version of events, history the events of a watch from there, then the objects at from.
 	from    string
 	history []seen
 	then    map[string]string
-	// stale is an object that was changed since.
+	// stale is an object as it was before its latest change.
 	stale *unstructured.Unstructured
-	// objects are all of the namespace, by resource and name.
+	// objects has all objects of the namespace, by resource and name.
 	objects map[string]string
 	newest  int64
-	// watching is an informer that continues through the move.
+	// watching is an informer that runs during the move.
 	watching *watching
 }
 
-// prepare works as clients do.
+// prepare creates, changes and watches objects, as clients do.
 func prepare(t *testing.T, c *cluster) *before {
 	t.Helper()
 	newNamespace(t, c, movedNamespace)
@@ -67,7 +67,7 @@ func prepare(t *testing.T, c *cluster) *before {
 	return b
 }
 
-// finish records the objects when the API server is about to end.
+// finish records the objects just before the API server ends.
 func (b *before) finish(t *testing.T, c *cluster) {
 	t.Helper()
 	b.objects = map[string]string{}
@@ -102,7 +102,7 @@ func (b *before) compare(t *testing.T, c *cluster) {
 			t.Errorf("%s: %d, want %d", resource.Resource, len(found), want)
 		}
 	}
-	// The past is as it was.
+	// The history must be unchanged.
 	client := c.api.dynamic.Resource(uncached).Namespace(movedNamespace)
 	if got := watchFrom(t, client, b.from, len(b.history)); !slices.Equal(got, b.history) {
 		t.Errorf("a watch from %s shows\n%v\nwant\n%v", b.from, got, b.history)
@@ -123,7 +123,7 @@ func (b *before) compare(t *testing.T, c *cluster) {
 	}
 }
 
-// write changes moved objects: outdated updates are refused, and resource versions rise.
+// write changes moved objects. Outdated updates must fail, and resource versions must increase.
 func (b *before) write(t *testing.T, c *cluster) {
 	t.Helper()
 	client := c.api.dynamic.Resource(cached).Namespace(movedNamespace)
@@ -149,7 +149,7 @@ func (b *before) write(t *testing.T, c *cluster) {
 	}
 }
 
-// define makes a resource of its own.
+// define creates the resource things, and waits until it is served.
 func define(t *testing.T, c *cluster) {
 	t.Helper()
 	definition := &unstructured.Unstructured{Object: map[string]any{
@@ -188,7 +188,7 @@ func create(t *testing.T, c *cluster, resource schema.GroupVersionResource, name
 		object.SetKind("Lease")
 	}
 	var created *unstructured.Unstructured
-	// a definition takes a while to be served everywhere
+	// The API server takes a while to serve a new resource everywhere.
 	await(t, 30*time.Second, func(ctx context.Context) (err error) {
 		created, err = c.api.dynamic.Resource(resource).Namespace(movedNamespace).Create(ctx, object,
 			metav1.CreateOptions{})
@@ -220,7 +220,7 @@ func touch(t *testing.T, c *cluster, resource schema.GroupVersionResource, name 
 	return updated
 }
 
-// list are the objects of the namespace by name, at a resource version, "" is the current one.
+// list returns the objects of the namespace by name, at a resource version. Empty means the current one.
 func list(t *testing.T, c *cluster, resource schema.GroupVersionResource, at string) map[string]string {
 	t.Helper()
 	opts := metav1.ListOptions{}
@@ -247,13 +247,13 @@ func text(t testing.TB, object *unstructured.Unstructured) string {
 	return string(content)
 }
 
-// watching is an informer of config maps, as controllers have it: it lists, watches, and lists again when it must.
+// watching is an informer of config maps, such as controllers use. It lists, watches, and lists again if it must.
 type watching struct {
 	t        *testing.T
 	informer cache.SharedIndexInformer
 
 	mu sync.Mutex
-	// shown are the additions and deletions since the mark.
+	// shown has the additions and deletions since the mark.
 	shown []string
 }
 
@@ -299,7 +299,7 @@ func (w *watching) since() []string {
 	return slices.DeleteFunc(slices.Clone(w.shown), func(s string) bool { return s == "added new" })
 }
 
-// equal returns an error unless the informer has the config maps that there are.
+// equal returns an error unless the informer has exactly the given config maps.
 func (w *watching) equal(objects map[string]string) error {
 	have := 0
 	for _, object := range w.informer.GetStore().List() {

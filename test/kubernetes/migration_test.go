@@ -42,7 +42,7 @@ func TestMigration(t *testing.T) {
 	}
 }
 
-// migration is one of them.
+// migration is one migration of [TestMigration].
 type migration struct {
 	t        *testing.T
 	logs     string
@@ -51,24 +51,24 @@ type migration struct {
 	before   *before
 }
 
-// begin starts an API server on the source, at target, and lets it work.
+// begin starts an API server on the source, whose address is target.
 func (m *migration) begin(target string) {
 	m.t.Helper()
 	m.c = newCluster(m.t, &store{targets: []string{target}}, m.logs)
 	m.c.address = port.Free(m.t)
-	// Nothing expires or is compacted while it is moved.
+	// During the move, nothing may expire or be compacted.
 	m.c.args = []string{"--event-ttl=1h", "--etcd-compaction-interval=0"}
 	checkReady(m.t, m.c)
 }
 
-// end ends the API server: from then on nothing writes to the source.
+// end kills the API server, so that no client writes to the source from then on.
 func (m *migration) end() {
 	m.t.Helper()
 	m.before.finish(m.t, m.c)
 	m.c.api.kill()
 }
 
-// run runs stele, which must succeed.
+// run runs the command stele, which must succeed.
 func (m *migration) run(args ...string) {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(m.t.Context(), time.Minute)
@@ -80,7 +80,7 @@ func (m *migration) run(args ...string) {
 	m.t.Logf("%s", bytes.TrimSpace(out))
 }
 
-// goOn starts Stele on the copy, and an API server at the address of the previous store.
+// goOn starts Stele on the copy, and an API server at the address of the previous one.
 func (m *migration) goOn(args ...string) {
 	m.t.Helper()
 	m.run("check", "--endpoint", m.endpoint)
@@ -156,7 +156,7 @@ func fromLive(t *testing.T, m *migration) {
 	if err := following.Start(); err != nil {
 		t.Fatal(err)
 	}
-	// The API server works while its store is copied.
+	// The API server serves clients during the copy.
 	m.before = prepare(t, m.c)
 	m.end()
 	if err := following.Process.Signal(syscall.SIGTERM); err != nil {

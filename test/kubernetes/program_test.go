@@ -13,11 +13,11 @@ import (
 	"testing"
 )
 
-// tailLines is how much of a log a failed test prints; the whole of it is kept.
+// tailLines is the number of log lines that a failed test prints. The test keeps the whole log.
 const tailLines = 30
 
-// program is one process, whose output is a file. It is killed at the end of its test, with its process group, or by
-// the kernel when the test process is gone.
+// program is one process that writes its output to a file. It is killed with its process group at the end of its test,
+// or by the kernel at the end of the test process.
 type program struct {
 	name, log string
 	cmd       *exec.Cmd
@@ -27,7 +27,8 @@ type program struct {
 	killed bool
 }
 
-// spawn starts binary, which lives until the end of the test life, of which t is a part. Its output is NAME.log in dir.
+// spawn starts binary, which lives until the end of life. t is life or one of its subtests. The output is NAME.log in
+// dir.
 func spawn(t, life testing.TB, dir, name, binary string, env []string, args ...string) *program {
 	t.Helper()
 	p := &program{name: name, log: filepath.Join(dir, name+".log"), exited: make(chan struct{})}
@@ -58,7 +59,7 @@ func spawn(t, life testing.TB, dir, name, binary string, env []string, args ...s
 	return p
 }
 
-// kill ends the process as kill -9 does and waits until it is gone.
+// kill ends the process group as kill -9 does, and waits until the process has ended.
 func (p *program) kill() {
 	p.mu.Lock()
 	if !p.killed {
@@ -84,7 +85,7 @@ func (p *program) check() error {
 	}
 }
 
-// tail is the end of the log.
+// tail returns the end of the log.
 func (p *program) tail() string {
 	data, err := os.ReadFile(p.log)
 	if err != nil {
@@ -94,7 +95,7 @@ func (p *program) tail() string {
 	return string(bytes.Join(lines[max(0, len(lines)-tailLines):], []byte("\n")))
 }
 
-// grep are the lines of the log with any of the texts, at most ten.
+// grep returns the lines of the log that contain any of the texts, at most ten.
 func (p *program) grep(texts ...string) ([]string, error) {
 	data, err := os.ReadFile(p.log)
 	if err != nil {

@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// resultsDir is where the results are kept, and the logs of a set-up that failed.
+// resultsDir has the results, and the logs of set-ups that failed.
 const resultsDir = "results"
 
-// reference has measurements of etcd 3.7 on another machine, by check, for the order of magnitude. The set-up etcd
-// measures it on this machine.
+// reference has measurements of etcd 3.7 on another machine, by check, to show the order of magnitude. The set-up etcd
+// measures etcd on this machine.
 var reference = map[string]string{
 	"API server ready":         "2.5 s",
 	"deployments":              "0.8 s",
@@ -48,11 +48,11 @@ type report struct {
 	results []result
 }
 
-// check runs one check as a subtest and records its result. It returns the measurement. With parallel it runs in
+// check runs one check as a subtest, records its result, and reports whether it passed. If parallel is true, it runs in
 // parallel with the other such checks of the same t.Run.
 func (r *report) check(t *testing.T, setup, name string, parallel bool, do func(t *testing.T) (measured string)) bool {
 	t.Helper()
-	// The order of the table is that of the checks, not that of their ends.
+	// The table has the order in which the checks start, not the order in which they end.
 	r.mu.Lock()
 	at := len(r.results)
 	r.results = append(r.results, result{Setup: setup, Check: name, Result: "not run", Reference: reference[name]})
@@ -96,7 +96,7 @@ func (r *report) print(t *testing.T) {
 	fmt.Printf("\n%s\n", table)
 }
 
-// table is Markdown.
+// table returns the results as a Markdown table.
 func (r *report) table() string {
 	var setups, checks []string
 	cells := map[[2]string]string{}
@@ -136,7 +136,7 @@ func percentiles(durations []time.Duration) string {
 	return fmt.Sprintf("p50 %s, p95 %s", short(at(50)), short(at(95)))
 }
 
-// short writes a duration as a person would: "2.5 s", "31 ms".
+// short formats a duration for people: "2.5 s", "31 ms".
 func short(d time.Duration) string {
 	if d >= time.Second {
 		return fmt.Sprintf("%.1f s", d.Seconds())

@@ -12,8 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// The endpoint of an API server that is gone leaves when its key in the store has expired and another API server has
-// looked.
+// The endpoint of a dead API server disappears when its key in the store has expired and another API server has checked
+// the keys.
 const (
 	endpointTTL   = 15 * time.Second
 	endpointCheck = 10 * time.Second
@@ -45,7 +45,7 @@ func checkSecondAPIServer(t *testing.T, c *cluster) string {
 	return fmt.Sprintf("ready after %s, endpoint gone %s after kill -9", short(joined), short(left))
 }
 
-// agree writes with one API server and lists with the other, and the other way round.
+// agree writes through one API server and lists through the other, in turn.
 func agree(t *testing.T, c *cluster, second *apiServer) {
 	t.Helper()
 	namespace := newNamespace(t, c, "two")
@@ -70,7 +70,7 @@ func agree(t *testing.T, c *cluster, second *apiServer) {
 	}
 }
 
-// endpoints returns nil if the service of the API servers has these addresses.
+// endpoints returns nil if the service of the API servers has exactly the given addresses.
 func endpoints(ctx context.Context, a *apiServer, want ...string) error {
 	list, err := a.client.DiscoveryV1().EndpointSlices(metav1.NamespaceDefault).
 		List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=kubernetes"})
@@ -89,7 +89,7 @@ func endpoints(ctx context.Context, a *apiServer, want ...string) error {
 	return nil
 }
 
-// identities are the Leases of the API servers, by name.
+// identities returns the Leases of the API servers, by name.
 func identities(ctx context.Context, a *apiServer) (map[string]*coordinationv1.Lease, error) {
 	list, err := a.client.CoordinationV1().Leases(metav1.NamespaceSystem).
 		List(ctx, metav1.ListOptions{LabelSelector: "apiserver.kubernetes.io/identity=kube-apiserver"})

@@ -13,8 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// The nodes are of two groups, each with a kwok of its own: one keeps its heart beating, one node of the other stops
-// when its kwok is killed.
+// The nodes form two groups, each with its own kwok. The nodes of steady always send heartbeats. The node of stopping
+// stops when its kwok is killed.
 const (
 	groupLabel = "stele.test/group"
 	steady     = "steady"
@@ -40,10 +40,10 @@ func checkReady(t *testing.T, c *cluster) string {
 	return short(took)
 }
 
-// awaitReady waits until the API server that was started last is ready.
+// awaitReady waits until the newest API server is ready.
 func (c *cluster) awaitReady(t *testing.T) {
 	t.Helper()
-	// Until it listens there is nothing to ask: its client would back off.
+	// Before the API server listens, a request would make its client back off.
 	await(t, 2*time.Minute, func(context.Context) error {
 		if err := c.api.check(); err != nil {
 			return stop{err}
@@ -57,8 +57,8 @@ func (c *cluster) awaitReady(t *testing.T) {
 	await(t, 2*time.Minute, c.api.ready)
 }
 
-// checkNodesReady starts everything else, the first candidates of each program alone so that they lead, and then the
-// second ones.
+// checkNodesReady starts all other programs. The first candidate of each program starts alone, so that it leads, and
+// the second one follows.
 func checkNodesReady(t *testing.T, c *cluster) string {
 	begin := time.Now()
 	for _, name := range []string{controllerManager, scheduler} {
@@ -74,7 +74,7 @@ func checkNodesReady(t *testing.T, c *cluster) string {
 			return err
 		})
 	}
-	// Pods cannot be created before these exist.
+	// Pods cannot be created before this account exists.
 	await(t, time.Minute, func(ctx context.Context) error {
 		_, err := c.api.client.CoreV1().ServiceAccounts(metav1.NamespaceDefault).Get(ctx, "default",
 			metav1.GetOptions{})
@@ -137,7 +137,7 @@ func isReady(node *corev1.Node) bool {
 	return false
 }
 
-// checkAlive ends the run: whatever happened to the store, no program may have ended.
+// checkAlive checks at the end of the run that no program has ended by itself, whatever happened to the store.
 func checkAlive(t *testing.T, c *cluster) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

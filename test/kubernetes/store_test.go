@@ -23,8 +23,8 @@ const (
 	onEtcd     = "etcd"
 )
 
-// progressNotify is the setting of an etcd for Kubernetes, and the default of Stele. It keeps the caches of unchanged
-// objects fresh: otherwise the API server could not compare them with the store after a compaction.
+// progressNotify is a setting of an etcd for Kubernetes, and the default of Stele. It keeps the caches of unchanged
+// resources fresh. Without it the API server could not compare them with the store after a compaction.
 const progressNotify = "--watch-progress-notify-interval=5s"
 
 // server is one process of the store.
@@ -41,13 +41,13 @@ type store struct {
 	targets []string
 }
 
-// startStore starts the store of a set-up; its servers are stopped at the end of the test.
+// startStore starts the store of a set-up. Its servers stop at the end of the test.
 func startStore(t *testing.T, setup string) *store {
 	t.Helper()
 	s, n, endpoint := &store{}, 1, ""
 	switch setup {
 	case onEtcd:
-		// Durable, because Stele is.
+		// etcd syncs its writes, because Stele does.
 		e := etcd.Start(t, etcd.Options{Fsync: true, Args: []string{progressNotify}})
 		return &store{servers: []server{e}, targets: []string{e.Target}}
 	case onSQLite:
@@ -73,7 +73,7 @@ func startStore(t *testing.T, setup string) *store {
 	return s
 }
 
-// urls are for --etcd-servers.
+// urls returns the value of --etcd-servers.
 func (s *store) urls() string {
 	return "http://" + strings.Join(s.targets, ",http://")
 }

@@ -20,7 +20,8 @@ type seen struct {
 	name, version string
 }
 
-// checkWatchFrom changes objects and then watches from before: every change must come, in order, and nothing else.
+// checkWatchFrom changes objects and then watches from the version before. It must receive every change, in order, and
+// nothing else.
 func checkWatchFrom(t *testing.T, c *cluster) string {
 	const objects = 20
 	namespace := newNamespace(t, c, "history")
@@ -42,8 +43,8 @@ func checkWatchFrom(t *testing.T, c *cluster) string {
 	return fmt.Sprintf("%d events in %s", 2*3*objects, short(time.Since(begin)))
 }
 
-// change creates, updates and deletes objects, and returns the resource version before and the events that a watch from
-// there must show.
+// change creates, updates and deletes objects. It returns the resource version before, and the events that a watch from
+// there must receive.
 func change(t *testing.T, client dynamic.ResourceInterface, resource schema.GroupVersionResource, namespace string,
 	objects int) (from string, want []seen) {
 	t.Helper()
@@ -73,7 +74,7 @@ func change(t *testing.T, client dynamic.ResourceInterface, resource schema.Grou
 	return start.GetResourceVersion(), want
 }
 
-// deletions takes the versions of deletions, which are not in their answers, from the events.
+// deletions copies the versions of deletions from got to want, because the answers to deletions lack them.
 func deletions(got, want []seen) {
 	for i := range got {
 		if got[i].kind == watch.Deleted {
@@ -82,7 +83,7 @@ func deletions(got, want []seen) {
 	}
 }
 
-// watchFrom are the next n events from a resource version.
+// watchFrom returns the next n events after a resource version.
 func watchFrom(t *testing.T, client dynamic.ResourceInterface, from string, n int) []seen {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -111,7 +112,7 @@ func watchFrom(t *testing.T, client dynamic.ResourceInterface, from string, n in
 	return got
 }
 
-// checkWatchLatency measures the time from a request that creates an object to the event that it was.
+// checkWatchLatency measures the time from a request that creates an object to its event.
 func checkWatchLatency(t *testing.T, c *cluster) string {
 	const objects = 100
 	namespace := newNamespace(t, c, "latency")

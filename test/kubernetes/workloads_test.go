@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// The pods of the run: some deployments of some replicas each, in the namespace default.
+// The pods of the run belong to several deployments in the namespace default.
 const (
 	deployments = 4
 	pods        = 100
@@ -72,7 +72,7 @@ func scale(t *testing.T, c *cluster, name string, replicas int) {
 	})
 }
 
-// checkRollingRestart replaces all pods, by kubectl.
+// checkRollingRestart replaces all pods with kubectl.
 func checkRollingRestart(t *testing.T, c *cluster) string {
 	before := podNames(t, c)
 	begin := time.Now()

@@ -25,7 +25,7 @@ import (
 // apiServer is a kube-apiserver.
 type apiServer struct{ kubeconfig string }
 
-// startAPIServer runs one until the end of the test, with certificates that it makes itself.
+// startAPIServer starts a kube-apiserver that runs until the end of the test. It makes its own certificates.
 func startAPIServer(t *testing.T, store string) *apiServer {
 	t.Helper()
 	dir, address, token := t.TempDir(), port.Free(t), rand.Text()
@@ -47,7 +47,7 @@ func startAPIServer(t *testing.T, store string) *apiServer {
 		Args: []string{
 			"--etcd-servers=" + store,
 			"--bind-address=127.0.0.1", "--secure-port=" + free, "--cert-dir=" + dir,
-			// Only recorded: a loopback address is refused.
+			// The API server only records this address. It refuses a loopback address.
 			"--advertise-address=192.0.2.1",
 			"--token-auth-file=" + file("tokens.csv", token+",admin,admin,system:masters\n"),
 			"--authorization-mode=RBAC",
@@ -101,8 +101,8 @@ func (a *apiServer) awaitReady(t *testing.T, exited <-chan struct{}) {
 	}
 }
 
-// binaries returns the directory of kube-apiserver: that in STELE_TEST_KUBERNETES_BIN, or a new build, which takes
-// minutes the first time.
+// binaries returns the directory of kube-apiserver: STELE_TEST_KUBERNETES_BIN, or a new build, which takes minutes the
+// first time.
 func binaries(t *testing.T) string {
 	t.Helper()
 	if dir := os.Getenv("STELE_TEST_KUBERNETES_BIN"); dir != "" {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// term is the time in which a candidate led: until it reported that it stopped or, if it was killed, until its last
-// change.
+// term is the time in which a candidate led. It ends when the candidate reports its end or, if the candidate was
+// killed, with its last change.
 type term struct {
 	id         string
 	begin, end time.Time
@@ -46,7 +46,7 @@ func check(history []event) error {
 	return checkWrites(writes)
 }
 
-// checkWrites returns an error unless each leader's changes follow all previous ones, none lost.
+// checkWrites returns an error unless each leader's changes follow all changes of previous leaders and none is lost.
 func checkWrites(writes []event) error {
 	for i, next := range byRevision(writes)[min(1, len(writes)):] {
 		if before := writes[i]; next.Epoch < before.Epoch || next.Epoch == before.Epoch && next.ID != before.ID {
@@ -56,7 +56,7 @@ func checkWrites(writes []event) error {
 	return checkSequence(writes)
 }
 
-// byRevision sorts writes in place.
+// byRevision sorts writes in place and returns them.
 func byRevision(writes []event) []event {
 	slices.SortStableFunc(writes, func(a, b event) int { return int(a.Revision - b.Revision) })
 	return writes

@@ -10,12 +10,12 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// takeover is the longest time of an election after the death of a leader. A candidate that read the Lease just before
-// the last renewal sees it one period later, counts the duration from then, and reads again after one period. client-go
-// randomly extends a period up to 2.2 times.
+// takeover bounds the time of an election after the death of a leader. A candidate that read the Lease just before the
+// last renewal sees the renewal one period later, counts the duration from then, and reads again after one more period.
+// client-go randomly extends a period to up to 2.2 times its length.
 const takeover = leaseDuration + 2*(retryPeriod*22/10)
 
-// TestElection has two candidates, of which one leads, whatever is killed.
+// TestElection checks that one of two candidates leads at a time, whether the leader, the store or both are killed.
 func TestElection(t *testing.T) {
 	store := stele.Start(t, stele.Options{Plain: true})
 	api := startAPIServer(t, "http://"+store.Target)
@@ -39,7 +39,7 @@ func TestElection(t *testing.T) {
 		all.works(t, next.ID, next.Time)
 		first = next
 	})
-	// In the place of the one that was killed.
+	// This candidate replaces the killed one.
 	all.start(t, "c")
 
 	t.Run("store killed and restarted", func(t *testing.T) {
@@ -55,7 +55,7 @@ func TestElection(t *testing.T) {
 		if _, ok := all.leaderSince(killed); ok {
 			t.Fatal("the restart changed the leader")
 		}
-		// It still renews its Lease: without, it would give up.
+		// The leader still renews its Lease: otherwise it would give up by then.
 		all.works(t, first.ID, up.Add(renewDeadline+retryPeriod))
 		if _, ok := all.leaderSince(killed); ok {
 			t.Fatal("the restart changed the leader, later")
@@ -103,8 +103,8 @@ func TestElection(t *testing.T) {
 	t.Log(summary(history))
 }
 
-// TestUnelected has two processes that work without an election: that is seen, and even then no change is lost, because
-// each compares.
+// TestUnelected runs two processes that work without an election. check must report that, and even then no change is
+// lost, because every change compares the resource version.
 func TestUnelected(t *testing.T) {
 	const changes = 100
 	store := stele.Start(t, stele.Options{Plain: true})

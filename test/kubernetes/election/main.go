@@ -1,9 +1,9 @@
-// Command election is an application of which only one process at a time may work. It elects a leader by client-go,
-// with a Lease, as client-go documents. The work is a record that only the leader may change, and changes continuously.
+// Command election is an application in which only one process at a time works. It elects a leader by client-go, with a
+// Lease, as client-go documents. The leader continuously changes a record that no other process may change.
 //
 // The record is fenced: it has the epoch of the leader that wrote it (the number of transitions of the Lease), a leader
-// with a lower epoch does not change it, and every change compares the resource version. The process writes its actions
-// to standard output, one line of JSON each.
+// with a lower epoch does not change it, and every change compares the resource version. The process writes each of its
+// actions to standard output, as one line of JSON.
 package main
 
 import (
@@ -52,14 +52,14 @@ func main() {
 	}
 }
 
-// run is a candidate until ctx ends.
+// run runs a candidate until ctx ends.
 func run(ctx context.Context, kubeconfig, id string, unelected bool) error {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return err
 	}
-	// The election has a client of its own: it never waits for the work, whose client may send more than the few
-	// requests a second that are usual.
+	// The election has its own client, so that it never waits for the work. The client of the work may send more
+	// requests per second than the default allows.
 	elections, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return err
@@ -79,7 +79,8 @@ func run(ctx context.Context, kubeconfig, id string, unelected bool) error {
 		LeaseDuration: leaseDuration,
 		RenewDeadline: renewDeadline,
 		RetryPeriod:   retryPeriod,
-		// A leader that stops does not give the Lease back: the other one then never begins before its work has ended.
+		// A leader that stops keeps its Lease until it expires, so that the next leader never begins before the work
+		// has ended.
 		ReleaseOnCancel: false,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: w.lead,
@@ -96,13 +97,13 @@ func run(ctx context.Context, kubeconfig, id string, unelected bool) error {
 		return ctx.Err()
 	}
 	for ctx.Err() == nil {
-		// It returns when the Lease could not be renewed in time; then this is a candidate again.
+		// Run returns when the Lease could not be renewed in time. The process is then a candidate again.
 		elector.Run(ctx)
 	}
 	return ctx.Err()
 }
 
-// The events.
+// The values of [event.Event].
 const (
 	waiting = "waiting"
 	leading = "leading"
@@ -115,11 +116,11 @@ type event struct {
 	Time  time.Time `json:"time"`
 	ID    string    `json:"id"`
 	Event string    `json:"event"`
-	// Epoch is that of the leader, Sequence the number of the change, and Revision the resource version that it made.
+	// Epoch is the epoch of the leader, Sequence the number of the change, Revision the resource version after it.
 	Epoch    int64 `json:"epoch,omitempty"`
 	Sequence int64 `json:"sequence,omitempty"`
 	Revision int64 `json:"revision,omitempty"`
-	// Unknown are changes of this process before this one that failed, and may have happened nevertheless.
+	// Unknown is the number of earlier changes by this process that failed but may have taken place.
 	Unknown int `json:"unknown,omitempty"`
 }
 
@@ -128,16 +129,16 @@ type worker struct {
 	id     string
 	client kubernetes.Interface
 	out    *json.Encoder
-	// epoch is that of all terms; 0 if the Lease has it.
+	// epoch is the epoch of all terms; 0 means that it comes from the Lease.
 	epoch int64
-	// working is held during a term: the next one does not begin before.
+	// working is held during a term, so that terms do not overlap.
 	working sync.Mutex
-	// unknown are the changes of all terms that failed, and may have happened nevertheless.
+	// unknown is the number of changes, in all terms, that failed but may have taken place.
 	unknown int
 }
 
 func (w *worker) say(e event) {
 	e.Time, e.ID = time.Now(), w.id
-	// If this fails, no process reads the output any more.
+	// An error means that no process reads the output any more.
 	_ = w.out.Encode(e)
 }

@@ -10,15 +10,15 @@ import (
 	"github.com/stele-db/stele/test/internal/process"
 )
 
-// candidates are processes of the program by their ids, the killed ones included.
+// candidates has the processes of the program by ID, including the killed ones.
 type candidates struct {
 	binary, kubeconfig string
-	// args are added to the command line of each.
+	// args are added to the command line of each candidate.
 	args      []string
 	processes map[string]*process.Server
 }
 
-// start starts a candidate that lives as long as t, and waits until it is one. An id is used once.
+// start starts a candidate that lives as long as t, and waits until it is ready to lead. Each id is used once.
 func (c *candidates) start(t *testing.T, id string) {
 	t.Helper()
 	if c.processes == nil {
@@ -43,13 +43,13 @@ func (c *candidates) kill(t *testing.T, id string) {
 	}
 }
 
-// events are those of all candidates, in the order of their clocks, which is one.
+// events returns the events of all candidates in the order of their times, which come from one clock.
 func (c *candidates) events() []event {
 	var all []event
 	for _, p := range c.processes {
 		for line := range strings.Lines(p.Logs()) {
 			var e event
-			// Other lines are the log of client-go, or not yet whole.
+			// Other lines are the log of client-go, or incomplete.
 			if json.Unmarshal([]byte(line), &e) == nil && e.Event != "" {
 				all = append(all, e)
 			}
@@ -59,7 +59,7 @@ func (c *candidates) events() []event {
 	return all
 }
 
-// await returns the first event after begin that is wanted.
+// await returns the first event after begin for which wanted returns true.
 func (c *candidates) await(t *testing.T, begin time.Time, within time.Duration, what string,
 	wanted func(event) bool) event {
 	t.Helper()
@@ -81,7 +81,7 @@ func (c *candidates) await(t *testing.T, begin time.Time, within time.Duration, 
 	}
 }
 
-// nextLeader is the first that begins to lead after begin.
+// nextLeader returns the first event after begin in which a candidate begins to lead.
 func (c *candidates) nextLeader(t *testing.T, begin time.Time, within time.Duration) event {
 	t.Helper()
 	return c.await(t, begin, within-time.Since(begin), "a candidate leads", func(e event) bool {
@@ -89,7 +89,7 @@ func (c *candidates) nextLeader(t *testing.T, begin time.Time, within time.Durat
 	})
 }
 
-// leaderSince returns the event of a candidate that began to lead since begin.
+// leaderSince returns the first event after begin in which a candidate began to lead, and false if there is none.
 func (c *candidates) leaderSince(begin time.Time) (event, bool) {
 	for _, e := range c.events() {
 		if e.Event == leading && e.Time.After(begin) {
@@ -99,7 +99,7 @@ func (c *candidates) leaderSince(begin time.Time) (event, bool) {
 	return event{}, false
 }
 
-// works waits until a leader changes the record after begin.
+// works waits until the candidate id changes the record after begin.
 func (c *candidates) works(t *testing.T, id string, begin time.Time) {
 	t.Helper()
 	c.await(t, begin, 30*time.Second, id+" works", func(e event) bool { return e.Event == wrote && e.ID == id })

@@ -12,7 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// workPeriod is the time between two changes of the record, and requestTimeout how long one may take.
+// workPeriod is the time between two changes of the record, requestTimeout the limit of one change.
 const (
 	workPeriod     = 50 * time.Millisecond
 	requestTimeout = time.Second
@@ -21,7 +21,7 @@ const (
 // errFenced means that a later leader has written the record.
 var errFenced = errors.New("the record is of a later leader")
 
-// lead works until ctx ends, which is when this process is not the leader any more.
+// lead works until ctx ends, because this process no longer leads, or until a later leader has written the record.
 func (w *worker) lead(ctx context.Context) {
 	w.working.Lock()
 	defer w.working.Unlock()
@@ -115,7 +115,7 @@ func (l *leader) read(ctx context.Context) error {
 	return nil
 }
 
-// number is a field of the record; 0 if it is not there.
+// number returns a field of the record, or 0 if it is missing.
 func number(record *corev1.ConfigMap, field string) int64 {
 	n, err := strconv.ParseInt(record.Data[field], 10, 64)
 	if err != nil {

@@ -1,3 +1,3 @@
-// Package kubeadm pins the kubeadm that the tests ask about Stele (see up/kubeadm_test.go), in a module of its own with
-// exactly the dependencies it is released with.
+// Package kubeadm pins the kubeadm that up/kubeadm_test.go runs. It is a module of its own, with exactly the
+// dependencies of kubeadm's release.
 package kubeadm

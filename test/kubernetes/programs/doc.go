@@ -1,5 +1,5 @@
-// Package programs is where the programs of the control plane are pinned: go.mod has them with exactly the dependencies
-// they are released with (the etcd client above all), which is why it is a module of its own. All are tools, built as
-// they are, but for the API server, which has a main of its own here, because a test wants two settings that it has no
-// flags for. ../build builds them.
+// Package programs pins the programs of the control plane. It is a module of its own, so that it has exactly the
+// dependencies that the programs are released with, above all the etcd client. The programs are tools that are built
+// unchanged, except the API server: its main package is here, because a test needs two settings that have no flags.
+// ../build builds all of them.
 package programs

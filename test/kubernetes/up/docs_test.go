@@ -14,11 +14,12 @@ import (
 	"github.com/stele-db/stele/test/internal/port"
 )
 
-// page is the documentation whose commands are run: the blocks fenced as bash, in order, in one shell in an empty
-// directory. Each must succeed.
+// page is the documentation whose commands are run. The script is its blocks fenced as bash, in order, in one shell in
+// an empty directory. Each command must succeed.
 const page = root + "/docs/kubernetes.md"
 
-// prelude ends the programs that the page has started. An API server without its store would take minutes to end.
+// prelude kills the programs of the page when the script ends. An API server without its store would take minutes to
+// end.
 const prelude = `set -euxo pipefail
 trap 'exit 1' TERM INT
 trap 'kill -KILL $(jobs -p) 2>/dev/null || true; wait || true' EXIT
@@ -28,7 +29,7 @@ func TestDocs(t *testing.T) {
 	script := bytes.NewBufferString(prelude)
 	for _, block := range blocks(t, "bash") {
 		if strings.TrimSpace(block) == "scripts/kubernetes-up" {
-			continue // TestUp
+			continue // TestUp runs it
 		}
 		script.WriteString(block)
 	}
@@ -72,7 +73,7 @@ func TestDocs(t *testing.T) {
 	t.Logf("the page took %v", time.Since(begin).Round(time.Second))
 }
 
-// blocks are those of the page that are fenced so.
+// blocks returns the blocks of the page with the given fence.
 func blocks(t *testing.T, fence string) []string {
 	t.Helper()
 	content, err := os.ReadFile(page)

@@ -11,11 +11,12 @@ import (
 	"github.com/stele-db/stele/test/internal/stele"
 )
 
-// kubernetesVersion is that of the module of kubeadm, which would ask the internet for the newest one.
+// kubernetesVersion is the version of kubeadm's module. Without it kubeadm would ask the internet for the newest
+// version.
 const kubernetesVersion = "v1.36.3"
 
-// TestKubeadm checks the page's configuration with kubeadm: that it is valid, that Stele is accepted as an external
-// etcd, and how kubeadm would start an API server. It changes nothing on this machine.
+// TestKubeadm checks the page's configuration with kubeadm. The configuration must be valid, and kubeadm must accept
+// Stele as an external etcd and start the API server accordingly. The test changes nothing on this machine.
 func TestKubeadm(t *testing.T) {
 	dir := t.TempDir()
 	certificates := exec.Command("bash", "-euo", "pipefail", "-c", blocks(t, "bash")[1])

@@ -22,7 +22,7 @@ var build = sync.OnceValues(func() (string, error) {
 	return string(out), err
 })
 
-// programs makes a directory that has all programs: stele of this checkout, and those of Kubernetes.
+// programs returns a directory with all programs: stele of this checkout, and those of Kubernetes.
 func programs(t *testing.T) string {
 	t.Helper()
 	from := os.Getenv("STELE_TEST_KUBERNETES_BIN")

@@ -24,7 +24,7 @@ type plane struct {
 	args     []string
 }
 
-// newPlane prepares one that is stopped at the end of the test.
+// newPlane prepares a control plane, which it stops at the end of the test.
 func newPlane(t *testing.T) *plane {
 	t.Helper()
 	p := &plane{dir: filepath.Join(t.TempDir(), "a plane"), bin: programs(t)}
@@ -47,7 +47,7 @@ func newPlane(t *testing.T) *plane {
 
 func (p *plane) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(root+"/scripts/kubernetes-up", args...)
-	// However this process ends, the programs end with it.
+	// The script ends the programs when this process ends, for any reason.
 	cmd.Env = environment("KUBERNETES_OWNER=" + strconv.Itoa(os.Getpid()))
 	cmd.SysProcAttr = group()
 	return cmd
@@ -60,7 +60,7 @@ func (p *plane) run(t *testing.T, args ...string) (string, error) {
 	return string(out), err
 }
 
-// script is one that stays in the foreground.
+// script is a run of the script in the foreground.
 type script struct {
 	cmd    *exec.Cmd
 	exited chan struct{}
@@ -68,7 +68,7 @@ type script struct {
 	text   strings.Builder
 }
 
-// foreground starts the script and waits until it prints a line that begins so.
+// foreground starts the script and waits until it prints a line that begins with line.
 func (p *plane) foreground(t *testing.T, line string, args ...string) *script {
 	t.Helper()
 	s := &script{cmd: p.command(append(args, p.args...)...), exited: make(chan struct{})}
@@ -116,7 +116,7 @@ func (s *script) output() string {
 	return s.text.String()
 }
 
-// wait returns how the script ended.
+// wait waits for the end of the script and returns its exit code.
 func (s *script) wait(t *testing.T) int {
 	t.Helper()
 	select {
@@ -166,7 +166,7 @@ func (p *plane) requireGone(t *testing.T, pids map[string]int) {
 	}
 }
 
-// alive returns nil if a process runs; a zombie does not.
+// alive returns nil if a process runs. A zombie does not count.
 func alive(pid int) error {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

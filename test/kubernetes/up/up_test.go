@@ -48,7 +48,7 @@ func TestUp(t *testing.T) {
 	}
 	p.requireGone(t, pids)
 
-	// Again, in the foreground, on the same data and port.
+	// The second start is in the foreground, on the same data and port.
 	s := p.foreground(t, "Stop it with Ctrl-C", "--nodes=4")
 	pids = p.processes(t)
 	if later := printed(s.output()); later[0] != export[0] {
@@ -67,7 +67,7 @@ func TestUp(t *testing.T) {
 	p.requireGone(t, pids)
 }
 
-// printed are the indented lines: those to try.
+// printed returns the indented lines of the output, which are commands to try.
 func printed(out string) []string {
 	var lines []string
 	for line := range strings.Lines(out) {
@@ -90,7 +90,7 @@ func shell(t *testing.T, lines []string) string {
 	return string(out)
 }
 
-// TestEnds ends a control plane in two other ways: while it starts, and by the death of a program.
+// TestEnds ends a control plane in two other ways: by a signal while it starts, and by the death of a program.
 func TestEnds(t *testing.T) {
 	p := newPlane(t)
 	s := p.foreground(t, "kube-apiserver")

@@ -6,7 +6,7 @@
 //   - STELE_TEST_CHECK_PERIOD is the interval at which the watch caches are compared with the store ("20s"); the
 //     default is 5 minutes.
 //
-// The build tag excludes it from linters, except in CI, because they have to compile all of Kubernetes.
+// The build tag hides it from linters, except in CI, because they would have to compile all of Kubernetes.
 package main
 
 import (
