@@ -56,7 +56,7 @@ func newBackend(t *testing.T, config storagebackend.Config) storage.Interface {
 	return store
 }
 
-// createPod returns a pod as it was stored.
+// createPod creates a pod and returns it as it was stored.
 func createPod(t *testing.T, store storage.Interface, name string) *example.Pod {
 	t.Helper()
 	out := &example.Pod{}
@@ -67,7 +67,7 @@ func createPod(t *testing.T, store storage.Interface, name string) *example.Pod 
 	return out
 }
 
-// next is the next event of a watch.
+// next returns the next event of a watch.
 func next(t *testing.T, w watch.Interface) watch.Event {
 	t.Helper()
 	select {
@@ -124,8 +124,7 @@ func testTLS(t *testing.T) {
 	}
 }
 
-// testChecks wants the checks to succeed, to fail in time when the server is gone, and to succeed again when it is
-// back.
+// testChecks expects the checks to succeed, to fail in time after a kill, and to succeed after a restart.
 func testChecks(t *testing.T) {
 	s := server.Start(t, server.Options{})
 	stop := make(chan struct{})
@@ -170,7 +169,7 @@ func testChecks(t *testing.T) {
 	all("succeeds again", true)
 }
 
-// testSize wants the size of the database, as the API server asks for it and as its metric tells it.
+// testSize checks that the API server's monitor and its metric report the size of the database.
 func testSize(t *testing.T) {
 	config := backendConfig(server.Start(t, server.Options{}))
 	createPod(t, newBackend(t, config), "pod")
@@ -247,7 +246,8 @@ func testHTTPHealth(t *testing.T) {
 	}
 }
 
-// testBackendCompaction lets the API server compact every second: older revisions then answer 410, newer ones do not.
+// testBackendCompaction makes the API server compact every second. Older revisions must then be expired, and the latest
+// must not.
 func testBackendCompaction(t *testing.T) {
 	config := backendConfig(server.Start(t, server.Options{}))
 	config.CompactionInterval = time.Second

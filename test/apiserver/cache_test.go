@@ -20,7 +20,7 @@ type cacheTest struct {
 	layout cacheLayout
 	on     serverKind
 	gates  gates
-	// emulate is the version of Kubernetes whose gates can be set; empty is the current one.
+	// emulate is the version of Kubernetes in which the gates can be set; empty means the current one.
 	emulate string
 }
 
@@ -171,7 +171,7 @@ func runCacheStats(e *cacheEnv) {
 		utilfeature.DefaultFeatureGate.Enabled(features.SizeBasedListCostEstimate))
 }
 
-// runCacheTests runs them one by one, because a revision that one of them has just read must not be moved by another.
+// runCacheTests runs the tests one by one: another test would change the revision that a test has just read.
 func runCacheTests(t *testing.T, on *servers, tests []cacheTest) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -34,14 +34,14 @@ type cacheEnv struct {
 	clock *compactionClock
 }
 
-// cacheLayout has the differences between caches of resources. The zero value has objects in namespaces, and no index.
+// cacheLayout has the differences between caches. The zero value has objects in namespaces, and no index.
 type cacheLayout struct {
 	clusterScoped, indexed bool
 }
 
 const podPrefix = "/pods/"
 
-// newCacheEnv makes the API server's cache, and returns when it has read the store.
+// newCacheEnv creates the API server's cache and waits until it has read the store.
 func newCacheEnv(t *testing.T, client *kubernetes.Client, l cacheLayout) *cacheEnv {
 	t.Helper()
 	store := newStore(t, client, layout{
@@ -49,7 +49,7 @@ func newCacheEnv(t *testing.T, client *kubernetes.Client, l cacheLayout) *cacheE
 		transformer: identity.NewEncryptCheckTransformer(),
 		leases:      etcd3.NewDefaultLeaseManagerConfig(),
 	})
-	// The cache must survive that its first list fails, when it lists at all.
+	// The cache must survive a failure of its first list. With WatchListClient it watches and does not list.
 	failing := &storagetesting.StorageInjectingListErrors{Interface: store, Errors: 1}
 	if clientfeatures.FeatureGates().Enabled(clientfeatures.WatchListClient) {
 		failing.Errors = 0
@@ -115,7 +115,7 @@ func podAttributes(object runtime.Object) (labels.Set, fields.Set, error) {
 	}, nil
 }
 
-// podIndex is the index that the API server keeps of pods: by node, and by namespace.
+// podIndex returns the API server's indexes of pods: by node, and by namespace.
 func podIndex() (storage.IndexerFuncs, *cache.Indexers) {
 	node := func(object any) string {
 		if pod, ok := object.(*example.Pod); ok {
@@ -144,17 +144,17 @@ func (e *cacheEnv) recorder() *storagetesting.KubernetesRecorder {
 	return recorder
 }
 
-// compact compacts the store, and returns when the cache knows.
+// compact returns a function that compacts the store and waits until the cache has checked for compactions.
 func (e *cacheEnv) compact() storagetesting.Compaction {
 	return compact(e.client.Client, e.store, func() { e.clock.pass(e.T) })
 }
 
-// creating is a cache that answers a create only when a read of the cache would see it.
+// creating is a cache whose Create returns only when a read of the cache would return the object.
 type creating struct {
 	*cacheEnv
 }
 
-// Create is storage.Interface's.
+// Create implements storage.Interface.
 func (c creating) Create(ctx context.Context, key string, object, out runtime.Object, ttl uint64) error {
 	if err := c.CacheDelegator.Create(ctx, key, object, out, ttl); err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 	storagetesting "k8s.io/apiserver/pkg/storage/testing"
 )
 
-// stored checks an object as stored in the server: readable, and without the fields that are set on reads.
+// stored returns a check that an object is stored readably and without the fields that reads set.
 func stored(client *clientv3.Client, codec runtime.Codec) storagetesting.KeyValidation {
 	return func(ctx context.Context, t *testing.T, key string) {
 		t.Helper()
@@ -31,7 +31,7 @@ func stored(client *clientv3.Client, codec runtime.Codec) storagetesting.KeyVali
 		if !ok {
 			t.Fatalf("%q holds a %T", key, object)
 		}
-		if pod.ResourceVersion != "" || pod.SelfLink != "" { //nolint:staticcheck // nobody should use it, nor store it
+		if pod.ResourceVersion != "" || pod.SelfLink != "" { //nolint:staticcheck // deprecated, must not be stored
 			t.Errorf("stored with what only readers are told: %+v", pod.ObjectMeta)
 		}
 	}
@@ -40,10 +40,10 @@ func stored(client *clientv3.Client, codec runtime.Codec) storagetesting.KeyVali
 // unchecked is for the cache, which stores nothing itself.
 func unchecked(context.Context, *testing.T, string) {}
 
-// largestPage is that of the etcd3 store.
+// largestPage is the largest page of the etcd3 store.
 const largestPage = 10000
 
-// reads checks the number of values that a list has read, and the number of requests: pages begin with the requested
+// reads returns a check of the numbers of values and of requests that a list has read. Pages begin with the requested
 // size and double.
 func (e *storeEnv) reads() storagetesting.CallsValidation {
 	recorder, ok := e.client.KV.(*storagetesting.KVRecorder)
@@ -70,7 +70,7 @@ func (e *storeEnv) reads() storagetesting.CallsValidation {
 
 func uncheckedReads(*testing.T, uint64, uint64) {}
 
-// increaseRevision writes a key outside the store, and returns the new revision.
+// increaseRevision returns a function that writes a key outside the store and returns the new revision.
 func increaseRevision(client *clientv3.Client) storagetesting.IncreaseRVFunc {
 	return func(ctx context.Context, t *testing.T) int64 {
 		t.Helper()
@@ -82,7 +82,8 @@ func increaseRevision(client *clientv3.Client) storagetesting.IncreaseRVFunc {
 	}
 }
 
-// compact compacts as the API server does, and returns when the store knows. After that it calls then.
+// compact returns a function that compacts as the API server does. When the store has noticed the compaction, it calls
+// then.
 func compact(client *clientv3.Client, store storage.Interface, then func()) storagetesting.Compaction {
 	return func(ctx context.Context, t *testing.T, resourceVersion string) {
 		t.Helper()

@@ -19,8 +19,8 @@ import (
 	"github.com/stele-db/stele/test/apiserver/internal/server"
 )
 
-// servers are started by the first test that wants one of their kind, and live as long as the top-level test that they
-// belong to.
+// servers has the servers that tests share. The first test that needs one starts it; it lives as long as the top-level
+// test.
 type servers struct {
 	t        *testing.T
 	mu       sync.Mutex
@@ -28,7 +28,7 @@ type servers struct {
 	notified *server.Server
 }
 
-// of returns the server that a test shares with others: each has a prefix of its own.
+// of returns a server of a kind. Tests that share a server have different prefixes.
 func (s *servers) of(which serverKind, t *testing.T) *server.Server {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,10 +60,10 @@ const (
 	notifying
 )
 
-// prefixes counts the prefixes that tests were given.
+// prefixes is the number of prefixes that tests have got.
 var prefixes atomic.Int64
 
-// newClient returns a client as the API server makes it, with a unique prefix of keys, which counts its reads.
+// newClient returns a client like the API server's. It has a unique prefix of keys, and counts its reads.
 func newClient(t *testing.T, s *server.Server) *kubernetes.Client {
 	t.Helper()
 	c, err := kubernetes.New(clientv3.Config{
@@ -88,8 +88,8 @@ func newClient(t *testing.T, s *server.Server) *kubernetes.Client {
 	return c
 }
 
-// awaitProgressRequests returns when the API server's code has found that the server supports progress requests. It
-// checks that in the background, and serves lists from the store until then.
+// awaitProgressRequests waits until the API server's code has found that the server supports progress requests. That
+// code checks in the background, and serves lists from the store until then.
 func awaitProgressRequests(t *testing.T, c *kubernetes.Client) {
 	t.Helper()
 	feature.DefaultFeatureSupportChecker.CheckClient(t.Context(), c, storage.RequestWatchProgress)

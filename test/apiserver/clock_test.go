@@ -8,17 +8,17 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// compactionPeriod is the interval at which a cache checks for compactions of its store. No other timer is that long.
+// compactionPeriod is the interval at which a cache checks for compactions of its store. No other timer has it.
 const compactionPeriod = 15 * time.Second
 
-// compactionClock is the real clock, except for the timer of a cache's checks for compactions, which the test fires.
+// compactionClock is the real clock, except that the test fires the timer of a cache's checks for compactions.
 type compactionClock struct {
 	clock.RealClock
 	mu    sync.Mutex
 	timer *steppedTimer
 }
 
-// NewTimer is clock.Clock's.
+// NewTimer implements clock.Clock.
 func (c *compactionClock) NewTimer(d time.Duration) clock.Timer {
 	if d != compactionPeriod {
 		return c.RealClock.NewTimer(d)
@@ -29,7 +29,7 @@ func (c *compactionClock) NewTimer(d time.Duration) clock.Timer {
 	return c.timer
 }
 
-// pass fires the timer, and returns when the cache has finished its check. A cache without checks has no timer.
+// pass fires the timer, and waits until the cache has finished its check. A cache without checks has no timer.
 func (c *compactionClock) pass(t *testing.T) {
 	t.Helper()
 	if !watchesCompactions() {
@@ -50,19 +50,19 @@ func (c *compactionClock) pass(t *testing.T) {
 	}
 }
 
-// steppedTimer runs out when something is sent, and is set again after that.
+// steppedTimer fires when a test sends to fire. Reset sends to set, when the cache has handled the event.
 type steppedTimer struct {
 	fire chan time.Time
 	set  chan struct{}
 }
 
-// C is clock.Timer's.
+// C implements clock.Timer.
 func (s *steppedTimer) C() <-chan time.Time { return s.fire }
 
-// Stop is clock.Timer's.
+// Stop implements clock.Timer.
 func (*steppedTimer) Stop() bool { return true }
 
-// Reset is clock.Timer's.
+// Reset implements clock.Timer.
 func (s *steppedTimer) Reset(time.Duration) bool {
 	s.set <- struct{}{}
 	return false

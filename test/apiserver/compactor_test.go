@@ -18,7 +18,7 @@ func TestCompactor(t *testing.T) {
 	t.Run("Conflict", func(t *testing.T) { testConflict(t, newClient(t, on.of(shared, t)).Client) })
 }
 
-// testCycles wants every cycle to compact at the revision that the one before it found.
+// testCycles expects every cycle to compact at the revision that the previous cycle found.
 func testCycles(t *testing.T, client *clientv3.Client) {
 	clock := clocktesting.NewFakeClock(time.Now())
 	compactor := etcd3.NewCompactor(client, time.Minute, clock, nil)
@@ -44,7 +44,7 @@ func testCycles(t *testing.T, client *clientv3.Client) {
 		cycle()
 		checkCompacted(t, client, written[:len(written)-1], true)
 		checkCompacted(t, client, written[len(written)-1:], false)
-		// The revision before this write is that of the compactor's own write in the cycle before.
+		// The revision before this write is the compactor's own write in the previous cycle.
 		if got, want := compactor.CompactRevision(), answer.Header.Revision-1; got != want {
 			t.Errorf("compacted at %d, want %d", got, want)
 		}
@@ -59,7 +59,7 @@ func checkCompacted(t *testing.T, client *clientv3.Client, revisions []int64, wa
 			return errors.Is(err, rpctypes.ErrCompacted), err
 		}
 		if want && len(client.Endpoints()) > 1 {
-			// Another replica may have the revision for some milliseconds more.
+			// Another replica may serve the revision for some more milliseconds.
 			await(t, "it is compacted everywhere", func() bool {
 				for range 2 * len(client.Endpoints()) {
 					if compacted, _ := read(); !compacted {
@@ -75,7 +75,7 @@ func checkCompacted(t *testing.T, client *clientv3.Client, revisions []int64, wa
 	}
 }
 
-// testConflict wants only one of several API servers to compact in a cycle, and the others to learn of it.
+// testConflict expects only one of several API servers to compact in a cycle, and the others to notice that.
 func testConflict(t *testing.T, client *clientv3.Client) {
 	put, err := client.Put(t.Context(), "key", "value")
 	if err != nil {

@@ -10,8 +10,7 @@ import (
 	storagetesting "k8s.io/apiserver/pkg/storage/testing"
 )
 
-// runMarkConsistent checks when a cache answers lists at an exact revision by itself: not while it was found to differ
-// from the store.
+// runMarkConsistent checks that a cache answers lists at an exact revision itself, unless it differs from the store.
 func runMarkConsistent(e *cacheEnv) {
 	for i, step := range []struct {
 		consistent, fromStore bool

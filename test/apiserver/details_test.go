@@ -32,7 +32,7 @@ func TestDetails(t *testing.T) {
 	t.Run("Restart", testRestart)
 }
 
-// testCurrentRevision wants the revision of the whole server, which reads do not move.
+// testCurrentRevision expects the revision of the whole server, which reads do not change.
 func testCurrentRevision(e *storeEnv) {
 	want := createPod(e.T, e, "pod").ResourceVersion
 	check := func() {
@@ -52,7 +52,7 @@ func testCurrentRevision(e *storeEnv) {
 	check()
 }
 
-// testStats wants the objects of one resource to be counted, and nothing whose key begins alike.
+// testStats expects a count of the objects of one resource, without keys that begin similarly.
 func testStats(t *testing.T, s *server.Server) {
 	for _, estimate := range []bool{false, true} {
 		t.Run(fmt.Sprintf("estimate=%v", estimate), func(t *testing.T) {
@@ -76,7 +76,7 @@ func testStats(t *testing.T, s *server.Server) {
 					t.Fatal(err)
 				}
 			}
-			// It fails to decode the values, but it has seen how large they are.
+			// The list cannot decode the values, but the store records their sizes.
 			if err := store.GetList(t.Context(), podPrefix,
 				storage.ListOptions{Predicate: storage.Everything, Recursive: true}, &example.PodList{}); err == nil {
 				t.Error("values that are no pods were decoded")
@@ -88,8 +88,8 @@ func testStats(t *testing.T, s *server.Server) {
 	}
 }
 
-// testFutureWatchList checks that a watch which begins with a list at a future revision fails with the delay of a
-// retry.
+// testFutureWatchList checks that a watch fails if it begins with a list at a future revision. The error must suggest a
+// delay.
 func testFutureWatchList(e *storeEnv) {
 	current, err := e.GetCurrentResourceVersion(e.ctx)
 	if err != nil {
@@ -116,19 +116,19 @@ func testFutureWatchList(e *storeEnv) {
 	}
 }
 
-// countedLeases counts the leases that are granted.
+// countedLeases counts granted leases.
 type countedLeases struct {
 	clientv3.Lease
 	granted atomic.Int64
 }
 
-// Grant is clientv3.Lease's.
+// Grant implements clientv3.Lease.
 func (c *countedLeases) Grant(ctx context.Context, ttl int64) (*clientv3.LeaseGrantResponse, error) {
 	c.granted.Add(1)
 	return c.Lease.Grant(ctx, ttl)
 }
 
-// testLeases wants a lease to be used for as many objects as is configured, and every object to have one.
+// testLeases checks that every object has a lease, shared by as many objects as configured.
 func testLeases(t *testing.T) {
 	// The test has its own server, so that expiries raise no other test's revision.
 	client := newClient(t, server.Start(t, server.Options{}))
@@ -158,7 +158,7 @@ func testLeases(t *testing.T) {
 	}
 }
 
-// testRestart kills the server below a cache: watches continue without a gap and without duplicate events.
+// testRestart kills the server below a cache. Watches must continue without a gap and without duplicate events.
 func testRestart(t *testing.T) {
 	s := server.Start(t, server.Options{})
 	e := newCacheEnv(t, newClient(t, s), cacheLayout{})
@@ -178,7 +178,7 @@ func testRestart(t *testing.T) {
 			}
 		}
 	}
-	// No more than the cache keeps for a watcher that does not read.
+	// Before each kill, the test creates no more objects than the cache buffers for a watcher that does not read.
 	const kills, before = 3, 5
 	for kill := range kills {
 		var names []string

@@ -1,8 +1,9 @@
-// Package apiserver has no code: its tests run the API server's own storage tests against a server of its own.
+// Package apiserver runs the API server's own storage tests against real servers, stele or etcd. It contains only
+// tests.
 //
-// k8s.io/apiserver/pkg/storage/testing holds what Kubernetes asks of any storage. Here it is asked of the real etcd3
-// store, and of the watch cache on top of that store, when a real stele (or etcd) is behind them. README.md says how to
-// run it.
+// k8s.io/apiserver/pkg/storage/testing has the requirements of Kubernetes for any storage. The tests apply them to the
+// real etcd3 store, and to the watch cache on top of that store. README.md describes how to run them.
 //
-// The module stands for itself, so that the etcd client and gRPC have the versions that kube-apiserver is built with.
+// The package is a module of its own, so that the etcd client and gRPC have the versions that kube-apiserver is built
+// with.
 package apiserver

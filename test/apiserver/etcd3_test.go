@@ -38,17 +38,17 @@ func newPod() runtime.Object { return &example.Pod{} }
 
 func newPodList() runtime.Object { return &example.PodList{} }
 
-// layout is where a store keeps its objects, and how.
+// layout describes where and how a store keeps its objects.
 type layout struct {
 	// prefix precedes the keys of all resources.
 	prefix string
-	// resourcePrefix of pods; empty is "/pods/".
+	// resourcePrefix precedes the keys of pods; empty means "/pods/".
 	resourcePrefix string
 	transformer    value.Transformer
 	leases         etcd3.LeaseManagerConfig
 }
 
-// newStore makes the API server's store over a client, for pods.
+// newStore creates the API server's store of pods.
 func newStore(t *testing.T, client *kubernetes.Client, l layout) storage.Interface {
 	t.Helper()
 	if l.resourcePrefix == "" {
@@ -74,12 +74,11 @@ type storeEnv struct {
 	//nolint:containedctx // a storeEnv is the arguments of one test, which bounds all of its calls
 	ctx    context.Context
 	client *kubernetes.Client
-	// prefixed is the transformer that the store begins with.
+	// prefixed is the first transformer of the store.
 	prefixed *storagetesting.PrefixTransformer
 }
 
-// newStoreEnv makes a store over a server, whose leases are used again for a second only: the tests wait for them to
-// expire.
+// newStoreEnv creates a store that reuses a lease for only one second. The tests wait for leases to expire.
 func newStoreEnv(t *testing.T, client *kubernetes.Client) *storeEnv {
 	t.Helper()
 	leases := etcd3.NewDefaultLeaseManagerConfig()

@@ -21,7 +21,7 @@ import (
 	"k8s.io/apiserver/pkg/storage/value"
 )
 
-// prefixed puts a prefix before all keys, those of streams included, which etcd's namespace refuses.
+// prefixed adds a prefix to all keys, also to those of streams, which etcd's package namespace refuses.
 func prefixed(kv clientv3.KV, prefix string) clientv3.KV {
 	return prefixedStreams{namespace.NewKV(kv, prefix), kv, prefix}
 }
@@ -32,7 +32,7 @@ type prefixedStreams struct {
 	prefix string
 }
 
-// GetStream is clientv3.KV's.
+// GetStream implements clientv3.KV.
 func (p prefixedStreams) GetStream(ctx context.Context, key string,
 	opts ...clientv3.OpOption) (clientv3.GetStreamChan, error) {
 	op := clientv3.OpGet(key, opts...)
@@ -62,19 +62,19 @@ func (p prefixedStreams) GetStream(ctx context.Context, key string,
 	return out, nil
 }
 
-// record counts the reads of a client, and remembers its lists.
+// record makes the client count its reads and record its lists.
 func record(c *kubernetes.Client) {
 	lists := storagetesting.NewKubernetesRecorder(c.Kubernetes)
 	c.KV = storagetesting.NewKVRecorder(c.KV, lists)
 	c.Kubernetes = lists
 }
 
-// readsOf returns the number of the client's reads since its last call.
+// readsOf returns the number of reads since the previous call.
 func readsOf(r *storagetesting.KVRecorder) uint64 {
 	return r.GetReadsAndReset() + r.GetStreamReadsAndReset()
 }
 
-// releaseTests are those that differ from release to release of Kubernetes.
+// releaseTests are the tests that differ between releases of Kubernetes.
 var releaseTests = []storeTest{
 	{name: "GetListWithoutErrorAggregation", gates: gates{features.AllowUnsafeMalformedObjectDeletion: false},
 		run: func(e *storeEnv) {
@@ -97,7 +97,7 @@ var releaseTests = []storeTest{
 	{name: "Streams", run: runStreams},
 }
 
-// consistentLists: the cache always answers consistent lists.
+// consistentLists has one value, because in this release the cache always answers consistent lists.
 var consistentLists = []bool{true}
 
 func listFromStore(*cacheTest) {}
@@ -107,7 +107,7 @@ func (s transforming) UpdateTransformer(modify storagetesting.TransformerModifie
 	return s.transformer.use(modify(newPrefixTransformer()))
 }
 
-// failing returns a function that makes values unreadable, and readable again.
+// failing returns a function that makes values unreadable (true) or readable (false).
 func (e *storeEnv) failing() func(bool) {
 	var fails atomic.Bool
 	e.transformer.use(sometimes{newPrefixTransformer(), &fails})
@@ -119,7 +119,7 @@ type sometimes struct {
 	fails *atomic.Bool
 }
 
-// TransformFromStorage is value.Read's.
+// TransformFromStorage implements value.Read.
 func (s sometimes) TransformFromStorage(ctx context.Context, data []byte, dataCtx value.Context) ([]byte, bool, error) {
 	if s.fails.Load() {
 		return nil, false, errUnreadable
@@ -127,8 +127,8 @@ func (s sometimes) TransformFromStorage(ctx context.Context, data []byte, dataCt
 	return s.Transformer.TransformFromStorage(ctx, data, dataCtx)
 }
 
-// runStreams wants lists and the beginning of watches to come as streams, in several chunks, and that no test before
-// has found them missing.
+// runStreams expects lists and the beginning of watches to come as streams, in several chunks. No earlier test may have
+// found the server without streams.
 func runStreams(e *storeEnv) {
 	const objects = 250
 	for i := range objects {

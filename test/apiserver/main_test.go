@@ -12,7 +12,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// The clients of servers that are stopped complain at length.
+	// gRPC would log much about servers that are stopped.
 	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
 	if os.Getenv("STELE_TEST_LOG") == "" {
 		klog.LogToStderr(false)

@@ -11,19 +11,19 @@ import (
 	storagetesting "k8s.io/apiserver/pkg/storage/testing"
 )
 
-// prefixed puts a prefix before all keys.
+// prefixed adds a prefix to all keys.
 func prefixed(kv clientv3.KV, prefix string) clientv3.KV { return namespace.NewKV(kv, prefix) }
 
-// record counts the reads of a client, and remembers its lists.
+// record makes the client count its reads and record its lists.
 func record(c *kubernetes.Client) {
 	c.KV = storagetesting.NewKVRecorder(c.KV)
 	c.Kubernetes = storagetesting.NewKubernetesRecorder(c.Kubernetes)
 }
 
-// readsOf returns the number of the client's reads since its last call.
+// readsOf returns the number of reads since the previous call.
 func readsOf(r *storagetesting.KVRecorder) uint64 { return r.GetReadsAndReset() }
 
-// releaseTests are those that differ from release to release of Kubernetes.
+// releaseTests are the tests that differ between releases of Kubernetes.
 var releaseTests = []storeTest{
 	{name: "WatchWithUnsafeDelete", gates: gates{features.AllowUnsafeMalformedObjectDeletion: true},
 		run: func(e *storeEnv) {
@@ -36,12 +36,12 @@ func (s transforming) CorruptTransformer() func() {
 	return s.transformer.use(etcd3.WithCorruptObjErrorHandlingTransformer(unreadable{newPrefixTransformer()}))
 }
 
-// consistentLists are the values of the gate that lets the cache answer consistent lists.
+// consistentLists are the values of the gate ConsistentListFromCache, with which the cache answers consistent lists.
 var consistentLists = []bool{true, false}
 
-// listFromStore sends consistent lists to the store.
+// listFromStore makes a test send consistent lists to the store.
 func listFromStore(test *cacheTest) {
-	// Later versions have it always on.
+	// In later versions the gate is always on.
 	test.emulate = "1.33"
 	test.gates[features.ConsistentListFromCache] = false
 }

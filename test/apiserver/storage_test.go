@@ -22,8 +22,8 @@ func TestStorage(t *testing.T) {
 	t.Run("cacher compacting", func(t *testing.T) { runCacheTests(t, on, cacheCompactions) })
 }
 
-// gates are feature gates of the API server, which belong to the process: tests that set them do not run in parallel
-// with others.
+// gates are feature gates of the API server. They are global, so tests that set them do not run in parallel with
+// others.
 type gates map[featuregate.Feature]bool
 
 func (g gates) set(t *testing.T) {
@@ -38,7 +38,7 @@ func watchesCompactions() bool {
 	return utilfeature.DefaultFeatureGate.Enabled(features.ListFromCacheSnapshot)
 }
 
-// keysOf lists the keys of a resource, as the store does by itself when it is not under a cache.
+// keysOf returns a function that lists the keys of a resource, as a store without a cache does.
 func keysOf(client *clientv3.Client, prefix string) storage.KeysFunc {
 	return func(ctx context.Context) ([]string, error) {
 		answer, err := client.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())

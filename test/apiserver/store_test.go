@@ -12,7 +12,7 @@ type storeTest struct {
 	name string
 	run  func(e *storeEnv)
 	on   serverKind
-	// gates are the feature gates that are not as they are by default.
+	// gates are the feature gates that differ from their defaults.
 	gates gates
 }
 
@@ -80,7 +80,7 @@ var storeTests = []storeTest{
 	{name: "ListContinuation", run: func(e *storeEnv) {
 		storagetesting.RunTestListContinuation(e.ctx, e.T, e, e.reads())
 	}},
-	// With snapshots the store reads the compact revision as well, which would be counted.
+	// With snapshots the store also reads the compact revision, and the test would count that request.
 	{name: "ListPaginationRareObject", gates: gates{features.ListFromCacheSnapshot: false}, run: func(e *storeEnv) {
 		storagetesting.RunTestListPaginationRareObject(e.ctx, e.T, e, e.reads())
 	}},
@@ -166,7 +166,7 @@ func (e *storeEnv) compact() storagetesting.Compaction {
 	return compact(e.client.Client, e.Interface, func() {})
 }
 
-// runStoreTests runs them one by one, because a revision that one of them has just read must not be moved by another.
+// runStoreTests runs the tests one by one: another test would change the revision that a test has just read.
 func runStoreTests(t *testing.T, on *servers, tests []storeTest) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

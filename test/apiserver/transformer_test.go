@@ -10,7 +10,7 @@ import (
 	"k8s.io/apiserver/pkg/storage/value"
 )
 
-// switchable is a transformer that tests replace by another one while the store uses it.
+// switchable is a transformer that tests can replace while the store uses it.
 type switchable struct {
 	current atomic.Pointer[value.Transformer]
 }
@@ -21,20 +21,20 @@ func newSwitchable(first value.Transformer) *switchable {
 	return s
 }
 
-// use replaces the transformer, until the function that it returns is called.
+// use replaces the transformer until restore is called.
 func (s *switchable) use(next value.Transformer) (restore func()) {
 	before := s.current.Swap(&next)
 	return func() { s.current.Store(before) }
 }
 
-// TransformFromStorage is value.Read's.
+// TransformFromStorage implements value.Read.
 func (s *switchable) TransformFromStorage(
 	ctx context.Context, data []byte, dataCtx value.Context,
 ) ([]byte, bool, error) {
 	return (*s.current.Load()).TransformFromStorage(ctx, data, dataCtx)
 }
 
-// TransformToStorage is value.Write's.
+// TransformToStorage implements value.Write.
 func (s *switchable) TransformToStorage(ctx context.Context, data []byte, dataCtx value.Context) ([]byte, error) {
 	return (*s.current.Load()).TransformToStorage(ctx, data, dataCtx)
 }
@@ -46,7 +46,7 @@ func newPrefixTransformer() *storagetesting.PrefixTransformer {
 	return storagetesting.NewPrefixTransformer([]byte(valuePrefix), false)
 }
 
-// transforming is a storage whose transformer the tests may replace.
+// transforming is a storage whose transformer tests can replace.
 type transforming struct {
 	storage.Interface
 	transformer *switchable
@@ -62,7 +62,7 @@ type unreadable struct{ value.Transformer }
 
 var errUnreadable = errors.New("unreadable on purpose")
 
-// TransformFromStorage is value.Read's.
+// TransformFromStorage implements value.Read.
 func (unreadable) TransformFromStorage(context.Context, []byte, value.Context) ([]byte, bool, error) {
 	return nil, true, errUnreadable
 }

@@ -58,8 +58,8 @@ func controlPlane(t *testing.T, r *report, setup string) {
 	one("object too large refused", checkLargeObjects)
 	one("namespace deletion", checkNamespaceDeletion)
 
-	// These checks mostly wait, so they run in parallel. checkNotReady comes later, because a takeover of the controller
-	// manager would restart the grace period of its node.
+	// These checks mostly wait, so they run in parallel. checkNotReady comes later, because a takeover of the
+	// controller manager would restart the grace period of its node.
 	inParallel := func(t *testing.T, name string, do func(t *testing.T, c *cluster) string) {
 		r.check(t, setup, name, true, func(st *testing.T) string { return do(st, c) })
 	}

@@ -12,8 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// The endpoint of a dead API server disappears when its key in the store has expired and another API server has checked
-// the keys.
+// The endpoint of a dead API server lasts until its key in the store has expired. Another API server then removes the
+// endpoint at its next check.
 const (
 	endpointTTL   = 15 * time.Second
 	endpointCheck = 10 * time.Second

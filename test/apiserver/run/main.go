@@ -1,9 +1,9 @@
-// Command run runs the storage tests against several servers, one after the other, and ends with a table: how many
-// tests (those without tests below them) passed, failed and were skipped.
+// Command run runs the storage tests against several servers, one after the other. It ends with a table of the numbers
+// of passed, failed and skipped tests, without tests that have subtests.
 //
 // Usage, in the directory of the module: go run ./run [-next] [-run REGEXP] [TARGET...]. A target is a kind of database
-// (STELE_TEST_DATABASE), with the number of replicas behind a colon where there are several: sqlite, postgres, mariadb,
-// postgres:3; or etcd. When etcd is among them, every result that differs from etcd's is an error.
+// (STELE_TEST_DATABASE), with a colon and the number of replicas if there are several: sqlite, postgres, mariadb,
+// postgres:3; or etcd. If etcd is a target, every result that differs from etcd's is an error.
 package main
 
 import (
@@ -21,7 +21,7 @@ import (
 )
 
 func main() {
-	// Set by hand: a package that the tests share with this command would define flags of its own.
+	// The command has its own flag set, because a package that it shares with the tests would define more flags.
 	flags := flag.NewFlagSet("run", flag.ExitOnError)
 	only := flags.String("run", "", "run only the tests that match, as in go test")
 	timeout := flags.Duration("timeout", 15*time.Minute, "end the tests of a target after this long")
@@ -86,7 +86,8 @@ func runTarget(ctx context.Context, out io.Writer, binary, only string, timeout 
 	// SIGTERM makes the test process stop its servers.
 	tests.Cancel = func() error { return tests.Process.Signal(syscall.SIGTERM) }
 	tests.WaitDelay = time.Minute
-	// It ends by itself when the tests have, also when it is the terminal that interrupts.
+	// test2json ends when the tests have ended. Its own process group protects it from Ctrl-C, so that it reads their
+	// whole output.
 	convert := exec.Command("go", "tool", "test2json", "-t")
 	convert.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	convert.Stderr = os.Stderr
@@ -112,7 +113,7 @@ func runTarget(ctx context.Context, out io.Writer, binary, only string, timeout 
 	}
 	r := follow(events, out)
 	if err := convert.Wait(); err != nil {
-		// No process reads the tests' output.
+		// No process reads the output of the tests any more.
 		_ = text.Close()
 		_ = tests.Wait()
 		return nil, fmt.Errorf("go tool test2json: %w", err)

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// The outcomes of a test, as test2json calls them; and that of one which began and did not end.
+// The outcomes of a test, as test2json calls them. unfinished is the outcome of a test that began and did not end.
 const (
 	pass       = "pass"
 	fail       = "fail"
@@ -22,10 +22,10 @@ const (
 // result is the result of the tests of one target.
 type result struct {
 	target string
-	// outcome of every test without tests below it.
+	// outcome has the outcome of every test without subtests.
 	outcome map[string]string
 	took    time.Duration
-	// failed is why the test process ended with another exit code than 0.
+	// failed is the error of a test process with an exit code other than 0.
 	failed error
 }
 
@@ -63,7 +63,7 @@ func follow(events io.Reader, out io.Writer) *result {
 			delete(written, e.Test)
 		}
 	}
-	// A line too long ends the scan; the process must still be able to end.
+	// The scanner stops at a line that is too long. Read the rest, so that the process can end.
 	_, _ = io.Copy(io.Discard, events)
 	for test, o := range outcome {
 		if o == unfinished {
@@ -78,7 +78,7 @@ func ending(line string) bool {
 	return line == "PASS\n" || line == "FAIL\n"
 }
 
-// leaves drops the tests that have tests below them.
+// leaves returns the outcomes of the tests without subtests.
 func leaves(outcome map[string]string) map[string]string {
 	parents := map[string]bool{}
 	for test := range outcome {
@@ -97,7 +97,7 @@ func leaves(outcome map[string]string) map[string]string {
 	return left
 }
 
-// count is the number of tests with an outcome.
+// count returns the number of tests with an outcome.
 func (r *result) count(outcome string) int {
 	n := 0
 	for _, o := range r.outcome {
@@ -113,7 +113,7 @@ func (r *result) ok() bool {
 	return r.failed == nil && r.count(pass) > 0 && r.count(fail)+r.count(unfinished) == 0
 }
 
-// different lists the tests whose outcome is not that of the reference.
+// different lists the tests whose outcome differs from the reference's.
 func (r *result) different(reference *result) []string {
 	var list []string
 	all := map[string]bool{}
@@ -139,7 +139,7 @@ func orMissing(outcome string) string {
 	return outcome
 }
 
-// reference is the target that the others are compared with.
+// reference is the target with which the others are compared.
 const reference = "etcd"
 
 // report writes the table and reports whether all passed.

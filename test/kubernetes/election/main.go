@@ -79,8 +79,7 @@ func run(ctx context.Context, kubeconfig, id string, unelected bool) error {
 		LeaseDuration: leaseDuration,
 		RenewDeadline: renewDeadline,
 		RetryPeriod:   retryPeriod,
-		// A leader that stops keeps its Lease until it expires, so that the next leader never begins before the work
-		// has ended.
+		// A leader that stops keeps its Lease until it expires: its work has ended when the next leader begins.
 		ReleaseOnCancel: false,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: w.lead,

@@ -24,7 +24,7 @@ const (
 	Etcd = "etcd"
 )
 
-// Kind is STELE_TEST_DATABASE.
+// Kind returns STELE_TEST_DATABASE, or SQLite if that is empty.
 func Kind() string {
 	if kind := os.Getenv("STELE_TEST_DATABASE"); kind != "" {
 		return kind
@@ -62,7 +62,7 @@ func startDatabase(kind, dir string) (*database, error) {
 
 func (d *database) stop() error { return d.script(databaseTimeout, "stop", d.dir) }
 
-// endpoint is the DSN of a database that is not there yet. Stele makes it, with the administrator's rights.
+// endpoint returns the DSN of a new database. Stele creates it, with the administrator's rights.
 func (d *database) endpoint() string {
 	dsn, options, ok := strings.Cut(d.env["ADMIN_DSN"], "?")
 	dsn = dsn[:strings.LastIndex(dsn, "/")+1] + fmt.Sprintf("test_%016x", rand.Uint64())
@@ -72,7 +72,7 @@ func (d *database) endpoint() string {
 	return dsn
 }
 
-// script runs scripts/databases, whose servers end with this process at the latest.
+// script runs scripts/databases. The servers that it starts end with this process at the latest.
 func (*database) script(limit time.Duration, arguments ...string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
@@ -86,7 +86,8 @@ func (*database) script(limit time.Duration, arguments ...string) error {
 	return nil
 }
 
-// root is the directory of the product: tests run in the directory of their package, which is that of this module.
+// root returns the directory of the product. Tests run in the directory of their package, which is the one of this
+// module.
 func root() string {
 	dir, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {

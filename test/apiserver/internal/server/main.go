@@ -58,7 +58,7 @@ func cleanup() int {
 	return 0
 }
 
-// tempDir is a directory that lives as long as t, or until [Main] ends.
+// tempDir returns a directory that lives as long as t, or until [Main] ends.
 func tempDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp(shared.dir, "")

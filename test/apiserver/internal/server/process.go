@@ -25,7 +25,7 @@ type process struct {
 	output output
 	exited chan struct{}
 	err    error
-	// killed by its test, so that it need not be stopped.
+	// killed is set if the test has killed the process, so that stop need not.
 	killed bool
 }
 
@@ -59,7 +59,7 @@ func run(t testing.TB, name, url string, client *http.Client, command ...string)
 	return p
 }
 
-// await returns when a GET of url succeeds.
+// await waits until a GET of url succeeds.
 func (p *process) await(url string, client *http.Client) error {
 	deadline := time.After(readyTimeout)
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -91,7 +91,7 @@ func get(url string, client *http.Client) error {
 	return nil
 }
 
-// stop ends the process and fails the test if it had ended by itself, or does not end.
+// stop ends the process. It fails the test if the process has ended by itself, or does not end.
 func (p *process) stop(t testing.TB) {
 	select {
 	case <-p.exited:
@@ -107,7 +107,7 @@ func (p *process) stop(t testing.TB) {
 			t.Errorf("%s did not stop in %v", p.name, stopTimeout)
 			p.kill()
 		}
-		// etcd ends itself by the signal.
+		// etcd ends by the signal, and not with exit code 0.
 		if p.err != nil && p.name != Etcd {
 			t.Errorf("%s ended with: %v", p.name, p.err)
 		}
@@ -117,13 +117,13 @@ func (p *process) stop(t testing.TB) {
 	}
 }
 
-// kill returns when the process is gone.
+// kill kills the process and waits until it has ended.
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.exited
 }
 
-// maxOutput bounds the end of a server's log that is kept.
+// maxOutput bounds the end of a server's log, which is kept.
 const maxOutput = 64 << 10
 
 type output struct {

@@ -19,7 +19,7 @@ import (
 type Options struct {
 	// Args are added to the command line of stele or etcd: both have etcd's names for these flags.
 	Args []string
-	// TLS is the certificate of the server, whose clients must have one of the same authority.
+	// TLS is the certificate of the server. Clients must have a certificate of the same authority.
 	TLS *TLS
 }
 
@@ -65,7 +65,7 @@ func Start(t testing.TB, opts Options) *Server {
 	return s
 }
 
-// Launch starts the processes of a server that was killed on their addresses and data, and returns when they answer.
+// Launch starts the processes, after a kill on the same addresses and data, and waits until they answer.
 func (s *Server) Launch() {
 	s.processes = nil
 	for _, launch := range s.launch {
@@ -73,7 +73,7 @@ func (s *Server) Launch() {
 	}
 }
 
-// Kill ends all processes as kill -9 does, and returns when they are gone.
+// Kill ends all processes as kill -9 does, and waits until they have ended.
 func (s *Server) Kill() {
 	for _, p := range s.processes {
 		p.killed = true
@@ -90,7 +90,7 @@ func steleArgs(address, dsn string, opts Options) []string {
 	return append(args, opts.Args...)
 }
 
-// etcdArgs make a member of its own, whose data need not last.
+// etcdArgs returns the arguments of a cluster of one member, whose data need not last.
 func etcdArgs(t testing.TB, url string, opts Options) []string {
 	t.Helper()
 	peer := "http://" + freePort(t)
@@ -106,7 +106,7 @@ func etcdArgs(t testing.TB, url string, opts Options) []string {
 	return append(args, opts.Args...)
 }
 
-// endpoint is where a stele stores: nothing is there yet.
+// endpoint returns the DSN of a new database for stele.
 func endpoint(t testing.TB) string {
 	t.Helper()
 	if Kind() == SQLite {
@@ -124,7 +124,7 @@ func endpoint(t testing.TB) string {
 	return shared.database.endpoint()
 }
 
-// replicas is STELE_TEST_REPLICAS.
+// replicas returns STELE_TEST_REPLICAS, or 1 if that is empty.
 func replicas(t testing.TB) int {
 	t.Helper()
 	text := os.Getenv("STELE_TEST_REPLICAS")
@@ -163,8 +163,8 @@ func program(t testing.TB, name string) string {
 	return path
 }
 
-// Below the ports that the kernel gives to outgoing connections: a server that is started again must not find a client
-// on its port.
+// The ports are below those that the kernel gives to outgoing connections. A restarted server must not find a client on
+// its port.
 const firstPort, ports = 15000, 16000
 
 // freePort returns a loopback address on which no process listens.
@@ -184,7 +184,7 @@ func freePort(t testing.TB) string {
 	return ""
 }
 
-// transport presents the server's own certificate as the client's.
+// transport returns a transport that presents the server's certificate as the client's.
 func transport(t testing.TB, files *TLS) *http.Transport {
 	t.Helper()
 	certificate, err := tls.LoadX509KeyPair(files.CertFile, files.KeyFile)
