@@ -51,8 +51,8 @@ func ran(t *testing.T, dir string, code int, args []string, want ...string) {
 	}
 }
 
-// TestKineTable checks that the program refuses to start on a table of kine, imports it with and without --dry-run, and
-// then starts the program.
+// TestKineTable checks that the program refuses to start on a table of kine. It imports the table, with and without
+// --dry-run, and then starts the program.
 func TestKineTable(t *testing.T) {
 	dir := t.TempDir()
 	makeKine(t, dir, kineSQL)

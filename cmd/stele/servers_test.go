@@ -86,7 +86,7 @@ func adminDSN(s *database.Server) string {
 	return "postgres://postgres:admin@" + s.Address(1) + "/postgres?sslmode=disable"
 }
 
-// endpoint returns a DSN of the account's database. who is a user, with or without a password.
+// endpoint returns a DSN of the account's database. who is the user of the DSN, with or without a password.
 func (a *account) endpoint(who string) string {
 	if a.server.Kind == database.MariaDB {
 		return "mysql://" + who + "@tcp(" + a.server.Address(1) + ")/" + a.database

@@ -9,8 +9,8 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
-// contendWorkload lets all clients update one key: each gets it, and puts it if its revision is unchanged, until the
-// put takes effect. One operation is one put that took effect.
+// contendWorkload updates one key from all clients. Each client gets the key, and puts it if its revision is unchanged,
+// until the put takes effect. One operation is one put that took effect.
 func contendWorkload(clients int) workload {
 	return workload{
 		name:  fmt.Sprintf("contend-%d", clients),

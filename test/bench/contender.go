@@ -41,7 +41,7 @@ type contender struct {
 	args   func(place) []string
 }
 
-// place is where a process of a contender runs.
+// place has the parameters of one process of a contender.
 type place struct {
 	// dir is the directory of its data.
 	dir string

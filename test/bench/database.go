@@ -24,8 +24,8 @@ type databaseServer struct {
 	dsn  string
 }
 
-// startDatabase starts a server of the kind, with its files below runDir, which must be on a disk. The server's socket
-// is there too, so that its path must be short.
+// startDatabase starts a server of the kind, with its files below runDir, which must be on a disk. The path of runDir
+// must be short, because the server's socket is there too.
 func startDatabase(ctx context.Context, s settings, kind, runDir, dir string) (_ *databaseServer, err error) {
 	script, err := filepath.Abs(filepath.Join(s.source, "scripts", "databases"))
 	if err != nil {

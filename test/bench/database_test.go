@@ -57,7 +57,7 @@ func TestDatabases(t *testing.T) {
 	line(t, stdout.String(), "x stele-mariadb")
 }
 
-// onText calls do, in a goroutine, when a text that contains text is written.
+// onText calls do, in a goroutine, when a written text contains text.
 type onText struct {
 	text string
 	do   func()
@@ -178,7 +178,7 @@ func TestLeastShare(t *testing.T) {
 		{three, sample{writes: 8, byClient: []int64{4, 2, 2}}, 0.25},
 		{three, sample{writes: 4, byClient: []int64{2, 2}}, 0},             // not enough clients for all replicas
 		{two, sample{byClient: []int64{3, 4}}, 0},                          // reads
-		{&client{replicas: 1}, sample{writes: 1, byClient: []int64{1}}, 0}, // nobody to share with
+		{&client{replicas: 1}, sample{writes: 1, byClient: []int64{1}}, 0}, // no other replica
 	} {
 		if got := leastShare(c.got, c.client); got != c.want {
 			t.Errorf("%d replicas, %+v: got %v, want %v", c.client.replicas, c.got, got, c.want)

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fileSystem returns the name of the file system of dir and whether it is on a disk: a sync to memory costs nothing, so
-// that figures of durable writes there are worthless.
+// fileSystem returns the name of the file system of dir and whether it is on a disk. In memory a sync costs nothing, so
+// figures of durable writes are worthless there.
 func fileSystem(dir string) (name string, disk bool, err error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {

@@ -13,7 +13,7 @@
 //     resources of the database count as the server's.
 //   - Equal durability. A row whose server does not sync each commit is labelled, and strace counts the syncs.
 //   - Right answers. The revision must have grown by exactly the acknowledged writes, every event must have arrived
-//     once and in order, every list must be complete; otherwise the slot is a failure, not a figure.
+//     once and in order, every list must be complete; otherwise the slot fails and has no figure.
 //   - A cheap client. Requests are prepared and reused, big answers are scanned and not decoded.
 //
 // Terms: a contender is a server that can be compared, alone or as several replicas; a comparison is a group of

@@ -37,7 +37,7 @@ func processorTime() (idle, all int64, err error) {
 	if len(fields) < 9 || fields[0] != "cpu" {
 		return 0, 0, errors.New("/proc/stat begins otherwise than expected")
 	}
-	for i, f := range fields[1:9] { // what guests take is in the others already
+	for i, f := range fields[1:9] { // user and nice include the time of guests
 		n, err := strconv.ParseInt(f, 10, 64)
 		if err != nil {
 			return 0, 0, err

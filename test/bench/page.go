@@ -19,7 +19,7 @@ const (
 // figuresFile is the appendix of a page, in the directory of the page's plots.
 const figuresFile = "figures.md"
 
-// readReports reads what writeJSON has written, of all files.
+// readReports reads the reports in files that writeJSON has written.
 func readReports(files []string) ([]*report, error) {
 	var out []*report
 	for _, file := range files {

@@ -72,7 +72,7 @@ func TestPage(t *testing.T) {
 		}
 	}
 	var last, figures string
-	for range 2 { // the second time over the first one's
+	for range 2 { // the second time over an existing page
 		if err := command(t.Context(), []string{"-render", bench + "," + restart, "-docs", page}, io.Discard,
 			io.Discard); err != nil {
 			t.Fatal(err)

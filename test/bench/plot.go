@@ -137,7 +137,7 @@ func (p panel) draw(c *canvas, left, top float64) {
 	c.text(left+plotWidth/2, top+plotHeight+36, "middle", p.xLabel)
 	fmt.Fprintf(&c.out, `<text transform="translate(%s %s) rotate(-90)" text-anchor="middle">%s</text>`+"\n",
 		number(left-46), number(top+plotHeight/2), html.EscapeString(p.yLabel))
-	for i := len(p.lines) - 1; i >= 0; i-- { // the first one is the one in question, and on top
+	for i := len(p.lines) - 1; i >= 0; i-- { // the first line is drawn last, on top
 		l := p.lines[i]
 		var path [][2]float64
 		for _, at := range l.points {

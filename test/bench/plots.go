@@ -54,7 +54,7 @@ func (r *report) throughput() figure {
 			}
 			clients, err := strconv.ParseFloat(m[2], 64)
 			if err != nil {
-				continue // so many clients that they are no number
+				continue // a number that is out of range
 			}
 			at := point{x: clients, y: row.Median.Rate, low: row.Median.Rate, high: row.Median.Rate}
 			for _, got := range row.Rounds {

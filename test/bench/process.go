@@ -96,7 +96,7 @@ func (p *process) stop() error {
 	}
 	select {
 	case <-p.exited:
-		return nil // how a server exits on SIGTERM differs and does not matter here
+		return nil // the exit code after SIGTERM differs between servers, and does not matter here
 	case <-time.After(stopTimeout):
 		err := p.cmd.Process.Kill()
 		<-p.exited

@@ -98,7 +98,7 @@ func (c change) String() string {
 		100*(c.median-1), c.pairs, 100*(c.low-1), 100*(c.high-1))
 }
 
-// changes compares each Stele of r with the baseline that ran beside it.
+// changes compares each Stele of r with its baseline.
 func (r *report) changes() []change {
 	var out []change
 	for _, mine := range r.Rows {

@@ -17,7 +17,7 @@ import (
 // checkWorkloads are the default workloads by which a change of Stele is judged.
 const checkWorkloads = `^(get-64|list-500|count|watch-latency|watch-fanout|mix-64|txn-64|put-1|put-64|put-256)$`
 
-// forCheck sets the settings that were not given: for a verdict many short rounds are better than a few long ones.
+// forCheck sets the settings that were not given. For a verdict many short rounds are better than a few long ones.
 func (s *settings) forCheck(given map[string]bool) {
 	for name, set := range map[string]func(){
 		"rounds":      func() { s.rounds = 11 },

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Storing objects may take seedTimeout and seedEach for each of them: a slower server is left out. tail is how long a
-// slot may exceed its planned duration.
+// Storing objects may take seedTimeout, plus seedEach for each object. A slower server takes no part. tail is how long
+// a slot may exceed its planned duration.
 const (
 	seedTimeout = 30 * time.Second
 	seedEach    = 5 * time.Millisecond
@@ -23,7 +23,7 @@ type bench struct {
 	settings
 	// comparison is the comparison to make.
 	comparison
-	// dir is the comparison's own directory; runDir is that of all comparisons, which contains it.
+	// dir is the comparison's own directory; runDir contains the directories of all comparisons.
 	dir, runDir string
 	// progress receives messages about the progress.
 	progress io.Writer
@@ -117,7 +117,7 @@ func (b *bench) prepare(ctx context.Context, c contender) error {
 		return err
 	}
 	t := &target{contender: c, version: version}
-	b.targets = append(b.targets, t) // what is started from here on is stopped, whatever happens
+	b.targets = append(b.targets, t) // from here on, stop ends all parts of t
 	row := b.report.server(c, version)
 	dir := filepath.Join(b.dir, c.name)
 	if c.database != "" {
@@ -237,7 +237,7 @@ func (b *bench) measure(ctx context.Context, w workload, t *target, s *slot) (re
 	if err != nil {
 		return result{}, err
 	}
-	select { // what the server still does for these operations is charged to them
+	select { // the server's work after the last answer also counts
 	case <-time.After(b.settle):
 	case <-ctx.Done():
 		return result{}, ctx.Err()

@@ -21,14 +21,14 @@ type settings struct {
 	warmup, duration, settle time.Duration
 	// connections is the number of connections to a server, which all clients share.
 	connections int
-	// objects is the number of objects that are stored before the measurement; large, if not 0, is that of a second set
-	// for list and count workloads.
+	// objects is the number of objects that are stored before the measurement; large, if not 0, is the number in a
+	// second set for list and count workloads.
 	objects, large int
 	// watchers is the size of the crowd, for the workloads that need one; 0 omits them.
 	watchers int
 	// watchRate is the number of writes per second of the watch latency workload.
 	watchRate int
-	// arrive is how long after the last write events may arrive before they count as lost.
+	// arrive is the time after the last write at which missing events count as lost.
 	arrive time.Duration
 	// restarts are the numbers of keys with which restarts are measured, instead of any workload.
 	restarts []int

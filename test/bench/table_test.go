@@ -69,7 +69,7 @@ func TestText(t *testing.T) {
 	if strings.Join(fields, " ") != strings.Join(want, " ") {
 		t.Errorf("got %q, want %q", fields, want)
 	}
-	// If the rate is fixed, the ratio is that of the p99.
+	// If the rate is fixed, the ratio compares the p99.
 	if got := line(t, text, "  stele  ", "500 "); !strings.Contains(got, "4.00 (4.00-4.00)") {
 		t.Errorf("the latency ratio is missing: %s", got)
 	}

@@ -11,8 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// updates is how often every object of the large set is updated before the workloads without history are measured
-// again.
+// updates is how often every object of the large set is updated. Afterwards the workloads without history run again.
 const updates = 10
 
 // batch is the number of puts of one transaction that stores objects.

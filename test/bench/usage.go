@@ -105,7 +105,7 @@ func usageOfMembers(members []int) (usage, error) {
 			return usage{}, err
 		}
 		u.rss, err = numberIn(fmt.Sprintf("/proc/%d/smaps_rollup", pid), "Pss:")
-		// which is one that has ended and waits for its parent: it has no memory any more
+		// A process that has ended and waits for its parent has no memory any more.
 		if err != nil && !errors.Is(err, syscall.ESRCH) {
 			return usage{}, err
 		}

@@ -57,7 +57,7 @@ func (c *conversation) send(t *testing.T, command string) {
 	}
 }
 
-// await waits for a line, and skips others. The last line that was read counts.
+// await waits until the last line is want, and skips other lines. It also accepts the line that was read last.
 func (c *conversation) await(t *testing.T, want string) {
 	t.Helper()
 	deadline := time.After(time.Minute)
@@ -74,7 +74,7 @@ func (c *conversation) await(t *testing.T, want string) {
 	}
 }
 
-// silent fails the test if the program prints a line within a time.
+// silent fails the test if the program prints a line within d.
 func (c *conversation) silent(t *testing.T, d time.Duration) {
 	t.Helper()
 	select {

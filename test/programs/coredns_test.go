@@ -27,8 +27,8 @@ const (
 	coreDNSAddress = `"http://localhost:2379"`
 )
 
-// TestCoreDNSPlugin runs the own tests of CoreDNS' plugin etcd, which are made for a server at localhost:2379. Those
-// whose names lack Lookup use no server, or expect one at that address.
+// TestCoreDNSPlugin runs the tests of CoreDNS' plugin etcd, which expect a server at localhost:2379. It omits those
+// without Lookup in their names: they use no server, or only one at that address.
 func TestCoreDNSPlugin(t *testing.T) {
 	long(t)
 	source := strings.TrimSpace(output(t, "coredns", "go", "list", "-f", "{{.Dir}}", coreDNSPlugin))
@@ -132,7 +132,7 @@ func TestCoreDNS(t *testing.T) {
 // coreDNS is a CoreDNS that serves skydns.test.
 type coreDNS struct{ address string }
 
-// startCoreDNS starts a CoreDNS on the records of an etcd, which ends with the test.
+// startCoreDNS starts a CoreDNS on the records of an etcd. It ends with the test.
 func startCoreDNS(t *testing.T, program, etcd string) coreDNS {
 	t.Helper()
 	dns := coreDNS{port.Free(t)}
@@ -153,7 +153,7 @@ func startCoreDNS(t *testing.T, program, etcd string) coreDNS {
 	return dns
 }
 
-// until queries the addresses of a name until wanted accepts an answer.
+// until queries the addresses of a name until wanted accepts the answer.
 func (d coreDNS) until(t *testing.T, name string, wanted func(answer string) bool) {
 	t.Helper()
 	var answer string

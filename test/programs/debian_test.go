@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// apt lets one test at a time install packages.
+// apt is held while a test installs packages.
 var apt sync.Mutex
 
 // installed returns the path of a program, after installing the Debian packages that hold it when it is missing. It

@@ -9,7 +9,7 @@ import (
 	"github.com/stele-db/stele/test/internal/target"
 )
 
-// TestElect lets `etcdctl elect --listen` observe a leader that proclaims another value, and then resigns.
+// TestElect observes a leader by `etcdctl elect --listen`. The leader proclaims another value, and then resigns.
 func TestElect(t *testing.T) {
 	t.Parallel()
 	ctl := etcdctl(t)

@@ -96,9 +96,9 @@ func TestLockHolderKilled(t *testing.T) {
 	})
 }
 
-// checkExpiry fails the test unless a lease expired at the right time after its holder was killed. The holder had kept
-// it alive within a third of the TTL before. etcd's least TTL is 2 s, and its lessor looks for expired leases every
-// half second.
+// checkExpiry fails the test unless a lease expired at the right time after its holder was killed. The holder's last
+// keep-alive was at most a third of the TTL before. etcd's least TTL is 2 s, and its lessor checks for expired leases
+// every half second.
 func checkExpiry(t *testing.T, killed time.Time, ttl time.Duration) {
 	t.Helper()
 	took := time.Since(killed)

@@ -17,12 +17,11 @@ import (
 	"github.com/stele-db/stele/test/internal/target"
 )
 
-// utlBump is by how much a restore raises the revision.
+// utlBump is the number by which a restore raises the revision.
 const utlBump = 100_000
 
-// TestEtcdutl works offline on a snapshot that etcdctl has saved: hashes, a restore that bumps the revision,
-// defragmentation, and the migration to an older version of etcd. test/etcdctl compares what a plain restore gives,
-// revision by revision.
+// TestEtcdutl works offline on a snapshot that etcdctl has saved. It compares hashes, restores with a higher revision,
+// defragments, and migrates to an older version of etcd. test/etcdctl compares a plain restore, revision by revision.
 func TestEtcdutl(t *testing.T) {
 	t.Parallel()
 	ctl, utl := etcdctl(t), etcdutl(t)
@@ -48,7 +47,7 @@ func TestEtcdutl(t *testing.T) {
 		utl.run(t, "snapshot", "restore", snapshot, "--data-dir="+dir, "--wal-dir="+filepath.Join(dir, "elsewhere"),
 			"--bump-revision="+strconv.Itoa(utlBump), "--mark-compacted", "--initial-cluster-token=other")
 		utl.run(t, "defrag", "--data-dir="+dir)
-		// This changes the file, so that its checksum is wrong then.
+		// hashkv changes the file, so that its checksum is wrong afterwards.
 		for _, at := range []int64{revision, revision - revision/4} {
 			rev := "--rev=" + strconv.FormatInt(at, 10)
 			online := hashOf(t, ctl.run(t, endpoint, "endpoint", "hashkv", rev))
@@ -68,7 +67,7 @@ func TestEtcdutl(t *testing.T) {
 		if err != nil || all.Header.Revision < utlBump+revision {
 			t.Errorf("revision %v, error %v, want at least %d", all.Header.GetRevision(), err, utlBump+revision)
 		}
-		// A client that watches on from before the restore must list again.
+		// A client that resumes a watch from before the restore must list again.
 		if r := <-client.Watch(ctx, "b/", clientv3.WithRev(revision)); r.CompactRevision < utlBump+revision {
 			t.Errorf("a watch from before the restore has compact revision %d", r.CompactRevision)
 		}

@@ -59,7 +59,7 @@ type proxyWorkload struct {
 	address string
 
 	mu sync.Mutex
-	// revision is that of the newest write that was acknowledged.
+	// revision is the revision of the newest acknowledged write.
 	revision int64
 	seen     map[*proxyWatcher]bool
 	// end is the revision of the last write of lastKey.
@@ -69,7 +69,7 @@ type proxyWorkload struct {
 // proxyWatcher is a watcher with the events that it has seen.
 type proxyWatcher struct {
 	from, to string
-	// revision is where it began; 0 is the present.
+	// revision is the start revision of the watch; 0 means the current one.
 	revision int64
 	events   []string
 	// upTo is the revision of the last event.
@@ -270,8 +270,8 @@ func TestProxyCompaction(t *testing.T) {
 		if r.CompactRevision != 4 || r.Err() == nil || r.Err().Error() != rpctypes.ErrCompacted.Error() {
 			t.Errorf("compact revision %d, error %v", r.CompactRevision, r.Err())
 		}
-		// The watcher has another range, because the proxy lets a watcher of the same range join the canceled one until
-		// it has removed that.
+		// The watcher has another range. Until the proxy has removed the canceled watcher, watchers of the same range
+		// join it.
 		if r := <-client.Watch(ctx, "k", clientv3.WithRev(4), clientv3.WithPrefix()); r.Err() != nil ||
 			len(r.Events) != 3 {
 			t.Errorf("%d events, error %v", len(r.Events), r.Err())

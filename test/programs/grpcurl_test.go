@@ -24,7 +24,7 @@ import (
 	"github.com/stele-db/stele/test/internal/target"
 )
 
-// etcdServices are the services that etcd has. It does not serve reflection, so that grpcurl needs their descriptors.
+// etcdServices are the services of etcd. It does not serve reflection, so grpcurl needs their descriptors.
 var etcdServices = []string{
 	"etcdserverpb.Auth", "etcdserverpb.Cluster", "etcdserverpb.KV", "etcdserverpb.Lease", "etcdserverpb.Maintenance",
 	"etcdserverpb.Watch", "v3electionpb.Election", "v3lockpb.Lock",
@@ -70,8 +70,8 @@ func protoset(t *testing.T) string {
 	return name
 }
 
-// TestGrpcurlDescribe compares what grpcurl finds by Stele's reflection with etcd's descriptors: of the services and
-// some messages, and in the long form of all messages of requests and responses.
+// TestGrpcurlDescribe compares the descriptors that Stele's reflection serves to grpcurl with etcd's. The short form
+// compares the services and some messages, the long form all messages of requests and responses.
 func TestGrpcurlDescribe(t *testing.T) {
 	t.Parallel()
 	grpcurl := pinned(t, "grpcurl", "github.com/fullstorydev/grpcurl/cmd/grpcurl")
@@ -119,7 +119,7 @@ func TestGrpcurlDescribe(t *testing.T) {
 	t.Logf("%d symbols", len(symbols))
 }
 
-// grpcurlCalls are requests as JSON, whose answers must be those of etcd.
+// grpcurlCalls are requests as JSON. The answers must equal etcd's.
 var grpcurlCalls = []struct{ method, request string }{
 	{"etcdserverpb.KV/Put", `{"key":"YQ==","value":"MQ=="}`},
 	{"etcdserverpb.KV/Put", `{"key":"YQ==","value":"Mg==","prev_kv":true}`},

@@ -51,10 +51,10 @@ true
 
 // patroniCluster is a cluster of Patroni nodes.
 type patroniCluster struct {
-	// t is the test, or its part that runs.
+	// t is the test or its running subtest.
 	t     *testing.T
 	nodes []*patroniNode
-	// rows is how many rows of the table `written` have been acknowledged.
+	// rows is the number of acknowledged rows of the table `written`.
 	rows int
 
 	// The configuration file contains these fields.
@@ -228,7 +228,7 @@ func (c *patroniCluster) await(limit time.Duration, done func() error) {
 	}
 }
 
-// hold calls check again and again for the period, and fails the test when check returns an error.
+// hold calls check repeatedly for the period, and fails the test if check returns an error.
 func (c *patroniCluster) hold(period time.Duration, check func() error) {
 	c.t.Helper()
 	tick := time.NewTicker(500 * time.Millisecond)

@@ -45,7 +45,7 @@ func pinned(t *testing.T, module, pkg string) tool {
 	return tool(program.Binary(t, t.TempDir()))
 }
 
-// result is how a call of a tool ended.
+// result is the result of a call of a tool.
 type result struct {
 	Out, Failure string
 	Code         int
@@ -139,7 +139,7 @@ func (j *job) wait(t *testing.T, limit time.Duration) int {
 	}
 }
 
-// awaitOut returns the standard output once it contains text. It fails the test if the program ends before.
+// awaitOut returns the standard output once it contains text. It fails the test if the program ends without it.
 func (j *job) awaitOut(t *testing.T, limit time.Duration, text string) string {
 	t.Helper()
 	within(t, limit, func() error {

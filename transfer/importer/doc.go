@@ -9,7 +9,7 @@
 //
 //   - No server can use the target until it is complete and its content, read back, has the HashKV of the source.
 //     The HashKV of a source that does not report it, such as kine's table, is computed from a second reading.
-//   - An interrupted copy resumes where it stopped, or returns an error if the source has compacted what follows. It
-//     never leaves out a revision.
+//   - An interrupted copy resumes where it stopped, or returns an error if the source has compacted the next revisions.
+//     It never leaves out a revision.
 //   - The importer writes nothing to the source.
 package importer

@@ -192,7 +192,7 @@ func (h *history) readBatches(ctx context.Context, batches chan<- []log.Entry) (
 	return read, err
 }
 
-// compare reads source and target again and compares their hashes. It returns what it read from the source.
+// compare reads source and target again and compares their hashes. It returns the contents of this reading.
 func (h *history) compare(ctx context.Context, first *Contents) (second *Contents, err error) {
 	var copied hashkv.Sums
 	group, both := errgroup.WithContext(ctx)

@@ -42,8 +42,8 @@ func execute(t *testing.T, db *sql.DB, statement string, args ...any) {
 	}
 }
 
-// TestRead reads more rows than a page has, some of them larger than a page, while another connection writes: what is
-// read is one snapshot.
+// TestRead reads several pages while another connection writes. Some rows are larger than a page. The rows must come
+// from one snapshot.
 func TestRead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a b#c%20.db")
 	db := openFile(t, path)
@@ -91,7 +91,7 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// TestOpenRefuses what is not kine's.
+// TestOpenRefuses checks that Open refuses a table that is not kine's.
 func TestOpenRefuses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "k.db")
 	db := openFile(t, path)

@@ -1,5 +1,5 @@
-// Command echo is etcd's KV service on grpc-go as it comes, over a map in memory: no disk, no history, no transactions.
-// What it costs is what gRPC itself and etcd's messages cost, and no server that uses them is faster.
+// Command echo is etcd's KV service on plain grpc-go, over a map in memory. It has no disk, no history and no
+// transactions, so its cost is the cost of gRPC and etcd's messages. No server with both is faster.
 package main
 
 import (
@@ -41,7 +41,7 @@ func serve(address string) error {
 	return server.Serve(listener)
 }
 
-// kv is as much of etcd's KV service as the put and get workloads need.
+// kv implements the part of etcd's KV service that the put and get workloads need.
 type kv struct {
 	pb.UnimplementedKVServer
 
