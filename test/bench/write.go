@@ -32,11 +32,11 @@ func putWorkload(clients int) workload {
 	}
 }
 
-// errNotSucceeded means that a guarded transaction took the wrong branch.
+// errNotSucceeded means that the compare of a transaction failed.
 var errNotSucceeded = errors.New("the transaction's compare failed")
 
-// txnWorkload has every client create, update and delete objects of its own in turn, with the
-// transactions that kube-apiserver sends. One operation is one transaction.
+// txnWorkload creates, updates and deletes objects with the transactions of a kube-apiserver. Each client has its own
+// objects. One operation is one transaction.
 func txnWorkload(clients int) workload {
 	return workload{
 		name:  fmt.Sprintf("txn-%d", clients),
@@ -54,7 +54,7 @@ func txnWorkload(clients int) workload {
 	}
 }
 
-// objectTxns are the guarded transactions of a kube-apiserver, for one client that sends one at a time.
+// objectTxns are the transactions of a kube-apiserver, for one client that sends one at a time.
 type objectTxns struct {
 	compare                *pb.Compare
 	put                    *pb.PutRequest

@@ -9,8 +9,8 @@ import (
 	"github.com/hashicorp/vault/sdk/physical"
 )
 
-// TestBackend runs Vault's exercises for storage backends. The server is the one of STELE_TEST_ADDRESS, where Vault's own
-// TestEtcd3Backend starts an etcd in a container.
+// TestBackend runs Vault's exercises for storage backends on the server of STELE_TEST_ADDRESS. Vault's own
+// TestEtcd3Backend runs them on an etcd in a container.
 func TestBackend(t *testing.T) {
 	address := os.Getenv("STELE_TEST_ADDRESS")
 	if address == "" {
