@@ -22,7 +22,7 @@ type databaseConfig struct {
 	passwordFile string
 	tls          connect.TLS
 	pool         connect.Pool
-	// besideKine allows to create a log in a database that holds kine's table.
+	// besideKine allows the creation of a log in a database that holds kine's table.
 	besideKine bool
 }
 

@@ -24,7 +24,7 @@ type importRun struct {
 	// bar shows the progress of stage.
 	bar   *progress
 	stage importer.Stage
-	// reportedAt is when the log last got a line about a copy that follows its source.
+	// reportedAt is the time of the last log line about a copy that follows its source.
 	reportedAt time.Time
 }
 

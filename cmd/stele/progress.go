@@ -26,7 +26,7 @@ type progress struct {
 	reportedAt time.Time
 }
 
-// newProgress returns the progress of the operation what on total items; 0 means that their number is not known.
+// newProgress returns the progress of the operation named what on total items; 0 means that their number is unknown.
 func newProgress(stderr io.Writer, log *logrus.Entry, what string, total int64) *progress {
 	p := &progress{log: log, what: what, total: total, reportedAt: time.Now()}
 	file, ok := stderr.(*os.File)

@@ -23,13 +23,13 @@ type liar struct {
 	pb.UnimplementedKVServer
 	pb.UnimplementedWatchServer
 
-	// loseEvery loses one of so many puts, which it acknowledges; eventLoss does not send one of so many events,
-	// eventTwice sends it twice. 0 means never.
+	// loseEvery is the number of acknowledged puts of which one is lost. eventLoss is the number of events of which one
+	// is not sent, eventTwice the number of which one is sent twice. 0 means never.
 	loseEvery, eventLoss, eventTwice int64
 	// short omits a key from lists.
 	short int
-	// wrongKey sends events of other keys than were written, noPrev sends no previous values, stale answers gets from
-	// an older revision.
+	// wrongKey sends events of keys that were not written, noPrev sends no previous values, stale answers gets from an
+	// older revision.
 	wrongKey, noPrev, stale bool
 
 	mu       sync.Mutex

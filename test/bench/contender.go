@@ -55,7 +55,7 @@ type place struct {
 
 func (c contender) processes() int { return max(1, c.replicas) }
 
-// floor is the name of the contender that no server of etcd's API can be faster than.
+// floor is the name of the contender whose speed no server of etcd's API can exceed.
 const floor = "grpc"
 
 const (

@@ -9,7 +9,7 @@ import (
 // aspect is a figure by which two builds of Stele are compared.
 type aspect struct {
 	name string
-	// cost returns the figure of a slot, of which less is better; 0 means none.
+	// cost returns the figure of a slot, where less is better; 0 means none.
 	cost func(row, result) float64
 	// tolerance is the median change that is not reported, as a share.
 	tolerance float64

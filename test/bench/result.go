@@ -17,7 +17,7 @@ type result struct {
 	P99 float64 `json:"p99_us"`
 	// Curve has the latencies at curvePercentiles, as many of them as there were enough operations for.
 	Curve []float64 `json:"curve_us,omitempty"`
-	// WatchP99 is the time from sending a write to its event, unless P99 is that.
+	// WatchP99 is the p99 of the time from sending a write to receiving its event, unless P99 is that.
 	WatchP99 float64 `json:"watch_p99_us,omitempty"`
 	// ServerCPU and ClientCPU are microseconds per operation; DatabaseCPU is the part of ServerCPU that a database
 	// server took.

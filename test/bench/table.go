@@ -116,7 +116,7 @@ func (r *report) cells(row *row, against []*serverRow) []string {
 		cpu, fmt.Sprintf("%.1f", m.ClientCPU), disk, strings.Join(remarks, "; "))
 }
 
-// than returns how many times better row is than that of the server, "-" if that is unknown. row may be nil.
+// than returns how many times better row is than the server's row, or "-" if that is unknown. row may be nil.
 func (row *row) than(server string) string {
 	if row == nil {
 		return "-"
@@ -133,7 +133,7 @@ func (row *row) than(server string) string {
 	return fmt.Sprintf("%.2f (%.2f-%.2f)", than.Median, than.Min, than.Max)
 }
 
-// share returns the ratio of row's rate to that of gRPC alone. row may be nil.
+// share returns the ratio of row's rate to the rate of gRPC alone. row may be nil.
 func (row *row) share() string {
 	if row == nil {
 		return "-"

@@ -40,7 +40,7 @@ type slot struct {
 
 // sample is the raw result of a slot.
 type sample struct {
-	// ops were completed in the measured duration; latencies are theirs, sorted.
+	// ops is the number of operations completed in the measured duration; latencies has their latencies, sorted.
 	ops       int64
 	latencies []time.Duration
 	// total includes the operations of the warmup, and those that ended late; byClient is the part of each client, if
@@ -52,7 +52,7 @@ type sample struct {
 	writes, live int64
 	// attempts is the number of attempts for all of total; 0 if an operation is one request.
 	attempts int64
-	// watch has the times from sending a write to receiving its event, sorted, unless latencies are these.
+	// watch has the times from sending a write to receiving its event, sorted, unless latencies has them.
 	watch []time.Duration
 	// note is a remark for the reader of the row.
 	note string

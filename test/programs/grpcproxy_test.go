@@ -339,7 +339,7 @@ func TestProxyCoalescing(t *testing.T) {
 			}
 		}
 		within(t, toolTimeout, func() error {
-			// The proxy's count of watchers that share is wrong, and becomes negative; that of events is right.
+			// The proxy's count of shared watchers is wrong, and becomes negative. Its count of events is right.
 			shared, err := p.metric(t, "etcd_grpc_proxy_events_coalescing_total")
 			if err == nil && shared < puts {
 				err = fmt.Errorf("%v of %d events were shared", shared, puts*watchers)

@@ -130,7 +130,7 @@ func writeOnce(ctx context.Context, client *clientv3.Client, r *rand.Rand, value
 	}
 }
 
-// finish writes lastKey, at which every watcher ends, until all have ended: one may begin after the first write.
+// finish writes lastKey until all watchers have ended. Each ends at lastKey, and one may begin after the first write.
 func (w *proxyWorkload) finish(ctx context.Context, t *testing.T, client *clientv3.Client, ended <-chan error) {
 	t.Helper()
 	tick := time.NewTicker(100 * time.Millisecond)
@@ -152,7 +152,7 @@ func (w *proxyWorkload) finish(ctx context.Context, t *testing.T, client *client
 	}
 }
 
-// watch makes one watcher after the other, of random ranges and revisions, until lastKey was seen.
+// watch runs one watcher after the other, of random ranges and revisions, until one has seen lastKey.
 func (w *proxyWorkload) watch(ctx context.Context, client *clientv3.Client, r *rand.Rand) error {
 	for {
 		one := &proxyWatcher{from: fmt.Sprintf("k%d", r.IntN(6)), to: fmt.Sprintf("k%d", 6+r.IntN(4))}
@@ -240,7 +240,7 @@ func (one *proxyWatcher) check(t *testing.T, history []*clientv3.Event) {
 		}
 	}
 	if one.revision == 0 {
-		// Its first event shows where the present was.
+		// The first event shows at which revision the watch began.
 		first := slices.Index(want, one.events[0])
 		want = want[max(first, 0):]
 	}
