@@ -23,7 +23,7 @@ var (
 	}
 	things = schema.GroupVersionResource{Group: "stele.test", Version: "v1", Resource: "things"}
 	leases = schema.GroupVersionResource{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"}
-	// moved are the resources that compare compares.
+	// moved are the resources that the test compares.
 	moved = []schema.GroupVersionResource{cached, uncached, things, leases}
 )
 

@@ -123,7 +123,7 @@ func (p *process) kill() {
 	<-p.exited
 }
 
-// maxOutput bounds the end of a server's log, which is kept.
+// maxOutput is the size of the kept end of a server's log.
 const maxOutput = 64 << 10
 
 type output struct {
