@@ -11,8 +11,8 @@ import (
 )
 
 // logConfiguration logs the version and the flags that the command line or the environment set.
-func logConfiguration(flags *pflag.FlagSet, log *logrus.Entry) {
-	log.WithFields(logrus.Fields{
+func logConfiguration(flags *pflag.FlagSet, logger *logrus.Entry) {
+	logger.WithFields(logrus.Fields{
 		"version": version.Version, "commit": version.GitCommit, "etcd-version": version.Etcd,
 		"flags": configured(flags),
 	}).Info("started")

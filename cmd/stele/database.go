@@ -84,16 +84,16 @@ func (c *databaseConfig) check() error {
 }
 
 // options reads the files. For an SQLite file it reads none, and logs a warning for each flag without effect.
-func (c *databaseConfig) options(flags *pflag.FlagSet, log *logrus.Entry) (connect.Options, error) {
+func (c *databaseConfig) options(flags *pflag.FlagSet, logger *logrus.Entry) (connect.Options, error) {
 	if !drivers.Remote(c.endpoint) {
 		flags.VisitAll(func(f *pflag.Flag) {
 			if f.Changed && marked(f, remoteFlag) {
-				log.Warnf("--%s has no effect: an SQLite file is not reached over a network%s", f.Name,
+				logger.Warnf("--%s has no effect: an SQLite file is not reached over a network%s", f.Name,
 					clientPortHints[f.Name])
 			}
 		})
 		if c.password != "" {
-			log.Warn(passwordVariable + " has no effect: an SQLite file has no password")
+			logger.Warn(passwordVariable + " has no effect: an SQLite file has no password")
 		}
 		return connect.Options{BesideKine: c.besideKine}, nil
 	}

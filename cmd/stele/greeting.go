@@ -20,7 +20,7 @@ var leaseGreetings = map[logstructured.LeaseMode]string{
 }
 
 // greet writes the place of the data and a command for connecting to standard output, or logs them if the log is JSON.
-func (c *config) greet(l *transport.Listener, stdout io.Writer, log *logrus.Entry) {
+func (c *config) greet(l *transport.Listener, stdout io.Writer, logger *logrus.Entry) {
 	url := endpoint.Absolute(endpoint.Reachable(l.URL()))
 	data := drivers.Describe(c.database.endpoint)
 	client := "etcdctl --endpoints=" + url
@@ -32,7 +32,7 @@ func (c *config) greet(l *transport.Listener, stdout io.Writer, log *logrus.Entr
 	}
 	client += " put hello world"
 	if c.log.format == "json" {
-		log.WithFields(logrus.Fields{
+		logger.WithFields(logrus.Fields{
 			"version": version.Version, "url": url, "data": data, "connect": client, "lease-mode": c.leaseMode,
 		}).Info("Stele serves etcd's API")
 		return
@@ -40,6 +40,6 @@ func (c *config) greet(l *transport.Listener, stdout io.Writer, log *logrus.Entr
 	_, err := fmt.Fprintf(stdout, "Stele %s serves etcd's API on %s\n  data     %s\n  leases   %s\n  connect  %s\n",
 		version.Version, url, data, leaseGreetings[logstructured.LeaseMode(c.leaseMode)], client)
 	if err != nil {
-		log.WithError(err).Debug("could not write the greeting to standard output")
+		logger.WithError(err).Debug("could not write the greeting to standard output")
 	}
 }

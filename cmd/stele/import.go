@@ -62,7 +62,7 @@ func (t *tool) importFrom(ctx context.Context, c *importConfig) error {
 		}
 	}
 	began := time.Now()
-	r := &importRun{tool: t, config: c, log: logger}
+	r := &importRun{tool: t, config: c, logger: logger}
 	source := importSources[c.from]
 	result, err := source.run(r, ctx)
 	r.bar.end()

@@ -43,7 +43,7 @@ func (r *importRun) etcd(ctx context.Context) (*importer.Result, error) {
 		// The first signal ends the copy at the current revision of the source; the second one ends the process.
 		opts.CutOver = ctx.Done()
 		ctx = context.WithoutCancel(ctx)
-		r.log.Info("copying until SIGINT or SIGTERM: " +
+		r.logger.Info("copying until SIGINT or SIGTERM: " +
 			"stop the clients that write to the source first, and wait until the copy is not behind")
 	}
 	result, err := importer.Live(ctx, r.target, opts)

@@ -32,13 +32,13 @@ func (r *importRun) openKine(ctx context.Context) (*kine.Table, error) {
 	connection, err := c.connection()
 	if dsn == "" && err == nil { // --endpoint itself, reached in the same way
 		flag, dsn = "--endpoint", r.database.endpoint
-		connection, err = r.database.options(r.flags, r.log)
+		connection, err = r.database.options(r.flags, r.logger)
 	}
 	if err != nil {
 		return nil, err
 	}
 	table, err := kine.Open(ctx, dsn,
-		kine.Options{Table: c.table, Options: drivers.Options{Logger: r.log, Options: connection}})
+		kine.Options{Table: c.table, Options: drivers.Options{Logger: r.logger, Options: connection}})
 	switch {
 	case errors.Is(err, kine.ErrNotKine):
 		return nil, fmt.Errorf("%s: %w; name kine's database with --source, and its table with --source-table", flag,

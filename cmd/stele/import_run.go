@@ -18,7 +18,7 @@ import (
 type importRun struct {
 	*tool
 	config *importConfig
-	log    *logrus.Entry
+	logger *logrus.Entry
 	// target is the database to fill, nil until it is opened and in a dry run.
 	target log.Log
 	// bar shows the progress of stage.
@@ -108,7 +108,7 @@ func (r *importRun) progress(p importer.Progress) {
 	}
 	if p.Stage != r.stage {
 		r.bar.end()
-		r.stage, r.bar = p.Stage, newProgress(r.stderr, r.log, stages[p.Stage], p.Total)
+		r.stage, r.bar = p.Stage, newProgress(r.stderr, r.logger, stages[p.Stage], p.Total)
 	}
 	r.bar.set(p.Done)
 }
@@ -119,7 +119,7 @@ func (r *importRun) following(p importer.Progress) {
 	r.bar = nil
 	if now := time.Now(); r.stage != p.Stage || now.Sub(r.reportedAt) >= progressEvery {
 		r.stage, r.reportedAt = p.Stage, now
-		r.log.WithFields(logrus.Fields{"revision": p.Done, "behind": p.Total - p.Done}).Info("following the source")
+		r.logger.WithFields(logrus.Fields{"revision": p.Done, "behind": p.Total - p.Done}).Info("following the source")
 	}
 }
 
@@ -129,7 +129,7 @@ var stages = map[importer.Stage]string{
 }
 
 func (r *importRun) options() importer.Options {
-	return importer.Options{Logger: r.log, Progress: r.progress, DryRun: r.config.dryRun}
+	return importer.Options{Logger: r.logger, Progress: r.progress, DryRun: r.config.dryRun}
 }
 
 // ofSource names the flag that an error of a copy is about, unless explain does.

@@ -15,7 +15,7 @@ func (r *importRun) stele(ctx context.Context) (_ *importer.Result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	source, err := drivers.Open(ctx, r.config.source, drivers.Options{Logger: r.log, Options: connection})
+	source, err := drivers.Open(ctx, r.config.source, drivers.Options{Logger: r.logger, Options: connection})
 	if err != nil {
 		return nil, fmt.Errorf("--source: %w", err)
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // certificates reads the files of the TLS flags. It returns nil, for plain text, if the flags are not set.
-func (c *config) certificates(log *logrus.Entry) (*transport.Certificates, error) {
+func (c *config) certificates(logger *logrus.Entry) (*transport.Certificates, error) {
 	if c.serverCertFile == "" {
 		return nil, nil
 	}
@@ -24,7 +24,7 @@ func (c *config) certificates(log *logrus.Entry) (*transport.Certificates, error
 	}
 	lowest, highest := c.tls.versions()
 	certs, err := transport.LoadCertificates(transport.CertificateOptions{
-		Logger: log, CertFile: c.serverCertFile, KeyFile: c.serverKeyFile,
+		Logger: logger, CertFile: c.serverCertFile, KeyFile: c.serverKeyFile,
 		TrustedCAFile: c.trustedCAFile, ClientCertAuth: c.clientCertAuth, CRLFile: c.tls.clientCRL,
 		MinVersion: lowest, MaxVersion: highest, CipherSuites: suites,
 	})

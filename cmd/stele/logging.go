@@ -26,14 +26,14 @@ func (c *logConfig) flags(fs *pflag.FlagSet) {
 
 // logger returns a logger that writes to w in the format and at the level of the flags.
 func (c *logConfig) logger(w io.Writer) (*logrus.Entry, error) {
-	log := logrus.New()
-	log.SetOutput(w)
+	logger := logrus.New()
+	logger.SetOutput(w)
 	switch c.format {
 	case "plain":
-		log.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, TimestampFormat: time.RFC3339Nano})
+		logger.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, TimestampFormat: time.RFC3339Nano})
 	case "json":
 		// kine's field names keep programs working that parse its logs.
-		log.SetFormatter(withDurations{&logrus.JSONFormatter{
+		logger.SetFormatter(withDurations{&logrus.JSONFormatter{
 			TimestampFormat: time.RFC3339Nano,
 			FieldMap:        logrus.FieldMap{logrus.FieldKeyLevel: "severity", logrus.FieldKeyMsg: "message"},
 		}})
@@ -51,8 +51,8 @@ func (c *logConfig) logger(w io.Writer) (*logrus.Entry, error) {
 	if c.debug {
 		level = max(level, logrus.DebugLevel)
 	}
-	log.SetLevel(level)
-	return logrus.NewEntry(log), nil
+	logger.SetLevel(level)
+	return logrus.NewEntry(logger), nil
 }
 
 // withDurations formats durations with their unit, as the plain format does, and not as numbers of nanoseconds.
@@ -81,10 +81,10 @@ func (c *logConfig) report(err error, w io.Writer) error {
 	if err == nil || c.format != "json" {
 		return err
 	}
-	log, invalid := c.logger(w)
+	logger, invalid := c.logger(w)
 	if invalid != nil {
 		return err
 	}
-	log.WithError(err).Log(logrus.FatalLevel, "stopped because of an error")
+	logger.WithError(err).Log(logrus.FatalLevel, "stopped because of an error")
 	return errLogged
 }

@@ -17,18 +17,18 @@ const progressEvery = 10 * time.Second
 // progress reports the progress of a long operation: by a bar if stderr is a terminal, otherwise by lines in the log. A
 // nil progress reports nothing.
 type progress struct {
-	mu   sync.Mutex
-	bar  *progressbar.ProgressBar
-	log  *logrus.Entry
-	what string
+	mu     sync.Mutex
+	bar    *progressbar.ProgressBar
+	logger *logrus.Entry
+	what   string
 	// total is 0 if it is not known.
 	total, at  int64
 	reportedAt time.Time
 }
 
 // newProgress returns the progress of the operation named what on total items; 0 means that their number is unknown.
-func newProgress(stderr io.Writer, log *logrus.Entry, what string, total int64) *progress {
-	p := &progress{log: log, what: what, total: total, reportedAt: time.Now()}
+func newProgress(stderr io.Writer, logger *logrus.Entry, what string, total int64) *progress {
+	p := &progress{logger: logger, what: what, total: total, reportedAt: time.Now()}
 	file, ok := stderr.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {
 		return p
@@ -60,7 +60,7 @@ func (p *progress) set(n int64) {
 	}
 	if time.Since(p.reportedAt) >= progressEvery {
 		p.reportedAt = time.Now()
-		p.log.WithFields(logrus.Fields{"done": p.at, "of": p.total}).Info(p.what)
+		p.logger.WithFields(logrus.Fields{"done": p.at, "of": p.total}).Info(p.what)
 	}
 }
 

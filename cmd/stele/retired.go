@@ -44,10 +44,10 @@ func retiredFlags(fs *pflag.FlagSet) {
 }
 
 // warnRetired logs a warning for each flag that is set and has no effect.
-func warnRetired(flags *pflag.FlagSet, log *logrus.Entry) {
+func warnRetired(flags *pflag.FlagSet, logger *logrus.Entry) {
 	flags.VisitAll(func(f *pflag.Flag) {
 		if f.Changed && marked(f, retiredFlag) {
-			log.Warnf("--%s has no effect: %s", f.Name, f.Annotations[retiredFlag][0])
+			logger.Warnf("--%s has no effect: %s", f.Name, f.Annotations[retiredFlag][0])
 		}
 	})
 }

@@ -27,7 +27,7 @@ import (
 
 // serve checks the configuration, binds the addresses and opens the database, in this order. It serves until ctx ends.
 func serve(ctx context.Context, cfg *config, flags *pflag.FlagSet, stdout, stderr io.Writer) error {
-	log, err := cfg.log.logger(stderr)
+	logger, err := cfg.log.logger(stderr)
 	if err != nil {
 		return err
 	}
@@ -38,8 +38,8 @@ func serve(ctx context.Context, cfg *config, flags *pflag.FlagSet, stdout, stder
 	if err != nil {
 		return err
 	}
-	warnRetired(flags, log)
-	connection, err := cfg.database.options(flags, log)
+	warnRetired(flags, logger)
+	connection, err := cfg.database.options(flags, logger)
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func serve(ctx context.Context, cfg *config, flags *pflag.FlagSet, stdout, stder
 	if err != nil {
 		return fmt.Errorf("--auth-token: %w", err)
 	}
-	certs, err := cfg.certificates(log)
+	certs, err := cfg.certificates(logger)
 	if err != nil {
 		return err
 	}
@@ -62,21 +62,21 @@ func serve(ctx context.Context, cfg *config, flags *pflag.FlagSet, stdout, stder
 	}
 	registry, probes := newRegistry(), server.NewProbes()
 	defer limitHeap()()
-	opts := cfg.datastore(log, registry, listener, connection, schedule, tokens)
+	opts := cfg.datastore(logger, registry, listener, connection, schedule, tokens)
 	opts.Server.Probes = probes
 
 	group, ctx := errgroup.WithContext(ctx)
 	if metrics != nil {
-		log.WithField("address", metrics.Addr()).Info("serving metrics")
+		logger.WithField("address", metrics.Addr()).Info("serving metrics")
 		group.Go(func() error { return serveMetrics(ctx, metrics, registry, probes, cfg.metricsProfiling) })
 	}
-	group.Go(func() error { return cfg.run(ctx, opts, flags, stdout, log) })
+	group.Go(func() error { return cfg.run(ctx, opts, flags, stdout, logger) })
 	return group.Wait()
 }
 
 // run opens the datastore and serves clients until ctx ends.
 func (c *config) run(
-	ctx context.Context, opts endpoint.Options, flags *pflag.FlagSet, stdout io.Writer, log *logrus.Entry,
+	ctx context.Context, opts endpoint.Options, flags *pflag.FlagSet, stdout io.Writer, logger *logrus.Entry,
 ) error {
 	restore := collectLess()
 	datastore, err := endpoint.Open(ctx, opts)
@@ -87,15 +87,15 @@ func (c *config) run(
 		}
 		return ofEndpoint(err, opts.Store.LeaseMode)
 	}
-	logConfiguration(flags, log)
-	c.greet(opts.Server.Listeners[0], stdout, log)
+	logConfiguration(flags, logger)
+	c.greet(opts.Server.Listeners[0], stdout, logger)
 	context.AfterFunc(ctx, func() {
-		log.Info("stopping: finishing the requests in flight; a second signal ends at once")
+		logger.Info("stopping: finishing the requests in flight; a second signal ends at once")
 	})
 	if err := datastore.Run(ctx); err != nil {
 		return ofLeaseMode(err, opts.Store.LeaseMode)
 	}
-	log.Info("stopped; everything acknowledged is on disk")
+	logger.Info("stopped; everything acknowledged is on disk")
 	return nil
 }
 
@@ -122,7 +122,7 @@ func collectLess() (restore func()) {
 
 // datastore returns the options of the database, the store and the server.
 func (c *config) datastore(
-	log *logrus.Entry, registry *prometheus.Registry, listener *transport.Listener, connection connect.Options,
+	logger *logrus.Entry, registry *prometheus.Registry, listener *transport.Listener, connection connect.Options,
 	schedule compactor.Schedule, tokens auth.Tokens,
 ) endpoint.Options {
 	cache := c.valueCacheBytes
@@ -138,7 +138,7 @@ func (c *config) datastore(
 		advertised = []string{endpoint.Absolute(listener.URL())}
 	}
 	return endpoint.Options{
-		Logger:     log,
+		Logger:     logger,
 		Endpoint:   c.database.endpoint,
 		Connection: connection,
 		Registerer: registry,
