@@ -124,60 +124,68 @@ func (v *invocation) compare(ctx context.Context, dir string, stdout, stderr io.
 	return reports, nil
 }
 
+// arguments are the values of flags that parse interprets.
+type arguments struct {
+	servers, workloads, restarts string
+	quick                        bool
+}
+
+// define adds all flags to set. The values in v are the defaults.
+func (a *arguments) define(set *flag.FlagSet, v *invocation) {
+	s := &v.settings
+	set.StringVar(&s.dir, "dir", s.dir,
+		"directory on a disk, for the servers' data (default: a temporary directory)")
+	set.StringVar(&s.source, "source", s.source, "root of Stele's source tree")
+	set.StringVar(&s.binary, "stele", s.binary, "Stele's binary, instead of building it")
+	set.StringVar(&s.baseline, "baseline", s.baseline,
+		"another binary of Stele, which then takes part beside each one that is alone on its database")
+	set.StringVar(&a.servers, "servers", "sqlite",
+		"comparisons to make, or servers to compare: "+serverNames()+"; ratios are against the durable ones "+
+			"after the first")
+	set.StringVar(&a.workloads, "workloads", "",
+		"regular expression that selects workloads by name (default: those of the comparison)")
+	set.IntVar(&s.rounds, "rounds", s.rounds, "rounds of every workload on every server")
+	set.DurationVar(&s.warmup, "warmup", s.warmup, "time before each measurement")
+	set.DurationVar(&s.duration, "duration", s.duration, "time of each measurement")
+	set.DurationVar(&s.settle, "settle", s.settle, "time after each measurement")
+	set.IntVar(&s.connections, "connections", s.connections,
+		"connections to each server; rounded up so that replicas have as many each")
+	set.IntVar(&s.objects, "objects", s.objects, "objects stored before anything is measured")
+	set.IntVar(&s.large, "large", s.large,
+		"objects of the large set, which has workloads of its own (0: none; 100000 is usual)")
+	set.IntVar(&s.watchers, "watchers", s.watchers, "also put and delete beside so many watchers of ranges of "+
+		"their own, on a fifth as many streams (0: none; 100000 is usual)")
+	set.StringVar(&a.restarts, "restart", "", "instead of workloads: numbers of keys, as in 100000,1000000, with "+
+		"which the -servers ("+restartServers+") are killed and started again")
+	set.BoolVar(&s.sweep, "sweep", false, "also get, txn and put with 1, 4, 16, 64 and 256 clients")
+	set.IntVar(&s.watchRate, "watch-rate", s.watchRate, "writes a second of the watch latency workload")
+	set.IntVar(&s.syncWrites, "sync-writes", s.syncWrites, "writes under strace that count syncs (0: do not count)")
+	set.StringVar(&v.markdown, "markdown", "", "also write Markdown to this file")
+	set.StringVar(&v.json, "json", "",
+		"also write JSON, with each round, to this file: a list with an object for each comparison")
+	set.StringVar(&v.plots, "plots", "", "also draw plots into this directory")
+	set.StringVar(&v.render, "render", "",
+		"measure nothing, but make the reports from the JSON of earlier runs: files, separated by commas")
+	set.StringVar(&v.docs, "docs", "", "also replace the summary in this page; its plots and figures.md with all "+
+		"tables go to the directory of the same name")
+	set.BoolVar(&v.keep, "keep", false, "keep the servers' data and logs (not those of database servers)")
+	set.StringVar(&v.base, "check", "",
+		"a git revision: compare only this Stele with that one, and fail if this one is clearly slower or costlier")
+	set.BoolVar(&a.quick, "quick", false, "seconds a server, to show that everything works; other flags still count")
+}
+
 func parse(args []string, stderr io.Writer) (*invocation, error) {
 	v := &invocation{settings: defaultSettings()}
 	s := &v.settings
-	var quick bool
-	var servers, workloads, restarts string
+	var a arguments
 	set := flag.NewFlagSet("bench", flag.ContinueOnError)
 	set.SetOutput(stderr)
-	define := func() {
-		set.StringVar(&s.dir, "dir", s.dir,
-			"directory on a disk, for the servers' data (default: a temporary directory)")
-		set.StringVar(&s.source, "source", s.source, "root of Stele's source tree")
-		set.StringVar(&s.binary, "stele", s.binary, "Stele's binary, instead of building it")
-		set.StringVar(&s.baseline, "baseline", s.baseline,
-			"another binary of Stele, which then takes part beside each one that is alone on its database")
-		set.StringVar(&servers, "servers", "sqlite",
-			"comparisons to make, or servers to compare: "+serverNames()+"; ratios are against the durable ones "+
-				"after the first")
-		set.StringVar(&workloads, "workloads", "",
-			"regular expression that selects workloads by name (default: those of the comparison)")
-		set.IntVar(&s.rounds, "rounds", s.rounds, "rounds of every workload on every server")
-		set.DurationVar(&s.warmup, "warmup", s.warmup, "time before each measurement")
-		set.DurationVar(&s.duration, "duration", s.duration, "time of each measurement")
-		set.DurationVar(&s.settle, "settle", s.settle, "time after each measurement")
-		set.IntVar(&s.connections, "connections", s.connections,
-			"connections to each server; rounded up so that replicas have as many each")
-		set.IntVar(&s.objects, "objects", s.objects, "objects stored before anything is measured")
-		set.IntVar(&s.large, "large", s.large,
-			"objects of the large set, which has workloads of its own (0: none; 100000 is usual)")
-		set.IntVar(&s.watchers, "watchers", s.watchers, "also put and delete beside so many watchers of ranges of "+
-			"their own, on a fifth as many streams (0: none; 100000 is usual)")
-		set.StringVar(&restarts, "restart", "", "instead of workloads: numbers of keys, as in 100000,1000000, with "+
-			"which the -servers ("+restartServers+") are killed and started again")
-		set.BoolVar(&s.sweep, "sweep", false, "also get, txn and put with 1, 4, 16, 64 and 256 clients")
-		set.IntVar(&s.watchRate, "watch-rate", s.watchRate, "writes a second of the watch latency workload")
-		set.IntVar(&s.syncWrites, "sync-writes", s.syncWrites, "writes under strace that count syncs (0: do not count)")
-		set.StringVar(&v.markdown, "markdown", "", "also write Markdown to this file")
-		set.StringVar(&v.json, "json", "",
-			"also write JSON, with each round, to this file: a list with an object for each comparison")
-		set.StringVar(&v.plots, "plots", "", "also draw plots into this directory")
-		set.StringVar(&v.render, "render", "",
-			"measure nothing, but make the reports from the JSON of earlier runs: files, separated by commas")
-		set.StringVar(&v.docs, "docs", "", "also replace the summary in this page; its plots and figures.md with all "+
-			"tables go to the directory of the same name")
-		set.BoolVar(&v.keep, "keep", false, "keep the servers' data and logs (not those of database servers)")
-		set.StringVar(&v.base, "check", "",
-			"a git revision: compare only this Stele with that one, and fail if this one is clearly slower or costlier")
-		set.BoolVar(&quick, "quick", false, "seconds a server, to show that everything works; other flags still count")
-	}
-	for _, a := range args { // the other flags' defaults depend on this one
-		if a == "-quick" || a == "--quick" {
+	for _, arg := range args { // the other flags' defaults depend on this one
+		if arg == "-quick" || arg == "--quick" {
 			s.quicken()
 		}
 	}
-	define()
+	a.define(set, v)
 	if err := set.Parse(args); err != nil {
 		return nil, err
 	}
@@ -187,11 +195,11 @@ func parse(args []string, stderr io.Writer) (*invocation, error) {
 	given := map[string]bool{}
 	set.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	var err error
-	if s.restarts, err = parseRestarts(restarts); err != nil {
+	if s.restarts, err = parseRestarts(a.restarts); err != nil {
 		return nil, err
 	}
 	if len(s.restarts) > 0 && !given["servers"] {
-		servers = restartServers
+		a.servers = restartServers
 	}
 	if v.base != "" {
 		if s.baseline != "" {
@@ -199,13 +207,13 @@ func parse(args []string, stderr io.Writer) (*invocation, error) {
 		}
 		s.forCheck(given)
 		if !given["servers"] {
-			servers = "stele"
+			a.servers = "stele"
 		}
-		if workloads == "" {
-			workloads = checkWorkloads
+		if a.workloads == "" {
+			a.workloads = checkWorkloads
 		}
 	}
-	if v.comparisons, err = parseServers(servers, s.baseline != "" || v.base != ""); err != nil {
+	if v.comparisons, err = parseServers(a.servers, s.baseline != "" || v.base != ""); err != nil {
 		return nil, err
 	}
 	if len(s.restarts) > 0 {
@@ -215,12 +223,12 @@ func parse(args []string, stderr io.Writer) (*invocation, error) {
 		}
 		v.comparisons = []comparison{of}
 	}
-	chosen, err := regexp.Compile(workloads)
+	chosen, err := regexp.Compile(a.workloads)
 	if err != nil {
 		return nil, err
 	}
 	for i := range v.comparisons {
-		if workloads != "" {
+		if a.workloads != "" {
 			v.comparisons[i].workloads = chosen
 		}
 	}

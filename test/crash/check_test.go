@@ -56,328 +56,331 @@ func isPut(op *Op) bool {
 	return ok
 }
 
+// brokenServers are faults of a server that the judge must find.
+var brokenServers = []struct {
+	name string
+	// fault answers a request instead of the server, or returns false.
+	fault func(s *server, op *Op) bool
+	// linear is true if porcupine must find the fault too.
+	linear bool
+}{
+	{
+		name: "an acknowledged write is lost in a crash",
+		fault: func(s *server, op *Op) bool {
+			if halfway(s) && len(s.ops) > 0 {
+				last := s.ops[len(s.ops)-1]
+				if last.Outcome == Acked && changed(last.Response) && revision(last.Response) == s.state.Rev {
+					s.fired = true
+					s.state = s.state.prev.compactedAt(s.state.Compacted)
+					s.full = s.full[:len(s.full)-1]
+				}
+			}
+			return false
+		},
+		linear: true,
+	},
+	{
+		name: "a put is acknowledged and not applied",
+		fault: func(s *server, op *Op) bool {
+			if !halfway(s) || !isPut(op) {
+				return false
+			}
+			s.fired = true
+			result, _ := s.state.Apply(op.Request)
+			op.Response = proto.Clone(result.Response)
+			return true
+		},
+		linear: true,
+	},
+	{
+		name: "a put is applied twice",
+		fault: func(s *server, op *Op) bool {
+			if !halfway(s) || !isPut(op) {
+				return false
+			}
+			s.fired = true
+			s.answer(op, s.state)
+			again, _ := s.state.Apply(op.Request)
+			s.commit(again)
+			return true
+		},
+		linear: true,
+	},
+	{
+		name: "a put is applied again much later",
+		fault: func(s *server, op *Op) bool {
+			if !halfway(s) {
+				return false
+			}
+			for _, old := range s.ops {
+				if isPut(old) && old.Outcome == Acked {
+					s.fired = true
+					again, _ := s.state.Apply(old.Request)
+					s.commit(again)
+					return false
+				}
+			}
+			return false
+		},
+		linear: true,
+	},
+	{
+		name: "a refused request is applied",
+		fault: func(s *server, op *Op) bool {
+			if !halfway(s) || !isPut(op) {
+				return false
+			}
+			s.fired = true
+			s.answer(op, s.state)
+			op.Outcome, op.Response = Rejected, nil
+			op.Err = status.Error(codes.OutOfRange, "etcdserver: mvcc: required revision is a future revision")
+			return true
+		},
+		linear: true,
+	},
+	{
+		name: "a valid request is refused",
+		fault: func(s *server, op *Op) bool {
+			if !halfway(s) || !isPut(op) {
+				return false
+			}
+			s.fired = true
+			op.Outcome, op.Err = Rejected, status.Error(codes.InvalidArgument, "etcdserver: key is not provided")
+			return true
+		},
+	},
+	{
+		name: "a read returns an old state",
+		fault: func(s *server, op *Op) bool {
+			r, ok := op.Request.(*pb.RangeRequest)
+			if !halfway(s) || !ok || r.Serializable || r.Revision > 0 {
+				return false
+			}
+			past := s.state
+			for range 20 {
+				past = past.prev
+			}
+			s.fired = true
+			result, _ := past.Apply(op.Request)
+			op.Response = proto.Clone(result.Response)
+			return true
+		},
+		linear: true,
+	},
+	{
+		name: "a read returns an old state with the current revision",
+		fault: func(s *server, op *Op) bool {
+			r, ok := op.Request.(*pb.RangeRequest)
+			if !halfway(s) || !ok || r.Serializable || r.Revision > 0 || r.CountOnly {
+				return false
+			}
+			past := s.state
+			for range 20 {
+				past = past.prev
+			}
+			then, _ := past.Apply(op.Request)
+			now, _ := s.state.Apply(op.Request)
+			response := proto.Clone(then.Response).(*pb.RangeResponse)
+			response.Header.Revision = s.state.Rev
+			if proto.Equal(response, now.Response) {
+				return false
+			}
+			s.fired = true
+			op.Response = response
+			return true
+		},
+		linear: true,
+	},
+	{
+		name: "a transaction takes the wrong branch",
+		fault: func(s *server, op *Op) bool {
+			r, ok := op.Request.(*pb.TxnRequest)
+			if !halfway(s) || !ok || len(r.Compare) == 0 || len(r.Failure) == 0 || !writes(r) {
+				return false
+			}
+			wrong := proto.Clone(r).(*pb.TxnRequest)
+			wrong.Compare = nil
+			if s.state.holds(r.Compare) {
+				return false
+			}
+			result, _ := s.state.Apply(wrong)
+			s.fired = true
+			op.Response = proto.Clone(result.Response)
+			if result.Next != s.state {
+				s.commit(result)
+			}
+			return true
+		},
+		linear: true,
+	},
+	{
+		name: "the event of a write lacks prev_kv",
+		fault: func(s *server, op *Op) bool {
+			if !halfway(s) || !isPut(op) {
+				return false
+			}
+			result, _ := s.state.Apply(op.Request)
+			if result.Response.(*pb.PutResponse).PrevKv == nil {
+				return false
+			}
+			s.fired = true
+			s.answer(op, s.state)
+			op.Response.(*pb.PutResponse).PrevKv = nil
+			return true
+		},
+		linear: true,
+	},
+	{
+		name: "a transaction is applied in part",
+		fault: func(s *server, op *Op) bool {
+			if _, ok := op.Request.(*pb.TxnRequest); !ok || !halfway(s) {
+				return false
+			}
+			whole, _ := s.state.Apply(op.Request)
+			if len(whole.Events) < 2 {
+				return false
+			}
+			key := whole.Events[0].Kv.Key
+			part := &pb.TxnRequest{Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{
+				RequestPut: &pb.PutRequest{Key: key, Value: whole.Events[0].Kv.Value},
+			}}}}
+			result, _ := s.state.Apply(part)
+			s.fired = true
+			op.Response = proto.Clone(whole.Response)
+			s.commit(result)
+			return true
+		},
+	},
+	{
+		name: "a compacted revision is read",
+		fault: func(s *server, op *Op) bool {
+			r, ok := op.Request.(*pb.RangeRequest)
+			if s.fired || !ok || r.Serializable || r.Revision == 0 || r.Revision >= s.state.Compacted {
+				return false
+			}
+			s.fired = true
+			result, _ := s.state.compactedAt(0).Apply(op.Request)
+			op.Response = proto.Clone(result.Response)
+			return true
+		},
+		linear: true,
+	},
+	{
+		name: "a read is refused as compacted without a compaction",
+		fault: func(s *server, op *Op) bool {
+			r, ok := op.Request.(*pb.RangeRequest)
+			if !halfway(s) || !ok || r.Serializable || r.Revision < s.state.Compacted+100 {
+				return false
+			}
+			s.fired = true
+			op.Outcome = Rejected
+			op.Err = status.Error(codes.OutOfRange, "etcdserver: mvcc: required revision has been compacted")
+			return true
+		},
+		linear: true,
+	},
+	{
+		name: "a read at a revision has an outdated header",
+		fault: func(s *server, op *Op) bool {
+			r, ok := op.Request.(*pb.RangeRequest)
+			past := s.ago(20)
+			if !halfway(s) || !ok || r.Serializable || r.Revision == 0 || past.readable(r.Revision) != nil {
+				return false
+			}
+			s.fired = true
+			result, _ := past.Apply(op.Request)
+			op.Response = proto.Clone(result.Response)
+			return true
+		},
+		linear: true,
+	},
+	{
+		name: "a transaction with a read at a revision has an outdated header",
+		fault: func(s *server, op *Op) bool {
+			past := s.ago(20)
+			if !halfway(s) || !isReadingTxn(op) || past.checkTxn(op.Request.(*pb.TxnRequest)) != nil {
+				return false
+			}
+			s.fired = true
+			result, _ := past.Apply(op.Request)
+			op.Response = proto.Clone(result.Response)
+			return true
+		},
+		linear: true,
+	},
+	{
+		name: "a read at a revision returns another one",
+		fault: func(s *server, op *Op) bool {
+			r, ok := op.Request.(*pb.RangeRequest)
+			if !halfway(s) || !ok || r.Serializable || r.Revision == 0 || s.state.readable(r.Revision) != nil ||
+				r.Revision < 30 {
+				return false
+			}
+			other := proto.Clone(r).(*pb.RangeRequest)
+			other.Revision -= 20
+			right, _ := s.state.Apply(r)
+			wrong, err := s.state.compactedAt(0).Apply(other)
+			if err != nil || proto.Equal(right.Response, wrong.Response) {
+				return false
+			}
+			s.fired = true
+			op.Response = proto.Clone(wrong.Response)
+			return true
+		},
+		linear: true,
+	},
+	{
+		name: "a transaction reads a compacted revision",
+		fault: func(s *server, op *Op) bool {
+			r, ok := op.Request.(*pb.TxnRequest)
+			if s.fired || !ok || !errors.Is(s.state.checkTxn(r), errCompacted) ||
+				s.state.compactedAt(0).checkTxn(r) != nil {
+				return false
+			}
+			s.fired = true
+			result, _ := s.state.compactedAt(0).Apply(op.Request)
+			op.Response = proto.Clone(result.Response)
+			if result.Next.Rev != s.state.Rev {
+				result.Next = result.Next.compactedAt(s.state.Compacted)
+				s.commit(result)
+			}
+			return true
+		},
+		linear: true,
+	},
+	{
+		name: "a known revision is refused as a future one",
+		fault: func(s *server, op *Op) bool {
+			r, ok := op.Request.(*pb.RangeRequest)
+			if !halfway(s) || !ok || r.Serializable || r.Revision == 0 || r.Revision > s.ago(20).Rev {
+				return false
+			}
+			s.fired = true
+			op.Outcome = Rejected
+			op.Err = status.Error(codes.OutOfRange, "etcdserver: mvcc: required revision is a future revision")
+			return true
+		},
+		linear: true,
+	},
+	{
+		name: "a revision is skipped",
+		fault: func(s *server, op *Op) bool {
+			if !halfway(s) {
+				return false
+			}
+			s.fired = true
+			next := *s.state
+			next.Rev++
+			next.prev = s.state
+			s.state = &next
+			return false
+		},
+	},
+}
+
 // TestJudgeBrokenServers checks that replay and porcupine, each by itself, find the faults of a wrong server.
 func TestJudgeBrokenServers(t *testing.T) {
-	for _, test := range []struct {
-		name string
-		// fault answers a request instead of the server, or returns false.
-		fault func(s *server, op *Op) bool
-		// linear is true if porcupine must find the fault too.
-		linear bool
-	}{
-		{
-			name: "an acknowledged write is lost in a crash",
-			fault: func(s *server, op *Op) bool {
-				if halfway(s) && len(s.ops) > 0 {
-					last := s.ops[len(s.ops)-1]
-					if last.Outcome == Acked && changed(last.Response) && revision(last.Response) == s.state.Rev {
-						s.fired = true
-						s.state = s.state.prev.compactedAt(s.state.Compacted)
-						s.full = s.full[:len(s.full)-1]
-					}
-				}
-				return false
-			},
-			linear: true,
-		},
-		{
-			name: "a put is acknowledged and not applied",
-			fault: func(s *server, op *Op) bool {
-				if !halfway(s) || !isPut(op) {
-					return false
-				}
-				s.fired = true
-				result, _ := s.state.Apply(op.Request)
-				op.Response = proto.Clone(result.Response)
-				return true
-			},
-			linear: true,
-		},
-		{
-			name: "a put is applied twice",
-			fault: func(s *server, op *Op) bool {
-				if !halfway(s) || !isPut(op) {
-					return false
-				}
-				s.fired = true
-				s.answer(op, s.state)
-				again, _ := s.state.Apply(op.Request)
-				s.commit(again)
-				return true
-			},
-			linear: true,
-		},
-		{
-			name: "a put is applied again much later",
-			fault: func(s *server, op *Op) bool {
-				if !halfway(s) {
-					return false
-				}
-				for _, old := range s.ops {
-					if isPut(old) && old.Outcome == Acked {
-						s.fired = true
-						again, _ := s.state.Apply(old.Request)
-						s.commit(again)
-						return false
-					}
-				}
-				return false
-			},
-			linear: true,
-		},
-		{
-			name: "a refused request is applied",
-			fault: func(s *server, op *Op) bool {
-				if !halfway(s) || !isPut(op) {
-					return false
-				}
-				s.fired = true
-				s.answer(op, s.state)
-				op.Outcome, op.Response = Rejected, nil
-				op.Err = status.Error(codes.OutOfRange, "etcdserver: mvcc: required revision is a future revision")
-				return true
-			},
-			linear: true,
-		},
-		{
-			name: "a valid request is refused",
-			fault: func(s *server, op *Op) bool {
-				if !halfway(s) || !isPut(op) {
-					return false
-				}
-				s.fired = true
-				op.Outcome, op.Err = Rejected, status.Error(codes.InvalidArgument, "etcdserver: key is not provided")
-				return true
-			},
-		},
-		{
-			name: "a read returns an old state",
-			fault: func(s *server, op *Op) bool {
-				r, ok := op.Request.(*pb.RangeRequest)
-				if !halfway(s) || !ok || r.Serializable || r.Revision > 0 {
-					return false
-				}
-				past := s.state
-				for range 20 {
-					past = past.prev
-				}
-				s.fired = true
-				result, _ := past.Apply(op.Request)
-				op.Response = proto.Clone(result.Response)
-				return true
-			},
-			linear: true,
-		},
-		{
-			name: "a read returns an old state with the current revision",
-			fault: func(s *server, op *Op) bool {
-				r, ok := op.Request.(*pb.RangeRequest)
-				if !halfway(s) || !ok || r.Serializable || r.Revision > 0 || r.CountOnly {
-					return false
-				}
-				past := s.state
-				for range 20 {
-					past = past.prev
-				}
-				then, _ := past.Apply(op.Request)
-				now, _ := s.state.Apply(op.Request)
-				response := proto.Clone(then.Response).(*pb.RangeResponse)
-				response.Header.Revision = s.state.Rev
-				if proto.Equal(response, now.Response) {
-					return false
-				}
-				s.fired = true
-				op.Response = response
-				return true
-			},
-			linear: true,
-		},
-		{
-			name: "a transaction takes the wrong branch",
-			fault: func(s *server, op *Op) bool {
-				r, ok := op.Request.(*pb.TxnRequest)
-				if !halfway(s) || !ok || len(r.Compare) == 0 || len(r.Failure) == 0 || !writes(r) {
-					return false
-				}
-				wrong := proto.Clone(r).(*pb.TxnRequest)
-				wrong.Compare = nil
-				if s.state.holds(r.Compare) {
-					return false
-				}
-				result, _ := s.state.Apply(wrong)
-				s.fired = true
-				op.Response = proto.Clone(result.Response)
-				if result.Next != s.state {
-					s.commit(result)
-				}
-				return true
-			},
-			linear: true,
-		},
-		{
-			name: "the event of a write lacks prev_kv",
-			fault: func(s *server, op *Op) bool {
-				if !halfway(s) || !isPut(op) {
-					return false
-				}
-				result, _ := s.state.Apply(op.Request)
-				if result.Response.(*pb.PutResponse).PrevKv == nil {
-					return false
-				}
-				s.fired = true
-				s.answer(op, s.state)
-				op.Response.(*pb.PutResponse).PrevKv = nil
-				return true
-			},
-			linear: true,
-		},
-		{
-			name: "a transaction is applied in part",
-			fault: func(s *server, op *Op) bool {
-				if _, ok := op.Request.(*pb.TxnRequest); !ok || !halfway(s) {
-					return false
-				}
-				whole, _ := s.state.Apply(op.Request)
-				if len(whole.Events) < 2 {
-					return false
-				}
-				key := whole.Events[0].Kv.Key
-				part := &pb.TxnRequest{Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{
-					RequestPut: &pb.PutRequest{Key: key, Value: whole.Events[0].Kv.Value},
-				}}}}
-				result, _ := s.state.Apply(part)
-				s.fired = true
-				op.Response = proto.Clone(whole.Response)
-				s.commit(result)
-				return true
-			},
-		},
-		{
-			name: "a compacted revision is read",
-			fault: func(s *server, op *Op) bool {
-				r, ok := op.Request.(*pb.RangeRequest)
-				if s.fired || !ok || r.Serializable || r.Revision == 0 || r.Revision >= s.state.Compacted {
-					return false
-				}
-				s.fired = true
-				result, _ := s.state.compactedAt(0).Apply(op.Request)
-				op.Response = proto.Clone(result.Response)
-				return true
-			},
-			linear: true,
-		},
-		{
-			name: "a read is refused as compacted without a compaction",
-			fault: func(s *server, op *Op) bool {
-				r, ok := op.Request.(*pb.RangeRequest)
-				if !halfway(s) || !ok || r.Serializable || r.Revision < s.state.Compacted+100 {
-					return false
-				}
-				s.fired = true
-				op.Outcome = Rejected
-				op.Err = status.Error(codes.OutOfRange, "etcdserver: mvcc: required revision has been compacted")
-				return true
-			},
-			linear: true,
-		},
-		{
-			name: "a read at a revision has an outdated header",
-			fault: func(s *server, op *Op) bool {
-				r, ok := op.Request.(*pb.RangeRequest)
-				past := s.ago(20)
-				if !halfway(s) || !ok || r.Serializable || r.Revision == 0 || past.readable(r.Revision) != nil {
-					return false
-				}
-				s.fired = true
-				result, _ := past.Apply(op.Request)
-				op.Response = proto.Clone(result.Response)
-				return true
-			},
-			linear: true,
-		},
-		{
-			name: "a transaction with a read at a revision has an outdated header",
-			fault: func(s *server, op *Op) bool {
-				past := s.ago(20)
-				if !halfway(s) || !isReadingTxn(op) || past.checkTxn(op.Request.(*pb.TxnRequest)) != nil {
-					return false
-				}
-				s.fired = true
-				result, _ := past.Apply(op.Request)
-				op.Response = proto.Clone(result.Response)
-				return true
-			},
-			linear: true,
-		},
-		{
-			name: "a read at a revision returns another one",
-			fault: func(s *server, op *Op) bool {
-				r, ok := op.Request.(*pb.RangeRequest)
-				if !halfway(s) || !ok || r.Serializable || r.Revision == 0 || s.state.readable(r.Revision) != nil ||
-					r.Revision < 30 {
-					return false
-				}
-				other := proto.Clone(r).(*pb.RangeRequest)
-				other.Revision -= 20
-				right, _ := s.state.Apply(r)
-				wrong, err := s.state.compactedAt(0).Apply(other)
-				if err != nil || proto.Equal(right.Response, wrong.Response) {
-					return false
-				}
-				s.fired = true
-				op.Response = proto.Clone(wrong.Response)
-				return true
-			},
-			linear: true,
-		},
-		{
-			name: "a transaction reads a compacted revision",
-			fault: func(s *server, op *Op) bool {
-				r, ok := op.Request.(*pb.TxnRequest)
-				if s.fired || !ok || !errors.Is(s.state.checkTxn(r), errCompacted) ||
-					s.state.compactedAt(0).checkTxn(r) != nil {
-					return false
-				}
-				s.fired = true
-				result, _ := s.state.compactedAt(0).Apply(op.Request)
-				op.Response = proto.Clone(result.Response)
-				if result.Next.Rev != s.state.Rev {
-					result.Next = result.Next.compactedAt(s.state.Compacted)
-					s.commit(result)
-				}
-				return true
-			},
-			linear: true,
-		},
-		{
-			name: "a known revision is refused as a future one",
-			fault: func(s *server, op *Op) bool {
-				r, ok := op.Request.(*pb.RangeRequest)
-				if !halfway(s) || !ok || r.Serializable || r.Revision == 0 || r.Revision > s.ago(20).Rev {
-					return false
-				}
-				s.fired = true
-				op.Outcome = Rejected
-				op.Err = status.Error(codes.OutOfRange, "etcdserver: mvcc: required revision is a future revision")
-				return true
-			},
-			linear: true,
-		},
-		{
-			name: "a revision is skipped",
-			fault: func(s *server, op *Op) bool {
-				if !halfway(s) {
-					return false
-				}
-				s.fired = true
-				next := *s.state
-				next.Rev++
-				next.prev = s.state
-				s.state = &next
-				return false
-			},
-		},
-	} {
+	for _, test := range brokenServers {
 		t.Run(test.name, func(t *testing.T) {
 			rec, s := fabricate(1, steps, test.fault)
 			if !s.fired {
