@@ -79,13 +79,14 @@ func (c *clock) reading(local time.Time) log.Timestamp {
 }
 
 // adjusted returns the time of an append on this clock. The append was not before the local time since. A time outside
-// of the interval from since to now means that the clock jumped about then; it is clamped to the interval.
+// of the interval from since to now means that the clock jumped about then. The result is then the end of the interval,
+// so that no key expires early.
 func (c *clock) adjusted(appended log.Timestamp, since time.Time) log.Timestamp {
-	t := appended - c.skew
-	if !since.IsZero() {
-		t = max(t, c.reading(since))
+	t, latest := appended-c.skew, c.reading(time.Now())+c.late
+	if t > latest || !since.IsZero() && t < c.reading(since) {
+		return latest
 	}
-	return min(t, c.reading(time.Now())+c.late)
+	return t
 }
 
 // localTime converts a time on the clock to this process's time.
