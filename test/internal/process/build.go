@@ -14,8 +14,9 @@ import (
 	"github.com/stele-db/stele/drivers/drivertest/database"
 )
 
-// RaceEnabled is true if the test was built with the race detector.
-const RaceEnabled = raceEnabled
+// RaceEnabled is true if servers are built with the race detector: if STELE_TEST_RACE is set, or if the test itself was
+// built with it.
+var RaceEnabled = raceEnabled || os.Getenv("STELE_TEST_RACE") != ""
 
 // Program is a Go program to build.
 type Program struct {
@@ -77,7 +78,8 @@ func (p Program) build() (string, error) {
 	}
 	name, args := p.Name, []string{"build"}
 	if p.Race {
-		name, args = name+"-race", append(args, "-race")
+		// Without -trimpath, as the tests of the product's packages are built.
+		name, args = name+"-race", append(args, "-race", "-trimpath=false")
 	} else {
 		args = append(args, "-trimpath")
 	}

@@ -1,6 +1,6 @@
 // Package stele runs cmd/stele as a process: see package process for its guarantees.
 //
-// The binary has the race detector exactly if the test has it, unless Options say otherwise.
+// The binary has the race detector if the test has it or STELE_TEST_RACE is set, unless Options say otherwise.
 //
 // Environment: STELE_TEST_BINARY names a binary to run instead of building one; STELE_TEST_DATABASE says where servers
 // store: sqlite (the default) is a file in the server's directory, and any kind of package database (postgres, mariadb,
