@@ -38,6 +38,7 @@ func (s *leaseServer) LeaseGrant(ctx context.Context, r *pb.LeaseGrantRequest) (
 }
 
 func (s *leaseServer) LeaseRevoke(ctx context.Context, r *pb.LeaseRevokeRequest) (*pb.LeaseRevokeResponse, error) {
+	// A keep-alive that the client has sent before on its stream should take effect first: let that stream read it.
 	runtime.Gosched()
 	revision, err := authorized(ctx, s.auth, r, func(guard logstructured.Guard) (logstructured.Revision, error) {
 		return s.store.LeaseRevoke(ctx, guard, logstructured.LeaseID(r.ID))
